@@ -1,0 +1,159 @@
+/**
+ * The failures of a {@link Broker}.
+ *
+ * There is one error, `BrokerError`; what happened is its `reason`. Each reason
+ * carries enough to act on (which broker, queue, job, limit) and its message
+ * ends with what to do next. Use `Effect.catchReason("BrokerError", "...")` to
+ * handle one of them.
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * The broker can't be reached, or went away while an operation was under way.
+ *
+ * `fate` says what became of the operation: `"NotSent"` means that it was not
+ * carried out and can be repeated safely; `"Unknown"` means that it was sent
+ * and never answered, so a repeated `put` may enqueue a second copy.
+ */
+export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", {
+  broker: Schema.String,
+  fate: Schema.Literals(["NotSent", "Unknown"]),
+  detail: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}) {
+  override get message() {
+    const fate = this.fate === "Unknown"
+      ? " The operation was sent but not answered: it may or may not have been carried out."
+      : ""
+    return `${this.broker} is unavailable: ${this.detail}.${fate}`
+  }
+}
+
+/**
+ * The lease ended before it was settled: its time to run ran out, or the
+ * connection that held it was lost. The job runs again elsewhere.
+ */
+export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
+  queue: Schema.String,
+  id: Schema.String
+}) {
+  override get message() {
+    return `the lease on job ${this.id} of queue "${this.queue}" is lost: its time to run ran out or its connection closed. ` +
+      `The job will run again; give it a longer ttr, or leave "touch" on`
+  }
+}
+
+/** There is no such job, or no such queue. */
+export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", {
+  what: Schema.Literals(["job", "queue"]),
+  name: Schema.String
+}) {
+  override get message() {
+    return this.what === "job"
+      ? `there is no job ${this.name} in a state that allows this: it may be done, deleted or reserved by a worker`
+      : `there is no queue "${this.name}": a queue exists while it holds jobs or somebody uses it`
+  }
+}
+
+/** The body is larger than the broker accepts. Nothing was sent. */
+export class JobTooBig extends Schema.TaggedError<JobTooBig>()("JobTooBig", {
+  queue: Schema.String,
+  size: Schema.Int,
+  limit: Schema.Int
+}) {
+  override get message() {
+    return `a job of ${this.size} bytes for queue "${this.queue}" is over the broker's limit of ${this.limit} bytes: ` +
+      `store the large part elsewhere and publish a reference, or raise the limit (beanstalkd -z)`
+  }
+}
+
+/** The name can't be used for a queue on any broker. Nothing was sent. */
+export class QueueNameInvalid extends Schema.TaggedError<QueueNameInvalid>()("QueueNameInvalid", {
+  queue: Schema.String
+}) {
+  override get message() {
+    return `${
+      JSON.stringify(this.queue)
+    } is not a queue name: use 1 to 200 of the characters A-Z a-z 0-9 - + / ; . $ _ ( ) ` +
+      `and do not begin with "-"`
+  }
+}
+
+/** An option is out of its range. Nothing was sent. */
+export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionInvalid", {
+  option: Schema.String,
+  value: Schema.String,
+  rule: Schema.String
+}) {
+  override get message() {
+    return `${this.option} can't be ${this.value}: ${this.rule}`
+  }
+}
+
+/** The server is being drained: it serves the jobs it has and takes no new ones. */
+export class Draining extends Schema.TaggedError<Draining>()("Draining", {
+  broker: Schema.String
+}) {
+  override get message() {
+    return `${this.broker} is in drain mode and takes no new jobs: publish to another server, or wait until it was restarted`
+  }
+}
+
+/** The server has no memory, or no disk space, left for the job. */
+export class OutOfMemory extends Schema.TaggedError<OutOfMemory>()("OutOfMemory", {
+  broker: Schema.String
+}) {
+  override get message() {
+    return `${this.broker} is out of memory or out of disk space: the job was not accepted; free space, then publish again`
+  }
+}
+
+/** What answers is not what was expected: another protocol, or a broken server. The connection was given up. */
+export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("ProtocolViolation", {
+  broker: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.broker} does not speak the expected protocol: ${this.detail}. Check host and port`
+  }
+}
+
+/** This broker, or this driver of it, can't do that. */
+export class Unsupported extends Schema.TaggedError<Unsupported>()("Unsupported", {
+  broker: Schema.String,
+  operation: Schema.String,
+  hint: Schema.String
+}) {
+  override get message() {
+    return `${this.broker} can't do ${this.operation}: ${this.hint}`
+  }
+}
+
+/** Everything that can go wrong with a broker. */
+export const BrokerErrorReason = Schema.Union([
+  Unavailable,
+  LeaseLost,
+  NotFound,
+  JobTooBig,
+  QueueNameInvalid,
+  OptionInvalid,
+  Draining,
+  OutOfMemory,
+  ProtocolViolation,
+  Unsupported
+])
+
+/** Everything that can go wrong with a broker. */
+export type BrokerErrorReason = typeof BrokerErrorReason.Type
+
+/** A broker's failure; its `reason` says which. */
+export class BrokerError extends Schema.TaggedError<BrokerError>()("BrokerError", {
+  reason: BrokerErrorReason
+}) {
+  override get message() {
+    return this.reason.message
+  }
+}
+
+/** Wraps a reason in the broker's error. */
+export const make = (reason: BrokerErrorReason): BrokerError => new BrokerError({ reason })
