@@ -1,0 +1,91 @@
+/**
+ * The envelope: how a job travels.
+ *
+ * The body of a job is one JSON object, so that any language can publish:
+ *
+ * ```json
+ * {"backq":1,"id":"0193…","job":"send-welcome","version":1,"payload":{"userId":"42"},
+ *  "publishedAt":1764000000000,"expiresAt":1764000060000,"traceparent":"00-…-…-01"}
+ * ```
+ *
+ * | field | | |
+ * |---|---|---|
+ * | `backq` | required | the version of the envelope: 1 |
+ * | `id` | required | stays the same in every attempt: use it as idempotency key; a UUID v7 unless the publisher chose another |
+ * | `job` | required | the job's name, which picks the handler |
+ * | `payload` | required | JSON, as the job's Schema says |
+ * | `version` | optional, 1 | the version of the payload |
+ * | `publishedAt` | optional | milliseconds since the epoch |
+ * | `expiresAt` | optional | milliseconds since the epoch; from then on the job is not run |
+ * | `traceparent` | optional | the publisher's span, as in W3C Trace Context |
+ *
+ * Unknown fields are ignored.
+ */
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
+
+/** What is around a payload. */
+export const Envelope = Schema.Struct({
+  backq: Schema.Literal(1),
+  id: Schema.String,
+  job: Schema.String,
+  version: Schema.optionalKey(Schema.Finite),
+  payload: Schema.Unknown,
+  publishedAt: Schema.optionalKey(Schema.Finite),
+  expiresAt: Schema.optionalKey(Schema.Finite),
+  traceparent: Schema.optionalKey(Schema.String)
+})
+
+/** What is around a payload. */
+export type Envelope = typeof Envelope.Type
+
+/** Reads a body that is not an envelope, for queues that others publish to. The failure says what is wrong with the body. */
+export type ForeignDecoder = (body: Uint8Array, queue: string) => Result.Result<Foreign, string>
+
+/** What a foreign body says. Its fields mean what they mean in an {@link Envelope}. */
+export interface Foreign {
+  readonly job: string
+  readonly payload: unknown
+  readonly id?: string | undefined
+  readonly version?: number | undefined
+  readonly expiresAt?: number | undefined
+}
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder("utf-8", { fatal: true })
+const decodeEnvelope = Schema.decodeUnknownResult(Envelope)
+
+/** To the bytes of a body. Takes a payload that is JSON already. */
+export const encode = (envelope: Envelope): Uint8Array => encoder.encode(JSON.stringify(envelope))
+
+/** From the bytes of a body. The failure says what is wrong with them, and never quotes them. */
+export const decode = (body: Uint8Array): Result.Result<Envelope, string> => {
+  const json = Result.try({
+    try: (): unknown => JSON.parse(decoder.decode(body)),
+    catch: () => "the body is not JSON"
+  })
+  if (Result.isFailure(json)) return Result.fail(json.failure)
+  const envelope = decodeEnvelope(json.success)
+  return Result.isFailure(envelope)
+    ? Result.fail(`the body is not an envelope: ${oneLine(envelope.failure.message)}`)
+    : Result.succeed(envelope.success)
+}
+
+/** A Schema's message on one line. */
+export const oneLine = (message: string): string => message.replace(/\s*\n\s*/g, " ")
+
+/** A span as the `traceparent` of W3C Trace Context, section 3.2. */
+export const traceparent = (span: Tracer.AnySpan): string =>
+  `00-${span.traceId.padStart(32, "0")}-${span.spanId.padStart(16, "0")}-${span.sampled ? "01" : "00"}`
+
+const traceparentPattern = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/
+
+/** The span that a `traceparent` names. */
+export const span = (traceparent: string): Option.Option<Tracer.ExternalSpan> => {
+  const match = traceparentPattern.exec(traceparent)
+  return match === null ? Option.none() : Option.some(
+    Tracer.externalSpan({ traceId: match[1]!, spanId: match[2]!, sampled: (parseInt(match[3]!, 16) & 1) === 1 })
+  )
+}

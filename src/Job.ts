@@ -1,0 +1,190 @@
+/**
+ * What a job is: a name, the Schema of its payload, and how it is to be treated.
+ *
+ * A `Job` is a value that publisher and worker share. It holds no handler, so a
+ * program that only publishes needs none of the worker's dependencies.
+ *
+ * ```ts
+ * const SendWelcome = Job.make("send-welcome", {
+ *   payload: Schema.Struct({ userId: Schema.String }),
+ *   queue: "mail",
+ *   retry: Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 5 }))
+ * })
+ * ```
+ *
+ * A handler may end an attempt with its own word: it fails with
+ * {@link retryAfter}, {@link bury} or {@link discard}. Every other failure goes
+ * by the job's retry schedule.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Pull from "effect/Pull"
+import type * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** How a job is to be treated, wherever it is published or run. */
+export interface Policy {
+  /** The queue it goes to. Default: the job's name. */
+  readonly queue: string
+  /** 0 is the most urgent, 2^32 - 1 the least. Default: 1024. */
+  readonly priority: number | undefined
+  /**
+   * Time to run: how long a worker may be silent before the job is given to
+   * another. A worker renews it while it works, so this is how fast a hung
+   * machine is noticed, not how long a job may take. Default: 60 seconds.
+   */
+  readonly ttr: Duration.Input | undefined
+  /** How long one attempt may take before it is interrupted and counts as failed. Default: no limit. */
+  readonly timeout: Duration.Duration | undefined
+  /** When, and how often, a failed job is tried again. When the schedule ends, the job is buried. Default: {@link defaultRetry}. */
+  readonly retry: Schedule.Schedule<unknown, any>
+  /** How long after its publication the job is still wanted. Later it is not run any more. Default: for ever. */
+  readonly deadline: Duration.Duration | undefined
+}
+
+/** A kind of job whose payload is an `A`. */
+export interface Job<in out A> extends Policy {
+  /** Says which job an envelope is for. Unique among the jobs of a queue. */
+  readonly name: string
+  /** The version of the payload's Schema. Default: 1. */
+  readonly version: number
+  /** To the JSON that goes on the wire. */
+  readonly encode: (payload: A) => Result.Result<unknown, Schema.SchemaError>
+  /** From the JSON on the wire, published by any version up to this one. */
+  readonly decode: (payload: unknown, version: number) => Result.Result<A, Schema.SchemaError>
+}
+
+/** The payload's type. */
+export type Payload<J> = J extends Job<infer A> ? A : never
+
+/** A job as it is written down; see {@link Policy} for the fields that are not described here. */
+export interface Options<A> {
+  /** The payload. Anything Schema can turn into JSON: classes, dates, options, big integers. */
+  readonly payload: Schema.ConstraintCodec<A, unknown>
+  /** Raise it when the payload changes in a way that old workers would misread. Default: 1. */
+  readonly version?: number | undefined
+  /** Turns a payload of an older version into one that this version decodes. Default: as it is. */
+  readonly upgrade?: ((payload: unknown, version: number) => unknown) | undefined
+  readonly queue?: string | undefined
+  readonly priority?: number | undefined
+  readonly ttr?: Duration.Input | undefined
+  readonly timeout?: Duration.Input | undefined
+  readonly retry?: Schedule.Schedule<unknown, any> | undefined
+  readonly deadline?: Duration.Input | undefined
+}
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+/** Ten more attempts, after 1 s, 2 s, 4 s ... and at most 5 minutes. */
+export const defaultRetry: Schedule.Schedule<unknown> = Schedule.min([
+  Schedule.exponential("1 second"),
+  Schedule.spaced("5 minutes")
+]).pipe(Schedule.upTo({ times: 10 }))
+
+/** Defines a job. */
+export const make = <A>(name: string, options: Options<A>): Job<A> => {
+  const codec = Schema.toCodecJson(options.payload)
+  const version = options.version ?? 1
+  const decode = Schema.decodeUnknownResult(codec)
+  const upgrade = options.upgrade
+  return {
+    name,
+    version,
+    queue: options.queue ?? name,
+    priority: options.priority,
+    ttr: options.ttr,
+    timeout: options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout),
+    deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline),
+    retry: options.retry ?? defaultRetry,
+    encode: Schema.encodeUnknownResult(codec),
+    decode: (payload, from) => decode(upgrade !== undefined && from < version ? upgrade(payload, from) : payload)
+  }
+}
+
+// -----------------------------------------------------------------------------
+// A handler's own word
+// -----------------------------------------------------------------------------
+
+/** Try again after this delay, whatever the job's schedule says. */
+export class RetryAfter extends Schema.TaggedError<RetryAfter>()("RetryAfter", {
+  delay: Schema.Duration,
+  reason: Schema.String
+}) {
+  override get message() {
+    return this.reason
+  }
+}
+
+/** This will never work: bury the job, with the reason. */
+export class Bury extends Schema.TaggedError<Bury>()("Bury", { reason: Schema.String }) {
+  override get message() {
+    return this.reason
+  }
+}
+
+/** This is not wanted any more: delete the job, with the reason in the log. */
+export class Discard extends Schema.TaggedError<Discard>()("Discard", { reason: Schema.String }) {
+  override get message() {
+    return this.reason
+  }
+}
+
+/** What a handler can say itself about what becomes of its job. */
+export type Verdict = RetryAfter | Bury | Discard
+
+/** Is this a handler's own word? */
+export const isVerdict: (u: unknown) => u is Verdict = Schema.is(Schema.Union([RetryAfter, Bury, Discard]))
+
+/**
+ * Ends the attempt; the job is tried again after `delay`, and its schedule is
+ * not asked.
+ *
+ * ```ts
+ * if (response.status === 429) return yield* Job.retryAfter("30 seconds", "the API asks us to slow down")
+ * ```
+ */
+export const retryAfter = (delay: Duration.Input, reason = "the handler asked for another attempt"): RetryAfter =>
+  new RetryAfter({ delay: Duration.fromInputUnsafe(delay), reason })
+
+/** Ends the attempt; the job is buried with the reason, to be looked at by a person. */
+export const bury = (reason: string): Bury => new Bury({ reason })
+
+/** Ends the attempt; the job is deleted, with the reason in the log. */
+export const discard = (reason: string): Discard => new Discard({ reason })
+
+// -----------------------------------------------------------------------------
+// Retry
+// -----------------------------------------------------------------------------
+
+/**
+ * The delay before the next attempt, or `undefined` when the schedule is at its
+ * end.
+ *
+ * Attempts of one job run in different processes, so no schedule state can be
+ * kept between them: the schedule is replayed from its start up to the attempt
+ * that failed, with the elapsed time made up of its own delays and every step
+ * fed the failure of this attempt.
+ */
+export const retryDelay = Effect.fnUntraced(function*(
+  schedule: Schedule.Schedule<unknown, any>,
+  attempt: number,
+  failure: unknown
+): Effect.fn.Return<Duration.Duration | undefined> {
+  const step = yield* Schedule.toStep(schedule)
+  let now = 0
+  let delay: Duration.Duration | undefined
+  for (let i = 0; i < attempt; i++) {
+    const next = yield* Pull.catchDone(step(now, failure), () => Effect.undefined)
+    if (next === undefined) return undefined
+    delay = next[1]
+    now += Duration.toMillis(delay)
+  }
+  return delay
+})

@@ -1,0 +1,294 @@
+/**
+ * The sending end: turns a job and its payload into an envelope and puts it on
+ * a queue.
+ *
+ * When `publish` succeeds, the broker has the job: it will be run, buried with
+ * its reason, or still be waiting. Every way to fail has a type, so that a
+ * caller can write its fallback:
+ *
+ * ```ts
+ * Publisher.publish(SendWelcome, { userId: "42" }, { requireWorkers: true }).pipe(
+ *   Effect.catchReason("PublishError", "NoWorkers", () => sendNow("42")),
+ *   Effect.catchReason("PublishError", "Unavailable", () => writeToOutbox("42"))
+ * )
+ * ```
+ *
+ * `Unavailable` with fate `"Unknown"` means that the job may have been accepted
+ * although the answer was lost. Give such a job an `id` of your own when a
+ * second copy must be told apart.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
+import { Broker, checkQueue, type JobId, type PutOptions, putOptions, type PutRequest } from "./Broker.ts"
+import { type BrokerError, BrokerErrorReason } from "./BrokerError.ts"
+import * as Envelope from "./Envelope.ts"
+import type { Job } from "./Job.ts"
+
+// -----------------------------------------------------------------------------
+// Errors
+// -----------------------------------------------------------------------------
+
+/** The payload is not what the job's Schema describes. Nothing was sent. */
+export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>()("PayloadInvalid", {
+  job: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `the payload of job "${this.job}" does not encode: ${this.detail}`
+  }
+}
+
+/** Workers were required, and none waits on the queue. Nothing was sent. */
+export class NoWorkers extends Schema.TaggedError<NoWorkers>()("NoWorkers", { queue: Schema.String }) {
+  override get message() {
+    return `no worker is waiting on queue "${this.queue}": start one, or publish without requiring workers`
+  }
+}
+
+/** A job was not published; its `reason` says why. */
+export class PublishError extends Schema.TaggedError<PublishError>()("PublishError", {
+  job: Schema.String,
+  queue: Schema.String,
+  reason: Schema.Union([PayloadInvalid, NoWorkers, BrokerErrorReason])
+}) {
+  override get message() {
+    return `job "${this.job}" was not published to queue "${this.queue}": ${this.reason.message}`
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** How one job is published; what is absent comes from the job itself. */
+export interface PublishOptions extends PutOptions {
+  /** The queue. Default: the job's. */
+  readonly queue?: string | undefined
+  /** The envelope's id, which stays the same in every attempt. Default: a new UUID v7. */
+  readonly id?: string | undefined
+  /** Until when the job is wanted: a time from now, or an instant. Later it is not run any more. Default: the job's. */
+  readonly deadline?: Duration.Input | DateTime.DateTime | undefined
+  /** Fail with `NoWorkers` when nobody waits on the queue. Costs a round trip. Default: false. */
+  readonly requireWorkers?: boolean | undefined
+}
+
+/** The sending end. */
+export class Publisher extends Context.Service<Publisher, {
+  /** Publishes one job and returns the id that the broker gave it. */
+  readonly publish: <A>(job: Job<A>, payload: A, options?: PublishOptions) => Effect.Effect<JobId, PublishError>
+
+  /**
+   * Publishes many jobs, in one round trip per queue, and says for each, in
+   * order, whether it was accepted.
+   */
+  readonly publishAll: <A>(
+    job: Job<A>,
+    payloads: Iterable<A>,
+    options?: PublishOptions | ((payload: A, index: number) => PublishOptions)
+  ) => Effect.Effect<ReadonlyArray<Result.Result<JobId, PublishError>>>
+
+  /**
+   * Does anybody wait on the queue? A worker that is busy with as many jobs as
+   * it can take is not waiting.
+   */
+  readonly hasWorkers: (queue: string | Job<any>) => Effect.Effect<boolean, BrokerError>
+
+  /** Succeeds when the broker can be reached. */
+  readonly ready: Effect.Effect<void, BrokerError>
+}>()("backq/Publisher") {}
+
+// -----------------------------------------------------------------------------
+// Construction
+// -----------------------------------------------------------------------------
+
+const expiresAt = (
+  now: number,
+  deadline: Duration.Input | DateTime.DateTime | undefined
+): Result.Result<number | undefined, string> => {
+  if (deadline === undefined) return Result.succeed(undefined)
+  if (DateTime.isDateTime(deadline)) return Result.succeed(DateTime.toEpochMillis(deadline))
+  const duration = Duration.fromInput(deadline)
+  if (Option.isNone(duration) || Duration.isNegative(duration.value)) {
+    return Result.fail(`the deadline ${String(deadline)} is not a positive duration`)
+  }
+  // for ever
+  return Result.succeed(Duration.isFinite(duration.value) ? now + Duration.toMillis(duration.value) : undefined)
+}
+
+/** One payload in its envelope, with the options that the broker needs. */
+const request = <A>(
+  job: Job<A>,
+  payload: A,
+  options: PublishOptions,
+  now: number,
+  traceparent: string | undefined
+): Result.Result<PutRequest, PublishError["reason"]> => {
+  const checked = putOptions({
+    priority: options.priority ?? job.priority,
+    delay: options.delay,
+    ttr: options.ttr ?? job.ttr
+  })
+  if (Result.isFailure(checked)) return Result.fail(checked.failure.reason)
+  const encoded = job.encode(payload)
+  if (Result.isFailure(encoded)) {
+    return Result.fail(new PayloadInvalid({ job: job.name, detail: Envelope.oneLine(encoded.failure.message) }))
+  }
+  const expires = expiresAt(now, options.deadline ?? job.deadline)
+  if (Result.isFailure(expires)) return Result.fail(new PayloadInvalid({ job: job.name, detail: expires.failure }))
+  const body = Envelope.encode({
+    backq: 1,
+    id: options.id ?? SecureRandom.uuidV7Unsafe(),
+    job: job.name,
+    version: job.version,
+    payload: encoded.success,
+    publishedAt: now,
+    ...(expires.success === undefined ? undefined : { expiresAt: expires.success }),
+    ...(traceparent === undefined ? undefined : { traceparent })
+  })
+  return Result.succeed({ body, ...checked.success })
+}
+
+/** The span that a handler shall be linked to. Without a tracing backend nobody would see the link. */
+const currentTraceparent = Effect.gen(function*() {
+  if ((yield* Tracer.Tracer) === Tracer.nativeTracer) return undefined
+  const span = yield* Effect.option(Effect.currentSpan)
+  return Option.isSome(span) ? Envelope.traceparent(span.value) : undefined
+})
+
+/** The requests of a `publishAll` that go to one queue. */
+interface Batch {
+  readonly requests: Array<PutRequest>
+  /** Where in the results each request's answer belongs. */
+  readonly positions: Array<number>
+  requireWorkers: boolean
+}
+
+/** Builds the sending end on a broker. */
+export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.gen(function*() {
+  const broker = yield* Broker
+
+  const hasWorkers = (queue: string | Job<any>) =>
+    Effect.map(broker.waitingWorkers(typeof queue === "string" ? queue : queue.queue), (waiting) => waiting > 0)
+
+  const checkBeforePut = Effect.fnUntraced(
+    function*(queue: string, requireWorkers: boolean): Effect.fn.Return<void, PublishError["reason"]> {
+      const name = checkQueue(queue)
+      if (Result.isFailure(name)) return yield* Effect.fail(name.failure.reason)
+      if (!requireWorkers) return
+      const waiting = yield* Effect.mapError(broker.waitingWorkers(queue), (error) => error.reason)
+      if (waiting === 0) return yield* new NoWorkers({ queue })
+    }
+  )
+
+  const publish = Effect.fn("Publisher.publish", { kind: "producer" })(function*<A>(
+    job: Job<A>,
+    payload: A,
+    options: PublishOptions = {}
+  ): Effect.fn.Return<JobId, PublishError> {
+    const queue = options.queue ?? job.queue
+    const fail = (reason: PublishError["reason"]) => new PublishError({ job: job.name, queue, reason })
+    yield* Effect.annotateCurrentSpan({ "backq.job": job.name, "backq.queue": queue })
+    const now = yield* Clock.currentTimeMillis
+    const built = request(job, payload, options, now, yield* currentTraceparent)
+    if (Result.isFailure(built)) return yield* fail(built.failure)
+    return yield* checkBeforePut(queue, options.requireWorkers === true).pipe(
+      Effect.andThen(Effect.mapError(broker.put(queue, built.success), (error) => error.reason)),
+      Effect.mapError(fail)
+    )
+  })
+
+  const putBatch = Effect.fnUntraced(
+    function*(queue: string, batch: Batch): Effect.fn.Return<
+      ReadonlyArray<Result.Result<JobId, PublishError["reason"]>>,
+      PublishError["reason"]
+    > {
+      yield* checkBeforePut(queue, batch.requireWorkers)
+      return (yield* broker.putAll(queue, batch.requests)).map(Result.mapError((error) => error.reason))
+    },
+    (effect, _, batch) => Effect.catch(effect, (reason) => Effect.succeed(batch.requests.map(() => Result.fail(reason))))
+  )
+
+  const publishAll = Effect.fn("Publisher.publishAll", { kind: "producer" })(function*<A>(
+    job: Job<A>,
+    payloads: Iterable<A>,
+    options: PublishOptions | ((payload: A, index: number) => PublishOptions) = {}
+  ): Effect.fn.Return<ReadonlyArray<Result.Result<JobId, PublishError>>> {
+    const now = yield* Clock.currentTimeMillis
+    const traceparent = yield* currentTraceparent
+    const results: Array<Result.Result<JobId, PublishError>> = []
+    const batches = new Map<string, Batch>()
+    const fail = (queue: string, reason: PublishError["reason"]) =>
+      Result.fail(new PublishError({ job: job.name, queue, reason }))
+
+    let position = 0
+    for (const payload of payloads) {
+      const itemOptions = typeof options === "function" ? options(payload, position) : options
+      const queue = itemOptions.queue ?? job.queue
+      const built = request(job, payload, itemOptions, now, traceparent)
+      if (Result.isFailure(built)) {
+        results[position] = fail(queue, built.failure)
+      } else {
+        let batch = batches.get(queue)
+        if (batch === undefined) {
+          batches.set(queue, batch = { requests: [], positions: [], requireWorkers: false })
+        }
+        batch.requests.push(built.success)
+        batch.positions.push(position)
+        if (itemOptions.requireWorkers === true) batch.requireWorkers = true
+      }
+      position++
+    }
+
+    yield* Effect.annotateCurrentSpan({ "backq.job": job.name, "backq.count": position })
+    for (const [queue, batch] of batches) {
+      const answers = yield* putBatch(queue, batch)
+      for (let i = 0; i < answers.length; i++) {
+        const answer = answers[i]!
+        results[batch.positions[i]!] = Result.isFailure(answer)
+          ? fail(queue, answer.failure)
+          : Result.succeed(answer.success)
+      }
+    }
+    return results
+  })
+
+  return Publisher.of({ publish, publishAll, hasWorkers, ready: broker.ping })
+})
+
+/** The sending end on the broker that is there. */
+export const layer: Layer.Layer<Publisher, never, Broker> = Layer.effect(Publisher, make)
+
+// -----------------------------------------------------------------------------
+// Accessors
+// -----------------------------------------------------------------------------
+
+/** Publishes one job and returns the id that the broker gave it. */
+export const publish = <A>(
+  job: Job<A>,
+  payload: A,
+  options?: PublishOptions
+): Effect.Effect<JobId, PublishError, Publisher> => Publisher.use((publisher) => publisher.publish(job, payload, options))
+
+/** Publishes many jobs in one round trip and says for each, in order, whether it was accepted. */
+export const publishAll = <A>(
+  job: Job<A>,
+  payloads: Iterable<A>,
+  options?: PublishOptions | ((payload: A, index: number) => PublishOptions)
+): Effect.Effect<ReadonlyArray<Result.Result<JobId, PublishError>>, never, Publisher> =>
+  Publisher.use((publisher) => publisher.publishAll(job, payloads, options))
+
+/** Does anybody wait on the queue? */
+export const hasWorkers = (queue: string | Job<any>): Effect.Effect<boolean, BrokerError, Publisher> =>
+  Publisher.use((publisher) => publisher.hasWorkers(queue))
+
+/** Succeeds when the broker can be reached. */
+export const ready: Effect.Effect<void, BrokerError, Publisher> = Publisher.use((publisher) => publisher.ready)
