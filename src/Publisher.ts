@@ -182,7 +182,7 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
   const checkBeforePut = Effect.fnUntraced(
     function*(queue: string, requireWorkers: boolean): Effect.fn.Return<void, PublishError["reason"]> {
       const name = checkQueue(queue)
-      if (Result.isFailure(name)) return yield* Effect.fail(name.failure.reason)
+      if (Result.isFailure(name)) return yield* name.failure.reason
       if (!requireWorkers) return
       const waiting = yield* Effect.mapError(broker.waitingWorkers(queue), (error) => error.reason)
       if (waiting === 0) return yield* new NoWorkers({ queue })
@@ -214,7 +214,8 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
       yield* checkBeforePut(queue, batch.requireWorkers)
       return (yield* broker.putAll(queue, batch.requests)).map(Result.mapError((error) => error.reason))
     },
-    (effect, _, batch) => Effect.catch(effect, (reason) => Effect.succeed(batch.requests.map(() => Result.fail(reason))))
+    (effect, _, batch) =>
+      Effect.catch(effect, (reason) => Effect.succeed(batch.requests.map(() => Result.fail(reason))))
   )
 
   const publishAll = Effect.fn("Publisher.publishAll", { kind: "producer" })(function*<A>(
@@ -276,7 +277,8 @@ export const publish = <A>(
   job: Job<A>,
   payload: A,
   options?: PublishOptions
-): Effect.Effect<JobId, PublishError, Publisher> => Publisher.use((publisher) => publisher.publish(job, payload, options))
+): Effect.Effect<JobId, PublishError, Publisher> =>
+  Publisher.use((publisher) => publisher.publish(job, payload, options))
 
 /** Publishes many jobs in one round trip and says for each, in order, whether it was accepted. */
 export const publishAll = <A>(

@@ -1,0 +1,39 @@
+/**
+ * A job and the function that runs it.
+ */
+import type * as Effect from "effect/Effect"
+import type { JobId } from "./Broker.ts"
+import type { BrokerError } from "./BrokerError.ts"
+import type { Job } from "./Job.ts"
+
+/** What a handler is told beside the payload. */
+export interface Delivery {
+  /** The same in every attempt: an idempotency key. */
+  readonly id: string
+  /** The broker's id of the job. */
+  readonly jobId: JobId
+  readonly queue: string
+  /** When it was published, in milliseconds since the epoch, if the publisher said so. */
+  readonly publishedAt: number | undefined
+  /** Which attempt this is: 1 for the first. May ask the broker. */
+  readonly attempt: Effect.Effect<number, BrokerError>
+}
+
+/** A job and the function that runs it. */
+export interface Handler<out R = never> {
+  readonly job: Job<any>
+  readonly run: (payload: any, delivery: Delivery) => Effect.Effect<unknown, unknown, R>
+}
+
+/** What a handler needs from its environment. */
+export type Services<H> = H extends Handler<infer R> ? R : never
+
+/**
+ * Says how a job is run. When the Effect succeeds the job is deleted; when it
+ * fails, the job's retry schedule or the handler's own word (`Job.retryAfter`,
+ * `Job.bury`, `Job.discard`) says what becomes of it.
+ */
+export const make = <A, X, E, R>(
+  job: Job<A>,
+  run: (payload: A, delivery: Delivery) => Effect.Effect<X, E, R>
+): Handler<R> => ({ job, run })

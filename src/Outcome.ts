@@ -1,0 +1,94 @@
+/**
+ * What became of a delivery: the values that a worker reports, one per lease.
+ *
+ * A failure at any stage (a body that can't be read, a job that nobody handles,
+ * a handler that fails, a settlement that comes too late) becomes such a value;
+ * none of them ends the worker.
+ */
+import type * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import type { JobId } from "./Broker.ts"
+import type { BrokerError } from "./BrokerError.ts"
+
+/** Which delivery an outcome is about. */
+export interface Delivered {
+  readonly queue: string
+  /** The broker's id of the job. */
+  readonly jobId: JobId
+  /** The job's name; `undefined` when the body could not be read. */
+  readonly job: string | undefined
+  /** The envelope's id; `undefined` when the body could not be read. */
+  readonly id: string | undefined
+  /** Which attempt it was, where the worker came to know it. */
+  readonly attempt: number | undefined
+  /** How long the handler ran, in milliseconds; 0 when it did not. */
+  readonly duration: number
+}
+
+/** The handler succeeded, and the job is deleted. `result` is the handler's. */
+export interface Done extends Delivered {
+  readonly _tag: "Done"
+  readonly result: unknown
+}
+
+/** The attempt failed; the job is tried again after `delay`. */
+export interface Retried extends Delivered {
+  readonly _tag: "Retried"
+  readonly delay: Duration.Duration
+  readonly reason: string
+  readonly cause: Cause.Cause<unknown> | undefined
+}
+
+/** The job is put aside with its reason until somebody kicks it. */
+export interface Buried extends Delivered {
+  readonly _tag: "Buried"
+  readonly reason: string
+  readonly cause: Cause.Cause<unknown> | undefined
+}
+
+/** The handler said that the job is not wanted any more; it is deleted. */
+export interface Discarded extends Delivered {
+  readonly _tag: "Discarded"
+  readonly reason: string
+}
+
+/** The job was past its deadline, before or while it ran; it is deleted. */
+export interface Expired extends Delivered {
+  readonly _tag: "Expired"
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number
+}
+
+/** The worker stops; the job is ready again and no attempt is spent. */
+export interface GivenBack extends Delivered {
+  readonly _tag: "GivenBack"
+}
+
+/** The lease was lost before it could be settled; the job runs again. */
+export interface Lost extends Delivered {
+  readonly _tag: "Lost"
+  /** Had the handler succeeded by then? If so its work will be done a second time. */
+  readonly handled: boolean
+  readonly error: BrokerError
+}
+
+/** What became of a delivery. */
+export type Outcome = Done | Retried | Buried | Discarded | Expired | GivenBack | Lost
+
+/** How many deliveries ended which way. */
+export type Counts = { readonly [Tag in Outcome["_tag"]]: number }
+
+/** No delivery at all. */
+export const noCounts: Counts = { Done: 0, Retried: 0, Buried: 0, Discarded: 0, Expired: 0, GivenBack: 0, Lost: 0 }
+
+/** Counts as a person reads them: `12 done, 1 buried`. */
+export const formatCounts = (counts: Counts): string =>
+  ([
+    [counts.Done, "done"],
+    [counts.Retried, "retried"],
+    [counts.Buried, "buried"],
+    [counts.Discarded, "discarded"],
+    [counts.Expired, "expired"],
+    [counts.GivenBack, "given back"],
+    [counts.Lost, "lost"]
+  ] as const).flatMap(([count, name]) => count === 0 && name !== "done" ? [] : [`${count} ${name}`]).join(", ")

@@ -1,0 +1,414 @@
+/**
+ * The receiving end: takes jobs from queues, runs their handlers and settles
+ * them.
+ *
+ * Four stages, each readable alone: *reserve* a batch of leases
+ * (`Broker.consume`), *decode and dispatch* each to the handler of its job
+ * (`internal/dispatch`), *run* the handlers, at most `concurrency` at once
+ * (`internal/inFlight`), and *settle* what ended, in batches
+ * (`internal/settle`). A failure at any stage becomes an `Outcome`, never the
+ * end of the worker; only a broker that stays away for longer than its own
+ * policy allows ends it.
+ *
+ * What it guarantees:
+ *
+ * - a job is deleted only after its handler succeeded, or because the handler
+ *   said so (`Job.discard`), or because it was past its deadline;
+ * - whatever can't be read or has no handler is buried with the reason;
+ * - a lease is renewed while its handler runs, and a handler whose lease is
+ *   lost is interrupted;
+ * - when the worker is interrupted (SIGTERM under `NodeRuntime.runMain`, or its
+ *   layer closes), handlers may finish within the grace time, and everything
+ *   else goes back to its queue at once.
+ *
+ * A job can run more than once: after a crash, or when an acknowledgement was
+ * lost. Use `delivery.id` as idempotency key where that matters.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { Broker, type Lease, type LeaseInfo } from "./Broker.ts"
+import { type BrokerError, LeaseLost, make as brokerError } from "./BrokerError.ts"
+import type { ForeignDecoder } from "./Envelope.ts"
+import * as Handler from "./Handler.ts"
+import * as Caretaker from "./internal/caretaker.ts"
+import { dispatch, type Rules, type Work } from "./internal/dispatch.ts"
+import * as InFlight from "./internal/inFlight.ts"
+import { settle } from "./internal/settle.ts"
+import * as Telemetry from "./internal/telemetry.ts"
+import type { Interruption } from "./internal/verdict.ts"
+import { type Counts, formatCounts, noCounts, type Outcome } from "./Outcome.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** How a worker works. */
+export interface Options {
+  /** The queues it serves. Default: those of its handlers' jobs. */
+  readonly queue?: string | NonEmptyReadonlyArray<string> | undefined
+  /** How many handlers run at once. Default: 16. */
+  readonly concurrency?: number | undefined
+  /** How many jobs it holds ready beyond those that run, to save a round trip between two jobs. Default: 0. */
+  readonly prefetch?: number | undefined
+  /** Renew the leases of jobs that run or wait here. Default: true. */
+  readonly touch?: boolean | undefined
+  /** How long one attempt may take. Default: what the job says; the job's own limit wins. */
+  readonly timeout?: Duration.Input | undefined
+  /**
+   * After how many deliveries that ended without a word (the worker died, or
+   * hung until the time to run was over) a job is buried. Default: 5.
+   */
+  readonly poisonLimit?: number | undefined
+  /** How long running handlers may go on when the worker is stopped. Default: 30 seconds. */
+  readonly grace?: Duration.Input | undefined
+  /** Stop when there was no job for this long. Default: never. */
+  readonly idleTimeout?: Duration.Input | undefined
+  /** Stop after this many jobs were settled. Default: never. */
+  readonly maxJobs?: number | undefined
+  /** Stop gracefully when this completes. Default: never. */
+  readonly stop?: Effect.Effect<unknown> | undefined
+  /** Reads bodies that are not envelopes. Default: they are buried. */
+  readonly foreign?: ForeignDecoder | undefined
+}
+
+/** Why a worker stopped by itself, and what it did. */
+export interface WorkerExit {
+  readonly reason: "IdleTimeout" | "MaxJobs" | "Stopped"
+  readonly counts: Counts
+}
+
+/** An attempt took longer than its limit. What the retry schedule gets to see of it. */
+export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>()("AttemptTimeout", {
+  timeout: Schema.Duration
+}) {
+  override get message() {
+    return `the attempt took longer than ${Duration.format(this.timeout)}`
+  }
+}
+
+export type { Delivery, Handler } from "./Handler.ts"
+
+/**
+ * Says how a job is run.
+ *
+ * ```ts
+ * Worker.handler(SendWelcome, (payload, delivery) => mailer.send(payload.userId, { key: delivery.id }))
+ * ```
+ */
+export const handler = Handler.make
+
+/** The union of what some handlers need. */
+type Services<Handlers extends ReadonlyArray<Handler.Handler<any>>> = Handler.Services<Handlers[number]>
+
+// -----------------------------------------------------------------------------
+// The pipeline
+// -----------------------------------------------------------------------------
+
+/** After its grace time an interrupted handler gets this long to clean up. */
+const cleanupTime = Duration.seconds(10)
+
+/** Deliveries that wait for their settlement are bounded by this, or by twice the concurrency if that is more. */
+const minUnsettled = 256
+
+const queuesOf = (
+  options: Options,
+  handlers: ReadonlyArray<Handler.Handler<any>>
+): NonEmptyReadonlyArray<string> => {
+  const queues = options.queue === undefined
+    ? handlers.map(({ job }) => job.queue)
+    : typeof options.queue === "string"
+    ? [options.queue]
+    : options.queue
+  return [...new Set(queues)] as unknown as NonEmptyReadonlyArray<string>
+}
+
+const handlersByName = (
+  handlers: ReadonlyArray<Handler.Handler<any>>
+): Effect.Effect<ReadonlyMap<string, Handler.Handler<any>>> => {
+  const byName = new Map(handlers.map((handler) => [handler.job.name, handler]))
+  return byName.size === handlers.length && handlers.length > 0
+    ? Effect.succeed(byName)
+    : Effect.die(new Error("a worker needs at least one handler, and no two for jobs of the same name"))
+}
+
+interface Running {
+  /** The next outcomes; ends when the worker stopped by itself. */
+  readonly pull: Effect.Effect<NonEmptyReadonlyArray<Outcome>, BrokerError | Cause.Done>
+  readonly exit: () => WorkerExit
+}
+
+/** Starts a worker in the current scope; closing the scope stops it gracefully. */
+const start = Effect.fnUntraced(function*<R>(
+  options: Options,
+  handlers: ReadonlyArray<Handler.Handler<R>>
+): Effect.fn.Return<Running, BrokerError, Broker | R | Scope.Scope> {
+  const concurrency = options.concurrency ?? 16
+  const prefetch = options.prefetch ?? 0
+  const maxJobs = options.maxJobs ?? Infinity
+  const maxUnsettled = Math.max(2 * concurrency, minUnsettled)
+  const grace = Duration.fromInputUnsafe(options.grace ?? "30 seconds")
+  const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
+  const idleTimeout = options.idleTimeout === undefined ? undefined : Duration.toMillis(options.idleTimeout)
+  const rules: Rules = {
+    handlers: yield* handlersByName(handlers),
+    foreign: options.foreign,
+    poisonLimit: options.poisonLimit ?? 5
+  }
+  const queues = queuesOf(options, handlers)
+
+  const clock = yield* Clock.Clock
+  const now = () => clock.currentTimeMillisUnsafe()
+  const broker = yield* Broker
+  const telemetry = yield* Telemetry.make(yield* Effect.context<R>())
+  const consumer = yield* broker.consume(queues)
+
+  let reason: WorkerExit["reason"] = "Stopped"
+  let counts: Counts = noCounts
+  let settled = 0
+  let lastActive = now()
+  // open when there may be room for more leases, or when the last one was settled
+  const room = Latch.makeUnsafe(false)
+  const ended = yield* Queue.unbounded<InFlight.Entry, BrokerError | Cause.Done>()
+
+  // -- run
+
+  const limitOf = (entry: InFlight.Entry, { handler }: Work): InFlight.Entry["limit"] => {
+    const limit = handler.job.timeout ?? timeout
+    const timeoutAt = limit === undefined ? Infinity : entry.startedAt + Duration.toMillis(limit)
+    const { expiresAt = Infinity } = entry.dispatched
+    if (expiresAt < timeoutAt) return { at: expiresAt, interruption: { _tag: "Expire", expiresAt } }
+    if (limit === undefined || timeoutAt === Infinity) return undefined
+    const failure = new AttemptTimeout({ timeout: limit })
+    return { at: timeoutAt, interruption: { _tag: "Failed", failure, reason: failure.message } }
+  }
+
+  const attemptOf = (entry: InFlight.Entry) =>
+    Effect.suspend((): Effect.Effect<number, BrokerError> =>
+      entry.info !== undefined
+        ? Effect.succeed(entry.info.attempt)
+        : Effect.flatMap(consumer.inspect([entry.lease]), ([answer]) =>
+          Effect.map(Effect.fromResult(answer!), (info: LeaseInfo) => (entry.info = info).attempt))
+    )
+
+  const inFlight = InFlight.make({
+    concurrency,
+    now,
+    run: (entry, work) => {
+      entry.limit = limitOf(entry, work)
+      if (entry.limit !== undefined) caretaker.watch(entry.limit.at)
+      const { dispatched, lease } = entry
+      const delivery: Handler.Delivery = {
+        id: dispatched.id ?? lease.id,
+        jobId: lease.id,
+        queue: lease.queue,
+        publishedAt: dispatched.publishedAt,
+        attempt: attemptOf(entry)
+      }
+      return telemetry.run(entry, Effect.suspend(() => work.handler.run(work.payload, delivery)))
+    },
+    onEnd: (entry) => {
+      Queue.offerUnsafe(ended, entry)
+      lastActive = entry.endedAt
+      room.openUnsafe()
+    }
+  })
+  const caretaker = yield* Caretaker.make({ consumer, inFlight, touch: options.touch ?? true })
+
+  // -- reserve, decode, dispatch
+
+  const capacity = () =>
+    inFlight.unsettled() >= maxUnsettled ? 0 : Math.min(
+      concurrency + prefetch - inFlight.running() - inFlight.waiting(),
+      maxJobs - settled - inFlight.entries.size
+    )
+
+  const admit = (leases: ReadonlyArray<Lease>) => {
+    const leasedAt = lastActive = now()
+    for (const lease of leases) {
+      const touchAt = caretaker.firstTouchAt(leasedAt, lease.info)
+      inFlight.admit({
+        lease,
+        dispatched: dispatch(lease, rules, leasedAt),
+        leasedAt,
+        info: lease.info,
+        touchAt,
+        startedAt: leasedAt,
+        endedAt: leasedAt,
+        limit: undefined,
+        fiber: undefined,
+        interruption: undefined,
+        verdict: undefined
+      })
+      caretaker.watch(touchAt)
+    }
+  }
+
+  const isIdle = () => idleTimeout !== undefined && inFlight.entries.size === 0 && now() - lastActive >= idleTimeout
+
+  const reserve = (max: number) =>
+    idleTimeout === undefined
+      ? Effect.asSome(consumer.reserve(max))
+      : Effect.timeoutOption(
+        consumer.reserve(max),
+        inFlight.entries.size === 0 ? Math.max(lastActive + idleTimeout - now(), 0) : idleTimeout
+      )
+
+  const intake = Effect.gen(function*(): Effect.fn.Return<WorkerExit["reason"], BrokerError> {
+    while (settled < maxJobs) {
+      room.closeUnsafe()
+      const max = capacity()
+      if (max <= 0) {
+        yield* room.await
+        continue
+      }
+      const leases = yield* reserve(max)
+      if (Option.isSome(leases)) admit(leases.value)
+      else if (isIdle()) return "IdleTimeout"
+    }
+    return "MaxJobs"
+  })
+
+  // -- settle
+
+  const settleEnded = Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(restore(Queue.takeAll(ended)), (entries) =>
+      Effect.map(settle(consumer, entries), (outcomes) => {
+        for (const entry of entries) inFlight.remove(entry)
+        for (const { _tag } of outcomes) {
+          counts = { ...counts, [_tag]: counts[_tag] + 1 }
+          if (_tag !== "GivenBack" && _tag !== "Lost") settled++
+        }
+        room.openUnsafe()
+        return outcomes as unknown as NonEmptyReadonlyArray<Outcome>
+      })).pipe(Effect.tap(telemetry.report))
+  )
+
+  const allSettled = Effect.gen(function*() {
+    while (inFlight.entries.size > 0) {
+      room.closeUnsafe()
+      if (inFlight.entries.size > 0) yield* room.await
+    }
+  })
+
+  // -- stop
+
+  const interruptAll = (interruption: Interruption) =>
+    Effect.sync(() => {
+      for (const entry of inFlight.entries) inFlight.interrupt(entry, interruption)
+    })
+
+  /** Gives back what has not begun, and after the grace time what has not ended. */
+  const wind = Effect.gen(function*() {
+    inFlight.close({ _tag: "GiveBack" })
+    yield* Effect.sleep(grace)
+    if (inFlight.running() > 0) {
+      yield* Effect.logWarning(`${inFlight.running()} jobs did not finish within the grace time and are given back`)
+    }
+    yield* interruptAll({ _tag: "GiveBack" })
+    yield* Effect.sleep(cleanupTime)
+  })
+
+  yield* Effect.forkScoped(caretaker.run)
+  yield* Effect.forkScoped(Effect.forever(Effect.map(consumer.lost, (leases) => {
+    const lost = new Set<Lease>(leases)
+    for (const entry of inFlight.entries) {
+      if (!lost.has(entry.lease)) continue
+      const error = brokerError(new LeaseLost({ queue: entry.lease.queue, id: entry.lease.id }))
+      inFlight.interrupt(entry, { _tag: "Lost", handled: false, error })
+    }
+  })))
+
+  yield* Effect.addFinalizer(() =>
+    Effect.raceFirst(
+      Effect.gen(function*() {
+        while (inFlight.entries.size > 0) yield* settleEnded
+      }),
+      wind
+    ).pipe(
+      Effect.ignore,
+      Effect.andThen(Effect.suspend(() => Effect.logInfo(`worker stopped: ${formatCounts(counts)}`)))
+    )
+  )
+
+  yield* Effect.logInfo(
+    `worker started: ${[...rules.handlers.keys()].join(", ")} on ${queues.join(", ")} of ${broker.name}`
+  )
+
+  const stopped = options.stop === undefined ? Effect.never : Effect.as(options.stop, "Stopped" as const)
+  yield* Effect.raceFirst(intake, stopped).pipe(
+    Effect.tap((why) => Effect.sync(() => reason = why)),
+    Effect.tap((why) => why === "Stopped" ? Effect.raceFirst(allSettled, wind) : allSettled),
+    Effect.matchCauseEffect({
+      onSuccess: () => Queue.end(ended),
+      // the leases went with the broker: their handlers are being interrupted
+      onFailure: (cause) => Effect.andThen(allSettled, Queue.failCause(ended, cause))
+    }),
+    Effect.forkScoped
+  )
+
+  return { pull: settleEnded, exit: () => ({ reason, counts }) }
+})
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+/**
+ * The outcomes of a worker, for those who want to look at each. Pulling the
+ * stream is what settles the jobs: a consumer that stops to pull stops the
+ * worker.
+ */
+export const stream = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
+  options: Options,
+  ...handlers: Handlers
+): Stream.Stream<Outcome, BrokerError, Broker | Services<Handlers>> =>
+  Stream.scoped(Stream.fromPull(Effect.map(
+    start<Services<Handlers>>(options, handlers),
+    (running) => running.pull
+  )))
+
+/**
+ * Runs a worker until it stops: after its idle time, after its number of jobs,
+ * or when `options.stop` completes. Fails with `Unavailable` when the broker
+ * stayed away for longer than its policy allows. Interruption stops it
+ * gracefully.
+ */
+export const make = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
+  options: Options,
+  ...handlers: Handlers
+): Effect.Effect<WorkerExit, BrokerError, Broker | Services<Handlers>> =>
+  Effect.scoped(Effect.gen(function*() {
+    const running = yield* start<Services<Handlers>>(options, handlers)
+    yield* Stream.runDrain(Stream.fromPull(Effect.succeed(running.pull)))
+    return running.exit()
+  }))
+
+/**
+ * Runs a worker for as long as the layer lives. When the layer closes the
+ * worker stops gracefully.
+ *
+ * ```ts
+ * Worker.layer({ concurrency: 16 }, Worker.handler(SendWelcome, ...)).pipe(Layer.provide(broker), Layer.launch)
+ * ```
+ */
+export const layer = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
+  options: Options,
+  ...handlers: Handlers
+): Layer.Layer<never, BrokerError, Broker | Services<Handlers>> =>
+  Layer.effectDiscard(Effect.gen(function*() {
+    const running = yield* start<Services<Handlers>>(options, handlers)
+    yield* Stream.runDrain(Stream.fromPull(Effect.succeed(running.pull))).pipe(
+      Effect.tapCause((cause) => Effect.logError("the worker ended", cause)),
+      Effect.forkScoped
+    )
+  }))

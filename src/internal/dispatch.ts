@@ -1,0 +1,89 @@
+/**
+ * From the bytes of a lease to the handler that runs them, or to the reason why
+ * none does. Pure.
+ */
+import * as Result from "effect/Result"
+import type { Lease } from "../Broker.ts"
+import * as Envelope from "../Envelope.ts"
+import type { Handler } from "../Handler.ts"
+import type { Job } from "../Job.ts"
+import type { Verdict } from "./verdict.ts"
+
+/** A job that is ready to run. */
+export interface Work {
+  readonly handler: Handler<any>
+  readonly payload: unknown
+}
+
+/** A delivery as far as it could be read. */
+export interface Dispatched {
+  readonly job: string | undefined
+  readonly id: string | undefined
+  readonly publishedAt: number | undefined
+  readonly expiresAt: number | undefined
+  readonly traceparent: string | undefined
+  readonly next: Work | { readonly verdict: Verdict; readonly job: Job<any> | undefined }
+}
+
+/** What a dispatch has to know of its worker. */
+export interface Rules {
+  readonly handlers: ReadonlyMap<string, Handler<any>>
+  readonly foreign: Envelope.ForeignDecoder | undefined
+  /** After how many deliveries that took their worker down a job is buried. */
+  readonly poisonLimit: number
+}
+
+const bury = (reason: string): Dispatched["next"] => ({ verdict: { _tag: "Bury", reason }, job: undefined })
+
+const unreadable = (reason: string): Dispatched => ({
+  job: undefined,
+  id: undefined,
+  publishedAt: undefined,
+  expiresAt: undefined,
+  traceparent: undefined,
+  next: bury(reason)
+})
+
+const read = (lease: Lease, foreign: Envelope.ForeignDecoder | undefined): Result.Result<Envelope.Envelope, string> => {
+  const envelope = Envelope.decode(lease.body)
+  if (Result.isSuccess(envelope) || foreign === undefined) return envelope
+  return Result.map(foreign(lease.body, lease.queue), ({ expiresAt, id, job, payload, version }) => ({
+    backq: 1,
+    id: id ?? lease.id,
+    job,
+    payload,
+    ...(version === undefined ? undefined : { version }),
+    ...(expiresAt === undefined ? undefined : { expiresAt })
+  }))
+}
+
+const select = (envelope: Envelope.Envelope, lease: Lease, rules: Rules, now: number): Dispatched["next"] => {
+  const handler = rules.handlers.get(envelope.job)
+  if (handler === undefined) {
+    return bury(`no handler for job "${envelope.job}": this worker handles ${[...rules.handlers.keys()].join(", ")}`)
+  }
+  if (envelope.expiresAt !== undefined && envelope.expiresAt <= now) {
+    return { verdict: { _tag: "Expire", expiresAt: envelope.expiresAt }, job: handler.job }
+  }
+  if (lease.info !== undefined && lease.info.lost >= rules.poisonLimit) {
+    return bury(`poison: ${lease.info.lost} deliveries took their worker down or ran out of time`)
+  }
+  const version = envelope.version ?? 1
+  if (version > handler.job.version) {
+    // a worker that is newer than this one may be on its way
+    const reason = `published with version ${version} of the payload, this worker knows ${handler.job.version}`
+    return { verdict: { _tag: "Failed", failure: reason, reason }, job: handler.job }
+  }
+  const payload = handler.job.decode(envelope.payload, version)
+  return Result.isFailure(payload)
+    ? bury(`the payload is not what job "${envelope.job}" expects: ${Envelope.oneLine(payload.failure.message)}`)
+    : { handler, payload: payload.success }
+}
+
+/** Reads a lease and finds its handler. */
+export const dispatch = (lease: Lease, rules: Rules, now: number): Dispatched => {
+  const envelope = read(lease, rules.foreign)
+  if (Result.isFailure(envelope)) return unreadable(envelope.failure)
+  const { expiresAt, id, job, publishedAt, traceparent } = envelope.success
+  return { job, id, publishedAt, expiresAt, traceparent, next: select(envelope.success, lease, rules, now) }
+}

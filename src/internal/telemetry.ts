@@ -1,0 +1,127 @@
+/**
+ * What a worker lets others see: a span per job, linked to the publisher's, a
+ * log line per failure, counters per queue and outcome.
+ *
+ * Without a tracing backend no span is made, since nobody would see it; metrics
+ * are looked up once per queue and outcome, not once per job.
+ */
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as LogLevel from "effect/LogLevel"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
+import * as Tracer from "effect/Tracer"
+import * as Envelope from "../Envelope.ts"
+import type { Outcome } from "../Outcome.ts"
+import type { Entry } from "./inFlight.ts"
+
+/** What a worker lets others see. */
+export interface Telemetry {
+  /** Starts a handler in the worker's context, under its own span and log annotations. */
+  readonly run: <R>(entry: Entry, effect: Effect.Effect<unknown, unknown, R>) => Fiber.Fiber<unknown, unknown>
+  /** Counts outcomes, and logs those that are not just done. */
+  readonly report: (outcomes: ReadonlyArray<Outcome>) => Effect.Effect<void>
+}
+
+const jobs = Metric.counter("backq_jobs", {
+  description: "Deliveries that a worker settled, by queue and outcome",
+  incremental: true
+})
+
+const duration = Metric.histogram("backq_job_duration_milliseconds", {
+  description: "How long handlers ran, by queue",
+  boundaries: Metric.exponentialBoundaries({ start: 1, factor: 2, count: 20 })
+})
+
+/** Keeps one value per key. */
+const memoize = <A>(make: (key: string) => A): (key: string) => A => {
+  const cache = new Map<string, A>()
+  return (key) => {
+    let value = cache.get(key)
+    if (value === undefined) cache.set(key, value = make(key))
+    return value
+  }
+}
+
+const line = (outcome: Outcome): Effect.Effect<void> => {
+  switch (outcome._tag) {
+    case "Done":
+      return Effect.logDebug(`done in ${outcome.duration} ms`)
+    case "GivenBack":
+      return Effect.logDebug("given back")
+    case "Retried":
+      return log("Warn", `failed, next attempt in ${Duration.format(outcome.delay)}: ${outcome.reason}`, outcome.cause)
+    case "Buried":
+      return log("Error", `buried: ${outcome.reason}`, outcome.cause)
+    case "Discarded":
+      return Effect.logInfo(`discarded: ${outcome.reason}`)
+    case "Expired":
+      return Effect.logWarning(`expired at ${DateTime.formatIso(DateTime.makeUnsafe(outcome.expiresAt))}, deleted`)
+    case "Lost":
+      return Effect.logWarning(
+        `${outcome.handled ? "done, but it will run again" : "interrupted"}: ${outcome.error.message}`
+      )
+  }
+}
+
+const log = (level: "Warn" | "Error", message: string, cause: unknown): Effect.Effect<void> =>
+  cause === undefined ? Effect.logWithLevel(level)(message) : Effect.logWithLevel(level)(message, cause)
+
+const annotations = (outcome: Outcome) => ({
+  queue: outcome.queue,
+  jobId: outcome.jobId,
+  ...(outcome.job === undefined ? undefined : { job: outcome.job }),
+  ...(outcome.attempt === undefined ? undefined : { attempt: outcome.attempt })
+})
+
+/** Makes what a worker lets others see, for handlers that run in `context`. */
+export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>): Effect.fn.Return<Telemetry> {
+  const traced = (yield* Tracer.Tracer) !== Tracer.nativeTracer
+  const debug = !LogLevel.isGreaterThan(yield* References.MinimumLogLevel, "Debug")
+  const shared = yield* References.CurrentLogAnnotations
+
+  const durationOf = memoize((queue) => Metric.withAttributes(duration, { queue }))
+  const counterOf = memoize((key) => {
+    const [queue, outcome] = key.split(" ") as [string, string]
+    return Metric.withAttributes(jobs, { queue, outcome })
+  })
+
+  return {
+    run: (entry, effect) => {
+      const { dispatched, lease } = entry
+      const annotated = Context.add(context, References.CurrentLogAnnotations, {
+        ...shared,
+        job: dispatched.job,
+        jobId: lease.id,
+        queue: lease.queue
+      })
+      const run = Effect.runForkWith(annotated as Context.Context<any>)
+      if (!traced) return run(effect)
+      const publisher = dispatched.traceparent === undefined ? Option.none() : Envelope.span(dispatched.traceparent)
+      return run(Effect.withSpan(effect, `backq.${dispatched.job}`, {
+        kind: "consumer",
+        root: true,
+        links: Option.isSome(publisher) ? [{ span: publisher.value, attributes: {} }] : [],
+        attributes: { "backq.queue": lease.queue, "backq.job.id": lease.id }
+      }))
+    },
+    report: Effect.fnUntraced(function*(outcomes) {
+      const counted = new Map<string, number>()
+      for (const outcome of outcomes) {
+        const key = `${outcome.queue} ${outcome._tag}`
+        counted.set(key, (counted.get(key) ?? 0) + 1)
+        if (outcome.duration > 0) {
+          durationOf(outcome.queue).updateUnsafe(outcome.duration, context as Context.Context<any>)
+        }
+        if (outcome._tag !== "Done" || debug) {
+          yield* Effect.annotateLogs(line(outcome), annotations(outcome))
+        }
+      }
+      for (const [key, count] of counted) counterOf(key).updateUnsafe(count, context as Context.Context<any>)
+    })
+  }
+})

@@ -1,0 +1,86 @@
+/**
+ * From the end of a handler to what becomes of its job. Pure, except for the
+ * retry schedule, which is an Effect.
+ */
+import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
+import type { BrokerError } from "../BrokerError.ts"
+import { isVerdict, type Job, retryDelay } from "../Job.ts"
+
+/** What is to become of a delivery. */
+export type Verdict =
+  | { readonly _tag: "Done"; readonly result: unknown }
+  | {
+    readonly _tag: "Failed"
+    readonly failure: unknown
+    readonly reason: string
+    readonly cause?: Cause.Cause<unknown>
+  }
+  | {
+    readonly _tag: "Retry"
+    readonly delay: Duration.Duration
+    readonly reason: string
+    readonly cause?: Cause.Cause<unknown>
+  }
+  | { readonly _tag: "Bury"; readonly reason: string; readonly cause?: Cause.Cause<unknown> }
+  | { readonly _tag: "Discard"; readonly reason: string }
+  | { readonly _tag: "Expire"; readonly expiresAt: number }
+  | { readonly _tag: "GiveBack" }
+  | { readonly _tag: "Lost"; readonly handled: boolean; readonly error: BrokerError }
+
+/** Why a worker interrupted a handler: what is to become of the job, if the interruption is what ended it. */
+export type Interruption = Exclude<Verdict, { readonly _tag: "Done" | "Retry" | "Bury" | "Discard" }>
+
+const describe = (failure: unknown): string => {
+  if (failure instanceof Error) {
+    const name = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : failure.name
+    return failure.message === "" ? name : `${name}: ${failure.message}`
+  }
+  return typeof failure === "string" ? failure : Predicate.hasProperty(failure, "_tag")
+    ? String(failure._tag)
+    : `failed with ${failure === null ? "null" : typeof failure}`
+}
+
+/** How a handler's exit is judged, given why the worker interrupted it, if it did. */
+export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interruption | undefined): Verdict => {
+  if (Exit.isSuccess(exit)) {
+    // what was done is done, even when the interruption came before its last step
+    return interruption?._tag === "Lost"
+      ? { ...interruption, handled: true }
+      : { _tag: "Done", result: exit.value }
+  }
+  const { cause } = exit
+  if (interruption !== undefined && Cause.hasInterruptsOnly(cause)) return interruption
+  for (const reason of cause.reasons) {
+    if (!Cause.isFailReason(reason) || !isVerdict(reason.error)) continue
+    switch (reason.error._tag) {
+      case "RetryAfter":
+        return { _tag: "Retry", delay: reason.error.delay, reason: reason.error.reason }
+      case "Bury":
+        return { _tag: "Bury", reason: reason.error.reason }
+      case "Discard":
+        return { _tag: "Discard", reason: reason.error.reason }
+    }
+  }
+  const failure = Cause.squash(cause)
+  const reason = Cause.hasInterruptsOnly(cause) ? "the handler interrupted itself" : describe(failure)
+  return Cause.hasDies(cause)
+    ? { _tag: "Failed", failure, reason: `defect: ${reason}`, cause }
+    : { _tag: "Failed", failure, reason }
+}
+
+/** What the job's retry schedule makes of a failure: another attempt, or none. */
+export const fromSchedule = Effect.fnUntraced(function*(
+  failed: Extract<Verdict, { readonly _tag: "Failed" }>,
+  job: Job<any>,
+  attempt: number
+): Effect.fn.Return<Verdict> {
+  const delay = yield* retryDelay(job.retry, attempt, failed.failure)
+  const cause = failed.cause === undefined ? undefined : { cause: failed.cause }
+  return delay === undefined
+    ? { _tag: "Bury", reason: `failed ${attempt} times, at last with ${failed.reason}`, ...cause }
+    : { _tag: "Retry", delay, reason: failed.reason, ...cause }
+})
