@@ -1,0 +1,401 @@
+/**
+ * The {@link Broker} in memory, for tests and for programs that need no queue
+ * server.
+ *
+ * Its semantics are beanstalkd's, in milliseconds instead of seconds. Time is
+ * Effect's `Clock` as it was when the broker was made, so a `TestClock` moves
+ * it. Operations are synchronous inside: none is ever half done, whatever is
+ * interrupted.
+ *
+ * Nothing survives the process, and only this process sees the jobs.
+ */
+import { isArrayNonEmpty, type NonEmptyArray, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberHandle from "effect/FiberHandle"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import { Broker, checkPriority, checkQueue } from "../Broker.ts"
+import type { BrokerStats, Consumer, JobId, Lease, LeaseInfo, PeekedJob, PutRequest, Settlement } from "../Broker.ts"
+import {
+  type BrokerError,
+  JobTooBig,
+  LeaseLost,
+  make as brokerError,
+  NotFound,
+  OptionInvalid,
+  Unavailable
+} from "../BrokerError.ts"
+import * as Jobs from "./Jobs.ts"
+
+/** How a memory broker is made. */
+export interface Options {
+  /** The largest body that is accepted, in bytes. Default: 65535, beanstalkd's own. */
+  readonly maxJobSize?: number | undefined
+}
+
+const name = "memory:"
+
+const ok: Result.Result<void, BrokerError> = Result.void
+
+const leaseLost = (lease: Lease) => brokerError(new LeaseLost({ queue: lease.queue, id: lease.id }))
+
+const jobNotFound = (id: JobId) => brokerError(new NotFound({ what: "job", name: id }))
+
+const consumerClosed = brokerError(
+  new Unavailable({ broker: name, fate: "NotSent", detail: "the consumer was closed" })
+)
+
+const checkMax = (max: number): Result.Result<number, BrokerError> =>
+  Number.isInteger(max) && max > 0 ? Result.succeed(max) : Result.fail(
+    brokerError(new OptionInvalid({ option: "max", value: String(max), rule: "it is an integer from 1" }))
+  )
+
+const peeked = (job: Jobs.Job | undefined): Option.Option<PeekedJob> =>
+  job === undefined ? Option.none() : Option.some({ id: job.id, body: new Uint8Array(job.body) })
+
+/** A consumer, and what it holds. */
+interface Holder extends Jobs.Holder {
+  readonly queues: ReadonlySet<Jobs.Queue>
+  closed: boolean
+}
+
+const nextFor = (holder: Holder): Jobs.Job | undefined => {
+  let best: Jobs.Job | undefined
+  for (const queue of holder.queues) {
+    const job = Jobs.servable(queue)
+    if (job !== undefined && (best === undefined || Jobs.isBefore(job, best))) best = job
+  }
+  return best
+}
+
+/** A call of `reserve` that waits. */
+interface Waiter {
+  readonly holder: Holder
+  readonly max: number
+  readonly resume: (effect: Effect.Effect<NonEmptyReadonlyArray<Lease>, BrokerError>) => void
+}
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+/** Makes a memory broker with options. */
+export const makeWith = Effect.fnUntraced(function*(
+  options: Options = {}
+): Effect.fn.Return<Broker["Service"], never, Scope.Scope> {
+  const maxJobSize = options.maxJobSize ?? 65535
+  const clock = yield* Clock.Clock
+  const setAlarm = yield* FiberHandle.makeRuntime<never>()
+  const jobs = Jobs.empty()
+  const waiters = new Map<Jobs.Queue, Set<Waiter>>()
+  let alarmAt = Infinity
+
+  // Monotonic, so that a correction of the wall clock ends no lease.
+  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+  const startedAt = now()
+
+  // ---------------------------------------------------------------------------
+  // Serving those who wait
+  // ---------------------------------------------------------------------------
+
+  const look = (queue: Jobs.Queue) => {
+    Jobs.advance(queue, now())
+    return queue
+  }
+
+  const wait = (waiter: Waiter) => {
+    for (const queue of waiter.holder.queues) {
+      const waiting = waiters.get(queue)
+      if (waiting === undefined) waiters.set(queue, new Set([waiter]))
+      else waiting.add(waiter)
+      armAlarm(queue)
+    }
+  }
+
+  const stopWaiting = (waiter: Waiter) => {
+    for (const queue of waiter.holder.queues) {
+      const waiting = waiters.get(queue)
+      if (waiting?.delete(waiter) && waiting.size === 0) waiters.delete(queue)
+    }
+  }
+
+  const take = (holder: Holder, max: number): Array<Lease> => {
+    const at = now()
+    const leases: Array<Lease> = []
+    while (leases.length < max) {
+      const job = nextFor(holder)
+      if (job === undefined) break
+      leases.push(Jobs.deliver(job, holder, at))
+    }
+    return leases
+  }
+
+  // To be called after every change of a queue. A waiter that is resumed may run at once and use the broker, so the
+  // state has to be complete before, and is read anew after.
+  const serve = (queue: Jobs.Queue) => {
+    look(queue)
+    while (Jobs.servable(queue) !== undefined) {
+      const waiter = waiters.get(queue)?.values().next().value
+      if (waiter === undefined) break
+      stopWaiting(waiter)
+      waiter.resume(Effect.succeed(take(waiter.holder, waiter.max) as NonEmptyArray<Lease>))
+    }
+    if (waiters.has(queue)) armAlarm(queue)
+    Jobs.closeUnusedQueue(jobs, queue)
+  }
+
+  // One alarm for all who wait. It may ring too early, when what it was set for has changed since, never too late.
+  const armAlarm = (queue: Jobs.Queue) => {
+    const at = Jobs.nextChange(queue)
+    if (at >= alarmAt) return
+    alarmAt = at
+    setAlarm(Effect.andThen(clock.sleep(Duration.millis(at - now())), Effect.sync(ring)))
+  }
+
+  const ring = () => {
+    alarmAt = Infinity
+    for (const queue of Array.from(waiters.keys())) serve(queue)
+  }
+
+  // ---------------------------------------------------------------------------
+  // Operations on queues
+  // ---------------------------------------------------------------------------
+
+  const existing = (name: string): Effect.Effect<Jobs.Queue | undefined, BrokerError> =>
+    Effect.suspend(() => {
+      const checked = checkQueue(name)
+      if (Result.isFailure(checked)) return Effect.fail(checked.failure)
+      const queue = jobs.queues.get(name)
+      if (queue === undefined) return Effect.undefined
+      look(queue)
+      Jobs.closeUnusedQueue(jobs, queue)
+      return Effect.succeed(jobs.queues.get(name))
+    })
+
+  const putResult = (queue: string, request: PutRequest): Result.Result<JobId, BrokerError> =>
+    request.body.length > maxJobSize
+      ? Result.fail(brokerError(new JobTooBig({ queue, size: request.body.length, limit: maxJobSize })))
+      : Result.succeed(Jobs.add(jobs, Jobs.openQueue(jobs, queue), request, now()).id)
+
+  const putAll: Broker["Service"]["putAll"] = (queue, requests) =>
+    Effect.suspend(() => {
+      const checked = checkQueue(queue)
+      const results = requests.map((request) => Result.flatMap(checked, () => putResult(queue, request)))
+      const target = jobs.queues.get(queue)
+      if (target !== undefined) serve(target)
+      return Effect.succeed(results)
+    })
+
+  const pause: Broker["Service"]["pause"] = (queue, duration) =>
+    Effect.suspend(() => {
+      const checked = checkQueue(queue)
+      if (Result.isFailure(checked)) return Effect.fail(checked.failure)
+      const target = look(Jobs.openQueue(jobs, queue))
+      target.pausedUntil = Jobs.dueAfter(now(), duration)
+      serve(target)
+      return Effect.void
+    })
+
+  // ---------------------------------------------------------------------------
+  // Operations on jobs
+  // ---------------------------------------------------------------------------
+
+  const find = (id: JobId): Jobs.Job | undefined => {
+    const job = jobs.byId.get(id)
+    if (job !== undefined) look(job.queue)
+    return job
+  }
+
+  const onJob = (
+    id: JobId,
+    allowed: (job: Jobs.Job) => boolean,
+    f: (job: Jobs.Job) => void
+  ): Effect.Effect<void, BrokerError> =>
+    Effect.suspend(() => {
+      const job = find(id)
+      if (job === undefined || !allowed(job)) return Effect.fail(jobNotFound(id))
+      f(job)
+      serve(job.queue)
+      return Effect.void
+    })
+
+  // ---------------------------------------------------------------------------
+  // Consumers
+  // ---------------------------------------------------------------------------
+
+  const heldBy = (holder: Holder, lease: Lease): Jobs.Job | undefined => {
+    const job = find(lease.id)
+    return job?.lease?.holder === holder && job.lease.lease === lease ? job : undefined
+  }
+
+  const settleOne = (holder: Holder, settlement: Settlement): Result.Result<void, BrokerError> => {
+    const job = heldBy(holder, settlement.lease)
+    if (job === undefined) return Result.fail(leaseLost(settlement.lease))
+    switch (settlement._tag) {
+      case "Delete": {
+        Jobs.remove(jobs, job)
+        return ok
+      }
+      case "Release": {
+        const { priority, reason } = settlement
+        const checked = checkPriority(priority ?? job.priority)
+        if (Result.isFailure(checked)) return Result.fail(checked.failure)
+        Jobs.release(job, { due: Jobs.dueAfter(now(), settlement.delay), priority, reason })
+        return ok
+      }
+      case "Bury": {
+        const { priority, reason } = settlement
+        const checked = checkPriority(priority ?? job.priority)
+        if (Result.isFailure(checked)) return Result.fail(checked.failure)
+        Jobs.bury(jobs, job, { priority, reason })
+        return ok
+      }
+      case "GiveBack": {
+        Jobs.giveBack(job)
+        return ok
+      }
+    }
+  }
+
+  const makeConsumer = (holder: Holder): Consumer => ({
+    reserve: (max) =>
+      Effect.suspend(() => {
+        if (holder.closed) return Effect.fail(consumerClosed)
+        const checked = checkMax(max)
+        if (Result.isFailure(checked)) return Effect.fail(checked.failure)
+        holder.queues.forEach(look)
+        const leases = take(holder, max)
+        if (isArrayNonEmpty(leases)) return Effect.succeed(leases)
+        return Effect.callback<NonEmptyReadonlyArray<Lease>, BrokerError>((resume) => {
+          const waiter = { holder, max, resume }
+          wait(waiter)
+          return Effect.sync(() => stopWaiting(waiter))
+        })
+      }),
+    settle: (settlements) =>
+      Effect.sync(() => {
+        const queues = new Set<Jobs.Queue>()
+        const results = settlements.map((settlement) => {
+          const queue = jobs.queues.get(settlement.lease.queue)
+          if (queue !== undefined) queues.add(queue)
+          return settleOne(holder, settlement)
+        })
+        queues.forEach(serve)
+        return results
+      }),
+    touch: (leases) =>
+      Effect.sync(() =>
+        leases.map((lease) => {
+          const job = heldBy(holder, lease)
+          if (job === undefined) return Result.fail(leaseLost(lease))
+          Jobs.touch(job, now())
+          return ok
+        })
+      ),
+    inspect: (leases) =>
+      Effect.sync(() =>
+        leases.map((lease): Result.Result<LeaseInfo, BrokerError> => {
+          const job = heldBy(holder, lease)
+          return job === undefined ? Result.fail(leaseLost(lease)) : Result.succeed(Jobs.leaseInfo(job))
+        })
+      ),
+    lost: Effect.never
+  })
+
+  const closeConsumer = (holder: Holder) =>
+    Effect.sync(() => {
+      holder.closed = true
+      for (const queue of holder.queues) {
+        queue.consumers--
+        look(queue)
+        for (const waiter of Array.from(waiters.get(queue) ?? [])) {
+          if (waiter.holder !== holder) continue
+          stopWaiting(waiter)
+          waiter.resume(Effect.fail(consumerClosed))
+        }
+      }
+      for (const job of holder.held) Jobs.giveBack(job)
+      holder.queues.forEach(serve)
+    })
+
+  const consume = (queues: NonEmptyReadonlyArray<string>): Effect.Effect<Consumer, BrokerError, Scope.Scope> =>
+    Effect.acquireRelease(
+      Effect.suspend(() => {
+        const checked = Result.all(queues.map(checkQueue))
+        if (Result.isFailure(checked)) return Effect.fail(checked.failure)
+        const opened = new Set(queues.map((queue) => Jobs.openQueue(jobs, queue)))
+        for (const queue of opened) queue.consumers++
+        return Effect.succeed<Holder>({ queues: opened, held: new Set(), closed: false })
+      }),
+      closeConsumer
+    ).pipe(Effect.map(makeConsumer))
+
+  const brokerStats = (): BrokerStats => {
+    const sum = { ready: 0, delayed: 0, reserved: 0, buried: 0, waiting: 0 }
+    for (const queue of jobs.queues.values()) {
+      look(queue)
+      sum.ready += queue.ready.size
+      sum.delayed += queue.delayed.size
+      sum.reserved += queue.reserved.size
+      sum.buried += queue.buried.size
+      sum.waiting += waiters.get(queue)?.size ?? 0
+    }
+    const uptime = Duration.millis(Math.floor(now() - startedAt))
+    return { version: "memory", uptime, ...sum, maxJobSize, draining: false, durable: false }
+  }
+
+  return Broker.of({
+    name,
+    ping: Effect.void,
+    put: (queue, request) => Effect.flatMap(putAll(queue, [request]), ([result]) => Effect.fromResult(result!)),
+    putAll,
+    consume,
+    waitingWorkers: (queue) =>
+      Effect.map(existing(queue), (queue) => queue === undefined ? 0 : waiters.get(queue)?.size ?? 0),
+    peek: (id) => Effect.sync(() => peeked(find(id))),
+    peekNext: (queue, state) => Effect.map(existing(queue), (queue) => peeked(queue?.[state].peek())),
+    delete: (id) => onJob(id, (job) => job.state !== "reserved", (job) => Jobs.remove(jobs, job)),
+    kick: (queue, max) =>
+      Effect.map(existing(queue), (queue) => {
+        if (queue === undefined) return 0
+        const kicked = Jobs.kickQueue(queue, max)
+        serve(queue)
+        return kicked
+      }),
+    kickJob: (id) => onJob(id, (job) => job.state === "buried" || job.state === "delayed", Jobs.kick),
+    pause,
+    resume: (queue) => pause(queue, Duration.zero),
+    stats: Effect.sync(brokerStats),
+    statsQueue: (queue) =>
+      Effect.flatMap(existing(queue), (found) =>
+        found === undefined
+          ? Effect.fail(brokerError(new NotFound({ what: "queue", name: queue })))
+          : Effect.succeed(Jobs.queueStats(found, waiters.get(found)?.size ?? 0, now()))),
+    statsJob: (id) =>
+      Effect.suspend(() => {
+        const job = find(id)
+        return job === undefined ? Effect.fail(jobNotFound(id)) : Effect.succeed(Jobs.jobStats(job, now()))
+      }),
+    queues: Effect.sync(() => {
+      for (const queue of Array.from(jobs.queues.values())) Jobs.closeUnusedQueue(jobs, look(queue))
+      return Array.from(jobs.queues.keys())
+    })
+  })
+})
+
+/** Makes a memory broker. */
+export const make: Effect.Effect<Broker["Service"], never, Scope.Scope> = makeWith()
+
+// -----------------------------------------------------------------------------
+// Layers
+// -----------------------------------------------------------------------------
+
+/** A memory broker with options. */
+export const layerWith = (options: Options): Layer.Layer<Broker> => Layer.effect(Broker, makeWith(options))
+
+/** A memory broker. */
+export const layer: Layer.Layer<Broker> = Layer.effect(Broker, make)
