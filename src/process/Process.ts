@@ -1,0 +1,144 @@
+/**
+ * Runs operating-system processes as Effects.
+ *
+ * {@link run} checks a payload against the {@link ProcessPolicy} in force and
+ * hands it to the {@link ProcessRunner}. It guarantees:
+ *
+ * - a process that ran to its end is a {@link ProcessResult}, whatever its exit
+ *   code; everything else is a `ProcessError` that says why;
+ * - when `run` ends, by timeout or interruption too, nothing of the process is
+ *   left: it has a process group of its own, which gets SIGTERM and, after a
+ *   grace, SIGKILL. So do children that it left behind;
+ * - the process never waits for us to take its output, and what is kept of it
+ *   is bounded.
+ *
+ * Limits: POSIX only. Processes that leave the group (`setsid`) are not
+ * followed. When this program itself is ended by SIGKILL its processes go on.
+ * Node.js gives processes sockets instead of pipes: opening `/dev/stdout`,
+ * `/dev/stderr`, or `/dev/stdin` with input, fails in them (write `>&2`, or
+ * `cat` without a name). It also reports death by a real-time signal as exit
+ * code 0.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as NodeProcess from "./NodeProcess.ts"
+import type { Output } from "./OutputTail.ts"
+import * as OutputTail from "./OutputTail.ts"
+import { ProcessError, Refused } from "./ProcessError.ts"
+import type { ProcessPayload } from "./ProcessPayload.ts"
+import { validate } from "./ProcessPayload.ts"
+import * as ProcessPolicy from "./ProcessPolicy.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** A process that ran to its end. */
+export interface Exited {
+  readonly _tag: "Exited"
+  readonly pid: number
+  readonly exitCode: number
+  readonly stdout: Output
+  readonly stderr: Output
+  readonly duration: Duration.Duration
+}
+
+/** A process that was started with `detach` and let go. */
+export interface Detached {
+  readonly _tag: "Detached"
+  readonly pid: number
+}
+
+/** What became of a process. */
+export type ProcessResult = Exited | Detached
+
+/** An {@link Exited}, for tests: exit code 0 and no output unless said otherwise. */
+export const exited = (options: {
+  readonly exitCode?: number | undefined
+  readonly stdout?: string | Uint8Array | undefined
+  readonly stderr?: string | Uint8Array | undefined
+  readonly duration?: Duration.Input | undefined
+  readonly pid?: number | undefined
+} = {}): Exited => ({
+  _tag: "Exited",
+  pid: options.pid ?? 1,
+  exitCode: options.exitCode ?? 0,
+  stdout: OutputTail.fromText(options.stdout ?? ""),
+  stderr: OutputTail.fromText(options.stderr ?? ""),
+  duration: Duration.fromInputUnsafe(options.duration ?? 0)
+})
+
+// -----------------------------------------------------------------------------
+// Services
+// -----------------------------------------------------------------------------
+
+/** Starts processes and waits for their end. It applies no policy: {@link run} does. */
+export class ProcessRunner extends Context.Service<ProcessRunner, {
+  readonly run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError>
+}>()("backq/process/ProcessRunner") {
+  /** Runs real processes; SIGKILL follows SIGTERM after 5 seconds. */
+  static readonly layer: Layer.Layer<ProcessRunner> = Layer.sync(ProcessRunner, () => ({ run: NodeProcess.make({}) }))
+
+  /** Runs real processes, with another grace between SIGTERM and SIGKILL. */
+  static readonly layerOptions = (options: NodeProcess.Options): Layer.Layer<ProcessRunner> =>
+    Layer.sync(ProcessRunner, () => ({ run: NodeProcess.make(options) }))
+
+  /**
+   * Runs nothing. The payloads are recorded in {@link RecordedProcesses}, and
+   * the script answers them; without one every process exits with 0.
+   *
+   * **Example**
+   *
+   * ```ts
+   * ProcessRunner.layerTest((payload) => Effect.succeed(exited({ exitCode: payload.command[0] === "false" ? 1 : 0 })))
+   * ```
+   */
+  static readonly layerTest = (
+    script: (payload: ProcessPayload, index: number) => Effect.Effect<ProcessResult, ProcessError> = () =>
+      Effect.sync(exited)
+  ): Layer.Layer<ProcessRunner | RecordedProcesses> =>
+    Layer.effectContext(Effect.sync(() => {
+      const recorded: Array<ProcessPayload> = []
+      return Context.make(RecordedProcesses, { payloads: Effect.sync(() => recorded.slice()) }).pipe(
+        Context.add(ProcessRunner, {
+          run: (payload) => Effect.suspend(() => script(payload, recorded.push(payload) - 1))
+        })
+      )
+    }))
+}
+
+/** What {@link ProcessRunner.layerTest} was asked to run, in order. */
+export class RecordedProcesses extends Context.Service<RecordedProcesses, {
+  readonly payloads: Effect.Effect<ReadonlyArray<ProcessPayload>>
+}>()("backq/process/RecordedProcesses") {}
+
+// -----------------------------------------------------------------------------
+// Running
+// -----------------------------------------------------------------------------
+
+const refuse = (refused: Refused) => new ProcessError({ reason: refused })
+
+/**
+ * Runs a process under the policy in force, and waits for its end unless the
+ * payload says `detach`.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const result = yield* Process.run({ command: ["date", "+%s"], timeout: "5 seconds" })
+ * ```
+ */
+export const run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError, ProcessRunner> = Effect.fn(
+  "Process.run"
+)(function*(payload) {
+  const valid = yield* Effect.fromResult(validate(payload)).pipe(
+    Effect.mapError((detail) => refuse(new Refused({ rule: "payload", detail })))
+  )
+  const policy = yield* ProcessPolicy.ProcessPolicy
+  const allowed = yield* Effect.fromResult(Result.mapError(ProcessPolicy.check(policy, valid), refuse))
+  const runner = yield* ProcessRunner
+  return yield* runner.run(allowed)
+})

@@ -1,0 +1,107 @@
+/**
+ * The failures of a process that did not end by itself.
+ *
+ * There is one error, `ProcessError`; what happened is its `reason`. A process
+ * that ran to its end is no failure, whatever its exit code: that is a
+ * `ProcessResult`. Messages show the command, shortened, and never the
+ * environment or the input. Use `Effect.catchReason("ProcessError", "...")` to
+ * handle one of them.
+ */
+import * as Duration from "effect/Duration"
+import * as CommandLine from "effect/process/CommandLine"
+import * as Schema from "effect/Schema"
+import { Output } from "./OutputTail.ts"
+
+const shorten = (text: string): string => text.length > 200 ? `${text.slice(0, 197)}...` : text
+
+/** A command, or a list of words, as messages show it: quoted as for a shell, on one line, at most 200 characters long. */
+export const display = (command: string | ReadonlyArray<string>): string =>
+  shorten((typeof command === "string" ? command : CommandLine.display(command)).replace(/[\p{Cc}\p{Cf}]+/gu, " "))
+
+/** A signal that nobody here sent ended the process: a crash, the kernel out of memory, an operator. */
+export class Signalled extends Schema.TaggedError<Signalled>()("Signalled", {
+  command: Schema.String,
+  /** The signal's name, for instance `SIGKILL`. */
+  signal: Schema.String,
+  pid: Schema.Int,
+  duration: Schema.Duration,
+  stdout: Output,
+  stderr: Output
+}) {
+  override get message() {
+    const hint = this.signal === "SIGKILL" ? " (out of memory, perhaps)" : ""
+    return `the process was ended by ${this.signal}${hint} after ${Duration.format(this.duration)}: ${this.command}`
+  }
+}
+
+/** The process ran longer than its timeout and was ended. */
+export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", {
+  command: Schema.String,
+  timeout: Schema.Duration,
+  pid: Schema.Int,
+  stdout: Output,
+  stderr: Output
+}) {
+  override get message() {
+    return `the process was ended at its timeout of ${Duration.format(this.timeout)}: ${this.command}. ` +
+      `Give it a longer timeout, or let it do less at once`
+  }
+}
+
+/**
+ * The process could not be started.
+ *
+ * `"Temporary"` means that the machine had no room for it just then (processes,
+ * memory, files); the same payload may start later. With all others it will
+ * not, until somebody changes the payload or the machine.
+ */
+export class SpawnFailed extends Schema.TaggedError<SpawnFailed>()("SpawnFailed", {
+  kind: Schema.Literals(["NotFound", "NotExecutable", "BadCwd", "Temporary", "Other"]),
+  program: Schema.String,
+  /** The directory that the payload asked for. */
+  cwd: Schema.optional(Schema.String),
+  /** What is wrong and what to do. */
+  detail: Schema.String
+}) {
+  override get message() {
+    return `can't start ${display([this.program])}: ${this.detail}`
+  }
+}
+
+/** The worker's policy does not allow it, or the payload breaks its own rules. Nothing was started. */
+export class Refused extends Schema.TaggedError<Refused>()("Refused", {
+  /** The rule that was broken. */
+  rule: Schema.Literals([
+    "payload",
+    "shellLines",
+    "programs",
+    "directories",
+    "environment",
+    "maxTimeout",
+    "detach"
+  ]),
+  /** What is wrong and what to do. */
+  detail: Schema.String
+}) {
+  override get message() {
+    return `refused (${this.rule}): ${this.detail}`
+  }
+}
+
+/** Everything that can go wrong with a process. */
+export const ProcessErrorReason = Schema.Union([Signalled, TimedOut, SpawnFailed, Refused])
+
+/** Everything that can go wrong with a process. */
+export type ProcessErrorReason = typeof ProcessErrorReason.Type
+
+/** A process's failure; its `reason` says which. */
+export class ProcessError extends Schema.TaggedError<ProcessError>()("ProcessError", {
+  reason: ProcessErrorReason
+}) {
+  override get message() {
+    return this.reason.message
+  }
+}
+
+/** Wraps a reason in the process's error. */
+export const make = (reason: ProcessErrorReason): ProcessError => new ProcessError({ reason })

@@ -1,0 +1,46 @@
+/**
+ * A process group, seen from outside: is anything in it still running, and
+ * signals to all of it.
+ *
+ * A process that leaves its group (a daemon that calls `setsid`) is not
+ * followed. A group's number is free for others once its last process is gone,
+ * so signal a group only while its leader is known to live, or at once after
+ * its end.
+ */
+import * as NodeFs from "node:fs"
+
+/** Sends a signal to every process of a group; with 0 only looks. Says whether there is such a group, zombies included. */
+export const signal = (group: number, name: NodeJS.Signals | 0): boolean => {
+  try {
+    return process.kill(-group, name)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM"
+  }
+}
+
+/**
+ * Is a process of the group running?
+ *
+ * A zombie is not. Orphans that ended stay zombies for as long as process 1
+ * does not collect them, as in a container without an init, and kill(2) does
+ * not tell them apart; where there is a /proc, it does.
+ */
+export const isRunning = (group: number): boolean => {
+  if (!signal(group, 0)) return false
+  try {
+    return NodeFs.readdirSync("/proc").some((name) => /^\d+$/.test(name) && isMember(name, group))
+  } catch {
+    return true
+  }
+}
+
+// proc_pid_stat(5): "pid (comm) state ppid pgrp ...", where comm may hold anything.
+const isMember = (pid: string, group: number): boolean => {
+  try {
+    const stat = NodeFs.readFileSync(`/proc/${pid}/stat`, "latin1")
+    const [state, , pgrp] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+    return pgrp === String(group) && state !== "Z" && state !== "X"
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * What a worker is willing to run. Whoever can publish to its queue can run
+ * commands as the worker's user, so the worker decides what it takes.
+ *
+ * The policy is a `Context.Reference`: where none is provided, {@link argvOnly}
+ * holds. {@link check} is a pure function and works on names alone; it looks at
+ * no file. Hence the limits: a link or a file that is replaced under an allowed
+ * name is not seen, and a program that runs other programs (`env`, `sh`,
+ * `find`, an interpreter) allows all of them once it is allowed.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as NodePath from "node:path"
+import { display, Refused } from "./ProcessError.ts"
+import type { ProcessPayload } from "./ProcessPayload.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** What a worker is willing to run. */
+export interface ProcessPolicy {
+  /** May a command be a line for `/bin/sh`? Such a line can run every program: it makes `programs` void. */
+  readonly shellLines: boolean
+  /**
+   * The programs that may run. A command has to name one exactly as it stands
+   * here: a bare name, which is looked up on the worker's PATH, or an absolute
+   * path.
+   */
+  readonly programs: ReadonlySet<string> | "any"
+  /**
+   * The absolute paths of the directories in which, or below which, a payload
+   * may ask to run. One that asks for none runs in the worker's own.
+   */
+  readonly directories: ReadonlyArray<string> | "any"
+  /**
+   * The names of the environment variables that a payload may set or unset.
+   * With a list, `extendEnv: false` is refused, since it unsets the others.
+   */
+  readonly environment: ReadonlySet<string> | "any"
+  /** The longest timeout, and the timeout of a payload without one. */
+  readonly maxTimeout: Duration.Duration | undefined
+  /** May a payload start a process that nobody waits for? */
+  readonly detach: boolean
+}
+
+/** How to {@link make} a policy. */
+export interface Options {
+  /** Default: false. */
+  readonly shellLines?: boolean | undefined
+  /** Default: any. */
+  readonly programs?: ReadonlyArray<string> | "any" | undefined
+  /** Default: any. */
+  readonly directories?: ReadonlyArray<string> | "any" | undefined
+  /**
+   * Default: any. With a list of `programs`: none, since variables such as
+   * LD_PRELOAD, PATH, NODE_OPTIONS, BASH_ENV make an allowed program run
+   * something else.
+   */
+  readonly environment?: ReadonlyArray<string> | "any" | undefined
+  /** Default: none. */
+  readonly maxTimeout?: Duration.Input | undefined
+  /** Default: true. With `maxTimeout`: false, since nobody watches the time of a detached process. */
+  readonly detach?: boolean | undefined
+}
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+const names = (list: ReadonlyArray<string> | "any"): ReadonlySet<string> | "any" =>
+  list === "any" ? list : new Set(list)
+
+/**
+ * Makes a policy; what is left out is open, with the exceptions that
+ * {@link Options} names.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const policy = ProcessPolicy.make({
+ *   programs: ["convert", "/opt/reports/bin/build"],
+ *   directories: ["/srv/images"],
+ *   environment: ["LANG"],
+ *   maxTimeout: "10 minutes"
+ * })
+ * ```
+ */
+export const make = (options: Options): ProcessPolicy => ({
+  shellLines: options.shellLines ?? false,
+  programs: names(options.programs ?? "any"),
+  directories: options.directories === undefined || options.directories === "any"
+    ? "any"
+    : options.directories.map((directory) => NodePath.posix.resolve(directory)),
+  environment: names(
+    options.environment ?? (options.programs === undefined || options.programs === "any" ? "any" : [])
+  ),
+  maxTimeout: options.maxTimeout === undefined ? undefined : Duration.fromInputUnsafe(options.maxTimeout),
+  detach: options.detach ?? options.maxTimeout === undefined
+})
+
+/**
+ * Programs with their arguments, but no shell lines; everything else is open.
+ * This keeps publishers from building lines with quoting mistakes in them. It
+ * does not keep a hostile one from running `["sh", "-c", ...]`: for that, list
+ * the `programs`.
+ */
+export const argvOnly: ProcessPolicy = make({})
+
+/** Everything is allowed. For publishers that may do all that the worker's user may. */
+export const open: ProcessPolicy = make({ shellLines: true })
+
+/** The policy in force. */
+export const ProcessPolicy = Context.Reference<ProcessPolicy>("backq/process/ProcessPolicy", {
+  defaultValue: () => argvOnly
+})
+
+// -----------------------------------------------------------------------------
+// The check
+// -----------------------------------------------------------------------------
+
+const contains = (directory: string, path: string): boolean =>
+  path === directory || path.startsWith(directory === "/" ? directory : `${directory}/`)
+
+const listed = (values: Iterable<string>): string => {
+  const all = Array.from(values)
+  return all.length === 0 ? "none" : display(all)
+}
+
+type Rule = (policy: ProcessPolicy, payload: ProcessPayload) => string | undefined
+
+const shellLines: Rule = (policy, { command }) =>
+  typeof command !== "string" || policy.shellLines
+    ? undefined
+    : "shell lines are off: publish the program and its arguments as an array, or allow them"
+
+const programs: Rule = (policy, { command }) => {
+  if (typeof command === "string" || policy.programs === "any") return undefined
+  const program = command[0]
+  // A relative path depends on `cwd`, so that no list can mean it.
+  const relative = program.includes("/") && !NodePath.posix.isAbsolute(program)
+  return !relative && policy.programs.has(program)
+    ? undefined
+    : `${display([program])} is not among the allowed programs: ${listed(policy.programs)}. ` +
+      "Name one exactly as this list does"
+}
+
+const environment: Rule = (policy, { env = {}, extendEnv }) => {
+  const allowed = policy.environment
+  if (allowed === "any") return undefined
+  const refused = Object.keys(env).filter((name) => !allowed.has(name))
+  if (refused.length > 0) return `${listed(refused)} may not be set or unset; allowed: ${listed(allowed)}`
+  return extendEnv === false ? "extendEnv can't be false here: it would unset the worker's variables" : undefined
+}
+
+const detach: Rule = (policy, payload) =>
+  payload.detach !== true || policy.detach
+    ? undefined
+    : "processes that nobody waits for are off: publish it without detach, or allow them"
+
+const directories: Rule = (policy, { cwd }) => {
+  if (cwd === undefined || policy.directories === "any") return undefined
+  const path = NodePath.posix.normalize(cwd)
+  return NodePath.posix.isAbsolute(cwd) && policy.directories.some((directory) => contains(directory, path))
+    ? undefined
+    : `${display([cwd])} is not in an allowed directory: ${listed(policy.directories)}. Write an absolute path`
+}
+
+const maxTimeout: Rule = ({ maxTimeout: max }, { timeout }) =>
+  max === undefined || timeout === undefined || Duration.isLessThanOrEqualTo(Duration.fromInputUnsafe(timeout), max)
+    ? undefined
+    : `a timeout of ${Duration.format(Duration.fromInputUnsafe(timeout))} is longer than the allowed ${
+      Duration.format(max)
+    }`
+
+const rules = Object.entries({ shellLines, programs, environment, detach, directories, maxTimeout }) as ReadonlyArray<
+  [Refused["rule"], Rule]
+>
+
+/**
+ * Decides whether a payload may run. What comes back is what is to be run: with
+ * the policy's timeout where it had none, and with `cwd` without `.` and `..`,
+ * so that no link can make it lead out of an allowed directory.
+ */
+export const check = (policy: ProcessPolicy, payload: ProcessPayload): Result.Result<ProcessPayload, Refused> => {
+  for (const [rule, broken] of rules) {
+    const detail = broken(policy, payload)
+    if (detail !== undefined) return Result.fail(new Refused({ rule, detail }))
+  }
+  const limited = policy.maxTimeout !== undefined && payload.timeout === undefined && payload.detach !== true
+    ? { ...payload, timeout: policy.maxTimeout }
+    : payload
+  return Result.succeed(
+    policy.directories === "any" || payload.cwd === undefined
+      ? limited
+      : { ...limited, cwd: NodePath.posix.normalize(payload.cwd) }
+  )
+}
+
+// -----------------------------------------------------------------------------
+// Layers
+// -----------------------------------------------------------------------------
+
+/** Puts a policy in force. */
+export const layer = (policy: ProcessPolicy): Layer.Layer<never> => Layer.succeed(ProcessPolicy, policy)
