@@ -1,0 +1,51 @@
+/**
+ * `npm test`: servers, formatting, lint, types, then the tests.
+ *
+ * Every step runs, whatever became of the one before it, and a step that fails
+ * counts as one failure. The last line is the summary; the exit code is 0 only
+ * when it says `0 failed`. With arguments (`npm test -- test/memory`) only
+ * those tests run; they are vitest's arguments.
+ *
+ * With `CI=true` a server that can't be had is a failure; elsewhere its tests
+ * are skipped.
+ */
+import { spawnSync } from "node:child_process"
+import { parseCLI, startVitest } from "vitest/node"
+import * as Servers from "./servers.ts"
+import * as Summary from "./test.summary.ts"
+
+const ci = process.env["CI"] === "true"
+const args = process.argv.slice(2)
+
+const failedSteps: Array<string> = []
+
+const step = (script: string): void => {
+  console.log(`> ${script}`)
+  const { status } = spawnSync("npm", ["run", "--silent", script], { stdio: ["ignore", "inherit", "inherit"] })
+  if (status !== 0) failedSteps.push(script)
+}
+
+const runTests = async (): Promise<Summary.Summary> => {
+  const { filter, options } = parseCLI(["vitest", "run", ...args])
+  try {
+    const vitest = await startVitest("test", filter, { ...options, run: true, watch: false })
+    const summary = Summary.ofRun(vitest)
+    await vitest.close()
+    return summary
+  } catch (error) {
+    console.error(error)
+    return { ...Summary.empty, failed: 1 }
+  }
+}
+
+const absent = Servers.install(Servers.missing())
+if (absent.length > 0) {
+  console.log(`not installed, and apt-get as root could not help: ${absent.join(", ")}; the tests that need it are skipped`)
+  if (ci) failedSteps.push("servers")
+}
+
+if (args.length === 0) ["format:check", "lint", "check"].forEach(step)
+
+const summary = Summary.add(await runTests(), { ...Summary.empty, failed: failedSteps.length })
+if (failedSteps.length > 0) console.log(`failed before the tests: ${failedSteps.join(", ")}`)
+process.stdout.write(`${Summary.format(summary)}\n`, () => process.exit(summary.failed === 0 ? 0 : 1))
