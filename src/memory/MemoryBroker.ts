@@ -267,7 +267,7 @@ export const makeWith = Effect.fnUntraced(function*(
         if (holder.closed) return Effect.fail(consumerClosed)
         const checked = checkMax(max)
         if (Result.isFailure(checked)) return Effect.fail(checked.failure)
-        holder.queues.forEach(look)
+        holder.queues.forEach(serve)
         const leases = take(holder, max)
         if (isArrayNonEmpty(leases)) return Effect.succeed(leases)
         return Effect.callback<NonEmptyReadonlyArray<Lease>, BrokerError>((resume) => {

@@ -1,0 +1,325 @@
+/** The rules about what an operator does and sees. */
+import { assert } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import type { JobId } from "../../src/Broker.ts"
+import {
+  assertFails,
+  assertInfo,
+  assertRunning,
+  bury,
+  done,
+  type Harness,
+  release,
+  take,
+  takeMany,
+  type Test,
+  text,
+  uniqueQueue
+} from "./Harness.ts"
+
+/** One job in each state. */
+const oneOfEach = Effect.fnUntraced(function*(h: Harness) {
+  const consumer = yield* h.consumer()
+  const buried = yield* h.put("buried")
+  yield* bury(consumer, yield* take(consumer))
+  const reserved = yield* h.put("reserved")
+  const lease = yield* take(consumer)
+  const delayed = yield* h.put("delayed", { delay: "100 seconds" })
+  const ready = yield* h.put("ready")
+  return { consumer, lease, ready, delayed, reserved, buried }
+})
+
+/** An id that the broker knew once. */
+const formerId = Effect.fnUntraced(function*(h: Harness) {
+  const id = yield* h.put("former")
+  yield* h.broker.delete(id)
+  return id
+})
+
+const bodyOf = (job: Option.Option<{ readonly body: Uint8Array }>) => Option.getOrUndefined(Option.map(job, text))
+
+const peeking = (test: Test) => {
+  test("peek: shows a job in any state", (h) =>
+    Effect.gen(function*() {
+      const jobs = yield* oneOfEach(h)
+      for (const state of ["ready", "delayed", "reserved", "buried"] as const) {
+        const job = yield* h.broker.peek(jobs[state])
+        assert.strictEqual(bodyOf(job), state)
+        assert.strictEqual(Option.getOrThrow(job).id, jobs[state])
+      }
+      assert.isTrue(Option.isNone(yield* h.broker.peek(yield* formerId(h))))
+    }))
+
+  test("peekNext: shows the job that is next in a state, and changes nothing", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      for (const state of ["ready", "delayed", "buried"] as const) {
+        assert.isTrue(Option.isNone(yield* h.broker.peekNext(h.queue, state)))
+      }
+      for (const body of ["buried first", "buried second"]) yield* h.put(body)
+      const [first, second] = yield* takeMany(consumer, 2)
+      yield* bury(consumer, second!)
+      yield* bury(consumer, first!)
+      yield* h.put("later", { delay: "200 seconds" })
+      yield* h.put("sooner", { delay: "100 seconds", priority: 5000 })
+      yield* h.put("old", { priority: 10 })
+      yield* h.put("urgent", { priority: 5 })
+      for (let i = 0; i < 2; i++) {
+        assert.strictEqual(bodyOf(yield* h.broker.peekNext(h.queue, "ready")), "urgent")
+        assert.strictEqual(bodyOf(yield* h.broker.peekNext(h.queue, "delayed")), "sooner")
+        assert.strictEqual(bodyOf(yield* h.broker.peekNext(h.queue, "buried")), "buried second")
+      }
+      assert.include(yield* h.stats(), { ready: 2, delayed: 2, reserved: 0, buried: 2 })
+    }))
+
+  test("peekNext: a queue that does not exist shows nothing", (h) =>
+    Effect.gen(function*() {
+      assert.isTrue(Option.isNone(yield* h.broker.peekNext(h.queue, "ready")))
+    }))
+}
+
+const deleting = (test: Test) => {
+  for (const state of ["ready", "delayed", "buried"] as const) {
+    test(`delete by id: a ${state} job, once`, (h) =>
+      Effect.gen(function*() {
+        const { [state]: id } = yield* oneOfEach(h)
+        yield* h.broker.delete(id)
+        assert.isTrue(Option.isNone(yield* h.broker.peek(id)))
+        assert.strictEqual((yield* h.stats())[state], 0)
+        yield* assertFails(h.broker.delete(id), "NotFound")
+      }))
+  }
+
+  test("delete by id: not a reserved job", (h) =>
+    Effect.gen(function*() {
+      const { consumer, lease, reserved } = yield* oneOfEach(h)
+      yield* assertFails(h.broker.delete(reserved), "NotFound")
+      yield* done(consumer, lease)
+    }))
+
+  test("delete by id: a deleted job is not served", (h) =>
+    Effect.gen(function*() {
+      const [a, b] = [yield* h.put("a"), yield* h.put("b")]
+      yield* h.broker.delete(a)
+      assert.strictEqual((yield* take(yield* h.consumer())).id, b)
+    }))
+}
+
+const kicking = (test: Test) => {
+  test("kick: buried jobs first, the oldest burial first, delayed ones only when none is buried", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      for (const body of ["a", "b", "c"]) yield* h.put(body)
+      const [a, b, c] = yield* takeMany(consumer, 3)
+      for (const lease of [c, a, b]) yield* bury(consumer, lease!)
+      yield* h.put("later", { delay: "200 seconds" })
+      yield* h.put("sooner", { delay: "100 seconds" })
+      assert.strictEqual(yield* h.broker.kick(h.queue, 1), 1)
+      assert.strictEqual(text(yield* take(consumer)), "c")
+      assert.strictEqual(yield* h.broker.kick(h.queue, 10), 2)
+      assert.deepStrictEqual((yield* takeMany(consumer, 2)).map(text), ["a", "b"])
+      assert.include(yield* h.stats(), { delayed: 2, buried: 0 })
+      assert.strictEqual(yield* h.broker.kick(h.queue, 1), 1)
+      assert.strictEqual(text(yield* take(consumer)), "sooner")
+      assert.strictEqual(yield* h.broker.kick(h.queue, 10), 1)
+      assert.strictEqual(text(yield* take(consumer)), "later")
+      assert.strictEqual(yield* h.broker.kick(h.queue, 10), 0)
+    }))
+
+  test("kick: leaves other queues alone", (h) =>
+    Effect.gen(function*() {
+      const other = uniqueQueue()
+      yield* h.put("a", { queue: other, delay: "100 seconds" })
+      assert.strictEqual(yield* h.broker.kick(h.queue, 10), 0)
+      assert.include(yield* h.stats(other), { ready: 0, delayed: 1 })
+    }))
+
+  test("kick: forgives one attempt", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      const id = yield* h.put("a")
+      yield* release(consumer, yield* take(consumer))
+      yield* release(consumer, yield* take(consumer))
+      const third = yield* take(consumer)
+      yield* assertInfo(consumer, third, { attempt: 3, lost: 0 })
+      yield* bury(consumer, third)
+      yield* h.broker.kickJob(id)
+      yield* assertInfo(consumer, yield* take(consumer), { attempt: 3, lost: 0 })
+    }))
+
+  test("kickJob: a buried or a delayed job, and no other", (h) =>
+    Effect.gen(function*() {
+      const { buried, delayed, ready, reserved } = yield* oneOfEach(h)
+      for (const id of [ready, reserved, yield* formerId(h)]) yield* assertFails(h.broker.kickJob(id), "NotFound")
+      for (const id of [buried, delayed]) {
+        yield* h.broker.kickJob(id)
+        assert.strictEqual((yield* h.broker.statsJob(id)).state, "ready")
+        yield* assertFails(h.broker.kickJob(id), "NotFound")
+      }
+      assert.include(yield* h.stats(), { ready: 3, delayed: 0, reserved: 1, buried: 0 })
+    }))
+
+  test("kickJob: wakes a consumer that waits", (h) =>
+    Effect.gen(function*() {
+      const id = yield* h.put("a", { delay: "100 seconds" })
+      const fiber = yield* h.reserveWaiting(yield* h.consumer(), 1)
+      yield* h.broker.kickJob(id)
+      assert.strictEqual((yield* Fiber.join(fiber))[0].id, id)
+    }))
+}
+
+const pausing = (test: Test) => {
+  test("pause: a paused queue serves nothing until it is resumed", (h) =>
+    Effect.gen(function*() {
+      yield* h.put("a")
+      yield* h.broker.pause(h.queue, Duration.seconds(100))
+      const stats = yield* h.stats()
+      assert.include(stats, { ready: 1, reserved: 0 })
+      assert.isAbove(Duration.toSeconds(stats.pausedFor), 98)
+      assert.isAtMost(Duration.toSeconds(stats.pausedFor), 100)
+      const fiber = yield* h.reserveWaiting(yield* h.consumer(), 1)
+      yield* h.put("b", { priority: 0 })
+      yield* h.aWhile
+      assertRunning(fiber)
+      yield* h.broker.resume(h.queue)
+      assert.deepStrictEqual((yield* Fiber.join(fiber)).map(text), ["b"])
+      assert.strictEqual(Duration.toMillis((yield* h.stats()).pausedFor), 0)
+    }))
+
+  test("pause: ends by itself when its time is over, not before", (h) =>
+    Effect.gen(function*() {
+      yield* h.put("a")
+      yield* h.broker.pause(h.queue, Duration.seconds(2))
+      const fiber = yield* h.reserveWaiting(yield* h.consumer(), 1)
+      yield* h.pass("1500 millis")
+      assertRunning(fiber)
+      yield* h.pass("500 millis")
+      assert.deepStrictEqual((yield* Fiber.join(fiber)).map(text), ["a"])
+    }))
+
+  test("pause: a consumer is served from its other queues", (h) =>
+    Effect.gen(function*() {
+      const [paused, other] = [uniqueQueue(), uniqueQueue()]
+      yield* h.put("paused", { queue: paused, priority: 0 })
+      yield* h.put("other", { queue: other })
+      yield* h.broker.pause(paused, Duration.seconds(100))
+      const consumer = yield* h.consumer(paused, other)
+      assert.strictEqual(text(yield* take(consumer)), "other")
+      yield* h.broker.resume(paused)
+      assert.strictEqual(text(yield* take(consumer)), "paused")
+    }))
+
+  test("pause: what is held can be settled", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      yield* h.put("a")
+      yield* h.put("b")
+      const [a, b] = yield* takeMany(consumer, 2)
+      yield* h.broker.pause(h.queue, Duration.seconds(100))
+      yield* done(consumer, a!)
+      yield* release(consumer, b!)
+      assert.include(yield* h.stats(), { ready: 1, reserved: 0 })
+    }))
+
+  test("resume: a queue that is not paused stays as it is", (h) =>
+    Effect.gen(function*() {
+      yield* h.put("a")
+      yield* h.broker.resume(h.queue)
+      assert.strictEqual(text(yield* take(yield* h.consumer())), "a")
+    }))
+}
+
+const counting = (test: Test) => {
+  test("statsQueue: counts jobs by state", (h) =>
+    Effect.gen(function*() {
+      yield* oneOfEach(h)
+      const stats = yield* h.stats()
+      assert.include(stats, {
+        queue: h.queue,
+        ready: 1,
+        delayed: 1,
+        reserved: 1,
+        buried: 1,
+        waiting: 0,
+        total: 4
+      })
+      assert.strictEqual(Duration.toMillis(stats.pausedFor), 0)
+    }))
+
+  test("statsQueue: there is a queue while it is used", (h) =>
+    Effect.gen(function*() {
+      yield* assertFails(h.stats(), "NotFound")
+      const id = yield* h.put("a")
+      assert.strictEqual((yield* h.stats()).ready, 1)
+      assert.include(yield* h.broker.queues, h.queue)
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* h.consumer()
+        yield* h.broker.delete(id)
+        assert.include(yield* h.stats(), { ready: 0, total: 1 })
+      }))
+      const gone = Effect.map(h.broker.queues, (queues) => !queues.includes(h.queue))
+      yield* h.until(gone, (gone) => gone)
+      yield* assertFails(h.stats(), "NotFound")
+    }))
+
+  test("statsJob: tells about a job in each state", (h) =>
+    Effect.gen(function*() {
+      const jobs = yield* oneOfEach(h)
+      for (const state of ["ready", "delayed", "reserved", "buried"] as const) {
+        const stats = yield* h.broker.statsJob(jobs[state])
+        assert.include(stats, { id: jobs[state], queue: h.queue, state, priority: 1024, lost: 0 })
+        assert.strictEqual(Duration.toSeconds(stats.ttr), 60)
+        assert.isBelow(Duration.toSeconds(stats.age), 20)
+        const timeLeft = Duration.toSeconds(stats.timeLeft)
+        const longest = { ready: 0, delayed: 100, reserved: 60, buried: 0 }[state]
+        assert.isAtMost(timeLeft, longest)
+        assert.isAtLeast(timeLeft, Math.max(0, longest - 20))
+      }
+      yield* assertFails(h.broker.statsJob(yield* formerId(h)), "NotFound")
+      yield* assertFails(h.broker.delete("not an id" as JobId), "NotFound")
+    }))
+
+  test("statsJob: the age of a job grows", (h) =>
+    Effect.gen(function*() {
+      const id = yield* h.put("a")
+      yield* h.pass("2 seconds")
+      assert.isAtLeast(Duration.toSeconds((yield* h.broker.statsJob(id)).age), h.time === "virtual" ? 2 : 1)
+    }))
+
+  test("stats: the sums over all queues, and the limit", (h) =>
+    Effect.gen(function*() {
+      yield* oneOfEach(h)
+      const waiting = yield* h.consumer(uniqueQueue())
+      const fiber = yield* Effect.forkChild(waiting.reserve(1))
+      yield* h.until(h.broker.stats, (stats) => stats.waiting >= 1)
+      const stats = yield* h.broker.stats
+      for (const state of ["ready", "delayed", "reserved", "buried"] as const) assert.isAtLeast(stats[state], 1)
+      assert.isAtLeast(stats.maxJobSize, 1024)
+      assert.isFalse(stats.draining)
+      assert.isAtLeast(Duration.toMillis(stats.uptime), 0)
+      assert.isAbove(stats.version.length, 0)
+      yield* Fiber.interrupt(fiber)
+    }))
+
+  test("queues: lists every queue once", (h) =>
+    Effect.gen(function*() {
+      const names = [uniqueQueue(), uniqueQueue(), uniqueQueue()]
+      for (const queue of names) yield* h.put("a", { queue })
+      const queues = yield* h.broker.queues
+      for (const name of names) assert.strictEqual(queues.filter((queue) => queue === name).length, 1)
+    }))
+
+  test("ping: the broker answers", (h) => h.broker.ping)
+}
+
+/** Registers the tests. */
+export const operating = (test: Test): void => {
+  peeking(test)
+  deleting(test)
+  kicking(test)
+  pausing(test)
+  counting(test)
+}

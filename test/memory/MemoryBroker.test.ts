@@ -1,0 +1,4 @@
+import * as MemoryBroker from "../../src/memory/MemoryBroker.ts"
+import { suite } from "../conformance/BrokerConformance.ts"
+
+suite("MemoryBroker", { layer: MemoryBroker.layer, time: "virtual" })
