@@ -27,7 +27,10 @@ export const format = ({ failed, passed, skipped }: Summary): string =>
 const ownFailures = (task: TestModule | TestSuite): number => task.errors().length > 0 ? 1 : 0
 
 const ofModule = (module: TestModule): Summary => {
-  let { failed, passed, skipped }: { -readonly [K in keyof Summary]: number } = { ...empty, failed: ownFailures(module) }
+  let { failed, passed, skipped }: { -readonly [K in keyof Summary]: number } = {
+    ...empty,
+    failed: ownFailures(module)
+  }
   for (const suite of module.children.allSuites()) failed += ownFailures(suite)
   for (const test of module.children.allTests()) {
     const { state } = test.result()

@@ -40,7 +40,9 @@ const runTests = async (): Promise<Summary.Summary> => {
 
 const absent = Servers.install(Servers.missing())
 if (absent.length > 0) {
-  console.log(`not installed, and apt-get as root could not help: ${absent.join(", ")}; the tests that need it are skipped`)
+  console.log(
+    `not installed, and apt-get as root could not help: ${absent.join(", ")}; the tests that need it are skipped`
+  )
   if (ci) failedSteps.push("servers")
 }
 

@@ -1,0 +1,125 @@
+/** The walls between the rooms of src: who may import what. */
+import { assert, describe, it } from "@effect/vitest"
+import { globSync, readFileSync } from "node:fs"
+import { dirname, join, normalize, sep } from "node:path"
+
+const src = join(import.meta.dirname, "..", "src")
+
+interface Import {
+  /** The file that imports, relative to src. */
+  readonly from: string
+  readonly specifier: string
+}
+
+type Room = "core" | "url" | "memory" | "beanstalk" | "process" | "testing" | "cli"
+
+const rooms: ReadonlySet<string> = new Set(["memory", "beanstalk", "process", "testing", "cli"])
+
+/** The room of a file. A folder that nobody gave walls to has none, and fails. */
+const roomOf = (path: string): Room | undefined => {
+  if (path === "BrokerUrl.ts") return "url"
+  const [folder, ...rest] = path.split("/")
+  if (rest.length === 0 || folder === "internal") return "core"
+  return rooms.has(folder!) ? folder as Room : undefined
+}
+
+/** What each room may import from the others, and from outside. */
+const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outside: RegExp }> = {
+  core: { rooms: [], outside: /^effect\// },
+  url: { rooms: ["core", "memory", "beanstalk"], outside: /^effect\// },
+  memory: { rooms: ["core"], outside: /^effect\// },
+  beanstalk: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
+  process: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
+  testing: { rooms: ["core", "memory", "process"], outside: /^effect\// },
+  cli: {
+    rooms: ["core", "url", "memory", "beanstalk", "process"],
+    outside: /^(effect\/|@effect\/platform-node\/|node:)/
+  }
+}
+
+/** The one file that may know the package of the other driver. */
+const drivers: Record<string, string> = { "beanstalk/Fivebeans.ts": "fivebeans" }
+
+/** Why an import is not allowed. */
+const objection = ({ from, specifier }: Import): string | undefined => {
+  const room = roomOf(from)
+  if (room === undefined) return `${from} is in a folder that has no walls: give it some here`
+  if (!specifier.startsWith(".")) {
+    return walls[room].outside.test(specifier) || drivers[from] === specifier
+      ? undefined
+      : `${from} (${room}) imports "${specifier}"`
+  }
+  const target = normalize(join(dirname(from), specifier)).split(sep).join("/")
+  const other = roomOf(target)
+  return other === room || (other !== undefined && walls[room].rooms.includes(other))
+    ? undefined
+    : `${from} (${room}) imports ${target} (${other ?? "no room"})`
+}
+
+const statement =
+  /^(?:import|export)\b[^"';]*?from\s*["']([^"']+)["']|^import\s*["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']\s*\)/gm
+
+/** The specifiers of a module's imports, re-exports and dynamic imports. */
+const specifiers = (source: string): ReadonlyArray<string> =>
+  [...source.matchAll(statement)].map((match) => (match[1] ?? match[2] ?? match[3])!)
+
+const files = globSync("**/*.ts", { cwd: src }).map((path) => path.split(sep).join("/")).sort()
+
+const imports: ReadonlyArray<Import> = files.flatMap((from) =>
+  specifiers(readFileSync(join(src, from), "utf8")).map((specifier) => ({ from, specifier }))
+)
+
+describe("walls", () => {
+  it("every import of src stays within its room's walls", () => {
+    assert.isAbove(imports.length, files.length)
+    assert.deepStrictEqual(imports.flatMap((one) => objection(one) ?? []), [])
+  })
+
+  it("finds every kind of import", () => {
+    assert.deepStrictEqual(
+      specifiers([
+        `/** import { no } from "in a comment" */`,
+        `import * as A from "a"`,
+        `import type { B } from "b"`,
+        `import {`,
+        `  C`,
+        `} from "c"`,
+        `import "d"`,
+        `export * as E from "./e.ts"`,
+        `export { F } from "f"`,
+        `const text = "import"`,
+        `const g = await import("g")`
+      ].join("\n")),
+      ["a", "b", "c", "d", "./e.ts", "f", "g"]
+    )
+  })
+
+  const refused: ReadonlyArray<Import> = [
+    { from: "Worker.ts", specifier: "effect" },
+    { from: "Worker.ts", specifier: "node:fs" },
+    { from: "Worker.ts", specifier: "@effect/platform-node/NodeSocket" },
+    { from: "Worker.ts", specifier: "./memory/index.ts" },
+    { from: "Worker.ts", specifier: "./BrokerUrl.ts" },
+    { from: "internal/settle.ts", specifier: "../beanstalk/index.ts" },
+    { from: "memory/Jobs.ts", specifier: "../beanstalk/Reply.ts" },
+    { from: "beanstalk/Client.ts", specifier: "fivebeans" },
+    { from: "beanstalk/Client.ts", specifier: "../cli/bin.ts" },
+    { from: "process/Process.ts", specifier: "../memory/index.ts" },
+    { from: "testing/index.ts", specifier: "../beanstalk/index.ts" },
+    { from: "attic/Old.ts", specifier: "../Worker.ts" }
+  ]
+
+  it.each(refused)("refuses $specifier in $from", (one) => assert.isDefined(objection(one)))
+
+  const allowed: ReadonlyArray<Import> = [
+    { from: "Worker.ts", specifier: "effect/Effect" },
+    { from: "internal/settle.ts", specifier: "../Worker.ts" },
+    { from: "BrokerUrl.ts", specifier: "./beanstalk/index.ts" },
+    { from: "beanstalk/Fivebeans.ts", specifier: "fivebeans" },
+    { from: "beanstalk/Native.ts", specifier: "@effect/platform-node/NodeSocket" },
+    { from: "testing/index.ts", specifier: "../memory/index.ts" },
+    { from: "cli/bin.ts", specifier: "../BrokerUrl.ts" }
+  ]
+
+  it.each(allowed)("allows $specifier in $from", (one) => assert.isUndefined(objection(one)))
+})
