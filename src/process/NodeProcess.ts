@@ -5,6 +5,7 @@
  * it names the signal that ended a process, tells us of the end without
  * polling, and costs 8 ms instead of 13 ms for a short process.
  */
+// @effect-diagnostics nodeBuiltinImport:off
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -32,7 +33,7 @@ interface End {
 }
 
 interface Child {
-  readonly process: NodeChildProcess.ChildProcess
+  readonly handle: NodeChildProcess.ChildProcess
   readonly pid: number
   /** The leader of the group ended. */
   readonly end: Deferred.Deferred<End>
@@ -53,8 +54,8 @@ export const make = (options: Options): (payload: ProcessPayload) => Effect.Effe
 }
 
 const detach = (payload: ProcessPayload): Effect.Effect<ProcessResult, ProcessError> =>
-  Effect.map(spawn(payload, "ignore"), ({ pid, process }) => {
-    process.unref()
+  Effect.map(spawn(payload, "ignore"), ({ handle, pid }) => {
+    handle.unref()
     return { _tag: "Detached", pid }
   })
 
@@ -89,7 +90,7 @@ const supervise = Effect.fnUntraced(function*(
 
 const spawn = (payload: ProcessPayload, output: "pipe" | "ignore"): Effect.Effect<Child, ProcessError> =>
   Effect.callback((resume) => {
-    const environment = globalThis.process.env
+    const environment = process.env
     const [program, ...args] = argv(payload.command)
     const fail = (error: SpawnError.SystemError) =>
       resume(Effect.fail(SpawnError.classify(error, program, payload.cwd, environment.PATH)))
@@ -109,23 +110,23 @@ const spawn = (payload: ProcessPayload, output: "pipe" | "ignore"): Effect.Effec
       catch: (error) => error as NodeJS.ErrnoException
     })
     if (Result.isFailure(spawned)) return fail(spawned.failure)
-    const process = spawned.success
+    const handle = spawned.success
     const limit = payload.outputLimit ?? defaultOutputLimit
     const child: Omit<Child, "pid"> = {
-      process,
+      handle,
       end: Deferred.makeUnsafe(),
       closed: Deferred.makeUnsafe(),
       stdout: OutputTail.make(limit),
       stderr: OutputTail.make(limit)
     }
-    process.on("error", fail)
-    process.once("spawn", () => resume(Effect.succeed({ ...child, pid: process.pid! })))
-    process.once("exit", (code, signal) => Deferred.doneUnsafe(child.end, Effect.succeed({ code, signal })))
-    process.once("close", () => Deferred.doneUnsafe(child.closed, Effect.void))
-    process.stdout?.on("data", child.stdout.push).on("error", ignore)
-    process.stderr?.on("data", child.stderr.push).on("error", ignore)
+    handle.on("error", fail)
+    handle.once("spawn", () => resume(Effect.succeed({ ...child, pid: handle.pid! })))
+    handle.once("exit", (code, signal) => Deferred.doneUnsafe(child.end, Effect.succeed({ code, signal })))
+    handle.once("close", () => Deferred.doneUnsafe(child.closed, Effect.void))
+    handle.stdout?.on("data", child.stdout.push).on("error", ignore)
+    handle.stderr?.on("data", child.stderr.push).on("error", ignore)
     // A process may end, or close its input, before it has read all of it.
-    process.stdin?.on("error", ignore).end(payload.input)
+    handle.stdin?.on("error", ignore).end(payload.input)
   })
 
 const ignore = () => {}
@@ -153,10 +154,10 @@ const finish = Effect.fnUntraced(function*(child: Child, grace: Duration.Duratio
     }
   }
   yield* Effect.timeoutOption(Effect.interruptible(Deferred.await(child.closed)), lingerTime)
-  child.process.stdin?.destroy()
-  child.process.stdout?.destroy()
-  child.process.stderr?.destroy()
-  child.process.unref()
+  child.handle.stdin?.destroy()
+  child.handle.stdout?.destroy()
+  child.handle.stderr?.destroy()
+  child.handle.unref()
 })
 
 const poll = Schedule.min([Schedule.exponential("2 millis"), Schedule.spaced("100 millis")])

@@ -7,6 +7,7 @@
  * so signal a group only while its leader is known to live, or at once after
  * its end.
  */
+// @effect-diagnostics nodeBuiltinImport:off
 import * as NodeFs from "node:fs"
 
 /** Sends a signal to every process of a group; with 0 only looks. Says whether there is such a group, zombies included. */

@@ -8,6 +8,7 @@
  * name is not seen, and a program that runs other programs (`env`, `sh`,
  * `find`, an interpreter) allows all of them once it is allowed.
  */
+// @effect-diagnostics nodeBuiltinImport:off
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"

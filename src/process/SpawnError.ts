@@ -5,6 +5,7 @@
  * PATH of the new process: whoever writes a payload's `env` must not decide
  * which file an allowed name means.
  */
+// @effect-diagnostics nodeBuiltinImport:off
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { ProcessError, SpawnFailed } from "./ProcessError.ts"

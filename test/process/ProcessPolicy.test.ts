@@ -1,0 +1,148 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import { ProcessRunner, RecordedProcesses, run } from "../../src/process/Process.ts"
+import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
+import * as ProcessPolicy from "../../src/process/ProcessPolicy.ts"
+
+const strict = ProcessPolicy.make({
+  programs: ["convert", "/opt/bin/build"],
+  directories: ["/srv/images", "/var/tmp/"],
+  environment: ["LANG"],
+  maxTimeout: "10 minutes"
+})
+
+const verdict = (policy: ProcessPolicy.ProcessPolicy, payload: ProcessPayload): string =>
+  Result.match(ProcessPolicy.check(policy, payload), {
+    onSuccess: () => "allowed",
+    onFailure: (refused) => refused.rule
+  })
+
+const table: ReadonlyArray<readonly [string, ProcessPolicy.ProcessPolicy, ProcessPayload, string]> = [
+  ["argvOnly", ProcessPolicy.argvOnly, { command: ["sh", "-c", "ls"] }, "allowed"],
+  ["argvOnly", ProcessPolicy.argvOnly, { command: "ls" }, "shellLines"],
+  ["argvOnly", ProcessPolicy.argvOnly, { command: ["ls"], detach: true, cwd: "/", env: { PATH: "/x" } }, "allowed"],
+  ["open", ProcessPolicy.open, { command: "ls" }, "allowed"],
+  ["open", ProcessPolicy.open, { command: ["ls"], detach: true, extendEnv: false }, "allowed"],
+
+  ["strict", strict, { command: ["convert", "a", "b"] }, "allowed"],
+  ["strict", strict, { command: ["/opt/bin/build"] }, "allowed"],
+  ["strict", strict, { command: "convert" }, "shellLines"],
+  ["strict", strict, { command: ["Convert"] }, "programs"],
+  ["strict", strict, { command: ["build"] }, "programs"],
+  ["strict", strict, { command: ["/usr/bin/convert"] }, "programs"],
+  ["strict", strict, { command: ["./convert"] }, "programs"],
+  ["strict", strict, { command: ["opt/bin/build"] }, "programs"],
+  ["strict", strict, { command: ["/opt/bin/../bin/build"] }, "programs"],
+  ["strict", strict, { command: ["/opt/bin//build"] }, "programs"],
+  ["strict", strict, { command: ["/opt/bin/build/"] }, "programs"],
+  ["strict", strict, { command: ["convert "] }, "programs"],
+  ["a relative path in the list", ProcessPolicy.make({ programs: ["./x"] }), { command: ["./x"] }, "programs"],
+  ["no programs", ProcessPolicy.make({ programs: [] }), { command: ["ls"] }, "programs"],
+
+  ["strict", strict, { command: ["convert"], cwd: "/srv/images" }, "allowed"],
+  ["strict", strict, { command: ["convert"], cwd: "/srv/images/" }, "allowed"],
+  ["strict", strict, { command: ["convert"], cwd: "/srv/images/2024/x" }, "allowed"],
+  ["strict", strict, { command: ["convert"], cwd: "/srv//images/./x" }, "allowed"],
+  ["strict", strict, { command: ["convert"], cwd: "/var/tmp" }, "allowed"],
+  ["strict", strict, { command: ["convert"], cwd: "/srv/images2" }, "directories"],
+  ["strict", strict, { command: ["convert"], cwd: "/srv/images/.." }, "directories"],
+  ["strict", strict, { command: ["convert"], cwd: "/srv/images/../../etc" }, "directories"],
+  ["strict", strict, { command: ["convert"], cwd: "/srv" }, "directories"],
+  ["strict", strict, { command: ["convert"], cwd: "/" }, "directories"],
+  ["strict", strict, { command: ["convert"], cwd: "srv/images" }, "directories"],
+  ["the root", ProcessPolicy.make({ directories: ["/"] }), { command: ["ls"], cwd: "/etc" }, "allowed"],
+  ["no directories", ProcessPolicy.make({ directories: [] }), { command: ["ls"], cwd: "/etc" }, "directories"],
+
+  ["strict", strict, { command: ["convert"], env: { LANG: "C" } }, "allowed"],
+  ["strict", strict, { command: ["convert"], env: { LANG: null } }, "allowed"],
+  ["strict", strict, { command: ["convert"], env: { lang: "C" } }, "environment"],
+  ["strict", strict, { command: ["convert"], env: { LANG: "C", PATH: "/tmp" } }, "environment"],
+  ["strict", strict, { command: ["convert"], env: { LD_PRELOAD: "/tmp/x.so" } }, "environment"],
+  ["strict", strict, { command: ["convert"], env: { HOME: null } }, "environment"],
+  ["strict", strict, { command: ["convert"], extendEnv: false }, "environment"],
+  ["programs alone", ProcessPolicy.make({ programs: ["ls"] }), { command: ["ls"], env: { A: "1" } }, "environment"],
+  [
+    "programs, any environment",
+    ProcessPolicy.make({ programs: ["ls"], environment: "any" }),
+    { command: ["ls"], env: { PATH: "/x" } },
+    "allowed"
+  ],
+
+  ["strict", strict, { command: ["convert"], timeout: "10 minutes" }, "allowed"],
+  ["strict", strict, { command: ["convert"], timeout: "601 seconds" }, "maxTimeout"],
+  ["strict", strict, { command: ["convert"], detach: true }, "detach"],
+  ["no detach", ProcessPolicy.make({ detach: false }), { command: ["ls"], detach: true }, "detach"],
+  [
+    "detach in spite of maxTimeout",
+    ProcessPolicy.make({ maxTimeout: "1 second", detach: true }),
+    { command: ["ls"], detach: true },
+    "allowed"
+  ]
+]
+
+describe("ProcessPolicy", () => {
+  it.each(
+    table.map(([name, policy, payload, expected]) =>
+      [name, JSON.stringify(payload), expected, policy, payload] as const
+    )
+  )(
+    "%s: %s is %s",
+    (_name, _json, expected, policy, payload) => {
+      assert.strictEqual(verdict(policy, payload), expected)
+    }
+  )
+
+  it("gives its timeout to a payload without one, and keeps a shorter one", () => {
+    const checked = (payload: ProcessPayload) => Result.getOrThrow(ProcessPolicy.check(strict, payload))
+    assert.deepStrictEqual(checked({ command: ["convert"] }).timeout, Duration.minutes(10))
+    assert.strictEqual(checked({ command: ["convert"], timeout: "1 second" }).timeout, "1 second")
+  })
+
+  it("gives no timeout to a detached process", () => {
+    const policy = ProcessPolicy.make({ maxTimeout: "1 second", detach: true })
+    const payload: ProcessPayload = { command: ["ls"], detach: true }
+    assert.deepStrictEqual(Result.getOrThrow(ProcessPolicy.check(policy, payload)), payload)
+  })
+
+  it("runs in the directory that it checked", () => {
+    const payload: ProcessPayload = { command: ["convert"], cwd: "/srv/images/a/../b/." }
+    assert.strictEqual(Result.getOrThrow(ProcessPolicy.check(strict, payload)).cwd, "/srv/images/b")
+  })
+
+  it("says what is allowed, and shows no value of the environment", () => {
+    const refusal = Result.match(
+      ProcessPolicy.check(strict, { command: ["convert"], env: { API_KEY: "hunter2" } }),
+      { onSuccess: () => "", onFailure: (refused) => refused.message }
+    )
+    assert.include(refusal, "API_KEY")
+    assert.include(refusal, "LANG")
+    assert.notInclude(refusal, "hunter2")
+  })
+
+  it.effect("allows argv only where nobody says otherwise, and runs nothing that it refuses", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(run({ command: "ls | wc" }))
+      assert.strictEqual(error.reason._tag === "Refused" && error.reason.rule, "shellLines")
+      yield* run({ command: ["ls"] })
+      const recorded = yield* RecordedProcesses
+      assert.deepStrictEqual(yield* recorded.payloads, [{ command: ["ls"] }])
+    }).pipe(Effect.provide(ProcessRunner.layerTest())))
+
+  it.effect("is a layer", () =>
+    Effect.gen(function*() {
+      yield* run({ command: "ls | wc" })
+      const recorded = yield* RecordedProcesses
+      assert.deepStrictEqual(yield* recorded.payloads, [{ command: "ls | wc" }])
+    }).pipe(
+      Effect.provide(Layer.merge(ProcessRunner.layerTest(), ProcessPolicy.layer(ProcessPolicy.open)))
+    ))
+
+  it.effect("does not stand in for the payload's own rules", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(run({ command: ["ls", "\0"] }))
+      assert.strictEqual(error.reason._tag === "Refused" && error.reason.rule, "payload")
+    }).pipe(Effect.provide(ProcessRunner.layerTest())))
+})
