@@ -1,0 +1,151 @@
+/**
+ * Opens and closes the connections of a consumer.
+ *
+ * A connection that waits for a job can't be used for anything else, and a
+ * connection that holds leases must not wait; so a busy consumer has several.
+ * They are opened on demand, and those that are idle are closed but for two.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as BrokerError from "../BrokerError.ts"
+import { failure } from "./answers.ts"
+import type { Command } from "./Command.ts"
+import type { Driver } from "./Connection.ts"
+import type { BeanstalkLease, Holder } from "./Lease.ts"
+import { backOff, isWorthWaiting } from "./Reconnect.ts"
+
+/** A connection with more leases than this makes the server slow. */
+const maxLeases = 256
+/** How many connections that do nothing are kept. */
+const maxIdle = 2
+
+const handshake = (queues: ReadonlyArray<string>): ReadonlyArray<Command> => {
+  const watch = queues.map((tube): Command => ({ _tag: "Watch", tube }))
+  return queues.includes("default") ? watch : [...watch, { _tag: "Ignore", tube: "default" }]
+}
+
+export class Holders {
+  private readonly all = new Set<Holder>()
+  private readonly driver: Driver
+  private readonly commands: ReadonlyArray<Command>
+  private readonly scope: Scope.Scope
+  private readonly reconnectFor: Duration.Duration
+  private readonly onLost: (leases: ReadonlyArray<BeanstalkLease>) => void
+
+  constructor(options: {
+    readonly driver: Driver
+    readonly queues: ReadonlyArray<string>
+    readonly scope: Scope.Scope
+    readonly reconnectFor: Duration.Duration
+    readonly onLost: (leases: ReadonlyArray<BeanstalkLease>) => void
+  }) {
+    this.driver = options.driver
+    this.commands = handshake(options.queues)
+    this.scope = options.scope
+    this.reconnectFor = options.reconnectFor
+    this.onLost = options.onLost
+  }
+
+  has(holder: Holder): boolean {
+    return this.all.has(holder)
+  }
+
+  get isEmpty(): boolean {
+    return this.all.size === 0
+  }
+
+  [Symbol.iterator](): Iterator<Holder> {
+    return this.all.values()
+  }
+
+  /** A connection that may wait: it holds nothing. */
+  get free(): Holder | undefined {
+    for (const holder of this.all) {
+      if (!holder.reserving && holder.leases.size === 0 && holder.connection.isOpen()) return holder
+    }
+    return undefined
+  }
+
+  /** The connection to ask for more without waiting: the one that holds most, so that others stay free. */
+  get loaded(): Holder | undefined {
+    let best: Holder | undefined
+    for (const holder of this.all) {
+      if (holder.reserving || holder.leases.size >= maxLeases || !holder.connection.isOpen()) continue
+      if (best === undefined || holder.leases.size > best.leases.size) best = holder
+    }
+    return best
+  }
+
+  /** Closes the connections that are idle and too many. */
+  readonly trim = Effect.suspend(() => {
+    if (this.all.size <= maxIdle) return Effect.void
+    const idle = Array.from(this.all).filter((holder) => !holder.reserving && holder.leases.size === 0)
+    return Effect.forEach(idle.slice(maxIdle), (holder) => this.close(holder), { discard: true })
+  })
+
+  /** Closes a connection. What it holds is served again elsewhere. */
+  close(holder: Holder): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.all.delete(holder)
+      return Scope.close(holder.scope, Exit.void)
+    })
+  }
+
+  /** Makes one attempt to open a connection. */
+  readonly attempt: Effect.Effect<Holder, BrokerError.BrokerError> = Effect.uninterruptibleMask((restore) =>
+    Effect.gen({ self: this }, function*() {
+      const scope = yield* Scope.fork(this.scope)
+      const connection = yield* this.driver.connect.pipe(
+        Effect.tap((connection) => this.greet(connection.request(this.commands))),
+        Scope.provide(scope),
+        restore,
+        Effect.onError(() => Scope.close(scope, Exit.void))
+      )
+      const holder: Holder = { connection, scope, leases: new Set(), reserving: false }
+      this.all.add(holder)
+      yield* connection.closed.pipe(
+        Effect.andThen(Effect.suspend(() => this.lost(holder))),
+        Effect.forkIn(this.scope)
+      )
+      return holder
+    })
+  )
+
+  /** Opens a connection, and goes on trying while that makes sense and the policy allows it. */
+  readonly open: Effect.Effect<Holder, BrokerError.BrokerError> = Effect.gen({ self: this }, function*() {
+    const since = yield* Clock.currentTimeMillis
+    for (let failures = 1;; failures++) {
+      const result = yield* Effect.result(this.attempt)
+      if (result._tag === "Success") {
+        if (failures > 1) yield* Effect.logInfo(`${this.driver.name} is reachable again`)
+        return result.success
+      }
+      const error = result.failure
+      if (!isWorthWaiting(error)) return yield* error
+      const pause = yield* backOff(failures)
+      const away = (yield* Clock.currentTimeMillis) - since + Duration.toMillis(pause)
+      if (away > Duration.toMillis(this.reconnectFor)) return yield* error
+      if (failures === 1) yield* Effect.logWarning(`${error.message}. Connecting again`)
+      yield* Effect.sleep(pause)
+    }
+  })
+
+  private greet(answers: ReturnType<Effect.Success<Driver["connect"]>["request"]>) {
+    return Effect.flatMap(answers, (answers) => {
+      const bad = answers.findIndex((answer) => answer._tag !== "Watching")
+      return bad === -1
+        ? Effect.void
+        : Effect.fromResult(failure(this.driver.name, this.commands[bad]!._tag, answers[bad]))
+    })
+  }
+
+  private lost(holder: Holder): Effect.Effect<void> {
+    const leases = Array.from(holder.leases)
+    holder.leases.clear()
+    if (this.all.has(holder)) this.onLost(leases)
+    return this.close(holder)
+  }
+}

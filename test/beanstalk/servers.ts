@@ -1,0 +1,129 @@
+/** Real and scripted servers for the tests. Each ends with its scope. */
+import { it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import * as Net from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { find } from "../../scripts/servers.ts"
+
+const program = find("beanstalkd")
+
+/** For tests that need the real server: without it they are skipped, but not where it has to be there. */
+export const isMissing = program === undefined && process.env["CI"] !== "true"
+
+/** Registers a test that needs the real server. */
+export const real = it.live.skipIf(isMissing)
+
+/** A port that nobody listens on. */
+export const freePort = Effect.callback<number>((resume) => {
+  const server = Net.createServer().listen(0, "127.0.0.1", () => {
+    const { port } = server.address() as Net.AddressInfo
+    server.close(() => resume(Effect.succeed(port)))
+  })
+})
+
+/** Waits until a port takes connections. */
+export const listening = (port: number) =>
+  Effect.callback<void, Error>((resume) => {
+    const socket = Net.connect(port, "127.0.0.1", () => {
+      socket.destroy()
+      resume(Effect.void)
+    })
+    socket.on("error", (error) => resume(Effect.fail(error)))
+  }).pipe(Effect.retry(Schedule.max([Schedule.spaced("10 millis"), Schedule.recurs(500)])), Effect.orDie)
+
+/** A temporary folder. */
+export const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "backq-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+const exited = (child: ChildProcess) =>
+  Effect.callback<void>((resume) => {
+    if (child.exitCode !== null || child.signalCode !== null) resume(Effect.void)
+    else child.once("exit", () => resume(Effect.void))
+  })
+
+/** A real beanstalkd on a port of its own. */
+export const beanstalkd = Effect.fnUntraced(function*(options: ReadonlyArray<string> = []) {
+  const port = yield* freePort
+  let child: ChildProcess | undefined
+  const start = Effect.gen(function*() {
+    child = spawn(program ?? "beanstalkd", ["-l", "127.0.0.1", "-p", String(port), ...options], { stdio: "ignore" })
+    child.on("error", () => {})
+    yield* listening(port)
+  })
+  const signal = (name: NodeJS.Signals) => Effect.sync(() => child?.kill(name))
+  const kill = Effect.andThen(
+    signal("SIGKILL"),
+    Effect.suspend(() => child?.pid === undefined ? Effect.void : exited(child))
+  )
+  yield* Effect.acquireRelease(start, () => kill)
+  return { port, kill, start, signal, pid: () => child!.pid! }
+})
+
+/** What a scripted server does with one connection. */
+export type Script = (socket: Net.Socket) => void
+
+/** A server that follows a script. Returns its port. */
+export const scripted = Effect.fnUntraced(function*(script: Script) {
+  const sockets = new Set<Net.Socket>()
+  const server = Net.createServer((socket) => {
+    sockets.add(socket)
+    socket.on("error", () => {})
+    socket.on("close", () => sockets.delete(socket))
+    script(socket)
+  })
+  yield* Effect.acquireRelease(
+    Effect.callback<void>((resume) => {
+      server.listen(0, "127.0.0.1", () => resume(Effect.void))
+    }),
+    () =>
+      Effect.callback<void>((resume) => {
+        for (const socket of sockets) socket.destroy()
+        server.close(() => resume(Effect.void))
+      })
+  )
+  return (server.address() as Net.AddressInfo).port
+})
+
+/** A relay in front of a server, whose traffic can be held up (as by a dead network) or cut. */
+export const relay = Effect.fnUntraced(function*(target: number) {
+  const pairs = new Set<readonly [Net.Socket, Net.Socket]>()
+  let held = false
+  const received = Deferred.makeUnsafe<void>()
+  const port = yield* scripted((inner) => {
+    const outer = Net.connect(target, "127.0.0.1")
+    outer.on("error", () => inner.destroy())
+    const pair = [inner, outer] as const
+    pairs.add(pair)
+    inner.on("data", (data) => {
+      Deferred.doneUnsafe(received, Effect.void)
+      if (!held) outer.write(data)
+    })
+    outer.on("data", (data) => {
+      if (!held) inner.write(data)
+    })
+    inner.on("close", () => outer.destroy())
+    outer.on("close", () => {
+      pairs.delete(pair)
+      if (!held) inner.destroy()
+    })
+  })
+  return {
+    port,
+    hold: Effect.sync(() => {
+      held = true
+    }),
+    cut: Effect.sync(() => {
+      for (const [inner, outer] of pairs) {
+        inner.resetAndDestroy()
+        outer.destroy()
+      }
+    })
+  }
+})
