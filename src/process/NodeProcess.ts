@@ -2,8 +2,8 @@
  * Runs one process with `node:child_process`.
  *
  * That module is used directly, and not Effect's `ChildProcessSpawner`, because
- * it names the signal that ended a process, tells us of the end without
- * polling, and costs 8 ms instead of 13 ms for a short process.
+ * it names the signal that ended a process, where the spawner has it only in
+ * the text of an error, and because it tells us of the end without polling.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Deferred from "effect/Deferred"

@@ -68,6 +68,8 @@ const pidsIn = (file: string, count: number) => {
   return Effect.map(eventually(() => read().length >= count, `${count} pids in ${file}`), read)
 }
 
+const openFiles = () => NodeFs.readdirSync("/proc/self/fd").length
+
 /** Kills a process group when the test is over, whatever its outcome. */
 const killAtEnd = (group: number) =>
   Effect.addFinalizer(() => Effect.sync(() => isAlive(group) && process.kill(-group, "SIGKILL")))
@@ -106,12 +108,15 @@ describe("the end of a process", () => {
 
   it.live("output that a daemon outside holds open is not waited for", () =>
     Effect.gen(function*() {
+      yield* exited({ command: ["true"] })
+      const files = openFiles()
       const started = performance.now()
       const result = yield* exited({ command: "setsid sleep 60 & echo $!" })
       const elapsed = performance.now() - started
       // The subshell becomes the leader of a new session, with the same pid.
       yield* killAtEnd(Number(toText(result.stdout)))
       assert.isBelow(elapsed, 2000)
+      yield* eventually(() => openFiles() <= files, "our ends of the pipes are closed")
     }))
 })
 
@@ -421,8 +426,6 @@ describe("many", () => {
     })
     return own.length
   }
-  const openFiles = () => NodeFs.readdirSync("/proc/self/fd").length
-
   it.live("200 runs, 32 at a time, leave no zombie and no open file", () =>
     Effect.gen(function*() {
       yield* exited({ command: ["true"] })
