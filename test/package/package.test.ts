@@ -1,0 +1,143 @@
+/** The package as its users get it: packed, installed in a project of their own, type-checked and run. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { spawnSync } from "node:child_process"
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { delimiter, join } from "node:path"
+
+const root = join(import.meta.dirname, "..", "..")
+const modules = join(root, "node_modules")
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+
+/** What a user can import, without the manifest itself. */
+const subpaths: ReadonlyArray<string> = Object.keys(manifest.exports)
+  .filter((path) => path !== "./package.json")
+  .map((path) => path.replace(/^\./, "backq"))
+
+const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): string => {
+  const { error, status, stderr, stdout } = spawnSync(command, args, {
+    cwd,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, PATH: `${join(modules, ".bin")}${delimiter}${process.env["PATH"]}` }
+  })
+  if (status !== 0) throw new Error([`${command} ${args.join(" ")}`, error?.message, stdout, stderr].join("\n"))
+  return stdout
+}
+
+const write = (folder: string, files: Record<string, unknown>): void => {
+  for (const [name, content] of Object.entries(files)) {
+    writeFileSync(join(folder, name), typeof content === "string" ? content : JSON.stringify(content, null, 2))
+  }
+}
+
+/** Packs a copy of the sources, so that nothing is written to the checkout. */
+const pack = (folder: string): string => {
+  for (
+    const name of [...manifest.files, "README.md", "LICENSE", "package.json", "tsconfig.json", "tsconfig.build.json"]
+  ) {
+    if (name !== "dist" && existsSync(join(root, name))) {
+      cpSync(join(root, name), join(folder, name), { recursive: true })
+    }
+  }
+  symlinkSync(modules, join(folder, "node_modules"))
+  run(folder, "npm", "pack", "--silent")
+  return join(folder, `${manifest.name}-${manifest.version}.tgz`)
+}
+
+/** A project that has backq from the tarball, and the peers from this repository instead of from a registry. */
+const install = (folder: string, tarball: string): void => {
+  write(folder, {
+    "package.json": { name: "consumer", private: true, type: "module" },
+    "tsconfig.json": {
+      compilerOptions: {
+        target: "ES2024",
+        // DOM: the declarations of effect/crypto name its types.
+        lib: ["ES2024", "ESNext.Disposable", "DOM"],
+        module: "NodeNext",
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        noUncheckedIndexedAccess: true,
+        skipLibCheck: false,
+        noEmit: true,
+        types: ["node"]
+      },
+      include: ["*.ts"]
+    },
+    "consumer.ts": consumer
+  })
+  run(folder, "npm", "install", "--silent", "--offline", "--legacy-peer-deps", tarball)
+  for (const name of ["effect", "@effect/platform-node", "@types/node"]) {
+    mkdirSync(join(folder, "node_modules", name, ".."), { recursive: true })
+    symlinkSync(join(modules, name), join(folder, "node_modules", name))
+  }
+}
+
+const consumer = `
+${subpaths.map((path, index) => `import * as M${index} from "${path}"`).join("\n")}
+import { Job, Publisher, Worker } from "backq"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+export const modules: ReadonlyArray<object> = [${subpaths.map((_, index) => `M${index}`).join(", ")}]
+
+const SendWelcome = Job.make("send-welcome", { payload: Schema.Struct({ userId: Schema.String }) })
+
+export const publish = Publisher.publish(SendWelcome, { userId: "42" })
+
+export const handler = Worker.handler(SendWelcome, (payload) => Effect.log(payload.userId.toUpperCase()))
+
+// @ts-expect-error The payload's type reaches the user.
+export const wrong = Publisher.publish(SendWelcome, { userId: 42 })
+`
+
+describe("package", () => {
+  let folder: string
+  const project = () => join(folder, "consumer")
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "backq-package-"))
+    mkdirSync(join(folder, "source"))
+    mkdirSync(project())
+    install(project(), pack(join(folder, "source")))
+  }, 120_000)
+
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  it("brings the compiled files, their types and nothing of the workshop", () => {
+    const installed = join(project(), "node_modules", "backq")
+    for (
+      const name of ["README.md", "LICENSE", "CHANGELOG.md", "src/index.ts", "dist/index.js.map", "dist/index.d.ts.map"]
+    ) {
+      assert.isTrue(existsSync(join(installed, name)), name)
+    }
+    for (const name of ["test", "scripts", "tsconfig.json", ".ci"]) {
+      assert.isFalse(existsSync(join(installed, name)), name)
+    }
+  })
+
+  it("installs no package but itself", () => {
+    const { dependencies, optionalDependencies } = manifest
+    assert.deepStrictEqual({ ...dependencies, ...optionalDependencies }, {})
+    assert.isFalse(existsSync(join(project(), "node_modules", ".bin", "node")))
+  })
+
+  it("type-checks in a strict project, declaration files included", () => {
+    assert.strictEqual(run(project(), "tsc", "-p", "."), "")
+  }, 120_000)
+
+  it.each(subpaths.filter((path) => path !== "backq/beanstalk/fivebeans"))("loads %s", (path) => {
+    const script = `console.log(Object.keys(await import("${path}")).length > 0)`
+    assert.strictEqual(run(project(), "node", "--input-type=module", "-e", script), "true\n")
+  }, 60_000)
+
+  it("loads backq/beanstalk/fivebeans where fivebeans is", () => {
+    symlinkSync(join(modules, "fivebeans"), join(project(), "node_modules", "fivebeans"))
+    const script = `console.log(Object.keys(await import("backq/beanstalk/fivebeans")).length > 0)`
+    assert.strictEqual(run(project(), "node", "--input-type=module", "-e", script), "true\n")
+  }, 60_000)
+
+  it("has the backq command", () => {
+    assert.include(run(project(), join("node_modules", ".bin", "backq"), "--version"), manifest.version)
+  }, 60_000)
+})
