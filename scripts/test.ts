@@ -41,7 +41,7 @@ const runTests = async (): Promise<Summary.Summary> => {
 const absent = Servers.install(Servers.missing())
 if (absent.length > 0) {
   console.log(
-    `not installed, and apt-get as root could not help: ${absent.join(", ")}; the tests that need it are skipped`
+    `${absent.join(" and ")} can't be installed here (it takes apt-get and root): the tests that need it are skipped`
   )
   if (ci) failedSteps.push("servers")
 }

@@ -1,0 +1,2 @@
+/** The broker over beanstalkd. */
+export * as BeanstalkBroker from "./BeanstalkBroker.ts"

@@ -1,0 +1,2 @@
+/** The broker in memory. */
+export * as MemoryBroker from "./MemoryBroker.ts"
