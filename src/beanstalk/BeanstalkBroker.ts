@@ -81,6 +81,9 @@ const brokerStats = (stats: ServerStats): BrokerStats => ({
 const failAll = (requests: ReadonlyArray<PutRequest>, error: Fail): ReadonlyArray<Result.Result<JobId, Fail>> =>
   requests.map(() => Result.fail(error))
 
+const tooBig = (queue: string, size: number, limit: number) =>
+  Result.fail(BrokerError.make(new BrokerError.JobTooBig({ queue, size, limit })))
+
 const deleteAll = (connection: Connection, ids: ReadonlyArray<string>): void => {
   connection.submit(ids.map((id) => ({ _tag: "Delete", id })), () => {})
 }
@@ -152,9 +155,6 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
       if (use.failure !== undefined) return yield* use.failure
       return yield* Effect.fromResult(read(answers[0]))
     })
-
-  const tooBig = (queue: string, size: number, limit: number) =>
-    Result.fail(BrokerError.make(new BrokerError.JobTooBig({ queue, size, limit })))
 
   const accepted = (
     { connection, greeting }: Reconnect.Ready<Greeting>,
@@ -273,13 +273,12 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
           Effect.fromResult(answer?._tag === "Deleted" ? Result.void : failure(name, "Delete", answer, noJob(id)))
       ),
     kick: (queue, max) =>
-      oneInQueue(
-        queue,
-        { _tag: "Kick", bound: max },
-        (answer) =>
+      Effect.andThen(
+        Effect.fromResult(checkMax(max)),
+        oneInQueue(queue, { _tag: "Kick", bound: max }, (answer) =>
           answer?._tag === "Kicked" && answer.count !== undefined
             ? Result.succeed(answer.count)
-            : failure(name, "Kick", answer)
+            : failure(name, "Kick", answer))
       ),
     kickJob: (id) =>
       Effect.flatMap(

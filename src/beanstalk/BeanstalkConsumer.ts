@@ -116,6 +116,10 @@ class BeanstalkConsumer implements Consumer {
     return Effect.catchIf(Effect.asVoid(this.holders.attempt), isWorthWaiting, () => Effect.void)
   }
 
+  get tend(): Effect.Effect<never> {
+    return this.holders.tend
+  }
+
   readonly reserve: Consumer["reserve"] = Effect.fnUntraced({ self: this }, function*(max: number) {
     yield* Effect.fromResult(checkMax(max))
     yield* this.holders.trim
@@ -286,5 +290,6 @@ export const make = Effect.fnUntraced(function*(options: ConsumerOptions) {
   const consumer = new BeanstalkConsumer(options, connections, lostLeases)
   yield* Effect.addFinalizer(() => consumer.close)
   yield* consumer.begin
+  yield* Effect.forkIn(consumer.tend, connections)
   return consumer as Consumer
 })

@@ -4,6 +4,10 @@
  * A connection that waits for a job can't be used for anything else, and a
  * connection that holds leases must not wait; so a busy consumer has several.
  * They are opened on demand, and those that are idle are closed but for two.
+ *
+ * beanstalkd (all versions to 1.13) forgets to look at the time to run of a job
+ * that came by `reserve-with-timeout`, until its connection says something
+ * again. So a connection that holds leases says something every second.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -29,6 +33,7 @@ const handshake = (queues: ReadonlyArray<string>): ReadonlyArray<Command> => {
 
 export class Holders {
   private readonly all = new Set<Holder>()
+  private wakeTender: (() => void) | undefined
   private readonly driver: Driver
   private readonly commands: ReadonlyArray<Command>
   private readonly scope: Scope.Scope
@@ -92,6 +97,22 @@ export class Holders {
       this.all.delete(holder)
       return Scope.close(holder.scope, Exit.void)
     })
+  }
+
+  /** Lets the server notice leases that ran out, for as long as there are leases. */
+  readonly tend: Effect.Effect<never> = Effect.suspend(() => {
+    const holding = Array.from(this.all).filter((holder) => holder.leases.size > 0)
+    for (const holder of holding) holder.connection.submit([{ _tag: "ListTubeUsed" }], () => {})
+    return holding.length > 0 ? Effect.sleep("1 second") : Effect.callback<void>((resume) => {
+      this.wakeTender = () => resume(Effect.void)
+    })
+  }).pipe(Effect.forever)
+
+  /** Enters leases. */
+  hold(holder: Holder, leases: ReadonlyArray<BeanstalkLease>): void {
+    for (const lease of leases) holder.leases.add(lease)
+    this.wakeTender?.()
+    this.wakeTender = undefined
   }
 
   /** Makes one attempt to open a connection. */

@@ -108,6 +108,15 @@ const open = (options: ConnectOptions) =>
         Effect.forkScoped
       )
 
+      // A large body leaves in pieces, so that each of them counts as progress.
+      const write = (bytes: Uint8Array): Effect.Effect<void, Socket.SocketError> =>
+        bytes.length <= 2 * writeSize
+          ? writer.write(bytes)
+          : Effect.flatMap(writer.write(bytes.subarray(0, writeSize)), () => {
+            pipeline.progress++
+            return write(bytes.subarray(writeSize))
+          })
+
       const flush: Effect.Effect<void, Ending> = Effect.suspend(() => {
         while (slab.size < writeSize) {
           const command = pipeline.next()
@@ -116,7 +125,7 @@ const open = (options: ConnectOptions) =>
         }
         return slab.size === 0
           ? Effect.void
-          : writer.write(slab.take()).pipe(Effect.mapError(failure), Effect.andThen(flush))
+          : write(slab.take()).pipe(Effect.mapError(failure), Effect.andThen(flush))
       })
       const transport: Transport = { flush, destroy }
       return transport

@@ -110,7 +110,7 @@ export class Reserving {
       this.round = round
       holder.reserving = true
       holder.connection.submit(
-        waits ? [wait] : Array<Command>(questions).fill(ask),
+        waits ? [wait] : Array.from({ length: questions }, () => ask),
         (answers) => this.received(round, answers)
       )
     })
@@ -200,7 +200,7 @@ export class Reserving {
     if (this.round === round) this.round = undefined
     const waiter = round.waiter
     if (waiter !== undefined && Result.isSuccess(batch)) {
-      for (const lease of batch.success) round.holder.leases.add(lease)
+      this.holders.hold(round.holder, batch.success)
     } else if (jobs.length > 0) {
       this.returning++
       giveBack(round.holder.connection, jobs.map((job) => job.id), () => {
