@@ -115,7 +115,8 @@ export const make = <A>(name: string, options: Options<A>): Job<A> => {
 /** Try again after this delay, whatever the job's schedule says. */
 export class RetryAfter extends Schema.TaggedError<RetryAfter>()("RetryAfter", {
   delay: Schema.Duration,
-  reason: Schema.String
+  reason: Schema.String,
+  cause: Schema.optional(Schema.Defect())
 }) {
   override get message() {
     return this.reason
@@ -123,14 +124,20 @@ export class RetryAfter extends Schema.TaggedError<RetryAfter>()("RetryAfter", {
 }
 
 /** This will never work: bury the job, with the reason. */
-export class Bury extends Schema.TaggedError<Bury>()("Bury", { reason: Schema.String }) {
+export class Bury extends Schema.TaggedError<Bury>()("Bury", {
+  reason: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}) {
   override get message() {
     return this.reason
   }
 }
 
 /** This is not wanted any more: delete the job, with the reason in the log. */
-export class Discard extends Schema.TaggedError<Discard>()("Discard", { reason: Schema.String }) {
+export class Discard extends Schema.TaggedError<Discard>()("Discard", {
+  reason: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}) {
   override get message() {
     return this.reason
   }
@@ -150,14 +157,17 @@ export const isVerdict: (u: unknown) => u is Verdict = Schema.is(Schema.Union([R
  * if (response.status === 429) return yield* Job.retryAfter("30 seconds", "the API asks us to slow down")
  * ```
  */
-export const retryAfter = (delay: Duration.Input, reason = "the handler asked for another attempt"): RetryAfter =>
-  new RetryAfter({ delay: Duration.fromInputUnsafe(delay), reason })
+export const retryAfter = (
+  delay: Duration.Input,
+  reason = "the handler asked for another attempt",
+  cause?: unknown
+): RetryAfter => new RetryAfter({ delay: Duration.fromInputUnsafe(delay), reason, cause })
 
 /** Ends the attempt; the job is buried with the reason, to be looked at by a person. */
-export const bury = (reason: string): Bury => new Bury({ reason })
+export const bury = (reason: string, cause?: unknown): Bury => new Bury({ reason, cause })
 
 /** Ends the attempt; the job is deleted, with the reason in the log. */
-export const discard = (reason: string): Discard => new Discard({ reason })
+export const discard = (reason: string, cause?: unknown): Discard => new Discard({ reason, cause })
 
 // -----------------------------------------------------------------------------
 // Retry

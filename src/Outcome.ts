@@ -36,6 +36,9 @@ export interface Retried extends Delivered {
   readonly _tag: "Retried"
   readonly delay: Duration.Duration
   readonly reason: string
+  /** What the handler failed with, if it came to run. */
+  readonly failure: unknown
+  /** Present when the handler died of a defect. */
   readonly cause: Cause.Cause<unknown> | undefined
 }
 
@@ -43,6 +46,9 @@ export interface Retried extends Delivered {
 export interface Buried extends Delivered {
   readonly _tag: "Buried"
   readonly reason: string
+  /** What the handler failed with, if it came to run. */
+  readonly failure: unknown
+  /** Present when the handler died of a defect. */
   readonly cause: Cause.Cause<unknown> | undefined
 }
 

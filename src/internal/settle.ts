@@ -28,6 +28,12 @@ const settlement = (entry: Entry, verdict: Verdict): Settlement | undefined => {
   }
 }
 
+const why = ({ cause, failure, reason }: Extract<Verdict, { readonly _tag: "Retry" | "Bury" | "Failed" }>) => ({
+  reason,
+  failure,
+  cause
+})
+
 const outcome = (entry: Entry, verdict: Verdict): Outcome => {
   const delivered: Delivered = {
     queue: entry.lease.queue,
@@ -41,9 +47,9 @@ const outcome = (entry: Entry, verdict: Verdict): Outcome => {
     case "Done":
       return { _tag: "Done", ...delivered, result: verdict.result }
     case "Retry":
-      return { _tag: "Retried", ...delivered, delay: verdict.delay, reason: verdict.reason, cause: verdict.cause }
+      return { _tag: "Retried", ...delivered, delay: verdict.delay, ...why(verdict) }
     case "Bury":
-      return { _tag: "Buried", ...delivered, reason: verdict.reason, cause: verdict.cause }
+      return { _tag: "Buried", ...delivered, ...why(verdict) }
     case "Discard":
       return { _tag: "Discarded", ...delivered, reason: verdict.reason }
     case "Expire":
@@ -54,7 +60,7 @@ const outcome = (entry: Entry, verdict: Verdict): Outcome => {
       return { _tag: "Lost", ...delivered, handled: verdict.handled, error: verdict.error }
     case "Failed":
       // `judge` has made something else of it
-      return { _tag: "Retried", ...delivered, delay: Duration.zero, reason: verdict.reason, cause: verdict.cause }
+      return { _tag: "Retried", ...delivered, delay: Duration.zero, ...why(verdict) }
   }
 }
 

@@ -10,22 +10,19 @@ import * as Predicate from "effect/Predicate"
 import type { BrokerError } from "../BrokerError.ts"
 import { isVerdict, type Job, retryDelay } from "../Job.ts"
 
+/** Why a job is not done: what the handler failed with, in words, and the whole cause when that was a defect. */
+interface Why {
+  readonly reason: string
+  readonly failure?: unknown
+  readonly cause?: Cause.Cause<unknown> | undefined
+}
+
 /** What is to become of a delivery. */
 export type Verdict =
   | { readonly _tag: "Done"; readonly result: unknown }
-  | {
-    readonly _tag: "Failed"
-    readonly failure: unknown
-    readonly reason: string
-    readonly cause?: Cause.Cause<unknown>
-  }
-  | {
-    readonly _tag: "Retry"
-    readonly delay: Duration.Duration
-    readonly reason: string
-    readonly cause?: Cause.Cause<unknown>
-  }
-  | { readonly _tag: "Bury"; readonly reason: string; readonly cause?: Cause.Cause<unknown> }
+  | ({ readonly _tag: "Failed" } & Why)
+  | ({ readonly _tag: "Retry"; readonly delay: Duration.Duration } & Why)
+  | ({ readonly _tag: "Bury" } & Why)
   | { readonly _tag: "Discard"; readonly reason: string }
   | { readonly _tag: "Expire"; readonly expiresAt: number }
   | { readonly _tag: "GiveBack" }
@@ -44,6 +41,9 @@ const describe = (failure: unknown): string => {
     : `failed with ${failure === null ? "null" : typeof failure}`
 }
 
+/** What is behind a handler's own word. */
+const failureOf = (verdict: Error): unknown => verdict.cause ?? verdict
+
 /** How a handler's exit is judged, given why the worker interrupted it, if it did. */
 export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interruption | undefined): Verdict => {
   if (Exit.isSuccess(exit)) {
@@ -58,9 +58,14 @@ export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interr
     if (!Cause.isFailReason(reason) || !isVerdict(reason.error)) continue
     switch (reason.error._tag) {
       case "RetryAfter":
-        return { _tag: "Retry", delay: reason.error.delay, reason: reason.error.reason }
+        return {
+          _tag: "Retry",
+          delay: reason.error.delay,
+          reason: reason.error.reason,
+          failure: failureOf(reason.error)
+        }
       case "Bury":
-        return { _tag: "Bury", reason: reason.error.reason }
+        return { _tag: "Bury", reason: reason.error.reason, failure: failureOf(reason.error) }
       case "Discard":
         return { _tag: "Discard", reason: reason.error.reason }
     }
@@ -78,9 +83,9 @@ export const fromSchedule = Effect.fnUntraced(function*(
   job: Job<any>,
   attempt: number
 ): Effect.fn.Return<Verdict> {
-  const delay = yield* retryDelay(job.retry, attempt, failed.failure)
-  const cause = failed.cause === undefined ? undefined : { cause: failed.cause }
+  const { cause, failure, reason } = failed
+  const delay = yield* retryDelay(job.retry, attempt, failure)
   return delay === undefined
-    ? { _tag: "Bury", reason: `failed ${attempt} times, at last with ${failed.reason}`, ...cause }
-    : { _tag: "Retry", delay, reason: failed.reason, ...cause }
+    ? { _tag: "Bury", reason: `failed ${attempt} times, at last with ${reason}`, failure, cause }
+    : { _tag: "Retry", delay, reason, failure, cause }
 })

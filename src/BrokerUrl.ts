@@ -1,0 +1,178 @@
+/**
+ * A broker by its URL: the one place where a broker is picked by name.
+ *
+ * | URL | broker |
+ * |---|---|
+ * | `memory:` | in this process, gone with it |
+ * | `beanstalk://HOST:PORT` | beanstalkd; the port is 11300 where none is given |
+ * | `beanstalks://HOST:PORT?ca=FILE&cert=FILE&key=FILE&servername=NAME` | beanstalkd behind TLS |
+ *
+ * Both forms of beanstalkd take `connect-timeout`, `reply-timeout` and
+ * `reconnect-for` as durations (`10s`, `500ms`, `2 minutes`) in the query.
+ * A broker's code is loaded when its URL is used.
+ */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type { TlsOptions } from "./beanstalk/Connection.ts"
+import type { Broker } from "./Broker.ts"
+
+/** The URL names no broker. */
+export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("BrokerUrlError", {
+  url: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${JSON.stringify(this.url)} is not a broker's URL: ${this.detail}. Write beanstalk://HOST:PORT, ` +
+      `beanstalks://HOST:PORT (TLS) or memory:`
+  }
+}
+
+/** A URL that was read. */
+export type Parsed =
+  | { readonly _tag: "Memory" }
+  | {
+    readonly _tag: "Beanstalk"
+    readonly host: string
+    readonly port: number
+    /** Names of files, for the fields that are PEM. */
+    readonly tls: { readonly [Field in "ca" | "cert" | "key" | "servername" | "minVersion"]?: string } | undefined
+    readonly connectTimeout: Duration.Duration | undefined
+    readonly replyTimeout: Duration.Duration | undefined
+    readonly reconnectFor: Duration.Duration | undefined
+  }
+
+/** The broker of those who name none. */
+export const defaultUrl = "beanstalk://127.0.0.1:11300"
+
+const durationParameters = ["connect-timeout", "reply-timeout", "reconnect-for"] as const
+const tlsParameters = ["ca", "cert", "key", "servername", "min-version"] as const
+
+const units: Record<string, Duration.Unit> = {
+  ms: "millis",
+  s: "seconds",
+  m: "minutes",
+  h: "hours",
+  d: "days"
+}
+
+/** Reads `500ms`, `10s`, `5m`, `2h`, `1d`, and what `Duration` itself reads: `10 seconds`. */
+export const parseDuration = (text: string): Option.Option<Duration.Duration> => {
+  const short = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(text.trim())
+  return Duration.fromInput((short === null ? text.trim() : `${short[1]} ${units[short[2]!]}`) as Duration.Input)
+}
+
+/** Reads a URL. */
+export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
+  const fail = (detail: string) => Result.fail(new BrokerUrlError({ url: input.replace(/\/\/[^/@]*@/, "//"), detail }))
+  const url = URL.parse(input)
+  if (url === null) return fail("it can't be read as a URL")
+  if (url.protocol === "memory:") return Result.succeed({ _tag: "Memory" })
+  if (url.protocol !== "beanstalk:" && url.protocol !== "beanstalks:") {
+    return fail(`there is no broker "${url.protocol}"`)
+  }
+  if (url.hostname === "") return fail("the host is missing")
+  if (url.username !== "" || url.password !== "") return fail("beanstalkd has no users and passwords")
+  if (url.pathname !== "" && url.pathname !== "/") return fail(`"${url.pathname}" after the host means nothing`)
+
+  const secure = url.protocol === "beanstalks:"
+  const allowed: ReadonlyArray<string> = secure ? [...durationParameters, ...tlsParameters] : durationParameters
+  for (const name of url.searchParams.keys()) {
+    if (!allowed.includes(name)) return fail(`there is no option "${name}", only ${allowed.join(", ")}`)
+  }
+  const durations: Array<Duration.Duration | undefined> = []
+  for (const name of durationParameters) {
+    const value = url.searchParams.get(name)
+    const duration = value === null ? Option.some(undefined) : parseDuration(value)
+    if (Option.isNone(duration)) return fail(`${name} is not a duration: write 10s, 500ms or 5 minutes`)
+    durations.push(duration.value)
+  }
+  const text = (name: typeof tlsParameters[number]) => {
+    const value = url.searchParams.get(name)
+    return value === null ? undefined : value
+  }
+  const minVersion = text("min-version")
+  if (minVersion !== undefined && minVersion !== "TLSv1.2" && minVersion !== "TLSv1.3") {
+    return fail("min-version is TLSv1.2 or TLSv1.3")
+  }
+  return Result.succeed({
+    _tag: "Beanstalk",
+    // brackets are the URL's, not the address's
+    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: url.port === "" ? 11300 : Number(url.port),
+    tls: secure
+      ? Object.fromEntries(
+        Object.entries({
+          ca: text("ca"),
+          cert: text("cert"),
+          key: text("key"),
+          servername: text("servername"),
+          minVersion
+        }).filter(([, value]) => value !== undefined)
+      )
+      : undefined,
+    connectTimeout: durations[0],
+    replyTimeout: durations[1],
+    reconnectFor: durations[2]
+  })
+}
+
+const readTls = Effect.fnUntraced(
+  function*(url: string, files: NonNullable<Extract<Parsed, { _tag: "Beanstalk" }>["tls"]>) {
+    const fs = yield* FileSystem.FileSystem
+    const read = (path: string | undefined) =>
+      path === undefined ? Effect.undefined : fs.readFileString(path).pipe(
+        Effect.mapError(({ message }) => new BrokerUrlError({ url, detail: `${path} can't be read: ${message}` }))
+      )
+    const key = yield* read(files.key)
+    const tls: TlsOptions = {
+      ca: yield* read(files.ca),
+      cert: yield* read(files.cert),
+      key: key === undefined ? undefined : Redacted.make(key),
+      servername: files.servername,
+      minVersion: files.minVersion as TlsOptions["minVersion"]
+    }
+    return tls
+  },
+  Effect.provide(NodeFileSystem.layer)
+)
+
+/** Options that win over those of the URL. */
+export interface Options {
+  /** How long the server may be away before a worker gives up. Default: for ever. */
+  readonly reconnectFor?: Duration.Input | undefined
+}
+
+/** The broker that a URL names. */
+export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, BrokerUrlError> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const parsed = yield* Effect.fromResult(parse(url))
+    if (parsed._tag === "Memory") {
+      const { layer } = yield* Effect.promise(() => import("./memory/MemoryBroker.ts"))
+      return layer
+    }
+    const { layer } = yield* Effect.promise(() => import("./beanstalk/BeanstalkBroker.ts"))
+    const { connectTimeout, host, port, replyTimeout } = parsed
+    return layer({
+      host,
+      port,
+      connectTimeout,
+      replyTimeout,
+      reconnectFor: options.reconnectFor ?? parsed.reconnectFor,
+      tls: parsed.tls === undefined ? undefined : yield* readTls(url, parsed.tls)
+    })
+  }))
+
+/** The broker that `BACKQ_BROKER` names, or {@link defaultUrl}. */
+export const layerConfig = (options: Options = {}): Layer.Layer<Broker, BrokerUrlError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(
+    Config.String("BACKQ_BROKER").pipe(Config.withDefault(defaultUrl)),
+    (url) => layer(url, options)
+  ))

@@ -1,0 +1,87 @@
+/**
+ * The job that runs an operating-system process, and its handler.
+ *
+ * The job is done when the process exits with a code of success. What every
+ * other end means is the `ExitPolicy`'s word; what may be run at all is the
+ * `ProcessPolicy`'s: what it refuses is buried with the reason.
+ *
+ * ```ts
+ * yield* Publisher.publish(ProcessJob.ProcessJob, { command: ["backup", "--full"], timeout: "10 minutes" })
+ * Worker.layer({ concurrency: 4 }, ProcessJob.handler()).pipe(Layer.provide(Process.ProcessRunner.layer))
+ * ```
+ *
+ * `detach` in a payload lets the process go as soon as it was started: the job
+ * is done then, and nobody learns how the process ended.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Handler from "../Handler.ts"
+import * as Job from "../Job.ts"
+import * as ExitPolicy from "./ExitPolicy.ts"
+import * as OutputTail from "./OutputTail.ts"
+import * as Process from "./Process.ts"
+import type { ProcessError } from "./ProcessError.ts"
+import { ProcessPayload } from "./ProcessPayload.ts"
+
+/** Runs a process. Job and default queue are called `process`. */
+export const ProcessJob: Job.Job<ProcessPayload> = Job.make("process", { payload: ProcessPayload })
+
+/** A process did not end well; `output` is what it wrote last. */
+export class ProcessFailed extends Schema.TaggedError<ProcessFailed>()("ProcessFailed", {
+  reason: Schema.String,
+  output: Schema.optional(Schema.Struct({ stdout: OutputTail.Output, stderr: OutputTail.Output }))
+}) {
+  override get message() {
+    return this.reason
+  }
+}
+
+const outputOf = (outcome: Result.Result<Process.ProcessResult, ProcessError>) => {
+  const ended = Result.isSuccess(outcome) ? outcome.success : outcome.failure.reason
+  return "stdout" in ended ? { stdout: ended.stdout, stderr: ended.stderr } : undefined
+}
+
+/** The last lines of an output, fit for a log. */
+const forLog = (output: OutputTail.Output): string => OutputTail.toText(output).slice(-1000).trimEnd()
+
+const logOutput = (output: ReturnType<typeof outputOf>) => {
+  const stdout = output === undefined ? "" : forLog(output.stdout)
+  const stderr = output === undefined ? "" : forLog(output.stderr)
+  return stdout === "" && stderr === "" ? Effect.void : Effect.logInfo("output of the process that failed").pipe(
+    Effect.annotateLogs({
+      ...(stdout === "" ? undefined : { stdout }),
+      ...(stderr === "" ? undefined : { stderr })
+    })
+  )
+}
+
+/** How the ends of processes are understood. */
+export interface Options {
+  /** What exit codes mean. Default: 0 is done, all others are tried again as the job's schedule says. */
+  readonly exitPolicy?: ExitPolicy.ExitPolicy | undefined
+  /** The job to handle, for one with a policy of its own. Default: {@link ProcessJob}. */
+  readonly job?: Job.Job<ProcessPayload> | undefined
+}
+
+/** Runs the processes of a queue. Succeeds with the `ProcessResult`. */
+export const handler = (options: Options = {}): Handler.Handler<Process.ProcessRunner> => {
+  const policy = options.exitPolicy ?? ExitPolicy.make()
+  return Handler.make(options.job ?? ProcessJob, (payload) =>
+    Effect.gen(function*() {
+      const outcome = yield* Effect.result(Process.run(payload))
+      const decision = ExitPolicy.decide(policy, outcome)
+      if (decision._tag === "Done") return Result.getOrThrow(outcome)
+      const output = outputOf(outcome)
+      yield* logOutput(output)
+      const failure = new ProcessFailed({ reason: decision.reason, output })
+      switch (decision._tag) {
+        case "Retry":
+          return yield* failure
+        case "RetryAfter":
+          return yield* Job.retryAfter(decision.delay, decision.reason, failure)
+        case "Permanent":
+          return yield* Job.bury(decision.reason, failure)
+      }
+    }))
+}
