@@ -59,7 +59,7 @@ const peeked = (job: Jobs.Job | undefined): Option.Option<PeekedJob> =>
 
 /** A consumer, and what it holds. */
 interface Holder extends Jobs.Holder {
-  readonly queues: ReadonlySet<Jobs.Queue>
+  readonly queues: ReadonlyArray<Jobs.Queue>
   closed: boolean
 }
 
@@ -74,6 +74,8 @@ const nextFor = (holder: Holder): Jobs.Job | undefined => {
 
 /** A call of `reserve` that waits. */
 interface Waiter {
+  /** Orders waiters by how long they wait. */
+  readonly number: number
   readonly holder: Holder
   readonly max: number
   readonly resume: (effect: Effect.Effect<NonEmptyReadonlyArray<Lease>, BrokerError>) => void
@@ -92,6 +94,7 @@ export const makeWith = Effect.fnUntraced(function*(
   const setAlarm = yield* FiberHandle.makeRuntime<never>()
   const jobs = Jobs.empty()
   const waiters = new Map<Jobs.Queue, Set<Waiter>>()
+  let lastWaiter = 0
   let alarmAt = Infinity
 
   // Monotonic, so that a correction of the wall clock ends no lease.
@@ -125,6 +128,7 @@ export const makeWith = Effect.fnUntraced(function*(
 
   const take = (holder: Holder, max: number): Array<Lease> => {
     const at = now()
+    for (const queue of holder.queues) Jobs.advance(queue, at)
     const leases: Array<Lease> = []
     while (leases.length < max) {
       const job = nextFor(holder)
@@ -134,18 +138,28 @@ export const makeWith = Effect.fnUntraced(function*(
     return leases
   }
 
-  // To be called after every change of a queue. A waiter that is resumed may run at once and use the broker, so the
-  // state has to be complete before, and is read anew after.
-  const serve = (queue: Jobs.Queue) => {
-    look(queue)
-    while (Jobs.servable(queue) !== undefined) {
+  const longestWaiting = (queues: ReadonlyArray<Jobs.Queue>): Waiter | undefined => {
+    let longest: Waiter | undefined
+    for (const queue of queues) {
+      if (Jobs.servable(queue) === undefined) continue
       const waiter = waiters.get(queue)?.values().next().value
-      if (waiter === undefined) break
+      if (waiter !== undefined && (longest === undefined || waiter.number < longest.number)) longest = waiter
+    }
+    return longest
+  }
+
+  // To be called after every change of queues. A waiter that is resumed may run at once and use the broker, so the
+  // state has to be complete before, and is read anew after.
+  const serve = (queues: ReadonlyArray<Jobs.Queue>) => {
+    queues.forEach(look)
+    for (let waiter = longestWaiting(queues); waiter !== undefined; waiter = longestWaiting(queues)) {
       stopWaiting(waiter)
       waiter.resume(Effect.succeed(take(waiter.holder, waiter.max) as NonEmptyArray<Lease>))
     }
-    if (waiters.has(queue)) armAlarm(queue)
-    Jobs.closeUnusedQueue(jobs, queue)
+    for (const queue of queues) {
+      if (waiters.has(queue)) armAlarm(queue)
+      Jobs.closeUnusedQueue(jobs, queue)
+    }
   }
 
   // One alarm for all who wait. It may ring too early, when what it was set for has changed since, never too late.
@@ -158,7 +172,7 @@ export const makeWith = Effect.fnUntraced(function*(
 
   const ring = () => {
     alarmAt = Infinity
-    for (const queue of Array.from(waiters.keys())) serve(queue)
+    serve(Array.from(waiters.keys()))
   }
 
   // ---------------------------------------------------------------------------
@@ -186,7 +200,7 @@ export const makeWith = Effect.fnUntraced(function*(
       const checked = checkQueue(queue)
       const results = requests.map((request) => Result.flatMap(checked, () => putResult(queue, request)))
       const target = jobs.queues.get(queue)
-      if (target !== undefined) serve(target)
+      if (target !== undefined) serve([target])
       return Effect.succeed(results)
     })
 
@@ -196,7 +210,7 @@ export const makeWith = Effect.fnUntraced(function*(
       if (Result.isFailure(checked)) return Effect.fail(checked.failure)
       const target = look(Jobs.openQueue(jobs, queue))
       target.pausedUntil = Jobs.dueAfter(now(), duration)
-      serve(target)
+      serve([target])
       return Effect.void
     })
 
@@ -219,7 +233,7 @@ export const makeWith = Effect.fnUntraced(function*(
       const job = find(id)
       if (job === undefined || !allowed(job)) return Effect.fail(jobNotFound(id))
       f(job)
-      serve(job.queue)
+      serve([job.queue])
       return Effect.void
     })
 
@@ -267,11 +281,11 @@ export const makeWith = Effect.fnUntraced(function*(
         if (holder.closed) return Effect.fail(consumerClosed)
         const checked = checkMax(max)
         if (Result.isFailure(checked)) return Effect.fail(checked.failure)
-        holder.queues.forEach(serve)
+        serve(holder.queues)
         const leases = take(holder, max)
         if (isArrayNonEmpty(leases)) return Effect.succeed(leases)
         return Effect.callback<NonEmptyReadonlyArray<Lease>, BrokerError>((resume) => {
-          const waiter = { holder, max, resume }
+          const waiter = { number: ++lastWaiter, holder, max, resume }
           wait(waiter)
           return Effect.sync(() => stopWaiting(waiter))
         })
@@ -284,7 +298,7 @@ export const makeWith = Effect.fnUntraced(function*(
           if (queue !== undefined) queues.add(queue)
           return settleOne(holder, settlement)
         })
-        queues.forEach(serve)
+        serve(Array.from(queues))
         return results
       }),
     touch: (leases) =>
@@ -319,7 +333,7 @@ export const makeWith = Effect.fnUntraced(function*(
         }
       }
       for (const job of holder.held) Jobs.giveBack(job)
-      holder.queues.forEach(serve)
+      serve(holder.queues)
     })
 
   const consume = (queues: NonEmptyReadonlyArray<string>): Effect.Effect<Consumer, BrokerError, Scope.Scope> =>
@@ -327,7 +341,7 @@ export const makeWith = Effect.fnUntraced(function*(
       Effect.suspend(() => {
         const checked = Result.all(queues.map(checkQueue))
         if (Result.isFailure(checked)) return Effect.fail(checked.failure)
-        const opened = new Set(queues.map((queue) => Jobs.openQueue(jobs, queue)))
+        const opened = Array.from(new Set(queues), (queue) => Jobs.openQueue(jobs, queue))
         for (const queue of opened) queue.consumers++
         return Effect.succeed<Holder>({ queues: opened, held: new Set(), closed: false })
       }),
@@ -363,7 +377,7 @@ export const makeWith = Effect.fnUntraced(function*(
       Effect.map(existing(queue), (queue) => {
         if (queue === undefined) return 0
         const kicked = Jobs.kickQueue(queue, max)
-        serve(queue)
+        serve([queue])
         return kicked
       }),
     kickJob: (id) => onJob(id, (job) => job.state === "buried" || job.state === "delayed", Jobs.kick),

@@ -1,0 +1,350 @@
+/**
+ * The Broker contract as a property: whatever is done in whatever order, a
+ * broker answers what the simple {@link Model} answers.
+ *
+ * A case is a list of commands; after each, everything that can be seen is
+ * compared. A failing case is shrunk and printed with its replay token; pass
+ * that as `replay` to run it again.
+ *
+ * On a broker with a clock of its own (`time: "real"`) no time passes: delays,
+ * leases and pauses are too long to end, a batch may be smaller than it could
+ * be, and nobody waits.
+ */
+import { assert, layer } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import { Broker, type Consumer, type Lease, putRequest, type Settlement } from "../../src/Broker.ts"
+import type { BrokerError } from "../../src/BrokerError.ts"
+import { bytes, type SuiteOptions, uniqueQueue } from "./Harness.ts"
+import { Model, type ModelJob, type Served } from "./Model.ts"
+
+/** How the property is checked. */
+export interface ModelOptions extends SuiteOptions {
+  /** How many lists of commands are tried. */
+  readonly runs: number
+  /** The token of a failed case, to run only that. */
+  readonly replay?: string | undefined
+}
+
+// -----------------------------------------------------------------------------
+// Commands
+// -----------------------------------------------------------------------------
+
+const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+const from1To = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 1, maximum }))
+
+const queueCount = 2
+/** The queues of each consumer. */
+const watches = [[0, 1], [0], [1]]
+
+const queue = upTo(queueCount - 1)
+const consumer = upTo(watches.length - 1)
+/** Points to a job or a lease of the past: the nth last one. */
+const recent = upTo(7)
+
+const Put = Schema.TaggedStruct("Put", { queue, priority: upTo(3), delay: upTo(3), ttr: from1To(4) })
+const Reserve = Schema.TaggedStruct("Reserve", { consumer, max: from1To(3) })
+const Settle = Schema.TaggedStruct("Settle", {
+  lease: recent,
+  how: Schema.Literals(["Delete", "Release", "Bury", "GiveBack"]),
+  delay: upTo(2),
+  priority: Schema.UndefinedOr(upTo(3)),
+  /** Somebody who may not be the holder. */
+  by: Schema.Literals(["Holder", "Holder", "Holder", "Other"])
+})
+const Touch = Schema.TaggedStruct("Touch", {
+  lease: recent,
+  by: Schema.Literals(["Holder", "Holder", "Holder", "Other"])
+})
+const Kick = Schema.TaggedStruct("Kick", { queue, max: upTo(3) })
+const KickJob = Schema.TaggedStruct("KickJob", { job: recent })
+const DeleteJob = Schema.TaggedStruct("DeleteJob", { job: recent })
+const Pause = Schema.TaggedStruct("Pause", { queue, time: from1To(3) })
+const Resume = Schema.TaggedStruct("Resume", { queue })
+const Pass = Schema.TaggedStruct("Pass", { time: from1To(3) })
+const Close = Schema.TaggedStruct("Close", { consumer })
+
+// What is listed twice, or alone in its union, is tried more often.
+const Other = Schema.Union([Touch, Kick, KickJob, DeleteJob, Pause, Resume, Resume, Pass, Pass, Close])
+const Command = Schema.Union([Put, Reserve, Settle, Other, Other])
+type Command = typeof Command.Type
+
+// -----------------------------------------------------------------------------
+// Both sides
+// -----------------------------------------------------------------------------
+
+/** A lease of the past, with what the model knows of it. */
+interface Delivered {
+  readonly lease: Lease
+  readonly job: ModelJob
+  readonly delivery: number
+  readonly consumer: number
+}
+
+type Reserving = Fiber.Fiber<ReadonlyArray<Lease>, BrokerError>
+
+/** Carries out commands on a broker and on the model, and compares. */
+class Comparison {
+  readonly broker: Broker["Service"]
+  readonly virtual: boolean
+  readonly model = new Model(queueCount, watches)
+  readonly queues = Array.from({ length: queueCount }, uniqueQueue)
+  readonly consumers: Array<{ readonly consumer: Consumer; readonly scope: Scope.Closeable }> = []
+  /** All jobs that ever were, also those that are gone. */
+  readonly jobs: Array<ModelJob> = []
+  readonly delivered: Array<Delivered> = []
+  readonly waiting = new Map<number, Reserving>()
+
+  constructor(broker: Broker["Service"], time: SuiteOptions["time"]) {
+    this.broker = broker
+    this.virtual = time === "virtual"
+  }
+
+  /** A unit of time: long enough in a real second never to end within a case. */
+  millis(time: number): number {
+    return time * (this.virtual ? 1000 : 1_000_000)
+  }
+
+  open(consumer: number) {
+    const [first, ...rest] = watches[consumer]!.map((queue) => this.queues[queue]!)
+    return Effect.gen({ self: this }, function*() {
+      const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+      const opened = yield* Scope.provide(this.broker.consume([first!, ...rest]), scope)
+      this.consumers[consumer] = { consumer: opened, scope }
+    })
+  }
+
+  /** Both sides have delivered: are these the same jobs? */
+  received(consumer: number, leases: ReadonlyArray<Lease>, jobs: ReadonlyArray<ModelJob>) {
+    const ids = (these: ReadonlyArray<{ readonly id: string }>) => these.map(({ id }) => id)
+    if (this.virtual) assert.deepStrictEqual(ids(leases), ids(jobs), "leases")
+    else assert.sameMembers(ids(leases), ids(jobs), "leases")
+    for (const lease of leases) {
+      const job = jobs.find((job) => job.id === lease.id)!
+      assert.strictEqual(lease.queue, this.queues[job.queue])
+      this.delivered.push({ lease, job, delivery: job.deliveries, consumer })
+    }
+  }
+
+  reserve({ consumer, max }: typeof Reserve.Type) {
+    return Effect.gen({ self: this }, function*() {
+      if (this.waiting.has(consumer)) return
+      const available = this.model.available(consumer)
+      const reserve = this.consumers[consumer]!.consumer.reserve(max)
+      if (available.length > 0) {
+        const leases = yield* reserve
+        const count = this.virtual ? Math.min(max, available.length) : leases.length
+        assert.isAtMost(leases.length, max)
+        const jobs = available.slice(0, count)
+        jobs.forEach((job) => this.model.deliver(job, consumer))
+        this.received(consumer, leases, jobs)
+      } else if (this.virtual) {
+        this.model.waiting.push({ consumer, max })
+        this.waiting.set(consumer, yield* Effect.forkScoped(reserve))
+        yield* Effect.yieldNow
+      }
+    })
+  }
+
+  settlement(command: typeof Settle.Type, lease: Lease): Settlement {
+    const { how, priority } = command
+    switch (how) {
+      case "Delete":
+      case "GiveBack":
+        return { _tag: how, lease }
+      case "Release":
+        return { _tag: how, lease, delay: Duration.millis(this.millis(command.delay)), priority }
+      case "Bury":
+        return { _tag: how, lease, reason: "a test says so", priority }
+    }
+  }
+
+  /** Uses a lease of the past: it has to work when it is held, and by whom it is held. */
+  useLease(
+    command: { readonly lease: number; readonly by: "Holder" | "Other" },
+    use: (consumer: Consumer, lease: Lease) => Effect.Effect<ReadonlyArray<Result.Result<void, BrokerError>>>,
+    inModel: (job: ModelJob) => void
+  ) {
+    return Effect.gen({ self: this }, function*() {
+      const delivered = this.delivered.at(-1 - command.lease)
+      if (delivered === undefined) return
+      const { delivery, job, lease } = delivered
+      const by = command.by === "Holder" ? delivered.consumer : (delivered.consumer + 1) % watches.length
+      const held = job.state === "reserved" && job.deliveries === delivery && job.holder === by
+        && this.model.jobs.includes(job)
+      const [result] = yield* use(this.consumers[by]!.consumer, lease)
+      const answer = Result.isSuccess(result!) ? "ok" : result!.failure.reason._tag
+      assert.strictEqual(answer, held ? "ok" : "LeaseLost", "use of a lease")
+      if (held) inModel(job)
+    })
+  }
+
+  onJob(
+    nth: number,
+    states: ReadonlyArray<string>,
+    operation: (id: ModelJob["id"]) => Effect.Effect<void, BrokerError>,
+    inModel: (job: ModelJob) => void
+  ) {
+    return Effect.gen({ self: this }, function*() {
+      const job = this.jobs.at(-1 - nth)
+      if (job === undefined) return
+      const allowed = this.model.jobs.includes(job) && states.includes(job.state)
+      const result = yield* Effect.result(operation(job.id))
+      const answer = Result.isSuccess(result) ? "ok" : result.failure.reason._tag
+      assert.strictEqual(answer, allowed ? "ok" : "NotFound", "operation on a job")
+      if (allowed) inModel(job)
+    })
+  }
+
+  close(consumer: number) {
+    return Effect.gen({ self: this }, function*() {
+      const reserving = this.waiting.get(consumer)
+      this.waiting.delete(consumer)
+      if (reserving !== undefined) yield* Fiber.interrupt(reserving)
+      yield* Scope.close(this.consumers[consumer]!.scope, Exit.void)
+      this.model.closeConsumer(consumer)
+      yield* this.open(consumer)
+    })
+  }
+
+  execute(command: Command): Effect.Effect<ReadonlyArray<Served> | void, BrokerError, Scope.Scope> {
+    const { broker, model } = this
+    switch (command._tag) {
+      case "Put":
+        return Effect.gen({ self: this }, function*() {
+          const { priority } = command
+          const [delay, ttr] = [this.millis(command.delay), this.millis(command.ttr)]
+          const request = Result.getOrThrow(putRequest(bytes(`job ${this.jobs.length}`), { priority, delay, ttr }))
+          const id = yield* broker.put(this.queues[command.queue]!, request)
+          model.put(id, { queue: command.queue, priority, delay, ttr })
+          this.jobs.push(model.jobs.at(-1)!)
+        })
+      case "Reserve":
+        return this.reserve(command)
+      case "Settle":
+        return this.useLease(
+          command,
+          (consumer, lease) => consumer.settle([this.settlement(command, lease)]),
+          (job) => {
+            if (command.how === "Delete") model.delete(job)
+            else if (command.how === "Release") model.release(job, this.millis(command.delay), command.priority)
+            else if (command.how === "Bury") model.bury(job, command.priority)
+            else model.forgive(job)
+          }
+        )
+      case "Touch":
+        return this.useLease(command, (consumer, lease) => consumer.touch([lease]), (job) => model.touch(job))
+      case "Kick":
+        return Effect.map(
+          broker.kick(this.queues[command.queue]!, command.max),
+          (kicked) => assert.strictEqual(kicked, model.kick(command.queue, command.max), "kicked")
+        )
+      case "KickJob":
+        return this.onJob(command.job, ["buried", "delayed"], broker.kickJob, (job) => model.forgive(job))
+      case "DeleteJob":
+        return this.onJob(command.job, ["ready", "delayed", "buried"], broker.delete, (job) => model.delete(job))
+      case "Pause": {
+        const time = this.millis(command.time)
+        model.pausedUntil[command.queue] = model.now + time
+        return broker.pause(this.queues[command.queue]!, Duration.millis(time))
+      }
+      case "Resume":
+        model.pausedUntil[command.queue] = 0
+        return broker.resume(this.queues[command.queue]!)
+      case "Pass":
+        return this.virtual
+          ? Effect.map(TestClock.adjust(this.millis(command.time)), () => model.pass(this.millis(command.time)))
+          : Effect.void
+      case "Close":
+        return this.close(command.consumer)
+    }
+  }
+
+  /** Those who wait were served as in the model, and nobody else was. */
+  compareWaiting(served: ReadonlyArray<Served>) {
+    return Effect.gen({ self: this }, function*() {
+      yield* Effect.yieldNow
+      for (const { consumer, jobs } of served) {
+        const exit = this.waiting.get(consumer)?.pollUnsafe()
+        this.waiting.delete(consumer)
+        if (exit === undefined) return assert.fail(`consumer ${consumer} should have been served`)
+        this.received(consumer, yield* exit, jobs)
+      }
+      for (const [consumer, fiber] of this.waiting) {
+        assert.isUndefined(fiber.pollUnsafe(), `consumer ${consumer} should not have been served`)
+      }
+    })
+  }
+
+  compareQueue(queue: number) {
+    return Effect.gen({ self: this }, function*() {
+      const { model } = this
+      const name = this.queues[queue]!
+      const { pausedFor, waiting, ...counts } = yield* this.broker.statsQueue(name)
+      const count = (state: ModelJob["state"]) => model.inState(queue, state).length
+      assert.deepStrictEqual(counts, {
+        queue: name,
+        ready: count("ready"),
+        delayed: count("delayed"),
+        reserved: count("reserved"),
+        buried: count("buried"),
+        total: model.totals[queue]!
+      })
+      const expectedPause = Math.max(0, model.pausedUntil[queue]! - model.now)
+      if (this.virtual) {
+        const expected = model.waiting.filter(({ consumer }) => watches[consumer]!.includes(queue)).length
+        assert.strictEqual(waiting, expected, "waiting")
+        assert.strictEqual(Duration.toMillis(pausedFor), expectedPause, "pausedFor")
+      } else assert.strictEqual(Duration.isZero(pausedFor), expectedPause === 0, "pausedFor")
+      for (const state of ["ready", "delayed", "buried"] as const) {
+        const next = Option.map(yield* this.broker.peekNext(name, state), ({ id }) => id)
+        assert.strictEqual(Option.getOrUndefined(next), model.inState(queue, state)[0]?.id, `next ${state}`)
+      }
+    })
+  }
+
+  compareJob(job: ModelJob) {
+    return Effect.gen({ self: this }, function*() {
+      const { attempt, lost, priority, state, timeLeft, ttr } = yield* this.broker.statsJob(job.id)
+      const expected = { lost: job.lost, priority: job.priority, state: job.state, ttr: job.ttr }
+      assert.deepStrictEqual({ lost, priority, state, ttr: Duration.toMillis(ttr) }, expected, `job ${job.id}`)
+      if (this.virtual || state === "reserved") assert.strictEqual(attempt, this.model.attempts(job), "attempt")
+      if (this.virtual) assert.strictEqual(Duration.toMillis(timeLeft), this.model.timeLeft(job), "timeLeft")
+    })
+  }
+
+  step(command: Command) {
+    return Effect.gen({ self: this }, function*() {
+      // A real clock goes on between two commands; so what is due later in reality is due later in the model.
+      if (!this.virtual) this.model.now++
+      const servedByTime = yield* this.execute(command)
+      yield* this.compareWaiting([...servedByTime ?? [], ...this.model.serve()])
+      for (let queue = 0; queue < queueCount; queue++) yield* this.compareQueue(queue)
+      yield* Effect.forEach(this.model.jobs, (job) => this.compareJob(job), { concurrency: "unbounded", discard: true })
+    })
+  }
+}
+
+/** Registers the property for a broker. */
+export const model = (name: string, options: ModelOptions): void => {
+  layer(options.layer, { excludeTestServices: options.time === "real" })(name, (it) => {
+    it.effect.prop(
+      "answers what the model answers",
+      { commands: Schema.Array(Command).check(Schema.isMaxLength(120)) },
+      ({ commands }) =>
+        Effect.gen(function*() {
+          const comparison = new Comparison(yield* Broker, options.time)
+          for (let i = 0; i < watches.length; i++) yield* comparison.open(i)
+          for (const command of commands) yield* comparison.step(command)
+        }),
+      { timeout: 60_000, arbitrary: { runs: options.runs, size: 240, replay: options.replay } }
+    )
+  })
+}
