@@ -20,7 +20,18 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { Broker, type BrokerStats, checkQueue, type JobId, type JobStats, type PutRequest } from "../Broker.ts"
 import * as BrokerError from "../BrokerError.ts"
-import { failure, isHeld, jobStats, leaseInfo, noJob, noQueue, violation, wholeSeconds } from "./answers.ts"
+import {
+  failure,
+  isHeld,
+  jobStats,
+  leaseInfo,
+  noJob,
+  noQueue,
+  serverStats,
+  tooBig,
+  violation,
+  wholeSeconds
+} from "./answers.ts"
 import * as BeanstalkConsumer from "./BeanstalkConsumer.ts"
 import { checkMax, isId } from "./checks.ts"
 import type { Command } from "./Command.ts"
@@ -28,7 +39,7 @@ import type { Connection, ConnectOptions, Driver } from "./Connection.ts"
 import * as Native from "./Native.ts"
 import type { Answer } from "./Pipeline.ts"
 import * as Reconnect from "./Reconnect.ts"
-import { decodeServerStats, decodeTubeStats, parseList, type ServerStats } from "./Stats.ts"
+import { decodeTubeStats, parseList, type ServerStats } from "./Stats.ts"
 
 /** How a broker behaves, whatever the driver. */
 export interface BrokerOptions {
@@ -81,9 +92,6 @@ const brokerStats = (stats: ServerStats): BrokerStats => ({
 const failAll = (requests: ReadonlyArray<PutRequest>, error: Fail): ReadonlyArray<Result.Result<JobId, Fail>> =>
   requests.map(() => Result.fail(error))
 
-const tooBig = (queue: string, size: number, limit: number) =>
-  Result.fail(BrokerError.make(new BrokerError.JobTooBig({ queue, size, limit })))
-
 const deleteAll = (connection: Connection, ids: ReadonlyArray<string>): void => {
   connection.submit(ids.map((id) => ({ _tag: "Delete", id })), () => {})
 }
@@ -95,16 +103,11 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
     ? Duration.infinity
     : Duration.fromInputUnsafe(options.reconnectFor)
 
-  const readStats = (answer: Answer | undefined): Result.Result<ServerStats, Fail> =>
-    answer?._tag === "Ok"
-      ? Result.mapError(decodeServerStats(answer.body), (detail) => violation(name, detail))
-      : failure(name, "Stats", answer)
-
   const handshake = (connection: Connection): Effect.Effect<Greeting, Fail> =>
     Effect.flatMap(
       connection.request([{ _tag: "Stats" }]),
       ([answer]) =>
-        Effect.fromResult(Result.map(readStats(answer), (stats) => ({
+        Effect.fromResult(Result.map(serverStats(name, answer), (stats) => ({
           maxJobSize: stats["max-job-size"],
           use: { queue: "default", failure: undefined }
         })))
@@ -288,7 +291,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
       ),
     pause: (queue, duration) => pauseTube(queue, wholeSeconds(duration)),
     resume: (queue) => pauseTube(queue, 0),
-    stats: one({ _tag: "Stats" }, (answer) => Result.map(readStats(answer), brokerStats)),
+    stats: one({ _tag: "Stats" }, (answer) => Result.map(serverStats(name, answer), brokerStats)),
     statsQueue: (queue) =>
       Effect.map(statsTube(queue), (stats) => ({
         queue: stats.name,

@@ -7,7 +7,7 @@ import type { JobState, LeaseInfo } from "../Broker.ts"
 import * as BrokerError from "../BrokerError.ts"
 import type { Command } from "./Command.ts"
 import type { Answer } from "./Pipeline.ts"
-import { decodeJobStats, type JobStats } from "./Stats.ts"
+import { decodeJobStats, decodeServerStats, type JobStats, type ServerStats } from "./Stats.ts"
 
 type Failed = Result.Result<never, BrokerError.BrokerError>
 
@@ -49,6 +49,19 @@ export const noJob = (id: string) => new BrokerError.NotFound({ what: "job", nam
 
 /** That there is no such queue. */
 export const noQueue = (name: string) => new BrokerError.NotFound({ what: "queue", name })
+
+/** That a body is over the server's limit. */
+export const tooBig = (queue: string, size: number, limit: number): Failed =>
+  Result.fail(BrokerError.make(new BrokerError.JobTooBig({ queue, size, limit })))
+
+/** Reads the answer to `stats`. */
+export const serverStats = (broker: string, answer: Answer | undefined): Result.Result<
+  ServerStats,
+  BrokerError.BrokerError
+> =>
+  answer?._tag === "Ok"
+    ? Result.mapError(decodeServerStats(answer.body), (detail) => violation(broker, detail))
+    : failure(broker, "Stats", answer)
 
 /** Reads the answer to `stats-job`. */
 export const jobStats = (broker: string, id: string, answer: Answer | undefined): Result.Result<
