@@ -53,12 +53,11 @@ export interface Foreign {
   readonly expiresAt?: number | undefined
 }
 
-const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { fatal: true })
 const decodeEnvelope = Schema.decodeUnknownResult(Envelope)
 
 /** To the bytes of a body. Takes a payload that is JSON already. */
-export const encode = (envelope: Envelope): Uint8Array => encoder.encode(JSON.stringify(envelope))
+export const encode = (envelope: Envelope): Uint8Array => Buffer.from(JSON.stringify(envelope))
 
 /** From the bytes of a body. The failure says what is wrong with them, and never quotes them. */
 export const decode = (body: Uint8Array): Result.Result<Envelope, string> => {

@@ -19,7 +19,6 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -31,6 +30,7 @@ import * as Tracer from "effect/Tracer"
 import { Broker, checkQueue, type JobId, type PutOptions, putOptions, type PutRequest } from "./Broker.ts"
 import { type BrokerError, BrokerErrorReason } from "./BrokerError.ts"
 import * as Envelope from "./Envelope.ts"
+import * as Uuid from "./internal/uuid.ts"
 import type { Job } from "./Job.ts"
 
 // -----------------------------------------------------------------------------
@@ -146,7 +146,7 @@ const request = <A>(
   if (Result.isFailure(expires)) return Result.fail(new PayloadInvalid({ job: job.name, detail: expires.failure }))
   const body = Envelope.encode({
     backq: 1,
-    id: options.id ?? SecureRandom.uuidV7Unsafe(),
+    id: options.id ?? Uuid.v7(now),
     job: job.name,
     version: job.version,
     payload: encoded.success,

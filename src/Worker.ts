@@ -173,7 +173,7 @@ const start = Effect.fnUntraced(function*<R>(
   const consumer = yield* broker.consume(queues)
 
   let reason: WorkerExit["reason"] = "Stopped"
-  let counts: Counts = noCounts
+  const counts: { [Tag in Outcome["_tag"]]: number } = { ...noCounts }
   let settled = 0
   let lastActive = now()
   // open when there may be room for more leases, or when the last one was settled
@@ -285,7 +285,7 @@ const start = Effect.fnUntraced(function*<R>(
       Effect.map(settle(consumer, entries), (outcomes) => {
         for (const entry of entries) inFlight.remove(entry)
         for (const { _tag } of outcomes) {
-          counts = { ...counts, [_tag]: counts[_tag] + 1 }
+          counts[_tag]++
           if (_tag !== "GivenBack" && _tag !== "Lost") settled++
         }
         room.openUnsafe()
@@ -356,7 +356,7 @@ const start = Effect.fnUntraced(function*<R>(
     Effect.forkScoped
   )
 
-  return { pull: settleEnded, exit: () => ({ reason, counts }) }
+  return { pull: settleEnded, exit: () => ({ reason, counts: { ...counts } }) }
 })
 
 // -----------------------------------------------------------------------------

@@ -96,14 +96,19 @@ export const make = Effect.fnUntraced(function*(options: {
     return next
   }
 
+  // what is due is computed anew only after a wake-up: jobs that ended in between cost nothing
   const run = Effect.gen(function*() {
     while (true) {
       earlier.closeUnsafe()
-      wakeAt = nextDue()
       const wait = wakeAt - clock.currentTimeMillisUnsafe()
-      if (wakeAt === Infinity) yield* earlier.await
-      else if (wait > 0) yield* Effect.timeoutOption(earlier.await, wait)
-      yield* tend
+      if (wakeAt === Infinity) {
+        yield* earlier.await
+      } else if (wait > 0) {
+        yield* Effect.timeoutOption(earlier.await, wait)
+      } else {
+        yield* tend
+        wakeAt = nextDue()
+      }
     }
   }) as Effect.Effect<never>
 

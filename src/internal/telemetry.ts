@@ -13,10 +13,11 @@ import type * as Fiber from "effect/Fiber"
 import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
+import * as Record from "effect/Record"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import * as Envelope from "../Envelope.ts"
-import type { Outcome } from "../Outcome.ts"
+import { noCounts, type Outcome } from "../Outcome.ts"
 import type { Entry } from "./inFlight.ts"
 
 /** What a worker lets others see. */
@@ -84,11 +85,10 @@ export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>):
   const debug = !LogLevel.isGreaterThan(yield* References.MinimumLogLevel, "Debug")
   const shared = yield* References.CurrentLogAnnotations
 
-  const durationOf = memoize((queue) => Metric.withAttributes(duration, { queue }))
-  const counterOf = memoize((key) => {
-    const [queue, outcome] = key.split(" ") as [string, string]
-    return Metric.withAttributes(jobs, { queue, outcome })
-  })
+  const metricsOf = memoize((queue) => ({
+    durations: Metric.withAttributes(duration, { queue }),
+    counters: Record.map(noCounts, (_, outcome) => Metric.withAttributes(jobs, { queue, outcome }))
+  }))
 
   return {
     run: (entry, effect) => {
@@ -109,19 +109,15 @@ export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>):
         attributes: { "backq.queue": lease.queue, "backq.job.id": lease.id }
       }))
     },
-    report: Effect.fnUntraced(function*(outcomes) {
-      const counted = new Map<string, number>()
+    report: (outcomes) => {
+      const lines: Array<Effect.Effect<void>> = []
       for (const outcome of outcomes) {
-        const key = `${outcome.queue} ${outcome._tag}`
-        counted.set(key, (counted.get(key) ?? 0) + 1)
-        if (outcome.duration > 0) {
-          durationOf(outcome.queue).updateUnsafe(outcome.duration, context as Context.Context<any>)
-        }
-        if (outcome._tag !== "Done" || debug) {
-          yield* Effect.annotateLogs(line(outcome), annotations(outcome))
-        }
+        const { counters, durations } = metricsOf(outcome.queue)
+        counters[outcome._tag].updateUnsafe(1, context)
+        if (outcome.duration > 0) durations.updateUnsafe(outcome.duration, context)
+        if (outcome._tag !== "Done" || debug) lines.push(Effect.annotateLogs(line(outcome), annotations(outcome)))
       }
-      for (const [key, count] of counted) counterOf(key).updateUnsafe(count, context as Context.Context<any>)
-    })
+      return lines.length === 0 ? Effect.void : Effect.all(lines, { discard: true })
+    }
   }
 })
