@@ -23,7 +23,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Broker, type Consumer, type Lease, putRequest, type Settlement } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
 import { bytes, type SuiteOptions, uniqueQueue } from "./Harness.ts"
-import { Model, type ModelJob, type Served } from "./Model.ts"
+import { type Delivery, Model, type ModelJob, type Served } from "./Model.ts"
 
 /** How the property is checked. */
 export interface ModelOptions extends SuiteOptions {
@@ -81,10 +81,9 @@ type Command = typeof Command.Type
 // -----------------------------------------------------------------------------
 
 /** A lease of the past, with what the model knows of it. */
-interface Delivered {
+interface PastLease {
   readonly lease: Lease
-  readonly job: ModelJob
-  readonly delivery: number
+  readonly delivery: Delivery
   readonly consumer: number
 }
 
@@ -99,7 +98,7 @@ class Comparison {
   readonly consumers: Array<{ readonly consumer: Consumer; readonly scope: Scope.Closeable }> = []
   /** All jobs that ever were, also those that are gone. */
   readonly jobs: Array<ModelJob> = []
-  readonly delivered: Array<Delivered> = []
+  readonly leases: Array<PastLease> = []
   readonly waiting = new Map<number, Reserving>()
 
   constructor(broker: Broker["Service"], time: SuiteOptions["time"]) {
@@ -122,14 +121,15 @@ class Comparison {
   }
 
   /** Both sides have delivered: are these the same jobs? */
-  received(consumer: number, leases: ReadonlyArray<Lease>, jobs: ReadonlyArray<ModelJob>) {
-    const ids = (these: ReadonlyArray<{ readonly id: string }>) => these.map(({ id }) => id)
-    if (this.virtual) assert.deepStrictEqual(ids(leases), ids(jobs), "leases")
-    else assert.sameMembers(ids(leases), ids(jobs), "leases")
+  received(consumer: number, leases: ReadonlyArray<Lease>, deliveries: ReadonlyArray<Delivery>) {
+    const received = leases.map(({ id }) => id)
+    const expected = deliveries.map(({ job }) => job.id)
+    if (this.virtual) assert.deepStrictEqual(received, expected, "leases")
+    else assert.sameMembers(received, expected, "leases")
     for (const lease of leases) {
-      const job = jobs.find((job) => job.id === lease.id)!
-      assert.strictEqual(lease.queue, this.queues[job.queue])
-      this.delivered.push({ lease, job, delivery: job.deliveries, consumer })
+      const delivery = deliveries.find(({ job }) => job.id === lease.id)!
+      assert.strictEqual(lease.queue, this.queues[delivery.job.queue])
+      this.leases.push({ lease, delivery, consumer })
     }
   }
 
@@ -142,9 +142,8 @@ class Comparison {
         const leases = yield* reserve
         const count = this.virtual ? Math.min(max, available.length) : leases.length
         assert.isAtMost(leases.length, max)
-        const jobs = available.slice(0, count)
-        jobs.forEach((job) => this.model.deliver(job, consumer))
-        this.received(consumer, leases, jobs)
+        const deliveries = available.slice(0, count).map((job) => this.model.deliver(job, consumer))
+        this.received(consumer, leases, deliveries)
       } else if (this.virtual) {
         this.model.waiting.push({ consumer, max })
         this.waiting.set(consumer, yield* Effect.forkScoped(reserve))
@@ -173,12 +172,12 @@ class Comparison {
     inModel: (job: ModelJob) => void
   ) {
     return Effect.gen({ self: this }, function*() {
-      const delivered = this.delivered.at(-1 - command.lease)
-      if (delivered === undefined) return
-      const { delivery, job, lease } = delivered
-      const by = command.by === "Holder" ? delivered.consumer : (delivered.consumer + 1) % watches.length
-      const held = job.state === "reserved" && job.deliveries === delivery && job.holder === by
-        && this.model.jobs.includes(job)
+      const past = this.leases.at(-1 - command.lease)
+      if (past === undefined) return
+      const { delivery: { job, number }, lease } = past
+      const by = command.by === "Holder" ? past.consumer : (past.consumer + 1) % watches.length
+      const held = this.model.jobs.includes(job)
+        && job.state === "reserved" && job.deliveries === number && job.holder === by
       const [result] = yield* use(this.consumers[by]!.consumer, lease)
       const answer = Result.isSuccess(result!) ? "ok" : result!.failure.reason._tag
       assert.strictEqual(answer, held ? "ok" : "LeaseLost", "use of a lease")
@@ -271,11 +270,11 @@ class Comparison {
   compareWaiting(served: ReadonlyArray<Served>) {
     return Effect.gen({ self: this }, function*() {
       yield* Effect.yieldNow
-      for (const { consumer, jobs } of served) {
+      for (const { consumer, deliveries } of served) {
         const exit = this.waiting.get(consumer)?.pollUnsafe()
         this.waiting.delete(consumer)
         if (exit === undefined) return assert.fail(`consumer ${consumer} should have been served`)
-        this.received(consumer, yield* exit, jobs)
+        this.received(consumer, yield* exit, deliveries)
       }
       for (const [consumer, fiber] of this.waiting) {
         assert.isUndefined(fiber.pollUnsafe(), `consumer ${consumer} should not have been served`)
@@ -344,7 +343,7 @@ export const model = (name: string, options: ModelOptions): void => {
           for (let i = 0; i < watches.length; i++) yield* comparison.open(i)
           for (const command of commands) yield* comparison.step(command)
         }),
-      { timeout: 60_000, arbitrary: { runs: options.runs, size: 240, replay: options.replay } }
+      { timeout: 60_000, arbitrary: { runs: options.runs, size: 240, maxShrinks: 5000, replay: options.replay } }
     )
   })
 }

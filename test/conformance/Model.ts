@@ -21,10 +21,16 @@ export interface ModelJob {
   holder: number
 }
 
+/** A job that was delivered, and for the how manieth time. */
+export interface Delivery {
+  readonly job: ModelJob
+  readonly number: number
+}
+
 /** What a waiting consumer got. */
 export interface Served {
   readonly consumer: number
-  readonly jobs: ReadonlyArray<ModelJob>
+  readonly deliveries: ReadonlyArray<Delivery>
 }
 
 /** The model. Queues and consumers are numbers; `watches` says which queues each consumer receives from. */
@@ -92,11 +98,12 @@ export class Model {
     })
   }
 
-  deliver(job: ModelJob, consumer: number): void {
+  deliver(job: ModelJob, consumer: number): Delivery {
     job.state = "reserved"
     job.holder = consumer
     job.deliveries++
     job.due = this.now + job.ttr
+    return { job, number: job.deliveries }
   }
 
   touch(job: ModelJob): void {
@@ -145,9 +152,9 @@ export class Model {
     for (const waiter of Array.from(this.waiting)) {
       const jobs = this.available(waiter.consumer).slice(0, waiter.max)
       if (jobs.length === 0) continue
-      jobs.forEach((job) => this.deliver(job, waiter.consumer))
+      const deliveries = jobs.map((job) => this.deliver(job, waiter.consumer))
       this.waiting = this.waiting.filter((other) => other !== waiter)
-      served.push({ consumer: waiter.consumer, jobs })
+      served.push({ consumer: waiter.consumer, deliveries })
     }
     return served
   }
