@@ -75,6 +75,7 @@ const open = (options: ConnectOptions) =>
       const parser = new Parser()
       const slab = new Slab()
       let answered = false
+      let waited = false
       const failure = (error: Socket.SocketError): Ending => {
         if (parser.isInside && !answered && parser.unfinishedLine !== "") {
           return { detail: describeStranger(parser.unfinishedLine), violation: true }
@@ -96,7 +97,9 @@ const open = (options: ConnectOptions) =>
           replies.length = 0
           if (violation !== undefined) return Effect.fail({ detail: violation.detail, violation: true })
         }
-        return pipeline.outstanding > manyReplies ? shortly : Effect.void
+        // The first read after a wait gives what Node.js had read ahead before it: the rest is there already.
+        waited = !waited && pipeline.outstanding > manyReplies
+        return waited ? shortly : Effect.void
       }
 
       const destroy = Effect.ignore(writer.write(new CloseEvent()))
