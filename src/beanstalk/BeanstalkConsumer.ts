@@ -45,6 +45,9 @@ const closeFor = "1 second"
 const leaseLost = (lease: Lease) =>
   Result.fail(BrokerError.make(new BrokerError.LeaseLost({ queue: lease.queue, id: lease.id })))
 
+const consumerClosed = (broker: string) =>
+  BrokerError.make(new BrokerError.Unavailable({ broker, fate: "NotSent", detail: "the consumer was closed" }))
+
 /** Once begun it is sent, whether or not somebody waits for the answers. */
 const send = (holder: Holder, commands: ReadonlyArray<Command>): Effect.Effect<ReadonlyArray<Answer>> =>
   Effect.callback((resume) => {
@@ -96,6 +99,7 @@ class BeanstalkConsumer implements Consumer {
   private readonly broker: string
   private readonly holders: Holders
   private readonly reserving: Reserving
+  private isClosed = false
   readonly lost: Consumer["lost"]
 
   constructor(options: ConsumerOptions, scope: Scope.Scope, lostLeases: Queue.Queue<Lease>) {
@@ -124,6 +128,7 @@ class BeanstalkConsumer implements Consumer {
     yield* Effect.fromResult(checkMax(max))
     yield* this.holders.trim
     while (true) {
+      if (this.isClosed) return yield* consumerClosed(this.broker)
       const batch = yield* this.reserving.next(max)
       if (Result.isSuccess(batch)) {
         if (batch.success.length > 0) return batch.success as unknown as NonEmptyReadonlyArray<Lease>
@@ -185,6 +190,7 @@ class BeanstalkConsumer implements Consumer {
 
   /** Gives back what is held, and closes. */
   readonly close: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+    this.isClosed = true
     const holders = Array.from(this.holders)
     const idle = holders.filter((holder) => holder.leases.size === 0)
     yield* Effect.forEach(

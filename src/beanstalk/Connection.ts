@@ -37,7 +37,7 @@ export interface Connection {
   /** False once the connection has ended. */
   readonly isOpen: () => boolean
 
-  /** Waits for the end of the connection, and says why it ended. */
+  /** Waits for the end of the connection, and gives the error of everything that is asked for later. */
   readonly closed: Effect.Effect<BrokerError.BrokerError>
 }
 
@@ -185,9 +185,9 @@ export const make = Effect.fnUntraced(function*<E, R>(
 
   const end = (ending: Ending) => {
     if (pipeline.isEnded) return
-    const sent = endingError(broker, ending, "Unknown")
-    pipeline.end({ sent, notSent: endingError(broker, ending, "NotSent") })
-    Deferred.doneUnsafe(closed, Effect.succeed(sent))
+    const notSent = endingError(broker, ending, "NotSent")
+    pipeline.end({ sent: endingError(broker, ending, "Unknown"), notSent })
+    Deferred.doneUnsafe(closed, Effect.succeed(notSent))
   }
 
   yield* Effect.addFinalizer(() => Effect.sync(() => end({ detail: "the connection was closed on this side" })))

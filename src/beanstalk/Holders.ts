@@ -149,7 +149,7 @@ export class Holders {
       const pause = yield* backOff(failures)
       const away = (yield* Clock.currentTimeMillis) - since + Duration.toMillis(pause)
       if (away > Duration.toMillis(this.reconnectFor)) return yield* error
-      if (failures === 1) yield* Effect.logWarning(`${error.message}. Connecting again`)
+      if (failures === 1) yield* Effect.logWarning(`connecting again: ${error.message}`)
       yield* Effect.sleep(pause)
     }
   })

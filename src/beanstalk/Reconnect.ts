@@ -69,7 +69,7 @@ export const make = Effect.fnUntraced(function*<A>(
         state = { _tag: "Pausing", error }
         if (attempt._tag === "Connecting") yield* Deferred.fail(attempt.outcome, error)
         failures++
-        if (failures === 1) yield* Effect.logWarning(`${error.message}. Connecting again`)
+        if (failures === 1) yield* Effect.logWarning(`connecting again: ${error.message}`)
         yield* Effect.flatMap(backOff(failures), Effect.sleep)
         state = { _tag: "Connecting", outcome: Deferred.makeUnsafe() }
       })
@@ -91,15 +91,9 @@ export const make = Effect.fnUntraced(function*<A>(
   const current: Effect.Effect<Ready<A>, BrokerError.BrokerError> = Effect.suspend(() => {
     switch (state._tag) {
       case "Ready":
-        return state.ready.connection.isOpen() ? Effect.succeed(state.ready) : Effect.flatMap(
-          state.ready.connection.closed,
-          (error) =>
-            Effect.fail(
-              error.reason._tag === "Unavailable"
-                ? BrokerError.make(new BrokerError.Unavailable({ ...error.reason, fate: "NotSent" }))
-                : error
-            )
-        )
+        return state.ready.connection.isOpen()
+          ? Effect.succeed(state.ready)
+          : Effect.flatMap(state.ready.connection.closed, Effect.fail)
       case "Connecting":
         return Deferred.await(state.outcome)
       case "Pausing":

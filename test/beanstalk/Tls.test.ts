@@ -1,0 +1,117 @@
+import { assert, describe } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import { spawn } from "node:child_process"
+import { writeFileSync } from "node:fs"
+import * as Net from "node:net"
+import * as Tls from "node:tls"
+import { find } from "../../scripts/servers.ts"
+import type { TlsOptions } from "../../src/beanstalk/Connection.ts"
+import * as Native from "../../src/beanstalk/Native.ts"
+import { certificates } from "./certificates.ts"
+import * as Servers from "./servers.ts"
+
+/** A TLS server in front of a real beanstalkd. */
+const secured = Effect.fnUntraced(function*(options: Tls.TlsOptions) {
+  const { port } = yield* Servers.beanstalkd()
+  const certs = yield* certificates
+  const server = Tls.createServer({ ...certs.server, ...options }, (socket) => {
+    const outer = Net.connect(port, "127.0.0.1")
+    socket.on("error", () => outer.destroy())
+    outer.on("error", () => socket.destroy())
+    socket.pipe(outer)
+    outer.pipe(socket)
+  })
+  server.on("tlsClientError", (_, socket) => socket.destroy())
+  yield* Effect.acquireRelease(
+    Effect.callback<void>((resume) => {
+      server.listen(0, "127.0.0.1", () => resume(Effect.void))
+    }),
+    () => Effect.sync(() => server.close())
+  )
+  return { certs, plain: port, port: (server.address() as Net.AddressInfo).port }
+})
+
+const ask = (port: number, tls: TlsOptions | undefined, host = "localhost") =>
+  Effect.scoped(Effect.gen(function*() {
+    const connection = yield* Native.driver({ host, port, tls, connectTimeout: "3 seconds" }).connect
+    const [answer] = yield* connection.request([{ _tag: "ListTubeUsed" }])
+    return answer?._tag === "Unanswered" ? answer.error.reason : answer
+  })).pipe(Effect.catchTag("BrokerError", (error) => Effect.succeed(error.reason)))
+
+const detail = (result: object | undefined): string => String((result as { detail?: string }).detail)
+
+describe("TLS", () => {
+  Servers.real("with the authority that signed it", () =>
+    Effect.gen(function*() {
+      const { certs, port } = yield* secured({})
+      assert.deepInclude({ ...yield* ask(port, { ca: certs.ca }) }, { _tag: "Using", tube: "default" })
+      assert.deepInclude({ ...yield* ask(port, { ca: [certs.ca], minVersion: "TLSv1.3" }) }, { _tag: "Using" })
+    }))
+
+  Servers.real("a certificate that is not trusted, or for another name", () =>
+    Effect.gen(function*() {
+      const { certs, port } = yield* secured({})
+      const untrusted = yield* ask(port, {})
+      assert.strictEqual(untrusted?._tag, "Unavailable")
+      assert.include(detail(untrusted), "tls.ca")
+      const other = yield* ask(port, { ca: certs.ca, servername: "queue.example.org" })
+      assert.include(detail(other), "tls.servername")
+      assert.include(detail(yield* ask(port, { ca: certs.ca }, "127.0.0.1")), "tls.servername")
+      assert.strictEqual((yield* ask(port, { ca: certs.ca, servername: "localhost" }, "127.0.0.1"))?._tag, "Using")
+    }))
+
+  Servers.real("a client certificate, and its absence", () =>
+    Effect.gen(function*() {
+      const certs = yield* certificates
+      const { certs: own, port } = yield* secured({ ca: certs.ca, requestCert: true, rejectUnauthorized: true })
+      const tls = { ca: own.ca, cert: certs.client.cert, key: Redacted.make(certs.client.key) }
+      assert.strictEqual((yield* ask(port, tls))?._tag, "Using")
+      assert.notStrictEqual((yield* ask(port, { ca: own.ca }))?._tag, "Using")
+    }))
+
+  Servers.real("a minimum version that the server hasn't", () =>
+    Effect.gen(function*() {
+      const { certs, port } = yield* secured({ maxVersion: "TLSv1.2" })
+      const result = yield* ask(port, { ca: certs.ca, minVersion: "TLSv1.3" })
+      assert.include(detail(result), "tls.minVersion")
+    }))
+
+  Servers.real("to a plain port, and the reverse", () =>
+    Effect.gen(function*() {
+      const { certs, plain, port } = yield* secured({})
+      const toPlain = yield* ask(plain, { ca: certs.ca })
+      assert.include(detail(toPlain), "TLS")
+      const toTls = yield* ask(port, undefined)
+      assert.include(detail(toTls), "tls option")
+    }))
+})
+
+const stunnel = find("stunnel4")
+
+describe.skipIf(stunnel === undefined && process.env["CI"] !== "true")("stunnel", () => {
+  Servers.real("a beanstalkd behind it", () =>
+    Effect.gen(function*() {
+      const server = yield* Servers.beanstalkd()
+      const certs = yield* certificates
+      const port = yield* Servers.freePort
+      writeFileSync(
+        certs.path("stunnel.conf"),
+        [
+          "foreground = yes",
+          "pid =",
+          "[beanstalkd]",
+          `accept = 127.0.0.1:${port}`,
+          `connect = 127.0.0.1:${server.port}`,
+          `cert = ${certs.path("server.crt")}`,
+          `key = ${certs.path("server.key")}`
+        ].join("\n")
+      )
+      yield* Effect.acquireRelease(
+        Effect.sync(() => spawn(stunnel ?? "stunnel4", [certs.path("stunnel.conf")], { stdio: "ignore" })),
+        (child) => Effect.sync(() => child.kill())
+      )
+      yield* Servers.listening(port)
+      assert.strictEqual((yield* ask(port, { ca: certs.ca }))?._tag, "Using")
+    }))
+})
