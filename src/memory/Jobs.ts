@@ -275,7 +275,7 @@ export const jobStats = (job: Job, now: number): JobStats => ({
   queue: job.queue.name,
   state: job.state,
   age: Duration.millis(Math.floor(now - job.putAt)),
-  timeLeft: Duration.millis(job.due === 0 ? 0 : Math.ceil(job.due - now)),
+  timeLeft: Duration.millis(job.due === 0 ? 0 : Math.floor(job.due - now)),
   reason: job.reason
 })
 
@@ -288,5 +288,5 @@ export const queueStats = (queue: Queue, waiting: number, now: number): QueueSta
   buried: queue.buried.size,
   waiting,
   total: queue.total,
-  pausedFor: Duration.millis(queue.pausedUntil === 0 ? 0 : Math.ceil(queue.pausedUntil - now))
+  pausedFor: Duration.millis(queue.pausedUntil === 0 ? 0 : Math.floor(queue.pausedUntil - now))
 })

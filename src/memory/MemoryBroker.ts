@@ -374,10 +374,12 @@ export const makeWith = Effect.fnUntraced(function*(
     peekNext: (queue, state) => Effect.map(existing(queue), (queue) => peeked(queue?.[state].peek())),
     delete: (id) => onJob(id, (job) => job.state !== "reserved", (job) => Jobs.remove(jobs, job)),
     kick: (queue, max) =>
-      Effect.map(existing(queue), (queue) => {
-        if (queue === undefined) return 0
-        const kicked = Jobs.kickQueue(queue, max)
-        serve([queue])
+      Effect.gen(function*() {
+        yield* Effect.fromResult(checkMax(max))
+        const found = yield* existing(queue)
+        if (found === undefined) return 0
+        const kicked = Jobs.kickQueue(found, max)
+        serve([found])
         return kicked
       }),
     kickJob: (id) => onJob(id, (job) => job.state === "buried" || job.state === "delayed", Jobs.kick),

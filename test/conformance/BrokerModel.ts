@@ -63,7 +63,7 @@ const Touch = Schema.TaggedStruct("Touch", {
   lease: recent,
   by: Schema.Literals(["Holder", "Holder", "Holder", "Other"])
 })
-const Kick = Schema.TaggedStruct("Kick", { queue, max: upTo(3) })
+const Kick = Schema.TaggedStruct("Kick", { queue, max: from1To(3) })
 const KickJob = Schema.TaggedStruct("KickJob", { job: recent })
 const DeleteJob = Schema.TaggedStruct("DeleteJob", { job: recent })
 const Pause = Schema.TaggedStruct("Pause", { queue, time: from1To(3) })

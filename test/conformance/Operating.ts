@@ -137,6 +137,13 @@ const kicking = (test: Test) => {
       assert.include(yield* h.stats(other), { ready: 0, delayed: 1 })
     }))
 
+  test("kick: less than one job, or part of one, is refused", (h) =>
+    Effect.gen(function*() {
+      const id = yield* h.put("a", { delay: "100 seconds" })
+      for (const max of [0, -1, 1.5, NaN]) yield* assertFails(h.broker.kick(h.queue, max), "OptionInvalid")
+      assert.strictEqual((yield* h.broker.statsJob(id)).state, "delayed")
+    }))
+
   test("kick: forgives one attempt", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()

@@ -6,6 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { Consumer, Lease } from "../../src/Broker.ts"
 import {
+  assertFails,
   assertInfo,
   assertRunning,
   done,
@@ -49,6 +50,14 @@ export const reserving = (test: Test): void => {
       assert.isTrue(sizes.every((size) => size >= 1 && size <= 7), String(sizes))
       assert.isTrue(sizes.some((size) => size > 1), String(sizes))
       assert.deepStrictEqual(bodies.toSorted(), Array.from({ length: 30 }, (_, i) => String(i)).toSorted())
+    }))
+
+  test("reserve: less than one job, or part of one, is refused", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      yield* h.put("a")
+      for (const max of [0, -1, 1.5, NaN]) yield* assertFails(consumer.reserve(max), "OptionInvalid")
+      assert.include(yield* h.stats(), { ready: 1, reserved: 0 })
     }))
 
   test("reserve: a consumer receives from its queues only", (h) =>

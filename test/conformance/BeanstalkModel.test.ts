@@ -1,0 +1,14 @@
+import { describe } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
+import * as Servers from "../beanstalk/servers.ts"
+import { model } from "./BrokerModel.ts"
+
+const onOwnServer = Layer.unwrap(
+  Effect.map(Servers.beanstalkd(), ({ port }) => BeanstalkBroker.layer({ port }))
+)
+
+describe.skipIf(Servers.isMissing)("model", () => {
+  model("beanstalkd as a model", { layer: onOwnServer, time: "real", runs: 40 })
+})
