@@ -1,0 +1,61 @@
+/**
+ * The `backq` command: work, publish, look.
+ *
+ * Results go to stdout, everything else to stderr. An expected failure is one
+ * line that says what to do, and an exit code (see `exitCode.ts`).
+ */
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import { createRequire } from "node:module"
+import { exitCode, oneLine } from "./exitCode.ts"
+import { publish } from "./publish.ts"
+import { root } from "./root.ts"
+import { queues, stats } from "./stats.ts"
+import { work } from "./work.ts"
+
+const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string }
+
+const command = Command.withSubcommands(root, [work, publish, stats, queues])
+
+const complain = (message: string) => Console.error(`backq: ${oneLine(message)}`)
+
+/** Keeps stdout for what was asked for: a wrong invocation gets one line on stderr, not the whole help. */
+const presenter: CliOutput.Presenter = {
+  present: (event) => {
+    switch (event._tag) {
+      case "Version":
+        return Console.log(event.version)
+      case "InvalidInvocation":
+        return complain(
+          `${oneLine(event.errors[0]!.message)}. See ${event.commandPath.join(" ")} --help`
+        )
+      case "Help":
+        return event.reason === "Requested"
+          ? CliOutput.defaultPresenter.present(event)
+          : Effect.flatMap(CliOutput.Formatter, (formatter) => Console.error(formatter.formatHelpDoc(event.helpDoc)))
+    }
+  }
+}
+
+/** Runs the program with some arguments and returns its exit code. */
+export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
+  Command.runWith(command, { version })(args).pipe(
+    Effect.as(0),
+    Effect.catch((error) => {
+      switch (error._tag) {
+        case "UsageError":
+        case "Interrupted":
+        case "BrokerError":
+        case "PublishError":
+        case "BrokerUrlError":
+          return Effect.as(complain(error.message), exitCode(error))
+        default:
+          return Effect.succeed(1)
+      }
+    }),
+    Effect.provideService(CliOutput.Presenter, presenter),
+    Effect.provide(NodeServices.layer)
+  )
