@@ -22,13 +22,14 @@ import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import { Broker, checkQueue, type JobId, type PutOptions, putOptions, type PutRequest } from "./Broker.ts"
-import { type BrokerError, BrokerErrorReason } from "./BrokerError.ts"
+import { type BrokerError, BrokerErrorReason, OptionInvalid } from "./BrokerError.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Uuid from "./internal/uuid.ts"
 import type { Job } from "./Job.ts"
@@ -113,12 +114,14 @@ export class Publisher extends Context.Service<Publisher, {
 const expiresAt = (
   now: number,
   deadline: Duration.Input | DateTime.DateTime | undefined
-): Result.Result<number | undefined, string> => {
+): Result.Result<number | undefined, OptionInvalid> => {
   if (deadline === undefined) return Result.succeed(undefined)
   if (DateTime.isDateTime(deadline)) return Result.succeed(DateTime.toEpochMillis(deadline))
   const duration = Duration.fromInput(deadline)
   if (Option.isNone(duration) || Duration.isNegative(duration.value)) {
-    return Result.fail(`the deadline ${String(deadline)} is not a positive duration`)
+    return Result.fail(
+      new OptionInvalid({ option: "deadline", value: String(deadline), rule: "it is a time from now, or an instant" })
+    )
   }
   // for ever
   return Result.succeed(Duration.isFinite(duration.value) ? now + Duration.toMillis(duration.value) : undefined)
@@ -143,7 +146,7 @@ const request = <A>(
     return Result.fail(new PayloadInvalid({ job: job.name, detail: Envelope.oneLine(encoded.failure.message) }))
   }
   const expires = expiresAt(now, options.deadline ?? job.deadline)
-  if (Result.isFailure(expires)) return Result.fail(new PayloadInvalid({ job: job.name, detail: expires.failure }))
+  if (Result.isFailure(expires)) return Result.fail(expires.failure)
   const body = Envelope.encode({
     backq: 1,
     id: options.id ?? Uuid.v7(now),
@@ -164,7 +167,18 @@ const currentTraceparent = Effect.gen(function*() {
   return Option.isSome(span) ? Envelope.traceparent(span.value) : undefined
 })
 
-/** The requests of a `publishAll` that go to one queue. */
+/** Opens a span where somebody may see it; without a tracing backend it would cost more than the rest. */
+const traced = (name: string, attributes: Record<string, unknown>) => <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.flatMap(
+    Tracer.Tracer,
+    (tracer) =>
+      tracer === Tracer.nativeTracer ? effect : Effect.withSpan(effect, name, { kind: "producer", attributes })
+  )
+
+/** After so many jobs of a `publishAll` the first leave: the broker works while the next are encoded. */
+const sliceSize = 256
+
+/** Requests of a `publishAll` that go to one queue. */
 interface Batch {
   readonly requests: Array<PutRequest>
   /** Where in the results each request's answer belongs. */
@@ -189,21 +203,17 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     }
   )
 
-  const publish = Effect.fn("Publisher.publish", { kind: "producer" })(function*<A>(
+  const publish = Effect.fnUntraced(function*<A>(
     job: Job<A>,
     payload: A,
-    options: PublishOptions = {}
-  ): Effect.fn.Return<JobId, PublishError> {
-    const queue = options.queue ?? job.queue
-    const fail = (reason: PublishError["reason"]) => new PublishError({ job: job.name, queue, reason })
-    yield* Effect.annotateCurrentSpan({ "backq.job": job.name, "backq.queue": queue })
+    options: PublishOptions,
+    queue: string
+  ): Effect.fn.Return<JobId, PublishError["reason"]> {
     const now = yield* Clock.currentTimeMillis
     const built = request(job, payload, options, now, yield* currentTraceparent)
-    if (Result.isFailure(built)) return yield* fail(built.failure)
-    return yield* checkBeforePut(queue, options.requireWorkers === true).pipe(
-      Effect.andThen(Effect.mapError(broker.put(queue, built.success), (error) => error.reason)),
-      Effect.mapError(fail)
-    )
+    if (Result.isFailure(built)) return yield* built.failure
+    yield* checkBeforePut(queue, options.requireWorkers === true)
+    return yield* Effect.mapError(broker.put(queue, built.success), (error) => error.reason)
   })
 
   const putBatch = Effect.fnUntraced(
@@ -218,10 +228,10 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
       Effect.catch(effect, (reason) => Effect.succeed(batch.requests.map(() => Result.fail(reason))))
   )
 
-  const publishAll = Effect.fn("Publisher.publishAll", { kind: "producer" })(function*<A>(
+  const publishAll = Effect.fnUntraced(function*<A>(
     job: Job<A>,
     payloads: Iterable<A>,
-    options: PublishOptions | ((payload: A, index: number) => PublishOptions) = {}
+    options: PublishOptions | ((payload: A, index: number) => PublishOptions)
   ): Effect.fn.Return<ReadonlyArray<Result.Result<JobId, PublishError>>> {
     const now = yield* Clock.currentTimeMillis
     const traceparent = yield* currentTraceparent
@@ -230,39 +240,55 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     const fail = (queue: string, reason: PublishError["reason"]) =>
       Result.fail(new PublishError({ job: job.name, queue, reason }))
 
+    const send = (queue: string, batch: Batch) =>
+      Effect.map(putBatch(queue, batch), (answers) => {
+        for (let i = 0; i < answers.length; i++) {
+          const answer = answers[i]!
+          results[batch.positions[i]!] = Result.isFailure(answer)
+            ? fail(queue, answer.failure)
+            : Result.succeed(answer.success)
+        }
+      })
+
+    const sending: Array<Fiber.Fiber<void>> = []
     let position = 0
     for (const payload of payloads) {
       const itemOptions = typeof options === "function" ? options(payload, position) : options
       const queue = itemOptions.queue ?? job.queue
       const built = request(job, payload, itemOptions, now, traceparent)
       if (Result.isFailure(built)) {
-        results[position] = fail(queue, built.failure)
-      } else {
-        let batch = batches.get(queue)
-        if (batch === undefined) {
-          batches.set(queue, batch = { requests: [], positions: [], requireWorkers: false })
-        }
-        batch.requests.push(built.success)
-        batch.positions.push(position)
-        if (itemOptions.requireWorkers === true) batch.requireWorkers = true
+        results[position++] = fail(queue, built.failure)
+        continue
       }
-      position++
-    }
-
-    yield* Effect.annotateCurrentSpan({ "backq.job": job.name, "backq.count": position })
-    for (const [queue, batch] of batches) {
-      const answers = yield* putBatch(queue, batch)
-      for (let i = 0; i < answers.length; i++) {
-        const answer = answers[i]!
-        results[batch.positions[i]!] = Result.isFailure(answer)
-          ? fail(queue, answer.failure)
-          : Result.succeed(answer.success)
+      let batch = batches.get(queue)
+      if (batch === undefined) batches.set(queue, batch = { requests: [], positions: [], requireWorkers: false })
+      batch.requests.push(built.success)
+      batch.positions.push(position++)
+      if (itemOptions.requireWorkers === true) batch.requireWorkers = true
+      if (batch.requests.length === sliceSize) {
+        batches.delete(queue)
+        sending.push(yield* Effect.forkChild(send(queue, batch), { startImmediately: true }))
+        yield* Effect.yieldNow
       }
     }
+    for (const [queue, batch] of batches) yield* send(queue, batch)
+    yield* Fiber.joinAll(sending)
     return results
   })
 
-  return Publisher.of({ publish, publishAll, hasWorkers, ready: broker.ping })
+  return Publisher.of({
+    publish: (job, payload, options = {}) => {
+      const queue = options.queue ?? job.queue
+      return publish(job, payload, options, queue).pipe(
+        Effect.mapError((reason) => new PublishError({ job: job.name, queue, reason })),
+        traced("Publisher.publish", { "backq.job": job.name, "backq.queue": queue })
+      )
+    },
+    publishAll: (job, payloads, options = {}) =>
+      traced("Publisher.publishAll", { "backq.job": job.name })(publishAll(job, payloads, options)),
+    hasWorkers,
+    ready: broker.ping
+  })
 })
 
 /** The sending end on the broker that is there. */

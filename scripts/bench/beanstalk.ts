@@ -1,0 +1,249 @@
+/**
+ * Jobs per second over beanstalkd: backq, fivebeans, jackd, and a plain socket
+ * that only moves the bytes, on one server, in one run.
+ *
+ *     npx tsx scripts/bench/beanstalk.ts [--jobs 50000] [--rounds 3]
+ *
+ * Absolute figures say little on a shared machine: read the ratios. Every
+ * candidate is warmed up, then measured in rounds, in turn; the table shows
+ * the median round. The CPU is that of this process, and of the server.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { readFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import * as net from "node:net"
+import { parseArgs } from "node:util"
+import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
+import * as Job from "../../src/Job.ts"
+import * as Publisher from "../../src/Publisher.ts"
+import * as Worker from "../../src/Worker.ts"
+import * as Plain from "./plain.ts"
+
+// neither ships types that fit
+const require = createRequire(import.meta.url)
+const fivebeans = require("fivebeans")
+const jackd = require("jackd")
+const Jackd = jackd.default ?? jackd
+
+const { values } = parseArgs({
+  options: { jobs: { type: "string", default: "50000" }, rounds: { type: "string", default: "3" } }
+})
+const jobs = Number(values.jobs)
+const rounds = Number(values.rounds)
+const window = 1000
+const batch = 64
+
+// -- the server
+
+const freePort = async () => {
+  const server = net.createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address() as net.AddressInfo
+  server.close()
+  return port
+}
+const port = await freePort()
+const server = spawn("beanstalkd", ["-l", "127.0.0.1", "-p", String(port)], { stdio: "inherit" })
+const tick = 10_000
+const serverCpu = () => {
+  const fields = readFileSync(`/proc/${server.pid}/stat`, "utf8").split(") ")[1]!.split(" ")
+  return (Number(fields[11]) + Number(fields[12])) * tick
+}
+const reachable = async () => {
+  for (let i = 0; i < 200; i++) {
+    try {
+      return (await Plain.connect(port)).close()
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+  throw new Error("beanstalkd did not start")
+}
+
+// -- what is published: for all the same bytes
+
+const Empty = Job.make("bench", { payload: Schema.Struct({ userId: Schema.String, text: Schema.String }) })
+const payloads = Array.from({ length: window }, (_, i) => ({ userId: String(i), text: "a few words for the user" }))
+const body = JSON.stringify({
+  backq: 1,
+  id: "01933d3c-6a80-7000-8000-000000000000",
+  job: "bench",
+  version: 1,
+  payload: payloads[500],
+  publishedAt: 1764000000000
+})
+const bytes = Buffer.from(body)
+const putLine = `put 1024 0 60 ${body.length}\r\n${body}\r\n`
+
+// -- candidates: each puts or works `n` jobs
+
+type Candidate = (n: number) => Promise<void>
+
+const plain = await reachable().then(() => Plain.connect(port))
+await plain.exchange("use bench\r\nwatch bench\r\nignore default\r\n", 3)
+
+const backq = ManagedRuntime.make(
+  Publisher.layer.pipe(Layer.provideMerge(BeanstalkBroker.layer({ port })), Layer.provideMerge(Logger.layer([])))
+)
+
+type Callback = (error: unknown, ...rest: Array<any>) => void
+const beans = new fivebeans.client("127.0.0.1", port)
+await new Promise<void>((resolve) => beans.on("connect", () => resolve()).connect())
+const bean = (method: string, ...args: Array<unknown>): Promise<any> =>
+  new Promise((resolve, reject) =>
+    beans[method](...args, ((error, ...rest) => error ? reject(error) : resolve(rest[0])) as Callback)
+  )
+await bean("use", "bench")
+await bean("watch", "bench")
+await bean("ignore", "default")
+
+const jack = new Jackd()
+await jack.connect({ host: "127.0.0.1", port })
+await jack.use("bench")
+await jack.watch("bench")
+await jack.ignore("default")
+
+const times = async (n: number, step: () => Promise<unknown>) => {
+  for (let i = 0; i < n; i++) await step()
+}
+const windows = async (n: number, size: number, step: (size: number) => Promise<unknown>) => {
+  for (let left = n; left > 0; left -= size) await step(Math.min(size, left))
+}
+
+const putOne: Record<string, Candidate> = {
+  plain: (n) => times(n, () => plain.exchange(putLine, 1)),
+  backq: (n) =>
+    backq.runPromise(Effect.gen(function*() {
+      for (let i = 0; i < n; i++) yield* Publisher.publish(Empty, payloads[i % window]!)
+    })),
+  fivebeans: (n) => times(n, () => bean("put", 1024, 0, 60, bytes)),
+  jackd: (n) => times(n, () => jack.put(body))
+}
+
+const putMany: Record<string, Candidate> = {
+  plain: (n) => windows(n, window, (size) => plain.exchange(putLine.repeat(size), size)),
+  backq: (n) =>
+    backq.runPromise(Effect.gen(function*() {
+      for (let left = n; left > 0; left -= window) {
+        const results = yield* Publisher.publishAll(Empty, payloads.slice(0, Math.min(window, left)))
+        if (!results.every(Result.isSuccess)) return yield* Effect.die("a job was not accepted")
+      }
+    })),
+  fivebeans: (n) =>
+    windows(n, window, (size) => Promise.all(Array.from({ length: size }, () => bean("put", 1024, 0, 60, bytes)))),
+  jackd: (n) => windows(n, window, (size) => Promise.all(Array.from({ length: size }, () => jack.put(body))))
+}
+
+const plainBatches: Candidate = async (n) => {
+  const ask = (size: number) => "reserve-with-timeout 0\r\n".repeat(size)
+  let asked = Math.min(batch, n)
+  let left = n - asked
+  let lines = await plain.exchange(ask(asked), asked)
+  while (true) {
+    const reserved = lines.filter((line) => line.startsWith("RESERVED"))
+    const deletes = reserved.map((line) => `delete ${line.split(" ")[1]}\r\n`).join("")
+    asked = Math.min(batch, left)
+    left -= asked
+    lines = await plain.exchange(deletes + ask(asked), reserved.length + asked)
+    if (asked === 0) return
+  }
+}
+
+const backqWorker = (concurrency: number): Candidate => (n) =>
+  backq.runPromise(Worker.make({ concurrency, maxJobs: n }, Worker.handler(Empty, () => Effect.void))).then(() => {})
+
+const work: Record<string, Candidate> = {
+  "plain, batches of 64": plainBatches,
+  "backq, concurrency 64": backqWorker(64),
+  "backq, concurrency 16": backqWorker(16),
+  "backq, concurrency 1": backqWorker(1),
+  "plain, one at a time": (n) =>
+    times(n, async () => {
+      const [line] = await plain.exchange("reserve\r\n", 1)
+      await plain.exchange(`delete ${line!.split(" ")[1]}\r\n`, 1)
+    }),
+  "fivebeans, one at a time": (n) => times(n, () => bean("reserve").then((id) => bean("destroy", id))),
+  "fivebeans, batches of 64": (n) =>
+    windows(n, batch, async (size) => {
+      const ids = await Promise.all(Array.from({ length: size }, () => bean("reserve")))
+      await Promise.all(ids.map((id) => bean("destroy", id)))
+    }),
+  "jackd, one at a time": (n) => times(n, () => jack.reserve().then((job: { id: string }) => jack.delete(job.id)))
+}
+
+// -- measuring
+
+interface Figures {
+  readonly rate: number
+  readonly client: number
+  readonly server: number
+}
+
+const measure = async (candidate: Candidate, n: number): Promise<Figures> => {
+  globalThis.gc?.()
+  const cpu = process.cpuUsage()
+  const cpuOfServer = serverCpu()
+  const start = performance.now()
+  await candidate(n)
+  const seconds = (performance.now() - start) / 1000
+  const { system, user } = process.cpuUsage(cpu)
+  return { rate: n / seconds, client: (user + system) / n, server: (serverCpu() - cpuOfServer) / n }
+}
+
+const median = (all: ReadonlyArray<Figures>): Figures => {
+  const pick = (field: keyof Figures) => all.map((one) => one[field]).sort((a, b) => a - b)[all.length >> 1]!
+  return { rate: pick("rate"), client: pick("client"), server: pick("server") }
+}
+
+const compare = async (
+  title: string,
+  candidates: Record<string, Candidate>,
+  options: { readonly n: number; readonly before?: Candidate; readonly after?: Candidate }
+) => {
+  const figures: Record<string, Array<Figures>> = {}
+  for (let round = -1; round < rounds; round++) {
+    for (const [name, candidate] of Object.entries(candidates)) {
+      const n = name.includes("one at a time") || name.includes("concurrency 1") && !name.includes("16")
+        ? Math.ceil(options.n / 5)
+        : options.n
+      await options.before?.(n)
+      const result = await measure(candidate, n)
+      await options.after?.(n)
+      if (round >= 0) (figures[name] ??= []).push(result)
+    }
+  }
+  const [limit] = Object.values(figures).map(median)
+  console.log(`\n${title}`)
+  console.log(
+    `${"".padEnd(28)}${"jobs/s".padStart(9)}${"of plain".padStart(10)}${"CPU us".padStart(9)}${
+      "server us".padStart(11)
+    }`
+  )
+  for (const [name, all] of Object.entries(figures)) {
+    const { client, rate, server } = median(all)
+    console.log(
+      name.padEnd(28) + Math.round(rate).toString().padStart(9) +
+        `${Math.round((rate / limit!.rate) * 100)} %`.padStart(10) + client.toFixed(1).padStart(9) +
+        server.toFixed(1).padStart(11)
+    )
+  }
+}
+
+console.log(`beanstalkd in memory, bodies of ${body.length} bytes, ${jobs} jobs, ${rounds} rounds`)
+await compare("publish, one at a time", putOne, { n: Math.ceil(jobs / 5), after: plainBatches })
+await compare(`publish, ${window} at once`, putMany, { n: jobs, after: plainBatches })
+await compare("work: reserve, run an empty handler, delete", work, { n: jobs, before: putMany["plain"]! })
+
+await backq.dispose()
+plain.close()
+beans.end()
+await jack.disconnect()
+server.kill()
+process.exit(0)
