@@ -26,7 +26,7 @@ const roomOf = (path: string): Room | undefined => {
 /** What each room may import from the others, and from outside. */
 const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outside: RegExp }> = {
   core: { rooms: [], outside: /^effect\// },
-  url: { rooms: ["core", "memory", "beanstalk"], outside: /^effect\// },
+  url: { rooms: ["core", "memory", "beanstalk"], outside: /^(effect\/|@effect\/platform-node\/)/ },
   memory: { rooms: ["core"], outside: /^effect\// },
   beanstalk: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   process: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },

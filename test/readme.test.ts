@@ -1,0 +1,24 @@
+/** The first job of the README is a program that runs. */
+import { assert, it } from "@effect/vitest"
+import { execFileSync } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+
+const root = join(import.meta.dirname, "..")
+const script = join(root, "scripts/first-job.ts")
+
+it("the README shows scripts/first-job.ts, as a project would write it", () => {
+  const readme = readFileSync(join(root, "README.md"), "utf8")
+  const [, shown] = /## A first job\n+```ts\n([\s\S]*?)```/.exec(readme)!
+  const source = readFileSync(script, "utf8")
+    .replace("\"../src/index.ts\"", "\"backq\"")
+    .replace("\"../src/memory/index.ts\"", "\"backq/memory\"")
+  assert.strictEqual(shown, source)
+})
+
+it("scripts/first-job.ts runs both jobs", () => {
+  const output = execFileSync(process.execPath, [script], { encoding: "utf8", timeout: 30_000 })
+  assert.match(output, /welcome, user 42/)
+  assert.match(output, /welcome, user 43/)
+  assert.match(output, /worker stopped: 2 done/)
+})
