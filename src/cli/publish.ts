@@ -75,7 +75,7 @@ const config = {
     Flags.repeated
   ),
   extendEnv: Flag.Boolean("extend-env").pipe(
-    Flag.withDescription("Give the process the worker's environment as well. Default: yes"),
+    Flag.withDescription("Give the process the worker's environment as well (--no-extend-env: not). Default: yes"),
     Flag.withDefault(true)
   ),
   input: Flag.String("input").pipe(
@@ -106,7 +106,7 @@ const config = {
   ),
   command: Argument.String("command").pipe(
     Argument.withDescription("The program and its arguments, after --"),
-    Argument.variadic
+    Argument.variadic({ min: 0 })
   )
 }
 

@@ -38,7 +38,7 @@ const config = {
     Flags.optional
   ),
   touch: Flag.Boolean("touch").pipe(
-    Flag.withDescription("Renew the leases of jobs that run. Default: yes"),
+    Flag.withDescription("Renew the leases of jobs that run (--no-touch: not). Default: yes"),
     Flag.withDefault(true)
   ),
   timeout: Flags.positiveDuration("timeout").pipe(
@@ -96,7 +96,9 @@ const config = {
   ),
   detach: Flag.Boolean("allow-detach").pipe(
     Flag.withNegation("no-detach"),
-    Flag.withDescription("May jobs start processes that nobody waits for? Default: yes, with --max-timeout no"),
+    Flag.withDescription(
+      "May jobs start processes that nobody waits for (--no-detach: not)? Default: yes, with --max-timeout no"
+    ),
     Flags.optional
   ),
   doneCodes: Flags.codes("done-codes").pipe(

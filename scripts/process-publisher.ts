@@ -1,0 +1,33 @@
+/**
+ * Publishes process jobs, to be copied.
+ *
+ *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/process-publisher.ts
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+// in a project: from "backq", "backq/broker-url" and "backq/process"
+import * as BrokerUrl from "../src/BrokerUrl.ts"
+import { Publisher } from "../src/index.ts"
+import { ProcessJob } from "../src/process/index.ts"
+
+const program = Effect.gen(function*() {
+  const now = yield* Publisher.publish(ProcessJob.ProcessJob, { command: ["date", "-u"], timeout: "10 seconds" })
+  yield* Console.log(`published ${now}`)
+
+  const later = yield* Publisher.publish(
+    ProcessJob.ProcessJob,
+    { command: ["echo", "later"], env: { LANG: "C" } },
+    { delay: "4 seconds", deadline: "1 hour" }
+  )
+  yield* Console.log(`published ${later}, to run in 4 seconds`)
+}).pipe(
+  // every way to fail has a type: here is the place for a fallback
+  Effect.catchReason("PublishError", "Unavailable", (error) => Console.error(`try again later: ${error.message}`))
+)
+
+program.pipe(
+  Effect.provide(Publisher.layer.pipe(Layer.provide(BrokerUrl.layerConfig()))),
+  NodeRuntime.runMain
+)

@@ -1,0 +1,27 @@
+/**
+ * A worker for process jobs, to be copied.
+ *
+ *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/process-worker.ts
+ *
+ * SIGTERM or Ctrl-C stops it: what runs may finish, the rest goes back.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+// in a project: from "backq", "backq/broker-url" and "backq/process"
+import * as BrokerUrl from "../src/BrokerUrl.ts"
+import { Worker } from "../src/index.ts"
+import { ExitPolicy, Process, ProcessJob, ProcessPolicy } from "../src/process/index.ts"
+
+const handler = ProcessJob.handler({
+  // the codes of sysexits.h: bad usage and bad data never get better, a temporary failure may
+  exitPolicy: ExitPolicy.make({ permanent: [64, 65], retryAfter: { 75: "1 minute" } })
+})
+
+// Whoever can publish can run commands: name the `programs` that may run where publishers aren't trusted.
+const policy = ProcessPolicy.layer(ProcessPolicy.make({ maxTimeout: "1 hour" }))
+
+Worker.make({ concurrency: 8, grace: "30 seconds" }, handler).pipe(
+  Effect.provide(Layer.mergeAll(BrokerUrl.layerConfig(), Process.ProcessRunner.layer, policy)),
+  NodeRuntime.runMain
+)
