@@ -14,17 +14,14 @@ import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { spawn } from "node:child_process"
-import { once } from "node:events"
-import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import * as net from "node:net"
 import { parseArgs } from "node:util"
 import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
 import * as Job from "../../src/Job.ts"
 import * as Publisher from "../../src/Publisher.ts"
 import * as Worker from "../../src/Worker.ts"
 import * as Plain from "./plain.ts"
+import * as Server from "./server.ts"
 
 // neither ships types that fit
 const require = createRequire(import.meta.url)
@@ -40,32 +37,9 @@ const rounds = Number(values.rounds)
 const window = 1000
 const batch = 64
 
-// -- the server
-
-const freePort = async () => {
-  const server = net.createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as net.AddressInfo
-  server.close()
-  return port
-}
-const port = await freePort()
-const server = spawn("beanstalkd", ["-l", "127.0.0.1", "-p", String(port)], { stdio: "inherit" })
-const tick = 10_000
-const serverCpu = () => {
-  const fields = readFileSync(`/proc/${server.pid}/stat`, "utf8").split(") ")[1]!.split(" ")
-  return (Number(fields[11]) + Number(fields[12])) * tick
-}
-const reachable = async () => {
-  for (let i = 0; i < 200; i++) {
-    try {
-      return (await Plain.connect(port)).close()
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    }
-  }
-  throw new Error("beanstalkd did not start")
-}
+const server = await Server.start()
+const { port } = server
+const serverCpu = () => Server.cpuOf(server.pid)
 
 // -- what is published: for all the same bytes
 
@@ -86,7 +60,7 @@ const putLine = `put 1024 0 60 ${body.length}\r\n${body}\r\n`
 
 type Candidate = (n: number) => Promise<void>
 
-const plain = await reachable().then(() => Plain.connect(port))
+const plain = await Plain.connect(port)
 await plain.exchange("use bench\r\nwatch bench\r\nignore default\r\n", 3)
 
 const backq = ManagedRuntime.make(
@@ -245,5 +219,5 @@ await backq.dispose()
 plain.close()
 beans.end()
 await jack.disconnect()
-server.kill()
+server.stop()
 process.exit(0)
