@@ -1,0 +1,97 @@
+/** The real `backq` program, as a child process that ends with its scope. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import { type ChildProcess, spawn } from "node:child_process"
+import { join } from "node:path"
+import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
+import { Broker } from "../../src/Broker.ts"
+
+const bin = join(import.meta.dirname, "..", "..", "src", "cli", "bin.ts")
+
+export interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface Program {
+  readonly ended: Effect.Effect<Ended>
+  readonly stderr: () => string
+  readonly signal: (name: NodeJS.Signals) => Effect.Effect<void>
+}
+
+/** Starts the program. */
+export const start = Effect.fnUntraced(function*(args: ReadonlyArray<string>, input?: string | Uint8Array) {
+  let stdout = ""
+  let stderr = ""
+  let result: Ended | undefined
+  const waiting: Array<(ended: Effect.Effect<Ended>) => void> = []
+  const ended = Effect.callback<Ended>((resume) => {
+    if (result === undefined) waiting.push(resume)
+    else resume(Effect.succeed(result))
+  })
+  const child: ChildProcess = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawn(process.execPath, [bin, ...args], {
+        stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"]
+      })
+      child.stdin?.on("error", () => {}).end(input)
+      child.stdout!.setEncoding("utf8").on("data", (text) => stdout += text)
+      child.stderr!.setEncoding("utf8").on("data", (text) => stderr += text)
+      child.once("close", (code) => {
+        result = { code, stdout, stderr }
+        for (const resume of waiting) resume(Effect.succeed(result))
+      })
+      return child
+    }),
+    (child) => Effect.andThen(Effect.sync(() => child.kill("SIGKILL")), ended)
+  )
+  const program: Program = {
+    ended,
+    stderr: () => stderr,
+    signal: (name) => Effect.sync(() => child.kill(name))
+  }
+  return program
+})
+
+/** Runs the program to its end. */
+export const run = (args: ReadonlyArray<string>, input?: string | Uint8Array) =>
+  Effect.scoped(Effect.flatMap(start(args, input), ({ ended }) => ended))
+
+/** Waits until a condition holds; fails with its name when that takes 15 seconds. */
+export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R> | (() => boolean)) =>
+  Effect.repeat(typeof condition === "function" ? Effect.sync(condition) : condition, {
+    until: (holds) => holds,
+    schedule: Schedule.spaced("10 millis")
+  }).pipe(Effect.timeoutOrElse({
+    duration: "15 seconds",
+    orElse: () => Effect.die(new Error(`waited in vain: ${what}`))
+  }))
+
+/** Starts a worker for the process queue of a server and waits until it takes jobs. */
+export const worker = Effect.fnUntraced(function*(port: number, ...args: ReadonlyArray<string>) {
+  const program = yield* start([
+    "work",
+    "process",
+    "--broker",
+    `beanstalk://127.0.0.1:${port}`,
+    "--log-format",
+    "json",
+    ...args
+  ])
+  yield* eventually("the worker starts", () => program.stderr().includes("worker started"))
+  return program
+})
+
+/** The lines of a program's JSON log. */
+export const log = (program: Program): ReadonlyArray<{
+  readonly message: string
+  readonly level: string
+  readonly annotations: Record<string, unknown>
+}> => program.stderr().split("\n").slice(0, -1).filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
+
+/** A look at a server, beside the program. */
+export const look = (port: number) =>
+  Effect.map(Layer.build(BeanstalkBroker.layer({ port })), (context) => Context.get(context, Broker))

@@ -1,0 +1,85 @@
+/** What the command says to those who hold it wrong: one line on stderr, nothing on stdout, exit code 1. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import { readFileSync } from "node:fs"
+import { main } from "../../src/cli/main.ts"
+
+const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
+  const out: Array<string> = []
+  const err: Array<string> = []
+  const console: Console.Console = {
+    ...globalThis.console,
+    log: (...words) => out.push(words.join(" ")),
+    error: (...words) => err.push(words.join(" "))
+  }
+  const code = yield* Effect.provideService(main(args), Console.Console, console)
+  return { code, stdout: out.join("\n"), stderr: err.join("\n") }
+})
+
+const publish = (...args: ReadonlyArray<string>) => ["publish", "process", ...args]
+const work = (...args: ReadonlyArray<string>) => ["work", "process", ...args]
+
+const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
+  [publish(), /nothing to run: write the program and its arguments after --/],
+  [publish("--shell", "date", "--", "date"), /either a program after -- or --shell/],
+  [publish("--delay", "-5s", "--", "true"), /--delay/],
+  [publish("--delay=-5s", "--", "true"), /--delay.*not negative/],
+  [publish("--delay", "soon", "--", "true"), /--delay.*500ms, 4s, 5m/],
+  [publish("--ttr", "0", "--", "true"), /--ttr.*more than 0/],
+  [publish("--ttr", "0s", "--", "true"), /--ttr.*more than 0/],
+  [publish("--timeout", "0s", "--", "true"), /--timeout.*more than 0/],
+  [publish("--priority", "-1", "--", "true"), /priority can't be -1.*from 0/],
+  [publish("--priority", "4294967296", "--", "true"), /priority can't be 4294967296/],
+  [publish("--queue", "a b", "--", "true"), /"a b" is not a queue name/],
+  [publish("--deadline", "soon", "--", "true"), /--deadline.*2030/],
+  [publish("--env", "=x", "--", "true"), /--env.*NAME=VALUE/],
+  [publish("--output-limit", "999999999", "--", "true"), /--output-limit.*at most/],
+  [publish("--input", "a", "--input-file", "b", "--", "true"), /either --input or --input-file/],
+  [publish("--input-file", "/nowhere/at/all", "--", "true"), /\/nowhere\/at\/all can't be read/],
+  [publish("--detach", "--timeout", "1s", "--", "true"), /detach/],
+  [publish("--frobnicate", "--", "true"), /--frobnicate/],
+  [publish("--broker", "redis://localhost", "--", "true"), /there is no broker "redis:"/],
+  [publish("--broker", "nonsense", "--", "true"), /not a broker's URL/],
+  [work("--concurrency", "0"), /--concurrency.*at least 1/],
+  [work("--max-jobs", "some"), /--max-jobs/],
+  [work("--queue", "a b"), /"a b" is not a queue name/],
+  [work("--done-codes", "0,256"), /--done-codes.*from 0 to 255/],
+  [work("--retry-codes", "75"), /--retry-codes.*75=1m/],
+  [work("--retry-codes", "75=soon"), /--retry-codes/],
+  [work("--grace", "-1s"), /--grace/],
+  [["frobnicate"], /Unknown subcommand "frobnicate"/]
+]
+
+describe("usage", () => {
+  it.live.each(wrong)("%j", ([args, message]) =>
+    Effect.gen(function*() {
+      const { code, stderr, stdout } = yield* run(args)
+      assert.strictEqual(code, 1)
+      assert.strictEqual(stdout, "")
+      assert.match(stderr, /^backq: .*$/)
+      assert.match(stderr, message)
+    }))
+
+  it.live("a command without its subcommand shows its help on stderr", () =>
+    Effect.gen(function*() {
+      const { code, stderr, stdout } = yield* run(["publish"])
+      assert.strictEqual(code, 1)
+      assert.strictEqual(stdout, "")
+      assert.match(stderr, /USAGE/)
+    }))
+
+  it.live("--help is a result", () =>
+    Effect.gen(function*() {
+      const { code, stderr, stdout } = yield* run(work("--help"))
+      assert.strictEqual(code, 0)
+      assert.strictEqual(stderr, "")
+      for (const flag of ["--idle-timeout", "--kill-grace", "--allow-dir", "--broker"]) assert.include(stdout, flag)
+    }))
+
+  it.live("--version is the package's", () =>
+    Effect.gen(function*() {
+      const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"))
+      assert.deepStrictEqual(yield* run(["--version"]), { code: 0, stdout: version, stderr: "" })
+    }))
+})
