@@ -99,13 +99,13 @@ export class Harness {
     return this.broker.statsQueue(queue)
   }
 
-  /** Asks until the answer is the wanted one. */
+  /** Asks until the answer is the wanted one; not for ever. */
   until<A>(ask: Effect.Effect<A, BrokerError>, wanted: (answer: A) => boolean): Effect.Effect<void, BrokerError> {
     const again = this.time === "virtual" ? Effect.yieldNow : Effect.sleep("5 millis")
     return ask.pipe(
       Effect.tap((answer) => wanted(answer) ? Effect.void : again),
-      Effect.repeat({ until: wanted }),
-      Effect.asVoid
+      Effect.repeat({ until: wanted, times: 2000 }),
+      Effect.map((answer) => assert.isTrue(wanted(answer), `the last answer was ${JSON.stringify(answer)}`))
     )
   }
 

@@ -213,6 +213,18 @@ export const leases = (test: Test): void => {
       yield* done(holder, lease)
     }))
 
+  test("settle: an earlier lease is worth nothing to the consumer that has the job again", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      const id = yield* h.put("a")
+      const earlier = yield* take(consumer)
+      yield* release(consumer, earlier)
+      const lease = yield* take(consumer)
+      assert.strictEqual(lease.id, id)
+      for (const [, use] of allUses) yield* assertFails(use(consumer, earlier), "LeaseLost")
+      yield* done(consumer, lease)
+    }))
+
   test("settle: a LeaseLost says which job and which queue", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
