@@ -1,0 +1,101 @@
+/**
+ * One payload through one handler, the way a worker would run it, and no queue.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import { Broker, type Consumer, JobId, type Lease, type LeaseInfo, type PutRequest } from "../Broker.ts"
+import type { Handler } from "../Handler.ts"
+import type { Outcome } from "../Outcome.ts"
+import * as Publisher from "../Publisher.ts"
+import * as Worker from "../Worker.ts"
+
+/** How a payload is performed. */
+export interface PerformOptions {
+  /** Which attempt it is: 1 for the first. The retry schedule is replayed up to it. Default: 1. */
+  readonly attempt?: number | undefined
+  /** How many earlier deliveries ended without a word; see `LeaseInfo`. Default: 0. */
+  readonly lost?: number | undefined
+  /** How it was published. Default: as the job says. */
+  readonly publish?: Publisher.PublishOptions | undefined
+  /** How the worker works, for instance its `timeout` or `poisonLimit`. */
+  readonly worker?: Pick<Worker.Options, "timeout" | "poisonLimit" | "grace"> | undefined
+}
+
+const id = JobId.make("1")
+
+const all = <A>(answer: A) => (asked: ReadonlyArray<unknown>) => Effect.succeed(asked.map(() => Result.succeed(answer)))
+
+/** A consumer that has one lease to give. */
+const consumerOf = (lease: Lease): Consumer => {
+  const leases: Array<Lease> = [lease]
+  return {
+    reserve: () =>
+      Effect.suspend(() => {
+        const next = leases.pop()
+        return next === undefined ? Effect.never : Effect.succeed<NonEmptyReadonlyArray<Lease>>([next])
+      }),
+    settle: all(undefined),
+    touch: all(undefined),
+    inspect: all(lease.info!),
+    lost: Effect.never
+  }
+}
+
+/** What the publisher makes of a payload: the request that a broker would get. */
+const encode = Effect.fnUntraced(function*(
+  handler: Handler<any>,
+  payload: unknown,
+  options: Publisher.PublishOptions | undefined
+): Effect.fn.Return<PutRequest, Publisher.PublishError> {
+  const requests: Array<PutRequest> = []
+  const broker = Layer.mock(Broker)({
+    name: "perform:",
+    put: (_, request) => Effect.sync(() => (requests.push(request), id))
+  })
+  yield* Publisher.publish(handler.job, payload, options).pipe(
+    Effect.provide(Layer.provide(Publisher.layer, broker))
+  )
+  return requests[0]!
+})
+
+/** A handler that uses a broker itself gets the one of the test, not the double that holds the one payload. */
+const onBrokerOf = <R>(handler: Handler<R>): Effect.Effect<Handler<R>> =>
+  Effect.contextWith((context: Context.Context<never>) => {
+    const broker = Context.getOption(context, Broker)
+    return Effect.succeed(
+      Option.isNone(broker) ? handler : {
+        job: handler.job,
+        run: (payload, delivery) => Effect.provideService(handler.run(payload, delivery), Broker, broker.value)
+      }
+    )
+  })
+
+/**
+ * Encodes a payload, decodes it, runs the handler once and says what would
+ * become of the job. Fails when the payload does not encode.
+ *
+ * ```ts
+ * const outcome = yield* perform(welcome, { userId: "42" }, { attempt: 3 })
+ * assert.strictEqual(outcome._tag, "Retried")
+ * ```
+ */
+export const perform = Effect.fnUntraced(function*<R>(
+  handler: Handler<R>,
+  payload: unknown,
+  options: PerformOptions = {}
+): Effect.fn.Return<Outcome, Publisher.PublishError, R> {
+  const { body, priority, ttr } = yield* encode(handler, payload, options.publish)
+  const queue = options.publish?.queue ?? handler.job.queue
+  const info: LeaseInfo = { attempt: options.attempt ?? 1, lost: options.lost ?? 0, priority, ttr }
+  const broker = Layer.mock(Broker)({
+    name: "perform:",
+    consume: () => Effect.succeed(consumerOf({ id, queue, body, info }))
+  })
+  const outcomes = Worker.stream({ ...options.worker, queue, concurrency: 1 }, yield* onBrokerOf(handler))
+  return Option.getOrThrow(yield* Stream.runHead(outcomes).pipe(Effect.orDie, Effect.provide(broker)))
+})

@@ -1,0 +1,21 @@
+/** The example in docs/testing.md is the one that runs. */
+import { assert, describe, it } from "@effect/vitest"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+
+const root = join(import.meta.dirname, "..", "..")
+
+describe("docs/testing.md", () => {
+  const example = readFileSync(join(root, "test/testing/example.test.ts"), "utf8")
+    .replace(`"../../src/index.ts"`, `"backq"`)
+    .replace(`"../../src/testing/index.ts"`, `"backq/testing"`)
+
+  it("shows the example that is tested", () => {
+    const page = readFileSync(join(root, "docs/testing.md"), "utf8")
+    assert.strictEqual(/```ts\n([^]*?)```/.exec(page)?.[1], example)
+  })
+
+  it("shows a test of less than 25 lines", () => {
+    assert.isBelow(example.trimEnd().split("\n").length, 25)
+  })
+})
