@@ -9,8 +9,10 @@ import { Shutdown } from "./Shutdown.ts"
 const asked = Deferred.makeUnsafe<void>()
 const forced = Deferred.makeUnsafe<void>()
 
+const interrupted = 130
+
 /** Long enough to pass SIGTERM on to the processes that run. */
-const exitSoon = Effect.andThen(Effect.sleep("100 millis"), Effect.sync(() => process.exit(130)))
+const exitSoon = Effect.andThen(Effect.sleep("100 millis"), Effect.sync(() => process.exit(interrupted)))
 
 const onSignal = () => {
   if (Deferred.doneUnsafe(asked, Effect.void)) return
@@ -20,7 +22,11 @@ const onSignal = () => {
 const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
-  fiber.addObserver((exit) => exit._tag === "Success" ? process.exit(Number(exit.value)) : teardown(exit, process.exit))
+  fiber.addObserver((exit) => {
+    if (Deferred.isDoneUnsafe(forced)) process.exit(interrupted)
+    if (exit._tag === "Success") process.exit(Number(exit.value))
+    teardown(exit, process.exit)
+  })
 })
 
 main(process.argv.slice(2)).pipe(
