@@ -224,5 +224,17 @@ export const drainWith = <const Handlers extends ReadonlyArray<Handler<any>>>(
 ): Effect.Effect<ReadonlyArray<Outcome>, BrokerError, TestBroker | Services<Handlers[number]>> =>
   TestBroker.use((testBroker) => testBroker.drain(options, ...handlers))
 
-/** Lets time pass on the TestClock: what is due by then is ready, and waiting workers have begun with it. */
-export const advance = (duration: Duration.Input): Effect.Effect<void> => TestClock.adjust(duration)
+/**
+ * How many turns fibers get before time passes. A worker takes about ten from
+ * its start until its handlers wait for the clock, which by itself waits for
+ * one.
+ */
+const turns = 50
+
+/**
+ * Lets time pass on the TestClock: what is due by then is ready, and waiting
+ * workers have begun with it. Fibers that were forked before run first, until
+ * they wait for something.
+ */
+export const advance = (duration: Duration.Input): Effect.Effect<void> =>
+  Effect.andThen(Effect.repeat(Effect.yieldNow, { times: turns }), TestClock.adjust(duration))

@@ -57,9 +57,9 @@ const encode = Effect.fnUntraced(function*(
     name: "perform:",
     put: (_, request) => Effect.sync(() => (requests.push(request), id))
   })
-  yield* Publisher.publish(handler.job, payload, options).pipe(
-    Effect.provide(Layer.provide(Publisher.layer, broker))
-  )
+  // not Publisher.layer, which may be built already, on another broker
+  const publisher = yield* Effect.provide(Publisher.make, broker)
+  yield* publisher.publish(handler.job, payload, options)
   return requests[0]!
 })
 

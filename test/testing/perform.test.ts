@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import * as TestClock from "effect/testing/TestClock"
 import { Broker } from "../../src/Broker.ts"
 import { Job, Worker } from "../../src/index.ts"
 import { exited } from "../../src/process/Process.ts"
@@ -45,7 +44,7 @@ describe("perform", () => {
       assert.strictEqual((yield* perform(sleeper, payload, { publish: { deadline: 0 } }))._tag, "Expired")
       assert.strictEqual((yield* perform(sleeper, payload, { lost: 1, worker: { poisonLimit: 1 } }))._tag, "Buried")
       const limited = yield* Effect.forkChild(perform(sleeper, payload, { worker: { timeout: "1 second" } }))
-      yield* TestClock.adjust("1 second")
+      yield* TestBroker.advance("1 second")
       assert.deepInclude(yield* Fiber.join(limited), { _tag: "Retried", duration: 1000 })
     }))
 
