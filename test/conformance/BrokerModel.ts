@@ -69,10 +69,11 @@ const DeleteJob = Schema.TaggedStruct("DeleteJob", { job: recent })
 const Pause = Schema.TaggedStruct("Pause", { queue, time: from1To(3) })
 const Resume = Schema.TaggedStruct("Resume", { queue })
 const Pass = Schema.TaggedStruct("Pass", { time: from1To(3) })
+const Interrupt = Schema.TaggedStruct("Interrupt", { consumer })
 const Close = Schema.TaggedStruct("Close", { consumer })
 
 // What is listed twice, or alone in its union, is tried more often.
-const Other = Schema.Union([Touch, Kick, KickJob, DeleteJob, Pause, Resume, Resume, Pass, Pass, Close])
+const Other = Schema.Union([Touch, Kick, KickJob, DeleteJob, Pause, Resume, Resume, Pass, Pass, Interrupt, Close])
 const Command = Schema.Union([Put, Reserve, Settle, Other, Other])
 type Command = typeof Command.Type
 
@@ -202,11 +203,18 @@ class Comparison {
     })
   }
 
-  close(consumer: number) {
-    return Effect.gen({ self: this }, function*() {
+  interrupt(consumer: number) {
+    return Effect.suspend(() => {
       const reserving = this.waiting.get(consumer)
       this.waiting.delete(consumer)
-      if (reserving !== undefined) yield* Fiber.interrupt(reserving)
+      this.model.stopWaiting(consumer)
+      return reserving === undefined ? Effect.void : Fiber.interrupt(reserving)
+    })
+  }
+
+  close(consumer: number) {
+    return Effect.gen({ self: this }, function*() {
+      yield* this.interrupt(consumer)
       yield* Scope.close(this.consumers[consumer]!.scope, Exit.void)
       this.model.closeConsumer(consumer)
       yield* this.open(consumer)
@@ -261,6 +269,8 @@ class Comparison {
         return this.virtual
           ? Effect.map(TestClock.adjust(this.millis(command.time)), () => model.pass(this.millis(command.time)))
           : Effect.void
+      case "Interrupt":
+        return this.interrupt(command.consumer)
       case "Close":
         return this.close(command.consumer)
     }

@@ -139,8 +139,11 @@ export class Model {
     return kicked.length
   }
 
-  closeConsumer(consumer: number): void {
+  stopWaiting(consumer: number): void {
     this.waiting = this.waiting.filter((waiter) => waiter.consumer !== consumer)
+  }
+
+  closeConsumer(consumer: number): void {
     this.jobs.filter((job) => job.state === "reserved" && job.holder === consumer).forEach((job) => this.forgive(job))
   }
 
