@@ -61,7 +61,10 @@ export const run = (args: ReadonlyArray<string>, input?: string | Uint8Array) =>
   Effect.scoped(Effect.flatMap(start(args, input), ({ ended }) => ended))
 
 /** Waits until a condition holds; fails with its name when that takes 15 seconds. */
-export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R> | (() => boolean)) =>
+export const eventually = <E = never, R = never>(
+  what: string,
+  condition: Effect.Effect<boolean, E, R> | (() => boolean)
+): Effect.Effect<void, E, R> =>
   Effect.repeat(typeof condition === "function" ? Effect.sync(condition) : condition, {
     until: (holds) => holds,
     schedule: Schedule.spaced("10 millis")

@@ -1,5 +1,5 @@
 /** `backq publish`, `backq stats` and `backq queues` as a script sees them: stdout, stderr and the exit code. */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Net from "node:net"
@@ -36,6 +36,9 @@ const tlsOnly = Effect.map(
 const http = scripted((socket) =>
   socket.once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"))
 )
+
+// each case starts programs, which takes seconds on a busy machine
+vi.setConfig({ testTimeout: 60_000 })
 
 describe.concurrent("publish process", () => {
   real("prints the id alone, and what was published is what was said", () =>

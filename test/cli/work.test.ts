@@ -1,5 +1,5 @@
 /** `backq work process` with real processes and a real beanstalkd: what runs, what is buried, and what survives. */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -42,6 +42,9 @@ const rawPut = (port: number, queue: string, body: string) =>
       resume(Effect.succeed(answer))
     })
   })
+
+// each case starts programs, which takes seconds on a busy machine
+vi.setConfig({ testTimeout: 60_000 })
 
 describe.concurrent("work process", () => {
   real(
