@@ -64,11 +64,6 @@ export class Heap<A> {
     return true
   }
 
-  /** All values, in no order. */
-  *[Symbol.iterator](): IterableIterator<A> {
-    for (const entry of this.#entries) yield entry.value
-  }
-
   #set(index: number, entry: Entry<A>): void {
     this.#entries[index] = entry
     entry.index = index
