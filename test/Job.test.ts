@@ -1,0 +1,131 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as BigDecimal from "effect/BigDecimal"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Job from "../src/Job.ts"
+
+/** The delays after the attempts 1 to n, in milliseconds. */
+const delays = (schedule: Schedule.Schedule<unknown, any>, n: number, failure: unknown = "no") =>
+  Effect.forEach(
+    Array.from({ length: n }, (_, index) => index + 1),
+    (attempt) => Effect.map(Job.retryDelay(schedule, attempt, failure), (delay) => delay && Duration.toMillis(delay))
+  )
+
+describe("Job.make", () => {
+  it("fills in the defaults", () => {
+    const job = Job.make("resize", { payload: Schema.String })
+    assert.include(job, { name: "resize", queue: "resize", version: 1 })
+    assert.isUndefined(job.priority)
+    assert.isUndefined(job.ttr)
+    assert.isUndefined(job.timeout)
+    assert.isUndefined(job.deadline)
+    assert.strictEqual(job.retry, Job.defaultRetry)
+  })
+
+  it("carries everything that Schema can turn into JSON", () => {
+    class User extends Schema.Class<User>("User")({ name: Schema.String }) {}
+    const job = Job.make("all", {
+      payload: Schema.Struct({
+        user: User,
+        at: Schema.Date,
+        maybe: Schema.Option(Schema.BigInt),
+        wait: Schema.Duration,
+        price: Schema.BigDecimal,
+        bytes: Schema.Uint8Array,
+        map: Schema.ReadonlyMap(Schema.String, Schema.Int)
+      })
+    })
+    const payload = {
+      user: new User({ name: "Ada" }),
+      at: new Date(7),
+      maybe: Option.some(12345678901234567890n),
+      wait: Duration.seconds(3),
+      price: BigDecimal.fromStringUnsafe("1.10"),
+      bytes: Uint8Array.of(0, 255),
+      map: new Map([["a", 1]])
+    }
+    const json = JSON.parse(JSON.stringify(Result.getOrThrow(job.encode(payload))))
+    const decoded = Result.getOrThrow(job.decode(json, 1))
+    assert.deepStrictEqual({ ...decoded, price: BigDecimal.format(decoded.price) }, {
+      ...payload,
+      price: BigDecimal.format(payload.price)
+    })
+    assert.instanceOf(decoded.user, User)
+  })
+
+  it("upgrades older payloads, and only those", () => {
+    const job = Job.make("mail", {
+      payload: Schema.Struct({ to: Schema.Array(Schema.String) }),
+      version: 3,
+      upgrade: (payload, version) => version === 1 ? { to: [payload] } : { to: (payload as any).recipients }
+    })
+    assert.deepStrictEqual(Result.getOrThrow(job.decode("a", 1)), { to: ["a"] })
+    assert.deepStrictEqual(Result.getOrThrow(job.decode({ recipients: ["b"] }, 2)), { to: ["b"] })
+    assert.deepStrictEqual(Result.getOrThrow(job.decode({ to: ["c"] }, 3)), { to: ["c"] })
+  })
+})
+
+describe("Job.retryDelay", () => {
+  it.effect("is the schedule's delay at this attempt, and ends with it", () =>
+    Effect.gen(function*() {
+      const schedule = Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 4 }))
+      assert.deepStrictEqual(yield* delays(schedule, 6), [1000, 2000, 4000, 8000, undefined, undefined])
+    }))
+
+  it.effect("is by default 1 s, 2 s, 4 s ... and at most 5 minutes, ten times", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(
+        yield* delays(Job.defaultRetry, 11),
+        [1, 2, 4, 8, 16, 32, 64, 128, 256, 300].map((seconds): number | undefined => seconds * 1000).concat(undefined)
+      )
+    }))
+
+  it.effect("counts the schedule's own delays as elapsed time", () =>
+    Effect.gen(function*() {
+      const schedule = Schedule.spaced("10 seconds").pipe(Schedule.upTo({ duration: "25 seconds" }))
+      assert.deepStrictEqual(yield* delays(schedule, 5), [10_000, 10_000, 10_000, undefined, undefined])
+    }))
+
+  it.effect("shows the schedule the failure", () =>
+    Effect.gen(function*() {
+      const schedule = Schedule.spaced("1 second").pipe(
+        Schedule.setInputType<{ readonly again: boolean }>(),
+        Schedule.while(({ input }) => input.again)
+      )
+      assert.deepStrictEqual(yield* delays(schedule, 2, { again: true }), [1000, 1000])
+      assert.deepStrictEqual(yield* delays(schedule, 2, { again: false }), [undefined, undefined])
+    }))
+
+  it.effect("keeps no state between calls", () =>
+    Effect.gen(function*() {
+      const schedule = Schedule.concat(
+        Schedule.recurs(2),
+        Schedule.spaced("1 minute").pipe(Schedule.upTo({ times: 1 }))
+      )
+      assert.deepStrictEqual(yield* delays(schedule, 4), [0, 0, 60_000, undefined])
+      assert.deepStrictEqual(yield* delays(schedule, 4), [0, 0, 60_000, undefined])
+    }))
+
+  it.effect("knows no retries", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* delays(Schedule.recurs(0), 1), [undefined])
+    }))
+})
+
+describe("a handler's own word", () => {
+  it("has a message that is its reason", () => {
+    assert.include(Job.retryAfter("30 seconds", "slow down"), { _tag: "RetryAfter", message: "slow down" })
+    assert.include(Job.bury("never"), { _tag: "Bury", message: "never" })
+    assert.include(Job.discard("moved away"), { _tag: "Discard", message: "moved away" })
+    assert.strictEqual(Duration.toSeconds(Job.retryAfter("30 seconds").delay), 30)
+  })
+
+  it("is told from all other failures", () => {
+    assert.isTrue([Job.retryAfter(1), Job.bury(""), Job.discard("")].every(Job.isVerdict))
+    assert.isFalse([new Error("Bury"), { _tag: "Bury", reason: "by accident" }, "Bury", undefined].some(Job.isVerdict))
+  })
+})
