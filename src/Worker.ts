@@ -265,6 +265,8 @@ const start = Effect.fnUntraced(function*<R>(
 
   const intake = Effect.gen(function*(): Effect.fn.Return<WorkerExit["reason"], BrokerError> {
     while (settled < maxJobs) {
+      // what has just ended is settled first: then both leave in one write, and the connection is free to wait
+      yield* Effect.yieldNow
       room.closeUnsafe()
       const max = capacity()
       if (max <= 0) {
