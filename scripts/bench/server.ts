@@ -4,6 +4,7 @@ import { once } from "node:events"
 import { readFileSync } from "node:fs"
 import * as net from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
+import { find } from "../servers.ts"
 
 export interface Server {
   readonly port: number
@@ -30,7 +31,7 @@ const answers = (port: number): Promise<boolean> =>
 /** Starts a server and waits until it answers. */
 export const start = async (): Promise<Server> => {
   const port = await freePort()
-  const child = spawn("beanstalkd", ["-l", "127.0.0.1", "-p", String(port)], { stdio: "inherit" })
+  const child = spawn(find("beanstalkd") ?? "beanstalkd", ["-l", "127.0.0.1", "-p", String(port)], { stdio: "inherit" })
   for (let i = 0; i < 500; i++) {
     if (await answers(port)) return { port, pid: child.pid!, stop: () => child.kill() }
     await sleep(10)

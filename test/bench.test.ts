@@ -1,0 +1,32 @@
+/** The benchmarks run. What they measure is for a quiet machine. */
+import { assert, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { join } from "node:path"
+import { promisify } from "node:util"
+import { isMissing } from "./beanstalk/servers.ts"
+
+const run = (name: string, ...args: ReadonlyArray<string>) =>
+  promisify(execFile)(process.execPath, ["--expose-gc", join(import.meta.dirname, "../scripts/bench", name), ...args])
+
+describe.skipIf(isMissing)("benchmarks", () => {
+  it("beanstalk.ts prints a table of ratios", async () => {
+    const { stdout } = await run("beanstalk.ts", "--jobs", "300", "--rounds", "1")
+    for (const title of ["publish, one at a time", "publish, 1000 at once", "work: reserve"]) {
+      assert.include(stdout, title)
+    }
+    assert.match(stdout, /backq, concurrency 64 +\d+ +\d+ %/)
+    assert.match(stdout, /fivebeans, one at a time +\d+ +\d+ %/)
+    assert.match(stdout, /jackd, one at a time +\d+ +\d+ %/)
+  })
+
+  it("memory.ts reports every tenth of the way", async () => {
+    const { stdout } = await run("memory.ts", "--jobs", "2000")
+    assert.match(stdout, /2000 jobs +heap +[\d.]+ MiB/)
+  })
+
+  it("idle.ts reports CPU and latency", async () => {
+    const { stdout } = await run("idle.ts", "--seconds", "1", "--jobs", "3")
+    assert.match(stdout, /CPU over 1 s of an empty queue: [\d.]+ s/)
+    assert.match(stdout, /median [\d.]+ ms/)
+  })
+})
