@@ -178,12 +178,13 @@ const traced = (name: string, attributes: Record<string, unknown>) => <A, E>(eff
 /** After so many jobs of a `publishAll` the first leave: the broker works while the next are encoded. */
 const sliceSize = 256
 
-/** Requests of a `publishAll` that go to one queue. */
+/** Requests of a `publishAll` that go to one queue, and of which all or none require workers. */
 interface Batch {
+  readonly queue: string
+  readonly requireWorkers: boolean
   readonly requests: Array<PutRequest>
   /** Where in the results each request's answer belongs. */
   readonly positions: Array<number>
-  requireWorkers: boolean
 }
 
 /** Builds the sending end on a broker. */
@@ -217,15 +218,14 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
   })
 
   const putBatch = Effect.fnUntraced(
-    function*(queue: string, batch: Batch): Effect.fn.Return<
+    function*({ queue, requests, requireWorkers }: Batch): Effect.fn.Return<
       ReadonlyArray<Result.Result<JobId, PublishError["reason"]>>,
       PublishError["reason"]
     > {
-      yield* checkBeforePut(queue, batch.requireWorkers)
-      return (yield* broker.putAll(queue, batch.requests)).map(Result.mapError((error) => error.reason))
+      yield* checkBeforePut(queue, requireWorkers)
+      return (yield* broker.putAll(queue, requests)).map(Result.mapError((error) => error.reason))
     },
-    (effect, _, batch) =>
-      Effect.catch(effect, (reason) => Effect.succeed(batch.requests.map(() => Result.fail(reason))))
+    (effect, { requests }) => Effect.catch(effect, (reason) => Effect.succeed(requests.map(() => Result.fail(reason))))
   )
 
   const publishAll = Effect.fnUntraced(function*<A>(
@@ -236,16 +236,17 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     const now = yield* Clock.currentTimeMillis
     const traceparent = yield* currentTraceparent
     const results: Array<Result.Result<JobId, PublishError>> = []
-    const batches = new Map<string, Batch>()
+    const unguarded = new Map<string, Batch>()
+    const guarded = new Map<string, Batch>()
     const fail = (queue: string, reason: PublishError["reason"]) =>
       Result.fail(new PublishError({ job: job.name, queue, reason }))
 
-    const send = (queue: string, batch: Batch) =>
-      Effect.map(putBatch(queue, batch), (answers) => {
+    const send = (batch: Batch) =>
+      Effect.map(putBatch(batch), (answers) => {
         for (let i = 0; i < answers.length; i++) {
           const answer = answers[i]!
           results[batch.positions[i]!] = Result.isFailure(answer)
-            ? fail(queue, answer.failure)
+            ? fail(batch.queue, answer.failure)
             : Result.succeed(answer.success)
         }
       })
@@ -260,18 +261,19 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
         results[position++] = fail(queue, built.failure)
         continue
       }
+      const requireWorkers = itemOptions.requireWorkers === true
+      const batches = requireWorkers ? guarded : unguarded
       let batch = batches.get(queue)
-      if (batch === undefined) batches.set(queue, batch = { requests: [], positions: [], requireWorkers: false })
+      if (batch === undefined) batches.set(queue, batch = { queue, requireWorkers, requests: [], positions: [] })
       batch.requests.push(built.success)
       batch.positions.push(position++)
-      if (itemOptions.requireWorkers === true) batch.requireWorkers = true
       if (batch.requests.length === sliceSize) {
         batches.delete(queue)
-        sending.push(yield* Effect.forkChild(send(queue, batch), { startImmediately: true }))
+        sending.push(yield* Effect.forkChild(send(batch), { startImmediately: true }))
         yield* Effect.yieldNow
       }
     }
-    for (const [queue, batch] of batches) yield* send(queue, batch)
+    for (const batch of [...unguarded.values(), ...guarded.values()]) yield* send(batch)
     yield* Fiber.joinAll(sending)
     return results
   })
