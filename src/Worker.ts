@@ -37,7 +37,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Broker, type Lease, type LeaseInfo } from "./Broker.ts"
-import { type BrokerError, LeaseLost, make as brokerError } from "./BrokerError.ts"
+import { type BrokerError, LeaseLost, make as brokerError, OptionInvalid } from "./BrokerError.ts"
 import type { ForeignDecoder } from "./Envelope.ts"
 import * as Handler from "./Handler.ts"
 import * as Caretaker from "./internal/caretaker.ts"
@@ -132,6 +132,11 @@ const queuesOf = (
   return [...new Set(queues)] as unknown as NonEmptyReadonlyArray<string>
 }
 
+const checkInteger = (option: string, value: number, least: number): Effect.Effect<number, BrokerError> =>
+  Number.isSafeInteger(value) && value >= least ? Effect.succeed(value) : Effect.fail(
+    brokerError(new OptionInvalid({ option, value: String(value), rule: `it is an integer from ${least}` }))
+  )
+
 const handlersByName = (
   handlers: ReadonlyArray<Handler.Handler<any>>
 ): Effect.Effect<ReadonlyMap<string, Handler.Handler<any>>> => {
@@ -152,9 +157,10 @@ const start = Effect.fnUntraced(function*<R>(
   options: Options,
   handlers: ReadonlyArray<Handler.Handler<R>>
 ): Effect.fn.Return<Running, BrokerError, Broker | R | Scope.Scope> {
-  const concurrency = options.concurrency ?? 16
-  const prefetch = options.prefetch ?? 0
-  const maxJobs = options.maxJobs ?? Infinity
+  const concurrency = yield* checkInteger("concurrency", options.concurrency ?? 16, 1)
+  const prefetch = yield* checkInteger("prefetch", options.prefetch ?? 0, 0)
+  const poisonLimit = yield* checkInteger("poisonLimit", options.poisonLimit ?? 5, 1)
+  const maxJobs = options.maxJobs === undefined ? Infinity : yield* checkInteger("maxJobs", options.maxJobs, 0)
   const maxUnsettled = Math.max(2 * concurrency, minUnsettled)
   const grace = Duration.fromInputUnsafe(options.grace ?? "30 seconds")
   const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
@@ -162,7 +168,7 @@ const start = Effect.fnUntraced(function*<R>(
   const rules: Rules = {
     handlers: yield* handlersByName(handlers),
     foreign: options.foreign,
-    poisonLimit: options.poisonLimit ?? 5
+    poisonLimit
   }
   const queues = queuesOf(options, handlers)
 

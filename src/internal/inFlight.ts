@@ -85,7 +85,9 @@ export const make = (options: {
     starting = true
     while (waiting.length > 0 && running < options.concurrency) {
       const entry = waiting.shift()!
-      start(entry, entry.dispatched.next as Work)
+      const { expiresAt, next } = entry.dispatched
+      if (expiresAt !== undefined && expiresAt <= options.now()) end(entry, { _tag: "Expire", expiresAt })
+      else start(entry, next as Work)
     }
     starting = false
   }

@@ -48,6 +48,10 @@ const memoize = <A>(make: (key: string) => A): (key: string) => A => {
   }
 }
 
+/** A time as a person reads it; a publisher may have said one that no calendar has. */
+const time = (millis: number): string =>
+  Option.match(DateTime.make(millis), { onNone: () => `${millis}`, onSome: DateTime.formatIso })
+
 const line = (outcome: Outcome): Effect.Effect<void> => {
   switch (outcome._tag) {
     case "Done":
@@ -61,7 +65,7 @@ const line = (outcome: Outcome): Effect.Effect<void> => {
     case "Discarded":
       return Effect.logInfo(`discarded: ${outcome.reason}`)
     case "Expired":
-      return Effect.logWarning(`expired at ${DateTime.formatIso(DateTime.makeUnsafe(outcome.expiresAt))}, deleted`)
+      return Effect.logWarning(`expired at ${time(outcome.expiresAt)}, deleted`)
     case "Lost":
       return Effect.logWarning(
         `${outcome.handled ? "done, but it will run again" : "interrupted"}: ${outcome.error.message}`
