@@ -271,17 +271,17 @@ const start = Effect.fnUntraced(function*<R>(
 
   const intake = Effect.gen(function*(): Effect.fn.Return<WorkerExit["reason"], BrokerError> {
     while (settled < maxJobs) {
-      // what has just ended is settled first: then both leave in one write, and the connection is free to wait
-      yield* Effect.yieldNow
       room.closeUnsafe()
       const max = capacity()
-      if (max <= 0) {
+      if (max > 0) {
+        const leases = yield* reserve(max)
+        if (Option.isSome(leases)) admit(leases.value)
+        else if (isIdle()) return "IdleTimeout"
+      } else {
         yield* room.await
-        continue
       }
-      const leases = yield* reserve(max)
-      if (Option.isSome(leases)) admit(leases.value)
-      else if (isIdle()) return "IdleTimeout"
+      // what has just ended is settled first: then both leave in one write, and the connection is free to wait
+      yield* Effect.yieldNow
     }
     return "MaxJobs"
   })
