@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { Broker } from "../src/Broker.ts"
+import { Broker, maxDelay } from "../src/Broker.ts"
 import { Job, Publisher, Worker } from "../src/index.ts"
 import { TestBroker } from "../src/testing/index.ts"
 import { Count, isGone, numbers, only, pass, publish, putRaw, rest, start, statsOf } from "./WorkerHarness.ts"
@@ -201,6 +201,13 @@ describe("failure", () => {
       assert.deepInclude(yield* statsOf(id!), { state: "delayed", reason: "slow down" })
       for (let i = 0; i < 5; i++) yield* pass("30 seconds")
       assert.deepStrictEqual(worker.tags(), Array.from({ length: 6 }, () => "Retried"))
+    }).pipe(Effect.provide(TestBroker.layer)))
+
+  it.effect("a delay that no broker can keep is the longest there is", () =>
+    Effect.gen(function*() {
+      const [id] = yield* publish(1)
+      yield* start({}, Worker.handler(Count, () => Job.retryAfter(Duration.infinity)))
+      assert.deepInclude(yield* statsOf(id!), { state: "delayed", timeLeft: maxDelay })
     }).pipe(Effect.provide(TestBroker.layer)))
 
   it.effect("Job.bury buries with the reason", () =>

@@ -118,7 +118,7 @@ export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>):
       for (const outcome of outcomes) {
         const { counters, durations } = metricsOf(outcome.queue)
         counters[outcome._tag].updateUnsafe(1, context)
-        if (outcome.duration > 0) durations.updateUnsafe(outcome.duration, context)
+        if (outcome._tag === "Done" || outcome.duration > 0) durations.updateUnsafe(outcome.duration, context)
         if (outcome._tag !== "Done" || debug) lines.push(Effect.annotateLogs(line(outcome), annotations(outcome)))
       }
       return lines.length === 0 ? Effect.void : Effect.all(lines, { discard: true })
