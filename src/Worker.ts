@@ -320,7 +320,9 @@ const start = Effect.fnUntraced(function*<R>(
     inFlight.close({ _tag: "GiveBack" })
     yield* Effect.sleep(grace)
     if (inFlight.running() > 0) {
-      yield* Effect.logWarning(`${inFlight.running()} jobs did not finish within the grace time and are given back`)
+      yield* Effect.logWarning(
+        `jobs that did not finish within the grace time and are given back: ${inFlight.running()}`
+      )
     }
     yield* interruptAll({ _tag: "GiveBack" })
     yield* Effect.sleep(cleanupTime)

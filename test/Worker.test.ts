@@ -166,7 +166,7 @@ describe("failure", () => {
       assert.deepInclude(second, { _tag: "Retried", attempt: 2 })
       yield* pass("2 seconds")
       const [third] = yield* drain
-      const reason = "failed 3 times, at last with no luck in attempt 3"
+      const reason = "attempt 3 was the last: no luck in attempt 3"
       assert.deepInclude(third, { _tag: "Buried", attempt: 3, reason })
       assert.deepInclude(yield* statsOf(id!), { state: "buried", reason })
       assert.deepStrictEqual(at, [0, 1000, 3000])
@@ -408,7 +408,7 @@ describe("versions", () => {
       const reason = "published with version 4 of the payload, this worker knows 3"
       assert.deepInclude((yield* drain)[0], { _tag: "Retried", reason })
       yield* pass("1 minute")
-      assert.deepInclude((yield* drain)[0], { _tag: "Buried", reason: `failed 2 times, at last with ${reason}` })
+      assert.deepInclude((yield* drain)[0], { _tag: "Buried", reason: `attempt 2 was the last: ${reason}` })
     }).pipe(Effect.provide(TestBroker.layer)))
 
   it.effect("an upgrade that throws buries the job, and the worker goes on", () =>

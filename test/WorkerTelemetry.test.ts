@@ -44,7 +44,7 @@ describe("log", () => {
       assert.strictEqual(notInfo(lines).length, 3)
       assert.deepInclude(notInfo(lines)[2], {
         level: "ERROR",
-        message: "buried: failed 3 times, at last with no route",
+        message: "buried: attempt 3 was the last: no route",
         annotations: { queue: "q", jobId: id, job: "count", attempt: 3 }
       })
     }).pipe(Effect.provide(logged(lines)))

@@ -59,7 +59,13 @@ const line = (outcome: Outcome): Effect.Effect<void> => {
     case "GivenBack":
       return Effect.logDebug("given back")
     case "Retried":
-      return log("Warn", `failed, next attempt in ${Duration.format(outcome.delay)}: ${outcome.reason}`, outcome.cause)
+      return log(
+        "Warn",
+        `failed, next attempt in ${
+          Duration.format(Duration.millis(Math.round(Duration.toMillis(outcome.delay))))
+        }: ${outcome.reason}`,
+        outcome.cause
+      )
     case "Buried":
       return log("Error", `buried: ${outcome.reason}`, outcome.cause)
     case "Discarded":

@@ -90,6 +90,6 @@ export const fromSchedule = Effect.fnUntraced(function*(
   }
   const delay = replayed.value
   return delay === undefined
-    ? { _tag: "Bury", reason: `failed ${attempt} times, at last with ${reason}`, failure, cause }
+    ? { _tag: "Bury", reason: `attempt ${attempt} was the last: ${reason}`, failure, cause }
     : { _tag: "Retry", delay, reason, failure, cause }
 })
