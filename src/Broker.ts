@@ -70,6 +70,8 @@ export interface LeaseInfo {
   readonly attempt: number
   /** How many earlier deliveries ended without a settlement: the worker died, or the time to run ran out. */
   readonly lost: number
+  /** How often the job was buried before. */
+  readonly buries: number
   readonly priority: number
   readonly ttr: Duration.Duration
 }

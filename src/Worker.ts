@@ -173,7 +173,9 @@ const start = Effect.fnUntraced(function*<R>(
   const queues = queuesOf(options, handlers)
 
   const clock = yield* Clock.Clock
-  const now = () => clock.currentTimeMillisUnsafe()
+  // a correction of the wall clock must end no lease: only deadlines go by it
+  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+  const wallNow = () => clock.currentTimeMillisUnsafe()
   const broker = yield* Broker
   const telemetry = yield* Telemetry.make(yield* Effect.context<R>())
   const consumer = yield* broker.consume(queues)
@@ -192,7 +194,8 @@ const start = Effect.fnUntraced(function*<R>(
     const limit = handler.job.timeout ?? timeout
     const timeoutAt = limit === undefined ? Infinity : entry.startedAt + Duration.toMillis(limit)
     const { expiresAt = Infinity } = entry.dispatched
-    if (expiresAt < timeoutAt) return { at: expiresAt, interruption: { _tag: "Expire", expiresAt } }
+    const expiryAt = entry.startedAt + expiresAt - wallNow()
+    if (expiryAt < timeoutAt) return { at: expiryAt, interruption: { _tag: "Expire", expiresAt } }
     if (limit === undefined || timeoutAt === Infinity) return undefined
     const failure = new AttemptTimeout({ timeout: limit })
     return { at: timeoutAt, interruption: { _tag: "Failed", failure, reason: failure.message } }
@@ -209,6 +212,7 @@ const start = Effect.fnUntraced(function*<R>(
   const inFlight = InFlight.make({
     concurrency,
     now,
+    isExpired: (expiresAt) => expiresAt <= wallNow(),
     run: (entry, work) => {
       entry.limit = limitOf(entry, work)
       if (entry.limit !== undefined) caretaker.watch(entry.limit.at)
@@ -228,7 +232,7 @@ const start = Effect.fnUntraced(function*<R>(
       room.openUnsafe()
     }
   })
-  const caretaker = yield* Caretaker.make({ consumer, inFlight, touch: options.touch ?? true })
+  const caretaker = Caretaker.make({ consumer, inFlight, touch: options.touch ?? true, now })
 
   // -- reserve, decode, dispatch
 
@@ -240,11 +244,12 @@ const start = Effect.fnUntraced(function*<R>(
 
   const admit = (leases: ReadonlyArray<Lease>) => {
     const leasedAt = lastActive = now()
+    const wall = wallNow()
     for (const lease of leases) {
       const touchAt = caretaker.firstTouchAt(leasedAt, lease.info)
       inFlight.admit({
         lease,
-        dispatched: dispatch(lease, rules, leasedAt),
+        dispatched: dispatch(lease, rules, wall),
         leasedAt,
         info: lease.info,
         touchAt,
@@ -253,7 +258,8 @@ const start = Effect.fnUntraced(function*<R>(
         limit: undefined,
         fiber: undefined,
         interruption: undefined,
-        verdict: undefined
+        verdict: undefined,
+        settling: false
       })
       caretaker.watch(touchAt)
     }
@@ -276,7 +282,11 @@ const start = Effect.fnUntraced(function*<R>(
       if (max > 0) {
         const leases = yield* reserve(max)
         if (Option.isSome(leases)) admit(leases.value)
-        else if (isIdle()) return "IdleTimeout"
+        else if (isIdle()) {
+          // nobody can say that there is no job while the broker is away
+          if (yield* Effect.isSuccess(broker.ping)) return "IdleTimeout"
+          lastActive = now()
+        }
       } else {
         yield* room.await
       }
@@ -289,8 +299,9 @@ const start = Effect.fnUntraced(function*<R>(
   // -- settle
 
   const settleEnded = Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(Queue.takeAll(ended)), (entries) =>
-      Effect.map(settle(consumer, entries), (outcomes) => {
+    Effect.flatMap(restore(Queue.takeAll(ended)), (entries) => {
+      for (const entry of entries) entry.settling = true
+      return Effect.map(settle(consumer, entries), (outcomes) => {
         for (const entry of entries) inFlight.remove(entry)
         for (const { _tag } of outcomes) {
           counts[_tag]++
@@ -298,7 +309,8 @@ const start = Effect.fnUntraced(function*<R>(
         }
         room.openUnsafe()
         return outcomes as unknown as NonEmptyReadonlyArray<Outcome>
-      })).pipe(Effect.tap(telemetry.report))
+      })
+    }).pipe(Effect.tap(telemetry.report))
   )
 
   const allSettled = Effect.gen(function*() {

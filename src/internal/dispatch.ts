@@ -76,7 +76,8 @@ const select = (envelope: Envelope.Envelope, lease: Lease, rules: Rules, now: nu
   if (envelope.expiresAt !== undefined && envelope.expiresAt <= now) {
     return { verdict: { _tag: "Expire", expiresAt: envelope.expiresAt }, job: handler.job }
   }
-  if (lease.info !== undefined && lease.info.lost >= rules.poisonLimit) {
+  // who kicks a buried job gives it as many deliveries again
+  if (lease.info !== undefined && lease.info.lost >= rules.poisonLimit * (1 + lease.info.buries)) {
     return bury(`poison: ${lease.info.lost} deliveries took their worker down or ran out of time`)
   }
   const version = envelope.version ?? 1

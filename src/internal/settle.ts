@@ -39,7 +39,7 @@ const outcome = (entry: Entry, verdict: Verdict): Outcome => {
   const { id, job } = dispatched
   const { id: jobId, queue } = lease
   const attempt = entry.info?.attempt
-  const duration = entry.fiber === undefined ? 0 : entry.endedAt - entry.startedAt
+  const duration = entry.fiber === undefined ? 0 : Math.round(entry.endedAt - entry.startedAt)
   // the hot case has no spread: copying the fields costs more than the rest of the stage
   if (verdict._tag === "Done") {
     return { _tag: "Done", queue, jobId, job, id, attempt, duration, result: verdict.result }
