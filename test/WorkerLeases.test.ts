@@ -1,5 +1,6 @@
 /** Leases: kept, lost, run out; and jobs that take their worker down. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -7,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import { Broker, type Lease } from "../src/Broker.ts"
 import { LeaseLost, make as brokerError, Unavailable } from "../src/BrokerError.ts"
 import { Job, Publisher, Worker } from "../src/index.ts"
@@ -221,7 +223,93 @@ describe("a settlement that fails", () => {
     })))))
 })
 
+describe("one lease and the others", () => {
+  // the broker does not answer about the first job any more
+  const stuck = layerConsumer((consumer) => ({
+    touch: (leases) =>
+      leases.some(({ id }) => id === "1")
+        ? Effect.andThen(consumer.touch(leases.filter(({ id }) => id !== "1")), Effect.never)
+        : consumer.touch(leases)
+  }))
+
+  it.effect("a renewal without an answer holds up no other renewal", () =>
+    Effect.gen(function*() {
+      const broker = yield* Broker
+      // of different times to run, so that they are due apart
+      yield* publish(1, { ttr: "2 seconds" })
+      const [id] = yield* publish(1, { ttr: "3 seconds" })
+      yield* start({}, Worker.handler(Count, () => Effect.sleep("1 minute")))
+      for (let i = 0; i < 20; i++) yield* pass("1 second")
+      assert.deepInclude(yield* broker.statsJob(id!), { state: "reserved", attempt: 1, lost: 0 })
+    }).pipe(Effect.provide(stuck)))
+
+  it.effect("a renewal without an answer holds up no limit of time", () =>
+    Effect.gen(function*() {
+      yield* publish(2, { ttr: "2 seconds" })
+      const worker = yield* start({ timeout: "6 seconds" }, Worker.handler(Count, () => Effect.never))
+      for (let i = 0; i < 7; i++) yield* pass("1 second")
+      assert.strictEqual(worker.tags().length, 2)
+    }).pipe(Effect.provide(stuck)))
+
+  it.effect("a job that ended keeps its lease until it is settled, however slow the outcomes are taken", () =>
+    Effect.gen(function*() {
+      const runs: Array<number> = []
+      yield* publish(4, { ttr: "1 second" })
+      const fiber = yield* Worker.stream(
+        { concurrency: 2, grace: 0 },
+        Worker.handler(Count, (n) => Effect.sleep(n * 100).pipe(Effect.andThen(Effect.sync(() => runs.push(n)))))
+      ).pipe(
+        Stream.tap(() => Effect.sleep("1500 millis")),
+        Stream.take(4),
+        Stream.runCollect,
+        Effect.forkScoped
+      )
+      for (let i = 0; i < 100; i++) yield* pass("100 millis")
+      const outcomes = yield* Fiber.join(fiber)
+      assert.deepStrictEqual(Array.from(outcomes, ({ _tag }) => _tag), ["Done", "Done", "Done", "Done"])
+      assert.deepStrictEqual(runs.sort(), [0, 1, 2, 3])
+    }).pipe(Effect.provide(TestBroker.layer)))
+
+  it.effect("a correction of the wall clock ends no lease", () =>
+    Effect.gen(function*() {
+      let correction = 0
+      const clock = yield* Clock.Clock
+      const corrected: Clock.Clock = {
+        ...clock,
+        sleep: (duration) => clock.sleep(duration),
+        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + correction,
+        currentTimeMillis: Effect.sync(() => clock.currentTimeMillisUnsafe() + correction),
+        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe()
+      }
+      yield* publish(1, { ttr: "2 seconds" })
+      const worker = yield* Effect.provideService(
+        start({}, Worker.handler(Count, () => Effect.sleep("10 seconds"))),
+        Clock.Clock,
+        corrected
+      )
+      correction = -60_000
+      for (let i = 0; i < 11; i++) yield* pass("1 second")
+      only(worker, "Done")
+    }).pipe(Effect.provide(TestBroker.layer)))
+})
+
 describe("poison", () => {
+  it.effect("who kicks a job that was buried as poison gives it as many deliveries again", () =>
+    Effect.gen(function*() {
+      const broker = yield* Broker
+      yield* publish(1, { ttr: "1 second" })
+      yield* Effect.scoped(Effect.gen(function*() {
+        const consumer = yield* broker.consume(["q"])
+        yield* consumer.reserve(1)
+        yield* pass("1 second")
+      }))
+      const worker = yield* start({ poisonLimit: 1 }, Worker.handler(Count, () => Effect.void))
+      only(worker, "Buried")
+      assert.strictEqual(yield* broker.kick("q", 1), 1)
+      yield* rest
+      assert.deepStrictEqual(worker.tags(), ["Buried", "Done"])
+    }).pipe(Effect.provide(TestBroker.layer)))
+
   it.effect("a job whose lease ran out too often is buried and not run again", () =>
     Effect.gen(function*() {
       const broker = yield* Broker

@@ -31,6 +31,10 @@ export interface Caretaker {
   readonly run: Effect.Effect<never>
 }
 
+/** May the time limit of this attempt still end it? */
+const limited = (entry: Entry) =>
+  entry.limit !== undefined && entry.verdict === undefined && entry.interruption === undefined
+
 /** Makes a caretaker. */
 export const make = (options: {
   readonly consumer: Consumer
@@ -82,8 +86,6 @@ export const make = (options: {
 
   // a lease is looked after until its settlement is under way, also when its handler has ended
   const held = () => [...inFlight.entries].filter((entry) => !entry.settling)
-  const limited = (entry: Entry) =>
-    entry.limit !== undefined && entry.verdict === undefined && entry.interruption === undefined
 
   // the broker is asked in fibers of their own: one connection that does not answer holds up no other lease
   const tend = Effect.gen(function*() {
