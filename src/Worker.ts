@@ -33,16 +33,16 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Broker, type Lease, type LeaseInfo } from "./Broker.ts"
-import { type BrokerError, LeaseLost, make as brokerError, OptionInvalid } from "./BrokerError.ts"
+import { type BrokerError, LeaseLost, make as brokerError } from "./BrokerError.ts"
 import type { ForeignDecoder } from "./Envelope.ts"
 import * as Handler from "./Handler.ts"
 import * as Caretaker from "./internal/caretaker.ts"
-import { dispatch, type Rules, type Work } from "./internal/dispatch.ts"
+import { dispatch, type Work } from "./internal/dispatch.ts"
 import * as InFlight from "./internal/inFlight.ts"
+import * as Settings from "./internal/settings.ts"
 import { settle } from "./internal/settle.ts"
 import * as Telemetry from "./internal/telemetry.ts"
 import type { Interruption } from "./internal/verdict.ts"
@@ -87,16 +87,8 @@ export interface WorkerExit {
   readonly counts: Counts
 }
 
-/** An attempt took longer than its limit. What the retry schedule gets to see of it. */
-export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>()("AttemptTimeout", {
-  timeout: Schema.Duration
-}) {
-  override get message() {
-    return `the attempt took longer than ${Duration.format(this.timeout)}`
-  }
-}
-
 export type { Delivery, Handler } from "./Handler.ts"
+export { AttemptTimeout } from "./Outcome.ts"
 
 /**
  * Says how a job is run.
@@ -120,32 +112,6 @@ const cleanupTime = Duration.seconds(10)
 /** Deliveries that wait for their settlement are bounded by this, or by twice the concurrency if that is more. */
 const minUnsettled = 256
 
-const queuesOf = (
-  options: Options,
-  handlers: ReadonlyArray<Handler.Handler<any>>
-): NonEmptyReadonlyArray<string> => {
-  const queues = options.queue === undefined
-    ? handlers.map(({ job }) => job.queue)
-    : typeof options.queue === "string"
-    ? [options.queue]
-    : options.queue
-  return [...new Set(queues)] as unknown as NonEmptyReadonlyArray<string>
-}
-
-const checkInteger = (option: string, value: number, least: number): Effect.Effect<number, BrokerError> =>
-  Number.isSafeInteger(value) && value >= least ? Effect.succeed(value) : Effect.fail(
-    brokerError(new OptionInvalid({ option, value: String(value), rule: `it is an integer from ${least}` }))
-  )
-
-const handlersByName = (
-  handlers: ReadonlyArray<Handler.Handler<any>>
-): Effect.Effect<ReadonlyMap<string, Handler.Handler<any>>> => {
-  const byName = new Map(handlers.map((handler) => [handler.job.name, handler]))
-  return byName.size === handlers.length && handlers.length > 0
-    ? Effect.succeed(byName)
-    : Effect.die(new Error("a worker needs at least one handler, and no two for jobs of the same name"))
-}
-
 interface Running {
   /** The next outcomes; ends when the worker stopped by itself. */
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<Outcome>, BrokerError | Cause.Done>
@@ -157,20 +123,9 @@ const start = Effect.fnUntraced(function*<R>(
   options: Options,
   handlers: ReadonlyArray<Handler.Handler<R>>
 ): Effect.fn.Return<Running, BrokerError, Broker | R | Scope.Scope> {
-  const concurrency = yield* checkInteger("concurrency", options.concurrency ?? 16, 1)
-  const prefetch = yield* checkInteger("prefetch", options.prefetch ?? 0, 0)
-  const poisonLimit = yield* checkInteger("poisonLimit", options.poisonLimit ?? 5, 1)
-  const maxJobs = options.maxJobs === undefined ? Infinity : yield* checkInteger("maxJobs", options.maxJobs, 0)
+  const settings = yield* Settings.make(options, handlers)
+  const { concurrency, idleTimeout, maxJobs, queues, rules } = settings
   const maxUnsettled = Math.max(2 * concurrency, minUnsettled)
-  const grace = Duration.fromInputUnsafe(options.grace ?? "30 seconds")
-  const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
-  const idleTimeout = options.idleTimeout === undefined ? undefined : Duration.toMillis(options.idleTimeout)
-  const rules: Rules = {
-    handlers: yield* handlersByName(handlers),
-    foreign: options.foreign,
-    poisonLimit
-  }
-  const queues = queuesOf(options, handlers)
 
   const clock = yield* Clock.Clock
   // a correction of the wall clock must end no lease: only deadlines go by it
@@ -191,14 +146,12 @@ const start = Effect.fnUntraced(function*<R>(
   // -- run
 
   const limitOf = (entry: InFlight.Entry, { handler }: Work): InFlight.Entry["limit"] => {
-    const limit = handler.job.timeout ?? timeout
-    const timeoutAt = limit === undefined ? Infinity : entry.startedAt + Duration.toMillis(limit)
+    const limit = settings.attemptLimits.get(handler)
+    const limitAt = limit === undefined ? Infinity : entry.startedAt + limit.millis
     const { expiresAt = Infinity } = entry.dispatched
     const expiryAt = entry.startedAt + expiresAt - wallNow()
-    if (expiryAt < timeoutAt) return { at: expiryAt, interruption: { _tag: "Expire", expiresAt } }
-    if (limit === undefined || timeoutAt === Infinity) return undefined
-    const failure = new AttemptTimeout({ timeout: limit })
-    return { at: timeoutAt, interruption: { _tag: "Failed", failure, reason: failure.message } }
+    if (expiryAt < limitAt) return { at: expiryAt, interruption: { _tag: "Expire", expiresAt } }
+    return limit === undefined ? undefined : { at: limitAt, interruption: limit.interruption }
   }
 
   const attemptOf = (entry: InFlight.Entry) =>
@@ -232,13 +185,13 @@ const start = Effect.fnUntraced(function*<R>(
       room.openUnsafe()
     }
   })
-  const caretaker = Caretaker.make({ consumer, inFlight, touch: options.touch ?? true, now })
+  const caretaker = Caretaker.make({ consumer, inFlight, touch: settings.touch, now })
 
   // -- reserve, decode, dispatch
 
   const capacity = () =>
     inFlight.unsettled() >= maxUnsettled ? 0 : Math.min(
-      concurrency + prefetch - inFlight.running() - inFlight.waiting(),
+      concurrency + settings.prefetch - inFlight.running() - inFlight.waiting(),
       maxJobs - settled - inFlight.entries.size
     )
 
@@ -330,7 +283,7 @@ const start = Effect.fnUntraced(function*<R>(
   /** Gives back what has not begun, and after the grace time what has not ended. */
   const wind = Effect.gen(function*() {
     inFlight.close({ _tag: "GiveBack" })
-    yield* Effect.sleep(grace)
+    yield* Effect.sleep(settings.grace)
     if (inFlight.running() > 0) {
       yield* Effect.logWarning(
         `jobs that did not finish within the grace time and are given back: ${inFlight.running()}`

@@ -556,6 +556,13 @@ describe("queues and handlers", () => {
       assert.deepStrictEqual(outcomes.map((outcome) => outcome.job), ["b", "a"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
+  it.effect("a worker of no queue is refused", () =>
+    Effect.gen(function*() {
+      const none = [] as unknown as readonly [string]
+      const error = yield* Effect.flip(Worker.make({ queue: none }, ...handlers))
+      assert.strictEqual(error.reason._tag, "OptionInvalid")
+    }).pipe(Effect.provide(TestBroker.layer)))
+
   it.effect("two handlers for jobs of one name are a mistake of the program", () =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(Worker.make({}, handlers[0], handlers[0]))
