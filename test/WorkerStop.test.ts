@@ -148,6 +148,21 @@ describe("stop", () => {
       assert.deepStrictEqual(seen, ["begin 0", "begin 1", "end 0", "end 1"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
+  it.effect("waits for a handler that can't be interrupted once, not twice", () =>
+    Effect.gen(function*() {
+      const stop = yield* Deferred.make<void>()
+      const [id] = yield* publish(1)
+      const worker = yield* fork(Worker.make(
+        { grace: "1 second", stop: Deferred.await(stop) },
+        Worker.handler(Count, () => Effect.uninterruptible(Effect.sleep("1 hour")))
+      ))
+      yield* Deferred.succeed(stop, undefined)
+      yield* pass("1 second")
+      yield* pass("10 seconds")
+      assert.deepInclude(yield* Fiber.join(worker), { reason: "Stopped" })
+      assert.include(yield* statsOf(id!), { state: "ready" })
+    }).pipe(Effect.provide(TestBroker.layer)))
+
   it.effect("ends an idle worker at once", () =>
     Effect.gen(function*() {
       const stop = yield* Deferred.make<void>()
