@@ -280,9 +280,6 @@ const start = Effect.fnUntraced(function*<R>(
       for (const entry of inFlight.entries) inFlight.interrupt(entry, interruption)
     })
 
-  // handlers that can't be interrupted are waited for once; their leases go back with the consumer
-  let abandoned = false
-
   /** Gives back what has not begun, and after the grace time what has not ended. */
   const wind = Effect.gen(function*() {
     inFlight.close({ _tag: "GiveBack" })
@@ -294,7 +291,6 @@ const start = Effect.fnUntraced(function*<R>(
     }
     yield* interruptAll({ _tag: "GiveBack" })
     yield* Effect.sleep(cleanupTime)
-    abandoned = true
   })
 
   yield* Effect.forkScoped(caretaker.run)
@@ -310,7 +306,7 @@ const start = Effect.fnUntraced(function*<R>(
   yield* Effect.addFinalizer(() =>
     Effect.raceFirst(
       Effect.gen(function*() {
-        while (inFlight.entries.size > 0 && !abandoned) yield* settleEnded
+        while (inFlight.entries.size > 0) yield* settleEnded
       }),
       wind
     ).pipe(
