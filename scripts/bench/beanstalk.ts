@@ -130,12 +130,15 @@ const plainBatches: Candidate = async (n) => {
   }
 }
 
-const backqWorker = (concurrency: number): Candidate => (n) =>
-  backq.runPromise(Worker.make({ concurrency, maxJobs: n }, Worker.handler(Empty, () => Effect.void))).then(() => {})
+const backqWorker = (concurrency: number, prefetch = 0): Candidate => (n) =>
+  backq.runPromise(Worker.make({ concurrency, prefetch, maxJobs: n }, Worker.handler(Empty, () => Effect.void))).then(
+    () => {}
+  )
 
 const work: Record<string, Candidate> = {
   "plain, batches of 64": plainBatches,
   "backq, concurrency 64": backqWorker(64),
+  "backq, 64, prefetch 64": backqWorker(64, 64),
   "backq, concurrency 16": backqWorker(16),
   "backq, concurrency 1": backqWorker(1),
   "plain, one at a time": (n) =>
