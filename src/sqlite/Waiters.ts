@@ -1,0 +1,156 @@
+/**
+ * Those who wait for a job, and what wakes them.
+ *
+ * They are served within the transaction that made jobs ready, the longest
+ * waiting first. While somebody waits, and only then, a fiber looks every
+ * {@link tick} whether another process has changed the file (`PRAGMA
+ * data_version`, which takes no lock) or a delay, a lease or a pause is over,
+ * and every second whether a process that held leases has died.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import type { BrokerError } from "../BrokerError.ts"
+
+/** Milliseconds. What another process puts starts within twice of it. */
+export const tick = 25
+/** In how many ticks the liveness of other processes is checked, and they are told who waits here. */
+const slow = 40
+const told = 4
+
+/** A call of `reserve`. */
+export interface Waiter<Lease> {
+  readonly queues: ReadonlyArray<string>
+  /** Leases what is ready now. To be called within a transaction. */
+  readonly take: (now: number) => ReadonlyArray<Lease>
+  readonly resume: (effect: Effect.Effect<NonEmptyReadonlyArray<Lease>, BrokerError>) => void
+  /** Has it looked for jobs already? */
+  isWaiting: boolean
+}
+
+/** What the waiters need of the file. */
+export interface Source {
+  /** Changes when another connection has committed. */
+  readonly version: () => unknown
+  /** When time changes something next, in the file's microseconds. */
+  readonly nextChange: (now: number) => number
+  readonly now: () => number
+  /** Begins a transaction soon. */
+  readonly want: () => void
+  /** Gives back what the processes that died held. */
+  readonly checkProcesses: Effect.Effect<void>
+  /** Tells other processes how many wait here. */
+  readonly tell: (counts: ReadonlyMap<string, number>) => Effect.Effect<void>
+}
+
+const sameCounts = (a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean =>
+  a.size === b.size && Array.from(a).every(([queue, count]) => b.get(queue) === count)
+
+export class Waiters<Lease> {
+  private readonly all = new Set<Waiter<Lease>>()
+  private readonly source: Source
+  private changeAt = Infinity
+  private wakeWatcher: (() => void) | undefined
+  private knownElsewhere: ReadonlyMap<string, number> = new Map()
+
+  constructor(source: Source) {
+    this.source = source
+  }
+
+  /** Enters a call, which looks for jobs in the next transaction. */
+  add(waiter: Waiter<Lease>): void {
+    this.all.add(waiter)
+    this.source.want()
+  }
+
+  /** Takes a call out, because nobody waits for it any more. */
+  remove(waiter: Waiter<Lease>): void {
+    this.all.delete(waiter)
+  }
+
+  /** How many wait on each queue. */
+  counts(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>()
+    for (const waiter of this.all) {
+      if (waiter.isWaiting) { for (const queue of waiter.queues) counts.set(queue, (counts.get(queue) ?? 0) + 1) }
+    }
+    return counts
+  }
+
+  /** How many wait. */
+  get size(): number {
+    let waiting = 0
+    for (const waiter of this.all) if (waiter.isWaiting) waiting++
+    return waiting
+  }
+
+  /** Serves those who wait. To be called within a transaction; what it returns, after its COMMIT. */
+  serve(now: number): () => void {
+    if (this.all.size === 0) return () => {}
+    const served: Array<readonly [Waiter<Lease>, ReadonlyArray<Lease>]> = []
+    const unserved: Array<Waiter<Lease>> = []
+    for (const waiter of this.all) {
+      const leases = waiter.take(now)
+      if (leases.length > 0) served.push([waiter, leases])
+      else unserved.push(waiter)
+    }
+    const changeAt = unserved.length > 0 ? this.source.nextChange(now) : Infinity
+    return () => {
+      for (const [waiter] of served) this.all.delete(waiter)
+      for (const waiter of unserved) waiter.isWaiting = true
+      this.changeAt = changeAt
+      if (unserved.length > 0) this.wakeWatcher?.()
+      for (const [waiter, leases] of served) {
+        waiter.resume(Effect.succeed(leases as unknown as NonEmptyReadonlyArray<Lease>))
+      }
+    }
+  }
+
+  /** Fails those who wait, or some of them. */
+  fail(error: BrokerError, which: (waiter: Waiter<Lease>) => boolean = () => true): void {
+    for (const waiter of Array.from(this.all).filter(which)) {
+      this.all.delete(waiter)
+      waiter.resume(Effect.fail(error))
+    }
+  }
+
+  /** Does something become ready before other processes are looked at again? */
+  private get pause(): number {
+    return Math.max(1, Math.min(tick, Math.ceil((this.changeAt - this.source.now()) / 1000)))
+  }
+
+  private readonly somebodyWaits = Effect.callback<void>((resume) => {
+    if (this.all.size > 0) return resume(Effect.void)
+    this.wakeWatcher = () => {
+      this.wakeWatcher = undefined
+      resume(Effect.void)
+    }
+  })
+
+  /** Tells other processes when the numbers have changed. */
+  private readonly tell = Effect.suspend(() => {
+    const counts = this.counts()
+    if (sameCounts(counts, this.knownElsewhere)) return Effect.void
+    this.knownElsewhere = counts
+    return this.source.tell(counts)
+  })
+
+  /** Watches for as long as it is not interrupted. */
+  readonly watch: Effect.Effect<never> = Effect.gen({ self: this }, function*() {
+    let version: unknown = undefined
+    for (let ticks = 0;; ticks++) {
+      if (this.all.size === 0) {
+        yield* this.tell
+        yield* this.somebodyWaits
+      }
+      if (ticks % slow === 0) yield* this.source.checkProcesses
+      if (ticks % told === 0) yield* this.tell
+      const current = this.source.version()
+      if (current !== version || this.source.now() >= this.changeAt) {
+        version = current
+        this.changeAt = Infinity
+        this.source.want()
+      }
+      yield* Effect.sleep(this.pause)
+    }
+  })
+}
