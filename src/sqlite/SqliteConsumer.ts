@@ -46,7 +46,8 @@ export class SqliteLease implements Lease, Delivery {
   readonly info: LeaseInfo
   readonly row: number
   readonly number: number
-  readonly consumer: SqliteConsumer
+  // Not to be seen in logs, where it would take everything along.
+  readonly #consumer: SqliteConsumer
 
   constructor(consumer: SqliteConsumer, delivered: Delivered) {
     this.id = delivered.id
@@ -55,7 +56,11 @@ export class SqliteLease implements Lease, Delivery {
     this.info = delivered.info
     this.row = delivered.row
     this.number = delivered.number
-    this.consumer = consumer
+    this.#consumer = consumer
+  }
+
+  isOf(consumer: SqliteConsumer): boolean {
+    return this.#consumer === consumer
   }
 }
 
@@ -78,15 +83,26 @@ export class SqliteConsumer implements Consumer {
       const checked = checkMax(max)
       if (Result.isFailure(checked)) return Effect.fail(checked.failure)
       return Effect.callback<NonEmptyReadonlyArray<Lease>, BrokerError>((resume) => {
+        let served: ReadonlyArray<Lease> = []
         const waiter: Waiter<SqliteLease> = {
           queues: this.queues,
           isWaiting: false,
           take: (now) => this.take(max, now),
-          resume: (effect) => resume(Effect.tap(effect, (leases) => this.hold(leases)))
+          // Nothing may come between the resumption and the caller, or an interruption there would lose the leases.
+          served: (leases) => {
+            served = leases
+            for (const lease of leases) this.held.add(lease)
+            resume(Effect.succeed(leases))
+          },
+          failed: (error) => resume(Effect.fail(error))
         }
         this.waiter = waiter
         this.store.waiters.add(waiter)
-        return Effect.sync(() => this.store.waiters.remove(waiter))
+        // It may be served between its interruption and this.
+        return Effect.suspend(() => {
+          this.store.waiters.remove(waiter)
+          return this.settle(served.map((lease) => ({ _tag: "GiveBack", lease })))
+        })
       })
     })
 
@@ -163,11 +179,6 @@ export class SqliteConsumer implements Consumer {
     }
   }
 
-  private hold(leases: ReadonlyArray<Lease>): Effect.Effect<void> {
-    for (const lease of leases) this.held.add(lease as SqliteLease)
-    return Effect.void
-  }
-
   private forget(results: ReadonlyArray<Outcome>, leases: ReadonlyArray<Lease>): Effect.Effect<void> {
     results.forEach((result, i) => {
       if (Result.isSuccess(result) || result.failure.reason._tag === "LeaseLost") {
@@ -188,7 +199,7 @@ export class SqliteConsumer implements Consumer {
       this.store.commits.run((now) =>
         items.map((item): Outcome<B> => {
           const lease = leaseOf(item)
-          return lease instanceof SqliteLease && lease.consumer === this && !this.isClosed
+          return lease instanceof SqliteLease && lease.isOf(this) && !this.isClosed
             ? f(item, lease, now)
             : leaseLost(lease)
         })

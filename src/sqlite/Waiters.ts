@@ -7,7 +7,7 @@
  * data_version`, which takes no lock) or a delay, a lease or a pause is over,
  * and every second whether a process that held leases has died.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { BrokerError } from "../BrokerError.ts"
 
@@ -22,7 +22,8 @@ export interface Waiter<Lease> {
   readonly queues: ReadonlyArray<string>
   /** Leases what is ready now. To be called within a transaction. */
   readonly take: (now: number) => ReadonlyArray<Lease>
-  readonly resume: (effect: Effect.Effect<NonEmptyReadonlyArray<Lease>, BrokerError>) => void
+  readonly served: (leases: NonEmptyReadonlyArray<Lease>) => void
+  readonly failed: (error: BrokerError) => void
   /** Has it looked for jobs already? */
   isWaiting: boolean
 }
@@ -86,11 +87,11 @@ export class Waiters<Lease> {
   /** Serves those who wait. To be called within a transaction; what it returns, after its COMMIT. */
   serve(now: number): () => void {
     if (this.all.size === 0) return () => {}
-    const served: Array<readonly [Waiter<Lease>, ReadonlyArray<Lease>]> = []
+    const served: Array<readonly [Waiter<Lease>, NonEmptyReadonlyArray<Lease>]> = []
     const unserved: Array<Waiter<Lease>> = []
     for (const waiter of this.all) {
       const leases = waiter.take(now)
-      if (leases.length > 0) served.push([waiter, leases])
+      if (isReadonlyArrayNonEmpty(leases)) served.push([waiter, leases])
       else unserved.push(waiter)
     }
     const changeAt = unserved.length > 0 ? this.source.nextChange(now) : Infinity
@@ -100,7 +101,7 @@ export class Waiters<Lease> {
       this.changeAt = changeAt
       if (unserved.length > 0) this.wakeWatcher?.()
       for (const [waiter, leases] of served) {
-        waiter.resume(Effect.succeed(leases as unknown as NonEmptyReadonlyArray<Lease>))
+        waiter.served(leases)
       }
     }
   }
@@ -109,7 +110,7 @@ export class Waiters<Lease> {
   fail(error: BrokerError, which: (waiter: Waiter<Lease>) => boolean = () => true): void {
     for (const waiter of Array.from(this.all).filter(which)) {
       this.all.delete(waiter)
-      waiter.resume(Effect.fail(error))
+      waiter.failed(error)
     }
   }
 
