@@ -12,8 +12,8 @@ import type * as Liveness from "./Liveness.ts"
 export const sql = {
   find: "SELECT id, total, paused_until AS pausedUntil FROM queue WHERE name = $name",
   all: "SELECT id, name, total, paused_until AS pausedUntil FROM queue",
-  put: `INSERT INTO queue (name, total) VALUES ($name, $jobs)
-    ON CONFLICT (name) DO UPDATE SET total = total + excluded.total RETURNING id`,
+  open: "INSERT INTO queue (name) VALUES ($name) RETURNING id",
+  count: "UPDATE queue SET total = total + $jobs WHERE id = $id",
   pause: `INSERT INTO queue (name, paused_until) VALUES ($name, $until)
     ON CONFLICT (name) DO UPDATE SET paused_until = excluded.paused_until`,
   nextResume: "SELECT min(paused_until) AS until FROM queue WHERE paused_until > $now",
@@ -49,6 +49,8 @@ export interface ProcessRow extends Liveness.Process {
 /** The queues of an open file. */
 export class Queues {
   private readonly statements: Record<keyof typeof sql, StatementSync>
+  /** Queues that got jobs in this transaction, and how many are not counted in the file yet. */
+  private readonly counted = new Map<string, { readonly id: number; jobs: number }>()
 
   constructor(database: DatabaseSync) {
     this.statements = Object.fromEntries(
@@ -57,16 +59,35 @@ export class Queues {
   }
 
   find(name: string): QueueRow | undefined {
+    this.count()
     return this.statements.find.get({ $name: name }) as QueueRow | undefined
   }
 
   all(): ReadonlyArray<QueueRow & { readonly name: string }> {
+    this.count()
     return this.statements.all.all() as unknown as ReadonlyArray<QueueRow & { readonly name: string }>
   }
 
   /** Counts jobs that are put on a queue, which comes to be by this. Returns its id. */
   put(name: string, jobs: number): number {
-    return Number(this.statements.put.get({ $name: name, $jobs: jobs })?.["id"])
+    let counted = this.counted.get(name)
+    if (counted === undefined) {
+      const id = this.find(name)?.id ?? Number(this.statements.open.get({ $name: name })?.["id"])
+      this.counted.set(name, counted = { id, jobs: 0 })
+    }
+    counted.jobs += jobs
+    return counted.id
+  }
+
+  /** Writes what was counted. To be called before the end of a transaction. */
+  count(): void {
+    for (const { id, jobs } of this.counted.values()) this.statements.count.run({ $id: id, $jobs: jobs })
+    this.counted.clear()
+  }
+
+  /** Forgets what was counted, because the transaction was undone. */
+  undo(): void {
+    this.counted.clear()
   }
 
   pause(name: string, until: number): void {
@@ -80,6 +101,7 @@ export class Queues {
 
   /** Forgets a queue that has no jobs and is not paused. */
   removeUnused(id: number, now: number): boolean {
+    this.count()
     return Number(this.statements.removeUnused.run({ $id: id, $now: now }).changes) > 0
   }
 

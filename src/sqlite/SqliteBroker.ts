@@ -112,9 +112,13 @@ export const make = Effect.fnUntraced(function*(
     busyTimeout: Duration.fromInputUnsafe(options.busyTimeout ?? "10 seconds"),
     atEnd: (now) => {
       jobs.advance(now)
+      queues.count()
       return waiters.serve(now)
     },
-    onFailure: (error) => waiters.fail(error)
+    onFailure: (error) => {
+      queues.undo()
+      waiters.fail(error)
+    }
   })
 
   /** An operation that sees the jobs as they are now. */
@@ -189,16 +193,16 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 
-  const putPortion = (queue: string, requests: ReadonlyArray<PutRequest>) => {
-    const fitting = requests.filter(({ body }) => body.length <= maxJobSize)
-    return commits.run((now): ReadonlyArray<Result.Result<JobId, BrokerError>> => {
-      const id = fitting.length === 0 ? 0 : queues.put(queue, fitting.length)
-      return requests.map((request) =>
-        request.body.length > maxJobSize
-          ? Result.fail(brokerError(new JobTooBig({ queue, size: request.body.length, limit: maxJobSize })))
-          : Result.succeed(jobs.add(id, request, now))
-      )
-    })
+  const putOne = (queue: string, request: PutRequest, now: number): Result.Result<JobId, BrokerError> =>
+    request.body.length > maxJobSize
+      ? Result.fail(brokerError(new JobTooBig({ queue, size: request.body.length, limit: maxJobSize })))
+      : Result.succeed(jobs.add(queues.put(queue, 1), request, now))
+
+  const put: Broker["Service"]["put"] = (queue, request) => {
+    const checked = checkQueue(queue)
+    return Result.isFailure(checked)
+      ? Effect.fail(checked.failure)
+      : Effect.flatMap(commits.run((now) => putOne(queue, request, now)), Effect.fromResult)
   }
 
   const putAll: Broker["Service"]["putAll"] = (queue, requests) => {
@@ -208,12 +212,12 @@ export const make = Effect.fnUntraced(function*(
       { length: Math.ceil(requests.length / portion) },
       (_, i) => requests.slice(i * portion, (i + 1) * portion)
     )
-    const put = (requests: ReadonlyArray<PutRequest>) =>
-      Effect.match(putPortion(queue, requests), {
+    const putPortion = (requests: ReadonlyArray<PutRequest>) =>
+      Effect.match(commits.run((now) => requests.map((request) => putOne(queue, request, now))), {
         onFailure: (error) => requests.map((): Result.Result<JobId, BrokerError> => Result.fail(error)),
         onSuccess: (results) => results
       })
-    return Effect.map(Effect.forEach(portions, put, { concurrency: "unbounded" }), (results) => results.flat())
+    return Effect.map(Effect.forEach(portions, putPortion, { concurrency: "unbounded" }), (results) => results.flat())
   }
 
   const kick: Broker["Service"]["kick"] = Effect.fnUntraced(function*(queue, max) {
@@ -302,7 +306,7 @@ export const make = Effect.fnUntraced(function*(
   return Broker.of({
     name,
     ping: Effect.asVoid(run(() => undefined)),
-    put: (queue, request) => Effect.flatMap(putAll(queue, [request]), ([result]) => Effect.fromResult(result!)),
+    put,
     putAll,
     consume,
     waitingWorkers: (queue) =>
