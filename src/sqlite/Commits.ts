@@ -38,8 +38,11 @@ export interface Options {
   readonly busyTimeout: Duration.Duration
   readonly clock: Clock.Clock
   readonly atEnd: AtEnd
-  /** Called when a transaction could not be carried out. */
-  readonly onFailure: (error: BrokerError) => void
+  /**
+   * Called when a transaction could not be carried out. `isShared` says that an operation may have been the cause, or
+   * a disk that is full for now, so that what else belonged to the transaction is worth trying again.
+   */
+  readonly onFailure: (error: BrokerError, isShared: boolean) => void
 }
 
 export class Commits {
@@ -154,7 +157,7 @@ export class Commits {
     } catch (cause) {
       if (database.isTransaction) database.exec("ROLLBACK")
       this.pending = batch.concat(this.pending)
-      return this.giveUp(cause, fate)
+      return this.giveUp(cause, fate, batch.length > 0)
     }
     const left = batch.splice(results.length)
     if (left.length > 0) {
@@ -165,12 +168,12 @@ export class Commits {
     for (let i = 0; i < batch.length; i++) batch[i]!.resume(Effect.succeed(results[i]))
   }
 
-  private giveUp(cause: unknown, fate: Unavailable["fate"] = "NotSent"): void {
+  private giveUp(cause: unknown, fate: Unavailable["fate"] = "NotSent", isShared = false): void {
     const error = failure(this.options.broker, cause, fate)
     const batch = this.pending
     this.pending = []
     this.isWanted = false
-    this.options.onFailure(error)
+    this.options.onFailure(error, isShared || error.reason._tag === "OutOfMemory")
     for (const { resume } of batch) resume(Effect.fail(error))
   }
 }

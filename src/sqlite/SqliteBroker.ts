@@ -45,7 +45,7 @@ import * as File from "./File.ts"
 import { dueAfter, Jobs, timeLeft } from "./Jobs.ts"
 import * as Liveness from "./Liveness.ts"
 import { Queues } from "./Queues.ts"
-import { checkMax, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
+import { checkMax, portion, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
 import { Waiters } from "./Waiters.ts"
 
 /** How a file is opened. */
@@ -59,9 +59,6 @@ export interface Options {
   /** The largest body that is accepted, in bytes. Default: 65535, beanstalkd's own. */
   readonly maxJobSize?: number | undefined
 }
-
-/** So many bodies, or kicked jobs, share one turn of the event loop. */
-const portion = 500
 
 const jobNotFound = (id: JobId) => brokerError(new NotFound({ what: "job", name: id }))
 
@@ -115,9 +112,10 @@ export const make = Effect.fnUntraced(function*(
       queues.count()
       return waiters.serve(now)
     },
-    onFailure: (error) => {
+    onFailure: (error, isShared) => {
       queues.undo()
-      waiters.fail(error)
+      if (isShared) waiters.tryAgain()
+      else waiters.fail(error)
     }
   })
 

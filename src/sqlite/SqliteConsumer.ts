@@ -26,6 +26,9 @@ export interface Store {
   readonly waiters: Waiters<SqliteLease>
 }
 
+/** So many jobs share one turn of the event loop. */
+export const portion = 500
+
 type Outcome<A = void> = Result.Result<A, BrokerError>
 
 const ok: Outcome = Result.void
@@ -118,7 +121,7 @@ export class SqliteConsumer implements Consumer {
       leases,
       (lease) => lease,
       (_, lease, now) => this.store.jobs.touch(lease, now) ? ok : leaseLost(lease)
-    )
+    ).pipe(Effect.tap((results) => this.forgetLost(results, leases)))
 
   readonly inspect: Consumer["inspect"] = (leases) =>
     this.each(leases, (lease) => lease, (_, lease, now): Outcome<LeaseInfo> => {
@@ -157,7 +160,9 @@ export class SqliteConsumer implements Consumer {
       const queue = this.store.queues.find(name)
       if (queue !== undefined && queue.pausedUntil <= now) open.set(name, queue.id)
     }
-    return this.store.jobs.take(open, max, this.store.holder, now).map((delivered) => new SqliteLease(this, delivered))
+    return this.store.jobs.take(open, Math.min(max, portion), this.store.holder, now).map((delivered) =>
+      new SqliteLease(this, delivered)
+    )
   }
 
   private settleOne(settlement: Settlement, lease: Delivery, now: number): Outcome<boolean> {
@@ -181,7 +186,14 @@ export class SqliteConsumer implements Consumer {
 
   private forget(results: ReadonlyArray<Outcome>, leases: ReadonlyArray<Lease>): Effect.Effect<void> {
     results.forEach((result, i) => {
-      if (Result.isSuccess(result) || result.failure.reason._tag === "LeaseLost") {
+      if (Result.isSuccess(result)) this.held.delete(leases[i] as SqliteLease)
+    })
+    return this.forgetLost(results, leases)
+  }
+
+  private forgetLost(results: ReadonlyArray<Outcome>, leases: ReadonlyArray<Lease>): Effect.Effect<void> {
+    results.forEach((result, i) => {
+      if (Result.isFailure(result) && result.failure.reason._tag === "LeaseLost") {
         this.held.delete(leases[i] as SqliteLease)
       }
     })

@@ -106,6 +106,12 @@ export class Waiters<Lease> {
     }
   }
 
+  /** Looks for jobs again in a tick. */
+  tryAgain(): void {
+    this.changeAt = this.source.now() + tick * 1000
+    this.wakeWatcher?.()
+  }
+
   /** Fails those who wait, or some of them. */
   fail(error: BrokerError, which: (waiter: Waiter<Lease>) => boolean = () => true): void {
     for (const waiter of Array.from(this.all).filter(which)) {

@@ -13,13 +13,14 @@ const make = Effect.gen(function*() {
     Effect.sync(() => open(path, "normal")),
     (database) => Effect.sync(() => database.close())
   )
+  const failures: Array<boolean> = []
   const commits = new Commits({
     broker: "test",
     database,
     clock: yield* Clock.Clock,
     busyTimeout: Duration.seconds(1),
     atEnd: () => () => {},
-    onFailure: () => {}
+    onFailure: (_, isShared) => failures.push(isShared)
   })
   yield* commits.start
   database.exec("CREATE TABLE thing (value BLOB) STRICT")
@@ -28,6 +29,7 @@ const make = Effect.gen(function*() {
   return {
     database,
     commits,
+    failures,
     insert: (size: number) => commits.run(() => insert.run(size)),
     count: commits.run(() => count.get()?.["things"])
   }
@@ -53,12 +55,13 @@ describe("Commits", () => {
 
   it.live("an error in one operation fails its transaction, not the next", () =>
     Effect.gen(function*() {
-      const { commits, count, database, insert } = yield* make
+      const { commits, count, database, failures, insert } = yield* make
       yield* Effect.all([
         assertFails(insert(1), "Unavailable"),
         assertFails(commits.run(() => database.exec("SELECT nonsense")), "Unavailable")
       ], { concurrency: 2 })
       assert.strictEqual(yield* count, 0)
+      assert.deepStrictEqual(failures, [true])
     }))
 
   it.live("its time never stands still", () =>

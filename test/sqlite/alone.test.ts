@@ -145,6 +145,15 @@ describe("SqliteBroker", () => {
       }
     }))
 
+  it.live("hands out a portion where somebody asks for everything", () =>
+    Effect.gen(function*() {
+      const broker = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
+      yield* broker.putAll("q", Array.from({ length: 700 }, () => request("a")))
+      const consumer = yield* broker.consume(["q"])
+      assert.strictEqual((yield* consumer.reserve(100_000)).length, 500)
+      assert.strictEqual((yield* consumer.reserve(100_000)).length, 200)
+    }))
+
   it.live("fails a reserve of a closed consumer, also one that waits", () =>
     Effect.gen(function*() {
       const broker = yield* SqliteBroker.make({ path: yield* file })
@@ -241,5 +250,23 @@ describe("files that can't be used", () => {
       const id = yield* Fiber.join(put)
       assert.strictEqual((yield* take(consumer)).id, id)
       assert.isTrue(Option.isNone(yield* broker.peekNext("q", "ready")))
+    }))
+
+  it.live("damaged under way: the operation fails, those who wait are not failed by it", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = yield* SqliteBroker.make({ path })
+      const consumer = yield* broker.consume(["q"])
+      const fiber = yield* Effect.forkChild(take(consumer))
+      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      // A trigger fails one statement, as a full disk or a fault would.
+      tamper(path, "CREATE TRIGGER fault BEFORE INSERT ON job BEGIN SELECT raise(ABORT, 'a fault'); END")
+      const reason = yield* unavailable(broker.put("q", request("a")))
+      assert.include(reason.message, "a fault")
+      tamper(path, "DROP TRIGGER fault")
+      assert.isUndefined(fiber.pollUnsafe())
+      const id = yield* broker.put("q", request("b"))
+      assert.strictEqual((yield* Fiber.join(fiber)).id, id)
+      assert.include(yield* broker.statsQueue("q"), { reserved: 1, ready: 0, total: 1 })
     }))
 })
