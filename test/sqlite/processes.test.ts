@@ -36,6 +36,32 @@ describe("processes", () => {
       assert.strictEqual(worker.complaints(), "")
     }))
 
+  it.live("two publishers and two workers in four processes: no lock is seen, and no job runs twice", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const children = yield* Effect.all([
+        child("publish", path),
+        child("publish", path),
+        child("work", path),
+        child("work", path)
+      ])
+      yield* Effect.all(
+        children.map((child) => child.until((line) => line.startsWith("run") || /^put \d{3}/.test(line)))
+      )
+      const broker = yield* SqliteBroker.make({ path })
+      for (let i = 0; i < 50; i++) {
+        yield* broker.put("q", request("ours"))
+        yield* Effect.sleep(10)
+      }
+      yield* Effect.all(children.map((child) => child.kill), { concurrency: 4 })
+      assert.deepStrictEqual(children.map((child) => child.complaints()), ["", "", "", ""])
+      assert.deepStrictEqual(children.flatMap((child) => idsOf(child.lines, "failed")), [])
+      const ran = children.flatMap((child) => idsOf(child.lines, "run"))
+      assert.isAbove(ran.length, 50)
+      assert.strictEqual(new Set(ran).size, ran.length)
+      assert.isTrue(children.slice(2).every((worker) => idsOf(worker.lines, "run").length > 0))
+    }))
+
   it.live("workers of other processes that wait are counted, until they are killed", () =>
     Effect.gen(function*() {
       const path = yield* file
