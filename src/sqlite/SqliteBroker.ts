@@ -47,6 +47,7 @@ import * as Liveness from "./Liveness.ts"
 import { Queues } from "./Queues.ts"
 import { checkMax, portion, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
 import { Waiters } from "./Waiters.ts"
+import * as WriteAhead from "./WriteAhead.ts"
 
 /** How a file is opened. */
 export interface Options {
@@ -128,6 +129,7 @@ export const make = Effect.fnUntraced(function*(
 
   const waiters: Waiters<SqliteLease> = new Waiters({
     version: () => dataVersion.get()?.["data_version"],
+    changedSince: (version) => WriteAhead.changed(options.path, () => dataVersion.get()?.["data_version"] !== version),
     nextChange: (now) => Math.min(jobs.nextChange(), queues.nextResume(now)),
     now: () => commits.now(),
     want: () => commits.want(),

@@ -5,7 +5,9 @@
  * waiting first. While somebody waits, and only then, a fiber looks every
  * {@link tick} whether another process has changed the file (`PRAGMA
  * data_version`, which takes no lock) or a delay, a lease or a pause is over,
- * and every second whether a process that held leases has died.
+ * and every second whether a process that held leases has died. When nothing
+ * has happened for a second it sleeps until the operating system tells of a
+ * change.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -13,9 +15,13 @@ import type { BrokerError } from "../BrokerError.ts"
 
 /** Milliseconds. What another process puts starts within twice of it. */
 export const tick = 25
-/** In how many ticks the liveness of other processes is checked, and they are told who waits here. */
-const slow = 40
-const told = 4
+// In microseconds, as the file's times:
+/** How often the liveness of other processes is checked. */
+const checkEvery = 1_000_000
+/** How often other processes are told who waits here, when that changes. */
+const tellEvery = 100_000
+/** After how long without a change the fiber sleeps. */
+const quietAfter = 1_000_000
 
 /** A call of `reserve`. */
 export interface Waiter<Lease> {
@@ -32,6 +38,8 @@ export interface Waiter<Lease> {
 export interface Source {
   /** Changes when another connection has committed. */
   readonly version: () => unknown
+  /** Waits until the file is not as it was at a version any more. It may be too early, and once in a while too late. */
+  readonly changedSince: (version: unknown) => Effect.Effect<void>
   /** When time changes something next, in the file's microseconds. */
   readonly nextChange: (now: number) => number
   readonly now: () => number
@@ -120,18 +128,19 @@ export class Waiters<Lease> {
     }
   }
 
-  /** Does something become ready before other processes are looked at again? */
-  private get pause(): number {
-    return Math.max(1, Math.min(tick, Math.ceil((this.changeAt - this.source.now()) / 1000)))
+  /** Milliseconds until something becomes ready, or a limit. */
+  private sleepFor(limit: number): number {
+    return Math.max(1, Math.min(limit, Math.ceil((this.changeAt - this.source.now()) / 1000)))
   }
 
-  private readonly somebodyWaits = Effect.callback<void>((resume) => {
-    if (this.all.size > 0) return resume(Effect.void)
+  private readonly woken = Effect.callback<void>((resume) => {
     this.wakeWatcher = () => {
       this.wakeWatcher = undefined
       resume(Effect.void)
     }
   })
+
+  private readonly somebodyWaits = Effect.suspend(() => this.all.size > 0 ? Effect.void : this.woken)
 
   /** Tells other processes when the numbers have changed. */
   private readonly tell = Effect.suspend(() => {
@@ -143,21 +152,35 @@ export class Waiters<Lease> {
 
   /** Watches for as long as it is not interrupted. */
   readonly watch: Effect.Effect<never> = Effect.gen({ self: this }, function*() {
+    const { source } = this
     let version: unknown = undefined
-    for (let ticks = 0;; ticks++) {
+    let [checkedAt, toldAt, changedAt] = [0, 0, 0]
+    while (true) {
       if (this.all.size === 0) {
         yield* this.tell
         yield* this.somebodyWaits
+        changedAt = source.now()
       }
-      if (ticks % slow === 0) yield* this.source.checkProcesses
-      if (ticks % told === 0) yield* this.tell
-      const current = this.source.version()
-      if (current !== version || this.source.now() >= this.changeAt) {
+      const now = source.now()
+      if (now - checkedAt >= checkEvery) {
+        checkedAt = now
+        yield* source.checkProcesses
+      }
+      if (now - toldAt >= tellEvery) {
+        toldAt = now
+        yield* this.tell
+      }
+      const current = source.version()
+      if (current !== version || source.now() >= this.changeAt) {
         version = current
+        changedAt = now
         this.changeAt = Infinity
-        this.source.want()
+        source.want()
       }
-      yield* Effect.sleep(this.pause)
+      const isQuiet = now - changedAt >= quietAfter
+      yield* isQuiet
+        ? Effect.raceAllFirst([this.woken, source.changedSince(version), Effect.sleep(this.sleepFor(1000))])
+        : Effect.sleep(this.sleepFor(tick))
     }
   })
 }

@@ -24,7 +24,8 @@ describe("processes", () => {
       yield* worker.until((line) => line === "ready")
       const latencies: Array<number> = []
       for (let i = 0; i < 20; i++) {
-        yield* Effect.sleep(30 + i)
+        // Also after a time in which the worker has gone to sleep.
+        yield* Effect.sleep(i % 5 === 0 ? 1400 : 30 + i)
         yield* broker.put("q", request(`job-${i}`))
         const putAt = process.hrtime.bigint()
         const line = yield* worker.until((line) => line.includes(` job-${i} `))
