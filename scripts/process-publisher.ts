@@ -23,8 +23,12 @@ const program = Effect.gen(function*() {
   )
   yield* Console.log(`published ${later}, to run in 4 seconds`)
 }).pipe(
-  // every way to fail has a type: here is the place for a fallback
-  Effect.catchReason("PublishError", "Unavailable", (error) => Console.error(`try again later: ${error.message}`))
+  // every way to fail has a type: here is the place for a fallback, such as an outbox
+  Effect.catchReason(
+    "PublishError",
+    "Unavailable",
+    (error) => Effect.andThen(Console.error(`not published: ${error.message}`), Effect.sync(() => process.exitCode = 2))
+  )
 )
 
 program.pipe(

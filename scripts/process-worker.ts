@@ -3,7 +3,8 @@
  *
  *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/process-worker.ts
  *
- * SIGTERM or Ctrl-C stops it: what runs may finish, the rest goes back.
+ * SIGTERM or Ctrl-C stops it: what runs may finish, the rest goes back. A
+ * supervisor has to start `node` or `tsx` itself: npx does not pass SIGTERM on.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"

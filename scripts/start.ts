@@ -11,9 +11,10 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import { tmpdir } from "node:os"
 import * as BrokerUrl from "../src/BrokerUrl.ts"
-import { Job, Outcome, Publisher, Worker } from "../src/index.ts"
+import { Job, Publisher, Worker } from "../src/index.ts"
 import { Process, ProcessJob, ProcessPayload } from "../src/process/index.ts"
 
 const Demo = Job.make("process", {
@@ -33,7 +34,10 @@ const publish = Effect.gen(function*() {
   yield* Effect.log("published 5 jobs: 2 that succeed, 1 that fails once, 2 that can't succeed")
 })
 
-const work = Worker.make({ idleTimeout: "3 seconds" }, ProcessJob.handler({ job: Demo }))
+const work = Worker.stream({ idleTimeout: "3 seconds" }, ProcessJob.handler({ job: Demo })).pipe(
+  Stream.filter((outcome) => outcome._tag === "Done"),
+  Stream.runForEach(({ duration, jobId }) => Effect.log(`job ${jobId} done in ${duration} ms`))
+)
 
 const broker = Layer.unwrap(Effect.map(
   Config.String("BACKQ_BROKER").pipe(Config.withDefault("memory:")),
@@ -42,7 +46,6 @@ const broker = Layer.unwrap(Effect.map(
 
 publish.pipe(
   Effect.andThen(work),
-  Effect.flatMap(({ counts }) => Effect.log(`idle now: ${Outcome.formatCounts(counts)}`)),
   Effect.provide(Layer.mergeAll(Publisher.layer, Process.ProcessRunner.layer).pipe(Layer.provideMerge(broker))),
   NodeRuntime.runMain
 )

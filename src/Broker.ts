@@ -70,6 +70,8 @@ export interface LeaseInfo {
   readonly attempt: number
   /** How many earlier deliveries ended without a settlement: the worker died, or the time to run ran out. */
   readonly lost: number
+  /** How often the job was buried before. */
+  readonly buries: number
   readonly priority: number
   readonly ttr: Duration.Duration
 }
@@ -274,7 +276,8 @@ export const defaultPriority = 1024
 export const defaultTtr = Duration.seconds(60)
 
 const maxUint32 = 4294967295
-const maxSeconds = Duration.seconds(maxUint32)
+/** The longest delay, and the longest time to run. */
+export const maxDelay = Duration.seconds(maxUint32)
 
 const queueName = /^[A-Za-z0-9+/;.$_()][-A-Za-z0-9+/;.$_()]{0,199}$/
 
@@ -307,7 +310,7 @@ const checkDuration = (
     return optionInvalid(option, Duration.format(duration.value), "it can't be negative")
   }
   if (!allowZero && Duration.isZero(duration.value)) return optionInvalid(option, "0", "it has to be more than 0")
-  return Duration.isGreaterThan(duration.value, maxSeconds)
+  return Duration.isGreaterThan(duration.value, maxDelay)
     ? optionInvalid(option, Duration.format(duration.value), `the longest is ${maxUint32} seconds`)
     : Result.succeed(duration.value)
 }

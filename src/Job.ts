@@ -16,6 +16,7 @@
  * {@link retryAfter}, {@link bury} or {@link discard}. Every other failure goes
  * by the job's retry schedule.
  */
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Pull from "effect/Pull"
@@ -41,8 +42,8 @@ export interface Policy {
   readonly ttr: Duration.Input | undefined
   /** How long one attempt may take before it is interrupted and counts as failed. Default: no limit. */
   readonly timeout: Duration.Duration | undefined
-  /** When, and how often, a failed job is tried again. When the schedule ends, the job is buried. Default: {@link defaultRetry}. */
-  readonly retry: Schedule.Schedule<unknown, any>
+  /** When, and how often, a failed job is tried again. When the schedule ends or fails, the job is buried. Default: {@link defaultRetry}. */
+  readonly retry: Schedule.Schedule<unknown, any, unknown>
   /** How long after its publication the job is still wanted. Later it is not run any more. Default: for ever. */
   readonly deadline: Duration.Duration | undefined
 }
@@ -74,7 +75,7 @@ export interface Options<A> {
   readonly priority?: number | undefined
   readonly ttr?: Duration.Input | undefined
   readonly timeout?: Duration.Input | undefined
-  readonly retry?: Schedule.Schedule<unknown, any> | undefined
+  readonly retry?: Schedule.Schedule<unknown, any, unknown> | undefined
   readonly deadline?: Duration.Input | undefined
 }
 
@@ -151,7 +152,7 @@ export const isVerdict: (u: unknown) => u is Verdict = Schema.is(Schema.Union([R
 
 /**
  * Ends the attempt; the job is tried again after `delay`, and its schedule is
- * not asked.
+ * not asked. A delay that is over already (a "retry at" in the past) is none.
  *
  * ```ts
  * if (response.status === 429) return yield* Job.retryAfter("30 seconds", "the API asks us to slow down")
@@ -161,7 +162,7 @@ export const retryAfter = (
   delay: Duration.Input,
   reason = "the handler asked for another attempt",
   cause?: unknown
-): RetryAfter => new RetryAfter({ delay: Duration.fromInputUnsafe(delay), reason, cause })
+): RetryAfter => new RetryAfter({ delay: Duration.max(Duration.fromInputUnsafe(delay), Duration.zero), reason, cause })
 
 /** Ends the attempt; the job is buried with the reason, to be looked at by a person. */
 export const bury = (reason: string, cause?: unknown): Bury => new Bury({ reason, cause })
@@ -173,28 +174,47 @@ export const discard = (reason: string, cause?: unknown): Discard => new Discard
 // Retry
 // -----------------------------------------------------------------------------
 
+/** How long the schedule waited before the last of some steps; `undefined` when it came to its end. */
+const elapsedBefore = Effect.fnUntraced(function*(
+  schedule: Schedule.Schedule<unknown, any, unknown>,
+  steps: number,
+  failure: unknown
+): Effect.fn.Return<number | undefined, unknown> {
+  const step = yield* Schedule.toStep(schedule)
+  let elapsed = 0
+  for (let i = 1; i < steps; i++) {
+    const next = yield* Pull.catchDone(step(elapsed, failure), () => Effect.undefined)
+    if (next === undefined) return undefined
+    elapsed += Duration.toMillis(next[1])
+  }
+  return elapsed
+})
+
 /**
  * The delay before the next attempt, or `undefined` when the schedule is at its
  * end.
  *
  * Attempts of one job run in different processes, so no schedule state can be
  * kept between them: the schedule is replayed from its start up to the attempt
- * that failed, with the elapsed time made up of its own delays and every step
- * fed the failure of this attempt.
+ * that failed, every step fed the failure of this attempt. Elapsed time is made
+ * up of the schedule's own delays, and ends now, so that a schedule that goes
+ * by the calendar (`Schedule.cron`) gives its next time.
  */
 export const retryDelay = Effect.fnUntraced(function*(
-  schedule: Schedule.Schedule<unknown, any>,
+  schedule: Schedule.Schedule<unknown, any, unknown>,
   attempt: number,
   failure: unknown
-): Effect.fn.Return<Duration.Duration | undefined> {
+): Effect.fn.Return<Duration.Duration | undefined, unknown> {
+  const elapsed = yield* elapsedBefore(schedule, attempt, failure)
+  if (elapsed === undefined) return undefined
+  const now = yield* Clock.currentTimeMillis
   const step = yield* Schedule.toStep(schedule)
-  let now = 0
-  let delay: Duration.Duration | undefined
-  for (let i = 0; i < attempt; i++) {
-    const next = yield* Pull.catchDone(step(now, failure), () => Effect.undefined)
+  let at = now - elapsed
+  for (let i = 1; i < attempt; i++) {
+    const next = yield* Pull.catchDone(step(at, failure), () => Effect.undefined)
     if (next === undefined) return undefined
-    delay = next[1]
-    now += Duration.toMillis(delay)
+    at = Math.min(at + Duration.toMillis(next[1]), now)
   }
-  return delay
+  const last = yield* Pull.catchDone(step(now, failure), () => Effect.undefined)
+  return last?.[1]
 })

@@ -6,7 +6,8 @@
  * none of them ends the worker.
  */
 import type * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
 import type { JobId } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
 
@@ -80,6 +81,15 @@ export interface Lost extends Delivered {
 
 /** What became of a delivery. */
 export type Outcome = Done | Retried | Buried | Discarded | Expired | GivenBack | Lost
+
+/** An attempt took longer than its limit. What the retry schedule gets to see of it. */
+export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>()("AttemptTimeout", {
+  timeout: Schema.Duration
+}) {
+  override get message() {
+    return `the attempt took longer than ${Duration.format(this.timeout)}`
+  }
+}
 
 /** How many deliveries ended which way. */
 export type Counts = { readonly [Tag in Outcome["_tag"]]: number }

@@ -145,19 +145,27 @@ const request = <A>(
   if (Result.isFailure(encoded)) {
     return Result.fail(new PayloadInvalid({ job: job.name, detail: Envelope.oneLine(encoded.failure.message) }))
   }
+  const json = encoded.success
+  if (json === undefined || typeof json === "function" || typeof json === "symbol") {
+    return Result.fail(new PayloadInvalid({ job: job.name, detail: `${typeof json} is not JSON` }))
+  }
   const expires = expiresAt(now, options.deadline ?? job.deadline)
   if (Result.isFailure(expires)) return Result.fail(expires.failure)
-  const body = Envelope.encode({
+  const envelope: Envelope.Envelope = {
     backq: 1,
     id: options.id ?? Uuid.v7(now),
     job: job.name,
     version: job.version,
-    payload: encoded.success,
+    payload: json,
     publishedAt: now,
     ...(expires.success === undefined ? undefined : { expiresAt: expires.success }),
     ...(traceparent === undefined ? undefined : { traceparent })
+  }
+  const body = Result.try({
+    try: () => Envelope.encode(envelope),
+    catch: (thrown) => new PayloadInvalid({ job: job.name, detail: String(thrown) })
   })
-  return Result.succeed({ body, ...checked.success })
+  return Result.map(body, (body) => ({ body, ...checked.success }))
 }
 
 /** The span that a handler shall be linked to. Without a tracing backend nobody would see the link. */

@@ -33,7 +33,6 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Broker, type Lease, type LeaseInfo } from "./Broker.ts"
@@ -41,8 +40,9 @@ import { type BrokerError, LeaseLost, make as brokerError } from "./BrokerError.
 import type { ForeignDecoder } from "./Envelope.ts"
 import * as Handler from "./Handler.ts"
 import * as Caretaker from "./internal/caretaker.ts"
-import { dispatch, type Rules, type Work } from "./internal/dispatch.ts"
+import { dispatch, type Work } from "./internal/dispatch.ts"
 import * as InFlight from "./internal/inFlight.ts"
+import * as Settings from "./internal/settings.ts"
 import { settle } from "./internal/settle.ts"
 import * as Telemetry from "./internal/telemetry.ts"
 import type { Interruption } from "./internal/verdict.ts"
@@ -87,16 +87,8 @@ export interface WorkerExit {
   readonly counts: Counts
 }
 
-/** An attempt took longer than its limit. What the retry schedule gets to see of it. */
-export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>()("AttemptTimeout", {
-  timeout: Schema.Duration
-}) {
-  override get message() {
-    return `the attempt took longer than ${Duration.format(this.timeout)}`
-  }
-}
-
 export type { Delivery, Handler } from "./Handler.ts"
+export { AttemptTimeout } from "./Outcome.ts"
 
 /**
  * Says how a job is run.
@@ -120,27 +112,6 @@ const cleanupTime = Duration.seconds(10)
 /** Deliveries that wait for their settlement are bounded by this, or by twice the concurrency if that is more. */
 const minUnsettled = 256
 
-const queuesOf = (
-  options: Options,
-  handlers: ReadonlyArray<Handler.Handler<any>>
-): NonEmptyReadonlyArray<string> => {
-  const queues = options.queue === undefined
-    ? handlers.map(({ job }) => job.queue)
-    : typeof options.queue === "string"
-    ? [options.queue]
-    : options.queue
-  return [...new Set(queues)] as unknown as NonEmptyReadonlyArray<string>
-}
-
-const handlersByName = (
-  handlers: ReadonlyArray<Handler.Handler<any>>
-): Effect.Effect<ReadonlyMap<string, Handler.Handler<any>>> => {
-  const byName = new Map(handlers.map((handler) => [handler.job.name, handler]))
-  return byName.size === handlers.length && handlers.length > 0
-    ? Effect.succeed(byName)
-    : Effect.die(new Error("a worker needs at least one handler, and no two for jobs of the same name"))
-}
-
 interface Running {
   /** The next outcomes; ends when the worker stopped by itself. */
   readonly pull: Effect.Effect<NonEmptyReadonlyArray<Outcome>, BrokerError | Cause.Done>
@@ -152,22 +123,14 @@ const start = Effect.fnUntraced(function*<R>(
   options: Options,
   handlers: ReadonlyArray<Handler.Handler<R>>
 ): Effect.fn.Return<Running, BrokerError, Broker | R | Scope.Scope> {
-  const concurrency = options.concurrency ?? 16
-  const prefetch = options.prefetch ?? 0
-  const maxJobs = options.maxJobs ?? Infinity
+  const settings = yield* Settings.make(options, handlers)
+  const { concurrency, idleTimeout, maxJobs, queues, rules } = settings
   const maxUnsettled = Math.max(2 * concurrency, minUnsettled)
-  const grace = Duration.fromInputUnsafe(options.grace ?? "30 seconds")
-  const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
-  const idleTimeout = options.idleTimeout === undefined ? undefined : Duration.toMillis(options.idleTimeout)
-  const rules: Rules = {
-    handlers: yield* handlersByName(handlers),
-    foreign: options.foreign,
-    poisonLimit: options.poisonLimit ?? 5
-  }
-  const queues = queuesOf(options, handlers)
 
   const clock = yield* Clock.Clock
-  const now = () => clock.currentTimeMillisUnsafe()
+  // a correction of the wall clock must end no lease: only deadlines go by it
+  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+  const wallNow = () => clock.currentTimeMillisUnsafe()
   const broker = yield* Broker
   const telemetry = yield* Telemetry.make(yield* Effect.context<R>())
   const consumer = yield* broker.consume(queues)
@@ -183,13 +146,12 @@ const start = Effect.fnUntraced(function*<R>(
   // -- run
 
   const limitOf = (entry: InFlight.Entry, { handler }: Work): InFlight.Entry["limit"] => {
-    const limit = handler.job.timeout ?? timeout
-    const timeoutAt = limit === undefined ? Infinity : entry.startedAt + Duration.toMillis(limit)
+    const limit = settings.attemptLimits.get(handler)
+    const limitAt = limit === undefined ? Infinity : entry.startedAt + limit.millis
     const { expiresAt = Infinity } = entry.dispatched
-    if (expiresAt < timeoutAt) return { at: expiresAt, interruption: { _tag: "Expire", expiresAt } }
-    if (limit === undefined || timeoutAt === Infinity) return undefined
-    const failure = new AttemptTimeout({ timeout: limit })
-    return { at: timeoutAt, interruption: { _tag: "Failed", failure, reason: failure.message } }
+    const expiryAt = entry.startedAt + expiresAt - wallNow()
+    if (expiryAt < limitAt) return { at: expiryAt, interruption: { _tag: "Expire", expiresAt } }
+    return limit === undefined ? undefined : { at: limitAt, interruption: limit.interruption }
   }
 
   const attemptOf = (entry: InFlight.Entry) =>
@@ -203,6 +165,7 @@ const start = Effect.fnUntraced(function*<R>(
   const inFlight = InFlight.make({
     concurrency,
     now,
+    isExpired: (expiresAt) => expiresAt <= wallNow(),
     run: (entry, work) => {
       entry.limit = limitOf(entry, work)
       if (entry.limit !== undefined) caretaker.watch(entry.limit.at)
@@ -222,23 +185,24 @@ const start = Effect.fnUntraced(function*<R>(
       room.openUnsafe()
     }
   })
-  const caretaker = yield* Caretaker.make({ consumer, inFlight, touch: options.touch ?? true })
+  const caretaker = Caretaker.make({ consumer, inFlight, touch: settings.touch, now })
 
   // -- reserve, decode, dispatch
 
   const capacity = () =>
     inFlight.unsettled() >= maxUnsettled ? 0 : Math.min(
-      concurrency + prefetch - inFlight.running() - inFlight.waiting(),
+      concurrency + settings.prefetch - inFlight.running() - inFlight.waiting(),
       maxJobs - settled - inFlight.entries.size
     )
 
   const admit = (leases: ReadonlyArray<Lease>) => {
     const leasedAt = lastActive = now()
+    const wall = wallNow()
     for (const lease of leases) {
       const touchAt = caretaker.firstTouchAt(leasedAt, lease.info)
       inFlight.admit({
         lease,
-        dispatched: dispatch(lease, rules, leasedAt),
+        dispatched: dispatch(lease, rules, wall),
         leasedAt,
         info: lease.info,
         touchAt,
@@ -247,7 +211,8 @@ const start = Effect.fnUntraced(function*<R>(
         limit: undefined,
         fiber: undefined,
         interruption: undefined,
-        verdict: undefined
+        verdict: undefined,
+        settling: false
       })
       caretaker.watch(touchAt)
     }
@@ -265,17 +230,21 @@ const start = Effect.fnUntraced(function*<R>(
 
   const intake = Effect.gen(function*(): Effect.fn.Return<WorkerExit["reason"], BrokerError> {
     while (settled < maxJobs) {
-      // what has just ended is settled first: then both leave in one write, and the connection is free to wait
-      yield* Effect.yieldNow
       room.closeUnsafe()
       const max = capacity()
-      if (max <= 0) {
+      if (max > 0) {
+        const leases = yield* reserve(max)
+        if (Option.isSome(leases)) admit(leases.value)
+        else if (isIdle()) {
+          // nobody can say that there is no job while the broker is away
+          if (yield* Effect.isSuccess(broker.ping)) return "IdleTimeout"
+          lastActive = now()
+        }
+      } else {
         yield* room.await
-        continue
       }
-      const leases = yield* reserve(max)
-      if (Option.isSome(leases)) admit(leases.value)
-      else if (isIdle()) return "IdleTimeout"
+      // what has just ended is settled first: then both leave in one write, and the connection is free to wait
+      yield* Effect.yieldNow
     }
     return "MaxJobs"
   })
@@ -283,8 +252,9 @@ const start = Effect.fnUntraced(function*<R>(
   // -- settle
 
   const settleEnded = Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(Queue.takeAll(ended)), (entries) =>
-      Effect.map(settle(consumer, entries), (outcomes) => {
+    Effect.flatMap(restore(Queue.takeAll(ended)), (entries) => {
+      for (const entry of entries) entry.settling = true
+      return Effect.map(settle(consumer, entries), (outcomes) => {
         for (const entry of entries) inFlight.remove(entry)
         for (const { _tag } of outcomes) {
           counts[_tag]++
@@ -292,7 +262,8 @@ const start = Effect.fnUntraced(function*<R>(
         }
         room.openUnsafe()
         return outcomes as unknown as NonEmptyReadonlyArray<Outcome>
-      })).pipe(Effect.tap(telemetry.report))
+      })
+    }).pipe(Effect.tap(telemetry.report))
   )
 
   const allSettled = Effect.gen(function*() {
@@ -312,9 +283,11 @@ const start = Effect.fnUntraced(function*<R>(
   /** Gives back what has not begun, and after the grace time what has not ended. */
   const wind = Effect.gen(function*() {
     inFlight.close({ _tag: "GiveBack" })
-    yield* Effect.sleep(grace)
+    yield* Effect.sleep(settings.grace)
     if (inFlight.running() > 0) {
-      yield* Effect.logWarning(`${inFlight.running()} jobs did not finish within the grace time and are given back`)
+      yield* Effect.logWarning(
+        `jobs that did not finish within the grace time and are given back: ${inFlight.running()}`
+      )
     }
     yield* interruptAll({ _tag: "GiveBack" })
     yield* Effect.sleep(cleanupTime)

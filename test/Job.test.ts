@@ -1,15 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as BigDecimal from "effect/BigDecimal"
+import * as Cron from "effect/Cron"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
 import * as Job from "../src/Job.ts"
 
 /** The delays after the attempts 1 to n, in milliseconds. */
-const delays = (schedule: Schedule.Schedule<unknown, any>, n: number, failure: unknown = "no") =>
+const delays = (schedule: Schedule.Schedule<unknown, any, unknown>, n: number, failure: unknown = "no") =>
   Effect.forEach(
     Array.from({ length: n }, (_, index) => index + 1),
     (attempt) => Effect.map(Job.retryDelay(schedule, attempt, failure), (delay) => delay && Duration.toMillis(delay))
@@ -110,6 +112,17 @@ describe("Job.retryDelay", () => {
       assert.deepStrictEqual(yield* delays(schedule, 4), [0, 0, 60_000, undefined])
     }))
 
+  it.effect("a schedule of the calendar goes by the time of the failure, in every attempt", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(Date.UTC(2026, 0, 15, 1, 30))
+      const hours = 3_600_000
+      assert.deepStrictEqual(yield* delays(Schedule.cron(Cron.parseUnsafe("0 4 * * *", "UTC")), 3), [
+        2.5 * hours,
+        2.5 * hours,
+        2.5 * hours
+      ])
+    }))
+
   it.effect("knows no retries", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* delays(Schedule.recurs(0), 1), [undefined])
@@ -122,6 +135,10 @@ describe("a handler's own word", () => {
     assert.include(Job.bury("never"), { _tag: "Bury", message: "never" })
     assert.include(Job.discard("moved away"), { _tag: "Discard", message: "moved away" })
     assert.strictEqual(Duration.toSeconds(Job.retryAfter("30 seconds").delay), 30)
+  })
+
+  it("a delay that is over already is none", () => {
+    assert.isTrue(Duration.isZero(Job.retryAfter(-300).delay))
   })
 
   it("is told from all other failures", () => {

@@ -106,6 +106,17 @@ describe("publish", () => {
       assert.strictEqual(yield* expiresAt(undefined, Job.make("never", { payload: Schema.Null })), undefined)
     }).pipe(Effect.provide(memory)))
 
+  it.effect("fails with PayloadInvalid where a Schema lets through what is not JSON", () =>
+    Effect.gen(function*() {
+      const Anything = Job.make("anything", { payload: Schema.Any })
+      for (const payload of [{ a: 1n }, () => 1, undefined]) {
+        const error = yield* Effect.flip(Publisher.publish(Anything, payload))
+        assert.strictEqual(error.reason._tag, "PayloadInvalid")
+      }
+      const results = yield* Publisher.publishAll(Anything, [1, { a: 1n }, 2])
+      assert.deepStrictEqual(results.map(Result.isSuccess), [true, false, true])
+    }).pipe(Effect.provide(memory)))
+
   it.effect("fails with PayloadInvalid, and does not quote the payload", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Publisher.publish(Short, "hunter2"))

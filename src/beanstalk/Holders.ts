@@ -33,6 +33,8 @@ const handshake = (queues: ReadonlyArray<string>): ReadonlyArray<Command> => {
 
 export class Holders {
   private readonly all = new Set<Holder>()
+  /** Since when the server can't be reached; a call that is interrupted does not begin anew. */
+  private awaySince: number | undefined
   private wakeTender: (() => void) | undefined
   private readonly driver: Driver
   private readonly commands: ReadonlyArray<Command>
@@ -137,10 +139,11 @@ export class Holders {
 
   /** Opens a connection, and goes on trying while that makes sense and the policy allows it. */
   readonly open: Effect.Effect<Holder, BrokerError.BrokerError> = Effect.gen({ self: this }, function*() {
-    const since = yield* Clock.currentTimeMillis
+    const since = this.awaySince ??= yield* Clock.currentTimeMillis
     for (let failures = 1;; failures++) {
       const result = yield* Effect.result(this.attempt)
       if (result._tag === "Success") {
+        this.awaySince = undefined
         if (failures > 1) yield* Effect.logInfo(`${this.driver.name} is reachable again`)
         return result.success
       }

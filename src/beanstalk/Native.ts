@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Socket from "effect/socket/Socket"
 import { CloseEvent } from "effect/socket/Socket"
+import * as BrokerError from "../BrokerError.ts"
 import { Slab } from "./Command.ts"
 import {
   brokerName,
@@ -139,5 +140,16 @@ const open = (options: ConnectOptions) =>
 /** Connects over TCP, or over TLS when there are `tls` options. */
 export const driver = (options: ConnectOptions = {}): Driver => ({
   name: brokerName(options),
-  connect: make(brokerName(options), options.replyTimeout, open(options))
+  connect: make(brokerName(options), options.replyTimeout, open(options)).pipe(
+    // Node.js throws what it can't use: a PEM that is none, a port out of range
+    Effect.catchDefect((cause) =>
+      Effect.fail(BrokerError.make(
+        new BrokerError.OptionInvalid({
+          option: `the options for ${brokerName(options)}`,
+          value: "used",
+          rule: String(cause)
+        })
+      ))
+    )
+  )
 })

@@ -41,7 +41,7 @@ export class Pipeline {
 
   /** How many commands were sent and not answered. */
   outstanding = 0
-  /** Grows with every command sent and every reply received. */
+  /** Grows with every reply received, and with every piece of a large body sent. */
   progress = 0
   /** Called when there is something to send. */
   wake: () => void = () => {}
@@ -81,7 +81,6 @@ export class Pipeline {
       if (batch.sent < batch.limit) {
         this.sending = batch
         this.outstanding++
-        this.progress++
         return batch.commands[batch.sent++]
       }
     }

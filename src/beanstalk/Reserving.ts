@@ -154,7 +154,9 @@ export class Reserving {
     if (round.waits) this.want = 2
     else if (reserved.length < answers.length) this.want = reserved.length + 1
     else if (answers.length >= this.want) this.want = Math.min(maxWant, this.want * 2)
-    const doubtful = this.queues.length > 1 ? reserved : reserved.filter((job) => this.isDoubtful(job))
+    const suspects = reserved.filter((job) => this.isDoubtful(job))
+    // They may have been delivered together before: who took the worker down is any of them.
+    const doubtful = this.queues.length > 1 || suspects.length > 0 ? reserved : suspects
     if (doubtful.length === 0) {
       const [queue] = this.queues
       const leases = reserved.map((job) =>

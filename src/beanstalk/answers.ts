@@ -81,6 +81,7 @@ export const jobStats = (broker: string, id: string, answer: Answer | undefined)
 export const leaseInfo = (stats: JobStats, held: boolean): LeaseInfo => ({
   attempt: Math.max(held ? 1 : 0, stats.reserves - stats.kicks),
   lost: Math.max(0, stats.reserves - (held ? 1 : 0) - stats.releases - stats.buries),
+  buries: stats.buries,
   priority: stats.pri,
   ttr: Duration.seconds(stats.ttr)
 })

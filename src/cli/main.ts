@@ -28,10 +28,15 @@ const presenter: CliOutput.Presenter = {
     switch (event._tag) {
       case "Version":
         return Console.log(event.version)
-      case "InvalidInvocation":
-        return complain(
-          `${oneLine(event.errors[0]!.message)}. See ${event.commandPath.join(" ")} --help`
-        )
+      case "InvalidInvocation": {
+        const [error] = event.errors
+        const path = event.commandPath.join(" ")
+        // most likely an option of the program that is to run
+        const hint = error!._tag === "UnrecognizedOption" && path === "backq publish process"
+          ? "If it is for the program, write -- before the program"
+          : `See ${path} --help`
+        return complain(`${oneLine(error!.message)}. ${hint}`)
+      }
       case "Help":
         return event.reason === "Requested"
           ? CliOutput.defaultPresenter.present(event)

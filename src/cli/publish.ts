@@ -20,7 +20,7 @@ import { maxOutputLimit, type ProcessPayload } from "../process/ProcessPayload.t
 import * as Publisher from "../Publisher.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
-import { interruptible, withBroker } from "./root.ts"
+import { interruptible, root, withBroker } from "./root.ts"
 
 /** How long the job is wanted, or until when. */
 const deadline = Flag.String("deadline").pipe(
@@ -172,6 +172,10 @@ const payloadOf = Effect.fnUntraced(function*(flags: Input): Effect.fn.Return<
 const process = Command.make("process", config, (flags) =>
   Effect.gen(function*() {
     const payload = yield* payloadOf(flags)
+    const { broker } = yield* root
+    if (broker.startsWith("memory:")) {
+      yield* Console.error("backq: memory: is in this process alone, the job is gone when it ends; name a server")
+    }
     const id = yield* withBroker(Publisher.publish(ProcessJob, payload, flags).pipe(Effect.provide(Publisher.layer)))
     yield* Console.log(id)
   }).pipe(interruptible)).pipe(

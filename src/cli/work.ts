@@ -80,7 +80,9 @@ const config = {
   ),
   allowDir: Flag.String("allow-dir").pipe(
     Flag.withMetavar("DIR"),
-    Flag.withDescription("Allow jobs to run in and below this directory and no others; can be repeated. Default: any"),
+    Flag.withDescription(
+      "Allow jobs to run in and below this directory and no others; can be repeated, and the first is where jobs run that name none. Default: any"
+    ),
     Flags.repeated
   ),
   allowEnv: Flag.String("allow-env").pipe(
@@ -110,11 +112,11 @@ const config = {
     Flags.optional
   ),
   retryCodes: Flags.codeDelays("retry-codes").pipe(
-    Flag.withDescription("Exit codes that ask for another attempt after a delay of their own"),
+    Flag.withDescription("Exit codes that ask for another attempt after a delay of their own, without a limit"),
     Flags.optional
   ),
   retryTimes: Flags.integer("retry-times", 0).pipe(
-    Flag.withDescription("How many more attempts a failed job gets. Default: 10"),
+    Flag.withDescription("How many more attempts a failed job gets, but for --retry-codes. Default: 10"),
     Flags.optional
   ),
   retryDelay: Flags.duration("retry-delay").pipe(

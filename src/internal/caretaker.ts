@@ -3,7 +3,6 @@
  * and ends attempts that take too long. One sleeping fiber for all of them,
  * which wakes when the next one is due; while nothing runs it does not wake.
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -32,24 +31,29 @@ export interface Caretaker {
   readonly run: Effect.Effect<never>
 }
 
+/** May the time limit of this attempt still end it? */
+const limited = (entry: Entry) =>
+  entry.limit !== undefined && entry.verdict === undefined && entry.interruption === undefined
+
 /** Makes a caretaker. */
-export const make = Effect.fnUntraced(function*(options: {
+export const make = (options: {
   readonly consumer: Consumer
   readonly inFlight: InFlight
   readonly touch: boolean
-}): Effect.fn.Return<Caretaker> {
-  const { consumer, inFlight } = options
-  const clock = yield* Clock.Clock
+  readonly now: () => number
+}): Caretaker => {
+  const { consumer, inFlight, now } = options
   const earlier = Latch.makeUnsafe(false)
   let wakeAt = Infinity
 
   // an answer that did not come says nothing of the lease: whoever closed the connection tells what is lost
   const failed = (entry: Entry, error: BrokerError) => {
-    if (error.reason._tag === "Unavailable") entry.touchAt = clock.currentTimeMillisUnsafe() + inspectAfter
+    if (error.reason._tag === "Unavailable") watch(entry.touchAt = now() + inspectAfter)
     else inFlight.interrupt(entry, { _tag: "Lost", handled: false, error })
   }
 
   const inspect = Effect.fnUntraced(function*(entries: ReadonlyArray<Entry>) {
+    for (const entry of entries) entry.touchAt = Infinity
     const answers = yield* consumer.inspect(entries.map((entry) => entry.lease))
     for (let i = 0; i < entries.length; i++) {
       const answer = answers[i]!
@@ -57,41 +61,51 @@ export const make = Effect.fnUntraced(function*(options: {
       if (Result.isFailure(answer)) failed(entry, answer.failure)
       else {
         entry.info = answer.success
-        entry.touchAt = entry.leasedAt + touchInterval(answer.success)
+        watch(entry.touchAt = entry.leasedAt + touchInterval(answer.success))
       }
     }
   })
 
   const touch = Effect.fnUntraced(function*(entries: ReadonlyArray<Entry>) {
-    const now = clock.currentTimeMillisUnsafe()
+    const sentAt = now()
+    for (const entry of entries) entry.touchAt = sentAt + touchInterval(entry.info!)
     const answers = yield* consumer.touch(entries.map((entry) => entry.lease))
     for (let i = 0; i < entries.length; i++) {
       const answer = answers[i]!
       const entry = entries[i]!
       if (Result.isFailure(answer)) failed(entry, answer.failure)
-      else entry.touchAt = now + touchInterval(entry.info!)
     }
   })
 
-  const held = () => [...inFlight.entries].filter((entry) => entry.verdict === undefined)
-  const touchable = (now: number) => held().filter((entry) => entry.touchAt <= now)
-
-  const tend = Effect.gen(function*() {
-    const now = clock.currentTimeMillisUnsafe()
-    for (const entry of held()) {
-      if (entry.limit !== undefined && entry.limit.at <= now) inFlight.interrupt(entry, entry.limit.interruption)
+  const watch = (at: number) => {
+    if (at < wakeAt) {
+      wakeAt = at
+      earlier.openUnsafe()
     }
-    const unknown = touchable(now).filter((entry) => entry.info === undefined)
-    if (unknown.length > 0) yield* inspect(unknown)
-    const due = touchable(clock.currentTimeMillisUnsafe())
-    if (due.length > 0) yield* touch(due)
+  }
+
+  // a lease is looked after until its settlement is under way, also when its handler has ended
+  const held = () => [...inFlight.entries].filter((entry) => !entry.settling)
+
+  // the broker is asked in fibers of their own: one connection that does not answer holds up no other lease
+  const tend = Effect.gen(function*() {
+    const at = now()
+    for (const entry of held()) {
+      if (limited(entry) && entry.limit!.at <= at) inFlight.interrupt(entry, entry.limit!.interruption)
+    }
+    const due = held().filter((entry) => entry.touchAt <= at)
+    const unknown = due.filter((entry) => entry.info === undefined)
+    const known = due.filter((entry) => entry.info !== undefined)
+    if (unknown.length > 0) yield* Effect.forkChild(inspect(unknown))
+    if (known.length > 0) yield* Effect.forkChild(touch(known))
+    yield* Effect.yieldNow
   })
 
   const nextDue = (): number => {
     let next = Infinity
     for (const entry of held()) {
       if (entry.touchAt < next) next = entry.touchAt
-      if (entry.limit !== undefined && entry.interruption === undefined && entry.limit.at < next) next = entry.limit.at
+      if (limited(entry) && entry.limit!.at < next) next = entry.limit!.at
     }
     return next
   }
@@ -100,7 +114,7 @@ export const make = Effect.fnUntraced(function*(options: {
   const run = Effect.gen(function*() {
     while (true) {
       earlier.closeUnsafe()
-      const wait = wakeAt - clock.currentTimeMillisUnsafe()
+      const wait = wakeAt - now()
       if (wakeAt === Infinity) {
         yield* earlier.await
       } else if (wait > 0) {
@@ -115,12 +129,7 @@ export const make = Effect.fnUntraced(function*(options: {
   return {
     firstTouchAt: (leasedAt, info) =>
       options.touch ? leasedAt + (info === undefined ? inspectAfter : touchInterval(info)) : Infinity,
-    watch: (at) => {
-      if (at < wakeAt) {
-        wakeAt = at
-        earlier.openUnsafe()
-      }
-    },
+    watch,
     run
   }
-})
+}

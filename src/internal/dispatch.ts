@@ -44,10 +44,21 @@ const unreadable = (reason: string): Dispatched => ({
   next: bury(reason)
 })
 
+/** What the program gave to decode with may throw. Its message may quote the body, so only its name is told. */
+const guarded = <A, E>(what: string, decode: () => Result.Result<A, E>): Result.Result<A, E | string> =>
+  Result.getOrElse(
+    Result.try({
+      try: decode,
+      catch: (thrown) => `${what} threw ${thrown instanceof Error ? thrown.name : typeof thrown}`
+    }),
+    (reason): Result.Result<A, E | string> => Result.fail(reason)
+  )
+
 const read = (lease: Lease, foreign: Envelope.ForeignDecoder | undefined): Result.Result<Envelope.Envelope, string> => {
   const envelope = Envelope.decode(lease.body)
   if (Result.isSuccess(envelope) || foreign === undefined) return envelope
-  return Result.map(foreign(lease.body, lease.queue), ({ expiresAt, id, job, payload, version }) => ({
+  const decoded = guarded("the decoder of foreign bodies", () => foreign(lease.body, lease.queue))
+  return Result.map(decoded, ({ expiresAt, id, job, payload, version }) => ({
     backq: 1,
     id: id ?? lease.id,
     job,
@@ -65,7 +76,8 @@ const select = (envelope: Envelope.Envelope, lease: Lease, rules: Rules, now: nu
   if (envelope.expiresAt !== undefined && envelope.expiresAt <= now) {
     return { verdict: { _tag: "Expire", expiresAt: envelope.expiresAt }, job: handler.job }
   }
-  if (lease.info !== undefined && lease.info.lost >= rules.poisonLimit) {
+  // who kicks a buried job gives it as many deliveries again
+  if (lease.info !== undefined && lease.info.lost >= rules.poisonLimit * (1 + lease.info.buries)) {
     return bury(`poison: ${lease.info.lost} deliveries took their worker down or ran out of time`)
   }
   const version = envelope.version ?? 1
@@ -74,10 +86,10 @@ const select = (envelope: Envelope.Envelope, lease: Lease, rules: Rules, now: nu
     const reason = `published with version ${version} of the payload, this worker knows ${handler.job.version}`
     return { verdict: { _tag: "Failed", failure: reason, reason }, job: handler.job }
   }
-  const payload = handler.job.decode(envelope.payload, version)
-  return Result.isFailure(payload)
-    ? bury(`the payload is not what job "${envelope.job}" expects: ${Envelope.oneLine(payload.failure.message)}`)
-    : { handler, payload: payload.success }
+  const payload = guarded("its decoder", () => handler.job.decode(envelope.payload, version))
+  if (Result.isSuccess(payload)) return { handler, payload: payload.success }
+  const why = typeof payload.failure === "string" ? payload.failure : Envelope.oneLine(payload.failure.message)
+  return bury(`the payload is not what job "${envelope.job}" expects: ${why}`)
 }
 
 /** Reads a lease and finds its handler. */

@@ -12,7 +12,7 @@ import type { Dispatched, Work } from "./dispatch.ts"
 import type { Interruption, Verdict } from "./verdict.ts"
 import { fromExit } from "./verdict.ts"
 
-/** One delivery, from its lease to its settlement. Times are milliseconds of the Clock. */
+/** One delivery, from its lease to its settlement. Times are milliseconds of the Clock's monotonic time. */
 export interface Entry {
   readonly lease: Lease
   readonly dispatched: Dispatched
@@ -27,6 +27,8 @@ export interface Entry {
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   interruption: Interruption | undefined
   verdict: Verdict | undefined
+  /** Is its settlement under way? Until then its lease is renewed. */
+  settling: boolean
 }
 
 /** The deliveries in hand. */
@@ -50,6 +52,8 @@ export interface InFlight {
 export const make = (options: {
   readonly concurrency: number
   readonly now: () => number
+  /** Is a job past its deadline? */
+  readonly isExpired: (expiresAt: number) => boolean
   /** Starts a handler. Called with `entry.startedAt` set. */
   readonly run: (entry: Entry, work: Work) => Fiber.Fiber<unknown, unknown>
   /** Is told when a delivery has its verdict. */
@@ -85,7 +89,9 @@ export const make = (options: {
     starting = true
     while (waiting.length > 0 && running < options.concurrency) {
       const entry = waiting.shift()!
-      start(entry, entry.dispatched.next as Work)
+      const { expiresAt, next } = entry.dispatched
+      if (expiresAt !== undefined && options.isExpired(expiresAt)) end(entry, { _tag: "Expire", expiresAt })
+      else start(entry, next as Work)
     }
     starting = false
   }

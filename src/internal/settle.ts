@@ -5,7 +5,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type { Consumer, Settlement } from "../Broker.ts"
+import { type Consumer, maxDelay, type Settlement } from "../Broker.ts"
 import type { Delivered, Outcome } from "../Outcome.ts"
 import type { Entry } from "./inFlight.ts"
 import { fromSchedule, type Verdict } from "./verdict.ts"
@@ -18,7 +18,7 @@ const settlement = (entry: Entry, verdict: Verdict): Settlement | undefined => {
     case "Expire":
       return { _tag: "Delete", lease }
     case "Retry":
-      return { _tag: "Release", lease, delay: verdict.delay, reason: verdict.reason }
+      return { _tag: "Release", lease, delay: Duration.min(verdict.delay, maxDelay), reason: verdict.reason }
     case "Bury":
       return { _tag: "Bury", lease, reason: verdict.reason }
     case "GiveBack":
@@ -39,7 +39,7 @@ const outcome = (entry: Entry, verdict: Verdict): Outcome => {
   const { id, job } = dispatched
   const { id: jobId, queue } = lease
   const attempt = entry.info?.attempt
-  const duration = entry.fiber === undefined ? 0 : entry.endedAt - entry.startedAt
+  const duration = entry.fiber === undefined ? 0 : Math.round(entry.endedAt - entry.startedAt)
   // the hot case has no spread: copying the fields costs more than the rest of the stage
   if (verdict._tag === "Done") {
     return { _tag: "Done", queue, jobId, job, id, attempt, duration, result: verdict.result }

@@ -48,6 +48,10 @@ const memoize = <A>(make: (key: string) => A): (key: string) => A => {
   }
 }
 
+/** A time as a person reads it; a publisher may have said one that no calendar has. */
+const time = (millis: number): string =>
+  Option.match(DateTime.make(millis), { onNone: () => `${millis}`, onSome: DateTime.formatIso })
+
 const line = (outcome: Outcome): Effect.Effect<void> => {
   switch (outcome._tag) {
     case "Done":
@@ -55,13 +59,19 @@ const line = (outcome: Outcome): Effect.Effect<void> => {
     case "GivenBack":
       return Effect.logDebug("given back")
     case "Retried":
-      return log("Warn", `failed, next attempt in ${Duration.format(outcome.delay)}: ${outcome.reason}`, outcome.cause)
+      return log(
+        "Warn",
+        `failed, next attempt in ${
+          Duration.format(Duration.millis(Math.round(Duration.toMillis(outcome.delay))))
+        }: ${outcome.reason}`,
+        outcome.cause
+      )
     case "Buried":
       return log("Error", `buried: ${outcome.reason}`, outcome.cause)
     case "Discarded":
       return Effect.logInfo(`discarded: ${outcome.reason}`)
     case "Expired":
-      return Effect.logWarning(`expired at ${DateTime.formatIso(DateTime.makeUnsafe(outcome.expiresAt))}, deleted`)
+      return Effect.logWarning(`expired at ${time(outcome.expiresAt)}, deleted`)
     case "Lost":
       return Effect.logWarning(
         `${outcome.handled ? "done, but it will run again" : "interrupted"}: ${outcome.error.message}`
@@ -114,7 +124,7 @@ export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>):
       for (const outcome of outcomes) {
         const { counters, durations } = metricsOf(outcome.queue)
         counters[outcome._tag].updateUnsafe(1, context)
-        if (outcome.duration > 0) durations.updateUnsafe(outcome.duration, context)
+        if (outcome._tag === "Done" || outcome.duration > 0) durations.updateUnsafe(outcome.duration, context)
         if (outcome._tag !== "Done" || debug) lines.push(Effect.annotateLogs(line(outcome), annotations(outcome)))
       }
       return lines.length === 0 ? Effect.void : Effect.all(lines, { discard: true })

@@ -84,8 +84,12 @@ export const fromSchedule = Effect.fnUntraced(function*(
   attempt: number
 ): Effect.fn.Return<Verdict> {
   const { cause, failure, reason } = failed
-  const delay = yield* retryDelay(job.retry, attempt, failure)
+  const replayed = yield* Effect.exit(retryDelay(job.retry, attempt, failure))
+  if (Exit.isFailure(replayed)) {
+    return { _tag: "Bury", reason: `${reason}; and its retry schedule failed`, failure, cause: replayed.cause }
+  }
+  const delay = replayed.value
   return delay === undefined
-    ? { _tag: "Bury", reason: `failed ${attempt} times, at last with ${reason}`, failure, cause }
+    ? { _tag: "Bury", reason: `attempt ${attempt} was the last: ${reason}`, failure, cause }
     : { _tag: "Retry", delay, reason, failure, cause }
 })

@@ -42,6 +42,7 @@ export interface Job {
   /** Deliveries that are forgiven: kicked, or given back unspent. */
   forgiven: number
   lost: number
+  buries: number
   reason: string | undefined
   lease: { readonly lease: Lease; readonly holder: Holder } | undefined
 }
@@ -169,6 +170,7 @@ export const add = (jobs: Jobs, queue: Queue, request: PutRequest, now: number):
     deliveries: 0,
     forgiven: 0,
     lost: 0,
+    buries: 0,
     reason: undefined,
     lease: undefined
   }
@@ -240,6 +242,7 @@ export const bury = (
   options: { readonly priority: number | undefined; readonly reason: string }
 ): void => {
   job.reason = options.reason
+  job.buries++
   move(job, "buried", { priority: options.priority, burial: ++jobs.lastBurial })
 }
 
@@ -263,6 +266,7 @@ export const kick = (job: Job): void => {
 export const leaseInfo = (job: Job): LeaseInfo => ({
   attempt: Math.max(1, job.deliveries - job.forgiven),
   lost: job.lost,
+  buries: job.buries,
   priority: job.priority,
   ttr: Duration.millis(job.ttr)
 })

@@ -33,7 +33,7 @@ export interface ProcessPolicy {
   readonly programs: ReadonlySet<string> | "any"
   /**
    * The absolute paths of the directories in which, or below which, a payload
-   * may ask to run. One that asks for none runs in the worker's own.
+   * may run. One that asks for none runs in the first of them.
    */
   readonly directories: ReadonlyArray<string> | "any"
   /**
@@ -135,7 +135,7 @@ type Rule = (policy: ProcessPolicy, payload: ProcessPayload) => string | undefin
 const shellLines: Rule = (policy, { command }) =>
   typeof command !== "string" || policy.shellLines
     ? undefined
-    : "shell lines are off: publish the program and its arguments as an array, or allow them"
+    : "shell lines are off: publish the program and its arguments as an array, or start the worker with --shell (shellLines)"
 
 const programs: Rule = (policy, { command }) => {
   if (typeof command === "string" || policy.programs === "any") return undefined
@@ -159,14 +159,16 @@ const environment: Rule = (policy, { env = {}, extendEnv }) => {
 const detach: Rule = (policy, payload) =>
   payload.detach !== true || policy.detach
     ? undefined
-    : "processes that nobody waits for are off: publish it without detach, or allow them"
+    : "processes that nobody waits for are off: publish it without detach, or start the worker with --allow-detach (detach)"
 
 const directories: Rule = (policy, { cwd }) => {
   if (cwd === undefined || policy.directories === "any") return undefined
   const path = NodePath.posix.normalize(cwd)
   return NodePath.posix.isAbsolute(cwd) && policy.directories.some((directory) => contains(directory, path))
     ? undefined
-    : `${display([cwd])} is not in an allowed directory: ${listed(policy.directories)}. Write an absolute path`
+    : `${display([cwd])} is not in an allowed directory: ${listed(policy.directories)}${
+      NodePath.posix.isAbsolute(cwd) ? "" : ". Write an absolute path"
+    }`
 }
 
 const maxTimeout: Rule = ({ maxTimeout: max }, { timeout }) =>
@@ -182,8 +184,9 @@ const rules = Object.entries({ shellLines, programs, environment, detach, direct
 
 /**
  * Decides whether a payload may run. What comes back is what is to be run: with
- * the policy's timeout where it had none, and with `cwd` without `.` and `..`,
- * so that no link can make it lead out of an allowed directory.
+ * the policy's timeout where it had none, and in the first allowed directory
+ * where it asked for none; a `cwd` comes back without `.` and `..`, so that no
+ * link can make it lead out of an allowed directory.
  */
 export const check = (policy: ProcessPolicy, payload: ProcessPayload): Result.Result<ProcessPayload, Refused> => {
   for (const [rule, broken] of rules) {
@@ -193,11 +196,9 @@ export const check = (policy: ProcessPolicy, payload: ProcessPayload): Result.Re
   const limited = policy.maxTimeout !== undefined && payload.timeout === undefined && payload.detach !== true
     ? { ...payload, timeout: policy.maxTimeout }
     : payload
-  return Result.succeed(
-    policy.directories === "any" || payload.cwd === undefined
-      ? limited
-      : { ...limited, cwd: NodePath.posix.normalize(payload.cwd) }
-  )
+  if (policy.directories === "any") return Result.succeed(limited)
+  const cwd = payload.cwd ?? policy.directories[0]
+  return Result.succeed(cwd === undefined ? limited : { ...limited, cwd: NodePath.posix.normalize(cwd) })
 }
 
 // -----------------------------------------------------------------------------

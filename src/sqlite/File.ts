@@ -53,6 +53,7 @@ const migrations: ReadonlyArray<string> = [
      deliveries INTEGER NOT NULL DEFAULT 0,
      forgiven INTEGER NOT NULL DEFAULT 0,
      lost INTEGER NOT NULL DEFAULT 0,
+     buries INTEGER NOT NULL DEFAULT 0,
      reason TEXT,
      body BLOB NOT NULL
    ) STRICT;

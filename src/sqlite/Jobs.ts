@@ -41,16 +41,16 @@ export const sql = {
     VALUES (?, ?, ?, ?, ?, ?, ?)`,
   ready: "SELECT id, priority FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT $max",
   deliver: `UPDATE job SET state = 2, due = ?2 + ttr + 1000, holder = ?3, deliveries = deliveries + 1
-    WHERE id = ?1 RETURNING body, priority, ttr, deliveries, forgiven, lost`,
+    WHERE id = ?1 RETURNING body, priority, ttr, deliveries, forgiven, lost, buries`,
   done: `DELETE FROM job WHERE ${heldByPlace}`,
   release: `UPDATE job SET state = $state, due = $due, holder = NULL, priority = coalesce($priority, priority),
     reason = $reason WHERE ${held}`,
   bury: `UPDATE job SET state = 3, due = NULL, holder = NULL, priority = coalesce($priority, priority),
-    reason = $reason, burial = 1 + (SELECT coalesce(max(other.burial), 0) FROM job AS other
+    reason = $reason, buries = buries + 1, burial = 1 + (SELECT coalesce(max(other.burial), 0) FROM job AS other
       WHERE other.state = 3 AND other.queue = job.queue) WHERE ${held}`,
   giveBack: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE ${held}`,
   touch: `UPDATE job SET due = $now + ttr + 1000 WHERE ${held}`,
-  inspect: `SELECT priority, ttr, deliveries, forgiven, lost FROM job WHERE ${held}`,
+  inspect: `SELECT priority, ttr, deliveries, forgiven, lost, buries FROM job WHERE ${held}`,
   kickBuried: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE id IN (
     SELECT id FROM job WHERE queue = $queue AND state = 3 ORDER BY burial LIMIT $max)`,
   kickDelayed: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE id IN (
@@ -61,7 +61,7 @@ export const sql = {
   peekReady: "SELECT id, body FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT 1",
   peekDelayed: "SELECT id, body FROM job WHERE queue = $queue AND state = 1 ORDER BY due, id LIMIT 1",
   peekBuried: "SELECT id, body FROM job WHERE queue = $queue AND state = 3 ORDER BY burial LIMIT 1",
-  stats: `SELECT name, state, priority, due, put_at, ttr, deliveries, forgiven, lost, reason
+  stats: `SELECT name, state, priority, due, put_at, ttr, deliveries, forgiven, lost, buries, reason
     FROM job JOIN queue ON queue.id = job.queue WHERE job.id = $id`,
   countReady: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 0",
   countDelayed: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 1",
@@ -75,6 +75,7 @@ interface Counters {
   readonly deliveries: number
   readonly forgiven: number
   readonly lost: number
+  readonly buries: number
   readonly priority: number
   readonly ttr: number
 }
@@ -82,6 +83,7 @@ interface Counters {
 const leaseInfo = (row: Counters): LeaseInfo => ({
   attempt: Math.max(1, row.deliveries - row.forgiven),
   lost: row.lost,
+  buries: row.buries,
   priority: row.priority,
   ttr: Duration.millis(row.ttr / 1000)
 })

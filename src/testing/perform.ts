@@ -91,7 +91,7 @@ export const perform = Effect.fnUntraced(function*<R>(
 ): Effect.fn.Return<Outcome, Publisher.PublishError, R> {
   const { body, priority, ttr } = yield* encode(handler, payload, options.publish)
   const queue = options.publish?.queue ?? handler.job.queue
-  const info: LeaseInfo = { attempt: options.attempt ?? 1, lost: options.lost ?? 0, priority, ttr }
+  const info: LeaseInfo = { attempt: options.attempt ?? 1, lost: options.lost ?? 0, buries: 0, priority, ttr }
   const broker = Layer.mock(Broker)({
     name: "perform:",
     consume: () => Effect.succeed(consumerOf({ id, queue, body, info }))

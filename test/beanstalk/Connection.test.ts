@@ -274,3 +274,32 @@ describe("a server that is another", () => {
       assert.deepInclude({ ...reason }, { _tag: "Unsupported", operation: "TLS" })
     }))
 })
+
+describe("a server that falls silent", () => {
+  it.live("is given up although it is written to all the time", () =>
+    Effect.gen(function*() {
+      const port = yield* Servers.scripted(() => {})
+      const connection = yield* Native.driver({ port, replyTimeout: "400 millis" }).connect
+      const first = yield* Effect.forkChild(connection.request([stats]))
+      yield* Effect.forkChild(
+        Effect.forever(Effect.andThen(Effect.forkChild(connection.request([stats])), Effect.sleep("50 millis")))
+      )
+      const [answer] = yield* Effect.timeout(Fiber.join(first), "5 seconds")
+      const reason = reasonOf(answer)
+      assert(reason._tag === "Unavailable")
+      assert.strictEqual(reason.fate, "Unknown")
+    }))
+})
+
+describe("options that Node.js can't use", () => {
+  const wrong: ReadonlyArray<readonly [string, ConnectOptions]> = [
+    ["a port out of range", { port: 70_000 }],
+    ["a certificate that is none", { port: 1, tls: { cert: "nonsense" } }]
+  ]
+  it.live.each(wrong)("%s: a typed failure, at once", ([, options]) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Effect.timeout(Native.driver(options).connect, "2 seconds"))
+      assert(error._tag === "BrokerError")
+      assert.strictEqual(error.reason._tag, "OptionInvalid")
+    }))
+})

@@ -5,12 +5,15 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import type * as Net from "node:net"
+import { connect } from "node:net"
 import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
 import * as Fivebeans from "../../src/beanstalk/Fivebeans.ts"
 import * as Native from "../../src/beanstalk/Native.ts"
-import { type Broker, type Lease, type PutOptions, putRequest } from "../../src/Broker.ts"
+import { Broker as BrokerService, type Lease, type PutOptions, putRequest } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
+import { Job, Worker } from "../../src/index.ts"
 import * as Servers from "./servers.ts"
 
 const request = (text: string, options: PutOptions = {}) =>
@@ -30,7 +33,7 @@ const persist = <A>(effect: Effect.Effect<A, BrokerError>) =>
     schedule: Schedule.spaced("10 millis")
   })
 
-const waiting = (broker: Broker["Service"], queue: string, count: number) =>
+const waiting = (broker: BrokerService["Service"], queue: string, count: number) =>
   persist(Effect.repeat(broker.waitingWorkers(queue), { until: (waiting) => waiting === count }))
 
 describe("a server that goes away", () => {
@@ -383,5 +386,45 @@ describe("a consumer at rest and at its limits", () => {
       )
       const stats = yield* broker.statsQueue("q")
       assert.include(stats, { ready: 1, reserved: 1, buried: 1 })
+    }))
+})
+
+describe("workers on it", () => {
+  const Small = Job.make("small", { payload: Schema.Int, queue: "q" })
+  const handler = Worker.handler(Small, () => Effect.void)
+
+  it.live("an idle timeout does not hide that the server is away", () =>
+    Effect.gen(function*() {
+      const broker = yield* brokerOn(yield* Servers.freePort, { reconnectFor: "1 second" })
+      const reason = yield* Worker.make({ idleTimeout: "200 millis" }, handler).pipe(
+        Effect.provideService(BrokerService, broker),
+        reasonOf
+      )
+      assert.strictEqual(reason._tag, "Unavailable")
+    }))
+
+  Servers.real("jobs that were lost together are all known as such", () =>
+    Effect.gen(function*() {
+      const server = yield* Servers.beanstalkd()
+      const broker = yield* brokerOn(server.port)
+      const ids = [yield* broker.put("q", request("a")), yield* broker.put("q", request("b"))]
+      for (let i = 0; i < 3; i++) {
+        // a worker that is killed with both in hand
+        yield* Effect.callback<void>((resume) => {
+          const socket = connect(server.port, "127.0.0.1")
+          let received = ""
+          socket.write("watch q\r\nreserve\r\nreserve\r\n")
+          socket.on("data", (data) => {
+            received += data.toString()
+            if (received.split("RESERVED").length === 3) socket.resetAndDestroy()
+          })
+          socket.on("close", () => resume(Effect.void))
+        })
+        yield* persist(Effect.repeat(broker.statsQueue("q"), { until: ({ ready }) => ready === 2 }))
+      }
+      const consumer = yield* broker.consume(["q"])
+      const leases: Array<Lease> = []
+      while (leases.length < 2) leases.push(...(yield* consumer.reserve(2 - leases.length)))
+      assert.deepStrictEqual(leases.map((lease) => [lease.id, lease.info?.lost]), ids.map((id) => [id, 3]))
     }))
 })

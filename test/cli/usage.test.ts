@@ -39,6 +39,7 @@ const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
   [publish("--input-file", "/nowhere/at/all", "--", "true"), /\/nowhere\/at\/all can't be read/],
   [publish("--detach", "--timeout", "1s", "--", "true"), /detach/],
   [publish("--frobnicate", "--", "true"), /--frobnicate/],
+  [publish("ls", "-la"), /write -- before the program/],
   [publish("--broker", "redis://localhost", "--", "true"), /there is no broker "redis:"/],
   [publish("--broker", "nonsense", "--", "true"), /not a broker's URL/],
   [work("--concurrency", "0"), /--concurrency.*at least 1/],
@@ -59,6 +60,13 @@ describe("usage", () => {
       assert.strictEqual(stdout, "")
       assert.match(stderr, /^backq: .*$/)
       assert.match(stderr, message)
+    }))
+
+  it.live("says that a job in memory is gone with the command", () =>
+    Effect.gen(function*() {
+      const { code, stderr } = yield* run(publish("--broker", "memory:", "--", "true"))
+      assert.strictEqual(code, 0)
+      assert.match(stderr, /the job is gone when it ends/)
     }))
 
   it.live("a command without its subcommand shows its help on stderr", () =>

@@ -143,7 +143,7 @@ describe.concurrent("work process", () => {
       assert.strictEqual(matching(/^done in/), 2)
       assert.strictEqual(matching(/^buried: exit code 64/), 1)
       assert.strictEqual(matching(/next attempt in 1h: exit code 75/), 1)
-      assert.strictEqual(matching(/^buried: failed 1 times, at last with .*exit code 1/), 1)
+      assert.strictEqual(matching(/^buried: attempt 1 was the last: .*exit code 1/), 1)
       for (const rule of ["directories", "environment", "maxTimeout", "detach"]) {
         assert.strictEqual(matching(new RegExp(`^buried: refused \\(${rule}\\)`)), 1, rule)
       }

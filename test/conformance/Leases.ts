@@ -352,7 +352,13 @@ export const leases = (test: Test): void => {
       const answers = (yield* consumer.inspect(held)).map(Result.getOrThrow)
       assert.deepStrictEqual(
         answers.map((answer) => ({ ...answer, ttr: Duration.toSeconds(answer.ttr) })),
-        [{ attempt: 1, lost: 0, priority: 1, ttr: 10 }, { attempt: 1, lost: 0, priority: 2, ttr: 20 }]
+        [{ attempt: 1, lost: 0, buries: 0, priority: 1, ttr: 10 }, {
+          attempt: 1,
+          lost: 0,
+          buries: 0,
+          priority: 2,
+          ttr: 20
+        }]
       )
     }))
 }

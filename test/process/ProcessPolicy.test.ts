@@ -107,6 +107,11 @@ describe("ProcessPolicy", () => {
     assert.deepStrictEqual(Result.getOrThrow(ProcessPolicy.check(policy, payload)), payload)
   })
 
+  it("a payload that asks for no directory runs in the first allowed one", () => {
+    assert.strictEqual(Result.getOrThrow(ProcessPolicy.check(strict, { command: ["convert"] })).cwd, "/srv/images")
+    assert.isUndefined(Result.getOrThrow(ProcessPolicy.check(ProcessPolicy.open, { command: ["ls"] })).cwd)
+  })
+
   it("runs in the directory that it checked", () => {
     const payload: ProcessPayload = { command: ["convert"], cwd: "/srv/images/a/../b/." }
     assert.strictEqual(Result.getOrThrow(ProcessPolicy.check(strict, payload)).cwd, "/srv/images/b")

@@ -58,7 +58,7 @@ describe("SqliteBroker", () => {
       const stats = yield* broker.statsJob(tried)
       assert.include(stats, { state: "delayed", attempt: 1, lost: 0, priority: 7, reason: "not yet", queue: "q" })
       assert.strictEqual(Duration.toMillis(stats.ttr), 1500)
-      assert.include(yield* broker.statsJob(buried), { state: "buried", reason: "broken" })
+      assert.include(yield* broker.statsJob(buried), { state: "buried", reason: "broken", buries: 1 })
       assert.deepStrictEqual((yield* broker.queues).toSorted(), ["other", "q"])
       assert.include(yield* broker.stats, { delayed: 1, buried: 1, durable: true })
       const next = yield* broker.put("q", request("next"))

@@ -85,7 +85,7 @@ describe("TestBroker", () => {
       assert.deepStrictEqual(tags(yield* TestBroker.drain(handler)), ["Buried"])
       assert.deepStrictEqual(yield* TestBroker.enqueued(Mail), [])
       const [buried] = yield* TestBroker.enqueued(Mail, { state: "buried" })
-      assert.include(buried, { reason: "failed 2 times, at last with no route", attempt: 2 })
+      assert.include(buried, { reason: "attempt 2 was the last: no route", attempt: 2 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
   it.effect("waits for handlers that sleep on the TestClock", () =>

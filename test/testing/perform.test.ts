@@ -34,7 +34,7 @@ describe("perform", () => {
         ),
         [1000, 2000, 4000, "Buried"]
       )
-      assert.deepInclude(outcomes[3], { reason: "failed 4 times, at last with no 4" })
+      assert.deepInclude(outcomes[3], { reason: "attempt 4 was the last: no 4" })
     }))
 
   it.effect("knows deadlines, limits and poison", () =>
