@@ -4,10 +4,11 @@
  * | URL | broker |
  * |---|---|
  * | `memory:` | in this process, gone with it |
+ * | `sqlite:PATH` | in a file, which is created where there is none; the path is `./backq.db` where none is given |
  * | `beanstalk://HOST:PORT` | beanstalkd; the port is 11300 where none is given |
  * | `beanstalks://HOST:PORT?ca=FILE&cert=FILE&key=FILE&servername=NAME` | beanstalkd behind TLS |
  *
- * Both forms of beanstalkd take `connect-timeout`, `reply-timeout` and
+ * `sqlite:` takes `durability` (`full` or `normal`) and `busy-timeout` in the query. Both forms of beanstalkd take `connect-timeout`, `reply-timeout` and
  * `reconnect-for` as durations (`10s`, `500ms`, `2 minutes`) in the query.
  * A broker's code is loaded when its URL is used.
  */
@@ -23,6 +24,8 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { TlsOptions } from "./beanstalk/Connection.ts"
 import type { Broker } from "./Broker.ts"
+import type { BrokerError } from "./BrokerError.ts"
+import type { Durability } from "./sqlite/File.ts"
 
 /** The URL names no broker. */
 export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("BrokerUrlError", {
@@ -30,7 +33,9 @@ export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("Broker
   detail: Schema.String
 }) {
   override get message() {
-    return `${JSON.stringify(this.url)} is not a broker's URL: ${this.detail}. Write beanstalk://HOST:PORT, ` +
+    return `${
+      JSON.stringify(this.url)
+    } is not a broker's URL: ${this.detail}. Write sqlite:PATH, beanstalk://HOST:PORT, ` +
       `beanstalks://HOST:PORT (TLS) or memory:`
   }
 }
@@ -38,6 +43,12 @@ export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("Broker
 /** A URL that was read. */
 export type Parsed =
   | { readonly _tag: "Memory" }
+  | {
+    readonly _tag: "Sqlite"
+    readonly path: string
+    readonly durability: Durability | undefined
+    readonly busyTimeout: Duration.Duration | undefined
+  }
   | {
     readonly _tag: "Beanstalk"
     readonly host: string
@@ -69,9 +80,38 @@ export const parseDuration = (text: string): Option.Option<Duration.Duration> =>
   return Duration.fromInput((short === null ? text.trim() : `${short[1]} ${units[short[2]!]}`) as Duration.Input)
 }
 
+const parseSqlite = (
+  rest: string,
+  fail: (detail: string) => Result.Result<never, BrokerUrlError>
+): Result.Result<Parsed, BrokerUrlError> => {
+  const [path = "", query] = rest.split(/\?(.*)/s)
+  if (path.startsWith("//")) return fail("a file has no host: write sqlite:PATH")
+  const parameters = new URLSearchParams(query)
+  for (const name of parameters.keys()) {
+    if (name !== "durability" && name !== "busy-timeout") {
+      return fail(`there is no option "${name}", only durability, busy-timeout`)
+    }
+  }
+  const durability = parameters.get("durability") ?? undefined
+  if (durability !== undefined && durability !== "full" && durability !== "normal") {
+    return fail("durability is full or normal")
+  }
+  const wait = parameters.get("busy-timeout")
+  const busyTimeout = wait === null ? Option.some(undefined) : parseDuration(wait)
+  if (Option.isNone(busyTimeout)) return fail("busy-timeout is not a duration: write 10s, 500ms or 5 minutes")
+  return Result.succeed({
+    _tag: "Sqlite",
+    path: path === "" ? "./backq.db" : path,
+    durability,
+    busyTimeout: busyTimeout.value
+  })
+}
+
 /** Reads a URL. */
 export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
   const fail = (detail: string) => Result.fail(new BrokerUrlError({ url: input.replace(/\/\/[^/@]*@/, "//"), detail }))
+  // Not by the URL parser, which takes a relative path, or one with a %, for something else.
+  if (/^sqlite:/i.test(input)) return parseSqlite(input.slice("sqlite:".length), fail)
   const url = URL.parse(input)
   if (url === null) return fail("it can't be read as a URL")
   if (url.protocol === "memory:") return Result.succeed({ _tag: "Memory" })
@@ -151,12 +191,16 @@ export interface Options {
 }
 
 /** The broker that a URL names. */
-export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, BrokerUrlError> =>
+export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, BrokerUrlError | BrokerError> =>
   Layer.unwrap(Effect.gen(function*() {
     const parsed = yield* Effect.fromResult(parse(url))
     if (parsed._tag === "Memory") {
       const { layer } = yield* Effect.promise(() => import("./memory/MemoryBroker.ts"))
       return layer
+    }
+    if (parsed._tag === "Sqlite") {
+      const { layer } = yield* Effect.promise(() => import("./sqlite/SqliteBroker.ts"))
+      return layer(parsed)
     }
     const { layer } = yield* Effect.promise(() => import("./beanstalk/BeanstalkBroker.ts"))
     const { connectTimeout, host, port, replyTimeout } = parsed
@@ -171,7 +215,9 @@ export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, B
   }))
 
 /** The broker that `BACKQ_BROKER` names, or {@link defaultUrl}. */
-export const layerConfig = (options: Options = {}): Layer.Layer<Broker, BrokerUrlError | Config.ConfigError> =>
+export const layerConfig = (
+  options: Options = {}
+): Layer.Layer<Broker, BrokerUrlError | BrokerError | Config.ConfigError> =>
   Layer.unwrap(Effect.map(
     Config.String("BACKQ_BROKER").pipe(Config.withDefault(defaultUrl)),
     (url) => layer(url, options)

@@ -3,7 +3,7 @@
  *
  * `Job` defines what a job is, `Publisher` sends it, `Worker` runs it, and a
  * `Broker` keeps it in between. The brokers have entry points of their own:
- * `backq/memory`, `backq/beanstalk`; so have the jobs that come in the box
+ * `backq/memory`, `backq/sqlite`, `backq/beanstalk`; so have the jobs that come in the box
  * (`backq/process`) and the helpers for tests (`backq/testing`).
  */
 export * as Broker from "./Broker.ts"

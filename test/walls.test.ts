@@ -11,9 +11,9 @@ interface Import {
   readonly specifier: string
 }
 
-type Room = "core" | "url" | "memory" | "beanstalk" | "process" | "testing" | "cli"
+type Room = "core" | "url" | "memory" | "sqlite" | "beanstalk" | "process" | "testing" | "cli"
 
-const rooms: ReadonlySet<string> = new Set(["memory", "beanstalk", "process", "testing", "cli"])
+const rooms: ReadonlySet<string> = new Set(["memory", "sqlite", "beanstalk", "process", "testing", "cli"])
 
 /** The room of a file. A folder that nobody gave walls to has none, and fails. */
 const roomOf = (path: string): Room | undefined => {
@@ -26,8 +26,9 @@ const roomOf = (path: string): Room | undefined => {
 /** What each room may import from the others, and from outside. */
 const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outside: RegExp }> = {
   core: { rooms: [], outside: /^effect\// },
-  url: { rooms: ["core", "memory", "beanstalk"], outside: /^(effect\/|@effect\/platform-node\/)/ },
+  url: { rooms: ["core", "memory", "sqlite", "beanstalk"], outside: /^(effect\/|@effect\/platform-node\/)/ },
   memory: { rooms: ["core"], outside: /^effect\// },
+  sqlite: { rooms: ["core"], outside: /^(effect\/|node:)/ },
   beanstalk: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   process: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   testing: { rooms: ["core", "memory", "process"], outside: /^effect\// },
@@ -102,6 +103,8 @@ describe("walls", () => {
     { from: "Worker.ts", specifier: "./BrokerUrl.ts" },
     { from: "internal/settle.ts", specifier: "../beanstalk/index.ts" },
     { from: "memory/Jobs.ts", specifier: "../beanstalk/Reply.ts" },
+    { from: "sqlite/File.ts", specifier: "@effect/platform-node/NodeFileSystem" },
+    { from: "sqlite/Jobs.ts", specifier: "../memory/Heap.ts" },
     { from: "beanstalk/Client.ts", specifier: "fivebeans" },
     { from: "beanstalk/Client.ts", specifier: "../cli/bin.ts" },
     { from: "process/Process.ts", specifier: "../memory/index.ts" },
@@ -115,6 +118,7 @@ describe("walls", () => {
     { from: "Worker.ts", specifier: "effect/Effect" },
     { from: "internal/settle.ts", specifier: "../Worker.ts" },
     { from: "BrokerUrl.ts", specifier: "./beanstalk/index.ts" },
+    { from: "sqlite/File.ts", specifier: "node:sqlite" },
     { from: "beanstalk/Fivebeans.ts", specifier: "fivebeans" },
     { from: "beanstalk/Native.ts", specifier: "@effect/platform-node/NodeSocket" },
     { from: "testing/index.ts", specifier: "../memory/index.ts" },

@@ -30,8 +30,10 @@ import type { BrokerError, BrokerErrorReason } from "../../src/BrokerError.ts"
 export interface SuiteOptions {
   /** The broker. Built once for all tests. */
   readonly layer: Layer.Layer<Broker, unknown>
-  /** Does the broker live on the TestClock, or does it have a clock of its own, with a resolution of a second? */
+  /** Does the broker live on the TestClock, or does it have a clock of its own? */
   readonly time: "virtual" | "real"
+  /** The shortest delay that a broker with a clock of its own knows. Default: a second. */
+  readonly resolution?: "second" | "millisecond"
 }
 
 /** The tester that the tests of a suite are registered with. */
@@ -62,11 +64,14 @@ export const uniqueQueue = (): string => `conformance-${run}-${++queues}`
 export class Harness {
   readonly broker: Broker["Service"]
   readonly time: SuiteOptions["time"]
+  /** Can a delay of a millisecond be over before anybody looks? */
+  readonly isFine: boolean
   readonly queue: string = uniqueQueue()
 
-  constructor(broker: Broker["Service"], time: SuiteOptions["time"]) {
+  constructor(broker: Broker["Service"], options: SuiteOptions) {
     this.broker = broker
-    this.time = time
+    this.time = options.time
+    this.isFine = options.time === "real" && options.resolution === "millisecond"
   }
 
   /** Lets time pass. */
@@ -207,6 +212,6 @@ export const assertRunning = <A, E>(fiber: Fiber.Fiber<A, E>): void =>
 export const tester = (it: It, options: SuiteOptions): Test => (name, body) =>
   it.effect(
     name,
-    () => Effect.flatMap(Broker, (broker) => body(new Harness(broker, options.time))),
+    () => Effect.flatMap(Broker, (broker) => body(new Harness(broker, options))),
     20_000
   )

@@ -1,0 +1,222 @@
+/**
+ * Jobs per second in a file: backq, and bare prepared statements in batches on
+ * a table with one index, with the same durability, in one run.
+ *
+ *     node --expose-gc scripts/bench/sqlite.ts [--jobs 20000] [--rounds 3] [--durability full] [--waiting 1000000]
+ *
+ * Absolute figures say little on a shared machine: read the ratios. Every
+ * candidate is warmed up, then measured in rounds, in turn; the table shows the
+ * median round. With `--waiting`, backq's file holds so many other jobs all the
+ * time.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { parseArgs } from "node:util"
+import * as Broker from "../../src/Broker.ts"
+import { Job, Publisher, Worker } from "../../src/index.ts"
+import type { Durability } from "../../src/sqlite/File.ts"
+import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
+
+const { values } = parseArgs({
+  options: {
+    jobs: { type: "string", default: "20000" },
+    rounds: { type: "string", default: "3" },
+    durability: { type: "string", default: "full" },
+    waiting: { type: "string", default: "0" }
+  }
+})
+const jobs = Number(values.jobs)
+const rounds = Number(values.rounds)
+const waiting = Number(values.waiting)
+const durability: Durability = values.durability === "normal" ? "normal" : "full"
+const window = 500
+const batch = 64
+
+const folder = mkdtempSync(join(tmpdir(), "backq-bench-"))
+
+// -- what is put: for all the same bytes
+
+const Small = Job.make("bench", { payload: Schema.Struct({ userId: Schema.String, text: Schema.String }) })
+const payloads = Array.from({ length: window }, (_, i) => ({ userId: String(i), text: "a few words for the user" }))
+const body = new TextEncoder().encode(JSON.stringify({
+  backq: 1,
+  id: "01933d3c-6a80-7000-8000-000000000000",
+  job: "bench",
+  version: 1,
+  payload: payloads[400],
+  publishedAt: 1764000000000
+}))
+
+// -- the limit: bare statements
+
+const bare = new DatabaseSync(join(folder, "bare.db"))
+bare.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${durability};
+  CREATE TABLE job (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, priority INTEGER NOT NULL, body BLOB NOT NULL);
+  CREATE INDEX ready ON job (priority, id) WHERE state = 0`)
+const insert = bare.prepare("INSERT INTO job (state, priority, body) VALUES (0, 1024, ?)")
+const lease = bare.prepare(`UPDATE job SET state = 1 WHERE id IN
+  (SELECT id FROM job WHERE state = 0 ORDER BY priority, id LIMIT ?) RETURNING id, body`)
+const remove = bare.prepare("DELETE FROM job WHERE id = ?")
+const [begin, commit] = [bare.prepare("BEGIN IMMEDIATE"), bare.prepare("COMMIT")]
+const transaction = <A>(work: () => A): A => {
+  begin.run()
+  const result = work()
+  commit.run()
+  return result
+}
+
+// -- candidates: each puts or works `n` jobs
+
+type Candidate = (n: number) => Promise<void>
+
+const windows = async (n: number, size: number, step: (size: number) => unknown) => {
+  for (let left = n; left > 0; left -= size) await step(Math.min(size, left))
+}
+
+const backq = ManagedRuntime.make(
+  Publisher.layer.pipe(
+    Layer.provideMerge(SqliteBroker.layer({ path: join(folder, "backq.db"), durability })),
+    Layer.provideMerge(Logger.layer([]))
+  )
+)
+const request = Result.getOrThrow(Broker.putRequest(body))
+
+const putOne: Record<string, Candidate> = {
+  "bare": (n) => windows(n, 1, () => transaction(() => insert.run(body))),
+  "backq broker": (n) =>
+    backq.runPromise(Effect.gen(function*() {
+      const broker = yield* Broker.Broker
+      for (let i = 0; i < n; i++) yield* broker.put("bench", request)
+    }))
+}
+
+const putMany: Record<string, Candidate> = {
+  "bare": (n) =>
+    windows(n, window, (size) =>
+      transaction(() => {
+        for (let i = 0; i < size; i++) insert.run(body)
+      })),
+  "backq broker": (n) =>
+    windows(n, window, (size) =>
+      backq.runPromise(Effect.gen(function*() {
+        const results = yield* (yield* Broker.Broker).putAll("bench", Array.from({ length: size }, () => request))
+        if (!results.every(Result.isSuccess)) return yield* Effect.die("a job was not accepted")
+      }))),
+  "backq broker, concurrent": (n) =>
+    windows(n, window, (size) =>
+      backq.runPromise(Effect.gen(function*() {
+        const broker = yield* Broker.Broker
+        yield* Effect.forEach(Array.from({ length: size }), () => broker.put("bench", request), {
+          concurrency: "unbounded",
+          discard: true
+        })
+      }))),
+  "backq publisher": (n) =>
+    windows(n, window, (size) => backq.runPromise(Publisher.publishAll(Small, payloads.slice(0, size))))
+}
+
+const bareWork: Candidate = (n) =>
+  windows(n, batch, (size) => {
+    const rows = transaction(() => lease.all(size))
+    transaction(() => {
+      for (const row of rows) remove.run(row["id"] as number)
+    })
+  })
+
+const backqBroker: Candidate = (n) =>
+  backq.runPromise(Effect.scoped(Effect.gen(function*() {
+    const consumer = yield* (yield* Broker.Broker).consume(["bench"])
+    for (let left = n; left > 0;) {
+      const leases = yield* consumer.reserve(Math.min(batch, left))
+      left -= leases.length
+      yield* consumer.settle(leases.map((lease) => ({ _tag: "Delete", lease })))
+    }
+  })))
+
+const backqWorker = (concurrency: number): Candidate => (n) =>
+  backq.runPromise(Worker.make({ concurrency, maxJobs: n }, Worker.handler(Small, () => Effect.void))).then(() => {})
+
+const work: Record<string, Candidate> = {
+  "bare, batches of 64": bareWork,
+  "backq broker, batches of 64": backqBroker,
+  "backq worker, concurrency 64": backqWorker(64)
+}
+
+// -- measuring
+
+const measure = async (candidate: Candidate, n: number) => {
+  globalThis.gc?.()
+  const cpu = process.cpuUsage()
+  const start = performance.now()
+  await candidate(n)
+  const seconds = (performance.now() - start) / 1000
+  const { system, user } = process.cpuUsage(cpu)
+  return { rate: n / seconds, cpu: (user + system) / n }
+}
+
+const median = (values: ReadonlyArray<number>) => values.toSorted((a, b) => a - b)[values.length >> 1]!
+
+const compare = async (
+  title: string,
+  candidates: Record<string, Candidate>,
+  options: { readonly n: number; readonly before?: Candidate; readonly after?: Candidate }
+) => {
+  const figures: Record<string, Array<{ readonly rate: number; readonly cpu: number }>> = {}
+  for (let round = -1; round < rounds; round++) {
+    for (const [name, candidate] of Object.entries(candidates)) {
+      await options.before?.(options.n)
+      const result = await measure(candidate, options.n)
+      await options.after?.(options.n)
+      if (round >= 0) (figures[name] ??= []).push(result)
+    }
+  }
+  const limit = median(Object.values(figures)[0]!.map(({ rate }) => rate))
+  console.log(`\n${title}`)
+  console.log(`${"".padEnd(32)}${"jobs/s".padStart(9)}${"bare is".padStart(10)}${"CPU us".padStart(9)}`)
+  for (const [name, all] of Object.entries(figures)) {
+    const rate = median(all.map(({ rate }) => rate))
+    console.log(
+      name.padEnd(32) + Math.round(rate).toString().padStart(9) + `${(limit / rate).toFixed(2)} x`.padStart(10) +
+        median(all.map(({ cpu }) => cpu)).toFixed(1).padStart(9)
+    )
+  }
+}
+
+const empty: Candidate = async () => {
+  bare.exec("DELETE FROM job")
+  const worked = await backq.runPromise(Effect.gen(function*() {
+    const broker = yield* Broker.Broker
+    return (yield* broker.stats).ready - waiting
+  }))
+  if (worked > 0) await backqBroker(worked)
+}
+const fill: Candidate = async (n) => {
+  await putMany["bare"]!(n)
+  await putMany["backq publisher"]!(n)
+}
+
+const table = async (suffix: string) => {
+  await compare(`put, one at a time${suffix}`, putOne, { n: Math.ceil(jobs / 20), after: empty })
+  await compare(`put, ${window} at once${suffix}`, putMany, { n: jobs, after: empty })
+  await compare(`work: reserve, run an empty handler, delete${suffix}`, work, { n: jobs, before: fill, after: empty })
+}
+
+console.log(`SQLite, durability ${durability}, bodies of ${body.length} bytes, ${jobs} jobs, ${rounds} rounds`)
+try {
+  if (waiting > 0) {
+    await putMany["backq publisher"]!(waiting)
+    await table(`, ${waiting} others waiting (bare: none)`)
+  } else await table("")
+} finally {
+  await backq.dispose()
+  bare.close()
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,117 @@
+/**
+ * The database file: opening it, and what is in it.
+ *
+ * A file is backq's by its `application_id`; its `user_version` counts the
+ * migrations that it has seen. Migrations only go forward. A file of another
+ * program, or of a newer backq, is refused before anything is written.
+ *
+ * Times are whole microseconds since the epoch.
+ */
+import { DatabaseSync } from "node:sqlite"
+import { FileUnusable } from "./failure.ts"
+
+/** What an acknowledged operation survives: a loss of power, or only a crash of the process. */
+export type Durability = "full" | "normal"
+
+/** "bckq" */
+const applicationId = 0x62636b71
+
+/**
+ * `state`: 0 ready, 1 delayed, 2 reserved, 3 buried. `due`: when a delay or a
+ * lease ends, null otherwise. A partial index for each state, so that a job is
+ * only in those that its state needs.
+ */
+const migrations: ReadonlyArray<string> = [
+  `CREATE TABLE queue (
+     id INTEGER PRIMARY KEY,
+     name TEXT NOT NULL UNIQUE,
+     total INTEGER NOT NULL DEFAULT 0,
+     paused_until INTEGER NOT NULL DEFAULT 0
+   ) STRICT;
+   CREATE TABLE process (
+     id INTEGER PRIMARY KEY AUTOINCREMENT,
+     pid INTEGER NOT NULL,
+     started TEXT,
+     world TEXT
+   ) STRICT;
+   CREATE TABLE waiting (
+     process INTEGER NOT NULL,
+     queue TEXT NOT NULL,
+     workers INTEGER NOT NULL,
+     PRIMARY KEY (queue, process)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE job (
+     id INTEGER PRIMARY KEY AUTOINCREMENT,
+     queue INTEGER NOT NULL,
+     state INTEGER NOT NULL,
+     priority INTEGER NOT NULL,
+     due INTEGER,
+     burial INTEGER,
+     holder INTEGER,
+     put_at INTEGER NOT NULL,
+     ttr INTEGER NOT NULL,
+     deliveries INTEGER NOT NULL DEFAULT 0,
+     forgiven INTEGER NOT NULL DEFAULT 0,
+     lost INTEGER NOT NULL DEFAULT 0,
+     buries INTEGER NOT NULL DEFAULT 0,
+     reason TEXT,
+     body BLOB NOT NULL
+   ) STRICT;
+   CREATE INDEX job_ready ON job (queue, priority, id) WHERE state = 0;
+   CREATE INDEX job_delayed ON job (queue, due, id) WHERE state = 1;
+   CREATE INDEX job_buried ON job (queue, burial) WHERE state = 3;
+   CREATE INDEX job_due ON job (state, due, queue) WHERE due IS NOT NULL;`
+]
+
+/** The schema version that this code reads and writes. */
+export const currentVersion = migrations.length
+
+const pragma = (database: DatabaseSync, name: string): unknown =>
+  Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]
+
+const versionOf = (database: DatabaseSync, path: string): number => {
+  const application = pragma(database, "application_id")
+  const version = Number(pragma(database, "user_version"))
+  if (application !== applicationId) {
+    const isEmpty = application === 0 && version === 0
+      && database.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined
+    if (isEmpty) return 0
+    throw new FileUnusable({
+      path,
+      problem: "OtherProgram",
+      detail: "is a database of another program: give another path"
+    })
+  }
+  if (version > currentVersion) {
+    throw new FileUnusable({
+      path,
+      problem: "Newer",
+      detail: `was written by a newer backq (schema ${version}, this one knows ${currentVersion}): use that one`
+    })
+  }
+  return version
+}
+
+const migrate = (database: DatabaseSync, path: string): void => {
+  database.exec("BEGIN IMMEDIATE")
+  for (const migration of migrations.slice(versionOf(database, path))) database.exec(migration)
+  database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${currentVersion}; COMMIT`)
+}
+
+/** Opens a file, or throws and leaves it as it is. Lock conflicts are SQLite's error, at once: nothing waits here. */
+export const open = (path: string, durability: Durability): DatabaseSync => {
+  const database = new DatabaseSync(path, { timeout: 0 })
+  let isOpen = false
+  try {
+    const version = versionOf(database, path)
+    if (pragma(database, "journal_mode = WAL") !== "wal") {
+      throw new FileUnusable({ path, problem: "NoWal", detail: "can't have a write-ahead log there: use a local disk" })
+    }
+    database.exec(`PRAGMA synchronous = ${durability === "full" ? "FULL" : "NORMAL"}`)
+    if (version < currentVersion) migrate(database, path)
+    isOpen = true
+    return database
+  } finally {
+    if (!isOpen) database.close()
+  }
+}

@@ -1,0 +1,310 @@
+/**
+ * The jobs in the file and the moves that a job can make, as prepared
+ * statements.
+ *
+ * Synchronous functions, to be called within a transaction; what SQLite throws
+ * passes through. Times are whole microseconds since the epoch. Nothing
+ * happens by itself: call {@link Jobs.advance} first.
+ *
+ * A lease is known by the number of its delivery, which never comes again for
+ * its job; ids never come again either.
+ */
+import * as Duration from "effect/Duration"
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
+import type { JobId, JobState, JobStats, LeaseInfo, PeekedJob, PutRequest } from "../Broker.ts"
+
+const states: ReadonlyArray<JobState> = ["ready", "delayed", "reserved", "buried"]
+
+/** Delays and leases that are over are noticed in portions, so that a flood of them holds nobody up for long. */
+const portion = 1000
+
+const ended = "state = 0, due = NULL, holder = NULL"
+/** The lease of one delivery, which is not over. */
+const held = "id = $id AND state = 2 AND deliveries = $delivery AND due > $now"
+const heldByPlace = "id = ?1 AND state = 2 AND deliveries = ?2 AND due > ?3"
+
+/**
+ * The statements. What they read or change of `job` they find by an index. Those that run once for every job have
+ * parameters by place, which are bound faster than those by name.
+ */
+export const sql = {
+  delayOver: `UPDATE job SET ${ended} WHERE id IN (
+    SELECT id FROM job WHERE state = 1 AND due <= $now ORDER BY due LIMIT ${portion})`,
+  leaseOver: `UPDATE job SET ${ended}, lost = lost + 1 WHERE id IN (
+    SELECT id FROM job WHERE state = 2 AND due <= $now ORDER BY due LIMIT ${portion})`,
+  holderGone: `UPDATE job SET ${ended}, lost = lost + 1 WHERE state = 2 AND due IS NOT NULL AND holder = $holder`,
+  holderLeft:
+    `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE state = 2 AND due IS NOT NULL AND holder = $holder`,
+  nextDelay: "SELECT min(due) AS due FROM job WHERE state = 1 AND due IS NOT NULL",
+  nextLease: "SELECT min(due) AS due FROM job WHERE state = 2 AND due IS NOT NULL",
+  insert: `INSERT INTO job (queue, state, priority, due, put_at, ttr, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  ready: "SELECT id, priority FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT $max",
+  deliver: `UPDATE job SET state = 2, due = ?2 + ttr + 1000, holder = ?3, deliveries = deliveries + 1
+    WHERE id = ?1 RETURNING body, priority, ttr, deliveries, forgiven, lost, buries`,
+  done: `DELETE FROM job WHERE ${heldByPlace}`,
+  release: `UPDATE job SET state = $state, due = $due, holder = NULL, priority = coalesce($priority, priority),
+    reason = $reason WHERE ${held}`,
+  bury: `UPDATE job SET state = 3, due = NULL, holder = NULL, priority = coalesce($priority, priority),
+    reason = $reason, buries = buries + 1, burial = 1 + (SELECT coalesce(max(other.burial), 0) FROM job AS other
+      WHERE other.state = 3 AND other.queue = job.queue) WHERE ${held}`,
+  giveBack: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE ${held}`,
+  touch: `UPDATE job SET due = $now + ttr + 1000 WHERE ${held}`,
+  inspect: `SELECT priority, ttr, deliveries, forgiven, lost, buries FROM job WHERE ${held}`,
+  kickBuried: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE id IN (
+    SELECT id FROM job WHERE queue = $queue AND state = 3 ORDER BY burial LIMIT $max)`,
+  kickDelayed: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE id IN (
+    SELECT id FROM job WHERE queue = $queue AND state = 1 ORDER BY due, id LIMIT $max)`,
+  kickJob: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE id = $id AND state IN (1, 3)`,
+  remove: "DELETE FROM job WHERE id = $id AND state <> 2 RETURNING queue",
+  peek: "SELECT id, body FROM job WHERE id = $id",
+  peekReady: "SELECT id, body FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT 1",
+  peekDelayed: "SELECT id, body FROM job WHERE queue = $queue AND state = 1 ORDER BY due, id LIMIT 1",
+  peekBuried: "SELECT id, body FROM job WHERE queue = $queue AND state = 3 ORDER BY burial LIMIT 1",
+  stats: `SELECT name, state, priority, due, put_at, ttr, deliveries, forgiven, lost, buries, reason
+    FROM job JOIN queue ON queue.id = job.queue WHERE job.id = $id`,
+  countReady: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 0",
+  countDelayed: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 1",
+  countReserved: "SELECT count(*) AS jobs FROM job WHERE state = 2 AND due IS NOT NULL AND queue = $queue",
+  countBuried: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 3"
+} as const
+
+type Row = Record<string, any>
+
+interface Counters {
+  readonly deliveries: number
+  readonly forgiven: number
+  readonly lost: number
+  readonly buries: number
+  readonly priority: number
+  readonly ttr: number
+}
+
+const leaseInfo = (row: Counters): LeaseInfo => ({
+  attempt: Math.max(1, row.deliveries - row.forgiven),
+  lost: row.lost,
+  buries: row.buries,
+  priority: row.priority,
+  ttr: Duration.millis(row.ttr / 1000)
+})
+
+const idOf = (row: Row): JobId => String(row["id"]) as JobId
+
+const peeked = (row: Row | undefined): PeekedJob | undefined =>
+  row === undefined ? undefined : { id: idOf(row), body: row["body"] }
+
+/** The row of an id, where it can be one. */
+const rowId = (id: string): number => /^[1-9]\d{0,14}$/.test(id) ? Number(id) : 0
+
+const microseconds = (duration: Duration.Duration): number => Math.ceil(Duration.toMillis(duration)) * 1000
+
+/**
+ * When a duration that begins now is over; null when it is over at once. The clock counts whole milliseconds, so
+ * one more makes sure that it is never too early.
+ */
+export const dueAfter = (now: number, duration: Duration.Duration): number | null => {
+  const length = microseconds(duration)
+  return length > 0 ? now + length + 1000 : null
+}
+
+/** Until a time, as the duration that was asked for counts it. */
+export const timeLeft = (now: number, due: number | null): Duration.Duration =>
+  Duration.millis(due === null ? 0 : Math.max(0, Math.floor((due - 1000 - now) / 1000)))
+
+/** One delivery of a job. */
+export interface Delivery {
+  readonly row: number
+  readonly number: number
+}
+
+/** A delivery as it is handed out. */
+export interface Delivered extends Delivery {
+  readonly id: JobId
+  readonly queue: string
+  readonly body: Uint8Array
+  readonly info: LeaseInfo
+}
+
+/** A ready job, in the order in which it is served. */
+interface Candidate {
+  readonly id: number
+  readonly priority: number
+  readonly queue: string
+}
+
+/** The jobs of an open file. */
+export class Jobs {
+  private readonly statements: Record<keyof typeof sql, StatementSync>
+
+  constructor(database: DatabaseSync) {
+    this.statements = Object.fromEntries(
+      Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])
+    ) as Record<keyof typeof sql, StatementSync>
+  }
+
+  private run(name: keyof typeof sql, parameters: Record<string, SQLInputValue>): number {
+    return Number(this.statements[name].run(parameters).changes)
+  }
+
+  private get(name: keyof typeof sql, parameters: Record<string, SQLInputValue> = {}): Row | undefined {
+    return this.statements[name].get(parameters)
+  }
+
+  /** Applies the time that has passed. Returns how many jobs became ready. */
+  advance(now: number): number {
+    return this.run("delayOver", { $now: now }) + this.run("leaseOver", { $now: now })
+  }
+
+  /** When a delay or a lease ends next; infinite when none does. */
+  nextChange(): number {
+    return Math.min(this.get("nextDelay")?.["due"] ?? Infinity, this.get("nextLease")?.["due"] ?? Infinity)
+  }
+
+  /** Adds a job to a queue. */
+  add(queue: number, request: PutRequest, now: number): JobId {
+    const due = dueAfter(now, request.delay)
+    const { lastInsertRowid } = this.statements.insert.run(
+      queue,
+      due === null ? 0 : 1,
+      request.priority,
+      due,
+      now,
+      microseconds(request.ttr),
+      request.body
+    )
+    return String(lastInsertRowid) as JobId
+  }
+
+  /** Leases the next jobs of queues to a process. */
+  take(queues: ReadonlyMap<string, number>, max: number, holder: number, now: number): ReadonlyArray<Delivered> {
+    const candidates: Array<Candidate> = []
+    for (const [queue, id] of queues) {
+      for (const row of this.statements.ready.iterate({ $queue: id, $max: max }) as Iterable<Row>) {
+        candidates.push({ id: row["id"], priority: row["priority"], queue })
+      }
+    }
+    if (queues.size > 1) candidates.sort((a, b) => a.priority - b.priority || a.id - b.id)
+    return candidates.slice(0, max).map(({ id, queue }) => {
+      const row = this.statements.deliver.get(id, now, holder) as Row & Counters
+      return {
+        row: id,
+        number: row.deliveries,
+        id: String(id) as JobId,
+        queue,
+        body: row["body"],
+        info: leaseInfo(row)
+      }
+    })
+  }
+
+  // Each of these says whether the lease was held.
+
+  done(lease: Delivery, now: number): boolean {
+    return Number(this.statements.done.run(lease.row, lease.number, now).changes) > 0
+  }
+
+  release(
+    lease: Delivery,
+    options: {
+      readonly delay: Duration.Duration
+      readonly priority: number | undefined
+      readonly reason: string | undefined
+    },
+    now: number
+  ): boolean {
+    const due = dueAfter(now, options.delay)
+    return this.run("release", {
+      $id: lease.row,
+      $delivery: lease.number,
+      $now: now,
+      $state: due === null ? 0 : 1,
+      $due: due,
+      $priority: options.priority ?? null,
+      $reason: options.reason ?? null
+    }) > 0
+  }
+
+  bury(
+    lease: Delivery,
+    options: { readonly priority: number | undefined; readonly reason: string },
+    now: number
+  ): boolean {
+    return this.run("bury", {
+      $id: lease.row,
+      $delivery: lease.number,
+      $now: now,
+      $priority: options.priority ?? null,
+      $reason: options.reason
+    }) > 0
+  }
+
+  giveBack(lease: Delivery, now: number): boolean {
+    return this.run("giveBack", { $id: lease.row, $delivery: lease.number, $now: now }) > 0
+  }
+
+  touch(lease: Delivery, now: number): boolean {
+    return this.run("touch", { $id: lease.row, $delivery: lease.number, $now: now }) > 0
+  }
+
+  inspect(lease: Delivery, now: number): LeaseInfo | undefined {
+    const row = this.get("inspect", { $id: lease.row, $delivery: lease.number, $now: now })
+    return row === undefined ? undefined : leaseInfo(row as Row & Counters)
+  }
+
+  /** Returns what a process holds: its deliveries were lost, or it left and they are unspent. */
+  giveBackAll(holder: number, how: "holderGone" | "holderLeft"): number {
+    return this.run(how, { $holder: holder })
+  }
+
+  /** Makes up to `max` jobs of a queue ready. Returns how many. */
+  kick(queue: number, from: "buried" | "delayed", max: number): number {
+    return this.run(from === "buried" ? "kickBuried" : "kickDelayed", { $queue: queue, $max: max })
+  }
+
+  /** Makes a buried or delayed job ready. Says whether it was one. */
+  kickJob(id: JobId): boolean {
+    return this.run("kickJob", { $id: rowId(id) }) > 0
+  }
+
+  /** Deletes a job that nobody holds. Returns its queue's id. */
+  remove(id: JobId): number | undefined {
+    return this.get("remove", { $id: rowId(id) })?.["queue"]
+  }
+
+  peek(id: JobId): PeekedJob | undefined {
+    return peeked(this.get("peek", { $id: rowId(id) }))
+  }
+
+  peekNext(queue: number, state: "ready" | "delayed" | "buried"): PeekedJob | undefined {
+    const name = ({ ready: "peekReady", delayed: "peekDelayed", buried: "peekBuried" } as const)[state]
+    return peeked(this.get(name, { $queue: queue }))
+  }
+
+  /** How many jobs of a queue are in each state. */
+  count(queue: number): Record<JobState, number> {
+    const count = (name: keyof typeof sql): number => this.get(name, { $queue: queue })?.["jobs"]
+    return {
+      ready: count("countReady"),
+      delayed: count("countDelayed"),
+      reserved: count("countReserved"),
+      buried: count("countBuried")
+    }
+  }
+
+  /** What is known of a job. One that was not delivered yet is at attempt 0. */
+  stats(id: JobId, now: number): JobStats | undefined {
+    const row = this.get("stats", { $id: rowId(id) })
+    if (row === undefined) return undefined
+    const state = states[row["state"]]!
+    return {
+      ...leaseInfo(row as Row & Counters),
+      attempt: Math.max(state === "reserved" ? 1 : 0, row["deliveries"] - row["forgiven"]),
+      id,
+      queue: row["name"],
+      state,
+      age: Duration.millis(Math.max(0, Math.floor((now - row["put_at"]) / 1000))),
+      timeLeft: timeLeft(now, row["due"]),
+      reason: row["reason"] ?? undefined
+    }
+  }
+}

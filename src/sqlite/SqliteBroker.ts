@@ -1,0 +1,356 @@
+/**
+ * The {@link Broker} in a file of SQLite: jobs survive without any server.
+ *
+ * Its semantics are beanstalkd's, in milliseconds instead of seconds. Any number
+ * of processes of one machine can use one file at a time. What was answered is
+ * on disk (`durability: "full"`, the default), or survives a crash of the
+ * process but not a loss of power (`"normal"`).
+ *
+ * A job of this process is served at once, one of another process within 50
+ * milliseconds. A worker that is killed gives its jobs back within two seconds
+ * of somebody waiting for them, where `/proc` tells that it is dead; elsewhere,
+ * and after a reboot, when their time to run is over.
+ *
+ * Limits: time is the wall clock, because it is all that processes and reboots
+ * have in common; setting it shifts delays and leases. SQLite works on the main
+ * thread: a commit with `"full"` holds the event loop for one `fsync`. Counting
+ * the jobs of a queue reads an index, and takes milliseconds for 100,000 jobs.
+ * When more than 1000 delays end at once, they are over in portions. The file
+ * has to be on a local disk.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type { DatabaseSync } from "node:sqlite"
+import {
+  Broker,
+  type BrokerStats,
+  checkQueue,
+  type Consumer,
+  type JobId,
+  type PutRequest,
+  type QueueStats
+} from "../Broker.ts"
+import { type BrokerError, JobTooBig, make as brokerError, NotFound } from "../BrokerError.ts"
+import { Commits } from "./Commits.ts"
+import { failure, isBusy } from "./failure.ts"
+import * as File from "./File.ts"
+import { dueAfter, Jobs, timeLeft } from "./Jobs.ts"
+import * as Liveness from "./Liveness.ts"
+import { Queues } from "./Queues.ts"
+import { checkMax, portion, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
+import { Waiters } from "./Waiters.ts"
+import * as WriteAhead from "./WriteAhead.ts"
+
+/** How a file is opened. */
+export interface Options {
+  /** The file. It is created where there is none; its folder has to be there. */
+  readonly path: string
+  /** What an acknowledged operation survives: a loss of power, or only a crash of the process. Default: `"full"`. */
+  readonly durability?: File.Durability | undefined
+  /** How long another connection may lock the file before operations fail with `Unavailable`. Default: 10 seconds. */
+  readonly busyTimeout?: Duration.Input | undefined
+  /** The largest body that is accepted, in bytes. Default: 65535, beanstalkd's own. */
+  readonly maxJobSize?: number | undefined
+}
+
+const jobNotFound = (id: JobId) => brokerError(new NotFound({ what: "job", name: id }))
+
+const queueNotFound = (name: string) => brokerError(new NotFound({ what: "queue", name }))
+
+const orNotFound = (id: JobId) => (found: boolean) => found ? Effect.void : Effect.fail(jobNotFound(id))
+
+const open = (name: string, options: Options): Effect.Effect<DatabaseSync, BrokerError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.try({
+      try: () => File.open(options.path, options.durability ?? "full"),
+      catch: (cause) => failure(name, cause)
+    }).pipe(
+      Effect.retry({
+        while: ({ reason }) => "cause" in reason && isBusy(reason.cause),
+        schedule: Schedule.spaced("5 millis").pipe(
+          Schedule.jittered,
+          Schedule.upTo({ duration: options.busyTimeout ?? "10 seconds" })
+        )
+      })
+    ),
+    (database) => Effect.sync(() => database.close())
+  )
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+/** Opens a file as a broker. Fails with `Unavailable` where the file can't be used, and leaves it as it is. */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<Broker["Service"], BrokerError, Scope.Scope> {
+  const name = `sqlite:${options.path}`
+  const maxJobSize = options.maxJobSize ?? 65535
+  const clock = yield* Clock.Clock
+  const startedAt = clock.monotonicTimeNanosUnsafe()
+  const database = yield* open(name, options)
+  const jobs = new Jobs(database)
+  const queues = new Queues(database)
+  const self = Liveness.self()
+  const dataVersion = database.prepare("PRAGMA data_version")
+  const consumed = new Map<string, number>()
+
+  const commits: Commits = new Commits({
+    broker: name,
+    database,
+    clock,
+    busyTimeout: Duration.fromInputUnsafe(options.busyTimeout ?? "10 seconds"),
+    atEnd: (now) => {
+      jobs.advance(now)
+      queues.count()
+      return waiters.serve(now)
+    },
+    onFailure: (error, isShared) => {
+      queues.undo()
+      if (isShared) waiters.tryAgain()
+      else waiters.fail(error)
+    }
+  })
+
+  /** An operation that sees the jobs as they are now. */
+  const run = <A>(work: (now: number) => A): Effect.Effect<A, BrokerError> =>
+    commits.run((now) => {
+      jobs.advance(now)
+      return work(now)
+    })
+
+  const waiters: Waiters<SqliteLease> = new Waiters({
+    version: () => dataVersion.get()?.["data_version"],
+    changedSince: (version) => WriteAhead.changed(options.path, () => dataVersion.get()?.["data_version"] !== version),
+    nextChange: (now) => Math.min(jobs.nextChange(), queues.nextResume(now)),
+    now: () => commits.now(),
+    want: () => commits.want(),
+    checkProcesses: Effect.suspend(() => Effect.ignore(checkProcesses)),
+    tell: (counts) => Effect.ignore(commits.run(() => queues.wait(holder, counts)))
+  })
+  yield* commits.start
+  const holder = yield* commits.run(() => queues.register(self))
+  yield* Effect.addFinalizer(() =>
+    commits.run(() => {
+      jobs.giveBackAll(holder, "holderLeft")
+      queues.unregister(holder)
+    }).pipe(
+      Effect.timeoutOption("2 seconds"),
+      Effect.ignore,
+      Effect.andThen(Effect.sync(() => commits.close()))
+    )
+  )
+
+  const deadProcesses = Effect.try({
+    try: () => queues.others(holder).filter((other) => Liveness.isDead(other, self)),
+    catch: (cause) => failure(name, cause)
+  })
+
+  const checkProcesses = Effect.flatMap(deadProcesses, (dead) =>
+    dead.length === 0 ? Effect.void : commits.run(() => {
+      for (const { id } of dead) {
+        jobs.giveBackAll(id, "holderGone")
+        queues.unregister(id)
+      }
+    }))
+
+  yield* Effect.forkScoped(waiters.watch)
+  yield* Effect.ignore(checkProcesses)
+
+  const store: Store = { broker: name, holder, jobs, queues, commits, waiters }
+
+  // ---------------------------------------------------------------------------
+  // Queues
+  // ---------------------------------------------------------------------------
+
+  const onQueue = <A>(queue: string, work: (now: number) => A): Effect.Effect<A, BrokerError> =>
+    Effect.flatMap(Effect.fromResult(checkQueue(queue)), () => run(work))
+
+  const waitingOn = (queue: string) =>
+    (waiters.counts().get(queue) ?? 0) + queues.waitElsewhere(holder, self.world, queue)
+
+  const exists = (queue: string, counts: Record<string, number>, pausedUntil: number, now: number) =>
+    consumed.has(queue) || pausedUntil > now || Object.values(counts).some((count) => count > 0)
+
+  const queueStats = (queue: string, now: number): QueueStats | undefined => {
+    const row = queues.find(queue) ?? { id: 0, total: 0, pausedUntil: 0 }
+    const counts = jobs.count(row.id)
+    if (!exists(queue, counts, row.pausedUntil, now)) return undefined
+    return {
+      queue,
+      ...counts,
+      waiting: waitingOn(queue),
+      total: row.total,
+      pausedFor: timeLeft(now, row.pausedUntil > now ? row.pausedUntil : null)
+    }
+  }
+
+  const putOne = (queue: string, request: PutRequest, now: number): Result.Result<JobId, BrokerError> =>
+    request.body.length > maxJobSize
+      ? Result.fail(brokerError(new JobTooBig({ queue, size: request.body.length, limit: maxJobSize })))
+      : Result.succeed(jobs.add(queues.put(queue, 1), request, now))
+
+  const put: Broker["Service"]["put"] = (queue, request) => {
+    const checked = checkQueue(queue)
+    return Result.isFailure(checked)
+      ? Effect.fail(checked.failure)
+      : Effect.flatMap(commits.run((now) => putOne(queue, request, now)), Effect.fromResult)
+  }
+
+  const putAll: Broker["Service"]["putAll"] = (queue, requests) => {
+    const checked = checkQueue(queue)
+    if (Result.isFailure(checked)) return Effect.succeed(requests.map(() => Result.fail(checked.failure)))
+    const portions = Array.from(
+      { length: Math.ceil(requests.length / portion) },
+      (_, i) => requests.slice(i * portion, (i + 1) * portion)
+    )
+    const putPortion = (requests: ReadonlyArray<PutRequest>) =>
+      Effect.match(commits.run((now) => requests.map((request) => putOne(queue, request, now))), {
+        onFailure: (error) => requests.map((): Result.Result<JobId, BrokerError> => Result.fail(error)),
+        onSuccess: (results) => results
+      })
+    return Effect.map(Effect.forEach(portions, putPortion, { concurrency: "unbounded" }), (results) => results.flat())
+  }
+
+  const kick: Broker["Service"]["kick"] = Effect.fnUntraced(function*(queue, max) {
+    yield* Effect.fromResult(checkMax(max))
+    let from: "buried" | "delayed" = "buried"
+    let kicked = 0
+    while (kicked < max) {
+      const size = Math.min(portion, max - kicked)
+      const count: number = yield* onQueue(queue, () => {
+        const id = queues.find(queue)?.id
+        if (id === undefined) return 0
+        const buried = from === "buried" ? jobs.kick(id, "buried", size) : 0
+        if (buried > 0 || kicked > 0 && from === "buried") return buried
+        from = "delayed"
+        return jobs.kick(id, "delayed", size)
+      })
+      kicked += count
+      if (count < size) break
+    }
+    return kicked
+  })
+
+  const pause: Broker["Service"]["pause"] = (queue, duration) =>
+    onQueue(queue, (now) => queues.pause(queue, dueAfter(now, duration) ?? 0))
+
+  const resume: Broker["Service"]["resume"] = (queue) =>
+    onQueue(queue, (now) => {
+      const found = queues.find(queue)
+      if (found === undefined) return
+      queues.pause(queue, 0)
+      if (!consumed.has(queue)) queues.removeUnused(found.id, now)
+    })
+
+  // ---------------------------------------------------------------------------
+  // Consumers
+  // ---------------------------------------------------------------------------
+
+  const begin = (names: NonEmptyReadonlyArray<string>) =>
+    Effect.sync(() => {
+      const consumer = new SqliteConsumer(store, Array.from(new Set(names)))
+      for (const queue of consumer.queues) consumed.set(queue, (consumed.get(queue) ?? 0) + 1)
+      return consumer
+    })
+
+  const end = (consumer: SqliteConsumer) =>
+    Effect.suspend(() => {
+      for (const queue of consumer.queues) {
+        const left = (consumed.get(queue) ?? 1) - 1
+        if (left > 0) consumed.set(queue, left)
+        else consumed.delete(queue)
+      }
+      return consumer.close((queue) => consumed.has(queue))
+    })
+
+  const consume = (names: NonEmptyReadonlyArray<string>): Effect.Effect<Consumer, BrokerError, Scope.Scope> =>
+    Effect.fromResult(Result.all(names.map(checkQueue))).pipe(
+      Effect.andThen(Effect.acquireRelease(begin(names), end))
+    )
+
+  // ---------------------------------------------------------------------------
+  // The broker in numbers
+  // ---------------------------------------------------------------------------
+
+  const brokerStats = (): BrokerStats => {
+    const sum = { ready: 0, delayed: 0, reserved: 0, buried: 0 }
+    for (const { id } of queues.all()) {
+      const counts = jobs.count(id)
+      for (const state of ["ready", "delayed", "reserved", "buried"] as const) sum[state] += counts[state]
+    }
+    return {
+      version: `sqlite ${process.versions["sqlite"]}`,
+      uptime: Duration.nanos(clock.monotonicTimeNanosUnsafe() - startedAt),
+      ...sum,
+      waiting: waiters.size + queues.waitElsewhere(holder, self.world),
+      maxJobSize,
+      draining: false,
+      durable: true
+    }
+  }
+
+  const names = (now: number): ReadonlyArray<string> => {
+    const found = queues.all().filter((row) => exists(row.name, jobs.count(row.id), row.pausedUntil, now))
+    return Array.from(new Set([...found.map((row) => row.name), ...consumed.keys()]))
+  }
+
+  return Broker.of({
+    name,
+    ping: Effect.asVoid(run(() => undefined)),
+    put,
+    putAll,
+    consume,
+    waitingWorkers: (queue) =>
+      Effect.andThen(Effect.fromResult(checkQueue(queue)), checkProcesses).pipe(
+        Effect.andThen(run(() => waitingOn(queue)))
+      ),
+    peek: (id) => Effect.map(run(() => jobs.peek(id)), Option.fromUndefinedOr),
+    peekNext: (queue, state) =>
+      Effect.map(
+        onQueue(queue, () => {
+          const found = queues.find(queue)
+          return found === undefined ? undefined : jobs.peekNext(found.id, state)
+        }),
+        Option.fromUndefinedOr
+      ),
+    delete: (id) =>
+      Effect.flatMap(
+        run((now) => {
+          const queue = jobs.remove(id)
+          if (queue === undefined) return false
+          const isConsumed = Array.from(consumed.keys()).some((name) => queues.find(name)?.id === queue)
+          if (!isConsumed) queues.removeUnused(queue, now)
+          return true
+        }),
+        orNotFound(id)
+      ),
+    kick,
+    kickJob: (id) => Effect.flatMap(run(() => jobs.kickJob(id)), orNotFound(id)),
+    pause,
+    resume,
+    stats: Effect.andThen(checkProcesses, run(brokerStats)),
+    statsQueue: (queue) =>
+      Effect.andThen(checkProcesses, onQueue(queue, (now) => queueStats(queue, now))).pipe(
+        Effect.filterOrFail(Predicate.isNotUndefined, () => queueNotFound(queue))
+      ),
+    statsJob: (id) =>
+      Effect.filterOrFail(run((now) => jobs.stats(id, now)), Predicate.isNotUndefined, () => jobNotFound(id)),
+    queues: run(names)
+  })
+})
+
+// -----------------------------------------------------------------------------
+// Layers
+// -----------------------------------------------------------------------------
+
+/** A broker in a file. */
+export const layer = (options: Options): Layer.Layer<Broker, BrokerError> => Layer.effect(Broker, make(options))

@@ -1,0 +1,222 @@
+/**
+ * The receiving side of a file, for one worker.
+ *
+ * Leases and settlements share transactions with everything else that this
+ * process does at the time. A lease is known by its delivery's number, so that
+ * it is worth nothing once it was settled or ran out.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { checkPriority, type Consumer, type JobId, type Lease, type LeaseInfo, type Settlement } from "../Broker.ts"
+import { type BrokerError, LeaseLost, make as brokerError, OptionInvalid, Unavailable } from "../BrokerError.ts"
+import type { Commits } from "./Commits.ts"
+import type { Delivered, Delivery, Jobs } from "./Jobs.ts"
+import type { Queues } from "./Queues.ts"
+import type { Waiter, Waiters } from "./Waiters.ts"
+
+/** What a consumer works with. */
+export interface Store {
+  readonly broker: string
+  /** This process, as the file knows it. */
+  readonly holder: number
+  readonly jobs: Jobs
+  readonly queues: Queues
+  readonly commits: Commits
+  readonly waiters: Waiters<SqliteLease>
+}
+
+/** So many jobs share one turn of the event loop. */
+export const portion = 500
+
+type Outcome<A = void> = Result.Result<A, BrokerError>
+
+const ok: Outcome = Result.void
+
+/** A number of jobs that is asked for. */
+export const checkMax = (max: number): Result.Result<number, BrokerError> =>
+  Number.isInteger(max) && max > 0 ? Result.succeed(max) : Result.fail(
+    brokerError(new OptionInvalid({ option: "max", value: String(max), rule: "it is an integer from 1" }))
+  )
+
+const leaseLost = (lease: Lease) => Result.fail(brokerError(new LeaseLost({ queue: lease.queue, id: lease.id })))
+
+/** A lease, and who holds it. */
+export class SqliteLease implements Lease, Delivery {
+  readonly id: JobId
+  readonly queue: string
+  readonly body: Uint8Array
+  readonly info: LeaseInfo
+  readonly row: number
+  readonly number: number
+  // Not to be seen in logs, where it would take everything along.
+  readonly #consumer: SqliteConsumer
+
+  constructor(consumer: SqliteConsumer, delivered: Delivered) {
+    this.id = delivered.id
+    this.queue = delivered.queue
+    this.body = delivered.body
+    this.info = delivered.info
+    this.row = delivered.row
+    this.number = delivered.number
+    this.#consumer = consumer
+  }
+
+  isOf(consumer: SqliteConsumer): boolean {
+    return this.#consumer === consumer
+  }
+}
+
+/** A consumer, and what it holds. */
+export class SqliteConsumer implements Consumer {
+  readonly lost = Effect.never
+  readonly queues: ReadonlyArray<string>
+  private readonly store: Store
+  private readonly held = new Set<SqliteLease>()
+  private isClosed = false
+
+  constructor(store: Store, queues: ReadonlyArray<string>) {
+    this.store = store
+    this.queues = queues
+  }
+
+  readonly reserve: Consumer["reserve"] = (max) =>
+    Effect.suspend(() => {
+      if (this.isClosed) return Effect.fail(this.closedError)
+      const checked = checkMax(max)
+      if (Result.isFailure(checked)) return Effect.fail(checked.failure)
+      return Effect.callback<NonEmptyReadonlyArray<Lease>, BrokerError>((resume) => {
+        let served: ReadonlyArray<Lease> = []
+        const waiter: Waiter<SqliteLease> = {
+          queues: this.queues,
+          isWaiting: false,
+          take: (now) => this.take(max, now),
+          // Nothing may come between the resumption and the caller, or an interruption there would lose the leases.
+          served: (leases) => {
+            served = leases
+            for (const lease of leases) this.held.add(lease)
+            resume(Effect.succeed(leases))
+          },
+          failed: (error) => resume(Effect.fail(error))
+        }
+        this.waiter = waiter
+        this.store.waiters.add(waiter)
+        // It may be served between its interruption and this.
+        return Effect.suspend(() => {
+          this.store.waiters.remove(waiter)
+          return this.settle(served.map((lease) => ({ _tag: "GiveBack", lease })))
+        })
+      })
+    })
+
+  readonly settle: Consumer["settle"] = (settlements) =>
+    this.each(settlements, (settlement) => settlement.lease, (settlement, lease, now): Outcome => {
+      const settled = this.settleOne(settlement, lease, now)
+      if (Result.isFailure(settled)) return Result.fail(settled.failure)
+      return settled.success ? ok : leaseLost(lease)
+    }).pipe(Effect.tap((results) => this.forget(results, settlements.map((settlement) => settlement.lease))))
+
+  readonly touch: Consumer["touch"] = (leases) =>
+    this.each(
+      leases,
+      (lease) => lease,
+      (_, lease, now) => this.store.jobs.touch(lease, now) ? ok : leaseLost(lease)
+    ).pipe(Effect.tap((results) => this.forgetLost(results, leases)))
+
+  readonly inspect: Consumer["inspect"] = (leases) =>
+    this.each(leases, (lease) => lease, (_, lease, now): Outcome<LeaseInfo> => {
+      const info = this.store.jobs.inspect(lease, now)
+      return info === undefined ? leaseLost(lease) : Result.succeed(info)
+    })
+
+  /** Gives back what is held, and forgets queues that nobody needs. Nobody can receive or settle by it afterwards. */
+  readonly close = (isConsumed: (queue: string) => boolean): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      this.isClosed = true
+      const { commits, jobs, queues, waiters } = this.store
+      waiters.fail(this.closedError, (waiter) => waiter === this.waiter)
+      const leases = Array.from(this.held)
+      this.held.clear()
+      return Effect.ignore(commits.run((now) => {
+        for (const lease of leases) jobs.giveBack(lease, now)
+        for (const queue of this.queues) {
+          const found = isConsumed(queue) ? undefined : queues.find(queue)
+          if (found !== undefined) queues.removeUnused(found.id, now)
+        }
+      }))
+    })
+
+  private waiter: Waiter<SqliteLease> | undefined
+
+  private get closedError(): BrokerError {
+    return brokerError(
+      new Unavailable({ broker: this.store.broker, fate: "NotSent", detail: "the consumer was closed" })
+    )
+  }
+
+  private take(max: number, now: number): ReadonlyArray<SqliteLease> {
+    const open = new Map<string, number>()
+    for (const name of this.queues) {
+      const queue = this.store.queues.find(name)
+      if (queue !== undefined && queue.pausedUntil <= now) open.set(name, queue.id)
+    }
+    return this.store.jobs.take(open, Math.min(max, portion), this.store.holder, now).map((delivered) =>
+      new SqliteLease(this, delivered)
+    )
+  }
+
+  private settleOne(settlement: Settlement, lease: Delivery, now: number): Outcome<boolean> {
+    const { jobs } = this.store
+    const priority = "priority" in settlement ? settlement.priority : undefined
+    if (priority !== undefined) {
+      const checked = checkPriority(priority)
+      if (Result.isFailure(checked)) return Result.fail(checked.failure)
+    }
+    switch (settlement._tag) {
+      case "Delete":
+        return Result.succeed(jobs.done(lease, now))
+      case "Release":
+        return Result.succeed(jobs.release(lease, { ...settlement, priority, reason: settlement.reason }, now))
+      case "Bury":
+        return Result.succeed(jobs.bury(lease, { priority, reason: settlement.reason }, now))
+      case "GiveBack":
+        return Result.succeed(jobs.giveBack(lease, now))
+    }
+  }
+
+  private forget(results: ReadonlyArray<Outcome>, leases: ReadonlyArray<Lease>): Effect.Effect<void> {
+    results.forEach((result, i) => {
+      if (Result.isSuccess(result)) this.held.delete(leases[i] as SqliteLease)
+    })
+    return this.forgetLost(results, leases)
+  }
+
+  private forgetLost(results: ReadonlyArray<Outcome>, leases: ReadonlyArray<Lease>): Effect.Effect<void> {
+    results.forEach((result, i) => {
+      if (Result.isFailure(result) && result.failure.reason._tag === "LeaseLost") {
+        this.held.delete(leases[i] as SqliteLease)
+      }
+    })
+    return Effect.void
+  }
+
+  /** Does something for the leases of this consumer, in one transaction; other leases are lost. */
+  private each<A, B>(
+    items: ReadonlyArray<A>,
+    leaseOf: (item: A) => Lease,
+    f: (item: A, lease: SqliteLease, now: number) => Outcome<B>
+  ): Effect.Effect<ReadonlyArray<Outcome<B>>> {
+    if (items.length === 0) return Effect.succeed([])
+    return Effect.match(
+      this.store.commits.run((now) =>
+        items.map((item): Outcome<B> => {
+          const lease = leaseOf(item)
+          return lease instanceof SqliteLease && lease.isOf(this) && !this.isClosed
+            ? f(item, lease, now)
+            : leaseLost(lease)
+        })
+      ),
+      { onFailure: (error) => items.map(() => Result.fail(error)), onSuccess: (results) => results }
+    )
+  }
+}

@@ -1,0 +1,56 @@
+/** What SQLite's errors mean for a user of the broker. */
+import * as Schema from "effect/Schema"
+import { type BrokerError, make as brokerError, OutOfMemory, Unavailable } from "../BrokerError.ts"
+
+/** The file can't be used as a broker. Nothing in it was changed. It is the `cause` of an `Unavailable`. */
+export class FileUnusable extends Schema.TaggedError<FileUnusable>()("FileUnusable", {
+  path: Schema.String,
+  problem: Schema.Literals(["NotADatabase", "OtherProgram", "Newer", "NoWal"]),
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.path} ${this.detail}`
+  }
+}
+
+// Primary result codes, https://sqlite.org/rescode.html
+const busy = 5
+const locked = 6
+const readOnly = 8
+const ioError = 10
+const corrupt = 11
+const full = 13
+const cantOpen = 14
+const notADatabase = 26
+
+const advice: Record<number, string> = {
+  [readOnly]: "the file or its folder is read-only: allow this user to write both",
+  [ioError]: "the disk failed, or the folder is on a file system without shared memory: use a local disk",
+  [corrupt]: "the file is damaged: restore a copy, or save what \".recover\" of the sqlite3 program finds",
+  [cantOpen]: "the file can't be opened: check that its folder exists and that this user may write there",
+  [notADatabase]: "the file is not a SQLite database: give another path"
+}
+
+/** SQLite's primary result code, of an error that is SQLite's. */
+const resultCode = (cause: unknown): number | undefined =>
+  cause instanceof Error && "errcode" in cause && typeof cause.errcode === "number" ? cause.errcode & 0xff : undefined
+
+/** Does another connection hold a lock? Then it helps to try again. */
+export const isBusy = (cause: unknown): boolean => {
+  const code = resultCode(cause)
+  return code === busy || code === locked
+}
+
+const detailOf = (cause: unknown): string => {
+  if (cause instanceof FileUnusable) return cause.message
+  if (isBusy(cause)) return "another program holds a lock on the file, for longer than busyTimeout: end it, or wait"
+  const text = cause instanceof Error ? cause.message : String(cause)
+  const code = resultCode(cause)
+  return code !== undefined && advice[code] !== undefined ? `${advice[code]} (${text})` : text
+}
+
+/** The broker's error for one of SQLite's. */
+export const failure = (broker: string, cause: unknown, fate: Unavailable["fate"] = "NotSent"): BrokerError =>
+  resultCode(cause) === full
+    ? brokerError(new OutOfMemory({ broker }))
+    : brokerError(new Unavailable({ broker, fate, detail: detailOf(cause), cause }))

@@ -1,0 +1,2 @@
+/** The broker in a file of SQLite. */
+export * as SqliteBroker from "./SqliteBroker.ts"

@@ -1,0 +1,42 @@
+/** No statement reads a table from one end to the other. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type { DatabaseSync } from "node:sqlite"
+import { open } from "../../src/sqlite/File.ts"
+import * as Jobs from "../../src/sqlite/Jobs.ts"
+import * as Queues from "../../src/sqlite/Queues.ts"
+import { file } from "./harness.ts"
+
+const planOf = (database: DatabaseSync, sql: string): ReadonlyArray<string> => {
+  const statement = database.prepare(`EXPLAIN QUERY PLAN ${sql}`)
+  statement.setAllowUnknownNamedParameters(true)
+  const parameters = Object.fromEntries((sql.match(/\$\w+/g) ?? []).map((name) => [name, 1]))
+  return statement.all(parameters).map((row) => String(row["detail"]))
+}
+
+const database = Effect.flatMap(file, (path) =>
+  Effect.acquireRelease(
+    Effect.sync(() => open(path, "normal")),
+    (database) => Effect.sync(() => database.close())
+  ))
+
+describe("query plans", () => {
+  // All queues, and all processes, are few.
+  const mayScan: ReadonlyArray<string> = ["all", "others", "allElsewhere", "nextResume", "waitNoMore"]
+
+  for (const [name, sql] of [...Object.entries(Jobs.sql), ...Object.entries(Queues.sql)]) {
+    it.effect(`${name} reads no table from one end to the other, and sorts nothing`, () =>
+      Effect.gen(function*() {
+        const plan = planOf(yield* database, sql)
+        const scans = plan.filter((step) => step.startsWith("SCAN"))
+        if (mayScan.includes(name)) assert.isFalse(scans.some((step) => step.includes("job")), plan.join("; "))
+        else assert.deepStrictEqual(scans, [])
+        assert.isFalse(plan.some((step) => step.includes("TEMP B-TREE")), plan.join("; "))
+      }))
+  }
+
+  it.effect("a plan that scans is found", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(planOf(yield* database, "SELECT id FROM job WHERE lost > 3"), ["SCAN job"])
+    }))
+})
