@@ -28,7 +28,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { BrokerError, OptionInvalid, QueueNameInvalid } from "./BrokerError.ts"
+import { BrokerError, jobTooBig, optionInvalid, QueueNameInvalid } from "./BrokerError.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -290,8 +290,7 @@ export const checkQueue = (queue: string): Result.Result<string, BrokerError> =>
     new BrokerError({ reason: new QueueNameInvalid({ queue }) })
   )
 
-const optionInvalid = (option: string, value: unknown, rule: string) =>
-  Result.fail(new BrokerError({ reason: new OptionInvalid({ option, value: String(value), rule }) }))
+const refuse = (option: string, value: unknown, rule: string) => Result.fail(optionInvalid(option, value, rule))
 
 const checkDuration = (
   option: string,
@@ -300,18 +299,18 @@ const checkDuration = (
 ): Result.Result<Duration.Duration, BrokerError> => {
   const duration = Duration.fromInput(input)
   if (Option.isNone(duration)) {
-    return optionInvalid(
+    return refuse(
       option,
       input,
       `write a duration such as "10 seconds", "5 minutes" or a number of milliseconds`
     )
   }
   if (Duration.isNegative(duration.value)) {
-    return optionInvalid(option, Duration.format(duration.value), "it can't be negative")
+    return refuse(option, Duration.format(duration.value), "it can't be negative")
   }
-  if (!allowZero && Duration.isZero(duration.value)) return optionInvalid(option, "0", "it has to be more than 0")
+  if (!allowZero && Duration.isZero(duration.value)) return refuse(option, "0", "it has to be more than 0")
   return Duration.isGreaterThan(duration.value, maxDelay)
-    ? optionInvalid(option, Duration.format(duration.value), `the longest is ${maxUint32} seconds`)
+    ? refuse(option, Duration.format(duration.value), `the longest is ${maxUint32} seconds`)
     : Result.succeed(duration.value)
 }
 
@@ -319,7 +318,18 @@ const checkDuration = (
 export const checkPriority = (priority: number): Result.Result<number, BrokerError> =>
   Number.isInteger(priority) && priority >= 0 && priority <= maxUint32
     ? Result.succeed(priority)
-    : optionInvalid("priority", priority, `it is an integer from 0 (most urgent) to ${maxUint32}`)
+    : refuse("priority", priority, `it is an integer from 0 (most urgent) to ${maxUint32}`)
+
+/** Checks how many jobs an operation may take: at least one. */
+export const checkMax = (max: number): Result.Result<number, BrokerError> =>
+  Number.isInteger(max) && max > 0 ? Result.succeed(max) : refuse("max", max, "it is an integer from 1")
+
+/** The largest body of a broker that is not told otherwise, in bytes: beanstalkd's own. */
+export const defaultMaxJobSize = 65535
+
+/** Checks a body against the largest that is accepted. */
+export const checkSize = (queue: string, body: Uint8Array, limit: number): Result.Result<void, BrokerError> =>
+  body.length > limit ? Result.fail(jobTooBig(queue, body.length, limit)) : Result.void
 
 /** Checks the options of a put and fills in the defaults. */
 export const putOptions = (

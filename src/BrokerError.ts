@@ -157,3 +157,29 @@ export class BrokerError extends Schema.TaggedError<BrokerError>()("BrokerError"
 
 /** Wraps a reason in the broker's error. */
 export const make = (reason: BrokerErrorReason): BrokerError => new BrokerError({ reason })
+
+/** An option is out of its range. */
+export const optionInvalid = (option: string, value: unknown, rule: string): BrokerError =>
+  make(new OptionInvalid({ option, value: String(value), rule }))
+
+/** A body is over the limit. */
+export const jobTooBig = (queue: string, size: number, limit: number): BrokerError =>
+  make(new JobTooBig({ queue, size, limit }))
+
+/** A lease ended before it was settled. */
+export const leaseLost = (lease: { readonly queue: string; readonly id: string }): BrokerError =>
+  make(new LeaseLost({ queue: lease.queue, id: lease.id }))
+
+/** There is no such job. */
+export const jobNotFound = (id: string): BrokerError => make(new NotFound({ what: "job", name: id }))
+
+/** There is no such queue. */
+export const queueNotFound = (name: string): BrokerError => make(new NotFound({ what: "queue", name }))
+
+/** Somebody reserves with a consumer whose scope is closed. */
+export const consumerClosed = (broker: string): BrokerError =>
+  make(new Unavailable({ broker, fate: "NotSent", detail: "the consumer was closed" }))
+
+/** Somebody uses a broker whose scope is closed. */
+export const brokerClosed = (broker: string): BrokerError =>
+  make(new Unavailable({ broker, fate: "NotSent", detail: "the broker was closed" }))

@@ -36,7 +36,7 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Broker, type Lease, type LeaseInfo } from "./Broker.ts"
-import { type BrokerError, LeaseLost, make as brokerError } from "./BrokerError.ts"
+import { type BrokerError, leaseLost } from "./BrokerError.ts"
 import type { ForeignDecoder } from "./Envelope.ts"
 import * as Handler from "./Handler.ts"
 import * as Caretaker from "./internal/caretaker.ts"
@@ -298,8 +298,7 @@ const start = Effect.fnUntraced(function*<R>(
     const lost = new Set<Lease>(leases)
     for (const entry of inFlight.entries) {
       if (!lost.has(entry.lease)) continue
-      const error = brokerError(new LeaseLost({ queue: entry.lease.queue, id: entry.lease.id }))
-      inFlight.interrupt(entry, { _tag: "Lost", handled: false, error })
+      inFlight.interrupt(entry, { _tag: "Lost", handled: false, error: leaseLost(entry.lease) })
     }
   })))
 

@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { Broker, type Lease } from "../src/Broker.ts"
-import { LeaseLost, make as brokerError, Unavailable } from "../src/BrokerError.ts"
+import { leaseLost, make as brokerError, Unavailable } from "../src/BrokerError.ts"
 import { Job, Publisher, Worker } from "../src/index.ts"
 import { TestBroker } from "../src/testing/index.ts"
 import { Count, isGone, layerConsumer, numbers, only, pass, publish, rest, start, statsOf } from "./WorkerHarness.ts"
@@ -18,7 +18,6 @@ import { Count, isGone, layerConsumer, numbers, only, pass, publish, rest, start
 const unavailable = brokerError(
   new Unavailable({ broker: "double:", fate: "Unknown", detail: "the connection closed" })
 )
-const leaseLost = (lease: Lease) => brokerError(new LeaseLost({ queue: lease.queue, id: lease.id }))
 
 /** A handler that never ends, and says that it was interrupted. */
 const endless = (interrupted: Array<number>) =>

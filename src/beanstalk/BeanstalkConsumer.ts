@@ -42,11 +42,7 @@ type Outcome<A = void> = Result.Result<A, BrokerError.BrokerError>
 /** How long closing waits for the server to take the leases back. */
 const closeFor = "1 second"
 
-const leaseLost = (lease: Lease) =>
-  Result.fail(BrokerError.make(new BrokerError.LeaseLost({ queue: lease.queue, id: lease.id })))
-
-const consumerClosed = (broker: string) =>
-  BrokerError.make(new BrokerError.Unavailable({ broker, fate: "NotSent", detail: "the consumer was closed" }))
+const leaseLost = (lease: Lease) => Result.fail(BrokerError.leaseLost(lease))
 
 /** Once begun it is sent, whether or not somebody waits for the answers. */
 const send = (holder: Holder, commands: ReadonlyArray<Command>): Effect.Effect<ReadonlyArray<Answer>> =>
@@ -128,7 +124,7 @@ class BeanstalkConsumer implements Consumer {
     yield* Effect.fromResult(checkMax(max))
     yield* this.holders.trim
     while (true) {
-      if (this.isClosed) return yield* consumerClosed(this.broker)
+      if (this.isClosed) return yield* BrokerError.consumerClosed(this.broker)
       const batch = yield* this.reserving.next(max)
       if (Result.isSuccess(batch)) {
         if (batch.success.length > 0) return batch.success as unknown as NonEmptyReadonlyArray<Lease>

@@ -143,13 +143,7 @@ export const driver = (options: ConnectOptions = {}): Driver => ({
   connect: make(brokerName(options), options.replyTimeout, open(options)).pipe(
     // Node.js throws what it can't use: a PEM that is none, a port out of range
     Effect.catchDefect((cause) =>
-      Effect.fail(BrokerError.make(
-        new BrokerError.OptionInvalid({
-          option: `the options for ${brokerName(options)}`,
-          value: "used",
-          rule: String(cause)
-        })
-      ))
+      Effect.fail(BrokerError.optionInvalid(`the options for ${brokerName(options)}`, "used", String(cause)))
     )
   )
 })

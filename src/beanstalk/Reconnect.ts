@@ -79,9 +79,7 @@ export const make = Effect.fnUntraced(function*<A>(
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       const last = state
-      const error = BrokerError.make(
-        new BrokerError.Unavailable({ broker: driver.name, fate: "NotSent", detail: "the broker was closed" })
-      )
+      const error = BrokerError.brokerClosed(driver.name)
       state = { _tag: "Pausing", error }
       return last._tag === "Connecting" ? Deferred.fail(last.outcome, error) : Effect.void
     })

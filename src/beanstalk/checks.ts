@@ -3,7 +3,7 @@
  * reads `10abc` as a number, and the body of a refused `put` as commands.
  */
 import * as Result from "effect/Result"
-import { BrokerError, OptionInvalid } from "../BrokerError.ts"
+import { type BrokerError, optionInvalid } from "../BrokerError.ts"
 
 const maxUint32 = 4294967295
 
@@ -12,7 +12,7 @@ const integer = (option: string, from: number, to: number, unit: string) => {
   return (value: number): Result.Result<number, BrokerError> =>
     Number.isInteger(value) && value >= from && value <= to
       ? Result.succeed(value)
-      : Result.fail(new BrokerError({ reason: new OptionInvalid({ option, value: String(value), rule }) }))
+      : Result.fail(optionInvalid(option, value, rule))
 }
 
 /** How many jobs an operation may take: at least one. */

@@ -4,7 +4,7 @@
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { type BrokerError, make as brokerError, OptionInvalid } from "../BrokerError.ts"
+import { type BrokerError, optionInvalid } from "../BrokerError.ts"
 import type { Handler } from "../Handler.ts"
 import { AttemptTimeout } from "../Outcome.ts"
 import type { Options } from "../Worker.ts"
@@ -30,13 +30,10 @@ export interface Settings {
   readonly attemptLimits: ReadonlyMap<Handler<any>, AttemptLimit>
 }
 
-const invalid = (option: string, value: unknown, rule: string): Effect.Effect<never, BrokerError> =>
-  Effect.fail(brokerError(new OptionInvalid({ option, value: String(value), rule })))
-
 const integer = (option: string, value: number, least: number): Effect.Effect<number, BrokerError> =>
   Number.isSafeInteger(value) && value >= least
     ? Effect.succeed(value)
-    : invalid(option, value, `it is an integer from ${least}`)
+    : Effect.fail(optionInvalid(option, value, `it is an integer from ${least}`))
 
 const queuesOf = (
   options: Options,
@@ -48,7 +45,9 @@ const queuesOf = (
     ? [options.queue]
     : options.queue
   const distinct = [...new Set(queues)]
-  return isReadonlyArrayNonEmpty(distinct) ? Effect.succeed(distinct) : invalid("queue", "[]", "name one at least")
+  return isReadonlyArrayNonEmpty(distinct)
+    ? Effect.succeed(distinct)
+    : Effect.fail(optionInvalid("queue", "[]", "name one at least"))
 }
 
 const handlersByName = (

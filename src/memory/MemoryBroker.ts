@@ -18,17 +18,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { Broker, checkPriority, checkQueue } from "../Broker.ts"
+import { Broker, checkMax, checkPriority, checkQueue, checkSize, defaultMaxJobSize } from "../Broker.ts"
 import type { BrokerStats, Consumer, JobId, Lease, LeaseInfo, PeekedJob, PutRequest, Settlement } from "../Broker.ts"
-import {
-  type BrokerError,
-  JobTooBig,
-  LeaseLost,
-  make as brokerError,
-  NotFound,
-  OptionInvalid,
-  Unavailable
-} from "../BrokerError.ts"
+import { type BrokerError, consumerClosed, jobNotFound, leaseLost, queueNotFound } from "../BrokerError.ts"
 import * as Jobs from "./Jobs.ts"
 
 /** How a memory broker is made. */
@@ -40,19 +32,6 @@ export interface Options {
 const name = "memory:"
 
 const ok: Result.Result<void, BrokerError> = Result.void
-
-const leaseLost = (lease: Lease) => brokerError(new LeaseLost({ queue: lease.queue, id: lease.id }))
-
-const jobNotFound = (id: JobId) => brokerError(new NotFound({ what: "job", name: id }))
-
-const consumerClosed = brokerError(
-  new Unavailable({ broker: name, fate: "NotSent", detail: "the consumer was closed" })
-)
-
-const checkMax = (max: number): Result.Result<number, BrokerError> =>
-  Number.isInteger(max) && max > 0 ? Result.succeed(max) : Result.fail(
-    brokerError(new OptionInvalid({ option: "max", value: String(max), rule: "it is an integer from 1" }))
-  )
 
 const peeked = (job: Jobs.Job | undefined): Option.Option<PeekedJob> =>
   job === undefined ? Option.none() : Option.some({ id: job.id, body: new Uint8Array(job.body) })
@@ -89,7 +68,7 @@ interface Waiter {
 export const makeWith = Effect.fnUntraced(function*(
   options: Options = {}
 ): Effect.fn.Return<Broker["Service"], never, Scope.Scope> {
-  const maxJobSize = options.maxJobSize ?? 65535
+  const maxJobSize = options.maxJobSize ?? defaultMaxJobSize
   const clock = yield* Clock.Clock
   const setAlarm = yield* FiberHandle.makeRuntime<never>()
   const jobs = Jobs.empty()
@@ -191,9 +170,10 @@ export const makeWith = Effect.fnUntraced(function*(
     })
 
   const putResult = (queue: string, request: PutRequest): Result.Result<JobId, BrokerError> =>
-    request.body.length > maxJobSize
-      ? Result.fail(brokerError(new JobTooBig({ queue, size: request.body.length, limit: maxJobSize })))
-      : Result.succeed(Jobs.add(jobs, Jobs.openQueue(jobs, queue), request, now()).id)
+    Result.map(
+      checkSize(queue, request.body, maxJobSize),
+      () => Jobs.add(jobs, Jobs.openQueue(jobs, queue), request, now()).id
+    )
 
   const putAll: Broker["Service"]["putAll"] = (queue, requests) =>
     Effect.suspend(() => {
@@ -278,7 +258,7 @@ export const makeWith = Effect.fnUntraced(function*(
   const makeConsumer = (holder: Holder): Consumer => ({
     reserve: (max) =>
       Effect.suspend(() => {
-        if (holder.closed) return Effect.fail(consumerClosed)
+        if (holder.closed) return Effect.fail(consumerClosed(name))
         const checked = checkMax(max)
         if (Result.isFailure(checked)) return Effect.fail(checked.failure)
         serve(holder.queues)
@@ -329,7 +309,7 @@ export const makeWith = Effect.fnUntraced(function*(
         for (const waiter of Array.from(waiters.get(queue) ?? [])) {
           if (waiter.holder !== holder) continue
           stopWaiting(waiter)
-          waiter.resume(Effect.fail(consumerClosed))
+          waiter.resume(Effect.fail(consumerClosed(name)))
         }
       }
       for (const job of holder.held) Jobs.giveBack(job)
@@ -389,7 +369,7 @@ export const makeWith = Effect.fnUntraced(function*(
     statsQueue: (queue) =>
       Effect.flatMap(existing(queue), (found) =>
         found === undefined
-          ? Effect.fail(brokerError(new NotFound({ what: "queue", name: queue })))
+          ? Effect.fail(queueNotFound(queue))
           : Effect.succeed(Jobs.queueStats(found, waiters.get(found)?.size ?? 0, now()))),
     statsJob: (id) =>
       Effect.suspend(() => {

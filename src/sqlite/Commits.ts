@@ -16,7 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import { type BrokerError, make as brokerError, Unavailable } from "../BrokerError.ts"
+import { brokerClosed, type BrokerError, type Unavailable } from "../BrokerError.ts"
 import { failure, isBusy } from "./failure.ts"
 
 /** Milliseconds after which a transaction takes no more operations. */
@@ -61,12 +61,6 @@ export class Commits {
     this.commit = options.database.prepare("COMMIT")
   }
 
-  private get closedError(): BrokerError {
-    return brokerError(
-      new Unavailable({ broker: this.options.broker, fate: "NotSent", detail: "the broker was closed" })
-    )
-  }
-
   /** Microseconds since the epoch, never twice the same unless the wall clock was set back. */
   now(): number {
     const wall = this.options.clock.currentTimeMillisUnsafe() * 1000
@@ -77,7 +71,7 @@ export class Commits {
   /** Carries out an operation in the next transaction. Once asked for it is carried out, whoever waits for it. */
   run<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
     return Effect.callback<A, BrokerError>((resume) => {
-      if (this.isClosed) return resume(Effect.fail(this.closedError))
+      if (this.isClosed) return resume(Effect.fail(brokerClosed(this.options.broker)))
       this.pending.push({ work, resume })
       this.want()
     })
@@ -94,7 +88,7 @@ export class Commits {
     this.isClosed = true
     const left = this.pending
     this.pending = []
-    for (const { resume } of left) resume(Effect.fail(this.closedError))
+    for (const { resume } of left) resume(Effect.fail(brokerClosed(this.options.broker)))
   }
 
   /** Commits for as long as its scope lasts. */

@@ -32,20 +32,23 @@ import type { DatabaseSync } from "node:sqlite"
 import {
   Broker,
   type BrokerStats,
+  checkMax,
   checkQueue,
+  checkSize,
   type Consumer,
+  defaultMaxJobSize,
   type JobId,
   type PutRequest,
   type QueueStats
 } from "../Broker.ts"
-import { type BrokerError, JobTooBig, make as brokerError, NotFound } from "../BrokerError.ts"
+import { type BrokerError, jobNotFound, queueNotFound } from "../BrokerError.ts"
 import { Commits } from "./Commits.ts"
 import { failure, isBusy } from "./failure.ts"
 import * as File from "./File.ts"
 import { dueAfter, Jobs, timeLeft } from "./Jobs.ts"
 import * as Liveness from "./Liveness.ts"
 import { Queues } from "./Queues.ts"
-import { checkMax, portion, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
+import { portion, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
 import { Waiters } from "./Waiters.ts"
 import * as WriteAhead from "./WriteAhead.ts"
 
@@ -60,10 +63,6 @@ export interface Options {
   /** The largest body that is accepted, in bytes. Default: 65535, beanstalkd's own. */
   readonly maxJobSize?: number | undefined
 }
-
-const jobNotFound = (id: JobId) => brokerError(new NotFound({ what: "job", name: id }))
-
-const queueNotFound = (name: string) => brokerError(new NotFound({ what: "queue", name }))
 
 const orNotFound = (id: JobId) => (found: boolean) => found ? Effect.void : Effect.fail(jobNotFound(id))
 
@@ -93,7 +92,7 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Broker["Service"], BrokerError, Scope.Scope> {
   const name = `sqlite:${options.path}`
-  const maxJobSize = options.maxJobSize ?? 65535
+  const maxJobSize = options.maxJobSize ?? defaultMaxJobSize
   const clock = yield* Clock.Clock
   const startedAt = clock.monotonicTimeNanosUnsafe()
   const database = yield* open(name, options)
@@ -194,9 +193,7 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const putOne = (queue: string, request: PutRequest, now: number): Result.Result<JobId, BrokerError> =>
-    request.body.length > maxJobSize
-      ? Result.fail(brokerError(new JobTooBig({ queue, size: request.body.length, limit: maxJobSize })))
-      : Result.succeed(jobs.add(queues.put(queue, 1), request, now))
+    Result.map(checkSize(queue, request.body, maxJobSize), () => jobs.add(queues.put(queue, 1), request, now))
 
   const put: Broker["Service"]["put"] = (queue, request) => {
     const checked = checkQueue(queue)

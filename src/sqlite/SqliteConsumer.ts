@@ -8,8 +8,16 @@
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { checkPriority, type Consumer, type JobId, type Lease, type LeaseInfo, type Settlement } from "../Broker.ts"
-import { type BrokerError, LeaseLost, make as brokerError, OptionInvalid, Unavailable } from "../BrokerError.ts"
+import {
+  checkMax,
+  checkPriority,
+  type Consumer,
+  type JobId,
+  type Lease,
+  type LeaseInfo,
+  type Settlement
+} from "../Broker.ts"
+import { type BrokerError, consumerClosed, leaseLost } from "../BrokerError.ts"
 import type { Commits } from "./Commits.ts"
 import type { Delivered, Delivery, Jobs } from "./Jobs.ts"
 import type { Queues } from "./Queues.ts"
@@ -33,13 +41,7 @@ type Outcome<A = void> = Result.Result<A, BrokerError>
 
 const ok: Outcome = Result.void
 
-/** A number of jobs that is asked for. */
-export const checkMax = (max: number): Result.Result<number, BrokerError> =>
-  Number.isInteger(max) && max > 0 ? Result.succeed(max) : Result.fail(
-    brokerError(new OptionInvalid({ option: "max", value: String(max), rule: "it is an integer from 1" }))
-  )
-
-const leaseLost = (lease: Lease) => Result.fail(brokerError(new LeaseLost({ queue: lease.queue, id: lease.id })))
+const lost = (lease: Lease) => Result.fail(leaseLost(lease))
 
 /** A lease, and who holds it. */
 export class SqliteLease implements Lease, Delivery {
@@ -82,7 +84,7 @@ export class SqliteConsumer implements Consumer {
 
   readonly reserve: Consumer["reserve"] = (max) =>
     Effect.suspend(() => {
-      if (this.isClosed) return Effect.fail(this.closedError)
+      if (this.isClosed) return Effect.fail(consumerClosed(this.store.broker))
       const checked = checkMax(max)
       if (Result.isFailure(checked)) return Effect.fail(checked.failure)
       return Effect.callback<NonEmptyReadonlyArray<Lease>, BrokerError>((resume) => {
@@ -113,20 +115,24 @@ export class SqliteConsumer implements Consumer {
     this.each(settlements, (settlement) => settlement.lease, (settlement, lease, now): Outcome => {
       const settled = this.settleOne(settlement, lease, now)
       if (Result.isFailure(settled)) return Result.fail(settled.failure)
-      return settled.success ? ok : leaseLost(lease)
-    }).pipe(Effect.tap((results) => this.forget(results, settlements.map((settlement) => settlement.lease))))
+      return settled.success ? ok : lost(lease)
+    }).pipe(
+      Effect.tap((results) =>
+        Effect.sync(() => this.forget(results, settlements.map((settlement) => settlement.lease), true))
+      )
+    )
 
   readonly touch: Consumer["touch"] = (leases) =>
     this.each(
       leases,
       (lease) => lease,
-      (_, lease, now) => this.store.jobs.touch(lease, now) ? ok : leaseLost(lease)
-    ).pipe(Effect.tap((results) => this.forgetLost(results, leases)))
+      (_, lease, now) => this.store.jobs.touch(lease, now) ? ok : lost(lease)
+    ).pipe(Effect.tap((results) => Effect.sync(() => this.forget(results, leases, false))))
 
   readonly inspect: Consumer["inspect"] = (leases) =>
     this.each(leases, (lease) => lease, (_, lease, now): Outcome<LeaseInfo> => {
       const info = this.store.jobs.inspect(lease, now)
-      return info === undefined ? leaseLost(lease) : Result.succeed(info)
+      return info === undefined ? lost(lease) : Result.succeed(info)
     })
 
   /** Gives back what is held, and forgets queues that nobody needs. Nobody can receive or settle by it afterwards. */
@@ -134,7 +140,7 @@ export class SqliteConsumer implements Consumer {
     Effect.suspend(() => {
       this.isClosed = true
       const { commits, jobs, queues, waiters } = this.store
-      waiters.fail(this.closedError, (waiter) => waiter === this.waiter)
+      waiters.fail(consumerClosed(this.store.broker), (waiter) => waiter === this.waiter)
       const leases = Array.from(this.held)
       this.held.clear()
       return Effect.ignore(commits.run((now) => {
@@ -147,12 +153,6 @@ export class SqliteConsumer implements Consumer {
     })
 
   private waiter: Waiter<SqliteLease> | undefined
-
-  private get closedError(): BrokerError {
-    return brokerError(
-      new Unavailable({ broker: this.store.broker, fate: "NotSent", detail: "the consumer was closed" })
-    )
-  }
 
   private take(max: number, now: number): ReadonlyArray<SqliteLease> {
     const open = new Map<string, number>()
@@ -184,20 +184,12 @@ export class SqliteConsumer implements Consumer {
     }
   }
 
-  private forget(results: ReadonlyArray<Outcome>, leases: ReadonlyArray<Lease>): Effect.Effect<void> {
+  /** Forgets those of the leases that are over: lost, and if they were settled, done with. */
+  private forget(results: ReadonlyArray<Outcome>, leases: ReadonlyArray<Lease>, settled: boolean): void {
     results.forEach((result, i) => {
-      if (Result.isSuccess(result)) this.held.delete(leases[i] as SqliteLease)
+      const isOver = Result.isSuccess(result) ? settled : result.failure.reason._tag === "LeaseLost"
+      if (isOver) this.held.delete(leases[i] as SqliteLease)
     })
-    return this.forgetLost(results, leases)
-  }
-
-  private forgetLost(results: ReadonlyArray<Outcome>, leases: ReadonlyArray<Lease>): Effect.Effect<void> {
-    results.forEach((result, i) => {
-      if (Result.isFailure(result) && result.failure.reason._tag === "LeaseLost") {
-        this.held.delete(leases[i] as SqliteLease)
-      }
-    })
-    return Effect.void
   }
 
   /** Does something for the leases of this consumer, in one transaction; other leases are lost. */
@@ -213,7 +205,7 @@ export class SqliteConsumer implements Consumer {
           const lease = leaseOf(item)
           return lease instanceof SqliteLease && lease.isOf(this) && !this.isClosed
             ? f(item, lease, now)
-            : leaseLost(lease)
+            : lost(lease)
         })
       ),
       { onFailure: (error) => items.map(() => Result.fail(error)), onSuccess: (results) => results }
