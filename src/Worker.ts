@@ -45,7 +45,6 @@ import * as InFlight from "./internal/inFlight.ts"
 import * as Settings from "./internal/settings.ts"
 import { settle } from "./internal/settle.ts"
 import * as Telemetry from "./internal/telemetry.ts"
-import type { Interruption } from "./internal/verdict.ts"
 import { type Counts, formatCounts, noCounts, type Outcome } from "./Outcome.ts"
 
 // -----------------------------------------------------------------------------
@@ -269,16 +268,11 @@ const start = Effect.fnUntraced(function*<R>(
   const allSettled = Effect.gen(function*() {
     while (inFlight.entries.size > 0) {
       room.closeUnsafe()
-      if (inFlight.entries.size > 0) yield* room.await
+      yield* room.await
     }
   })
 
   // -- stop
-
-  const interruptAll = (interruption: Interruption) =>
-    Effect.sync(() => {
-      for (const entry of inFlight.entries) inFlight.interrupt(entry, interruption)
-    })
 
   /** Gives back what has not begun, and after the grace time what has not ended. */
   const wind = Effect.gen(function*() {
@@ -289,7 +283,7 @@ const start = Effect.fnUntraced(function*<R>(
         `jobs that did not finish within the grace time and are given back: ${inFlight.running()}`
       )
     }
-    yield* interruptAll({ _tag: "GiveBack" })
+    for (const entry of inFlight.entries) inFlight.interrupt(entry, { _tag: "GiveBack" })
     yield* Effect.sleep(cleanupTime)
   })
 
@@ -351,6 +345,10 @@ export const stream = <const Handlers extends ReadonlyArray<Handler.Handler<any>
     (running) => running.pull
   )))
 
+/** Settles what ends, until the worker stops. */
+const drain = (running: Running): Effect.Effect<void, BrokerError> =>
+  Stream.runDrain(Stream.fromPull(Effect.succeed(running.pull)))
+
 /**
  * Runs a worker until it stops: after its idle time, after its number of jobs,
  * or when `options.stop` completes. Fails with `Unavailable` when the broker
@@ -363,7 +361,7 @@ export const make = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>
 ): Effect.Effect<WorkerExit, BrokerError, Broker | Services<Handlers>> =>
   Effect.scoped(Effect.gen(function*() {
     const running = yield* start<Services<Handlers>>(options, handlers)
-    yield* Stream.runDrain(Stream.fromPull(Effect.succeed(running.pull)))
+    yield* drain(running)
     return running.exit()
   }))
 
@@ -381,7 +379,7 @@ export const layer = <const Handlers extends ReadonlyArray<Handler.Handler<any>>
 ): Layer.Layer<never, BrokerError, Broker | Services<Handlers>> =>
   Layer.effectDiscard(Effect.gen(function*() {
     const running = yield* start<Services<Handlers>>(options, handlers)
-    yield* Stream.runDrain(Stream.fromPull(Effect.succeed(running.pull))).pipe(
+    yield* drain(running).pipe(
       Effect.tapCause((cause) => Effect.logError("the worker ended", cause)),
       Effect.forkScoped
     )

@@ -90,10 +90,11 @@ export const make = (options: {
   // the broker is asked in fibers of their own: one connection that does not answer holds up no other lease
   const tend = Effect.gen(function*() {
     const at = now()
-    for (const entry of held()) {
+    const all = held()
+    for (const entry of all) {
       if (limited(entry) && entry.limit!.at <= at) inFlight.interrupt(entry, entry.limit!.interruption)
     }
-    const due = held().filter((entry) => entry.touchAt <= at)
+    const due = all.filter((entry) => entry.touchAt <= at)
     const unknown = due.filter((entry) => entry.info === undefined)
     const known = due.filter((entry) => entry.info !== undefined)
     if (unknown.length > 0) yield* Effect.forkChild(inspect(unknown))

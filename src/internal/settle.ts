@@ -6,11 +6,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { type Consumer, maxDelay, type Settlement } from "../Broker.ts"
+import type { Job } from "../Job.ts"
 import type { Delivered, Outcome } from "../Outcome.ts"
 import type { Entry } from "./inFlight.ts"
-import { fromSchedule, type Verdict } from "./verdict.ts"
+import { type FinalVerdict, fromSchedule } from "./verdict.ts"
 
-const settlement = (entry: Entry, verdict: Verdict): Settlement | undefined => {
+/** What the broker is told; nothing when the lease is lost. */
+const settlement = (entry: Entry, verdict: FinalVerdict): Settlement | undefined => {
   const { lease } = entry
   switch (verdict._tag) {
     case "Done":
@@ -23,18 +25,18 @@ const settlement = (entry: Entry, verdict: Verdict): Settlement | undefined => {
       return { _tag: "Bury", lease, reason: verdict.reason }
     case "GiveBack":
       return { _tag: "GiveBack", lease }
-    default:
+    case "Lost":
       return undefined
   }
 }
 
-const why = ({ cause, failure, reason }: Extract<Verdict, { readonly _tag: "Retry" | "Bury" | "Failed" }>) => ({
+const why = ({ cause, failure, reason }: Extract<FinalVerdict, { readonly _tag: "Retry" | "Bury" }>) => ({
   reason,
   failure,
   cause
 })
 
-const outcome = (entry: Entry, verdict: Verdict): Outcome => {
+const outcome = (entry: Entry, verdict: FinalVerdict): Outcome => {
   const { dispatched, lease } = entry
   const { id, job } = dispatched
   const { id: jobId, queue } = lease
@@ -58,9 +60,6 @@ const outcome = (entry: Entry, verdict: Verdict): Outcome => {
       return { _tag: "GivenBack", ...delivered }
     case "Lost":
       return { _tag: "Lost", ...delivered, handled: verdict.handled, error: verdict.error }
-    case "Failed":
-      // the retry schedule has made something else of it
-      return { _tag: "Retried", ...delivered, delay: Duration.zero, ...why(verdict) }
   }
 }
 
@@ -77,34 +76,39 @@ const inspectFailed = Effect.fnUntraced(function*(consumer: Consumer, entries: R
   }
 })
 
+/** The job that a delivery is for. Only one that could not be read has none. */
+const jobOf = ({ dispatched: { next } }: Entry): Job<any> => ("verdict" in next ? next.job : next.handler.job)!
+
 /** Settles deliveries that have their verdict. The outcomes are in the order of the input. */
 export const settle = Effect.fnUntraced(function*(
   consumer: Consumer,
   entries: ReadonlyArray<Entry>
 ): Effect.fn.Return<Array<Outcome>> {
   yield* inspectFailed(consumer, entries)
+  const verdicts: Array<FinalVerdict> = []
   const settlements: Array<Settlement> = []
-  const settled: Array<Entry> = []
+  // positions in `verdicts` that the broker answers
+  const settled: Array<number> = []
   for (const entry of entries) {
-    const verdict = entry.verdict!
-    if (verdict._tag === "Failed") {
-      const { next } = entry.dispatched
-      const job = "verdict" in next ? next.job : next.handler.job
-      entry.verdict = yield* fromSchedule(verdict, job!, entry.info!.attempt)
+    const given = entry.verdict!
+    const verdict = given._tag === "Failed"
+      ? yield* fromSchedule(given, jobOf(entry), entry.info!.attempt)
+      : given
+    const action = settlement(entry, verdict)
+    if (action !== undefined) {
+      settlements.push(action)
+      settled.push(verdicts.length)
     }
-    const action = settlement(entry, entry.verdict!)
-    if (action === undefined) continue
-    settlements.push(action)
-    settled.push(entry)
+    verdicts.push(verdict)
   }
   if (settlements.length > 0) {
     const answers = yield* consumer.settle(settlements)
     for (let i = 0; i < answers.length; i++) {
       const answer = answers[i]!
       if (Result.isSuccess(answer)) continue
-      const entry = settled[i]!
-      entry.verdict = { _tag: "Lost", handled: entry.verdict!._tag === "Done", error: answer.failure }
+      const position = settled[i]!
+      verdicts[position] = { _tag: "Lost", handled: verdicts[position]!._tag === "Done", error: answer.failure }
     }
   }
-  return entries.map((entry) => outcome(entry, entry.verdict!))
+  return entries.map((entry, i) => outcome(entry, verdicts[i]!))
 })

@@ -28,6 +28,9 @@ export type Verdict =
   | { readonly _tag: "GiveBack" }
   | { readonly _tag: "Lost"; readonly handled: boolean; readonly error: BrokerError }
 
+/** A verdict on which the retry schedule has had its say. */
+export type FinalVerdict = Exclude<Verdict, { readonly _tag: "Failed" }>
+
 /** Why a worker interrupted a handler: what is to become of the job, if the interruption is what ended it. */
 export type Interruption = Exclude<Verdict, { readonly _tag: "Done" | "Retry" | "Bury" | "Discard" }>
 
@@ -82,7 +85,7 @@ export const fromSchedule = Effect.fnUntraced(function*(
   failed: Extract<Verdict, { readonly _tag: "Failed" }>,
   job: Job<any>,
   attempt: number
-): Effect.fn.Return<Verdict> {
+): Effect.fn.Return<FinalVerdict> {
   const { cause, failure, reason } = failed
   const replayed = yield* Effect.exit(retryDelay(job.retry, attempt, failure))
   if (Exit.isFailure(replayed)) {
