@@ -8,9 +8,10 @@
  * | `beanstalk://HOST:PORT` | beanstalkd; the port is 11300 where none is given |
  * | `beanstalks://HOST:PORT?ca=FILE&cert=FILE&key=FILE&servername=NAME` | beanstalkd behind TLS |
  *
- * `sqlite:` takes `durability` (`full` or `normal`) and `busy-timeout` in the query. Both forms of beanstalkd take `connect-timeout`, `reply-timeout` and
- * `reconnect-for` as durations (`10s`, `500ms`, `2 minutes`) in the query.
- * A broker's code is loaded when its URL is used.
+ * In the query `sqlite:` takes `durability` (`full` or `normal`) and
+ * `busy-timeout`, both forms of beanstalkd take `connect-timeout`,
+ * `reply-timeout` and `reconnect-for`. Times are durations: `10s`, `500ms`,
+ * `2 minutes`. A broker's code is loaded when its URL is used.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Config from "effect/Config"
@@ -80,31 +81,49 @@ export const parseDuration = (text: string): Option.Option<Duration.Duration> =>
   return Duration.fromInput((short === null ? text.trim() : `${short[1]} ${units[short[2]!]}`) as Duration.Input)
 }
 
-const parseSqlite = (
-  rest: string,
-  fail: (detail: string) => Result.Result<never, BrokerUrlError>
-): Result.Result<Parsed, BrokerUrlError> => {
-  const [path = "", query] = rest.split(/\?(.*)/s)
+type Fail = (detail: string) => Result.Result<never, BrokerUrlError>
+
+/** Refuses what a query has beyond the names that mean something. */
+const checkNames = (
+  query: URLSearchParams,
+  allowed: ReadonlyArray<string>,
+  fail: Fail
+): Result.Result<void, BrokerUrlError> => {
+  const unknown = Array.from(query.keys()).find((name) => !allowed.includes(name))
+  return unknown === undefined
+    ? Result.void
+    : fail(`there is no option "${unknown}", only ${allowed.join(", ")}`)
+}
+
+const durationOf = (
+  query: URLSearchParams,
+  name: string,
+  fail: Fail
+): Result.Result<Duration.Duration | undefined, BrokerUrlError> => {
+  const text = query.get(name)
+  if (text === null) return Result.succeed(undefined)
+  return Option.match(parseDuration(text), {
+    onNone: () => fail(`${name} is not a duration: write 10s, 500ms or 5 minutes`),
+    onSome: Result.succeed
+  })
+}
+
+const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
+  const [path = "", search] = rest.split(/\?(.*)/s)
   if (path.startsWith("//")) return fail("a file has no host: write sqlite:PATH")
-  const parameters = new URLSearchParams(query)
-  for (const name of parameters.keys()) {
-    if (name !== "durability" && name !== "busy-timeout") {
-      return fail(`there is no option "${name}", only durability, busy-timeout`)
-    }
-  }
-  const durability = parameters.get("durability") ?? undefined
+  const query = new URLSearchParams(search)
+  const names = checkNames(query, ["durability", "busy-timeout"], fail)
+  if (Result.isFailure(names)) return Result.fail(names.failure)
+  const durability = query.get("durability") ?? undefined
   if (durability !== undefined && durability !== "full" && durability !== "normal") {
     return fail("durability is full or normal")
   }
-  const wait = parameters.get("busy-timeout")
-  const busyTimeout = wait === null ? Option.some(undefined) : parseDuration(wait)
-  if (Option.isNone(busyTimeout)) return fail("busy-timeout is not a duration: write 10s, 500ms or 5 minutes")
-  return Result.succeed({
+  return Result.map(durationOf(query, "busy-timeout", fail), (busyTimeout) => ({
     _tag: "Sqlite",
     path: path === "" ? "./backq.db" : path,
     durability,
-    busyTimeout: busyTimeout.value
-  })
+    busyTimeout
+  }))
 }
 
 /** Reads a URL. */
@@ -123,21 +142,13 @@ export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
   if (url.pathname !== "" && url.pathname !== "/") return fail(`"${url.pathname}" after the host means nothing`)
 
   const secure = url.protocol === "beanstalks:"
-  const allowed: ReadonlyArray<string> = secure ? [...durationParameters, ...tlsParameters] : durationParameters
-  for (const name of url.searchParams.keys()) {
-    if (!allowed.includes(name)) return fail(`there is no option "${name}", only ${allowed.join(", ")}`)
-  }
-  const durations: Array<Duration.Duration | undefined> = []
-  for (const name of durationParameters) {
-    const value = url.searchParams.get(name)
-    const duration = value === null ? Option.some(undefined) : parseDuration(value)
-    if (Option.isNone(duration)) return fail(`${name} is not a duration: write 10s, 500ms or 5 minutes`)
-    durations.push(duration.value)
-  }
-  const text = (name: typeof tlsParameters[number]) => {
-    const value = url.searchParams.get(name)
-    return value === null ? undefined : value
-  }
+  const query = url.searchParams
+  const names = checkNames(query, secure ? [...durationParameters, ...tlsParameters] : durationParameters, fail)
+  if (Result.isFailure(names)) return Result.fail(names.failure)
+  const durations = Result.all(durationParameters.map((name) => durationOf(query, name, fail)))
+  if (Result.isFailure(durations)) return Result.fail(durations.failure)
+  const [connectTimeout, replyTimeout, reconnectFor] = durations.success
+  const text = (name: typeof tlsParameters[number]) => query.get(name) ?? undefined
   const minVersion = text("min-version")
   if (minVersion !== undefined && minVersion !== "TLSv1.2" && minVersion !== "TLSv1.3") {
     return fail("min-version is TLSv1.2 or TLSv1.3")
@@ -158,9 +169,9 @@ export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
         }).filter(([, value]) => value !== undefined)
       )
       : undefined,
-    connectTimeout: durations[0],
-    replyTimeout: durations[1],
-    reconnectFor: durations[2]
+    connectTimeout,
+    replyTimeout,
+    reconnectFor
   })
 }
 

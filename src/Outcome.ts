@@ -108,3 +108,11 @@ export const formatCounts = (counts: Counts): string =>
     [counts.GivenBack, "given back"],
     [counts.Lost, "lost"]
   ] as const).flatMap(([count, name]) => count === 0 && name !== "done" ? [] : [`${count} ${name}`]).join(", ")
+
+/** Which job an outcome is about, for a log line. */
+export const logAnnotations = (outcome: Outcome): Record<string, unknown> => ({
+  queue: outcome.queue,
+  jobId: outcome.jobId,
+  ...(outcome.job === undefined ? undefined : { job: outcome.job }),
+  ...(outcome.attempt === undefined ? undefined : { attempt: outcome.attempt })
+})

@@ -334,7 +334,7 @@ export const layerDriver = (driver: Driver, options?: BrokerOptions): Layer.Laye
  *
  * @example
  * ```ts
- * import * as BeanstalkBroker from "backq/beanstalk"
+ * import { BeanstalkBroker } from "backq/beanstalk"
  *
  * const broker = BeanstalkBroker.layer({ host: "queue.example.org", reconnectFor: "5 minutes" })
  * ```

@@ -67,6 +67,3 @@ export const exitCode = (failure: Failure): number => {
       return 130
   }
 }
-
-/** A message on one line. */
-export const oneLine = (message: string): string => message.replace(/\s*\n\s*/g, " ").trim()

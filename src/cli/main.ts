@@ -10,7 +10,8 @@ import * as Command from "effect/cli/Command"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { createRequire } from "node:module"
-import { exitCode, oneLine } from "./exitCode.ts"
+import { oneLine } from "../Envelope.ts"
+import { exitCode } from "./exitCode.ts"
 import { publish } from "./publish.ts"
 import { root } from "./root.ts"
 import { queues, stats } from "./stats.ts"
@@ -20,7 +21,7 @@ const { version } = createRequire(import.meta.url)("../../package.json") as { re
 
 const command = Command.withSubcommands(root, [work, publish, stats, queues])
 
-const complain = (message: string) => Console.error(`backq: ${oneLine(message)}`)
+const complain = (message: string) => Console.error(`backq: ${oneLine(message).trim()}`)
 
 /** Keeps stdout for what was asked for: a wrong invocation gets one line on stderr, not the whole help. */
 const presenter: CliOutput.Presenter = {
@@ -35,7 +36,7 @@ const presenter: CliOutput.Presenter = {
         const hint = error!._tag === "UnrecognizedOption" && path === "backq publish process"
           ? "If it is for the program, write -- before the program"
           : `See ${path} --help`
-        return complain(`${oneLine(error!.message)}. ${hint}`)
+        return complain(`${oneLine(error!.message).trim()}. ${hint}`)
       }
       case "Help":
         return event.reason === "Requested"

@@ -19,7 +19,8 @@ export const root = Command.make("backq").pipe(
     broker: Flag.String("broker").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
-        "beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS) or memory:. Default: BACKQ_BROKER, or beanstalkd on this machine"
+        "sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS) or memory:. " +
+          "Default: BACKQ_BROKER, or beanstalkd on this machine"
       ),
       Flag.withFallbackConfig(Config.String("BACKQ_BROKER")),
       Flag.withDefault(BrokerUrl.defaultUrl)
@@ -29,7 +30,7 @@ export const root = Command.make("backq").pipe(
       Flag.withDefault("pretty")
     )
   }),
-  Command.withDescription("Background jobs over beanstalkd")
+  Command.withDescription("Background jobs over beanstalkd, or in a file")
 )
 
 /** Logs go to stderr: JSON lines, in colours on a terminal, or one plain line each. */

@@ -13,7 +13,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Handler from "../Handler.ts"
 import * as Job from "../Job.ts"
-import type { Outcome } from "../Outcome.ts"
+import { logAnnotations, type Outcome } from "../Outcome.ts"
 import * as ExitPolicy from "../process/ExitPolicy.ts"
 import { ProcessRunner } from "../process/Process.ts"
 import * as ProcessJob from "../process/ProcessJob.ts"
@@ -172,14 +172,9 @@ const withAttempt = <R>({ job, run }: Handler.Handler<R>): Handler.Handler<R> =>
   Handler.make(job, (payload, delivery) => Effect.andThen(Effect.ignore(delivery.attempt), run(payload, delivery)))
 
 const logDone = (outcome: Outcome): Effect.Effect<void> =>
-  outcome._tag !== "Done" ? Effect.void : Effect.logInfo(`done in ${outcome.duration} ms`).pipe(
-    Effect.annotateLogs({
-      job: outcome.job,
-      jobId: outcome.jobId,
-      queue: outcome.queue,
-      ...(outcome.attempt === undefined ? undefined : { attempt: outcome.attempt })
-    })
-  )
+  outcome._tag !== "Done"
+    ? Effect.void
+    : Effect.annotateLogs(Effect.logInfo(`done in ${outcome.duration} ms`), logAnnotations(outcome))
 
 const process = Command.make("process", config, (flags) =>
   Effect.gen(function*() {

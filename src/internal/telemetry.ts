@@ -17,7 +17,7 @@ import * as Record from "effect/Record"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import * as Envelope from "../Envelope.ts"
-import { noCounts, type Outcome } from "../Outcome.ts"
+import { logAnnotations, noCounts, type Outcome } from "../Outcome.ts"
 import type { Entry } from "./inFlight.ts"
 
 /** What a worker lets others see. */
@@ -82,13 +82,6 @@ const line = (outcome: Outcome): Effect.Effect<void> => {
 const log = (level: "Warn" | "Error", message: string, cause: unknown): Effect.Effect<void> =>
   cause === undefined ? Effect.logWithLevel(level)(message) : Effect.logWithLevel(level)(message, cause)
 
-const annotations = (outcome: Outcome) => ({
-  queue: outcome.queue,
-  jobId: outcome.jobId,
-  ...(outcome.job === undefined ? undefined : { job: outcome.job }),
-  ...(outcome.attempt === undefined ? undefined : { attempt: outcome.attempt })
-})
-
 /** Makes what a worker lets others see, for handlers that run in `context`. */
 export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>): Effect.fn.Return<Telemetry> {
   const traced = (yield* Tracer.Tracer) !== Tracer.nativeTracer
@@ -125,7 +118,7 @@ export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>):
         const { counters, durations } = metricsOf(outcome.queue)
         counters[outcome._tag].updateUnsafe(1, context)
         if (outcome._tag === "Done" || outcome.duration > 0) durations.updateUnsafe(outcome.duration, context)
-        if (outcome._tag !== "Done" || debug) lines.push(Effect.annotateLogs(line(outcome), annotations(outcome)))
+        if (outcome._tag !== "Done" || debug) lines.push(Effect.annotateLogs(line(outcome), logAnnotations(outcome)))
       }
       return lines.length === 0 ? Effect.void : Effect.all(lines, { discard: true })
     }
