@@ -20,6 +20,7 @@ import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
 import * as Job from "../../src/Job.ts"
 import * as Publisher from "../../src/Publisher.ts"
 import * as Worker from "../../src/Worker.ts"
+import { type Candidate, compare, type Options } from "./compare.ts"
 import * as Plain from "./plain.ts"
 import * as Server from "./server.ts"
 
@@ -57,8 +58,6 @@ const bytes = Buffer.from(body)
 const putLine = `put 1024 0 60 ${body.length}\r\n${body}\r\n`
 
 // -- candidates: each puts or works `n` jobs
-
-type Candidate = (n: number) => Promise<void>
 
 const plain = await Plain.connect(port)
 await plain.exchange("use bench\r\nwatch bench\r\nignore default\r\n", 3)
@@ -157,66 +156,20 @@ const work: Record<string, Candidate> = {
 
 // -- measuring
 
-interface Figures {
-  readonly rate: number
-  readonly client: number
-  readonly server: number
-}
+const isSlow = (name: string) => name.includes("one at a time") || name.endsWith("concurrency 1")
 
-const measure = async (candidate: Candidate, n: number): Promise<Figures> => {
-  globalThis.gc?.()
-  const cpu = process.cpuUsage()
-  const cpuOfServer = serverCpu()
-  const start = performance.now()
-  await candidate(n)
-  const seconds = (performance.now() - start) / 1000
-  const { system, user } = process.cpuUsage(cpu)
-  return { rate: n / seconds, client: (user + system) / n, server: (serverCpu() - cpuOfServer) / n }
+const shared = {
+  rounds,
+  serverCpu,
+  ratio: { title: "of plain", of: (rate: number, limit: number) => `${Math.round((rate / limit) * 100)} %` }
 }
-
-const median = (all: ReadonlyArray<Figures>): Figures => {
-  const pick = (field: keyof Figures) => all.map((one) => one[field]).sort((a, b) => a - b)[all.length >> 1]!
-  return { rate: pick("rate"), client: pick("client"), server: pick("server") }
-}
-
-const compare = async (
-  title: string,
-  candidates: Record<string, Candidate>,
-  options: { readonly n: number; readonly before?: Candidate; readonly after?: Candidate }
-) => {
-  const figures: Record<string, Array<Figures>> = {}
-  for (let round = -1; round < rounds; round++) {
-    for (const [name, candidate] of Object.entries(candidates)) {
-      const n = name.includes("one at a time") || name.includes("concurrency 1") && !name.includes("16")
-        ? Math.ceil(options.n / 5)
-        : options.n
-      await options.before?.(n)
-      const result = await measure(candidate, n)
-      await options.after?.(n)
-      if (round >= 0) (figures[name] ??= []).push(result)
-    }
-  }
-  const [limit] = Object.values(figures).map(median)
-  console.log(`\n${title}`)
-  console.log(
-    `${"".padEnd(28)}${"jobs/s".padStart(9)}${"of plain".padStart(10)}${"CPU us".padStart(9)}${
-      "server us".padStart(11)
-    }`
-  )
-  for (const [name, all] of Object.entries(figures)) {
-    const { client, rate, server } = median(all)
-    console.log(
-      name.padEnd(28) + Math.round(rate).toString().padStart(9) +
-        `${Math.round((rate / limit!.rate) * 100)} %`.padStart(10) + client.toFixed(1).padStart(9) +
-        server.toFixed(1).padStart(11)
-    )
-  }
-}
+const table = (title: string, candidates: Record<string, Candidate>, n: number, around: Partial<Options>) =>
+  compare(title, candidates, { ...shared, n: (name) => isSlow(name) ? Math.ceil(n / 5) : n, ...around })
 
 console.log(`beanstalkd in memory, bodies of ${body.length} bytes, ${jobs} jobs, ${rounds} rounds`)
-await compare("publish, one at a time", putOne, { n: Math.ceil(jobs / 5), after: plainBatches })
-await compare(`publish, ${window} at once`, putMany, { n: jobs, after: plainBatches })
-await compare("work: reserve, run an empty handler, delete", work, { n: jobs, before: putMany["plain"]! })
+await table("publish, one at a time", putOne, Math.ceil(jobs / 5), { after: plainBatches })
+await table(`publish, ${window} at once`, putMany, jobs, { after: plainBatches })
+await table("work: reserve, run an empty handler, delete", work, jobs, { before: putMany["plain"]! })
 
 await backq.dispose()
 plain.close()

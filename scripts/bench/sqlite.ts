@@ -24,6 +24,7 @@ import * as Broker from "../../src/Broker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
 import type { Durability } from "../../src/sqlite/File.ts"
 import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
+import { type Candidate, compare } from "./compare.ts"
 
 const { values } = parseArgs({
   options: {
@@ -74,8 +75,6 @@ const transaction = <A>(work: () => A): A => {
 }
 
 // -- candidates: each puts or works `n` jobs
-
-type Candidate = (n: number) => Promise<void>
 
 const windows = async (n: number, size: number, step: (size: number) => unknown) => {
   for (let left = n; left > 0; left -= size) await step(Math.min(size, left))
@@ -152,42 +151,10 @@ const work: Record<string, Candidate> = {
 
 // -- measuring
 
-const measure = async (candidate: Candidate, n: number) => {
-  globalThis.gc?.()
-  const cpu = process.cpuUsage()
-  const start = performance.now()
-  await candidate(n)
-  const seconds = (performance.now() - start) / 1000
-  const { system, user } = process.cpuUsage(cpu)
-  return { rate: n / seconds, cpu: (user + system) / n }
-}
-
-const median = (values: ReadonlyArray<number>) => values.toSorted((a, b) => a - b)[values.length >> 1]!
-
-const compare = async (
-  title: string,
-  candidates: Record<string, Candidate>,
-  options: { readonly n: number; readonly before?: Candidate; readonly after?: Candidate }
-) => {
-  const figures: Record<string, Array<{ readonly rate: number; readonly cpu: number }>> = {}
-  for (let round = -1; round < rounds; round++) {
-    for (const [name, candidate] of Object.entries(candidates)) {
-      await options.before?.(options.n)
-      const result = await measure(candidate, options.n)
-      await options.after?.(options.n)
-      if (round >= 0) (figures[name] ??= []).push(result)
-    }
-  }
-  const limit = median(Object.values(figures)[0]!.map(({ rate }) => rate))
-  console.log(`\n${title}`)
-  console.log(`${"".padEnd(32)}${"jobs/s".padStart(9)}${"bare is".padStart(10)}${"CPU us".padStart(9)}`)
-  for (const [name, all] of Object.entries(figures)) {
-    const rate = median(all.map(({ rate }) => rate))
-    console.log(
-      name.padEnd(32) + Math.round(rate).toString().padStart(9) + `${(limit / rate).toFixed(2)} x`.padStart(10) +
-        median(all.map(({ cpu }) => cpu)).toFixed(1).padStart(9)
-    )
-  }
+const shared = {
+  rounds,
+  after: (n: number) => empty(n),
+  ratio: { title: "bare is", of: (rate: number, limit: number) => `${(limit / rate).toFixed(2)} x` }
 }
 
 const empty: Candidate = async () => {
@@ -204,9 +171,13 @@ const fill: Candidate = async (n) => {
 }
 
 const table = async (suffix: string) => {
-  await compare(`put, one at a time${suffix}`, putOne, { n: Math.ceil(jobs / 20), after: empty })
-  await compare(`put, ${window} at once${suffix}`, putMany, { n: jobs, after: empty })
-  await compare(`work: reserve, run an empty handler, delete${suffix}`, work, { n: jobs, before: fill, after: empty })
+  await compare(`put, one at a time${suffix}`, putOne, { ...shared, n: () => Math.ceil(jobs / 20) })
+  await compare(`put, ${window} at once${suffix}`, putMany, { ...shared, n: () => jobs })
+  await compare(`work: reserve, run an empty handler, delete${suffix}`, work, {
+    ...shared,
+    n: () => jobs,
+    before: fill
+  })
 }
 
 console.log(`SQLite, durability ${durability}, bodies of ${body.length} bytes, ${jobs} jobs, ${rounds} rounds`)
