@@ -293,15 +293,19 @@ describe("one lease and the others", () => {
 })
 
 describe("poison", () => {
+  /** A worker that dies without a word, as far as the broker can see: its lease of a second runs out. */
+  const dyingWorker = Effect.scoped(Effect.gen(function*() {
+    const broker = yield* Broker
+    const consumer = yield* broker.consume(["q"])
+    yield* consumer.reserve(1)
+    yield* pass("1 second")
+  }))
+
   it.effect("who kicks a job that was buried as poison gives it as many deliveries again", () =>
     Effect.gen(function*() {
       const broker = yield* Broker
       yield* publish(1, { ttr: "1 second" })
-      yield* Effect.scoped(Effect.gen(function*() {
-        const consumer = yield* broker.consume(["q"])
-        yield* consumer.reserve(1)
-        yield* pass("1 second")
-      }))
+      yield* dyingWorker
       const worker = yield* start({ poisonLimit: 1 }, Worker.handler(Count, () => Effect.void))
       only(worker, "Buried")
       assert.strictEqual(yield* broker.kick("q", 1), 1)
@@ -311,17 +315,9 @@ describe("poison", () => {
 
   it.effect("a job whose lease ran out too often is buried and not run again", () =>
     Effect.gen(function*() {
-      const broker = yield* Broker
       const [id] = yield* publish(1, { ttr: "1 second" })
       let runs = 0
-      for (let i = 0; i < 3; i++) {
-        // a worker that dies without a word, as far as the broker can see
-        yield* Effect.scoped(Effect.gen(function*() {
-          const consumer = yield* broker.consume(["q"])
-          yield* consumer.reserve(1)
-          yield* pass("1 second")
-        }))
-      }
+      for (let i = 0; i < 3; i++) yield* dyingWorker
       const worker = yield* start({ poisonLimit: 3 }, Worker.handler(Count, () => Effect.sync(() => runs++)))
       assert.include(only(worker, "Buried"), {
         reason: "poison: 3 deliveries took their worker down or ran out of time"
@@ -332,13 +328,8 @@ describe("poison", () => {
 
   it.effect("a job that took its worker down less often is run", () =>
     Effect.gen(function*() {
-      const broker = yield* Broker
       yield* publish(1, { ttr: "1 second" })
-      yield* Effect.scoped(Effect.gen(function*() {
-        const consumer = yield* broker.consume(["q"])
-        yield* consumer.reserve(1)
-        yield* pass("1 second")
-      }))
+      yield* dyingWorker
       const worker = yield* start({ poisonLimit: 2 }, Worker.handler(Count, () => Effect.void))
       assert.include(only(worker, "Done"), { attempt: 2 })
     }).pipe(Effect.provide(TestBroker.layer)))

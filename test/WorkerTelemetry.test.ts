@@ -132,15 +132,18 @@ describe("log", () => {
 })
 
 describe("spans", () => {
-  it.effect("each job has one, linked to its publisher's", () => {
-    const spans: Array<Tracer.Span> = []
-    const tracer = Tracer.make({
+  const recording = (spans: Array<Tracer.Span>) =>
+    Tracer.make({
       span: (options) => {
         const span = new Tracer.NativeSpan(options)
         spans.push(span)
         return span
       }
     })
+
+  it.effect("each job has one, linked to its publisher's", () => {
+    const spans: Array<Tracer.Span> = []
+    const tracer = recording(spans)
     return Effect.gen(function*() {
       const id = yield* Publisher.publish(Count, 1).pipe(Effect.withSpan("request"))
       yield* start({}, Worker.handler(Count, () => Effect.withSpan(Effect.fail("no"), "inside")))
@@ -161,13 +164,7 @@ describe("spans", () => {
 
   it.effect("a traceparent that names no span harms nobody", () => {
     const spans: Array<Tracer.Span> = []
-    const tracer = Tracer.make({
-      span: (options) => {
-        const span = new Tracer.NativeSpan(options)
-        spans.push(span)
-        return span
-      }
-    })
+    const tracer = recording(spans)
     return Effect.gen(function*() {
       yield* putRaw("q", { backq: 1, id: "a", job: "count", payload: 1, traceparent: "nonsense" })
       const worker = yield* start({}, Worker.handler(Count, () => Effect.void))
