@@ -19,7 +19,7 @@ export interface Options {
   readonly rounds: number
   /** How often a candidate does it. */
   readonly n: (name: string) => number
-  readonly before?: Candidate | undefined
+  readonly before?: ((n: number, name: string) => Promise<void>) | undefined
   readonly after?: Candidate | undefined
   /** The column that relates a rate to the limit. */
   readonly ratio: { readonly title: string; readonly of: (rate: number, limit: number) => string }
@@ -50,7 +50,7 @@ export const compare = async (title: string, candidates: Record<string, Candidat
   for (let round = -1; round < rounds; round++) {
     for (const [name, candidate] of Object.entries(candidates)) {
       const n = options.n(name)
-      await before?.(n)
+      await before?.(n, name)
       const result = await measure(candidate, n, serverCpu ?? (() => 0))
       await after?.(n)
       if (round >= 0) (figures[name] ??= []).push(result)

@@ -1,12 +1,13 @@
 /**
- * Jobs per second in a file: backq, and bare prepared statements in batches on
- * a table with one index, with the same durability, in one run.
+ * Jobs per second in a file: backq, bare prepared statements in batches on a
+ * table with one index (the limit), Effect's PersistedQueue and plainjob, all
+ * with the same durability, in one run.
  *
  *     node --expose-gc scripts/bench/sqlite.ts [--jobs 20000] [--rounds 3] [--durability full] [--waiting 1000000]
  *
  * Absolute figures say little on a shared machine: read the ratios. Every
  * candidate is warmed up, then measured in rounds, in turn; the table shows the
- * median round. With `--waiting`, backq's file holds so many other jobs all the
+ * median round. The other queues do a tenth of the jobs. With `--waiting`, backq's file holds so many other jobs all the
  * time.
  */
 import * as Effect from "effect/Effect"
@@ -25,6 +26,7 @@ import { Job, Publisher, Worker } from "../../src/index.ts"
 import type { Durability } from "../../src/sqlite/File.ts"
 import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
 import { type Candidate, compare } from "./compare.ts"
+import { type Peer, persistedQueue, plainjob } from "./peers.ts"
 
 const { values } = parseArgs({
   options: {
@@ -45,14 +47,16 @@ const folder = mkdtempSync(join(tmpdir(), "backq-bench-"))
 
 // -- what is put: for all the same bytes
 
-const Small = Job.make("bench", { payload: Schema.Struct({ userId: Schema.String, text: Schema.String }) })
+const schema = Schema.Struct({ userId: Schema.String, text: Schema.String })
+const Small = Job.make("bench", { payload: schema })
 const payloads = Array.from({ length: window }, (_, i) => ({ userId: String(i), text: "a few words for the user" }))
+const payload = payloads[400]!
 const body = new TextEncoder().encode(JSON.stringify({
   backq: 1,
   id: "01933d3c-6a80-7000-8000-000000000000",
   job: "bench",
   version: 1,
-  payload: payloads[400],
+  payload,
   publishedAt: 1764000000000
 }))
 
@@ -74,6 +78,22 @@ const transaction = <A>(work: () => A): A => {
   return result
 }
 
+// -- other queues
+
+const peers: Record<string, Peer> = {
+  "PersistedQueue": persistedQueue(
+    { path: join(folder, "persisted.db"), durability, schema, concurrency: batch },
+    payload
+  ),
+  "plainjob": plainjob({ path: join(folder, "plainjob.db"), durability }, payload)
+}
+
+const ofPeers = (pick: (peer: Peer) => Candidate): Record<string, Candidate> =>
+  Object.fromEntries(Object.entries(peers).map(([name, peer]) => [name, pick(peer)]))
+
+/** The other queues are slow: they do a part of the jobs. */
+const share = (n: number) => (name: string) => name in peers ? Math.ceil(n / 10) : n
+
 // -- candidates: each puts or works `n` jobs
 
 const windows = async (n: number, size: number, step: (size: number) => unknown) => {
@@ -94,7 +114,8 @@ const putOne: Record<string, Candidate> = {
     backq.runPromise(Effect.gen(function*() {
       const broker = yield* Broker.Broker
       for (let i = 0; i < n; i++) yield* broker.put("bench", request)
-    }))
+    })),
+  ...ofPeers((peer) => peer.put)
 }
 
 const putMany: Record<string, Candidate> = {
@@ -119,7 +140,8 @@ const putMany: Record<string, Candidate> = {
         })
       }))),
   "backq publisher": (n) =>
-    windows(n, window, (size) => backq.runPromise(Publisher.publishAll(Small, payloads.slice(0, size))))
+    windows(n, window, (size) => backq.runPromise(Publisher.publishAll(Small, payloads.slice(0, size)))),
+  ...ofPeers((peer) => peer.putMany)
 }
 
 const bareWork: Candidate = (n) =>
@@ -146,7 +168,8 @@ const backqWorker = (concurrency: number): Candidate => (n) =>
 const work: Record<string, Candidate> = {
   "bare, batches of 64": bareWork,
   "backq broker, batches of 64": backqBroker,
-  "backq worker, concurrency 64": backqWorker(64)
+  "backq worker, concurrency 64": backqWorker(64),
+  ...ofPeers((peer) => peer.work)
 }
 
 // -- measuring
@@ -165,17 +188,19 @@ const empty: Candidate = async () => {
   }))
   if (worked > 0) await backqBroker(worked)
 }
-const fill: Candidate = async (n) => {
+const fill = async (n: number, name: string) => {
+  const peer = peers[name]
+  if (peer !== undefined) return peer.putMany(n)
   await putMany["bare"]!(n)
   await putMany["backq publisher"]!(n)
 }
 
 const table = async (suffix: string) => {
-  await compare(`put, one at a time${suffix}`, putOne, { ...shared, n: () => Math.ceil(jobs / 20) })
-  await compare(`put, ${window} at once${suffix}`, putMany, { ...shared, n: () => jobs })
+  await compare(`put, one at a time${suffix}`, putOne, { ...shared, n: share(Math.ceil(jobs / 20)) })
+  await compare(`put, ${window} at once${suffix}`, putMany, { ...shared, n: share(jobs) })
   await compare(`work: reserve, run an empty handler, delete${suffix}`, work, {
     ...shared,
-    n: () => jobs,
+    n: share(jobs),
     before: fill
   })
 }
@@ -188,6 +213,7 @@ try {
   } else await table("")
 } finally {
   await backq.dispose()
+  for (const peer of Object.values(peers)) await peer.close()
   bare.close()
   rmSync(folder, { recursive: true, force: true })
 }
