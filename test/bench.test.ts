@@ -19,6 +19,13 @@ describe.skipIf(isMissing)("benchmarks", () => {
     assert.match(stdout, /jackd, one at a time +\d+ +\d+ %/)
   })
 
+  it("sqlite.ts prints a table of ratios", async () => {
+    const { stdout } = await run("sqlite.ts", "--jobs", "100", "--rounds", "1", "--durability", "normal")
+    assert.match(stdout, /backq worker, concurrency 64 +\d+ +[\d.]+ x/)
+    assert.match(stdout, /PersistedQueue +\d+ +[\d.]+ x/)
+    assert.match(stdout, /plainjob +\d+ +[\d.]+ x/)
+  })
+
   it("memory.ts reports every tenth of the way", async () => {
     const { stdout } = await run("memory.ts", "--jobs", "2000")
     assert.match(stdout, /2000 jobs +heap +[\d.]+ MiB/)
