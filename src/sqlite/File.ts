@@ -7,6 +7,8 @@
  *
  * Times are whole microseconds since the epoch.
  */
+import { statSync } from "node:fs"
+import { resolve } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { FileUnusable } from "./failure.ts"
 
@@ -113,5 +115,27 @@ export const open = (path: string, durability: Durability): DatabaseSync => {
     return database
   } finally {
     if (!isOpen) database.close()
+  }
+}
+
+const identity = (path: string): string | undefined => {
+  const file = statSync(path, { bigint: true, throwIfNoEntry: false })
+  return file === undefined ? undefined : `${file.dev}:${file.ino}`
+}
+
+/**
+ * Guards against a file that is removed or replaced while it is open: SQLite would go on writing to what nobody can
+ * open any more. What this returns throws when the file is not where it was.
+ */
+export const guard = (path: string): () => void => {
+  const place = resolve(path)
+  const opened = identity(place)
+  return () => {
+    if (identity(place) === opened) return
+    throw new FileUnusable({
+      path,
+      problem: "Moved",
+      detail: "was removed or replaced while it was open: put it back, or restart this program"
+    })
   }
 }

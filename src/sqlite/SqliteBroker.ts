@@ -96,6 +96,7 @@ export const make = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const startedAt = clock.monotonicTimeNanosUnsafe()
   const database = yield* open(name, options)
+  const checkPlace = File.guard(options.path)
   const jobs = new Jobs(database)
   const queues = new Queues(database)
   const self = Liveness.self()
@@ -110,7 +111,9 @@ export const make = Effect.fnUntraced(function*(
     atEnd: (now) => {
       jobs.advance(now)
       queues.count()
-      return waiters.serve(now)
+      const served = waiters.serve(now)
+      checkPlace()
+      return served
     },
     onFailure: (error, isShared) => {
       queues.undo()

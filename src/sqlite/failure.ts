@@ -5,7 +5,7 @@ import { type BrokerError, make as brokerError, OutOfMemory, Unavailable } from 
 /** The file can't be used as a broker. Nothing in it was changed. It is the `cause` of an `Unavailable`. */
 export class FileUnusable extends Schema.TaggedError<FileUnusable>()("FileUnusable", {
   path: Schema.String,
-  problem: Schema.Literals(["NotADatabase", "OtherProgram", "Newer", "NoWal"]),
+  problem: Schema.Literals(["NotADatabase", "OtherProgram", "Newer", "NoWal", "Moved"]),
   detail: Schema.String
 }) {
   override get message() {
