@@ -89,6 +89,13 @@ export interface Lease {
   readonly info: LeaseInfo | undefined
 }
 
+/** What a handler failed with. */
+export interface Failure {
+  /** The tag of the error, or its name. */
+  readonly tag: string
+  readonly message: string
+}
+
 /** What becomes of a lease. */
 export type Settlement =
   /** The job is done. */
@@ -101,6 +108,8 @@ export type Settlement =
     readonly priority?: number | undefined
     /** Why it has to be tried again; kept where the broker can keep it. */
     readonly reason?: string | undefined
+    /** What the attempt failed with, kept as the job's last failure where the broker can keep it. */
+    readonly failure?: Failure | undefined
   }
   /** The job is put aside until somebody kicks it. */
   | {
@@ -109,6 +118,8 @@ export type Settlement =
     /** Why; kept where the broker can keep it. */
     readonly reason: string
     readonly priority?: number | undefined
+    /** What the attempt failed with, kept as the job's last failure where the broker can keep it. */
+    readonly failure?: Failure | undefined
   }
   /** The job was not worked on: it is ready again at once, and no attempt is spent. */
   | { readonly _tag: "GiveBack"; readonly lease: Lease }
@@ -130,6 +141,35 @@ export interface JobStats extends LeaseInfo {
   readonly timeLeft: Duration.Duration
   /** Why it was released or buried last, where the broker keeps it. */
   readonly reason: string | undefined
+  /** What the last attempt that failed has failed with, and when (milliseconds since the epoch), where the broker keeps it. */
+  readonly lastFailure: (Failure & { readonly at: number }) | undefined
+}
+
+/** The states that can be listed: those of a job, and `done` where the broker keeps finished jobs. */
+export type ListedState = JobState | "done"
+
+/** A job of a {@link Page}: what is known of it, and its body. */
+export interface ListedJob extends Omit<JobStats, "state"> {
+  readonly state: ListedState
+  readonly body: Uint8Array
+  /** When it was done, in milliseconds since the epoch; `undefined` in other states. */
+  readonly finishedAt: number | undefined
+}
+
+/** Which jobs of a queue are listed. */
+export interface ListOptions {
+  readonly state: ListedState
+  /** How many jobs a page has at most, 1 to 1000. Default: 100. */
+  readonly limit?: number | undefined
+  /** The `next` of the page before. Default: from the first job on. */
+  readonly after?: string | undefined
+}
+
+/** Some of the jobs of a queue. */
+export interface Page {
+  readonly jobs: ReadonlyArray<ListedJob>
+  /** Where the next page begins; `undefined` when this was the last. Opaque. */
+  readonly next: string | undefined
 }
 
 /** A queue in numbers. */
@@ -237,6 +277,15 @@ export class Broker extends Context.Service<Broker, {
     state: "ready" | "delayed" | "buried"
   ) => Effect.Effect<Option.Option<PeekedJob>, BrokerError>
 
+  /**
+   * Lists the jobs of a queue in a state, in pages, as they will be served: ready ones by priority, then age; delayed
+   * and reserved ones by when that ends; buried ones as they will be kicked; done ones latest first. A job that stays
+   * in its state is seen exactly once, however many come and go between two pages (a reserved one whose lease is
+   * renewed meanwhile may be seen again). A queue that does not exist has no jobs. Fails with `Unsupported` where the
+   * broker can't list.
+   */
+  readonly list: (queue: string, options: ListOptions) => Effect.Effect<Page, BrokerError>
+
   /** Deletes a job that nobody holds. Fails with `NotFound` otherwise. */
   readonly delete: (id: JobId) => Effect.Effect<void, BrokerError>
 
@@ -245,6 +294,19 @@ export class Broker extends Context.Service<Broker, {
 
   /** Makes one buried or delayed job ready. Fails with `NotFound` otherwise. */
   readonly kickJob: (id: JobId) => Effect.Effect<void, BrokerError>
+
+  /**
+   * Puts a ready or delayed job aside, as a worker does that took it and buried it: this counts as an attempt, which
+   * a kick forgives. Fails with `NotFound` otherwise, and with `Unsupported` where the broker has no means.
+   */
+  readonly buryJob: (id: JobId, reason: string) => Effect.Effect<void, BrokerError>
+
+  /**
+   * Puts a ready, delayed or buried job anew on a queue: ready, at its first attempt, with the same body, priority and
+   * ttr. Returns its id, which may be another. A crash meanwhile may leave it on both queues, never on none. Fails
+   * with `NotFound` otherwise, and with `Unsupported` where the broker has no means.
+   */
+  readonly moveJob: (id: JobId, queue: string) => Effect.Effect<JobId, BrokerError>
 
   /** Serves no job of a queue for some time. */
   readonly pause: (queue: string, duration: Duration.Duration) => Effect.Effect<void, BrokerError>

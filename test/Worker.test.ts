@@ -158,7 +158,11 @@ describe("failure", () => {
       const drain = TestBroker.drain(handler)
       const [first] = yield* drain
       assert.deepInclude(first, { _tag: "Retried", attempt: 1, failure: "no luck in attempt 1", cause: undefined })
-      assert.deepInclude(yield* statsOf(id!), { state: "delayed", reason: "no luck in attempt 1" })
+      assert.deepInclude(yield* statsOf(id!), {
+        state: "delayed",
+        reason: "no luck in attempt 1",
+        lastFailure: { tag: "Failure", message: "no luck in attempt 1", at: 0 }
+      })
       yield* pass("999 millis")
       assert.deepStrictEqual(yield* drain, [])
       yield* pass("1 millis")
@@ -226,28 +230,32 @@ describe("failure", () => {
       assert.isTrue(yield* isGone(id!))
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  const defects: ReadonlyArray<readonly [string, () => Effect.Effect<void, Unreachable>, string]> = [
-    ["a defect", () => Effect.die(new TypeError("x is undefined")), "defect: TypeError: x is undefined"],
+  const defects: ReadonlyArray<readonly [string, () => Effect.Effect<void, Unreachable>, string, string]> = [
+    ["a defect", () => Effect.die(new TypeError("x is undefined")), "defect: TypeError: x is undefined", "TypeError"],
     [
       "a handler that throws",
       () => {
         throw new RangeError("too far")
       },
-      "defect: RangeError: too far"
+      "defect: RangeError: too far",
+      "RangeError"
     ],
-    ["a handler that returns no Effect", () => undefined as any, "defect: "],
-    ["a failure", () => Effect.fail(new Unreachable()), "Unreachable: no route"],
-    ["an interruption by the handler itself", () => Effect.interrupt, "the handler interrupted itself"]
+    ["a handler that returns no Effect", () => undefined as any, "defect: ", ""],
+    ["a failure", () => Effect.fail(new Unreachable()), "Unreachable: no route", "Unreachable"],
+    ["an interruption by the handler itself", () => Effect.interrupt, "the handler interrupted itself", ""]
   ]
 
-  it.effect.each(defects)("%s counts as a failure", ([, run, reason]) =>
+  it.effect.each(defects)("%s counts as a failure", ([, run, reason, tag]) =>
     Effect.gen(function*() {
-      yield* publish(1)
+      const [id] = yield* publish(1)
       const worker = yield* start({}, Worker.handler(Count, run))
       const outcome = only(worker, "Retried")
       assert.include(outcome.reason, reason)
       assert.strictEqual(outcome.cause !== undefined, reason.startsWith("defect"))
       assert.deepStrictEqual(outcome.delay, Duration.seconds(1))
+      const { lastFailure } = yield* statsOf(id!)
+      assert.include(lastFailure!.tag, tag)
+      assert.isTrue(reason.endsWith(lastFailure!.message) || tag === "")
     }).pipe(Effect.provide(TestBroker.layer)))
 
   it.effect("a schedule that fails itself buries the job, and the worker goes on", () =>
@@ -428,25 +436,27 @@ describe("versions", () => {
 })
 
 describe("what can't be run", () => {
-  const unreadable: ReadonlyArray<readonly [string, unknown, RegExp]> = [
-    ["garbage", Uint8Array.of(0, 255, 13, 10), /^the body is not JSON$/],
-    ["nothing", "", /^the body is not JSON$/],
-    ["JSON that is no envelope", { command: ["true"] }, /^the body is not an envelope/],
+  const unreadable: ReadonlyArray<readonly [string, unknown, RegExp, string]> = [
+    ["garbage", Uint8Array.of(0, 255, 13, 10), /^the body is not JSON$/, "Unreadable"],
+    ["nothing", "", /^the body is not JSON$/, "Unreadable"],
+    ["JSON that is no envelope", { command: ["true"] }, /^the body is not an envelope/, "Unreadable"],
     [
       "an unknown job",
       { backq: 1, id: "a", job: "unheard-of", payload: 1 },
-      /^no handler for job "unheard-of": this worker handles count$/
+      /^no handler for job "unheard-of": this worker handles count$/,
+      "NoHandler"
     ],
     [
       "a wrong payload",
       { backq: 1, id: "a", job: "count", payload: "hunter2" },
-      /^the payload is not what job "count" expects: (?!.*hunter2)/
+      /^the payload is not what job "count" expects: (?!.*hunter2)/,
+      "PayloadInvalid"
     ]
   ]
 
   it.effect.each(unreadable)(
     "%s is buried with the reason, and not deleted",
-    ([, body, reason]) =>
+    ([, body, reason, tag]) =>
       Effect.gen(function*() {
         const id = yield* putRaw("q", body)
         const worker = yield* start({}, worked)
@@ -454,6 +464,7 @@ describe("what can't be run", () => {
         const stats = yield* statsOf(id)
         assert.strictEqual(stats.state, "buried")
         assert.match(stats.reason!, reason)
+        assert.deepInclude(stats.lastFailure, { tag, message: stats.reason! })
       }).pipe(Effect.provide(TestBroker.layer))
   )
 

@@ -7,7 +7,7 @@
  * way.
  *
  * What is particular to beanstalkd: times have a resolution of a second and
- * are rounded up; the reason of a release or bury is not kept; a queue exists
+ * are rounded up; reasons and failures are not kept; jobs can't be listed; a queue exists
  * while it holds jobs or a connection uses it; jobs survive a restart only
  * where the server runs with `-b`.
  *
@@ -18,7 +18,15 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { Broker, type BrokerStats, checkQueue, type JobId, type JobStats, type PutRequest } from "../Broker.ts"
+import {
+  Broker,
+  type BrokerStats,
+  checkQueue,
+  type JobId,
+  type JobState,
+  type JobStats,
+  type PutRequest
+} from "../Broker.ts"
 import * as BrokerError from "../BrokerError.ts"
 import {
   failure,
@@ -39,7 +47,7 @@ import type { Connection, ConnectOptions, Driver } from "./Connection.ts"
 import * as Native from "./Native.ts"
 import type { Answer } from "./Pipeline.ts"
 import * as Reconnect from "./Reconnect.ts"
-import { decodeTubeStats, parseList, type ServerStats } from "./Stats.ts"
+import { decodeTubeStats, type JobStats as StatsReply, parseList, type ServerStats } from "./Stats.ts"
 
 /** How a broker behaves, whatever the driver. */
 export interface BrokerOptions {
@@ -91,6 +99,12 @@ const brokerStats = (stats: ServerStats): BrokerStats => ({
 
 const failAll = (requests: ReadonlyArray<PutRequest>, error: Fail): ReadonlyArray<Result.Result<JobId, Fail>> =>
   requests.map(() => Result.fail(error))
+
+/** Returns a job that was taken to the state that it was in. */
+const putBack = ({ id, pri: priority, state, "time-left": timeLeft }: StatsReply): Command =>
+  state === "buried"
+    ? { _tag: "Bury", id, priority }
+    : { _tag: "Release", id, priority, delay: state === "delayed" ? timeLeft : 0 }
 
 const deleteAll = (connection: Connection, ids: ReadonlyArray<string>): void => {
   connection.submit(ids.map((id) => ({ _tag: "Delete", id })), () => {})
@@ -248,6 +262,42 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
     }
   }
 
+  const statsOf = (id: JobId): Effect.Effect<StatsReply, Fail> =>
+    Effect.flatMap(aboutJob("StatsJob", id), (answer) => Effect.fromResult(jobStats(name, id, answer)))
+
+  /** Looks at a job and takes it, if it is in one of some states. It has to be settled on the same connection. */
+  const takeJob = Effect.fnUntraced(function*(id: JobId, states: ReadonlyArray<JobState>) {
+    const stats = yield* statsOf(id)
+    if (!states.includes(stats.state)) return yield* BrokerError.jobNotFound(id)
+    const ready = yield* current
+    const [answer] = yield* ready.connection.request([{ _tag: "ReserveJob", id }])
+    if (answer?._tag !== "Reserved") return yield* Effect.fromResult(failure(name, "ReserveJob", answer, noJob(id)))
+    return { body: answer.body, ready, stats }
+  })
+
+  // Not to be interrupted: what was taken has to be settled.
+  const buryJob: Broker["Service"]["buryJob"] = (id) =>
+    Effect.uninterruptible(Effect.gen(function*() {
+      const { ready, stats } = yield* takeJob(id, ["ready", "delayed"])
+      const [answer] = yield* ready.connection.request([{ _tag: "Bury", id, priority: stats.pri }])
+      if (answer?._tag !== "Buried") return yield* Effect.fromResult(failure(name, "Bury", answer, noJob(id)))
+    }))
+
+  const moveJob: Broker["Service"]["moveJob"] = (id, queue) =>
+    Effect.uninterruptible(Effect.gen(function*() {
+      yield* Effect.fromResult(checkQueue(queue))
+      const { body, ready, stats } = yield* takeJob(id, ["ready", "delayed", "buried"])
+      const request = { body, priority: stats.pri, delay: Duration.zero, ttr: Duration.seconds(stats.ttr) }
+      const [put] = yield* putMany(ready, queue, [request])
+      if (put === undefined || Result.isFailure(put)) {
+        ready.connection.submit([putBack(stats)], () => {})
+        return yield* put?.failure ?? violation(name, "it did not answer to a put")
+      }
+      const [answer] = yield* ready.connection.request([{ _tag: "Delete", id }])
+      if (answer?._tag !== "Deleted") return yield* Effect.fromResult(failure(name, "Delete", answer, noJob(id)))
+      return put.success
+    }))
+
   const peekCommands = { ready: "PeekReady", delayed: "PeekDelayed", buried: "PeekBuried" } as const
 
   return Broker.of({
@@ -269,6 +319,14 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
       ),
     peek: (id) => Effect.flatMap(aboutJob("Peek", id), (answer) => Effect.fromResult(peeked("Peek")(answer))),
     peekNext: (queue, state) => oneInQueue(queue, { _tag: peekCommands[state] }, peeked(peekCommands[state])),
+    list: () =>
+      Effect.fail(BrokerError.make(
+        new BrokerError.Unsupported({
+          broker: name,
+          operation: "list",
+          hint: "beanstalkd shows the job of a queue that is next in a state (peekNext), and any job by its id (peek)"
+        })
+      )),
     delete: (id) =>
       Effect.flatMap(
         aboutJob("Delete", id),
@@ -289,6 +347,8 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
         (answer) =>
           Effect.fromResult(answer?._tag === "Kicked" ? Result.void : failure(name, "KickJob", answer, noJob(id)))
       ),
+    buryJob,
+    moveJob,
     pause: (queue, duration) => pauseTube(queue, wholeSeconds(duration)),
     resume: (queue) => pauseTube(queue, 0),
     stats: one({ _tag: "Stats" }, (answer) => Result.map(serverStats(name, answer), brokerStats)),
@@ -304,19 +364,16 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
         pausedFor: Duration.seconds(stats["pause-time-left"])
       })),
     statsJob: (id) =>
-      Effect.flatMap(
-        aboutJob("StatsJob", id),
-        (answer) =>
-          Effect.fromResult(Result.map(jobStats(name, id, answer), (stats): JobStats => ({
-            ...leaseInfo(stats, isHeld(stats.state)),
-            id,
-            queue: stats.tube,
-            state: stats.state,
-            age: Duration.seconds(stats.age),
-            timeLeft: Duration.seconds(stats["time-left"]),
-            reason: undefined
-          })))
-      ),
+      Effect.map(statsOf(id), (stats): JobStats => ({
+        ...leaseInfo(stats, isHeld(stats.state)),
+        id,
+        queue: stats.tube,
+        state: stats.state,
+        age: Duration.seconds(stats.age),
+        timeLeft: Duration.seconds(stats["time-left"]),
+        reason: undefined,
+        lastFailure: undefined
+      })),
     queues: one({ _tag: "ListTubes" }, (answer) => {
       const tubes = answer?._tag === "Ok" ? parseList(answer.body) : undefined
       return tubes === undefined ? failure(name, "ListTubes", answer) : Result.succeed(tubes)

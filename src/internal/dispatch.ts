@@ -33,7 +33,10 @@ export interface Rules {
   readonly poisonLimit: number
 }
 
-const bury = (reason: string): Dispatched["next"] => ({ verdict: { _tag: "Bury", reason }, job: undefined })
+const bury = (tag: string, reason: string): Dispatched["next"] => ({
+  verdict: { _tag: "Bury", tag, reason },
+  job: undefined
+})
 
 const unreadable = (reason: string): Dispatched => ({
   job: undefined,
@@ -41,7 +44,7 @@ const unreadable = (reason: string): Dispatched => ({
   publishedAt: undefined,
   expiresAt: undefined,
   traceparent: undefined,
-  next: bury(reason)
+  next: bury("Unreadable", reason)
 })
 
 /** What the program gave to decode with may throw. Its message may quote the body, so only its name is told. */
@@ -71,25 +74,28 @@ const read = (lease: Lease, foreign: Envelope.ForeignDecoder | undefined): Resul
 const select = (envelope: Envelope.Envelope, lease: Lease, rules: Rules, now: number): Dispatched["next"] => {
   const handler = rules.handlers.get(envelope.job)
   if (handler === undefined) {
-    return bury(`no handler for job "${envelope.job}": this worker handles ${[...rules.handlers.keys()].join(", ")}`)
+    return bury(
+      "NoHandler",
+      `no handler for job "${envelope.job}": this worker handles ${[...rules.handlers.keys()].join(", ")}`
+    )
   }
   if (envelope.expiresAt !== undefined && envelope.expiresAt <= now) {
     return { verdict: { _tag: "Expire", expiresAt: envelope.expiresAt }, job: handler.job }
   }
   // who kicks a buried job gives it as many deliveries again
   if (lease.info !== undefined && lease.info.lost >= rules.poisonLimit * (1 + lease.info.buries)) {
-    return bury(`poison: ${lease.info.lost} deliveries took their worker down or ran out of time`)
+    return bury("Poison", `poison: ${lease.info.lost} deliveries took their worker down or ran out of time`)
   }
   const version = envelope.version ?? 1
   if (version > handler.job.version) {
     // a worker that is newer than this one may be on its way
     const reason = `published with version ${version} of the payload, this worker knows ${handler.job.version}`
-    return { verdict: { _tag: "Failed", failure: reason, reason }, job: handler.job }
+    return { verdict: { _tag: "Failed", tag: "VersionUnknown", failure: reason, reason }, job: handler.job }
   }
   const payload = guarded("its decoder", () => handler.job.decode(envelope.payload, version))
   if (Result.isSuccess(payload)) return { handler, payload: payload.success }
   const why = typeof payload.failure === "string" ? payload.failure : Envelope.oneLine(payload.failure.message)
-  return bury(`the payload is not what job "${envelope.job}" expects: ${why}`)
+  return bury("PayloadInvalid", `the payload is not what job "${envelope.job}" expects: ${why}`)
 }
 
 /** Reads a lease and finds its handler. */

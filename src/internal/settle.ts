@@ -9,7 +9,7 @@ import { type Consumer, maxDelay, type Settlement } from "../Broker.ts"
 import type { Job } from "../Job.ts"
 import type { Delivered, Outcome } from "../Outcome.ts"
 import type { Entry } from "./inFlight.ts"
-import { type FinalVerdict, fromSchedule } from "./verdict.ts"
+import { type FinalVerdict, fromSchedule, toKeep } from "./verdict.ts"
 
 /** What the broker is told; nothing when the lease is lost. */
 const settlement = (entry: Entry, verdict: FinalVerdict): Settlement | undefined => {
@@ -20,9 +20,15 @@ const settlement = (entry: Entry, verdict: FinalVerdict): Settlement | undefined
     case "Expire":
       return { _tag: "Delete", lease }
     case "Retry":
-      return { _tag: "Release", lease, delay: Duration.min(verdict.delay, maxDelay), reason: verdict.reason }
+      return {
+        _tag: "Release",
+        lease,
+        delay: Duration.min(verdict.delay, maxDelay),
+        reason: verdict.reason,
+        failure: toKeep(verdict)
+      }
     case "Bury":
-      return { _tag: "Bury", lease, reason: verdict.reason }
+      return { _tag: "Bury", lease, reason: verdict.reason, failure: toKeep(verdict) }
     case "GiveBack":
       return { _tag: "GiveBack", lease }
     case "Lost":

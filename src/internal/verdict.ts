@@ -7,12 +7,15 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
+import type { Failure } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import { isVerdict, type Job, retryDelay } from "../Job.ts"
 
 /** Why a job is not done: what the handler failed with, in words, and the whole cause when that was a defect. */
 interface Why {
   readonly reason: string
+  /** What kind of failure it was, when no handler came to run. */
+  readonly tag?: string
   readonly failure?: unknown
   readonly cause?: Cause.Cause<unknown> | undefined
 }
@@ -34,15 +37,20 @@ export type FinalVerdict = Exclude<Verdict, { readonly _tag: "Failed" }>
 /** Why a worker interrupted a handler: what is to become of the job, if the interruption is what ended it. */
 export type Interruption = Exclude<Verdict, { readonly _tag: "Done" | "Retry" | "Bury" | "Discard" }>
 
+const nameOf = (failure: unknown): string | undefined =>
+  Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : failure instanceof Error ? failure.name : undefined
+
 const describe = (failure: unknown): string => {
-  if (failure instanceof Error) {
-    const name = Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : failure.name
-    return failure.message === "" ? name : `${name}: ${failure.message}`
-  }
-  return typeof failure === "string" ? failure : Predicate.hasProperty(failure, "_tag")
-    ? String(failure._tag)
-    : `failed with ${failure === null ? "null" : typeof failure}`
+  const name = nameOf(failure)
+  if (failure instanceof Error) return failure.message === "" ? name! : `${name}: ${failure.message}`
+  return typeof failure === "string" ? failure : name ?? `failed with ${failure === null ? "null" : typeof failure}`
 }
+
+/** A failure as a broker keeps it. */
+export const toKeep = ({ failure, reason, tag }: Why): Failure => ({
+  tag: tag ?? nameOf(failure) ?? "Failure",
+  message: failure instanceof Error ? failure.message : typeof failure === "string" ? failure : reason
+})
 
 /** What is behind a handler's own word. */
 const failureOf = (verdict: Error): unknown => verdict.cause ?? verdict
@@ -86,13 +94,14 @@ export const fromSchedule = Effect.fnUntraced(function*(
   job: Job<any>,
   attempt: number
 ): Effect.fn.Return<FinalVerdict> {
-  const { cause, failure, reason } = failed
+  const { cause, failure, reason, tag } = failed
+  const kind = tag === undefined ? undefined : { tag }
   const replayed = yield* Effect.exit(retryDelay(job.retry, attempt, failure))
   if (Exit.isFailure(replayed)) {
-    return { _tag: "Bury", reason: `${reason}; and its retry schedule failed`, failure, cause: replayed.cause }
+    return { _tag: "Bury", reason: `${reason}; and its retry schedule failed`, failure, ...kind, cause: replayed.cause }
   }
   const delay = replayed.value
   return delay === undefined
-    ? { _tag: "Bury", reason: `attempt ${attempt} was the last: ${reason}`, failure, cause }
-    : { _tag: "Retry", delay, reason, failure, cause }
+    ? { _tag: "Bury", reason: `attempt ${attempt} was the last: ${reason}`, failure, ...kind, cause }
+    : { _tag: "Retry", delay, reason, failure, ...kind, cause }
 })

@@ -34,6 +34,11 @@ export class Heap<A> {
     return this.#entries[0]?.value
   }
 
+  /** The values, in no particular order. */
+  values(): Array<A> {
+    return this.#entries.map((entry) => entry.value)
+  }
+
   /** Puts a value in. */
   push(value: A): Entry<A> {
     const entry = { value, index: this.#entries.length }

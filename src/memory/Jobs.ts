@@ -9,7 +9,8 @@
  * reading one.
  */
 import * as Duration from "effect/Duration"
-import type { JobId, JobState, JobStats, Lease, LeaseInfo, PutRequest, QueueStats } from "../Broker.ts"
+import type { Failure, JobId, JobState, JobStats, Lease, LeaseInfo, Page, PutRequest, QueueStats } from "../Broker.ts"
+import * as Paging from "../internal/paging.ts"
 import { type Entry, Heap } from "./Heap.ts"
 
 // -----------------------------------------------------------------------------
@@ -44,6 +45,7 @@ export interface Job {
   lost: number
   buries: number
   reason: string | undefined
+  lastFailure: JobStats["lastFailure"]
   lease: { readonly lease: Lease; readonly holder: Holder } | undefined
 }
 
@@ -172,6 +174,7 @@ export const add = (jobs: Jobs, queue: Queue, request: PutRequest, now: number):
     lost: 0,
     buries: 0,
     reason: undefined,
+    lastFailure: undefined,
     lease: undefined
   }
   jobs.byId.set(job.id, job)
@@ -226,12 +229,24 @@ export const touch = (job: Job, now: number): void => {
   lease?.holder.held.add(job)
 }
 
+/** Keeps what the last attempt failed with. `at` is the wall clock's. */
+const keepFailure = (job: Job, failure: Failure | undefined, at: number) => {
+  if (failure !== undefined) job.lastFailure = { tag: failure.tag, message: failure.message, at }
+}
+
 /** Ends a lease to try again later. */
 export const release = (
   job: Job,
-  options: { readonly due: number; readonly priority: number | undefined; readonly reason: string | undefined }
+  options: {
+    readonly due: number
+    readonly priority: number | undefined
+    readonly reason: string | undefined
+    readonly failure: Failure | undefined
+    readonly at: number
+  }
 ): void => {
   job.reason = options.reason
+  keepFailure(job, options.failure, options.at)
   move(job, options.due === 0 ? "ready" : "delayed", options)
 }
 
@@ -239,11 +254,31 @@ export const release = (
 export const bury = (
   jobs: Jobs,
   job: Job,
-  options: { readonly priority: number | undefined; readonly reason: string }
+  options: {
+    readonly priority: number | undefined
+    readonly reason: string
+    readonly failure: Failure | undefined
+    readonly at: number
+  }
 ): void => {
   job.reason = options.reason
+  keepFailure(job, options.failure, options.at)
   job.buries++
   move(job, "buried", { priority: options.priority, burial: ++jobs.lastBurial })
+}
+
+/** Puts a job aside that nobody holds, as if it had been delivered and buried. */
+export const putAside = (jobs: Jobs, job: Job, reason: string): void => {
+  job.deliveries++
+  bury(jobs, job, { priority: undefined, reason, failure: undefined, at: 0 })
+}
+
+/** Puts a job anew on a queue, and takes the one that was away. */
+export const putAnew = (jobs: Jobs, job: Job, queue: Queue, now: number): Job => {
+  const { body, priority } = job
+  const added = add(jobs, queue, { body, priority, delay: Duration.zero, ttr: Duration.millis(job.ttr) }, now)
+  remove(jobs, job)
+  return added
 }
 
 /** Ends a lease as if the job had not been delivered. */
@@ -280,8 +315,32 @@ export const jobStats = (job: Job, now: number): JobStats => ({
   state: job.state,
   age: Duration.millis(Math.floor(now - job.putAt)),
   timeLeft: Duration.millis(job.due === 0 ? 0 : Math.floor(job.due - now)),
-  reason: job.reason
+  reason: job.reason,
+  lastFailure: job.lastFailure
 })
+
+const placeOf = (job: Job): Paging.Place => ({
+  order: { ready: job.priority, delayed: job.due, reserved: job.due, buried: job.burial }[job.state],
+  number: job.number
+})
+
+const comparePlaces = (a: Paging.Place, b: Paging.Place) => a.order - b.order || a.number - b.number
+
+/** A page of the jobs of a queue. Those that are done are not kept. */
+export const list = (queue: Queue, request: Paging.Request, now: number): Page => {
+  const { after, limit, state } = request
+  if (state === "done") return { jobs: [], next: undefined }
+  const found = queue[state].values()
+    .map((job) => ({ job, place: placeOf(job) }))
+    .filter(({ place }) => after === undefined || comparePlaces(place, after) > 0)
+    .sort((a, b) => comparePlaces(a.place, b.place))
+    .slice(0, limit + 1)
+  return Paging.page(request, found, ({ place }) => place, ({ job }) => ({
+    ...jobStats(job, now),
+    body: new Uint8Array(job.body),
+    finishedAt: undefined
+  }))
+}
 
 /** A queue in numbers, with how many wait on it. */
 export const queueStats = (queue: Queue, waiting: number, now: number): QueueStats => ({

@@ -21,6 +21,7 @@ import type * as Scope from "effect/Scope"
 import { Broker, checkMax, checkPriority, checkQueue, checkSize, defaultMaxJobSize } from "../Broker.ts"
 import type { BrokerStats, Consumer, JobId, Lease, LeaseInfo, PeekedJob, PutRequest, Settlement } from "../Broker.ts"
 import { type BrokerError, consumerClosed, jobNotFound, leaseLost, queueNotFound } from "../BrokerError.ts"
+import * as Paging from "../internal/paging.ts"
 import * as Jobs from "./Jobs.ts"
 
 /** How a memory broker is made. */
@@ -204,17 +205,36 @@ export const makeWith = Effect.fnUntraced(function*(
     return job
   }
 
-  const onJob = (
+  const onJob = <A>(
     id: JobId,
     allowed: (job: Jobs.Job) => boolean,
-    f: (job: Jobs.Job) => void
-  ): Effect.Effect<void, BrokerError> =>
+    f: (job: Jobs.Job) => A
+  ): Effect.Effect<A, BrokerError> =>
     Effect.suspend(() => {
       const job = find(id)
       if (job === undefined || !allowed(job)) return Effect.fail(jobNotFound(id))
-      f(job)
+      const result = f(job)
       serve([job.queue])
-      return Effect.void
+      return Effect.succeed(result)
+    })
+
+  const moveJob: Broker["Service"]["moveJob"] = (id, queue) =>
+    Effect.gen(function*() {
+      yield* Effect.fromResult(checkQueue(queue))
+      const moved = yield* onJob(
+        id,
+        (job) => job.state !== "reserved",
+        (job) => Jobs.putAnew(jobs, job, Jobs.openQueue(jobs, queue), now())
+      )
+      serve([moved.queue])
+      return moved.id
+    })
+
+  const list: Broker["Service"]["list"] = (queue, options) =>
+    Effect.gen(function*() {
+      const request = yield* Effect.fromResult(Paging.request(options))
+      const found = yield* existing(queue)
+      return found === undefined ? { jobs: [], next: undefined } : Jobs.list(found, request, now())
     })
 
   // ---------------------------------------------------------------------------
@@ -235,17 +255,18 @@ export const makeWith = Effect.fnUntraced(function*(
         return ok
       }
       case "Release": {
-        const { priority, reason } = settlement
+        const { failure, priority, reason } = settlement
         const checked = checkPriority(priority ?? job.priority)
         if (Result.isFailure(checked)) return Result.fail(checked.failure)
-        Jobs.release(job, { due: Jobs.dueAfter(now(), settlement.delay), priority, reason })
+        const due = Jobs.dueAfter(now(), settlement.delay)
+        Jobs.release(job, { due, priority, reason, failure, at: clock.currentTimeMillisUnsafe() })
         return ok
       }
       case "Bury": {
-        const { priority, reason } = settlement
+        const { failure, priority, reason } = settlement
         const checked = checkPriority(priority ?? job.priority)
         if (Result.isFailure(checked)) return Result.fail(checked.failure)
-        Jobs.bury(jobs, job, { priority, reason })
+        Jobs.bury(jobs, job, { priority, reason, failure, at: clock.currentTimeMillisUnsafe() })
         return ok
       }
       case "GiveBack": {
@@ -352,6 +373,7 @@ export const makeWith = Effect.fnUntraced(function*(
       Effect.map(existing(queue), (queue) => queue === undefined ? 0 : waiters.get(queue)?.size ?? 0),
     peek: (id) => Effect.sync(() => peeked(find(id))),
     peekNext: (queue, state) => Effect.map(existing(queue), (queue) => peeked(queue?.[state].peek())),
+    list,
     delete: (id) => onJob(id, (job) => job.state !== "reserved", (job) => Jobs.remove(jobs, job)),
     kick: (queue, max) =>
       Effect.gen(function*() {
@@ -363,6 +385,13 @@ export const makeWith = Effect.fnUntraced(function*(
         return kicked
       }),
     kickJob: (id) => onJob(id, (job) => job.state === "buried" || job.state === "delayed", Jobs.kick),
+    buryJob: (id, reason) =>
+      onJob(
+        id,
+        (job) => job.state === "ready" || job.state === "delayed",
+        (job) => Jobs.putAside(jobs, job, reason)
+      ),
+    moveJob,
     pause,
     resume: (queue) => pause(queue, Duration.zero),
     stats: Effect.sync(brokerStats),

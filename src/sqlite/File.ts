@@ -62,7 +62,10 @@ const migrations: ReadonlyArray<string> = [
    CREATE INDEX job_ready ON job (queue, priority, id) WHERE state = 0;
    CREATE INDEX job_delayed ON job (queue, due, id) WHERE state = 1;
    CREATE INDEX job_buried ON job (queue, burial) WHERE state = 3;
-   CREATE INDEX job_due ON job (state, due, queue) WHERE due IS NOT NULL;`
+   CREATE INDEX job_due ON job (state, due, queue) WHERE due IS NOT NULL;`,
+  `ALTER TABLE job ADD COLUMN failure_tag TEXT;
+   ALTER TABLE job ADD COLUMN failure_message TEXT;
+   ALTER TABLE job ADD COLUMN failure_at INTEGER;`
 ]
 
 /** The schema version that this code reads and writes. */

@@ -11,7 +11,18 @@
  */
 import * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
-import type { JobId, JobState, JobStats, LeaseInfo, PeekedJob, PutRequest } from "../Broker.ts"
+import type {
+  Failure,
+  JobId,
+  JobState,
+  JobStats,
+  LeaseInfo,
+  ListedJob,
+  Page,
+  PeekedJob,
+  PutRequest
+} from "../Broker.ts"
+import * as Paging from "../internal/paging.ts"
 
 const states: ReadonlyArray<JobState> = ["ready", "delayed", "reserved", "buried"]
 
@@ -21,6 +32,13 @@ const portion = 1000
 const ended = "state = 0, due = NULL, holder = NULL"
 /** The lease of one delivery, which is not over. */
 const held = "id = $id AND state = 2 AND deliveries = $delivery AND due > $now"
+const keepFailure = `failure_tag = coalesce($failureTag, failure_tag),
+    failure_message = CASE WHEN $failureTag IS NULL THEN failure_message ELSE $failureMessage END,
+    failure_at = CASE WHEN $failureTag IS NULL THEN failure_at ELSE $now END`
+const nextBurial = `1 + (SELECT coalesce(max(other.burial), 0) FROM job AS other
+      WHERE other.state = 3 AND other.queue = job.queue)`
+const known = `priority, due, burial, put_at, ttr, deliveries, forgiven, lost, buries, reason, failure_tag,
+    failure_message, failure_at`
 const heldByPlace = "id = ?1 AND state = 2 AND deliveries = ?2 AND due > ?3"
 
 /**
@@ -44,10 +62,9 @@ export const sql = {
     WHERE id = ?1 RETURNING body, priority, ttr, deliveries, forgiven, lost, buries`,
   done: `DELETE FROM job WHERE ${heldByPlace}`,
   release: `UPDATE job SET state = $state, due = $due, holder = NULL, priority = coalesce($priority, priority),
-    reason = $reason WHERE ${held}`,
+    reason = $reason, ${keepFailure} WHERE ${held}`,
   bury: `UPDATE job SET state = 3, due = NULL, holder = NULL, priority = coalesce($priority, priority),
-    reason = $reason, buries = buries + 1, burial = 1 + (SELECT coalesce(max(other.burial), 0) FROM job AS other
-      WHERE other.state = 3 AND other.queue = job.queue) WHERE ${held}`,
+    reason = $reason, ${keepFailure}, buries = buries + 1, burial = ${nextBurial} WHERE ${held}`,
   giveBack: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE ${held}`,
   touch: `UPDATE job SET due = $now + ttr + 1000 WHERE ${held}`,
   inspect: `SELECT priority, ttr, deliveries, forgiven, lost, buries FROM job WHERE ${held}`,
@@ -56,12 +73,25 @@ export const sql = {
   kickDelayed: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE id IN (
     SELECT id FROM job WHERE queue = $queue AND state = 1 ORDER BY due, id LIMIT $max)`,
   kickJob: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE id = $id AND state IN (1, 3)`,
+  buryJob: `UPDATE job SET state = 3, due = NULL, reason = $reason, deliveries = deliveries + 1, buries = buries + 1,
+    burial = ${nextBurial} WHERE id = $id AND state IN (0, 1)`,
+  putAnew: `INSERT INTO job (queue, state, priority, put_at, ttr, body)
+    SELECT $queue, 0, priority, $now, ttr, body FROM job WHERE id = $id`,
+  mayMove: "SELECT queue FROM job WHERE id = $id AND state <> 2",
   remove: "DELETE FROM job WHERE id = $id AND state <> 2 RETURNING queue",
   peek: "SELECT id, body FROM job WHERE id = $id",
   peekReady: "SELECT id, body FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT 1",
   peekDelayed: "SELECT id, body FROM job WHERE queue = $queue AND state = 1 ORDER BY due, id LIMIT 1",
   peekBuried: "SELECT id, body FROM job WHERE queue = $queue AND state = 3 ORDER BY burial LIMIT 1",
-  stats: `SELECT name, state, priority, due, put_at, ttr, deliveries, forgiven, lost, buries, reason
+  listReady: `SELECT id, priority AS place, body, ${known} FROM job
+    WHERE queue = $queue AND state = 0 AND (priority, id) > ($order, $number) ORDER BY priority, id LIMIT $max`,
+  listDelayed: `SELECT id, due AS place, body, ${known} FROM job
+    WHERE queue = $queue AND state = 1 AND (due, id) > ($order, $number) ORDER BY due, id LIMIT $max`,
+  listReserved: `SELECT id, due AS place, body, ${known} FROM job WHERE state = 2 AND due IS NOT NULL
+    AND due >= $order AND (due, id) > ($order, $number) AND queue = $queue ORDER BY due, id LIMIT $max`,
+  listBuried: `SELECT id, burial AS place, body, ${known} FROM job
+    WHERE queue = $queue AND state = 3 AND (burial, id) > ($order, $number) ORDER BY burial, id LIMIT $max`,
+  stats: `SELECT name, state, ${known}
     FROM job JOIN queue ON queue.id = job.queue WHERE job.id = $id`,
   countReady: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 0",
   countDelayed: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 1",
@@ -93,6 +123,11 @@ const idOf = (row: Row): JobId => String(row["id"]) as JobId
 const peeked = (row: Row | undefined): PeekedJob | undefined =>
   row === undefined ? undefined : { id: idOf(row), body: row["body"] }
 
+const kept = (failure: Failure | undefined) => ({
+  $failureTag: failure?.tag ?? null,
+  $failureMessage: failure?.message ?? null
+})
+
 /** The row of an id, where it can be one. */
 const rowId = (id: string): number => /^[1-9]\d{0,14}$/.test(id) ? Number(id) : 0
 
@@ -110,6 +145,22 @@ export const dueAfter = (now: number, duration: Duration.Duration): number | nul
 /** Until a time, as the duration that was asked for counts it. */
 export const timeLeft = (now: number, due: number | null): Duration.Duration =>
   Duration.millis(due === null ? 0 : Math.max(0, Math.floor((due - 1000 - now) / 1000)))
+
+const jobStats = (row: Row, id: JobId, queue: string, state: JobState, now: number): JobStats => ({
+  ...leaseInfo(row as Row & Counters),
+  attempt: Math.max(state === "reserved" ? 1 : 0, row["deliveries"] - row["forgiven"]),
+  id,
+  queue,
+  state,
+  age: Duration.millis(Math.max(0, Math.floor((now - row["put_at"]) / 1000))),
+  timeLeft: timeLeft(now, row["due"]),
+  reason: row["reason"] ?? undefined,
+  lastFailure: row["failure_tag"] === null ? undefined : {
+    tag: row["failure_tag"],
+    message: row["failure_message"],
+    at: Math.floor(row["failure_at"] / 1000)
+  }
+})
 
 /** One delivery of a job. */
 export interface Delivery {
@@ -209,6 +260,7 @@ export class Jobs {
       readonly delay: Duration.Duration
       readonly priority: number | undefined
       readonly reason: string | undefined
+      readonly failure: Failure | undefined
     },
     now: number
   ): boolean {
@@ -220,13 +272,18 @@ export class Jobs {
       $state: due === null ? 0 : 1,
       $due: due,
       $priority: options.priority ?? null,
-      $reason: options.reason ?? null
+      $reason: options.reason ?? null,
+      ...kept(options.failure)
     }) > 0
   }
 
   bury(
     lease: Delivery,
-    options: { readonly priority: number | undefined; readonly reason: string },
+    options: {
+      readonly priority: number | undefined
+      readonly reason: string
+      readonly failure: Failure | undefined
+    },
     now: number
   ): boolean {
     return this.run("bury", {
@@ -234,7 +291,8 @@ export class Jobs {
       $delivery: lease.number,
       $now: now,
       $priority: options.priority ?? null,
-      $reason: options.reason
+      $reason: options.reason,
+      ...kept(options.failure)
     }) > 0
   }
 
@@ -266,6 +324,21 @@ export class Jobs {
     return this.run("kickJob", { $id: rowId(id) }) > 0
   }
 
+  /** Puts a ready or delayed job aside, as if it had been delivered and buried. Says whether it was one. */
+  buryJob(id: JobId, reason: string): boolean {
+    return this.run("buryJob", { $id: rowId(id), $reason: reason }) > 0
+  }
+
+  /** The queue of a job that nobody holds. */
+  queueOf(id: JobId): number | undefined {
+    return this.get("mayMove", { $id: rowId(id) })?.["queue"]
+  }
+
+  /** Puts a job anew on a queue. Returns the id of the new one; the old one is still there. */
+  putAnew(id: JobId, queue: number, now: number): JobId {
+    return String(this.statements.putAnew.run({ $id: rowId(id), $queue: queue, $now: now }).lastInsertRowid) as JobId
+  }
+
   /** Deletes a job that nobody holds. Returns its queue's id. */
   remove(id: JobId): number | undefined {
     return this.get("remove", { $id: rowId(id) })?.["queue"]
@@ -295,16 +368,31 @@ export class Jobs {
   stats(id: JobId, now: number): JobStats | undefined {
     const row = this.get("stats", { $id: rowId(id) })
     if (row === undefined) return undefined
-    const state = states[row["state"]]!
-    return {
-      ...leaseInfo(row as Row & Counters),
-      attempt: Math.max(state === "reserved" ? 1 : 0, row["deliveries"] - row["forgiven"]),
-      id,
-      queue: row["name"],
-      state,
-      age: Duration.millis(Math.max(0, Math.floor((now - row["put_at"]) / 1000))),
-      timeLeft: timeLeft(now, row["due"]),
-      reason: row["reason"] ?? undefined
-    }
+    return jobStats(row, id, row["name"], states[row["state"]]!, now)
+  }
+
+  /** A page of the jobs of a queue. Those that are done are not kept. */
+  list(queue: number, name: string, request: Paging.Request, now: number): Page {
+    const { after, limit, state } = request
+    if (state === "done") return { jobs: [], next: undefined }
+    const statement = this.statements[
+      ({ ready: "listReady", delayed: "listDelayed", reserved: "listReserved", buried: "listBuried" } as const)[state]
+    ]
+    const rows = statement.all({
+      $queue: queue,
+      $order: after?.order ?? -1,
+      $number: after?.number ?? -1,
+      $max: limit + 1
+    }) as Array<Row>
+    return Paging.page(
+      request,
+      rows,
+      (row) => ({ order: row["place"], number: row["id"] }),
+      (row): ListedJob => ({
+        ...jobStats(row, idOf(row), name, state, now),
+        body: row["body"],
+        finishedAt: undefined
+      })
+    )
   }
 }

@@ -38,10 +38,12 @@ import {
   type Consumer,
   defaultMaxJobSize,
   type JobId,
+  type Page,
   type PutRequest,
   type QueueStats
 } from "../Broker.ts"
 import { type BrokerError, jobNotFound, queueNotFound } from "../BrokerError.ts"
+import * as Paging from "../internal/paging.ts"
 import { Commits } from "./Commits.ts"
 import { failure, isBusy } from "./failure.ts"
 import * as File from "./File.ts"
@@ -240,6 +242,14 @@ export const make = Effect.fnUntraced(function*(
     return kicked
   })
 
+  const remove = (id: JobId, now: number): boolean => {
+    const queue = jobs.remove(id)
+    if (queue === undefined) return false
+    const isConsumed = Array.from(consumed.keys()).some((name) => queues.find(name)?.id === queue)
+    if (!isConsumed) queues.removeUnused(queue, now)
+    return true
+  }
+
   const pause: Broker["Service"]["pause"] = (queue, duration) =>
     onQueue(queue, (now) => queues.pause(queue, dueAfter(now, duration) ?? 0))
 
@@ -322,19 +332,28 @@ export const make = Effect.fnUntraced(function*(
         }),
         Option.fromUndefinedOr
       ),
-    delete: (id) =>
-      Effect.flatMap(
-        run((now) => {
-          const queue = jobs.remove(id)
-          if (queue === undefined) return false
-          const isConsumed = Array.from(consumed.keys()).some((name) => queues.find(name)?.id === queue)
-          if (!isConsumed) queues.removeUnused(queue, now)
-          return true
-        }),
-        orNotFound(id)
-      ),
+    list: Effect.fnUntraced(function*(queue, options) {
+      const request = yield* Effect.fromResult(Paging.request(options))
+      return yield* onQueue(queue, (now): Page => {
+        const found = queues.find(queue)
+        return found === undefined ? { jobs: [], next: undefined } : jobs.list(found.id, queue, request, now)
+      })
+    }),
+    delete: (id) => Effect.flatMap(run((now) => remove(id, now)), orNotFound(id)),
     kick,
     kickJob: (id) => Effect.flatMap(run(() => jobs.kickJob(id)), orNotFound(id)),
+    buryJob: (id, reason) => Effect.flatMap(run(() => jobs.buryJob(id, reason)), orNotFound(id)),
+    moveJob: (id, queue) =>
+      Effect.filterOrFail(
+        onQueue(queue, (now) => {
+          if (jobs.queueOf(id) === undefined) return undefined
+          const moved = jobs.putAnew(id, queues.put(queue, 1), now)
+          remove(id, now)
+          return moved
+        }),
+        Predicate.isNotUndefined,
+        () => jobNotFound(id)
+      ),
     pause,
     resume,
     stats: Effect.andThen(checkProcesses, run(brokerStats)),

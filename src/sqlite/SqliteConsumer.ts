@@ -176,9 +176,17 @@ export class SqliteConsumer implements Consumer {
       case "Delete":
         return Result.succeed(jobs.done(lease, now))
       case "Release":
-        return Result.succeed(jobs.release(lease, { ...settlement, priority, reason: settlement.reason }, now))
+        return Result.succeed(
+          jobs.release(
+            lease,
+            { delay: settlement.delay, priority, reason: settlement.reason, failure: settlement.failure },
+            now
+          )
+        )
       case "Bury":
-        return Result.succeed(jobs.bury(lease, { priority, reason: settlement.reason }, now))
+        return Result.succeed(
+          jobs.bury(lease, { priority, reason: settlement.reason, failure: settlement.failure }, now)
+        )
       case "GiveBack":
         return Result.succeed(jobs.giveBack(lease, now))
     }

@@ -86,7 +86,8 @@ const remembering = (broker: Broker["Service"], ids: Set<JobId>): Broker["Servic
     Effect.tap(broker.putAll(queue, requests), (results) =>
       Effect.sync(() => {
         for (const result of results) if (Result.isSuccess(result)) ids.add(result.success)
-      }))
+      })),
+  moveJob: (id, queue) => Effect.tap(broker.moveJob(id, queue), (id) => Effect.sync(() => ids.add(id)))
 })
 
 const makeEnqueued = (broker: Broker["Service"], ids: Set<JobId>): TestBroker["Service"]["enqueued"] => {

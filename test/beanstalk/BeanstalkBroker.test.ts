@@ -7,18 +7,21 @@ import * as Fivebeans from "../../src/beanstalk/Fivebeans.ts"
 import type { Broker } from "../../src/Broker.ts"
 import { suite } from "../conformance/BrokerConformance.ts"
 import { model } from "../conformance/BrokerModel.ts"
+import type { SuiteOptions } from "../conformance/Harness.ts"
 import * as Servers from "./servers.ts"
 
-const drivers: ReadonlyArray<readonly [string, (port: number) => Layer.Layer<Broker>]> = [
-  ["native", (port) => BeanstalkBroker.layer({ port })],
-  ["fivebeans", (port) => Fivebeans.layerBroker({ port })]
+const drivers: ReadonlyArray<
+  readonly [string, (port: number) => Layer.Layer<Broker>, NonNullable<SuiteOptions["lacks"]>]
+> = [
+  ["native", (port) => BeanstalkBroker.layer({ port }), ["list", "lastFailure"]],
+  ["fivebeans", (port) => Fivebeans.layerBroker({ port }), ["list", "lastFailure", "takeJob"]]
 ]
 
-for (const [name, layer] of drivers) {
+for (const [name, layer, lacks] of drivers) {
   const onOwnServer = Layer.unwrap(Effect.map(Servers.beanstalkd(), ({ port }) => layer(port)))
 
   describe.skipIf(Servers.isMissing)(name, () => {
-    suite("conformance", { layer: onOwnServer, time: "real" })
-    model("model", { layer: onOwnServer, time: "real", runs: 25 })
+    suite("conformance", { layer: onOwnServer, time: "real", lacks })
+    model("model", { layer: onOwnServer, time: "real", lacks, runs: 25 })
   })
 }

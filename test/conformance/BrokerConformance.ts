@@ -8,6 +8,7 @@
 import { layer } from "@effect/vitest"
 import { type SuiteOptions, tester } from "./Harness.ts"
 import { leases } from "./Leases.ts"
+import { managing } from "./Managing.ts"
 import { operating } from "./Operating.ts"
 import { putting } from "./Putting.ts"
 import { reserving } from "./Reserving.ts"
@@ -21,5 +22,6 @@ export const suite = (name: string, options: SuiteOptions): void => {
     reserving(test)
     leases(test)
     operating(test)
+    managing(test, options)
   })
 }

@@ -66,6 +66,8 @@ const Touch = Schema.TaggedStruct("Touch", {
 const Kick = Schema.TaggedStruct("Kick", { queue, max: from1To(3) })
 const KickJob = Schema.TaggedStruct("KickJob", { job: recent })
 const DeleteJob = Schema.TaggedStruct("DeleteJob", { job: recent })
+const BuryJob = Schema.TaggedStruct("BuryJob", { job: recent })
+const MoveJob = Schema.TaggedStruct("MoveJob", { job: recent, queue })
 const Pause = Schema.TaggedStruct("Pause", { queue, time: from1To(3) })
 const Resume = Schema.TaggedStruct("Resume", { queue })
 const Pass = Schema.TaggedStruct("Pass", { time: from1To(3) })
@@ -73,7 +75,21 @@ const Interrupt = Schema.TaggedStruct("Interrupt", { consumer })
 const Close = Schema.TaggedStruct("Close", { consumer })
 
 // What is listed twice, or alone in its union, is tried more often.
-const Other = Schema.Union([Touch, Kick, KickJob, DeleteJob, Pause, Resume, Resume, Pass, Pass, Interrupt, Close])
+const Other = Schema.Union([
+  Touch,
+  Kick,
+  KickJob,
+  DeleteJob,
+  BuryJob,
+  MoveJob,
+  Pause,
+  Resume,
+  Resume,
+  Pass,
+  Pass,
+  Interrupt,
+  Close
+])
 const Command = Schema.Union([Put, Reserve, Settle, Other, Other])
 type Command = typeof Command.Type
 
@@ -94,6 +110,10 @@ type Reserving = Fiber.Fiber<ReadonlyArray<Lease>, BrokerError>
 class Comparison {
   readonly broker: Broker["Service"]
   readonly virtual: boolean
+  /** Can the broker list its jobs? */
+  readonly lists: boolean
+  /** Can an operator take jobs, to put them aside or to move them? */
+  readonly takes: boolean
   readonly model = new Model(queueCount, watches)
   readonly queues = Array.from({ length: queueCount }, uniqueQueue)
   readonly consumers: Array<{ readonly consumer: Consumer; readonly scope: Scope.Closeable }> = []
@@ -102,9 +122,11 @@ class Comparison {
   readonly leases: Array<PastLease> = []
   readonly waiting = new Map<number, Reserving>()
 
-  constructor(broker: Broker["Service"], time: SuiteOptions["time"]) {
+  constructor(broker: Broker["Service"], { lacks = [], time }: ModelOptions) {
     this.broker = broker
     this.virtual = time === "virtual"
+    this.lists = !lacks.includes("list")
+    this.takes = !lacks.includes("takeJob")
   }
 
   /** A unit of time: long enough in a real second never to end within a case. */
@@ -186,11 +208,11 @@ class Comparison {
     })
   }
 
-  onJob(
+  onJob<A>(
     nth: number,
     states: ReadonlyArray<string>,
-    operation: (id: ModelJob["id"]) => Effect.Effect<void, BrokerError>,
-    inModel: (job: ModelJob) => void
+    operation: (id: ModelJob["id"]) => Effect.Effect<A, BrokerError>,
+    inModel: (job: ModelJob, result: A) => void
   ) {
     return Effect.gen({ self: this }, function*() {
       const job = this.jobs.at(-1 - nth)
@@ -199,7 +221,7 @@ class Comparison {
       const result = yield* Effect.result(operation(job.id))
       const answer = Result.isSuccess(result) ? "ok" : result.failure.reason._tag
       assert.strictEqual(answer, allowed ? "ok" : "NotFound", "operation on a job")
-      if (allowed) inModel(job)
+      if (Result.isSuccess(result)) inModel(job, result.success)
     })
   }
 
@@ -257,6 +279,27 @@ class Comparison {
         return this.onJob(command.job, ["buried", "delayed"], broker.kickJob, (job) => model.forgive(job))
       case "DeleteJob":
         return this.onJob(command.job, ["ready", "delayed", "buried"], broker.delete, (job) => model.delete(job))
+      case "BuryJob":
+        if (!this.takes) return Effect.void
+        return this.onJob(
+          command.job,
+          ["ready", "delayed"],
+          (id) => broker.buryJob(id, "a test says so"),
+          (job) => model.putAside(job)
+        )
+      case "MoveJob":
+        if (!this.takes) return Effect.void
+        return this.onJob(
+          command.job,
+          ["ready", "delayed", "buried"],
+          (id) => broker.moveJob(id, this.queues[command.queue]!),
+          (job, id) => {
+            const { priority, ttr } = job
+            model.delete(job)
+            model.put(id, { queue: command.queue, priority, ttr, delay: 0 })
+            this.jobs.push(model.jobs.at(-1)!)
+          }
+        )
       case "Pause": {
         const time = this.millis(command.time)
         model.pausedUntil[command.queue] = model.now + time
@@ -316,6 +359,12 @@ class Comparison {
         const next = Option.map(yield* this.broker.peekNext(name, state), ({ id }) => id)
         assert.strictEqual(Option.getOrUndefined(next), model.inState(queue, state)[0]?.id, `next ${state}`)
       }
+      if (this.lists) {
+        for (const state of ["ready", "delayed", "reserved", "buried"] as const) {
+          const listed = (yield* this.broker.list(name, { state })).jobs.map(({ id }) => id)
+          assert.deepStrictEqual(listed, model.inState(queue, state).map(({ id }) => id), `list ${state}`)
+        }
+      }
     })
   }
 
@@ -349,7 +398,7 @@ export const model = (name: string, options: ModelOptions): void => {
       { commands: Schema.Array(Command).check(Schema.isMaxLength(120)) },
       ({ commands }) =>
         Effect.gen(function*() {
-          const comparison = new Comparison(yield* Broker, options.time)
+          const comparison = new Comparison(yield* Broker, options)
           for (let i = 0; i < watches.length; i++) yield* comparison.open(i)
           for (const command of commands) yield* comparison.step(command)
         }),

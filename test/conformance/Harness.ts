@@ -16,6 +16,7 @@ import * as TestClock from "effect/testing/TestClock"
 import {
   Broker,
   type Consumer,
+  type Failure,
   type JobId,
   type Lease,
   type LeaseInfo,
@@ -34,6 +35,8 @@ export interface SuiteOptions {
   readonly time: "virtual" | "real"
   /** The shortest delay that a broker with a clock of its own knows. Default: a second. */
   readonly resolution?: "second" | "millisecond"
+  /** What the broker can't do. Default: nothing. */
+  readonly lacks?: ReadonlyArray<"list" | "lastFailure" | "takeJob">
 }
 
 /** The tester that the tests of a suite are registered with. */
@@ -154,19 +157,25 @@ export const done = (consumer: Consumer, lease: Lease) => settle(consumer, { _ta
 export const release = (
   consumer: Consumer,
   lease: Lease,
-  options: { readonly delay?: Duration.Input; readonly priority?: number; readonly reason?: string } = {}
+  options: {
+    readonly delay?: Duration.Input
+    readonly priority?: number
+    readonly reason?: string
+    readonly failure?: Failure
+  } = {}
 ) =>
   settle(consumer, {
     _tag: "Release",
     lease,
     delay: Duration.fromInputUnsafe(options.delay ?? 0),
     priority: options.priority,
-    reason: options.reason
+    reason: options.reason,
+    failure: options.failure
   })
 
 /** Buries the job of a lease. */
-export const bury = (consumer: Consumer, lease: Lease, reason = "a test says so") =>
-  settle(consumer, { _tag: "Bury", lease, reason })
+export const bury = (consumer: Consumer, lease: Lease, reason = "a test says so", failure?: Failure) =>
+  settle(consumer, { _tag: "Bury", lease, reason, failure })
 
 /** Gives the job of a lease back unspent. */
 export const giveBack = (consumer: Consumer, lease: Lease) => settle(consumer, { _tag: "GiveBack", lease })

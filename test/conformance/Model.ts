@@ -139,6 +139,12 @@ export class Model {
     return kicked.length
   }
 
+  /** Put aside by an operator: as if it had been delivered and buried. */
+  putAside(job: ModelJob): void {
+    job.deliveries++
+    this.bury(job, undefined)
+  }
+
   stopWaiting(consumer: number): void {
     this.waiting = this.waiting.filter((waiter) => waiter.consumer !== consumer)
   }

@@ -31,7 +31,11 @@ describe("query plans", () => {
         const scans = plan.filter((step) => step.startsWith("SCAN"))
         if (mayScan.includes(name)) assert.isFalse(scans.some((step) => step.includes("job")), plan.join("; "))
         else assert.deepStrictEqual(scans, [])
-        assert.isFalse(plan.some((step) => step.includes("TEMP B-TREE")), plan.join("; "))
+        const sorts = plan.filter((step) => step.includes("TEMP B-TREE"))
+        // leases that end in the same microsecond
+        if (name === "listReserved") {
+          assert.isTrue(sorts.every((step) => step.includes("FOR LAST TERM")), plan.join("; "))
+        } else assert.deepStrictEqual(sorts, [])
       }))
   }
 

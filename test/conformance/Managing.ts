@@ -1,0 +1,260 @@
+/**
+ * The rules about what an operator does with single jobs: listing them, putting
+ * them aside, moving them, and seeing what they failed with.
+ */
+import { assert } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import type { JobId, ListedJob, ListedState } from "../../src/Broker.ts"
+import type { BrokerError } from "../../src/BrokerError.ts"
+import {
+  assertFails,
+  assertInfo,
+  bury,
+  done,
+  type Harness,
+  release,
+  type SuiteOptions,
+  take,
+  takeMany,
+  type Test,
+  text,
+  uniqueQueue
+} from "./Harness.ts"
+
+/** All jobs of a state, page by page; something may happen in between. */
+const listAll = Effect.fnUntraced(function*(
+  h: Harness,
+  state: ListedState,
+  limit: number,
+  between: Effect.Effect<unknown, BrokerError> = Effect.void
+): Effect.fn.Return<ReadonlyArray<ListedJob>, BrokerError> {
+  const jobs: Array<ListedJob> = []
+  let after: string | undefined
+  do {
+    const page = yield* h.broker.list(h.queue, { state, limit, after })
+    assert.isAtMost(page.jobs.length, limit)
+    jobs.push(...page.jobs)
+    after = page.next
+    yield* between
+  } while (after !== undefined)
+  return jobs
+})
+
+const texts = (jobs: ReadonlyArray<ListedJob>) => jobs.map(text)
+
+const listing = (test: Test) => {
+  test("list: each state in the order in which its jobs will be served, page by page", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      for (const body of ["b1", "b2", "b3", "r1", "r2"]) yield* h.put(body)
+      const [b1, b2, b3, r1, r2] = yield* takeMany(consumer, 5)
+      for (const lease of [b2, b1, b3]) yield* bury(consumer, lease!)
+      yield* h.put("d2", { delay: "200 seconds" })
+      yield* h.put("d1", { delay: "100 seconds", priority: 5000 })
+      for (const [body, priority] of [["second", 7], ["third", 7], ["first", 5], ["last", 9]] as const) {
+        yield* h.put(body, { priority })
+      }
+      for (const limit of [1, 2, 3, 1000]) {
+        assert.deepStrictEqual(texts(yield* listAll(h, "buried", limit)), ["b2", "b1", "b3"])
+        assert.deepStrictEqual(texts(yield* listAll(h, "delayed", limit)), ["d1", "d2"])
+        assert.deepStrictEqual(texts(yield* listAll(h, "ready", limit)), ["first", "second", "third", "last"])
+        assert.sameMembers(texts(yield* listAll(h, "reserved", limit)), ["r1", "r2"])
+      }
+      for (const lease of [r1, r2]) yield* done(consumer, lease!)
+    }))
+
+  test("list: shows what statsJob knows, and the body", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      yield* h.put("a", { delay: "100 seconds", priority: 3, ttr: "7 seconds" })
+      yield* h.put("b")
+      yield* bury(consumer, yield* take(consumer), "no good")
+      for (const state of ["delayed", "buried"] as const) {
+        const [job] = (yield* h.broker.list(h.queue, { state })).jobs
+        const { age: _, timeLeft: __, ...stats } = yield* h.broker.statsJob(job!.id)
+        const { age, body, finishedAt, timeLeft, ...listed } = job!
+        assert.deepStrictEqual(listed, stats)
+        assert.isUndefined(finishedAt)
+        assert.strictEqual(text({ body }), state === "delayed" ? "a" : "b")
+        assert.isBelow(Duration.toSeconds(age), 20)
+        assert.isAtMost(Duration.toSeconds(timeLeft), 100)
+      }
+      assert.strictEqual((yield* h.broker.list(h.queue, { state: "buried" })).jobs[0]!.reason, "no good")
+    }))
+
+  test("list: a job that stays is seen exactly once, however many come and go between two pages", (h) =>
+    Effect.gen(function*() {
+      const stay: Array<string> = []
+      for (let i = 0; i < 12; i++) {
+        yield* h.put(`stays ${i}`, { priority: i % 3 })
+        stay.push(`stays ${i}`)
+      }
+      const goes: Array<JobId> = []
+      for (let i = 0; i < 12; i++) goes.push(yield* h.put(`goes ${i}`, { priority: i % 3 }))
+      let n = 0
+      const comeAndGo = Effect.gen(function*() {
+        const id = goes.pop()
+        if (id === undefined) return
+        yield* h.broker.delete(id)
+        yield* h.put(`comes ${n}`, { priority: n++ % 3 })
+      })
+      const seen = texts(yield* listAll(h, "ready", 2, comeAndGo))
+      assert.sameMembers(seen.filter((body) => body.startsWith("stays")), stay)
+      assert.strictEqual(new Set(seen).size, seen.length)
+    }))
+
+  test("list: a queue that does not exist has no jobs", (h) =>
+    Effect.gen(function*() {
+      for (const state of ["ready", "done"] as const) {
+        assert.deepStrictEqual(yield* h.broker.list(h.queue, { state }), { jobs: [], next: undefined })
+      }
+    }))
+
+  test("list: limits out of range, and pages of another list, are refused", (h) =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 2; i++) yield* h.put("a")
+      for (const limit of [0, -1, 1001, 1.5, NaN]) {
+        yield* assertFails(h.broker.list(h.queue, { state: "ready", limit }), "OptionInvalid")
+      }
+      const { next } = yield* h.broker.list(h.queue, { state: "ready", limit: 1 })
+      yield* assertFails(h.broker.list(h.queue, { state: "buried", after: next }), "OptionInvalid")
+      yield* assertFails(h.broker.list(h.queue, { state: "ready", after: "made up" }), "OptionInvalid")
+      yield* assertFails(h.broker.list("not a queue", { state: "ready" }), "QueueNameInvalid")
+    }))
+}
+
+const burying = (test: Test) => {
+  test("buryJob: a ready or a delayed job, and no other", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      const held = yield* h.put("held")
+      const lease = yield* take(consumer)
+      const ready = yield* h.put("ready", { priority: 7, ttr: "9 seconds" })
+      const delayed = yield* h.put("delayed", { delay: "100 seconds" })
+      for (const id of [ready, delayed]) {
+        yield* h.broker.buryJob(id, "not now")
+        const { buries, lost, state } = yield* h.broker.statsJob(id)
+        assert.deepStrictEqual({ buries, lost, state }, { buries: 1, lost: 0, state: "buried" })
+        yield* assertFails(h.broker.buryJob(id, "again"), "NotFound")
+      }
+      const { priority, ttr } = yield* h.broker.statsJob(ready)
+      assert.deepStrictEqual({ priority, ttr: Duration.toSeconds(ttr) }, { priority: 7, ttr: 9 })
+      yield* assertFails(h.broker.buryJob(held, "held"), "NotFound")
+      yield* done(consumer, lease)
+      yield* assertFails(h.broker.buryJob(held, "gone"), "NotFound")
+      yield* assertFails(h.broker.buryJob("not an id" as JobId, "none"), "NotFound")
+      assert.include(yield* h.stats(), { ready: 0, delayed: 0, reserved: 0, buried: 2 })
+      assert.strictEqual(text(Option.getOrThrow(yield* h.broker.peekNext(h.queue, "buried"))), "ready")
+    }))
+
+  test("buryJob: counts as an attempt, which a kick forgives", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      const id = yield* h.put("a")
+      yield* release(consumer, yield* take(consumer))
+      yield* h.broker.buryJob(id, "not now")
+      yield* h.broker.kickJob(id)
+      const lease = yield* take(consumer)
+      yield* assertInfo(consumer, lease, { attempt: 2, lost: 0 })
+      yield* release(consumer, lease)
+      yield* assertInfo(consumer, yield* take(consumer), { attempt: 3, lost: 0 })
+    }))
+}
+
+const moving = (test: Test) => {
+  test("moveJob: a job in any state but reserved is put anew on another queue", (h) =>
+    Effect.gen(function*() {
+      const other = uniqueQueue()
+      const consumer = yield* h.consumer()
+      yield* h.put("buried", { priority: 3, ttr: "9 seconds" })
+      yield* release(consumer, yield* take(consumer))
+      const lease = yield* take(consumer)
+      yield* bury(consumer, lease)
+      const ids = [lease.id, yield* h.put("ready"), yield* h.put("delayed", { delay: "100 seconds" })]
+      const moved: Array<JobId> = []
+      for (const id of ids) moved.push(yield* h.broker.moveJob(id, other))
+      assert.include(yield* h.stats(), { ready: 0, delayed: 0, reserved: 0, buried: 0 })
+      assert.include(yield* h.stats(other), { ready: 3, delayed: 0, reserved: 0, buried: 0, total: 3 })
+      const { priority, ttr, ...stats } = yield* h.broker.statsJob(moved[0]!)
+      assert.include(stats, { queue: other, state: "ready", attempt: 0, lost: 0, buries: 0 })
+      assert.deepStrictEqual({ priority, ttr: Duration.toSeconds(ttr) }, { priority: 3, ttr: 9 })
+      const there = yield* h.consumer(other)
+      const leases = yield* takeMany(there, 3)
+      assert.deepStrictEqual(leases.map(text), ["buried", "ready", "delayed"])
+      assert.deepStrictEqual(leases.map(({ id }) => id), moved)
+      yield* assertInfo(there, leases[0]!, { attempt: 1, lost: 0 })
+    }))
+
+  test("moveJob: not a reserved job, not one that is gone, not to what is no queue", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      const id = yield* h.put("a")
+      yield* assertFails(h.broker.moveJob(id, "not a queue"), "QueueNameInvalid")
+      const lease = yield* take(consumer)
+      yield* assertFails(h.broker.moveJob(id, uniqueQueue()), "NotFound")
+      yield* done(consumer, lease)
+      yield* assertFails(h.broker.moveJob(id, uniqueQueue()), "NotFound")
+      yield* assertFails(h.broker.moveJob("not an id" as JobId, uniqueQueue()), "NotFound")
+    }))
+
+  test("moveJob: to its own queue", (h) =>
+    Effect.gen(function*() {
+      const id = yield* h.put("a", { delay: "100 seconds" })
+      const moved = yield* h.broker.moveJob(id, h.queue)
+      assert.include(yield* h.stats(), { ready: 1, delayed: 0 })
+      assert.strictEqual((yield* h.broker.statsJob(moved)).state, "ready")
+    }))
+
+  test("moveJob: wakes a consumer that waits", (h) =>
+    Effect.gen(function*() {
+      const other = uniqueQueue()
+      const id = yield* h.put("a", { queue: other, delay: "100 seconds" })
+      const fiber = yield* h.reserveWaiting(yield* h.consumer(), 1)
+      const moved = yield* h.broker.moveJob(id, h.queue)
+      assert.strictEqual((yield* Fiber.join(fiber))[0].id, moved)
+    }))
+}
+
+const failing = (test: Test) => {
+  test("lastFailure: what the last failed attempt failed with is kept, until the next that fails", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      const id = yield* h.put("a")
+      const failureOf = Effect.map(h.broker.statsJob(id), ({ lastFailure }) => lastFailure)
+      assert.isUndefined(yield* failureOf)
+      yield* release(consumer, yield* take(consumer), { failure: { tag: "Timeout", message: "too slow" } })
+      const first = yield* failureOf
+      assert.deepInclude(first, { tag: "Timeout", message: "too slow" })
+      assert.isTrue(Number.isInteger(first!.at))
+      yield* release(consumer, yield* take(consumer))
+      assert.deepStrictEqual(yield* failureOf, first)
+      yield* bury(consumer, yield* take(consumer), "the last", { tag: "Refused", message: "" })
+      assert.deepInclude(yield* failureOf, { tag: "Refused", message: "" })
+      yield* h.broker.kickJob(id)
+      yield* h.broker.buryJob(id, "by hand")
+      assert.deepInclude(yield* failureOf, { tag: "Refused", message: "" })
+      assert.strictEqual((yield* h.broker.statsJob(id)).reason, "by hand")
+    }))
+}
+
+/** Registers the tests. */
+export const managing = (test: Test, { lacks = [] }: SuiteOptions): void => {
+  if (!lacks.includes("list")) listing(test)
+  else test("list: is refused", (h) => assertFails(h.broker.list(h.queue, { state: "ready" }), "Unsupported"))
+  if (!lacks.includes("lastFailure")) failing(test)
+  if (!lacks.includes("takeJob")) {
+    burying(test)
+    moving(test)
+  } else {
+    test("buryJob, moveJob: are refused", (h) =>
+      Effect.gen(function*() {
+        const id = yield* h.put("a")
+        yield* assertFails(h.broker.buryJob(id, "not now"), "Unsupported")
+        yield* assertFails(h.broker.moveJob(id, uniqueQueue()), "Unsupported")
+        assert.include(yield* h.stats(), { ready: 1 })
+      }))
+  }
+}
