@@ -13,8 +13,12 @@ export const file = Effect.map(folder, (path) => join(path, "queue.db"))
 /** A text as a request. */
 export const request = (text: string, options?: PutOptions) => Result.getOrThrow(putRequest(bytes(text), options))
 
+/** How many handlers run at once in a worker that keeps a ledger. */
+export const serveConcurrency = 8
+
 /** A process that runs `child.ts`. */
 export interface Child {
+  readonly pid: number
   readonly lines: Array<string>
   /** Waits until a line of its output is as wanted. */
   readonly until: (wanted: (line: string) => boolean) => Effect.Effect<string>
@@ -25,7 +29,7 @@ export interface Child {
 }
 
 /** Starts a process, which is killed with the scope. */
-export const child = (role: "publish" | "work" | "hold", path: string) =>
+export const child = (role: "publish" | "work" | "hold" | "feed" | "serve", path: string) =>
   Effect.acquireRelease(
     Effect.sync((): Child => {
       const spawned = spawn(process.execPath, [join(import.meta.dirname, "child.ts"), role, path])
@@ -44,6 +48,7 @@ export const child = (role: "publish" | "work" | "hold", path: string) =>
       })
       const ended = new Promise<void>((resolve) => spawned.once("close", () => resolve()))
       return {
+        pid: spawned.pid!,
         lines,
         complaints: () => complaints,
         until: (wanted) =>

@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import { DatabaseSync } from "node:sqlite"
 import * as Liveness from "../../src/sqlite/Liveness.ts"
 import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
 import { assertFails, assertInfo, done, take } from "../conformance/Harness.ts"
@@ -122,54 +121,4 @@ describe("processes", () => {
     assert.isFalse(Liveness.isDead({ ...self, started: "1", world: "elsewhere" }, self))
     assert.isFalse(Liveness.isDead({ ...self, pid: 4_000_000, started: null }, self))
   })
-
-  it.live(
-    "40 processes end by kill -9: what was put is done or waiting, and what is done does not run again",
-    () =>
-      Effect.gen(function*() {
-        const path = yield* file
-        const put = new Set<string>()
-        const finished = new Set<string>()
-        for (let round = 0; round < 10; round++) {
-          yield* Effect.scoped(Effect.gen(function*() {
-            const children = yield* Effect.all([
-              child("publish", path),
-              child("publish", path),
-              child("work", path),
-              child("work", path)
-            ])
-            yield* Effect.all(children.map((child) => child.until((line) => line !== "ready")), { concurrency: 4 })
-            // Three moments: publishers and workers die apart from each other.
-            for (const victim of [children[round % 2]!, children[2 + round % 2]!]) {
-              yield* Effect.sleep((round * 37) % 60)
-              yield* victim.kill
-            }
-            yield* Effect.sleep(20)
-            yield* Effect.all(children.map((child) => child.kill), { concurrency: 4 })
-            for (const child of children) {
-              assert.strictEqual(child.complaints(), "")
-              for (const id of idsOf(child.lines, "run")) assert.isFalse(finished.has(id), `${id} ran again`)
-            }
-            for (const child of children) {
-              for (const id of idsOf(child.lines, "put")) put.add(id)
-              assert.deepStrictEqual(idsOf(child.lines, "failed"), [])
-            }
-            for (const child of children) for (const id of idsOf(child.lines, "done")) finished.add(id)
-          }))
-          const database = new DatabaseSync(path)
-          assert.deepStrictEqual({ ...database.prepare("PRAGMA integrity_check").get() }, { integrity_check: "ok" })
-          const left = new Set(database.prepare("SELECT id FROM job").all().map((row) => String(row["id"])))
-          database.close()
-          for (const id of finished) assert.isFalse(left.has(id), `${id} was done and is there`)
-          assert.isAbove(put.size, 0)
-          // An id that is neither left nor said to be done was deleted by a worker that died before it could say so.
-          const ran = Array.from(put).filter((id) => !left.has(id) && !finished.has(id))
-          for (const id of ran) finished.add(id)
-          assert.isAtMost(ran.length, 8)
-        }
-        const broker = yield* SqliteBroker.make({ path })
-        if (!noProc) assert.strictEqual((yield* broker.stats).reserved, 0)
-      }),
-    120_000
-  )
 })
