@@ -61,11 +61,8 @@ const Chore = Job.make("chore", {
   retry: Schedule.spaced("5 millis").pipe(Schedule.upTo({ times: 3 }))
 })
 
-const chores: ReadonlyArray<Job.Payload<typeof Chore>> = [
-  ...Array.from({ length: 4 }, () => ({ kind: "easy" as const })),
-  ...Array.from({ length: 3 }, () => ({ kind: "flaky" as const })),
-  { kind: "hopeless" }
-]
+const [easy, flaky, hopeless] = (["easy", "flaky", "hopeless"] as const).map((kind) => ({ kind }))
+const chores = [easy!, easy!, easy!, easy!, flaky!, flaky!, flaky!, hopeless!]
 
 const upTo = (millis: number) => Effect.flatMap(Random.nextBetween(0, millis), (chosen) => Effect.sleep(chosen))
 
@@ -73,7 +70,7 @@ const upTo = (millis: number) => Effect.flatMap(Random.nextBetween(0, millis), (
 const feed = Effect.gen(function*() {
   const ledger = Ledger.open(path)
   const publisher = yield* Publisher.Publisher
-  const one = Effect.map(publisher.publish(Chore, { kind: "easy" }), (id) => ledger.write("put", id))
+  const one = Effect.map(publisher.publish(Chore, easy!), (id) => ledger.write("put", id))
   const several = Effect.map(
     publisher.publishAll(Chore, chores, (_, i) => ({ delay: i % 4 === 0 ? "3 millis" : 0 })),
     (results) => {
