@@ -60,11 +60,13 @@ const install = (folder: string, tarball: string): void => {
         noUncheckedIndexedAccess: true,
         skipLibCheck: false,
         noEmit: true,
+        allowImportingTsExtensions: true,
         types: ["node"]
       },
       include: ["*.ts"]
     },
-    "consumer.ts": consumer
+    "consumer.ts": consumer,
+    ...quickStart
   })
   run(folder, "npm", "install", "--silent", "--offline", "--legacy-peer-deps", tarball)
   for (const name of ["effect", "@effect/platform-node", "@types/node"]) {
@@ -90,6 +92,12 @@ export const handler = Worker.handler(SendWelcome, (payload) => Effect.log(paylo
 // @ts-expect-error The payload's type reaches the user.
 export const wrong = Publisher.publish(SendWelcome, { userId: 42 })
 `
+
+/** The programs of the quick start, each under the name in its first line. */
+const quickStart: Record<string, string> = Object.fromEntries(
+  [...readFileSync(join(root, "docs", "quick-start.md"), "utf8").matchAll(/```ts\n(\/\/ (\S+\.ts)\n[\s\S]*?)```/g)]
+    .map(([, source, name]) => [name, source])
+)
 
 describe("package", () => {
   let folder: string
@@ -135,6 +143,14 @@ describe("package", () => {
     symlinkSync(join(modules, "fivebeans"), join(project(), "node_modules", "fivebeans"))
     const script = `console.log(Object.keys(await import("backq/beanstalk/fivebeans")).length > 0)`
     assert.strictEqual(run(project(), "node", "--input-type=module", "-e", script), "true\n")
+  }, 60_000)
+
+  it("runs the quick start: a job is published by one program and worked on by another", () => {
+    assert.deepStrictEqual(Object.keys(quickStart), ["jobs.ts", "publish.ts", "worker.ts"])
+    assert.match(run(project(), "node", "publish.ts"), /published job \d+/)
+    assert.isTrue(existsSync(join(project(), "backq.db")))
+    const worker = "node worker.ts > log & until grep -q welcome log; do sleep 0.1; done; kill $!; wait $!; cat log"
+    assert.match(run(project(), "timeout", "30", "sh", "-c", worker), /welcome, user 42/)
   }, 60_000)
 
   it("has the backq command", () => {

@@ -1,0 +1,55 @@
+/** `npm start`, as lines and on a terminal. */
+import { assert, describe, it } from "@effect/vitest"
+import { spawnSync } from "node:child_process"
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+const script = join(import.meta.dirname, "..", "scripts", "start.ts")
+
+/** Runs it in a folder of its own, with nothing set. */
+const start = (command: string, ...args: ReadonlyArray<string>): string => {
+  const cwd = mkdtempSync(join(tmpdir(), "backq-start-"))
+  const { BACKQ_BROKER: _, ...env } = process.env
+  try {
+    const { status, stderr, stdout } = spawnSync(command, args, { cwd, env, encoding: "utf8", timeout: 60_000 })
+    assert.strictEqual(status, 0, stderr)
+    assert.isTrue(existsSync(join(cwd, "backq.db")))
+    return stdout
+  } finally {
+    rmSync(cwd, { recursive: true })
+  }
+}
+
+const summary = /6 jobs in \d+\.\d s: 4 done, 2 buried with their reason, none lost/
+
+describe("npm start", () => {
+  it("prints a line for each change, and what to try next", () => {
+    const output = start(process.execPath, script)
+    for (
+      const line of [
+        /^a process that succeeds +running$/m,
+        /^a process that succeeds +done +\S/m,
+        /^one that fails twice +retry +again in 1s: .*exit code 7/m,
+        /^one that fails twice +done +attempt 3: connected$/m,
+        /^one that always fails +buried +attempt 4 was the last: .*No such file or directory$/m,
+        /^one that can't be started +buried +can't start no-such-program/m,
+        /^one that was delayed +waiting +ready in 3 seconds$/m,
+        /^one that was delayed +done +\d\d:\d\d:\d\d$/m,
+        summary,
+        /backq -- peek demo --state buried$/m
+      ]
+    ) assert.match(output, line)
+    assert.notInclude(output, "\x1b")
+  }, 60_000)
+
+  it("updates a table in place on a terminal", () => {
+    const output = start("script", "-qec", `"${process.execPath}" "${script}"`, "/dev/null")
+    assert.include(output, "\x1b[6A\x1b[J")
+    assert.isTrue(output.lastIndexOf("\x1b[?25h") > output.lastIndexOf("\x1b[6A"), "the cursor is shown again")
+    assert.match(output, summary)
+    const last = output.slice(output.lastIndexOf("\x1b[6A"), output.lastIndexOf("\x1b[?25h"))
+    assert.strictEqual(last.match(/✔/g)?.length, 4)
+    assert.strictEqual(last.match(/✘/g)?.length, 2)
+  }, 60_000)
+})
