@@ -11,9 +11,9 @@ interface Import {
   readonly specifier: string
 }
 
-type Room = "core" | "url" | "memory" | "sqlite" | "beanstalk" | "process" | "testing" | "cli"
+type Room = "core" | "url" | "memory" | "sqlite" | "beanstalk" | "process" | "tail" | "testing" | "cli"
 
-const rooms: ReadonlySet<string> = new Set(["memory", "sqlite", "beanstalk", "process", "testing", "cli"])
+const rooms: ReadonlySet<string> = new Set(["memory", "sqlite", "beanstalk", "process", "tail", "testing", "cli"])
 
 /** The room of a file. A folder that nobody gave walls to has none, and fails. */
 const roomOf = (path: string): Room | undefined => {
@@ -31,9 +31,10 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   sqlite: { rooms: ["core"], outside: /^(effect\/|node:)/ },
   beanstalk: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   process: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
+  tail: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   testing: { rooms: ["core", "memory", "process"], outside: /^effect\// },
   cli: {
-    rooms: ["core", "url", "memory", "beanstalk", "process"],
+    rooms: ["core", "url", "memory", "beanstalk", "process", "tail"],
     outside: /^(effect\/|@effect\/platform-node\/|node:)/
   }
 }

@@ -15,11 +15,12 @@ import { exitCode } from "./exitCode.ts"
 import { publish } from "./publish.ts"
 import { root } from "./root.ts"
 import { queues, stats } from "./stats.ts"
+import { tail } from "./tail.ts"
 import { work } from "./work.ts"
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string }
 
-const command = Command.withSubcommands(root, [work, publish, stats, queues])
+const command = Command.withSubcommands(root, [work, publish, stats, queues, tail])
 
 const complain = (message: string) => Console.error(`backq: ${oneLine(message).trim()}`)
 

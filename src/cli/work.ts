@@ -19,6 +19,7 @@ import { ProcessRunner } from "../process/Process.ts"
 import * as ProcessJob from "../process/ProcessJob.ts"
 import { ProcessPayload } from "../process/ProcessPayload.ts"
 import * as ProcessPolicy from "../process/ProcessPolicy.ts"
+import * as Tail from "../tail/Tail.ts"
 import * as Worker from "../Worker.ts"
 import * as Flags from "./flags.ts"
 import { withBroker } from "./root.ts"
@@ -183,8 +184,9 @@ const process = Command.make("process", config, (flags) =>
     const debug = !LogLevel.isGreaterThan(yield* References.MinimumLogLevel, "Debug")
     const handler = withAttempt(ProcessJob.handler({ exitPolicy: exitPolicyOf(flags), job: jobOf(flags) }))
     const worker = Worker.stream({ ...flags, queue: nonEmpty(flags.queue) }, handler).pipe(
+      Stream.tap(Tail.offer),
       Stream.runForEach((outcome) => debug ? Effect.void : logDone(outcome)),
-      Effect.provide(Layer.merge(runner(flags.killGrace), ProcessPolicy.layer(policyOf(flags))))
+      Effect.provide(Layer.mergeAll(runner(flags.killGrace), ProcessPolicy.layer(policyOf(flags)), Tail.layer))
     )
     // the worker stops gracefully when it is interrupted, and the broker closes after it
     yield* withBroker(Effect.raceFirst(worker, asked), flags)

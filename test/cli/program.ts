@@ -18,6 +18,7 @@ export interface Ended {
 
 export interface Program {
   readonly ended: Effect.Effect<Ended>
+  readonly stdout: () => string
   readonly stderr: () => string
   readonly signal: (name: NodeJS.Signals) => Effect.Effect<void>
 }
@@ -50,6 +51,7 @@ export const start = Effect.fnUntraced(function*(args: ReadonlyArray<string>, in
   )
   const program: Program = {
     ended,
+    stdout: () => stdout,
     stderr: () => stderr,
     signal: (name) => Effect.sync(() => child.kill(name))
   }

@@ -1,0 +1,77 @@
+/**
+ * `backq tail`: what becomes of jobs, as workers of this user and machine
+ * settle them.
+ */
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { oneLine } from "../Envelope.ts"
+import * as Tail from "../tail/Tail.ts"
+import type { TailEvent } from "../tail/TailEvent.ts"
+import * as Flags from "./flags.ts"
+import { Shutdown } from "./Shutdown.ts"
+
+const config = {
+  queue: Flag.String("queue").pipe(
+    Flag.withDescription("Only this queue; can be repeated. Default: all"),
+    Flags.repeated
+  ),
+  pid: Flags.integer("pid", 1).pipe(
+    Flag.withDescription("Only the worker of this process. Default: all, also those that start later"),
+    Flags.optional
+  ),
+  json: Flag.Boolean("json").pipe(
+    Flag.withDescription("One JSON object per line"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  )
+}
+
+const words = {
+  Done: "done",
+  Retried: "retried",
+  Buried: "buried",
+  Discarded: "discarded",
+  Expired: "expired",
+  GivenBack: "given back",
+  Lost: "lost"
+} as const
+
+const wordWidth = Math.max(...Object.values(words).map((word) => word.length))
+
+/** An event as a person reads it. */
+export const format = (event: TailEvent): string => {
+  const time = DateTime.formatIso(DateTime.makeUnsafe(event.at)).slice(11, 23)
+  const attempt = event.attempt === undefined ? "" : `attempt ${event.attempt}`
+  const delay = event.delay === undefined ? "" : `again in ${Duration.format(Duration.millis(event.delay))}: `
+  return [
+    time,
+    words[event.outcome].padEnd(wordWidth),
+    event.queue,
+    event.job === undefined || event.job === event.queue ? "" : event.job,
+    `#${event.jobId}`,
+    attempt,
+    `${event.duration} ms`,
+    `${delay}${oneLine(event.reason ?? "")}`
+  ].filter((part) => part !== "").join("  ")
+}
+
+/** `backq tail`. */
+export const tail = Command.make("tail", config, ({ json, pid, queue }) =>
+  Effect.gen(function*() {
+    const { asked } = yield* Shutdown
+    const shown = Tail.follow({ pid }).pipe(
+      Stream.filter((event) => queue.length === 0 || queue.includes(event.queue)),
+      Stream.runForEach((event) => Console.log(json ? JSON.stringify(event) : format(event)))
+    )
+    yield* Effect.raceFirst(shown, asked)
+  })).pipe(
+    Command.withDescription(
+      "Show what becomes of jobs, as the workers of this user on this machine settle them, until it is stopped"
+    ),
+    Command.withShortDescription("Follow the outcomes of workers")
+  )
