@@ -62,7 +62,7 @@ export type Parsed =
   }
 
 /** The broker of those who name none. */
-export const defaultUrl = "beanstalk://127.0.0.1:11300"
+export const defaultUrl = "sqlite:./backq.db"
 
 const durationParameters = ["connect-timeout", "reply-timeout", "reconnect-for"] as const
 const tlsParameters = ["ca", "cert", "key", "servername", "min-version"] as const

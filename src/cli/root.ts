@@ -20,7 +20,7 @@ export const root = Command.make("backq").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
         "sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS) or memory:. " +
-          "Default: BACKQ_BROKER, or beanstalkd on this machine"
+          `Default: BACKQ_BROKER, or ${BrokerUrl.defaultUrl}`
       ),
       Flag.withFallbackConfig(Config.String("BACKQ_BROKER")),
       Flag.withDefault(BrokerUrl.defaultUrl)
