@@ -11,6 +11,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { createRequire } from "node:module"
 import { oneLine } from "../Envelope.ts"
+import { bench } from "./bench.ts"
 import { exitCode } from "./exitCode.ts"
 import { publish } from "./publish.ts"
 import { root } from "./root.ts"
@@ -20,7 +21,7 @@ import { work } from "./work.ts"
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string }
 
-const command = Command.withSubcommands(root, [work, publish, stats, queues, tail])
+const command = Command.withSubcommands(root, [work, publish, stats, queues, tail, bench])
 
 const complain = (message: string) => Console.error(`backq: ${oneLine(message).trim()}`)
 
