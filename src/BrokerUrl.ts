@@ -132,7 +132,9 @@ export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
   // Not by the URL parser, which takes a relative path, or one with a %, for something else.
   if (/^sqlite:/i.test(input)) return parseSqlite(input.slice("sqlite:".length), fail)
   const url = URL.parse(input)
-  if (url === null) return fail("it can't be read as a URL")
+  if (url === null) {
+    return fail(/^[./~]|\.db$/.test(input) ? `for a file write sqlite:${input}` : "it can't be read as a URL")
+  }
   if (url.protocol === "memory:") return Result.succeed({ _tag: "Memory" })
   if (url.protocol !== "beanstalk:" && url.protocol !== "beanstalks:") {
     return fail(`there is no broker "${url.protocol}"`)

@@ -4,11 +4,13 @@
  *
  * | code | |
  * |---|---|
- * | 0 | done: published, or a worker that stopped as it should |
- * | 1 | usage: a flag or value that can't be meant |
- * | 2 | the broker can't be reached, or can't be used |
+ * | 0 | done: published, shown, changed, or a worker that stopped as it should |
+ * | 1 | usage: a flag or value that can't be meant, or a question that was not answered with yes |
+ * | 2 | the broker can't be reached, or can't be used, or can't do that |
  * | 3 | no workers wait on the queue (with `--require-workers`) |
  * | 4 | the broker refused the job |
+ * | 5 | there is no such queue, or no such job in a state that allows it |
+ * | 6 | `doctor` found an error |
  * | 130 | interrupted before the end |
  */
 import * as Schema from "effect/Schema"
@@ -23,6 +25,30 @@ export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", {
   }
 }
 
+/** The file of a broker is not there, and looking at it is no reason to make it. */
+export class NoFile extends Schema.TaggedError<NoFile>()("NoFile", { path: Schema.String }) {
+  override get message() {
+    return `there is no file ${this.path}: publish a job or start a worker to make it, or name another broker ` +
+      `with --broker or BACKQ_BROKER`
+  }
+}
+
+/** Some of the jobs that were named are not there, or not in a state that allows what was asked for. */
+export class SomeMissing extends Schema.TaggedError<SomeMissing>()("SomeMissing", {
+  ids: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `there is no job ${this.ids.join(", ")} in a state that allows this: done, deleted or reserved by a worker`
+  }
+}
+
+/** The broker, or what is in it, needs somebody's attention. */
+export class Unhealthy extends Schema.TaggedError<Unhealthy>()("Unhealthy", { errors: Schema.Int }) {
+  override get message() {
+    return `${this.errors} ${this.errors === 1 ? "error" : "errors"} found: see above`
+  }
+}
+
 /** A signal came before the command was done. */
 export class Interrupted extends Schema.TaggedError<Interrupted>()("Interrupted", {}) {
   override get message() {
@@ -31,7 +57,15 @@ export class Interrupted extends Schema.TaggedError<Interrupted>()("Interrupted"
 }
 
 /** Every failure that a user is told about. */
-export type Failure = UsageError | Interrupted | BrokerError | PublishError | BrokerUrlError
+export type Failure =
+  | UsageError
+  | NoFile
+  | SomeMissing
+  | Unhealthy
+  | Interrupted
+  | BrokerError
+  | PublishError
+  | BrokerUrlError
 
 const ofReason = (reason: (BrokerError | PublishError)["reason"]): number => {
   switch (reason._tag) {
@@ -48,9 +82,10 @@ const ofReason = (reason: (BrokerError | PublishError)["reason"]): number => {
     case "JobTooBig":
     case "Draining":
     case "OutOfMemory":
-    case "NotFound":
     case "LeaseLost":
       return 4
+    case "NotFound":
+      return 5
   }
 }
 
@@ -63,6 +98,12 @@ export const exitCode = (failure: Failure): number => {
     case "BrokerError":
     case "PublishError":
       return ofReason(failure.reason)
+    case "NoFile":
+      return 2
+    case "SomeMissing":
+      return 5
+    case "Unhealthy":
+      return 6
     case "Interrupted":
       return 130
   }

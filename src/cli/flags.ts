@@ -2,9 +2,11 @@
  * Kinds of flags that several commands have. What can be said wrong about a
  * value is said here, on one line.
  */
+import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import { JobId } from "../Broker.ts"
 import { parseDuration } from "../BrokerUrl.ts"
 
 /** A flag that may be absent; its value is `undefined` then. */
@@ -14,8 +16,42 @@ export const optional = <A>(flag: Flag.Flag<A>): Flag.Flag<A | undefined> =>
 /** A flag that may be given several times. */
 export const repeated = <A>(flag: Flag.Flag<A>): Flag.Flag<ReadonlyArray<A>> => Flag.atLeast(flag, 0)
 
+/** For machines. */
+export const json: Flag.Flag<boolean> = Flag.Boolean("json").pipe(
+  Flag.withDescription("Print JSON (durations in milliseconds, times as milliseconds since the epoch)"),
+  Flag.withoutNegation,
+  Flag.withDefault(false)
+)
+
+/** For commands that ask. */
+export const yes: Flag.Flag<boolean> = Flag.Boolean("yes").pipe(
+  Flag.withAlias("y"),
+  Flag.withDescription("Do not ask. Without a terminal nothing can be asked, and this is needed"),
+  Flag.withoutNegation,
+  Flag.withDefault(false)
+)
+
+/** Jobs by their ids, as a flag. */
+export const ids: Flag.Flag<ReadonlyArray<JobId>> = repeated(
+  Flag.String("id").pipe(Flag.withDescription("A job by its id; can be repeated"), Flag.map((id) => JobId.make(id)))
+)
+
 const readDuration = (text: string): Option.Option<Duration.Duration> =>
   text.trim() === "0" ? Option.some(Duration.zero) : parseDuration(text)
+
+const durationHint = (text: string): string =>
+  /^\s*-/.test(text)
+    ? "a duration that is not negative"
+    : "a duration such as 500ms, 4s, 5m, 2h or \"10 seconds\""
+
+/** A duration that isn't negative, as an argument. */
+export const durationArgument = (name: string): Argument.Argument<Duration.Duration> =>
+  Argument.String(name).pipe(
+    Argument.filterMap(
+      (text) => Option.filter(readDuration(text), (value) => !Duration.isNegative(value)),
+      durationHint
+    )
+  )
 
 /** A duration that isn't negative. */
 export const duration = (name: string): Flag.Flag<Duration.Duration> =>
@@ -23,10 +59,7 @@ export const duration = (name: string): Flag.Flag<Duration.Duration> =>
     Flag.withMetavar("DURATION"),
     Flag.filterMap(
       (text) => Option.filter(readDuration(text), (value) => !Duration.isNegative(value)),
-      (text) =>
-        /^\s*-/.test(text)
-          ? "a duration that is not negative"
-          : "a duration such as 500ms, 4s, 5m, 2h or \"10 seconds\""
+      durationHint
     )
   )
 

@@ -1,5 +1,5 @@
 /**
- * The `backq` command: work, publish, look.
+ * The `backq` command: work, publish, look, mend.
  *
  * Results go to stdout, everything else to stderr. An expected failure is one
  * line that says what to do, and an exit code (see `exitCode.ts`).
@@ -13,15 +13,25 @@ import { createRequire } from "node:module"
 import { oneLine } from "../Envelope.ts"
 import { bench } from "./bench.ts"
 import { exitCode } from "./exitCode.ts"
+import { bury, del, kick } from "./jobs.ts"
+import { peek } from "./peek.ts"
 import { publish } from "./publish.ts"
+import { drain, move, pause, resume } from "./queue.ts"
+import { queues, stats } from "./queues.ts"
 import { root } from "./root.ts"
-import { queues, stats } from "./stats.ts"
 import { tail } from "./tail.ts"
+import { watch } from "./watch.ts"
 import { work } from "./work.ts"
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string }
 
-const command = Command.withSubcommands(root, [work, publish, stats, queues, tail, bench])
+const command = Command.withSubcommands(root, [
+  work,
+  publish,
+  { group: "Look", commands: [queues, stats, watch, peek, tail] },
+  { group: "Mend", commands: [kick, bury, move, del, drain, pause, resume] },
+  { group: "Measure", commands: [bench] }
+])
 
 const complain = (message: string) => Console.error(`backq: ${oneLine(message).trim()}`)
 
@@ -55,6 +65,8 @@ export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
     Effect.catch((error) => {
       switch (error._tag) {
         case "UsageError":
+        case "NoFile":
+        case "SomeMissing":
         case "Interrupted":
         case "BrokerError":
         case "PublishError":

@@ -7,10 +7,11 @@ import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as BrokerUrl from "../BrokerUrl.ts"
-import { Interrupted } from "./exitCode.ts"
+import { Interrupted, NoFile, UsageError } from "./exitCode.ts"
 import { Shutdown } from "./Shutdown.ts"
 
 /** The root command. */
@@ -30,7 +31,7 @@ export const root = Command.make("backq").pipe(
       Flag.withDefault("pretty")
     )
   }),
-  Command.withDescription("Background jobs over beanstalkd, or in a file")
+  Command.withDescription("Background jobs in a file, or over beanstalkd")
 )
 
 /** Logs go to stderr: JSON lines, in colours on a terminal, or one plain line each. */
@@ -54,6 +55,28 @@ export const withBroker = Effect.fnUntraced(function*<A, E, R>(
   const { broker, logFormat } = yield* root
   return yield* Effect.provide(effect, Layer.provideMerge(BrokerUrl.layer(broker, options), logging(logFormat)))
 })
+
+/**
+ * Gives an operator's command the broker that the flags name, if it is there
+ * already: a queue in memory would be empty, and so would a file that is only
+ * made by looking at it.
+ */
+export const operate = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const { broker } = yield* root
+    const parsed = yield* Effect.fromResult(BrokerUrl.parse(broker))
+    if (parsed._tag === "Memory") {
+      return yield* new UsageError({
+        detail: "memory: is in the process that uses it, there is nothing to see from here; name a broker with --broker"
+      })
+    }
+    if (parsed._tag === "Sqlite") {
+      const fs = yield* FileSystem.FileSystem
+      const exists = yield* Effect.orElseSucceed(fs.exists(parsed.path), () => true)
+      if (!exists) return yield* new NoFile({ path: parsed.path })
+    }
+    return yield* withBroker(effect)
+  }).pipe(interruptible)
 
 /** Ends a command that is asked to stop before it is done. */
 export const interruptible = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Interrupted, R> =>

@@ -1,20 +1,17 @@
 /** What the command says to those who hold it wrong: one line on stderr, nothing on stdout, exit code 1. */
-import { assert, describe, it } from "@effect/vitest"
-import * as Console from "effect/Console"
+import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { readFileSync } from "node:fs"
-import { main } from "../../src/cli/main.ts"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { run } from "./command.ts"
 
-const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
-  const out: Array<string> = []
-  const err: Array<string> = []
-  const console: Console.Console = {
-    ...globalThis.console,
-    log: (...words) => out.push(words.join(" ")),
-    error: (...words) => err.push(words.join(" "))
-  }
-  const code = yield* Effect.provideService(main(args), Console.Console, console)
-  return { code, stdout: out.join("\n"), stderr: err.join("\n") }
+// what is refused too late to leave no file leaves it in a folder of its own
+const folder = mkdtempSync(join(tmpdir(), "backq-"))
+beforeAll(() => vi.stubEnv("BACKQ_BROKER", `sqlite:${folder}/queue.db`))
+afterAll(() => {
+  vi.unstubAllEnvs()
+  rmSync(folder, { recursive: true })
 })
 
 const publish = (...args: ReadonlyArray<string>) => ["publish", "process", ...args]
@@ -49,6 +46,17 @@ const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
   [work("--retry-codes", "75"), /--retry-codes.*75=1m/],
   [work("--retry-codes", "75=soon"), /--retry-codes/],
   [work("--grace", "-1s"), /--grace/],
+  [publish("--broker", "./jobs.db", "--", "true"), /for a file write sqlite:\.\/jobs\.db/],
+  [["queues", "--sample=-1s"], /--sample.*not negative/],
+  [["peek"], /either a queue or --id/],
+  [["peek", "mail", "--id", "1"], /either a queue or --id/],
+  [["peek", "mail", "--limit", "1001"], /--limit.*at most 1000/],
+  [["kick"], /either a queue or --id/],
+  [["kick", "mail", "0"], /at least 1/],
+  [["pause", "mail", "soon"], /duration.*500ms, 4s, 5m/],
+  [["pause", "mail", "0"], /more than 0/],
+  [["delete"], /id/],
+  [["queues", "--broker", "memory:"], /memory: is in the process that uses it/],
   [["frobnicate"], /Unknown subcommand "frobnicate"/]
 ]
 

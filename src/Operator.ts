@@ -1,0 +1,110 @@
+/**
+ * What an operator does with many jobs of a queue, the same on every broker.
+ *
+ * A broker that lists its jobs is asked for pages; one that only shows which
+ * job is next is asked for that again and again. There a job has to leave its
+ * state before the next can be seen, which is what {@link forEachJob} is for:
+ * it deletes, moves, kicks or buries.
+ *
+ * Others work on the queue meanwhile: a job that somebody took before its turn
+ * came is left out, and what comes after the start may be included.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { Broker, type JobId, type ListedJob, type ListedState, type ListOptions, type Page } from "./Broker.ts"
+import type { BrokerError } from "./BrokerError.ts"
+
+/** The jobs of a queue as far as the broker shows them. */
+export interface Look extends Page {
+  /** Is this only the job that is next, because the broker shows no other? */
+  readonly isNextOnly: boolean
+}
+
+/** The states whose next job every broker shows. */
+const peekable = (state: ListedState) => state === "ready" || state === "delayed" || state === "buried"
+
+const next = Effect.fnUntraced(function*(
+  queue: string,
+  state: "ready" | "delayed" | "buried"
+): Effect.fn.Return<Look, BrokerError, Broker> {
+  const broker = yield* Broker
+  const peeked = yield* broker.peekNext(queue, state)
+  const jobs = Option.isNone(peeked) ? [] : yield* broker.statsJob(peeked.value.id).pipe(
+    Effect.map((stats): ReadonlyArray<ListedJob> => [{ ...stats, body: peeked.value.body, finishedAt: undefined }]),
+    // somebody has taken it since
+    Effect.catchReason("BrokerError", "NotFound", () => Effect.succeed([]))
+  )
+  return { jobs, next: undefined, isNextOnly: true }
+})
+
+/**
+ * Looks at the jobs of a queue in a state: a page of them, or where the broker
+ * can't list the one that is next. Fails with `Unsupported` for a state that
+ * the broker does not show.
+ */
+export const look = (queue: string, options: ListOptions): Effect.Effect<Look, BrokerError, Broker> =>
+  Broker.use((broker) =>
+    broker.list(queue, options).pipe(
+      Effect.map((page): Look => ({ ...page, isNextOnly: false })),
+      Effect.catchReason("BrokerError", "Unsupported", (_, error) =>
+        peekable(options.state) ? next(queue, options.state as "ready") : Effect.fail(error))
+    )
+  )
+
+/** What is done with jobs, and with how many. */
+export interface ForEachOptions {
+  readonly state: "ready" | "delayed" | "buried"
+  /** How many jobs at most. Default: as many as the queue has in this state at the start. */
+  readonly max?: number | undefined
+}
+
+const pageSize = 1000
+
+/**
+ * Does something with the jobs of a queue in a state that takes each out of it,
+ * in the order in which they are served. Returns with how many it was done. The
+ * jobs of a page are worked on at the same time, so that a broker can share a
+ * commit or a round trip among them.
+ */
+export const forEachJob = Effect.fnUntraced(function*(
+  queue: string,
+  { max, state }: ForEachOptions,
+  act: (id: JobId) => Effect.Effect<unknown, BrokerError>
+): Effect.fn.Return<number, BrokerError, Broker> {
+  const broker = yield* Broker
+  const limit = max ?? (yield* broker.statsQueue(queue))[state]
+  // what is gone, or held, when its turn comes was somebody else's
+  const done = (id: JobId) =>
+    Effect.as(act(id), 1).pipe(Effect.catchReason("BrokerError", "NotFound", () => Effect.succeed(0)))
+
+  const pages = Stream.paginate<string | undefined, ListedJob, BrokerError, never>(undefined, (after) =>
+    Effect.map(
+      broker.list(queue, { state, after, limit: Math.min(pageSize, Math.max(limit, 1)) }),
+      (page) => [page.jobs, Option.map(Option.fromUndefinedOr(page.next), (next) => next as string | undefined)]
+    )).pipe(Stream.map(({ id }) => id))
+
+  const nextOnes = Stream.paginate<JobId | undefined, JobId, BrokerError, never>(
+    undefined,
+    (last) =>
+      Effect.map(broker.peekNext(queue, state), (peeked) =>
+        Option.match(
+          Option.filter(peeked, ({ id }) => id !== last),
+          {
+            onNone: () => [[], Option.none()],
+            onSome: ({ id }) => [[id], Option.some(id)]
+          }
+        ))
+  )
+
+  const ids = Stream.catchReason(pages, "BrokerError", "Unsupported", () => nextOnes)
+  let count = 0
+  yield* Stream.runForEachArray(
+    Stream.take(ids, limit),
+    (ids) =>
+      Effect.map(Effect.forEach(ids, done, { concurrency: "unbounded" }), (results) => {
+        for (const one of results) count += one
+      })
+  )
+  return count
+})

@@ -1,0 +1,130 @@
+/**
+ * The queues of a broker in numbers: what is in them, how old the job is that
+ * is served next, and how fast jobs come and go, for people or as JSON.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { Broker, type QueueStats } from "../Broker.ts"
+import type { BrokerError } from "../BrokerError.ts"
+import { table } from "./table.ts"
+import { rate, shortDuration } from "./text.ts"
+
+/** How many jobs came and went per second. */
+export interface Rates {
+  /** Put, by publishers or by a move. */
+  readonly in: number
+  /** Done, deleted, or moved away. */
+  readonly out: number
+}
+
+/** A queue in numbers. */
+export interface QueueNumbers extends QueueStats {
+  /** How long ago the job was put that is served next; `undefined` when none is ready. */
+  readonly nextAge: Duration.Duration | undefined
+  /** `undefined` when it was not measured. */
+  readonly rates: Rates | undefined
+}
+
+/** What was seen at a time. */
+export interface Sample {
+  /** Milliseconds of a clock that only goes forward. */
+  readonly at: number
+  readonly queues: ReadonlyArray<QueueNumbers>
+}
+
+const orGone = <A, E extends BrokerError, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.catchReason(effect as Effect.Effect<A, BrokerError, R>, "BrokerError", "NotFound", () => Effect.undefined)
+
+const nextAge = Effect.fnUntraced(function*({ queue, ready }: QueueStats) {
+  if (ready === 0) return undefined
+  const broker = yield* Broker
+  const next = yield* broker.peekNext(queue, "ready")
+  if (Option.isNone(next)) return undefined
+  return (yield* orGone(broker.statsJob(next.value.id)))?.age
+})
+
+/**
+ * Looks at some queues, or at all, in the order of their names. A queue that
+ * vanishes meanwhile is left out; one that was named has to be there.
+ */
+export const sample = Effect.fnUntraced(function*(
+  names: ReadonlyArray<string> = []
+): Effect.fn.Return<Sample, BrokerError, Broker> {
+  const broker = yield* Broker
+  const wanted = names.length > 0 ? names : Array.from(yield* broker.queues).sort()
+  const queues = yield* Effect.forEach(
+    wanted,
+    Effect.fnUntraced(function*(name) {
+      const stats = yield* names.length > 0 ? broker.statsQueue(name) : orGone(broker.statsQueue(name))
+      return stats === undefined ? undefined : { ...stats, nextAge: yield* nextAge(stats), rates: undefined }
+    }),
+    { concurrency: 16 }
+  )
+  const at = Number((yield* Clock.Clock).monotonicTimeNanosUnsafe()) / 1e6
+  return { at, queues: queues.filter((one) => one !== undefined) }
+})
+
+const held = ({ buried, delayed, ready, reserved }: QueueStats) => ready + delayed + reserved + buried
+
+/** How fast jobs came and went between two looks at a queue. */
+export const ratesBetween = (before: QueueStats, after: QueueStats, seconds: number): Rates | undefined => {
+  const came = after.total - before.total
+  // it vanished and came to be again: nothing can be said
+  if (came < 0 || seconds <= 0) return undefined
+  return { in: came / seconds, out: Math.max(0, came - (held(after) - held(before))) / seconds }
+}
+
+/** The later of two samples, with the rates since the first. */
+export const withRates = (before: Sample, after: Sample): Sample => {
+  const seconds = (after.at - before.at) / 1000
+  return {
+    at: after.at,
+    queues: after.queues.map((queue) => {
+      const earlier = before.queues.find((one) => one.queue === queue.queue)
+      return { ...queue, rates: earlier === undefined ? undefined : ratesBetween(earlier, queue, seconds) }
+    })
+  }
+}
+
+/** Looks at queues, and unless the time is zero again after it. */
+export const sampleFor = Effect.fnUntraced(function*(
+  time: Duration.Duration,
+  names: ReadonlyArray<string> = []
+): Effect.fn.Return<Sample, BrokerError, Broker> {
+  const before = yield* sample(names)
+  if (Duration.isZero(time)) return before
+  yield* Effect.sleep(time)
+  return withRates(before, yield* sample(names))
+})
+
+const optional = <A>(value: A | undefined, show: (value: A) => string): string =>
+  value === undefined ? "-" : show(value)
+
+/** The queues as a table. */
+export const queueTable = (queues: ReadonlyArray<QueueNumbers>): string =>
+  queues.length === 0 ? "there are no queues" : table(
+    ["queue", "ready", "delayed", "reserved", "buried", "waiting", "next", "in/s", "out/s", "total", "paused"],
+    queues.map((one) => [
+      one.queue,
+      one.ready,
+      one.delayed,
+      one.reserved,
+      one.buried,
+      one.waiting,
+      optional(one.nextAge, shortDuration),
+      optional(one.rates, (rates) => rate(rates.in)),
+      optional(one.rates, (rates) => rate(rates.out)),
+      one.total,
+      Duration.isZero(one.pausedFor) ? "-" : shortDuration(one.pausedFor)
+    ])
+  )
+
+/** A queue as JSON. */
+export const encodeQueue = ({ nextAge, pausedFor, rates, ...stats }: QueueNumbers) => ({
+  ...stats,
+  pausedFor: Duration.toMillis(pausedFor),
+  nextAge: nextAge === undefined ? null : Duration.toMillis(nextAge),
+  rates: rates ?? null
+})
