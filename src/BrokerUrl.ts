@@ -8,8 +8,8 @@
  * | `beanstalk://HOST:PORT` | beanstalkd; the port is 11300 where none is given |
  * | `beanstalks://HOST:PORT?ca=FILE&cert=FILE&key=FILE&servername=NAME` | beanstalkd behind TLS |
  *
- * In the query `sqlite:` takes `durability` (`full` or `normal`) and
- * `busy-timeout`, both forms of beanstalkd take `connect-timeout`,
+ * In the query `sqlite:` takes `durability` (`full` or `normal`),
+ * `busy-timeout` and `history` (how long finished jobs are kept), both forms of beanstalkd take `connect-timeout`,
  * `reply-timeout` and `reconnect-for`. Times are durations: `10s`, `500ms`,
  * `2 minutes`. A broker's code is loaded when its URL is used.
  */
@@ -49,6 +49,7 @@ export type Parsed =
     readonly path: string
     readonly durability: Durability | undefined
     readonly busyTimeout: Duration.Duration | undefined
+    readonly history: Duration.Duration | undefined
   }
   | {
     readonly _tag: "Beanstalk"
@@ -112,17 +113,19 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
   const [path = "", search] = rest.split(/\?(.*)/s)
   if (path.startsWith("//")) return fail("a file has no host: write sqlite:PATH")
   const query = new URLSearchParams(search)
-  const names = checkNames(query, ["durability", "busy-timeout"], fail)
+  const names = checkNames(query, ["durability", "busy-timeout", "history"], fail)
   if (Result.isFailure(names)) return Result.fail(names.failure)
   const durability = query.get("durability") ?? undefined
   if (durability !== undefined && durability !== "full" && durability !== "normal") {
     return fail("durability is full or normal")
   }
-  return Result.map(durationOf(query, "busy-timeout", fail), (busyTimeout) => ({
+  const durations = Result.all([durationOf(query, "busy-timeout", fail), durationOf(query, "history", fail)])
+  return Result.map(durations, ([busyTimeout, history]) => ({
     _tag: "Sqlite",
     path: path === "" ? "./backq.db" : path,
     durability,
-    busyTimeout
+    busyTimeout,
+    history
   }))
 }
 

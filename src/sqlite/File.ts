@@ -65,7 +65,28 @@ const migrations: ReadonlyArray<string> = [
    CREATE INDEX job_due ON job (state, due, queue) WHERE due IS NOT NULL;`,
   `ALTER TABLE job ADD COLUMN failure_tag TEXT;
    ALTER TABLE job ADD COLUMN failure_message TEXT;
-   ALTER TABLE job ADD COLUMN failure_at INTEGER;`
+   ALTER TABLE job ADD COLUMN failure_at INTEGER;`,
+  `CREATE TABLE done (
+     seq INTEGER PRIMARY KEY,
+     job INTEGER NOT NULL,
+     queue TEXT NOT NULL,
+     finished_at INTEGER NOT NULL,
+     keep_until INTEGER NOT NULL,
+     priority INTEGER NOT NULL,
+     put_at INTEGER NOT NULL,
+     ttr INTEGER NOT NULL,
+     deliveries INTEGER NOT NULL,
+     forgiven INTEGER NOT NULL,
+     lost INTEGER NOT NULL,
+     buries INTEGER NOT NULL,
+     reason TEXT,
+     failure_tag TEXT,
+     failure_message TEXT,
+     failure_at INTEGER,
+     body BLOB NOT NULL
+   ) STRICT;
+   CREATE INDEX done_listed ON done (queue, seq);
+   CREATE INDEX done_over ON done (keep_until);`
 ]
 
 /** The schema version that this code reads and writes. */

@@ -9,7 +9,7 @@
  * A lease is known by the number of its delivery, which never comes again for
  * its job; ids never come again either.
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type {
   Failure,
@@ -23,6 +23,7 @@ import type {
   PutRequest
 } from "../Broker.ts"
 import * as Paging from "../internal/paging.ts"
+import { type Counters, dueAfter, idOf, jobStats, known, leaseInfo, microseconds, type Row, rowId } from "./rows.ts"
 
 const states: ReadonlyArray<JobState> = ["ready", "delayed", "reserved", "buried"]
 
@@ -37,8 +38,6 @@ const keepFailure = `failure_tag = coalesce($failureTag, failure_tag),
     failure_at = CASE WHEN $failureTag IS NULL THEN failure_at ELSE $now END`
 const nextBurial = `1 + (SELECT coalesce(max(other.burial), 0) FROM job AS other
       WHERE other.state = 3 AND other.queue = job.queue)`
-const known = `priority, due, burial, put_at, ttr, deliveries, forgiven, lost, buries, reason, failure_tag,
-    failure_message, failure_at`
 const heldByPlace = "id = ?1 AND state = 2 AND deliveries = ?2 AND due > ?3"
 
 /**
@@ -83,15 +82,15 @@ export const sql = {
   peekReady: "SELECT id, body FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT 1",
   peekDelayed: "SELECT id, body FROM job WHERE queue = $queue AND state = 1 ORDER BY due, id LIMIT 1",
   peekBuried: "SELECT id, body FROM job WHERE queue = $queue AND state = 3 ORDER BY burial LIMIT 1",
-  listReady: `SELECT id, priority AS place, body, ${known} FROM job
+  listReady: `SELECT id, priority AS place, due, body, ${known} FROM job
     WHERE queue = $queue AND state = 0 AND (priority, id) > ($order, $number) ORDER BY priority, id LIMIT $max`,
-  listDelayed: `SELECT id, due AS place, body, ${known} FROM job
+  listDelayed: `SELECT id, due AS place, due, body, ${known} FROM job
     WHERE queue = $queue AND state = 1 AND (due, id) > ($order, $number) ORDER BY due, id LIMIT $max`,
-  listReserved: `SELECT id, due AS place, body, ${known} FROM job WHERE state = 2 AND due IS NOT NULL
+  listReserved: `SELECT id, due AS place, due, body, ${known} FROM job WHERE state = 2 AND due IS NOT NULL
     AND due >= $order AND (due, id) > ($order, $number) AND queue = $queue ORDER BY due, id LIMIT $max`,
-  listBuried: `SELECT id, burial AS place, body, ${known} FROM job
+  listBuried: `SELECT id, burial AS place, due, body, ${known} FROM job
     WHERE queue = $queue AND state = 3 AND (burial, id) > ($order, $number) ORDER BY burial, id LIMIT $max`,
-  stats: `SELECT name, state, ${known}
+  stats: `SELECT name, state, due, ${known}
     FROM job JOIN queue ON queue.id = job.queue WHERE job.id = $id`,
   countReady: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 0",
   countDelayed: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 1",
@@ -99,67 +98,12 @@ export const sql = {
   countBuried: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 3"
 } as const
 
-type Row = Record<string, any>
-
-interface Counters {
-  readonly deliveries: number
-  readonly forgiven: number
-  readonly lost: number
-  readonly buries: number
-  readonly priority: number
-  readonly ttr: number
-}
-
-const leaseInfo = (row: Counters): LeaseInfo => ({
-  attempt: Math.max(1, row.deliveries - row.forgiven),
-  lost: row.lost,
-  buries: row.buries,
-  priority: row.priority,
-  ttr: Duration.millis(row.ttr / 1000)
-})
-
-const idOf = (row: Row): JobId => String(row["id"]) as JobId
-
 const peeked = (row: Row | undefined): PeekedJob | undefined =>
   row === undefined ? undefined : { id: idOf(row), body: row["body"] }
 
 const kept = (failure: Failure | undefined) => ({
   $failureTag: failure?.tag ?? null,
   $failureMessage: failure?.message ?? null
-})
-
-/** The row of an id, where it can be one. */
-const rowId = (id: string): number => /^[1-9]\d{0,14}$/.test(id) ? Number(id) : 0
-
-const microseconds = (duration: Duration.Duration): number => Math.ceil(Duration.toMillis(duration)) * 1000
-
-/**
- * When a duration that begins now is over; null when it is over at once. The clock counts whole milliseconds, so
- * one more makes sure that it is never too early.
- */
-export const dueAfter = (now: number, duration: Duration.Duration): number | null => {
-  const length = microseconds(duration)
-  return length > 0 ? now + length + 1000 : null
-}
-
-/** Until a time, as the duration that was asked for counts it. */
-export const timeLeft = (now: number, due: number | null): Duration.Duration =>
-  Duration.millis(due === null ? 0 : Math.max(0, Math.floor((due - 1000 - now) / 1000)))
-
-const jobStats = (row: Row, id: JobId, queue: string, state: JobState, now: number): JobStats => ({
-  ...leaseInfo(row as Row & Counters),
-  attempt: Math.max(state === "reserved" ? 1 : 0, row["deliveries"] - row["forgiven"]),
-  id,
-  queue,
-  state,
-  age: Duration.millis(Math.max(0, Math.floor((now - row["put_at"]) / 1000))),
-  timeLeft: timeLeft(now, row["due"]),
-  reason: row["reason"] ?? undefined,
-  lastFailure: row["failure_tag"] === null ? undefined : {
-    tag: row["failure_tag"],
-    message: row["failure_message"],
-    at: Math.floor(row["failure_at"] / 1000)
-  }
 })
 
 /** One delivery of a job. */
@@ -371,10 +315,9 @@ export class Jobs {
     return jobStats(row, id, row["name"], states[row["state"]]!, now)
   }
 
-  /** A page of the jobs of a queue. Those that are done are not kept. */
-  list(queue: number, name: string, request: Paging.Request, now: number): Page {
-    const { after, limit, state } = request
-    if (state === "done") return { jobs: [], next: undefined }
+  /** A page of the jobs of a queue in a state. */
+  list(queue: number, name: string, state: JobState, request: Paging.Request, now: number): Page {
+    const { after, limit } = request
     const statement = this.statements[
       ({ ready: "listReady", delayed: "listDelayed", reserved: "listReserved", buried: "listBuried" } as const)[state]
     ]

@@ -47,9 +47,12 @@ import * as Paging from "../internal/paging.ts"
 import { Commits } from "./Commits.ts"
 import { failure, isBusy } from "./failure.ts"
 import * as File from "./File.ts"
-import { dueAfter, Jobs, timeLeft } from "./Jobs.ts"
+import { History } from "./History.ts"
+import * as Housekeeping from "./Housekeeping.ts"
+import { Jobs } from "./Jobs.ts"
 import * as Liveness from "./Liveness.ts"
 import { Queues } from "./Queues.ts"
+import { dueAfter, microseconds, timeLeft } from "./rows.ts"
 import { portion, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
 import { Waiters } from "./Waiters.ts"
 import * as WriteAhead from "./WriteAhead.ts"
@@ -64,6 +67,8 @@ export interface Options {
   readonly busyTimeout?: Duration.Input | undefined
   /** The largest body that is accepted, in bytes. Default: 65535, beanstalkd's own. */
   readonly maxJobSize?: number | undefined
+  /** How long jobs that are done can still be listed. It costs what they take in the file. Default: not at all. */
+  readonly history?: Duration.Input | undefined
 }
 
 const orNotFound = (id: JobId) => (found: boolean) => found ? Effect.void : Effect.fail(jobNotFound(id))
@@ -101,6 +106,7 @@ export const make = Effect.fnUntraced(function*(
   const checkPlace = File.guard(options.path)
   const jobs = new Jobs(database)
   const queues = new Queues(database)
+  const history = new History(database)
   const self = Liveness.self()
   const dataVersion = database.prepare("PRAGMA data_version")
   const consumed = new Map<string, number>()
@@ -167,9 +173,19 @@ export const make = Effect.fnUntraced(function*(
     }))
 
   yield* Effect.forkScoped(waiters.watch)
+  yield* Effect.forkScoped(Housekeeping.run({ commits, history }))
   yield* Effect.ignore(checkProcesses)
 
-  const store: Store = { broker: name, holder, jobs, queues, commits, waiters }
+  const store: Store = {
+    broker: name,
+    holder,
+    jobs,
+    queues,
+    commits,
+    waiters,
+    history,
+    keepFor: microseconds(Duration.fromInputUnsafe(options.history ?? 0))
+  }
 
   // ---------------------------------------------------------------------------
   // Queues
@@ -335,8 +351,11 @@ export const make = Effect.fnUntraced(function*(
     list: Effect.fnUntraced(function*(queue, options) {
       const request = yield* Effect.fromResult(Paging.request(options))
       return yield* onQueue(queue, (now): Page => {
+        if (request.state === "done") return history.list(queue, request, now)
         const found = queues.find(queue)
-        return found === undefined ? { jobs: [], next: undefined } : jobs.list(found.id, queue, request, now)
+        return found === undefined
+          ? { jobs: [], next: undefined }
+          : jobs.list(found.id, queue, request.state, request, now)
       })
     }),
     delete: (id) => Effect.flatMap(run((now) => remove(id, now)), orNotFound(id)),

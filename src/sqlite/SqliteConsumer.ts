@@ -19,6 +19,7 @@ import {
 } from "../Broker.ts"
 import { type BrokerError, consumerClosed, leaseLost } from "../BrokerError.ts"
 import type { Commits } from "./Commits.ts"
+import type { History } from "./History.ts"
 import type { Delivered, Delivery, Jobs } from "./Jobs.ts"
 import type { Queues } from "./Queues.ts"
 import type { Waiter, Waiters } from "./Waiters.ts"
@@ -32,6 +33,9 @@ export interface Store {
   readonly queues: Queues
   readonly commits: Commits
   readonly waiters: Waiters<SqliteLease>
+  readonly history: History
+  /** How long finished jobs are kept, in the file's microseconds; 0 for not at all. */
+  readonly keepFor: number
 }
 
 /** So many jobs share one turn of the event loop. */
@@ -166,7 +170,7 @@ export class SqliteConsumer implements Consumer {
   }
 
   private settleOne(settlement: Settlement, lease: Delivery, now: number): Outcome<boolean> {
-    const { jobs } = this.store
+    const { history, jobs, keepFor } = this.store
     const priority = "priority" in settlement ? settlement.priority : undefined
     if (priority !== undefined) {
       const checked = checkPriority(priority)
@@ -174,6 +178,7 @@ export class SqliteConsumer implements Consumer {
     }
     switch (settlement._tag) {
       case "Delete":
+        if (keepFor > 0) history.keep(lease, keepFor, now)
         return Result.succeed(jobs.done(lease, now))
       case "Release":
         return Result.succeed(

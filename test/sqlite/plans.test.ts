@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { DatabaseSync } from "node:sqlite"
 import { open } from "../../src/sqlite/File.ts"
+import * as History from "../../src/sqlite/History.ts"
 import * as Jobs from "../../src/sqlite/Jobs.ts"
 import * as Queues from "../../src/sqlite/Queues.ts"
 import { file } from "./harness.ts"
@@ -24,7 +25,9 @@ describe("query plans", () => {
   // All queues, and all processes, are few.
   const mayScan: ReadonlyArray<string> = ["all", "others", "allElsewhere", "nextResume", "waitNoMore"]
 
-  for (const [name, sql] of [...Object.entries(Jobs.sql), ...Object.entries(Queues.sql)]) {
+  for (
+    const [name, sql] of [...Object.entries(Jobs.sql), ...Object.entries(Queues.sql), ...Object.entries(History.sql)]
+  ) {
     it.effect(`${name} reads no table from one end to the other, and sorts nothing`, () =>
       Effect.gen(function*() {
         const plan = planOf(yield* database, sql)

@@ -14,14 +14,20 @@ const detailOf = (url: string) => Result.getOrThrow(Result.flip(BrokerUrl.parse(
 
 describe("sqlite:", () => {
   it("is read with its options", () => {
-    const plain = { _tag: "Sqlite", durability: undefined, busyTimeout: undefined }
+    const plain = { _tag: "Sqlite", durability: undefined, busyTimeout: undefined, history: undefined }
     assert.deepStrictEqual(Result.getOrThrow(BrokerUrl.parse("sqlite:")), { ...plain, path: "./backq.db" } as never)
     for (const path of ["jobs.db", "./a b/100%.db", "/var/lib/app/jobs.db", "../jobs#1.db"]) {
       assert.deepStrictEqual(Result.getOrThrow(BrokerUrl.parse(`sqlite:${path}`)), { ...plain, path } as never)
     }
     assert.deepStrictEqual(
-      Result.getOrThrow(BrokerUrl.parse("sqlite:jobs.db?durability=normal&busy-timeout=500ms")),
-      { _tag: "Sqlite", path: "jobs.db", durability: "normal", busyTimeout: Duration.millis(500) }
+      Result.getOrThrow(BrokerUrl.parse("sqlite:jobs.db?durability=normal&busy-timeout=500ms&history=1d")),
+      {
+        _tag: "Sqlite",
+        path: "jobs.db",
+        durability: "normal",
+        busyTimeout: Duration.millis(500),
+        history: Duration.days(1)
+      }
     )
   })
 

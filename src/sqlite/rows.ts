@@ -1,0 +1,65 @@
+/**
+ * How the file's rows are read, and how its times are counted: in whole
+ * microseconds since the epoch.
+ */
+import * as Duration from "effect/Duration"
+import type { JobId, JobState, JobStats, LeaseInfo } from "../Broker.ts"
+
+/** The columns that {@link jobStats} reads beside `due`. */
+export const known = `priority, put_at, ttr, deliveries, forgiven, lost, buries, reason, failure_tag, failure_message,
+    failure_at`
+
+export type Row = Record<string, any>
+
+export interface Counters {
+  readonly deliveries: number
+  readonly forgiven: number
+  readonly lost: number
+  readonly buries: number
+  readonly priority: number
+  readonly ttr: number
+}
+
+export const leaseInfo = (row: Counters): LeaseInfo => ({
+  attempt: Math.max(1, row.deliveries - row.forgiven),
+  lost: row.lost,
+  buries: row.buries,
+  priority: row.priority,
+  ttr: Duration.millis(row.ttr / 1000)
+})
+
+export const idOf = (row: Row): JobId => String(row["id"]) as JobId
+
+/** The row of an id, where it can be one. */
+export const rowId = (id: string): number => /^[1-9]\d{0,14}$/.test(id) ? Number(id) : 0
+
+export const microseconds = (duration: Duration.Duration): number => Math.ceil(Duration.toMillis(duration)) * 1000
+
+/**
+ * When a duration that begins now is over; null when it is over at once. The clock counts whole milliseconds, so
+ * one more makes sure that it is never too early.
+ */
+export const dueAfter = (now: number, duration: Duration.Duration): number | null => {
+  const length = microseconds(duration)
+  return length > 0 ? now + length + 1000 : null
+}
+
+/** Until a time, as the duration that was asked for counts it. */
+export const timeLeft = (now: number, due: number | null): Duration.Duration =>
+  Duration.millis(due === null ? 0 : Math.max(0, Math.floor((due - 1000 - now) / 1000)))
+
+export const jobStats = (row: Row, id: JobId, queue: string, state: JobState, now: number): JobStats => ({
+  ...leaseInfo(row as Row & Counters),
+  attempt: Math.max(state === "reserved" ? 1 : 0, row["deliveries"] - row["forgiven"]),
+  id,
+  queue,
+  state,
+  age: Duration.millis(Math.max(0, Math.floor((now - row["put_at"]) / 1000))),
+  timeLeft: timeLeft(now, row["due"]),
+  reason: row["reason"] ?? undefined,
+  lastFailure: row["failure_tag"] === null ? undefined : {
+    tag: row["failure_tag"],
+    message: row["failure_message"],
+    at: Math.floor(row["failure_at"] / 1000)
+  }
+})
