@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import { createRequire } from "node:module"
 import { oneLine } from "../Envelope.ts"
 import { bench } from "./bench.ts"
+import { doctor } from "./doctor.ts"
 import { exitCode } from "./exitCode.ts"
 import { bury, del, kick } from "./jobs.ts"
 import { peek } from "./peek.ts"
@@ -30,7 +31,7 @@ const command = Command.withSubcommands(root, [
   publish,
   { group: "Look", commands: [queues, stats, watch, peek, tail] },
   { group: "Mend", commands: [kick, bury, move, del, drain, pause, resume] },
-  { group: "Measure", commands: [bench] }
+  { group: "Check", commands: [doctor, bench] }
 ])
 
 const complain = (message: string) => Console.error(`backq: ${oneLine(message).trim()}`)
@@ -67,6 +68,7 @@ export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
         case "UsageError":
         case "NoFile":
         case "SomeMissing":
+        case "Unhealthy":
         case "Interrupted":
         case "BrokerError":
         case "PublishError":

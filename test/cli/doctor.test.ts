@@ -1,0 +1,44 @@
+/** `backq doctor` on real brokers. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { chmodSync } from "node:fs"
+import { beanstalkd, real } from "../beanstalk/servers.ts"
+import { file } from "../sqlite/harness.ts"
+import { run } from "./program.ts"
+
+describe("backq doctor", () => {
+  it.live("a file: says what is well, what is not and what to do", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = ["--broker", `sqlite:${path}`]
+      yield* run(["publish", "process", ...broker, "--timeout", "10m", "--", "true"])
+      const people = yield* run(["doctor", ...broker])
+      assert.strictEqual(people.code, 0, people.stderr)
+      assert.match(people.stdout, /^✔ an accepted job survives a loss of power/m)
+      assert.match(people.stdout, /^! queue process: 1 job ready and nobody works on them\n {4}→ start a worker/m)
+      assert.match(people.stdout, /^0 errors, \d warnings$/m)
+
+      chmodSync(path, 0o666)
+      const machines = yield* run(["doctor", ...broker, "--json", "--known", "resize"])
+      assert.strictEqual(machines.code, 6)
+      assert.strictEqual(machines.stderr, "backq: 2 errors found: see above\n")
+      const { errors, findings } = JSON.parse(machines.stdout)
+      assert.strictEqual(errors, 2)
+      assert.includeMembers(findings.map((one: { check: string }) => one.check), ["permissions", "unknown", "ttr"])
+    }), 60_000)
+
+  it.live("a file that is not there is not made", () =>
+    Effect.gen(function*() {
+      const { code, stderr } = yield* run(["doctor", "--broker", `sqlite:${yield* file}`])
+      assert.strictEqual(code, 2)
+      assert.include(stderr, "there is no file")
+    }), 60_000)
+
+  real("beanstalkd without -b", () =>
+    Effect.gen(function*() {
+      const { port } = yield* beanstalkd()
+      const { code, stdout } = yield* run(["doctor", "--broker", `beanstalk://127.0.0.1:${port}`])
+      assert.strictEqual(code, 6)
+      assert.match(stdout, /^✘ beanstalkd runs without -b: .*\n {4}→ start it with -b DIR/m)
+    }), 60_000)
+})

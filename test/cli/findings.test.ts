@@ -1,0 +1,163 @@
+/** What `backq doctor` makes of what it sees. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import type { BrokerStats, JobId, ListedJob } from "../../src/Broker.ts"
+import type { FileSeen, Finding } from "../../src/cli/findings.ts"
+import { ofBeanstalkd, ofFile, ofJobs, ofQueue } from "../../src/cli/findings.ts"
+import type { QueueNumbers } from "../../src/cli/numbers.ts"
+import * as Envelope from "../../src/Envelope.ts"
+
+const short = (findings: ReadonlyArray<Finding>) => findings.map(({ check, level }) => `${level} ${check}`)
+
+const allSayWhatToDo = (findings: ReadonlyArray<Finding>) =>
+  assert.isTrue(findings.every(({ level, todo }) => (todo === undefined) === (level === "ok")))
+
+describe("beanstalkd", () => {
+  const stats: BrokerStats = {
+    version: "1.13",
+    uptime: Duration.days(1),
+    ready: 0,
+    delayed: 0,
+    reserved: 0,
+    buried: 0,
+    waiting: 0,
+    maxJobSize: 65535,
+    draining: false,
+    durable: true
+  }
+  const way = { host: "127.0.0.1", tls: false }
+
+  it.each<[string, Partial<BrokerStats>, typeof way, ReadonlyArray<string>]>([
+    ["all is well", {}, way, ["ok durability"]],
+    ["without -b", { durable: false }, way, ["error durability"]],
+    ["draining", { draining: true }, way, ["ok durability", "error draining"]],
+    ["an old one", { version: "1.10" }, way, ["ok durability", "warning version"]],
+    ["a version of its own", { version: "unknown" }, way, ["ok durability"]],
+    ["far away without TLS", {}, { host: "queue.internal", tls: false }, ["ok durability", "warning network"]],
+    ["far away with TLS", {}, { host: "queue.internal", tls: true }, ["ok durability"]],
+    ["on IPv6's loopback", {}, { host: "[::1]", tls: false }, ["ok durability"]]
+  ])("%s", (_, changed, way, expected) => {
+    const findings = ofBeanstalkd({ ...stats, ...changed }, way)
+    assert.deepStrictEqual(short(findings), expected)
+    allSayWhatToDo(findings)
+  })
+})
+
+describe("a file", () => {
+  const gib = 1024 ** 3
+  const seen: FileSeen = {
+    path: "/var/lib/app/jobs.db",
+    durability: "full",
+    mode: 0o100644,
+    isOwn: true,
+    logSize: 4_000_000,
+    free: 50 * gib,
+    size: 100 * gib,
+    type: 0xef53
+  }
+
+  it.each<[string, Partial<FileSeen>, ReadonlyArray<string>]>([
+    ["all is well", {}, ["ok durability"]],
+    ["normal durability", { durability: "normal" }, ["warning durability"]],
+    ["4 % free", { free: 4 * gib }, ["ok durability", "warning disk"]],
+    ["10 MiB free", { free: 10_000_000 }, ["ok durability", "error disk"]],
+    ["on NFS", { type: 0x6969 }, ["ok durability", "error disk"]],
+    ["on SMB, as a signed number", { type: 0xff534d42 | 0 }, ["ok durability", "error disk"]],
+    ["in memory", { type: 0x01021994 }, ["ok durability", "warning disk"]],
+    ["a log that grows", { logSize: gib }, ["ok durability", "warning log"]],
+    ["for everybody to write", { mode: 0o100666 }, ["ok durability", "error permissions"]],
+    ["of somebody else", { isOwn: false }, ["ok durability", "warning permissions"]]
+  ])("%s", (_, changed, expected) => {
+    const findings = ofFile({ ...seen, ...changed })
+    assert.deepStrictEqual(short(findings), expected)
+    allSayWhatToDo(findings)
+  })
+})
+
+describe("a queue", () => {
+  const queue: QueueNumbers = {
+    queue: "mail",
+    ready: 0,
+    delayed: 0,
+    reserved: 0,
+    buried: 0,
+    waiting: 1,
+    total: 9,
+    pausedFor: Duration.zero,
+    nextAge: undefined,
+    rates: undefined
+  }
+
+  it.each<[string, Partial<QueueNumbers>, ReadonlyArray<string>]>([
+    ["an empty one", {}, []],
+    ["one that is worked on", { ready: 3, reserved: 1 }, ["ok queue"]],
+    ["nobody works", { ready: 3, waiting: 0 }, ["warning workers"]],
+    ["paused, and nobody works", { ready: 3, waiting: 0, pausedFor: Duration.hours(1) }, ["warning paused"]],
+    ["buried jobs", { buried: 1 }, ["warning buried"]],
+    ["a long wait", { ready: 3, reserved: 1, nextAge: Duration.hours(2) }, ["warning backlog"]]
+  ])("%s", (_, changed, expected) => {
+    const findings = ofQueue({ ...queue, ...changed })
+    assert.deepStrictEqual(short(findings), expected)
+    allSayWhatToDo(findings)
+    assert.isTrue(findings.every((one) => one.queue === "mail"))
+  })
+})
+
+describe("jobs", () => {
+  const now = 1_764_000_000_000
+  const job = (envelope: Partial<Envelope.Envelope>, changed: Partial<ListedJob> = {}): ListedJob => ({
+    id: "1" as JobId,
+    queue: "mail",
+    state: "ready",
+    attempt: 0,
+    lost: 0,
+    buries: 0,
+    priority: 1024,
+    ttr: Duration.seconds(60),
+    age: Duration.seconds(5),
+    timeLeft: Duration.zero,
+    reason: undefined,
+    lastFailure: undefined,
+    finishedAt: undefined,
+    body: Envelope.encode({ backq: 1, id: "a", job: "send", payload: {}, publishedAt: now - 5000, ...envelope }),
+    ...changed
+  })
+
+  it.each<[string, ListedJob, ReadonlyArray<string> | undefined, ReadonlyArray<string>]>([
+    ["all is well", job({}), undefined, []],
+    ["known", job({}), ["send"], []],
+    ["unknown", job({}), ["other"], ["error unknown"]],
+    ["not an envelope", job({}, { body: Buffer.from("\x1b[2J") }), undefined, ["error body"]],
+    ["a process that may run longer than its ttr", job({ job: "process", payload: { timeout: 90_000 } }), undefined, [
+      "warning ttr"
+    ]],
+    ["a process within its ttr", job({ job: "process", payload: { timeout: 30_000 } }), undefined, []],
+    ["another job with a field of that name", job({ payload: { timeout: 90_000 } }), undefined, []],
+    ["past its deadline", job({ expiresAt: now - 1 }), undefined, ["warning expired"]],
+    ["a clock that is ahead", job({ publishedAt: now + 60_000 }), undefined, ["warning clock"]],
+    ["a clock that is behind", job({ publishedAt: now - 65_000 }), undefined, ["warning clock"]],
+    [
+      "no time of publication",
+      job({}, {
+        body: Envelope.encode({ backq: 1, id: "a", job: "send", payload: {} })
+      }),
+      undefined,
+      []
+    ],
+    ["lost twice", job({}, { lost: 2 }), undefined, ["warning lost"]]
+  ])("%s", (_, job, known, expected) => {
+    const findings = ofJobs("mail", [job], { now, known })
+    assert.deepStrictEqual(short(findings), expected)
+    allSayWhatToDo(findings)
+    // oxlint-disable-next-line no-control-regex
+    assert.isFalse(findings.some(({ message }) => /[\u0000-\u001f]/.test(message)))
+  })
+
+  it("what several jobs have in common is said once", () => {
+    const jobs = [job({ expiresAt: 1 }), job({}), job({ expiresAt: 2 }, { id: "2" as JobId })]
+    const [finding, ...others] = ofJobs("mail", jobs, { now, known: undefined })
+    assert.deepStrictEqual(others, [])
+    assert.include(finding!.message, "2 of 3 jobs looked at are past their deadline")
+    assert.include(finding!.message, "as job 1")
+  })
+})
