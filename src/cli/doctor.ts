@@ -8,32 +8,50 @@ import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import { statfsSync, statSync } from "node:fs"
+import { realpathSync, statfsSync, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { Broker } from "../Broker.ts"
+import type { BrokerError } from "../BrokerError.ts"
 import * as BrokerUrl from "../BrokerUrl.ts"
 import * as Operator from "../Operator.ts"
 import { Unhealthy } from "./exitCode.ts"
-import { type FileSeen, type Finding, ofBeanstalkd, ofFile, ofJobs, ofQueue } from "./findings.ts"
+import { type FileSeen, type Finding, ofBeanstalkd, ofConnection, ofFile, ofJobs, ofQueue } from "./findings.ts"
 import * as Flags from "./flags.ts"
 import { sample } from "./numbers.ts"
 import { operate, root } from "./root.ts"
 
+const foldersAbove = (path: string): ReadonlyArray<string> => {
+  const folder = dirname(path)
+  return folder === path ? [] : [folder, ...foldersAbove(folder)]
+}
+
 /** Looks at a file and the disk it is on. */
 const seeFile = (path: string, durability: FileSeen["durability"]): FileSeen => {
   const { mode, uid } = statSync(path)
+  const folders = foldersAbove(realpathSync(path)).map((folder) => statSync(folder).mode)
   const { bavail, blocks, bsize, type } = statfsSync(dirname(path))
   return {
     path,
     durability,
     mode,
     isOwn: process.getuid === undefined || process.getuid() === uid,
+    isReachable: folders.every((mode) => (mode & 0o1) !== 0),
+    // in a sticky folder only a file's owner may
+    isReplaceable: (folders[0]! & 0o1002) === 0o2,
     logSize: statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0,
     free: bavail * bsize,
     size: blocks * bsize,
     type
   }
 }
+
+const connectionFinding = Effect.gen(function*(): Effect.fn.Return<Finding, BrokerError, Broker> {
+  const broker = yield* Broker
+  const before = yield* Clock.monotonicTimeNanos
+  yield* broker.ping
+  const millis = Math.ceil(Number((yield* Clock.monotonicTimeNanos) - before) / 1e6)
+  return ofConnection(millis, (yield* broker.stats).version)
+})
 
 const brokerFindings = Effect.fnUntraced(function*(url: string) {
   const parsed = yield* Effect.fromResult(BrokerUrl.parse(url))
@@ -50,7 +68,10 @@ const brokerFindings = Effect.fnUntraced(function*(url: string) {
 
 const jobFindings = Effect.fnUntraced(function*(queue: string, limit: number, known: ReadonlyArray<string>) {
   const now = yield* Clock.currentTimeMillis
-  const looks = yield* Effect.forEach(["ready", "delayed"] as const, (state) => Operator.look(queue, { state, limit }))
+  const looks = yield* Effect.forEach(
+    ["ready", "delayed", "buried"] as const,
+    (state) => Operator.look(queue, { state, limit })
+  )
   return ofJobs(queue, looks.flatMap(({ jobs }) => jobs), { now, known: known.length === 0 ? undefined : known })
 })
 
@@ -87,6 +108,7 @@ export const doctor = Command.make("doctor", {
     const { name } = yield* Broker
     const { queues } = yield* sample(queue)
     const findings: ReadonlyArray<Finding> = [
+      yield* connectionFinding,
       ...(yield* brokerFindings(url)),
       ...queues.flatMap(ofQueue),
       ...(yield* Effect.forEach(queues, (one) => jobFindings(one.queue, limit, known))).flat()

@@ -39,6 +39,10 @@ const finding = (level: Level, check: string, message: string, todo?: string, qu
 // The broker
 // -----------------------------------------------------------------------------
 
+/** The broker answers; how fast, and what it is. */
+export const ofConnection = (millis: number, version: string): Finding =>
+  finding("ok", "connection", `it answers within ${millis} ms; version ${safeLine(version)}`)
+
 const versionOf = (text: string): readonly [number, number] | undefined => {
   const match = /^"?(\d+)\.(\d+)/.exec(text)
   return match === null ? undefined : [Number(match[1]), Number(match[2])]
@@ -100,6 +104,10 @@ export interface FileSeen {
   readonly mode: number
   /** Does the file belong to this user? */
   readonly isOwn: boolean
+  /** May other users enter all folders that lead to the file? */
+  readonly isReachable: boolean
+  /** May other users put another file in its place? */
+  readonly isReplaceable: boolean
   /** Bytes of the write-ahead log. */
   readonly logSize: number
   /** Bytes that this user may still write, and bytes of the disk. */
@@ -166,9 +174,24 @@ export const ofFile = (seen: FileSeen): ReadonlyArray<Finding> => {
       )
     )
   }
-  if ((seen.mode & 0o002) !== 0) {
+  const others = seen.isReachable ? seen.mode & 0o7 : 0
+  if ((others & 0o2) !== 0) {
     found.push(
-      finding("error", "permissions", "everybody on this machine can write to the file", `chmod o-w ${seen.path}`)
+      finding("error", "permissions", "everybody on this machine can write to the file", `chmod o-rw ${seen.path}*`)
+    )
+  } else if ((others & 0o4) !== 0) {
+    found.push(
+      finding("warning", "permissions", "everybody on this machine can read the jobs", `chmod o-r ${seen.path}*`)
+    )
+  }
+  if (seen.isReachable && seen.isReplaceable) {
+    found.push(
+      finding(
+        "error",
+        "permissions",
+        "everybody on this machine can put another file in the place of this one",
+        "take from others the right to write in its folder: chmod o-w"
+      )
     )
   }
   if (!seen.isOwn) {
@@ -286,14 +309,13 @@ const troublesOf = (job: ListedJob, { known, now }: Context): ReadonlyArray<Trou
       todo: "start more workers, or give jobs more time"
     })
   }
-  const skew = publishedAt === undefined ? 0 : now - publishedAt - Duration.toMillis(job.age)
-  if (Math.abs(skew) > maxSkew) {
+  // one that is behind looks like a job that was moved, whose age began anew
+  const ahead = publishedAt === undefined ? 0 : publishedAt + Duration.toMillis(job.age) - now
+  if (ahead > maxSkew) {
     troubles.push({
       level: "warning",
       check: "clock",
-      what: `come from a clock that is ${shortDuration(Duration.millis(Math.abs(skew)))} ${
-        skew > 0 ? "behind" : "ahead"
-      }`,
+      what: `come from a clock that is ${shortDuration(Duration.millis(ahead))} ahead`,
       todo: "set the clocks of the machines by NTP: deadlines go by them"
     })
   }

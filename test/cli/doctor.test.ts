@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { chmodSync } from "node:fs"
+import { dirname } from "node:path"
 import { beanstalkd, real } from "../beanstalk/servers.ts"
 import { file } from "../sqlite/harness.ts"
 import { run } from "./program.ts"
@@ -18,6 +19,7 @@ describe("backq doctor", () => {
       assert.match(people.stdout, /^! queue process: 1 job ready and nobody works on them\n {4}→ start a worker/m)
       assert.match(people.stdout, /^0 errors, \d warnings$/m)
 
+      chmodSync(dirname(path), 0o755)
       chmodSync(path, 0o666)
       const machines = yield* run(["doctor", ...broker, "--json", "--known", "resize"])
       assert.strictEqual(machines.code, 6)

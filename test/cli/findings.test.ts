@@ -48,8 +48,10 @@ describe("a file", () => {
   const seen: FileSeen = {
     path: "/var/lib/app/jobs.db",
     durability: "full",
-    mode: 0o100644,
+    mode: 0o100600,
     isOwn: true,
+    isReachable: true,
+    isReplaceable: false,
     logSize: 4_000_000,
     free: 50 * gib,
     size: 100 * gib,
@@ -66,6 +68,9 @@ describe("a file", () => {
     ["in memory", { type: 0x01021994 }, ["ok durability", "warning disk"]],
     ["a log that grows", { logSize: gib }, ["ok durability", "warning log"]],
     ["for everybody to write", { mode: 0o100666 }, ["ok durability", "error permissions"]],
+    ["for everybody to read", { mode: 0o100644 }, ["ok durability", "warning permissions"]],
+    ["for everybody to read, in a private folder", { mode: 0o100644, isReachable: false }, ["ok durability"]],
+    ["for everybody to replace", { isReplaceable: true }, ["ok durability", "error permissions"]],
     ["of somebody else", { isOwn: false }, ["ok durability", "warning permissions"]]
   ])("%s", (_, changed, expected) => {
     const findings = ofFile({ ...seen, ...changed })
@@ -135,7 +140,7 @@ describe("jobs", () => {
     ["another job with a field of that name", job({ payload: { timeout: 90_000 } }), undefined, []],
     ["past its deadline", job({ expiresAt: now - 1 }), undefined, ["warning expired"]],
     ["a clock that is ahead", job({ publishedAt: now + 60_000 }), undefined, ["warning clock"]],
-    ["a clock that is behind", job({ publishedAt: now - 65_000 }), undefined, ["warning clock"]],
+    ["moved long after its publication, so that its age began anew", job({ publishedAt: 0 }), undefined, []],
     [
       "no time of publication",
       job({}, {
