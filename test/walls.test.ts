@@ -11,9 +11,30 @@ interface Import {
   readonly specifier: string
 }
 
-type Room = "core" | "url" | "memory" | "sqlite" | "beanstalk" | "process" | "tail" | "testing" | "cli"
+type Room =
+  | "core"
+  | "url"
+  | "memory"
+  | "sqlite"
+  | "beanstalk"
+  | "apns"
+  | "http2"
+  | "process"
+  | "tail"
+  | "testing"
+  | "cli"
 
-const rooms: ReadonlySet<string> = new Set(["memory", "sqlite", "beanstalk", "process", "tail", "testing", "cli"])
+const rooms: ReadonlySet<string> = new Set([
+  "memory",
+  "sqlite",
+  "beanstalk",
+  "apns",
+  "http2",
+  "process",
+  "tail",
+  "testing",
+  "cli"
+])
 
 /** The room of a file. A folder that nobody gave walls to has none, and fails. */
 const roomOf = (path: string): Room | undefined => {
@@ -30,6 +51,8 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   memory: { rooms: ["core"], outside: /^effect\// },
   sqlite: { rooms: ["core"], outside: /^(effect\/|node:)/ },
   beanstalk: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
+  http2: { rooms: [], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
+  apns: { rooms: ["core", "http2"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   process: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   tail: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   testing: { rooms: ["core", "memory", "process"], outside: /^effect\// },
@@ -109,6 +132,9 @@ describe("walls", () => {
     { from: "beanstalk/Client.ts", specifier: "fivebeans" },
     { from: "beanstalk/Client.ts", specifier: "../cli/bin.ts" },
     { from: "process/Process.ts", specifier: "../memory/index.ts" },
+    { from: "http2/Connection.ts", specifier: "../BrokerError.ts" },
+    { from: "apns/Reason.ts", specifier: "../process/index.ts" },
+    { from: "Worker.ts", specifier: "./apns/index.ts" },
     { from: "testing/index.ts", specifier: "../beanstalk/index.ts" },
     { from: "attic/Old.ts", specifier: "../Worker.ts" }
   ]
@@ -122,6 +148,7 @@ describe("walls", () => {
     { from: "sqlite/File.ts", specifier: "node:sqlite" },
     { from: "beanstalk/Fivebeans.ts", specifier: "fivebeans" },
     { from: "beanstalk/Native.ts", specifier: "@effect/platform-node/NodeSocket" },
+    { from: "apns/Apns.ts", specifier: "../http2/Connection.ts" },
     { from: "testing/index.ts", specifier: "../memory/index.ts" },
     { from: "cli/bin.ts", specifier: "../BrokerUrl.ts" }
   ]

@@ -1,0 +1,3 @@
+/** Apple push notifications. */
+export * as ApnsError from "./ApnsError.ts"
+export * as Reason from "./Reason.ts"
