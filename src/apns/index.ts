@@ -1,3 +1,10 @@
 /** Apple push notifications. */
 export * as ApnsError from "./ApnsError.ts"
+export * as ApnsPayload from "./ApnsPayload.ts"
+export * as DeviceToken from "./DeviceToken.ts"
+export * as Encoder from "./Encoder.ts"
+export * as Fit from "./Fit.ts"
+export * as Notification from "./Notification.ts"
+export * as Payload from "./Payload.ts"
+export * as PushType from "./PushType.ts"
 export * as Reason from "./Reason.ts"

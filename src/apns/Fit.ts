@@ -1,0 +1,70 @@
+/** Makes a notification small enough, for those who ask for it. */
+import * as Result from "effect/Result"
+import * as ApnsError from "./ApnsError.ts"
+import type { Notification } from "./Notification.ts"
+import type { Payload } from "./Payload.ts"
+import { table } from "./PushType.ts"
+
+const utf8 = new TextEncoder()
+
+/** The bytes that a value has as JSON. */
+const jsonBytes = (value: unknown): number => utf8.encode(JSON.stringify(value)).byteLength
+
+/** The bytes that a text has within the quotes of JSON. */
+const textBytes = (text: string): number => jsonBytes(text) - 2
+
+const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" })
+
+const ellipsis = "\u2026"
+
+/** The text of an alert that people read. */
+const bodyOf = ({ aps }: Payload): string | undefined => {
+  const alert = aps?.alert
+  const body = typeof alert === "object" ? alert.body : alert
+  return typeof body === "string" ? body : undefined
+}
+
+const withBody = (notification: Notification, body: string): Notification => {
+  const { aps } = notification.payload
+  const alert = typeof aps?.alert === "object" ? { ...aps.alert, body } : body
+  return { ...notification, payload: { ...notification.payload, aps: { ...aps, alert } } }
+}
+
+/** The longest beginning, whole characters as people see them, that has at most so many bytes within the quotes of JSON. */
+const beginning = (text: string, room: number): string => {
+  let end = 0
+  let used = 0
+  for (const { index, segment } of graphemes.segment(text)) {
+    used += textBytes(segment)
+    if (used > room) break
+    end = index + segment.length
+  }
+  return text.slice(0, end)
+}
+
+/**
+ * Shortens the body of the alert until the payload is within the limit of its
+ * push type. The cut is between characters as people see them, and an ellipsis
+ * shows it. Everything else stays; a notification that fits comes back as it
+ * is.
+ *
+ * Fails with `InvalidNotification` where even a body of one ellipsis is too
+ * much, or there is no body to shorten.
+ */
+export const fit = (notification: Notification): Result.Result<Notification, ApnsError.ApnsError> => {
+  const { limit } = table[notification.pushType]
+  const size = jsonBytes(notification.payload)
+  if (size <= limit) return Result.succeed(notification)
+  const body = bodyOf(notification.payload)
+  const room = body === undefined ? -1 : limit - (size - textBytes(body)) - textBytes(ellipsis)
+  return body === undefined || room < 0
+    ? Result.fail(ApnsError.make(
+      new ApnsError.InvalidNotification({
+        field: "payload",
+        rule:
+          `it has ${size} bytes, ${limit} are allowed, and a shorter body of the alert doesn't help: shorten the rest`,
+        apple: "PayloadTooLarge"
+      })
+    ))
+    : Result.succeed(withBody(notification, beginning(body, room) + ellipsis))
+}

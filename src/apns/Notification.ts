@@ -1,0 +1,301 @@
+/**
+ * What is pushed, to whomever: push type, topic, headers and payload. A device
+ * token is not part of it, so that one notification goes to any number.
+ *
+ * A notification is plain data. It is written with a maker for its kind, or by
+ * hand with Apple's names in `payload`. The makers check nothing; `encode` in
+ * `Encoder.ts` does, before anything is sent.
+ *
+ * ```ts
+ * const notification = Notification.alert({
+ *   topic: "com.example.app",
+ *   title: "Order 42",
+ *   body: "Your order was shipped",
+ *   badge: 1,
+ *   data: { order: 42 }
+ * })
+ * ```
+ */
+import * as DateTime from "effect/DateTime"
+import * as Schema from "effect/Schema"
+import type { AlertKeys, Aps, ApsKeys } from "./Payload.ts"
+import { Payload } from "./Payload.ts"
+import * as PushType from "./PushType.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** What is pushed. */
+export const Notification = Schema.Struct({
+  pushType: PushType.PushType,
+  /**
+   * The app's bundle id; the suffix of the push type is added where it is
+   * missing. For `mdm` the UID of the certificate's subject. Default: the topic
+   * of the service.
+   */
+  topic: Schema.optionalKey(Schema.String),
+  /** Default: 10; for background 5. */
+  priority: Schema.optionalKey(PushType.Priority),
+  /**
+   * Until when APNs keeps trying, in seconds since 1970; 0 means one attempt.
+   * Default: as long as APNs stores it (at most 30 days); for voip and
+   * pushtotalk 0.
+   */
+  expiration: Schema.optionalKey(Schema.Finite),
+  /** A notification replaces the one with the same id on the device. At most 64 bytes of UTF-8. */
+  collapseId: Schema.optionalKey(Schema.String),
+  payload: Payload
+})
+
+/** What is pushed. */
+export type Notification = typeof Notification.Type
+
+// -----------------------------------------------------------------------------
+// Options of the makers
+// -----------------------------------------------------------------------------
+
+/** A point in time; a number means seconds since 1970. */
+export type Time = number | DateTime.DateTime
+
+/** What every maker takes. */
+export interface Options {
+  /** The app's bundle id; the suffix of the push type is added. Default: the topic of the service. */
+  readonly topic?: string | undefined
+  /** 10: now; 5: when it suits the device's power; 1: only if the device is awake. Default: 10; for background 5. */
+  readonly priority?: PushType.Priority | undefined
+  /** Until when APNs keeps trying; 0 means one attempt. Default: up to 30 days; for voip and pushtotalk 0. */
+  readonly expiration?: Time | undefined
+  /** A notification replaces the one with the same id on the device. At most 64 bytes of UTF-8. */
+  readonly collapseId?: string | undefined
+  /** The app's own keys, beside `aps`. */
+  readonly data?: Readonly<Record<string, Schema.Json>> | undefined
+}
+
+/** `content-available` as TypeScript writes it: `contentAvailable`. */
+type Camel<Key> = Key extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : Key
+
+/** Keys of Apple's under names of TypeScript. A flag that is 1 or absent is a boolean. */
+type Friendly<Keys> = {
+  readonly [K in keyof Keys as Camel<K>]?: (Exclude<Keys[K], undefined> extends 1 ? boolean : Keys[K]) | undefined
+}
+
+/** The keys of `aps` that a visible notification has. */
+type VisibleKeys = Pick<
+  ApsKeys,
+  | "badge"
+  | "sound"
+  | "thread-id"
+  | "category"
+  | "content-available"
+  | "mutable-content"
+  | "target-content-id"
+  | "interruption-level"
+  | "relevance-score"
+  | "filter-criteria"
+  | "url-args"
+>
+
+/** What {@link alert} takes: the keys of the alert and of `aps`, side by side. */
+export interface AlertOptions
+  extends Options, Friendly<Omit<AlertKeys, "sound" | "title" | "body">>, Friendly<VisibleKeys>
+{
+  readonly title?: string | undefined
+  readonly body?: string | undefined
+}
+
+/** What every maker for Live Activities takes. */
+export interface LiveActivityOptions extends Options {
+  /** When this was true. The device ignores what is older than what it shows. */
+  readonly timestamp: Time
+  /** When the state is out of date. */
+  readonly staleDate?: Time | undefined
+  /** The highest of the app's Live Activities is shown in the Dynamic Island. */
+  readonly relevanceScore?: number | undefined
+  /** Tells the user of the change. */
+  readonly alert?: ActivityAlert | undefined
+}
+
+/** The alert of a Live Activity. */
+export interface ActivityAlert extends Pick<AlertKeys, "title" | "body" | "sound"> {}
+
+/** What {@link liveActivityStart} takes. */
+export interface LiveActivityStartOptions extends LiveActivityOptions {
+  readonly alert: ActivityAlert
+  /** The name of the Swift type of the attributes. */
+  readonly attributesType: string
+  /** What stays the same while the activity lives. */
+  readonly attributes: Schema.JsonObject
+  readonly contentState: Schema.JsonObject
+  /** iOS 18: ask for a push token of its own. Default: false. */
+  readonly inputPushToken?: boolean | undefined
+  /** iOS 18: the broadcast channel (base64) that updates it. */
+  readonly inputPushChannel?: string | undefined
+}
+
+/** What {@link liveActivityUpdate} takes. */
+export interface LiveActivityUpdateOptions extends LiveActivityOptions {
+  readonly contentState: Schema.JsonObject
+}
+
+/** What {@link liveActivityEnd} takes. */
+export interface LiveActivityEndOptions extends LiveActivityOptions {
+  /** The last state. Default: the one that is shown. */
+  readonly contentState?: Schema.JsonObject | undefined
+  /** When it is removed from the lock screen; a time in the past removes it at once. Default: after up to 4 hours. */
+  readonly dismissalDate?: Time | undefined
+}
+
+// -----------------------------------------------------------------------------
+// Construction
+// -----------------------------------------------------------------------------
+
+/** Seconds since 1970. */
+const seconds = (time: Time | undefined): number | undefined =>
+  time === undefined || typeof time === "number" ? time : Math.floor(DateTime.toEpochMillis(time) / 1000)
+
+const flag = (on: boolean | undefined): 1 | undefined => on === true ? 1 : undefined
+
+/** Without the keys that have no value: `exactOptionalPropertyTypes` and JSON know no `undefined`. */
+const present = <A extends object>(values: A): { readonly [K in keyof A]: Exclude<A[K], undefined> } =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
+
+const make = (pushType: PushType.PushType, options: Options, aps: Aps | undefined): Notification =>
+  present({
+    pushType,
+    topic: options.topic,
+    priority: options.priority,
+    expiration: seconds(options.expiration),
+    collapseId: options.collapseId,
+    payload: { ...(aps === undefined ? {} : { aps }), ...options.data }
+  })
+
+/**
+ * Something that the user sees or hears. Title, body and the other keys of the
+ * alert stand beside the keys of `aps`.
+ */
+export const alert = (options: AlertOptions): Notification => {
+  const shown: Record<string, Schema.Json> = present({
+    title: options.title,
+    subtitle: options.subtitle,
+    body: options.body,
+    "launch-image": options.launchImage,
+    "title-loc-key": options.titleLocKey,
+    "title-loc-args": options.titleLocArgs,
+    "subtitle-loc-key": options.subtitleLocKey,
+    "subtitle-loc-args": options.subtitleLocArgs,
+    "loc-key": options.locKey,
+    "loc-args": options.locArgs,
+    action: options.action
+  })
+  return make(
+    "alert",
+    options,
+    present({
+      alert: Object.keys(shown).length === 0 ? undefined : shown,
+      badge: options.badge,
+      sound: options.sound,
+      "thread-id": options.threadId,
+      category: options.category,
+      "content-available": flag(options.contentAvailable),
+      "mutable-content": flag(options.mutableContent),
+      "target-content-id": options.targetContentId,
+      "interruption-level": options.interruptionLevel,
+      "relevance-score": options.relevanceScore,
+      "filter-criteria": options.filterCriteria,
+      "url-args": options.urlArgs
+    })
+  )
+}
+
+/** Wakes the app for a while; nobody sees it. Apple advises at most two or three an hour, and may drop them. */
+export const background = (options: Options = {}): Notification =>
+  make("background", options, { "content-available": 1 })
+
+const liveActivity = (event: "start" | "update" | "end", options: LiveActivityOptions, aps: Aps): Notification =>
+  make("liveactivity", options, {
+    ...present({
+      timestamp: seconds(options.timestamp),
+      event,
+      alert: options.alert === undefined ? undefined : present(options.alert),
+      "stale-date": seconds(options.staleDate),
+      "relevance-score": options.relevanceScore
+    }),
+    ...aps
+  })
+
+/** Starts a Live Activity, on a push-to-start token. */
+export const liveActivityStart = (options: LiveActivityStartOptions): Notification =>
+  liveActivity(
+    "start",
+    options,
+    present({
+      "attributes-type": options.attributesType,
+      attributes: options.attributes,
+      "content-state": options.contentState,
+      "input-push-token": flag(options.inputPushToken),
+      "input-push-channel": options.inputPushChannel
+    })
+  )
+
+/** Changes the state of a Live Activity, on its own token or on a broadcast channel. */
+export const liveActivityUpdate = (options: LiveActivityUpdateOptions): Notification =>
+  liveActivity("update", options, { "content-state": options.contentState })
+
+/** Ends a Live Activity. */
+export const liveActivityEnd = (options: LiveActivityEndOptions): Notification =>
+  liveActivity(
+    "end",
+    options,
+    present({ "content-state": options.contentState, "dismissal-date": seconds(options.dismissalDate) })
+  )
+
+/** A call comes in. */
+export const voip = (options: Options = {}): Notification => make("voip", options, {})
+
+/** Somebody talks in a Push to Talk channel. */
+export const pushToTalk = (options: Options = {}): Notification => make("pushtotalk", options, {})
+
+/** New data for a complication of watchOS. */
+export const complication = (options: Options = {}): Notification => make("complication", options, {})
+
+/** Asks the location push service extension of the app where the device is. Needs a key; a certificate can't do it. */
+export const location = (options: Options = {}): Notification => make("location", options, {})
+
+/** Has the app's widgets load their content again. */
+export const widgets = (options: Options = {}): Notification => make("widgets", options, { "content-changed": true })
+
+/** Has the app's controls load their state again. */
+export const controls = (options: Options = {}): Notification => make("controls", options, { "content-changed": true })
+
+/** What {@link fileProvider} takes. */
+export interface FileProviderOptions extends Options {
+  readonly containerIdentifier: string
+  readonly domain?: string | undefined
+}
+
+/** Tells a File Provider extension that something changed. */
+export const fileProvider = (options: FileProviderOptions): Notification =>
+  make(
+    "fileprovider",
+    {
+      ...options,
+      data: {
+        ...options.data,
+        ...present({ "container-identifier": options.containerIdentifier, domain: options.domain })
+      }
+    },
+    undefined
+  )
+
+/** What {@link mdm} takes. */
+export interface MdmOptions extends Omit<Options, "data"> {
+  /** The UID of the MDM certificate's subject. Default: the topic of the service. */
+  readonly topic?: string | undefined
+  /** The `PushMagic` that the device gave when it enrolled. */
+  readonly pushMagic: string
+}
+
+/** Has a managed device ask its MDM server for commands. */
+export const mdm = (options: MdmOptions): Notification =>
+  make("mdm", { ...options, data: { mdm: options.pushMagic } }, undefined)
