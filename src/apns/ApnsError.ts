@@ -20,7 +20,7 @@ import * as Reason from "./Reason.ts"
 // Reasons: before anything is sent
 // -----------------------------------------------------------------------------
 
-/** The notification breaks one of Apple's rules. Nothing was sent. */
+/** The notification, or the request for a channel, breaks one of Apple's rules. Nothing was sent. */
 export class InvalidNotification extends Schema.TaggedError<InvalidNotification>()("InvalidNotification", {
   /** The field that is wrong, as a path: `aps.alert.title`, `collapseId`. */
   field: Schema.String,
@@ -33,7 +33,7 @@ export class InvalidNotification extends Schema.TaggedError<InvalidNotification>
     return "FixNotification"
   }
   override get message() {
-    return `the notification can't be sent: ${this.field}: ${this.rule}${
+    return `nothing was sent: ${this.field}: ${this.rule}${
       this.apple === undefined ? "" : ` (APNs would answer ${this.apple})`
     }`
   }

@@ -58,6 +58,9 @@ export type Notification = typeof Notification.Type
 /** A point in time; a number means seconds since 1970. */
 export type Time = number | DateTime.DateTime
 
+/** The app's own keys. */
+export type Data = Readonly<Record<string, Schema.Json>> & { readonly aps?: never }
+
 /** What every maker takes. */
 export interface Options {
   /** The app's bundle id; the suffix of the push type is added. Default: the topic of the service. */
@@ -69,7 +72,7 @@ export interface Options {
   /** A notification replaces the one with the same id on the device. At most 64 bytes of UTF-8. */
   readonly collapseId?: string | undefined
   /** The app's own keys, beside `aps`. */
-  readonly data?: Readonly<Record<string, Schema.Json>> | undefined
+  readonly data?: Data | undefined
 }
 
 /** `content-available` as TypeScript writes it: `contentAvailable`. */

@@ -1,6 +1,7 @@
 /** Apple push notifications. */
 export * as ApnsError from "./ApnsError.ts"
 export * as ApnsPayload from "./ApnsPayload.ts"
+export * as Channel from "./Channel.ts"
 export * as DeviceToken from "./DeviceToken.ts"
 export * as Encoder from "./Encoder.ts"
 export * as Fit from "./Fit.ts"
