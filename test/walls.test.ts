@@ -22,6 +22,7 @@ type Room =
   | "process"
   | "tail"
   | "testing"
+  | "testing/apns"
   | "cli"
 
 const rooms: ReadonlySet<string> = new Set([
@@ -39,6 +40,7 @@ const rooms: ReadonlySet<string> = new Set([
 /** The room of a file. A folder that nobody gave walls to has none, and fails. */
 const roomOf = (path: string): Room | undefined => {
   if (path === "BrokerUrl.ts") return "url"
+  if (path.startsWith("testing/apns/")) return "testing/apns"
   const [folder, ...rest] = path.split("/")
   if (rest.length === 0 || folder === "internal") return "core"
   return rooms.has(folder!) ? folder as Room : undefined
@@ -56,8 +58,9 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   process: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   tail: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   testing: { rooms: ["core", "memory", "process"], outside: /^effect\// },
+  "testing/apns": { rooms: ["core"], outside: /^(effect\/|node:)/ },
   cli: {
-    rooms: ["core", "url", "memory", "beanstalk", "process", "tail"],
+    rooms: ["core", "url", "memory", "beanstalk", "process", "tail", "testing/apns"],
     outside: /^(effect\/|@effect\/platform-node\/|node:)/
   }
 }
@@ -136,6 +139,7 @@ describe("walls", () => {
     { from: "apns/Reason.ts", specifier: "../process/index.ts" },
     { from: "Worker.ts", specifier: "./apns/index.ts" },
     { from: "testing/index.ts", specifier: "../beanstalk/index.ts" },
+    { from: "testing/index.ts", specifier: "./apns/index.ts" },
     { from: "attic/Old.ts", specifier: "../Worker.ts" }
   ]
 
@@ -150,6 +154,7 @@ describe("walls", () => {
     { from: "beanstalk/Native.ts", specifier: "@effect/platform-node/NodeSocket" },
     { from: "apns/Apns.ts", specifier: "../http2/Connection.ts" },
     { from: "testing/index.ts", specifier: "../memory/index.ts" },
+    { from: "testing/apns/Certificate.ts", specifier: "node:crypto" },
     { from: "cli/bin.ts", specifier: "../BrokerUrl.ts" }
   ]
 
