@@ -1,0 +1,259 @@
+/**
+ * An APNs on this machine: a TLS HTTP/2 server that checks what Apple checks,
+ * in Apple's order, and answers with Apple's reasons. It delivers nothing.
+ *
+ * It also does, as a {@link Script} says, what Apple does on bad days: dead
+ * tokens, refusals, slow, cut and missing answers, GOAWAY. What it got can be
+ * looked at. Time is Effect's clock.
+ *
+ * Limits: the HTTP/2 of node:http2, some tens of microseconds of CPU for each
+ * push; a client has to offer `h2` by ALPN; what a simulator leaves unanswered
+ * it still acknowledges, so that a PING is answered in all cases.
+ */
+// @effect-diagnostics nodeBuiltinImport:off
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FiberHandle from "effect/FiberHandle"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Http2 from "node:http2"
+import type { AddressInfo } from "node:net"
+import type { TLSSocket } from "node:tls"
+import * as Certificate from "./Certificate.ts"
+import { Connection } from "./Connection.ts"
+import * as ProviderTokens from "./ProviderTokens.ts"
+import { type Counts, Newest, type Push, Tally } from "./Recorder.ts"
+import * as Responder from "./Responder.ts"
+import type { Goaway, Script } from "./Script.ts"
+
+// -----------------------------------------------------------------------------
+// Services
+// -----------------------------------------------------------------------------
+
+/** A simulator that runs. */
+export class ApnsSimulator extends Context.Service<ApnsSimulator, {
+  readonly host: string
+  readonly port: number
+  /** PEM of the authority that clients have to trust. */
+  readonly ca: string
+  readonly environment: "production" | "sandbox"
+  /** What it does beside checking requests. */
+  readonly script: {
+    readonly get: Effect.Effect<Script>
+    /** Replaces the script: from the next push on, and counting anew. */
+    readonly set: (script: Script) => Effect.Effect<void>
+  }
+  /** Sends a GOAWAY on every connection that is open. */
+  readonly goaway: (goaway?: Goaway) => Effect.Effect<void>
+  /** Ends every connection at once. */
+  readonly cut: Effect.Effect<void>
+  /** The pushes and broadcasts that are remembered, the oldest first. */
+  readonly pushes: Effect.Effect<ReadonlyArray<Push>>
+  /** The pushes and broadcasts from now on; who reads too slowly misses some. */
+  readonly changes: Stream.Stream<Push>
+  readonly counts: Effect.Effect<Counts>
+  /** Forgets pushes and counts. */
+  readonly clear: Effect.Effect<void>
+}>()("backq/testing/apns/ApnsSimulator") {}
+
+/** How a simulator is made. */
+export interface Options {
+  /** Default: `"127.0.0.1"`. */
+  readonly host?: string | undefined
+  /** Default: 0, a free one. */
+  readonly port?: number | undefined
+  /** Sandboxes answer with an `apns-unique-id`, too. Default: `"sandbox"`. */
+  readonly environment?: "production" | "sandbox" | undefined
+  /** The keys of provider tokens. Default: any, and signatures are not checked. */
+  readonly keys?: ReadonlyArray<ProviderTokens.PublicKey> | undefined
+  /** Default: an APNs on a good day. */
+  readonly script?: Script | undefined
+  /** How many pushes are remembered, the newest; `false` for none. Default: 10,000. */
+  readonly record?: number | false | undefined
+  /** The server's certificate and its authority's. Default: new ones, for localhost. */
+  readonly tls?: Certificate.Identity & { readonly ca: string } | undefined
+}
+
+/** The simulator can't be reached under this address, because it can't listen there. */
+export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
+  host: Schema.String,
+  port: Schema.Int,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `the APNs simulator can't listen on ${this.host}:${this.port}: ${this.detail}. ` +
+      `Choose another port, or 0 for a free one`
+  }
+}
+
+// -----------------------------------------------------------------------------
+// The server
+// -----------------------------------------------------------------------------
+
+/** As Apple's server says it (observed). */
+const settings = { maxHeaderListSize: 8000 }
+
+/** What clients do wrong is part of the tests: no limit of the server's own gets in the way. */
+const unlimited = {
+  maxSessionMemory: 1000,
+  maxSessionInvalidFrames: 1_000_000,
+  maxSessionRejectedStreams: 1_000_000,
+  streamResetBurst: 1_000_000,
+  streamResetRate: 1_000_000
+}
+
+const makeServer = ({ cert, key }: Certificate.Identity, maxStreams: number): Http2.Http2SecureServer =>
+  Http2.createSecureServer({
+    cert,
+    key,
+    requestCert: true,
+    rejectUnauthorized: false,
+    settings: { ...settings, maxConcurrentStreams: maxStreams },
+    ...unlimited
+  })
+
+const listen = (
+  server: Http2.Http2SecureServer,
+  host: string,
+  port: number
+): Effect.Effect<number, ListenError> =>
+  Effect.callback((resume) => {
+    server.once("error", (error) => resume(Effect.fail(new ListenError({ host, port, detail: error.message }))))
+    server.listen(port, host, () => resume(Effect.succeed((server.address() as AddressInfo).port)))
+  })
+
+/** Calls back for every session, with the socket that it is on. */
+const onSession = (
+  server: Http2.Http2SecureServer,
+  use: (session: Http2.ServerHttp2Session, socket: TLSSocket) => void
+): void => {
+  // node:http2 makes the session in its own listener of this event, which comes next
+  let connecting: TLSSocket | undefined
+  server.prependListener("secureConnection", (socket) => {
+    connecting = socket
+  })
+  server.on("session", (session) => use(session, connecting!))
+  server.on("sessionError", () => {})
+  server.on("tlsClientError", (_error, socket) => socket.destroy())
+}
+
+// -----------------------------------------------------------------------------
+// Construction
+// -----------------------------------------------------------------------------
+
+const makeTls = Effect.gen(function*() {
+  const authority = yield* Certificate.makeAuthority
+  return { ...(yield* authority.issue()), ca: authority.cert }
+})
+
+/** Starts a simulator, which stops with the scope. */
+export const make = Effect.fnUntraced(
+  function*(
+    options: Options = {}
+  ): Effect.fn.Return<ApnsSimulator["Service"], ListenError, Scope.Scope> {
+    const { environment = "sandbox", host = "127.0.0.1", record = 10_000 } = options
+    const tls = options.tls ?? (yield* makeTls)
+    const clock = yield* Clock.Clock
+    const fork = yield* FiberSet.makeRuntime<never, void, never>()
+    const regularly = yield* FiberHandle.make<void>()
+    const live = yield* PubSub.sliding<Push>(1024)
+    const tally = new Tally()
+    const newest = new Newest<Push>(record === false ? 0 : record)
+    const connections = new Set<Connection>()
+    const now = () => clock.currentTimeMillisUnsafe()
+
+    const responder = Responder.make({
+      environment,
+      judge: ProviderTokens.make(options.keys, environment),
+      now,
+      script: options.script ?? {},
+      record: (push) => {
+        tally.add(push.status, push.reason)
+        newest.add(push)
+        PubSub.publishUnsafe(live, push)
+      }
+    })
+
+    const { before } = responder.maxStreams()
+    const server = makeServer(tls, before)
+    onSession(server, (session, socket) => {
+      const connection = new Connection(++tally.connections, session, socket)
+      connections.add(connection)
+      session.once("close", () => connections.delete(connection))
+      if (connection.certificate !== undefined) connection.setMaxStreams(responder.maxStreams().after)
+      connection.open({
+        react: responder.react,
+        reacted: responder.reacted,
+        later: (millis, run) => void fork(Effect.andThen(Effect.sleep(millis), Effect.sync(run)))
+      })
+    })
+    yield* Effect.addFinalizer(() =>
+      Effect.callback<void>((resume) => {
+        for (const connection of connections) connection.cut()
+        server.close(() => resume(Effect.void))
+      })
+    )
+    const port = yield* listen(server, host, options.port ?? 0)
+
+    const goaway = (goaway: Goaway = {}) =>
+      Effect.sync(() => {
+        for (const connection of connections) connection.goaway(goaway, now())
+      })
+
+    const sayGoodbyeRegularly = Effect.suspend(() => {
+      const { every, ...frame } = responder.script().goaway ?? {}
+      return every === undefined
+        ? FiberHandle.clear(regularly)
+        : Effect.asVoid(
+          FiberHandle.run(regularly, Effect.forever(Effect.andThen(Effect.sleep(every), goaway(frame))))
+        )
+    })
+    yield* sayGoodbyeRegularly
+
+    return ApnsSimulator.of({
+      host,
+      port,
+      ca: tls.ca,
+      environment,
+      script: {
+        get: Effect.sync(responder.script),
+        set: (script) =>
+          Effect.andThen(
+            Effect.sync(() => {
+              responder.setScript(script)
+              const { after, before } = responder.maxStreams()
+              server.updateSettings({ ...settings, maxConcurrentStreams: before })
+              for (const connection of connections) {
+                connection.setMaxStreams(connection.proven || connection.certificate !== undefined ? after : before)
+              }
+            }),
+            sayGoodbyeRegularly
+          )
+      },
+      goaway,
+      cut: Effect.sync(() => {
+        for (const connection of connections) connection.cut()
+      }),
+      pushes: Effect.sync(() => newest.toArray()),
+      changes: Stream.fromPubSub(live),
+      counts: Effect.sync(() => tally.counts(connections.size)),
+      clear: Effect.sync(() => {
+        tally.clear()
+        newest.clear()
+      })
+    })
+  }
+)
+
+// -----------------------------------------------------------------------------
+// Layers
+// -----------------------------------------------------------------------------
+
+/** A simulator for as long as the layer lasts. */
+export const layer = (options?: Options): Layer.Layer<ApnsSimulator, ListenError> =>
+  Layer.effect(ApnsSimulator, make(options))

@@ -1,0 +1,245 @@
+/**
+ * What APNs checks of a push, in its order: the first fault is the answer. Pure,
+ * but for what a connection remembers of its provider tokens.
+ *
+ * Source: Apple, "Sending notification requests to APNs" and "Sending broadcast
+ * push notification requests to APNs". Apple names the reasons but not when
+ * each of two is given; where it is silent, the choice is noted here.
+ */
+import type { Channels } from "./Channels.ts"
+import { appOf, type Incoming, isUuid, type Kind, parseJson, type Refusal, tokenOf } from "./Incoming.ts"
+import type { Judge, Shown } from "./ProviderTokens.ts"
+import type { Reason } from "./reasons.ts"
+import type { Dead } from "./Script.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** What a connection has shown of its provider. */
+export interface Provider {
+  /** The certificate that the client has shown. */
+  readonly certificate: { readonly topics: ReadonlyArray<string>; readonly validUntil: number } | undefined
+  /** The last provider token. */
+  shown: Shown | undefined
+}
+
+/** What APNs knows. */
+export interface World {
+  /** Milliseconds since the epoch. */
+  readonly now: number
+  readonly judge: Judge
+  readonly dead: ReadonlyMap<string, Dead>
+  readonly apps: ReadonlyMap<string, string>
+  readonly channels: Channels
+}
+
+// -----------------------------------------------------------------------------
+// Rules of headers and bodies
+// -----------------------------------------------------------------------------
+
+/** What each push type adds to the bundle id in the topic. */
+const suffixes: Readonly<Record<string, string>> = {
+  alert: "",
+  background: "",
+  voip: ".voip",
+  complication: ".complication",
+  fileprovider: ".pushkit.fileprovider",
+  mdm: "",
+  location: ".location-query",
+  liveactivity: ".push-type.liveactivity",
+  pushtotalk: ".voip-ptt",
+  widgets: ".push-type.widgets",
+  controls: ".push-type.controls"
+}
+
+const topicForm = /^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$/
+
+/** Node.js joins or drops a header that is sent twice, so that only the raw ones show it. */
+const checkDuplicates = ({ rawHeaders }: Incoming): Reason | undefined => {
+  const seen = new Set<string>()
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]!
+    if (name !== "authorization" && !name.startsWith("apns-")) continue
+    if (seen.has(name)) return "DuplicateHeaders"
+    seen.add(name)
+  }
+  return undefined
+}
+
+const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value)
+
+// -----------------------------------------------------------------------------
+// Authentication
+// -----------------------------------------------------------------------------
+
+/** Checks who is pushing, and whether they may push to this topic of this app. */
+const authenticate = (
+  { headers }: Incoming,
+  provider: Provider,
+  world: World,
+  to: { readonly topic: string; readonly bundleId: string },
+  forbidden: Reason
+): Reason | undefined => {
+  if (provider.certificate !== undefined) {
+    if (provider.certificate.validUntil < world.now) return "BadCertificate"
+    return provider.certificate.topics.includes(to.topic) ? undefined : forbidden
+  }
+  const verdict = world.judge(headers["authorization"], world.now, provider.shown)
+  if (verdict._tag === "Refused") return verdict.reason
+  provider.shown = verdict.shown
+  return verdict.bundleIds?.includes(to.bundleId) === false ? forbidden : undefined
+}
+
+// -----------------------------------------------------------------------------
+// Pushes to devices
+// -----------------------------------------------------------------------------
+
+const pushTypeOf = ({ headers }: Incoming): string => headers["apns-push-type"] ?? "alert"
+
+/** The topic of a push; a certificate with one topic makes the header superfluous. */
+const topicOf = ({ headers }: Incoming, { certificate }: Provider): string | undefined =>
+  headers["apns-topic"] ?? (certificate?.topics.length === 1 ? certificate.topics[0] : undefined)
+
+type Check = (push: Incoming, provider: Provider, world: World) => Reason | Refusal | undefined
+
+const addressOf = (push: Incoming, provider: Provider) => {
+  const topic = topicOf(push, provider)!
+  return { topic, bundleId: topic.slice(0, topic.length - suffixes[pushTypeOf(push)]!.length) }
+}
+
+const checkId: Check = ({ headers }) => {
+  const id = headers["apns-id"] ?? headers["apns-request-id"]
+  return id === undefined || isUuid(id) ? undefined : "BadMessageId"
+}
+
+const checkPost: Check = ({ method }) => method === "POST" ? undefined : "MethodNotAllowed"
+
+const checkTopic: Check = (push, provider) => {
+  const topic = topicOf(push, provider)
+  return topic === undefined ? "MissingTopic" : topicForm.test(topic) ? undefined : "BadTopic"
+}
+
+/** Node.js gives one character for each byte of a header. */
+const checkCollapseId: Check = ({ headers }) =>
+  (headers["apns-collapse-id"]?.length ?? 0) > 64 ? "BadCollapseId" : undefined
+
+const checkPriority: Check = (push) => {
+  const { "apns-expiration": expiration, "apns-priority": priority } = push.headers
+  const allowed = pushTypeOf(push) === "background" ? /^5$/ : /^(10|5|1)$/
+  if (priority !== undefined && !allowed.test(priority)) return "BadPriority"
+  return expiration === undefined || /^\d{1,10}$/.test(expiration) ? undefined : "BadExpirationDate"
+}
+
+/** A topic without the suffix of its push type is called bad: Apple names no reason for it. */
+const checkPushType: Check = (push, provider) => {
+  const suffix = suffixes[pushTypeOf(push)]
+  if (suffix === undefined) return "InvalidPushType"
+  const topic = topicOf(push, provider)!
+  return topic.length > suffix.length && topic.endsWith(suffix) ? undefined : "BadTopic"
+}
+
+/** Tokens have had at least 32 bytes since there are any; how many more is Apple's secret. */
+const checkToken: Check = (push) => {
+  const token = tokenOf(push.path)
+  if (token === "") return "MissingDeviceToken"
+  return /^([0-9a-f]{2}){32,}$/i.test(token) ? undefined : "BadDeviceToken"
+}
+
+const checkDead: Check = (push, _provider, { dead }) => {
+  const found = dead.get(tokenOf(push.path))
+  return found === undefined ? undefined : { reason: found.reason ?? "Unregistered", timestamp: found.since }
+}
+
+const checkApp: Check = (push, provider, { apps }) => {
+  const app = apps.get(tokenOf(push.path))
+  return app === undefined || app === addressOf(push, provider).bundleId ? undefined : "DeviceTokenNotForTopic"
+}
+
+const checkProvider: Check = (push, provider, world) =>
+  authenticate(push, provider, world, addressOf(push, provider), "TopicDisallowed")
+
+/** A payload that is no JSON object is called empty: there is nothing in it that APNs can read. */
+const checkPayload = (limit: (push: Incoming) => number): Check => (push) =>
+  push.size > limit(push) ? "PayloadTooLarge" : isObject(parseJson(push.body)) ? undefined : "PayloadEmpty"
+
+const deviceChecks: ReadonlyArray<Check> = [
+  checkDuplicates,
+  checkId,
+  checkPost,
+  checkTopic,
+  checkCollapseId,
+  checkPriority,
+  checkPushType,
+  checkToken,
+  checkDead,
+  checkApp,
+  checkProvider,
+  checkPayload((push) => pushTypeOf(push) === "voip" ? 5120 : 4096)
+]
+
+// -----------------------------------------------------------------------------
+// Broadcasts and channels
+// -----------------------------------------------------------------------------
+
+const checkBundleId: Check = (push) =>
+  Object.values(suffixes).some((suffix) => suffix !== "" && appOf(push.path).endsWith(suffix))
+    ? "TopicDisallowed"
+    : topicForm.test(appOf(push.path))
+    ? undefined
+    : "BadRequestParams"
+
+const checkBroadcaster: Check = (push, provider, world) =>
+  authenticate(push, provider, world, { topic: appOf(push.path), bundleId: appOf(push.path) }, "TopicMismatch")
+
+const checkChannelId: Check = ({ headers }) => {
+  const id = headers["apns-channel-id"]
+  if (id === undefined) return "MissingChannelId"
+  return /^[A-Za-z0-9+/]+={0,2}$/.test(id) ? undefined : "BadChannelId"
+}
+
+const broadcastChecks: ReadonlyArray<Check> = [
+  checkDuplicates,
+  checkId,
+  checkPost,
+  checkChannelId,
+  ({ headers }) => headers["apns-priority"] === undefined ? "BadPriority" : undefined,
+  ({ headers }) => headers["apns-expiration"] === undefined ? "BadExpirationDate" : undefined,
+  checkPriority,
+  ({ headers }) => {
+    const pushType = headers["apns-push-type"]
+    return pushType === undefined ? "MissingPushType" : pushType === "liveactivity" ? undefined : "InvalidPushType"
+  },
+  checkBundleId,
+  checkBroadcaster,
+  (push, _provider, { channels }) => {
+    const channel = channels.find(appOf(push.path), push.headers["apns-channel-id"]!)
+    if (channel === undefined) return "ChannelNotRegistered"
+    return channel["message-storage-policy"] === 0 && push.headers["apns-expiration"] !== "0"
+      ? "BadExpirationDate"
+      : undefined
+  },
+  checkPayload(() => 5120)
+]
+
+const managementChecks: ReadonlyArray<Check> = [checkDuplicates, checkId, checkBundleId, checkBroadcaster]
+
+// -----------------------------------------------------------------------------
+// All of them
+// -----------------------------------------------------------------------------
+
+const checks: Readonly<Record<Kind, ReadonlyArray<Check>>> = {
+  push: deviceChecks,
+  broadcast: broadcastChecks,
+  channels: managementChecks,
+  unknown: [() => "BadPath"]
+}
+
+/** The first thing that is wrong with a request, or `undefined`. */
+export const check = (kind: Kind, incoming: Incoming, provider: Provider, world: World): Refusal | undefined => {
+  for (const one of checks[kind]) {
+    const fault = one(incoming, provider, world)
+    if (fault !== undefined) return typeof fault === "string" ? { reason: fault } : fault
+  }
+  return undefined
+}
