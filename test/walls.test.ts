@@ -58,7 +58,7 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   process: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   tail: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   testing: { rooms: ["core", "memory", "process"], outside: /^effect\// },
-  "testing/apns": { rooms: ["core"], outside: /^(effect\/|node:)/ },
+  "testing/apns": { rooms: ["core", "apns"], outside: /^(effect\/|node:)/ },
   cli: {
     rooms: ["core", "url", "memory", "beanstalk", "process", "tail", "testing/apns"],
     outside: /^(effect\/|@effect\/platform-node\/|node:)/

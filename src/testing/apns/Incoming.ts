@@ -1,6 +1,6 @@
 /** Requests as APNs gets them, and what can be read from them. Pure. */
 import * as Result from "effect/Result"
-import type { Reason } from "./reasons.ts"
+import type { Reason } from "../../apns/Reason.ts"
 
 // -----------------------------------------------------------------------------
 // Models

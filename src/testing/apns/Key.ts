@@ -5,13 +5,14 @@
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto"
 import type { PublicKey } from "./ProviderTokens.ts"
 
 /** A provider's key. The simulator needs its {@link PublicKey} part only. */
 export interface Key extends PublicKey {
   /** The private key as a `.p8` file has it: PEM of PKCS #8. */
-  readonly p8: string
+  readonly key: Redacted.Redacted
   /** PEM of the public key. */
   readonly publicKey: string
 }
@@ -45,7 +46,7 @@ export const makeKey = (options: KeyOptions = {}): Effect.Effect<Key> =>
       teamId: options.teamId ?? randomId(),
       bundleIds: options.bundleIds,
       environment: options.environment,
-      p8: privateKey,
+      key: Redacted.make(privateKey),
       publicKey
     }
   })
@@ -61,6 +62,9 @@ export const signToken = (key: Key, issuedAt?: number): Effect.Effect<string> =>
     const signed = `${base64Url({ alg: "ES256", kid: key.keyId })}.${
       base64Url({ iss: key.teamId, iat: Math.floor(at / 1000) })
     }`
-    const signature = sign("sha256", Buffer.from(signed), { key: key.p8, dsaEncoding: "ieee-p1363" })
+    const signature = sign("sha256", Buffer.from(signed), {
+      key: Redacted.value(key.key),
+      dsaEncoding: "ieee-p1363"
+    })
     return `${signed}.${signature.toString("base64url")}`
   })

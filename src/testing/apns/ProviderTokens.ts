@@ -4,7 +4,8 @@
  *
  * Source: Apple, "Establishing a token-based connection to APNs": a token is
  * signed with ES256, is at most one hour old, and is renewed at most once in 20
- * minutes; a connection is for one team and one key.
+ * minutes; a connection is for one team and one key. How often it is renewed is
+ * told here from the times of issue.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Option from "effect/Option"
@@ -33,8 +34,6 @@ export interface Shown {
   readonly keyId: string
   /** Seconds since the epoch. */
   readonly issuedAt: number
-  /** When it was shown first: milliseconds since the epoch. */
-  readonly since: number
 }
 
 /** Whether a token is accepted: what the connection has shown from then on, or Apple's reason. */
@@ -103,8 +102,10 @@ const read = (jwt: string, keys: ReadonlyMap<string, KnownKey> | undefined): Tok
 // Judging it
 // -----------------------------------------------------------------------------
 
+/** In milliseconds. */
 const hour = 3_600_000
-const twentyMinutes = 1_200_000
+/** In seconds. */
+const twentyMinutes = 1200
 
 /** Tokens are few and checking one is dear, so that the last ones are remembered. */
 const remembered = 100
@@ -144,8 +145,8 @@ export const make = (
     const age = now - issuedAt * 1000
     if (age > hour) return refused("ExpiredProviderToken")
     if (age < -hour) return refused("InvalidProviderToken")
-    if (shown?.issuedAt === issuedAt) return { _tag: "Accepted", shown, bundleIds: key?.bundleIds }
-    if (shown !== undefined && now - shown.since < twentyMinutes) return refused("TooManyProviderTokenUpdates")
-    return { _tag: "Accepted", shown: { teamId, keyId, issuedAt, since: now }, bundleIds: key?.bundleIds }
+    const change = Math.abs(issuedAt - (shown?.issuedAt ?? issuedAt))
+    if (change > 0 && change < twentyMinutes) return refused("TooManyProviderTokenUpdates")
+    return { _tag: "Accepted", shown: { teamId, keyId, issuedAt }, bundleIds: key?.bundleIds }
   }
 }

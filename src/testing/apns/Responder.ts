@@ -3,13 +3,13 @@
  * as APNs does, and records pushes.
  */
 import * as Duration from "effect/Duration"
+import * as Reason from "../../apns/Reason.ts"
 import * as Uuid from "../../internal/uuid.ts"
 import * as Channels from "./Channels.ts"
 import { check } from "./checks.ts"
 import type { Connection, Reaction } from "./Connection.ts"
 import { type Incoming, isUuid, kindOf, type Refusal, tokenOf } from "./Incoming.ts"
 import type { Judge } from "./ProviderTokens.ts"
-import { statusOf } from "./reasons.ts"
 import type { Push } from "./Recorder.ts"
 import { type Behaviour, compile, type Script } from "./Script.ts"
 
@@ -60,7 +60,7 @@ export const make = (options: Options): Responder => {
   const refuse = (headers: Headers, { reason, timestamp }: Refusal): Reaction =>
     answer(
       { ...headers, "content-type": "application/json" },
-      statusOf[reason],
+      Reason.table[reason].status,
       JSON.stringify(timestamp === undefined ? { reason } : { reason, timestamp })
     )
 

@@ -8,7 +8,7 @@
  * the order in which pushes arrive.
  */
 import * as Duration from "effect/Duration"
-import type { Reason } from "./reasons.ts"
+import type { Reason } from "../../apns/Reason.ts"
 
 // -----------------------------------------------------------------------------
 // Models

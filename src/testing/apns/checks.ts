@@ -6,10 +6,12 @@
  * push notification requests to APNs". Apple names the reasons but not when
  * each of two is given; where it is silent, the choice is noted here.
  */
+import * as Schema from "effect/Schema"
+import * as PushType from "../../apns/PushType.ts"
+import type { Reason } from "../../apns/Reason.ts"
 import type { Channels } from "./Channels.ts"
 import { appOf, type Incoming, isUuid, type Kind, parseJson, type Refusal, tokenOf } from "./Incoming.ts"
 import type { Judge, Shown } from "./ProviderTokens.ts"
-import type { Reason } from "./reasons.ts"
 import type { Dead } from "./Script.ts"
 
 // -----------------------------------------------------------------------------
@@ -38,22 +40,15 @@ export interface World {
 // Rules of headers and bodies
 // -----------------------------------------------------------------------------
 
-/** What each push type adds to the bundle id in the topic. */
-const suffixes: Readonly<Record<string, string>> = {
-  alert: "",
-  background: "",
-  voip: ".voip",
-  complication: ".complication",
-  fileprovider: ".pushkit.fileprovider",
-  mdm: "",
-  location: ".location-query",
-  liveactivity: ".push-type.liveactivity",
-  pushtotalk: ".voip-ptt",
-  widgets: ".push-type.widgets",
-  controls: ".push-type.controls"
+const isPushType = Schema.is(PushType.PushType)
+
+/** What Apple asks of a push type; that of alerts where there is none, or one that nobody knows. */
+const rulesOf = ({ headers }: Incoming): PushType.Rules => {
+  const pushType = headers["apns-push-type"]
+  return PushType.table[isPushType(pushType) ? pushType : "alert"]
 }
 
-const topicForm = /^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$/
+const topicForm = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/
 
 /** Node.js joins or drops a header that is sent twice, so that only the raw ones show it. */
 const checkDuplicates = ({ rawHeaders }: Incoming): Reason | undefined => {
@@ -95,8 +90,6 @@ const authenticate = (
 // Pushes to devices
 // -----------------------------------------------------------------------------
 
-const pushTypeOf = ({ headers }: Incoming): string => headers["apns-push-type"] ?? "alert"
-
 /** The topic of a push; a certificate with one topic makes the header superfluous. */
 const topicOf = ({ headers }: Incoming, { certificate }: Provider): string | undefined =>
   headers["apns-topic"] ?? (certificate?.topics.length === 1 ? certificate.topics[0] : undefined)
@@ -105,7 +98,7 @@ type Check = (push: Incoming, provider: Provider, world: World) => Reason | Refu
 
 const addressOf = (push: Incoming, provider: Provider) => {
   const topic = topicOf(push, provider)!
-  return { topic, bundleId: topic.slice(0, topic.length - suffixes[pushTypeOf(push)]!.length) }
+  return { topic, bundleId: topic.slice(0, topic.length - rulesOf(push).suffix.length) }
 }
 
 const checkId: Check = ({ headers }) => {
@@ -125,16 +118,22 @@ const checkCollapseId: Check = ({ headers }) =>
   (headers["apns-collapse-id"]?.length ?? 0) > 64 ? "BadCollapseId" : undefined
 
 const checkPriority: Check = (push) => {
-  const { "apns-expiration": expiration, "apns-priority": priority } = push.headers
-  const allowed = pushTypeOf(push) === "background" ? /^5$/ : /^(10|5|1)$/
-  if (priority !== undefined && !allowed.test(priority)) return "BadPriority"
+  const priority = push.headers["apns-priority"]
+  return priority === undefined || rulesOf(push).priorities.some((allowed) => String(allowed) === priority)
+    ? undefined
+    : "BadPriority"
+}
+
+const checkExpiration: Check = ({ headers }) => {
+  const expiration = headers["apns-expiration"]
   return expiration === undefined || /^\d{1,10}$/.test(expiration) ? undefined : "BadExpirationDate"
 }
 
 /** A topic without the suffix of its push type is called bad: Apple names no reason for it. */
 const checkPushType: Check = (push, provider) => {
-  const suffix = suffixes[pushTypeOf(push)]
-  if (suffix === undefined) return "InvalidPushType"
+  const pushType = push.headers["apns-push-type"]
+  if (pushType !== undefined && !isPushType(pushType)) return "InvalidPushType"
+  const { suffix } = rulesOf(push)
   const topic = topicOf(push, provider)!
   return topic.length > suffix.length && topic.endsWith(suffix) ? undefined : "BadTopic"
 }
@@ -170,24 +169,23 @@ const deviceChecks: ReadonlyArray<Check> = [
   checkTopic,
   checkCollapseId,
   checkPriority,
+  checkExpiration,
   checkPushType,
   checkToken,
   checkDead,
   checkApp,
   checkProvider,
-  checkPayload((push) => pushTypeOf(push) === "voip" ? 5120 : 4096)
+  checkPayload((push) => rulesOf(push).limit)
 ]
 
 // -----------------------------------------------------------------------------
 // Broadcasts and channels
 // -----------------------------------------------------------------------------
 
-const checkBundleId: Check = (push) =>
-  Object.values(suffixes).some((suffix) => suffix !== "" && appOf(push.path).endsWith(suffix))
-    ? "TopicDisallowed"
-    : topicForm.test(appOf(push.path))
-    ? undefined
-    : "BadRequestParams"
+const checkBundleId: Check = ({ path }) => {
+  if (appOf(path).endsWith(PushType.table.liveactivity.suffix)) return "TopicDisallowed"
+  return topicForm.test(appOf(path)) ? undefined : "BadRequestParams"
+}
 
 const checkBroadcaster: Check = (push, provider, world) =>
   authenticate(push, provider, world, { topic: appOf(push.path), bundleId: appOf(push.path) }, "TopicMismatch")
@@ -195,7 +193,7 @@ const checkBroadcaster: Check = (push, provider, world) =>
 const checkChannelId: Check = ({ headers }) => {
   const id = headers["apns-channel-id"]
   if (id === undefined) return "MissingChannelId"
-  return /^[A-Za-z0-9+/]+={0,2}$/.test(id) ? undefined : "BadChannelId"
+  return /^[A-Za-z0-9+/_-]+={0,2}$/.test(id) ? undefined : "BadChannelId"
 }
 
 const broadcastChecks: ReadonlyArray<Check> = [
@@ -206,6 +204,7 @@ const broadcastChecks: ReadonlyArray<Check> = [
   ({ headers }) => headers["apns-priority"] === undefined ? "BadPriority" : undefined,
   ({ headers }) => headers["apns-expiration"] === undefined ? "BadExpirationDate" : undefined,
   checkPriority,
+  checkExpiration,
   ({ headers }) => {
     const pushType = headers["apns-push-type"]
     return pushType === undefined ? "MissingPushType" : pushType === "liveactivity" ? undefined : "InvalidPushType"
