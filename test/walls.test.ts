@@ -60,7 +60,7 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   testing: { rooms: ["core", "memory", "process"], outside: /^effect\// },
   "testing/apns": { rooms: ["core", "apns"], outside: /^(effect\/|node:)/ },
   cli: {
-    rooms: ["core", "url", "memory", "beanstalk", "process", "tail", "testing/apns"],
+    rooms: ["core", "url", "memory", "beanstalk", "apns", "process", "tail", "testing/apns"],
     outside: /^(effect\/|@effect\/platform-node\/|node:)/
   }
 }

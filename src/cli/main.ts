@@ -11,6 +11,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { createRequire } from "node:module"
 import { oneLine } from "../Envelope.ts"
+import { apnsSimulator } from "./apnsSimulator.ts"
 import { bench } from "./bench.ts"
 import { doctor } from "./doctor.ts"
 import { exitCode } from "./exitCode.ts"
@@ -31,7 +32,7 @@ const command = Command.withSubcommands(root, [
   publish,
   { group: "Look", commands: [queues, stats, watch, peek, tail] },
   { group: "Mend", commands: [kick, bury, move, del, drain, pause, resume] },
-  { group: "Check", commands: [doctor, bench] }
+  { group: "Check", commands: [doctor, bench, apnsSimulator] }
 ])
 
 const complain = (message: string) => Console.error(`backq: ${oneLine(message).trim()}`)

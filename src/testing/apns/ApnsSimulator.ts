@@ -75,7 +75,7 @@ export interface Options {
   readonly script?: Script | undefined
   /** How many pushes are remembered, the newest; `false` for none. Default: 10,000. */
   readonly record?: number | false | undefined
-  /** The server's certificate and its authority's. Default: new ones, for localhost. */
+  /** The server's certificate and its authority's. Default: new ones, for localhost and `host`. */
   readonly tls?: Certificate.Identity & { readonly ca: string } | undefined
 }
 
@@ -146,9 +146,10 @@ const onSession = (
 // Construction
 // -----------------------------------------------------------------------------
 
-const makeTls = Effect.gen(function*() {
+const makeTls = Effect.fnUntraced(function*(host: string) {
   const authority = yield* Certificate.makeAuthority
-  return { ...(yield* authority.issue()), ca: authority.cert }
+  const names = new Set(["localhost", "127.0.0.1", "::1", host])
+  return { ...(yield* authority.issue({ names: Array.from(names) })), ca: authority.cert }
 })
 
 /** Starts a simulator, which stops with the scope. */
@@ -157,7 +158,7 @@ export const make = Effect.fnUntraced(
     options: Options = {}
   ): Effect.fn.Return<ApnsSimulator["Service"], ListenError, Scope.Scope> {
     const { environment = "sandbox", host = "127.0.0.1", record = 10_000 } = options
-    const tls = options.tls ?? (yield* makeTls)
+    const tls = options.tls ?? (yield* makeTls(host))
     const clock = yield* Clock.Clock
     const fork = yield* FiberSet.makeRuntime<never, void, never>()
     const regularly = yield* FiberHandle.make<void>()
