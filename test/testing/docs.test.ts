@@ -1,9 +1,11 @@
-/** The example in docs/testing.md is the one that runs. */
+/** The examples in docs/testing.md are those that run. */
 import { assert, describe, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 
 const root = join(import.meta.dirname, "..", "..")
+
+const page = readFileSync(join(root, "docs/testing.md"), "utf8")
 
 describe("docs/testing.md", () => {
   const example = readFileSync(join(root, "test/testing/example.test.ts"), "utf8")
@@ -11,11 +13,16 @@ describe("docs/testing.md", () => {
     .replace(`"../../src/testing/index.ts"`, `"backq/testing"`)
 
   it("shows the example that is tested", () => {
-    const page = readFileSync(join(root, "docs/testing.md"), "utf8")
     assert.strictEqual(/```ts\n([^]*?)```/.exec(page)?.[1], example)
   })
 
   it("shows a test of less than 25 lines", () => {
     assert.isBelow(example.trimEnd().split("\n").length, 25)
+  })
+
+  it("shows the example of the APNs simulator that is tested", () => {
+    const example = readFileSync(join(root, "test/testing/apns/example.test.ts"), "utf8")
+      .replace(`"../../../src/testing/apns/index.ts"`, `"backq/testing/apns"`)
+    assert.strictEqual(/## Push notifications\n[^]*?```ts\n([^]*?)```/.exec(page)?.[1], example)
   })
 })
