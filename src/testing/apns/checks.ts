@@ -196,14 +196,17 @@ const checkChannelId: Check = ({ headers }) => {
   return /^[A-Za-z0-9+/_-]+={0,2}$/.test(id) ? undefined : "BadChannelId"
 }
 
+/** A broadcast has to have one, and may have the lowest too. */
+const checkBroadcastPriority: Check = ({ headers }) =>
+  /^(10|5|1)$/.test(headers["apns-priority"] ?? "") ? undefined : "BadPriority"
+
 const broadcastChecks: ReadonlyArray<Check> = [
   checkDuplicates,
   checkId,
   checkPost,
   checkChannelId,
-  ({ headers }) => headers["apns-priority"] === undefined ? "BadPriority" : undefined,
+  checkBroadcastPriority,
   ({ headers }) => headers["apns-expiration"] === undefined ? "BadExpirationDate" : undefined,
-  checkPriority,
   checkExpiration,
   ({ headers }) => {
     const pushType = headers["apns-push-type"]

@@ -122,6 +122,8 @@ describe("a broadcast", () => {
           ["400 BadPriority", client.request(bare, payload)],
           ["400 BadExpirationDate", client.request({ ...bare, "apns-priority": "5" }, payload)],
           ["400 MissingPushType", client.request({ ...bare, "apns-priority": "5", "apns-expiration": "0" }, payload)],
+          ["400 BadPriority", broadcast(nothingKept, { "apns-priority": "2" })],
+          ["200", broadcast(nothingKept, { "apns-priority": "1" })],
           ["400 InvalidPushType", broadcast(nothingKept, { "apns-push-type": "alert" })],
           ["400 BadExpirationDate", broadcast(nothingKept, later)],
           ["200", broadcast(lastKept, later)],

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
+import { connect as connectTls } from "node:tls"
 import * as Simulator from "../../../src/testing/apns/ApnsSimulator.ts"
 import * as Script from "../../../src/testing/apns/Script.ts"
 import { eventually } from "../../cli/program.ts"
@@ -177,6 +178,18 @@ describe("GOAWAY", () => {
       assert.deepStrictEqual(outcomes, ["200", "200", "200", "reset 7", "reset 7"])
       yield* client.closed
     }))
+
+  it.effect("the connection ends, though the client does nothing", () =>
+    Effect.gen(function*() {
+      const simulator = yield* Simulator.make()
+      const ended = yield* Effect.forkChild(rawConnection(simulator), { startImmediately: true })
+      yield* TestClock.withLive(
+        eventually("it is open", Effect.map(simulator.counts, ({ open }) => open === 1))
+      )
+      yield* simulator.goaway({ reason: "IdleTimeout" })
+      const frames = (yield* Fiber.join(ended)).toString("latin1")
+      assert.include(frames, `{"reason":"IdleTimeout","timestamp":0}`)
+    }))
 })
 
 describe("SETTINGS", () => {
@@ -230,6 +243,18 @@ describe("connections", () => {
       yield* client.closed
     }))
 })
+
+/** Opens a connection, says no more than HTTP/2 asks for, and gives what it read until the other side ended it. */
+const rawConnection = ({ ca, port }: Simulator.ApnsSimulator["Service"]) =>
+  Effect.callback<Buffer>((resume) => {
+    const chunks: Array<Buffer> = []
+    const socket = connectTls({ port, host: "127.0.0.1", ca, ALPNProtocols: ["h2"] })
+    socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+    socket.on("data", (chunk: Buffer) => chunks.push(chunk))
+    socket.on("error", () => {})
+    socket.once("close", () => resume(Effect.succeed(Buffer.concat(chunks))))
+    return Effect.sync(() => socket.destroy())
+  })
 
 const connectTo = (simulator: Simulator.ApnsSimulator["Service"]) =>
   Effect.provideService(connect(), Simulator.ApnsSimulator, simulator)
