@@ -129,13 +129,15 @@ const checkExpiration: Check = ({ headers }) => {
   return expiration === undefined || /^\d{1,10}$/.test(expiration) ? undefined : "BadExpirationDate"
 }
 
-/** A topic without the suffix of its push type is called bad: Apple names no reason for it. */
+/** A topic without the suffix of its push type, or with that of another, is called bad: Apple names no reason for it. */
 const checkPushType: Check = (push, provider) => {
-  const pushType = push.headers["apns-push-type"]
-  if (pushType !== undefined && !isPushType(pushType)) return "InvalidPushType"
-  const { suffix } = rulesOf(push)
+  const { "apns-push-type": pushType = "alert" } = push.headers
+  if (!isPushType(pushType)) return "InvalidPushType"
+  const { suffix } = PushType.table[pushType]
   const topic = topicOf(push, provider)!
-  return topic.length > suffix.length && topic.endsWith(suffix) ? undefined : "BadTopic"
+  const fits = topic.length > suffix.length && topic.endsWith(suffix) &&
+    PushType.otherKind(pushType, topic) === undefined
+  return fits ? undefined : "BadTopic"
 }
 
 /** Tokens have had at least 32 bytes since there are any; how many more is Apple's secret. */

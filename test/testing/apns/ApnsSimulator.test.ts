@@ -127,6 +127,7 @@ describe("checks", () => {
         ["400 BadPriority", { "apns-push-type": "background", "apns-priority": "10" }],
         ["200", { "apns-push-type": "background", "apns-priority": "5" }],
         ["400 BadTopic", { "apns-push-type": "voip" }],
+        ["400 BadTopic", { "apns-topic": `${topic}.push-type.widgets` }],
         ["200", { "apns-push-type": "voip", "apns-topic": `${topic}.voip` }],
         ["200", { "apns-push-type": "liveactivity", "apns-topic": `${topic}.push-type.liveactivity` }],
         ["400 TopicDisallowed", { "apns-topic": "com.example.other" }]

@@ -1,0 +1,76 @@
+/** What `backq/apns` sends is what the simulator takes, and what the simulator answers is what `backq/apns` reads. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Channel from "../../../src/apns/Channel.ts"
+import * as DeviceToken from "../../../src/apns/DeviceToken.ts"
+import { encode } from "../../../src/apns/Encoder.ts"
+import * as Notification from "../../../src/apns/Notification.ts"
+import { PushType } from "../../../src/apns/PushType.ts"
+import { outcome, setUp, token, topic } from "./client.ts"
+
+const state = { timestamp: 1_700_000_000, contentState: { score: [1, 0] } }
+
+const notifications: ReadonlyArray<Notification.Notification> = [
+  Notification.alert({
+    title: "a",
+    body: "Größe 🎉",
+    collapseId: "é".repeat(32),
+    expiration: 1_900_000_000,
+    priority: 1
+  }),
+  Notification.background(),
+  Notification.voip(),
+  Notification.complication(),
+  Notification.fileProvider({ containerIdentifier: "root" }),
+  Notification.mdm({ pushMagic: "magic" }),
+  Notification.location(),
+  Notification.liveActivityUpdate({ ...state, priority: 5 }),
+  Notification.liveActivityEnd(state),
+  Notification.pushToTalk(),
+  Notification.widgets(),
+  Notification.controls()
+]
+
+describe("backq/apns and the simulator", () => {
+  it.effect("agree about every kind of push", () =>
+    Effect.gen(function*() {
+      const { auth, client, simulator } = yield* setUp()
+      for (const notification of notifications) {
+        const { body, headers } = Result.getOrThrow(encode(notification, { topic }))
+        const request = { ":method": "POST", ":path": DeviceToken.path(token("a1")), ...auth }
+        const latin1 = headers.map(([name, value]) => [name, Buffer.from(value).toString("latin1")])
+        const sent = client.request({ ...request, ...Object.fromEntries(latin1) }, body)
+        assert.strictEqual(yield* outcome(sent), "200", notification.pushType)
+      }
+      const kinds = (yield* simulator.pushes).map(({ headers }) => headers["apns-push-type"]!)
+      assert.sameMembers(Array.from(new Set(kinds)), [...PushType.literals])
+    }))
+
+  it.effect("agree about channels", () =>
+    Effect.gen(function*() {
+      const { auth, client } = yield* setUp()
+      const call = Effect.fnUntraced(function*<A>(made: Channel.CallResult<A>) {
+        const { decode, request } = Result.getOrThrow(made)
+        const { body, headers, status } = yield* client.request({
+          ":method": request.method,
+          ":path": request.path,
+          ...Object.fromEntries(request.headers),
+          ...auth
+        }, request.body)
+        return decode({
+          status,
+          headers: Object.entries(headers).map(([name, value]) => [name, String(value)]),
+          body: Buffer.from(body === undefined ? "" : JSON.stringify(body))
+        })
+      })
+      const id = Result.getOrThrow(yield* call(Channel.create(topic, "MostRecent")))
+      assert.deepStrictEqual(Result.getOrThrow(yield* call(Channel.read(topic, id))), { id, storage: "MostRecent" })
+      assert.deepStrictEqual(Result.getOrThrow(yield* call(Channel.list(topic))), [id])
+      const update = Notification.liveActivityUpdate({ ...state, priority: 1, expiration: 1_900_000_000 })
+      assert.isTrue(Result.isSuccess(yield* call(Channel.send(topic, id, update, { stored: true }))))
+      assert.isTrue(Result.isSuccess(yield* call(Channel.remove(topic, id))))
+      const gone = yield* call(Channel.send(topic, id, update, { stored: true }))
+      assert.strictEqual(Result.isFailure(gone) ? gone.failure.action : undefined, "DropChannel")
+    }))
+})
