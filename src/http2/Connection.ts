@@ -1,0 +1,199 @@
+/**
+ * One HTTP/2 client connection (RFC 9113) over TLS, as a value.
+ *
+ * It is made for many small requests with small answers: all frames of a tick
+ * leave in one write, and a request costs no timer, fiber or listener. Every
+ * request ends exactly once, with a response or with a failure whose `fate`
+ * says whether the peer can have processed it; no more streams are open than
+ * the peer allows, whenever it changes its mind.
+ *
+ * Limits: a connection is not reopened; bodies are whole byte arrays, in both
+ * directions; no server push, no priorities, no trailers are handed out.
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import type * as Result from "effect/Result"
+import type { Http2Error } from "./Http2Error.ts"
+
+/** A header of a request. */
+export interface Header {
+  /** In lower case. */
+  readonly name: string
+  readonly value: string
+  /**
+   * May it be remembered by the peer, so that it costs one byte the next time?
+   * `true` for values that come again and again; `false` for those that differ
+   * in each request; `"never"` for secrets that no one on the way may remember
+   * either. Default: false.
+   */
+  readonly index?: boolean | "never" | undefined
+}
+
+/** A request with its whole body. `:scheme` and `:authority` are the connection's. */
+export interface Request {
+  readonly method: string
+  readonly path: string
+  /**
+   * Headers that many requests have in common. They are encoded once per
+   * array, by identity: make the array once and pass the same one each time.
+   * It must not be changed afterwards.
+   */
+  readonly shared?: ReadonlyArray<Header> | undefined
+  /** Headers of this request. */
+  readonly headers?: ReadonlyArray<Header> | undefined
+  readonly body?: Uint8Array | undefined
+}
+
+/** The whole answer to a request. */
+export interface Response {
+  readonly status: number
+  /** In the order in which they came, names in lower case, without `:status`. */
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
+  readonly body: Uint8Array
+}
+
+/** How a request ended. */
+export type Answer = Result.Result<Response, Http2Error>
+
+/** A request under way, as its handle for `cancel`. */
+export interface Submitted {
+  /** True once it was answered. */
+  readonly isSettled: boolean
+}
+
+/** What the peer said with its last GOAWAY. RFC 9113, section 6.8. */
+export interface Goaway {
+  /** Streams above this one were not processed. */
+  readonly lastStreamId: number
+  /** 0 for a peer that just stops. */
+  readonly code: number
+  /** Its debug data as text: for Apple a JSON object with a `reason`. */
+  readonly debug: string
+}
+
+/** Why a connection ended. */
+export interface Ending {
+  readonly detail: string
+  readonly goaway: Goaway | undefined
+  readonly cause?: unknown
+}
+
+/** A connection that is open, or was. It closes with the scope it was made in. */
+export interface Connection {
+  /** The peer, for messages: `https://api.push.apple.com:443`. */
+  readonly server: string
+
+  /** Sends a request and waits for its answer. Interruption resets the stream. */
+  readonly request: (request: Request) => Effect.Effect<Response, Http2Error>
+
+  /**
+   * Sends requests and gives one answer for each, in order. It does not fail.
+   * Interruption resets the streams that are still open.
+   */
+  readonly requestAll: (requests: ReadonlyArray<Request>) => Effect.Effect<ReadonlyArray<Answer>>
+
+  /**
+   * The way below both, without a fiber: `settle` is called exactly once, never
+   * before `submit` returns. What is submitted in one tick leaves in one write.
+   * Above `room()` a request waits, in order, until a stream is free.
+   */
+  readonly submit: (request: Request, settle: (answer: Answer) => void, options?: SubmitOptions) => Submitted
+
+  /** Gives a request up: resets its stream. Its `settle` is never called after this. */
+  readonly cancel: (submitted: Submitted) => void
+
+  /** How many requests could leave now: 0 once it is retired, ended, or waits for the peer's flow control. */
+  readonly room: () => number
+
+  /** How many requests have no answer yet, those that wait for a stream included. */
+  readonly pending: () => number
+
+  /**
+   * Names the function to be called when `room()` may have grown, and when the
+   * connection is retired or ends. It is called at most once for what arrives
+   * together, and never from inside `submit`. There is one: a second one takes
+   * the place of the first.
+   */
+  readonly onRoom: (listener: () => void) => void
+
+  /** False once it is retired or ended: no request is taken any more. A GOAWAY retires it too. */
+  readonly isOpen: () => boolean
+
+  /**
+   * Takes no more requests, waits for the answers to those that have left, and
+   * closes. Requests that wait for a stream end with `NotSent`.
+   */
+  readonly retire: Effect.Effect<void>
+
+  /** What the peer said when it retired the connection. */
+  readonly goaway: () => Goaway | undefined
+
+  /** Waits for the end of the connection. */
+  readonly closed: Effect.Effect<Ending>
+
+  /** The time to the peer and back. */
+  readonly ping: Effect.Effect<Duration.Duration, Http2Error>
+}
+
+/** Options of one request. */
+export interface SubmitOptions {
+  /** How long the answer may take, in milliseconds. Default: the connection's `requestTimeout`. */
+  readonly timeout?: number | undefined
+}
+
+/** How to trust a server over TLS, and how to be trusted by it. */
+export interface TlsOptions {
+  /** PEM of the authorities to trust. Default: those that Node.js trusts. */
+  readonly ca?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined
+  /** PEM of our certificate, for servers that ask for one. */
+  readonly cert?: string | Uint8Array | undefined
+  /** PEM of our private key. */
+  readonly key?: Redacted.Redacted<string | Uint8Array> | undefined
+  /** Certificate and private key in one PKCS #12 file, instead of `cert` and `key`. */
+  readonly pfx?: Redacted.Redacted<Uint8Array> | undefined
+  /** Of `key` or `pfx`. */
+  readonly passphrase?: Redacted.Redacted<string> | undefined
+  /** The name the server's certificate has to be for. Default: the host. */
+  readonly servername?: string | undefined
+  /** Default: `"TLSv1.2"`. */
+  readonly minVersion?: "TLSv1.2" | "TLSv1.3" | undefined
+  /** Must the server choose `h2` by ALPN? APNs does not always. Default: true. */
+  readonly requireAlpn?: boolean | undefined
+}
+
+/** An HTTP proxy that is asked to CONNECT. */
+export interface ProxyOptions {
+  readonly host: string
+  readonly port: number
+  readonly username?: string | undefined
+  readonly password?: Redacted.Redacted<string> | undefined
+}
+
+/** Where a server is and how long to wait for it. */
+export interface Options {
+  readonly host: string
+  /** Default: 443. */
+  readonly port?: number | undefined
+  readonly tls?: TlsOptions | undefined
+  readonly proxy?: ProxyOptions | undefined
+  /**
+   * Finds the addresses of a host; one of them is taken at random. Default: the
+   * name server, asked anew for each connection.
+   */
+  readonly lookup?: ((host: string) => Effect.Effect<ReadonlyArray<string>, Http2Error>) | undefined
+  /** How long opening may take: name, TCP, proxy, TLS and first SETTINGS together. Default: 10 seconds. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** How long an answer may take from `submit` on. Default: 30 seconds. */
+  readonly requestTimeout?: Duration.Input | undefined
+  /** How long a PING may go unanswered before the connection is given up. Default: 10 seconds. */
+  readonly pingTimeout?: Duration.Input | undefined
+  /** A PING is sent after so long without a word from the peer. Default: 1 minute. */
+  readonly idlePing?: Duration.Input | undefined
+  /** How many streams may be open before the peer's first SETTINGS have said so. Default: 1. */
+  readonly initialStreams?: number | undefined
+  /** The most streams to have open, whatever the peer allows. Default: 1000. */
+  readonly maxStreams?: number | undefined
+  /** The longest body of an answer, in bytes; a longer one resets its stream. Default: 1 MiB. */
+  readonly maxResponseSize?: number | undefined
+}
