@@ -10,11 +10,20 @@
  * Limits: a connection is not reopened; bodies are whole byte arrays, in both
  * directions; no server push, no priorities, no trailers are handed out.
  */
-import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Redacted from "effect/Redacted"
-import type * as Result from "effect/Result"
-import type { Http2Error } from "./Http2Error.ts"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import type * as Tls from "node:tls"
+import { dial, hostPort, serverName } from "./Dial.ts"
+import { cutDetail, tlsFailure } from "./failure.ts"
+import * as Http2Error from "./Http2Error.ts"
+import { Session, type SessionEnding, type SessionOptions } from "./Session.ts"
+import type { Stream } from "./Stream.ts"
 
 /** A header of a request. */
 export interface Header {
@@ -54,7 +63,7 @@ export interface Response {
 }
 
 /** How a request ended. */
-export type Answer = Result.Result<Response, Http2Error>
+export type Answer = Result.Result<Response, Http2Error.Http2Error>
 
 /** A request under way, as its handle for `cancel`. */
 export interface Submitted {
@@ -85,7 +94,7 @@ export interface Connection {
   readonly server: string
 
   /** Sends a request and waits for its answer. Interruption resets the stream. */
-  readonly request: (request: Request) => Effect.Effect<Response, Http2Error>
+  readonly request: (request: Request) => Effect.Effect<Response, Http2Error.Http2Error>
 
   /**
    * Sends requests and gives one answer for each, in order. It does not fail.
@@ -133,7 +142,7 @@ export interface Connection {
   readonly closed: Effect.Effect<Ending>
 
   /** The time to the peer and back. */
-  readonly ping: Effect.Effect<Duration.Duration, Http2Error>
+  readonly ping: Effect.Effect<Duration.Duration, Http2Error.Http2Error>
 }
 
 /** Options of one request. */
@@ -181,7 +190,7 @@ export interface Options {
    * Finds the addresses of a host; one of them is taken at random. Default: the
    * name server, asked anew for each connection.
    */
-  readonly lookup?: ((host: string) => Effect.Effect<ReadonlyArray<string>, Http2Error>) | undefined
+  readonly lookup?: ((host: string) => Effect.Effect<ReadonlyArray<string>, Http2Error.Http2Error>) | undefined
   /** How long opening may take: name, TCP, proxy, TLS and first SETTINGS together. Default: 10 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /** How long an answer may take from `submit` on. Default: 30 seconds. */
@@ -190,10 +199,205 @@ export interface Options {
   readonly pingTimeout?: Duration.Input | undefined
   /** A PING is sent after so long without a word from the peer. Default: 1 minute. */
   readonly idlePing?: Duration.Input | undefined
-  /** How many streams may be open before the peer's first SETTINGS have said so. Default: 1. */
-  readonly initialStreams?: number | undefined
   /** The most streams to have open, whatever the peer allows. Default: 1000. */
   readonly maxStreams?: number | undefined
   /** The longest body of an answer, in bytes; a longer one resets its stream. Default: 1 MiB. */
   readonly maxResponseSize?: number | undefined
+}
+
+// -----------------------------------------------------------------------------
+// Construction
+// -----------------------------------------------------------------------------
+
+/** Deadlines are looked at so often while something is under way, in milliseconds. */
+const tickMillis = 100
+
+const millisOf = (
+  option: string,
+  input: Duration.Input | undefined,
+  fallback: number
+): Effect.Effect<number, Http2Error.Http2Error> => {
+  const millis = input === undefined ? fallback : Duration.toMillis(Duration.fromInputUnsafe(input))
+  return millis > 0 ? Effect.succeed(millis) : invalid(option, "it has to be longer than nothing")
+}
+
+const countOf = (option: string, input: number | undefined, fallback: number, max: number) => {
+  const count = input ?? fallback
+  return Number.isInteger(count) && count >= 1 && count <= max
+    ? Effect.succeed(count)
+    : invalid(option, `it has to be a whole number from 1 to ${max}`)
+}
+
+const invalid = (option: string, rule: string) =>
+  Effect.fail(Http2Error.make(new Http2Error.OptionInvalid({ option, rule })))
+
+const sessionOptions = Effect.fnUntraced(function*(options: Options) {
+  const clock = yield* Clock.Clock
+  const port = yield* countOf("port", options.port, 443, 65535)
+  const session: SessionOptions = {
+    server: serverName(options),
+    authority: port === 443 ? hostPort(options.host, port).slice(0, -4) : hostPort(options.host, port),
+    now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6,
+    requestTimeout: yield* millisOf("requestTimeout", options.requestTimeout, 30_000),
+    pingTimeout: yield* millisOf("pingTimeout", options.pingTimeout, 10_000),
+    idlePing: yield* millisOf("idlePing", options.idlePing, 60_000),
+    maxStreams: yield* countOf("maxStreams", options.maxStreams, 1000, 2 ** 31 - 1),
+    maxResponseSize: yield* countOf("maxResponseSize", options.maxResponseSize, 1_048_576, 2 ** 31 - 1)
+  }
+  return session
+})
+
+/** Moves the bytes between a session and its socket. Returns what sends them, for whoever changed the session. */
+const attach = (session: Session, socket: Tls.TLSSocket): void => {
+  let isWriting = false
+  let isReading = false
+  let hasEnded = false
+
+  const flush = () => {
+    session.flush()
+    if (isWriting || hasEnded) return
+    const bytes = session.take()
+    if (bytes === undefined) return
+    isWriting = true
+    socket.write(bytes, written)
+  }
+  const written = () => {
+    isWriting = false
+    flush()
+  }
+  session.onWake = () => {
+    if (!isReading) queueMicrotask(flush)
+  }
+  session.onEnd = () => {
+    hasEnded = true
+    const last = session.take()
+    // With a write under way the peer takes nothing any more: a farewell would wait for it for ever.
+    if (isWriting || last === undefined || !socket.writable) socket.destroy()
+    else socket.end(last, () => socket.destroy())
+  }
+  socket.on("data", (chunk) => {
+    isReading = true
+    session.feed(chunk)
+    isReading = false
+    flush()
+  })
+  socket.on("end", () => session.close("it closed the connection"))
+  socket.on("error", (cause) => session.close(cutDetail(cause), cause))
+  socket.on("close", () => session.close("it closed the connection"))
+  if (socket.destroyed || socket.readableEnded) session.close("it closed the connection")
+  else flush()
+}
+
+/** What is wrong with a peer whose connection ended before its first SETTINGS. */
+const notReady = (server: string, { cause, detail, violation }: SessionEnding): Http2Error.Http2Error =>
+  cause !== undefined
+    ? tlsFailure(server, cause)
+    : Http2Error.make(
+      violation
+        ? new Http2Error.NotHttp2({ server, detail })
+        : new Http2Error.Unreachable({ server, detail: `${detail} before it said anything` })
+    )
+
+/**
+ * Opens a connection: it is there once the peer's first SETTINGS have come, so
+ * that no request is ever sent in excess of them.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const answer = Effect.gen(function*() {
+ *   const connection = yield* Connection.make({ host: "api.push.apple.com" })
+ *   return yield* connection.request({ method: "POST", path: "/3/device/00fc13", body })
+ * }).pipe(Effect.scoped)
+ * ```
+ */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<Connection, Http2Error.Http2Error, Scope.Scope> {
+  const settings = yield* sessionOptions(options)
+  const connectTimeout = yield* millisOf("connectTimeout", options.connectTimeout, 10_000)
+  const { server } = settings
+  const session = new Session(settings)
+  const ready = Deferred.makeUnsafe<void, Http2Error.Http2Error>()
+  const closed = Deferred.makeUnsafe<Ending>()
+  let stage: Http2Error.Stage = "lookup"
+
+  // A scope of its own: what was opened in vain does not wait for the caller's.
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  yield* Effect.gen(function*() {
+    const socket = yield* dial(options, (next) => stage = next)
+    stage = "settings"
+    session.onReady = () => Deferred.doneUnsafe(ready, Effect.void)
+    attach(session, socket)
+    const leave = session.onEnd
+    session.onEnd = (ending) => {
+      leave(ending)
+      Deferred.doneUnsafe(ready, Effect.fail(notReady(server, ending)))
+      Deferred.doneUnsafe(closed, Effect.succeed(ending))
+    }
+    yield* Effect.addFinalizer(() => Effect.sync(() => session.close("the connection was closed on this side")))
+    yield* Deferred.await(ready)
+  }).pipe(
+    Effect.timeoutOrElse({
+      duration: connectTimeout,
+      orElse: () =>
+        Effect.fail(Http2Error.make(new Http2Error.ConnectTimeout({ server, stage, millis: connectTimeout })))
+    }),
+    Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause))),
+    Scope.provide(scope)
+  )
+  yield* Effect.forkIn(watch(session), scope)
+
+  const submit: Connection["submit"] = (request, settle, options) => session.submit(request, settle, options?.timeout)
+  const connection: Connection = {
+    server,
+    submit,
+    cancel: (submitted) => session.cancel(submitted as Stream),
+    request: (request) =>
+      Effect.callback((resume) => {
+        const stream = session.submit(request, (answer) => resume(Effect.fromResult(answer)))
+        return Effect.sync(() => session.cancel(stream))
+      }),
+    requestAll: (requests) =>
+      Effect.callback((resume) => {
+        const answers: Array<Answer> = Array.from({ length: requests.length })
+        let left = requests.length
+        if (left === 0) return resume(Effect.succeed(answers))
+        const streams = requests.map((request, i) =>
+          session.submit(request, (answer) => {
+            answers[i] = answer
+            if (--left === 0) resume(Effect.succeed(answers))
+          })
+        )
+        return Effect.sync(() => streams.forEach((stream) => session.cancel(stream)))
+      }),
+    room: () => session.room,
+    pending: () => session.pending,
+    onRoom: (listener) => {
+      session.onRoom = listener
+    },
+    isOpen: () => session.isOpen,
+    retire: Effect.suspend(() => {
+      session.retire("the connection takes no more requests")
+      return Effect.asVoid(Deferred.await(closed))
+    }),
+    goaway: () => session.goaway,
+    closed: Deferred.await(closed),
+    ping: Effect.callback((resume) => session.ping((answer) => resume(Effect.fromResult(answer))))
+  }
+  return connection
+})
+
+/** Looks at the deadlines now and then; only while something is under way often. */
+const watch = (session: Session): Effect.Effect<void> => {
+  const busy = Effect.callback<void>((resume) => {
+    if (session.isBusy) return resume(Effect.void)
+    session.onBusy = () => resume(Effect.void)
+  })
+  return Effect.suspend(() => {
+    session.tick()
+    return session.isBusy
+      ? Effect.sleep(tickMillis)
+      : Effect.timeoutOrElse(busy, { duration: session.options.idlePing, orElse: () => Effect.void })
+  }).pipe(Effect.forever({ disableYield: true }))
 }

@@ -1,0 +1,202 @@
+/**
+ * Opens the socket of a connection: name, TCP, proxy, TLS.
+ *
+ * The name is looked up anew for each connection, and its addresses are tried in
+ * a random order, so that connections spread over them. `node:tls` is used as it
+ * is: the session writes once for many requests, from outside of any fiber.
+ */
+// @effect-diagnostics nodeBuiltinImport:off
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as Dns from "node:dns"
+import * as Net from "node:net"
+import * as Tls from "node:tls"
+import type { Options, ProxyOptions, TlsOptions } from "./Connection.ts"
+import { connectFailure, lookupFailure, tlsFailure } from "./failure.ts"
+import * as Http2Error from "./Http2Error.ts"
+
+/** A proxy's answer to CONNECT may have so many bytes. */
+const maxProxyAnswer = 16384
+
+/** The peer's name in messages. */
+export const serverName = (options: Options): string => `https://${hostPort(options.host, options.port ?? 443)}`
+
+/** `host:port`, with brackets around an IPv6 address. */
+export const hostPort = (host: string, port: number): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
+
+const resolve = (host: string): Effect.Effect<ReadonlyArray<string>, Http2Error.Http2Error> =>
+  Effect.callback((resume) => {
+    Dns.lookup(host, { all: true }, (error, addresses) =>
+      resume(
+        error === null
+          ? Effect.succeed(addresses.map(({ address }) => address))
+          : Effect.fail(lookupFailure(host, error))
+      ))
+  })
+
+const addressesOf = (options: Options, host: string) =>
+  Net.isIP(host) !== 0 ? Effect.succeed([host]) : Effect.flatMap((options.lookup ?? resolve)(host), Random.shuffle)
+
+/** Waits for an event of a socket that is the scope's, or for its failure. */
+const wait = (
+  socket: Net.Socket,
+  event: "connect" | "secureConnect",
+  failure: (cause: unknown) => Http2Error.Http2Error
+): Effect.Effect<void, Http2Error.Http2Error> =>
+  Effect.callback((resume) => {
+    const ready = () => end(Effect.void)
+    const failed = (cause: unknown) => end(Effect.fail(failure(cause)))
+    const closed = () => failed("it closed the connection before it was open")
+    const end = (effect: Effect.Effect<void, Http2Error.Http2Error>) => {
+      socket.off(event, ready).off("error", failed).off("close", closed)
+      resume(effect)
+    }
+    socket.once(event, ready).once("error", failed).once("close", closed)
+    return Effect.sync(() => end(Effect.void))
+  })
+
+/** A socket that is destroyed with the scope. What goes wrong with it later is told by its end. */
+const acquire = <S extends Net.Socket>(open: () => S): Effect.Effect<S, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => open().on("error", () => {})),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
+
+const tcp = Effect.fnUntraced(function*(address: string, port: number, name: string) {
+  const socket = yield* acquire(() =>
+    Net.connect({ host: address, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
+  )
+  yield* wait(socket, "connect", (cause) => connectFailure(name, cause))
+  return socket
+})
+
+/** Tries one address after the other; the last failure counts. */
+const tcpAny = (
+  addresses: ReadonlyArray<string>,
+  host: string,
+  port: number,
+  name: string
+): Effect.Effect<Net.Socket, Http2Error.Http2Error, Scope.Scope> => {
+  const [first, ...others] = addresses
+  if (first === undefined) return Effect.fail(lookupFailure(host, "it has no address"))
+  const attempt = tcp(first, port, name)
+  return others.length === 0 ? attempt : Effect.catch(attempt, () => tcpAny(others, host, port, name))
+}
+
+const credentials = ({ password, username }: ProxyOptions): string => {
+  if (username === undefined) return ""
+  const pair = Buffer.from(`${username}:${password === undefined ? "" : Redacted.value(password)}`)
+  return `Proxy-Authorization: Basic ${pair.toString("base64")}\r\n`
+}
+
+/** Asks a proxy to connect the socket to the server. RFC 9110, section 9.3.6. */
+const tunnel = (
+  socket: Net.Socket,
+  proxy: ProxyOptions,
+  target: string,
+  server: string
+): Effect.Effect<void, Http2Error.Http2Error> =>
+  Effect.callback((resume) => {
+    let answer = Buffer.alloc(0)
+    const refused = (status: number, detail: string) =>
+      end(Effect.fail(Http2Error.make(
+        new Http2Error.ProxyRefused({ proxy: hostPort(proxy.host, proxy.port), server, status, detail })
+      )))
+    const received = (chunk: Buffer) => {
+      answer = Buffer.concat([answer, chunk])
+      const head = answer.indexOf("\r\n\r\n")
+      if (head < 0) {
+        if (answer.length > maxProxyAnswer) {
+          refused(0, "its answer is not one of an HTTP proxy; check its host and port")
+        }
+        return
+      }
+      const line = /^HTTP\/1\.\d (\d{3}) ?([^\r\n]*)/.exec(answer.toString("latin1", 0, head))
+      if (line === null) return refused(0, "its answer is not one of an HTTP proxy; check its host and port")
+      const status = Number(line[1])
+      if (status === 407) {
+        return refused(status, "it asks for a user name and a password (407); set proxy.username and proxy.password")
+      }
+      if (status < 200 || status > 299) {
+        return refused(status, `it answered ${status} ${line[2]!.slice(0, 100)}; check that it may connect there`)
+      }
+      const rest = answer.subarray(head + 4)
+      end(Effect.void)
+      if (rest.length > 0) {
+        socket.unshift(rest)
+      }
+    }
+    const closed = () => refused(0, "it closed the connection instead of an answer")
+    const end = (effect: Effect.Effect<void, Http2Error.Http2Error>) => {
+      socket.off("data", received).off("close", closed)
+      socket.pause()
+      resume(effect)
+    }
+    socket.on("data", received).once("close", closed)
+    socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${credentials(proxy)}\r\n`)
+    return Effect.sync(() => end(Effect.void))
+  })
+
+const asPem = (pem: string | Uint8Array): string | Buffer => typeof pem === "string" ? pem : Buffer.from(pem)
+
+const secretPem = (pem: Redacted.Redacted<string | Uint8Array>) => asPem(Redacted.value(pem))
+
+/** The options of `node:tls`. What Node.js can't use is told before anything is opened. */
+const tlsOptions = (tls: TlsOptions, host: string): Effect.Effect<Tls.ConnectionOptions, Http2Error.Http2Error> =>
+  Effect.try({
+    try: () => ({
+      ALPNProtocols: ["h2"],
+      servername: tls.servername ?? (Net.isIP(host) === 0 ? host : ""),
+      secureContext: Tls.createSecureContext({
+        minVersion: tls.minVersion ?? "TLSv1.2",
+        ...(tls.ca === undefined ? {} : { ca: Array.isArray(tls.ca) ? tls.ca.map(asPem) : asPem(tls.ca as string) }),
+        ...(tls.cert === undefined ? {} : { cert: asPem(tls.cert) }),
+        ...(tls.key === undefined ? {} : { key: secretPem(tls.key) }),
+        ...(tls.pfx === undefined ? {} : { pfx: Buffer.from(Redacted.value(tls.pfx)) }),
+        ...(tls.passphrase === undefined ? {} : { passphrase: Redacted.value(tls.passphrase) })
+      })
+    }),
+    catch: (cause) =>
+      Http2Error.make(
+        new Http2Error.OptionInvalid({
+          option: "tls",
+          rule: `Node.js can't use it: ${
+            cause instanceof Error ? cause.message : String(cause)
+          }; check ca, cert, key, pfx and passphrase`
+        })
+      )
+  })
+
+/** A socket on which the server can be spoken to in HTTP/2. `reached` is told each stage that begins. */
+export const dial = Effect.fnUntraced(function*(options: Options, reached: (stage: Http2Error.Stage) => void) {
+  const { host, port = 443, proxy, tls = {} } = options
+  const server = serverName(options)
+  const secure = yield* tlsOptions(tls, host)
+
+  reached("lookup")
+  const next = proxy ?? { host, port }
+  const addresses = yield* addressesOf(options, next.host)
+  reached("connect")
+  const name = proxy === undefined ? server : `the proxy ${hostPort(proxy.host, proxy.port)}`
+  const socket = yield* tcpAny(addresses, next.host, next.port, name)
+  if (proxy !== undefined) {
+    reached("proxy")
+    yield* tunnel(socket, proxy, hostPort(host, port), server)
+  }
+
+  reached("tls")
+  const secured = yield* acquire(() => Tls.connect({ ...secure, host, socket }))
+  yield* wait(secured, "secureConnect", (cause) => tlsFailure(server, cause))
+  if (secured.alpnProtocol !== "h2" && (tls.requireAlpn ?? true)) {
+    return yield* Http2Error.make(
+      new Http2Error.NotHttp2({
+        server,
+        detail:
+          "it does not offer \"h2\" by ALPN; set tls.requireAlpn to false if it is known to speak HTTP/2 all the same"
+      })
+    )
+  }
+  return secured
+})

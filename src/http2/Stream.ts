@@ -1,0 +1,117 @@
+/**
+ * One request and what has come of its answer. RFC 9113, section 8.
+ *
+ * `Session.ts` decides when frames are sent and taken; here is what a request
+ * knows by itself: how far its body is sent, and whether the answer is well
+ * formed.
+ */
+import type { Answer, Request, Response, Submitted } from "./Connection.ts"
+import type { Field } from "./StaticTable.ts"
+
+const nothing: Uint8Array = new Uint8Array(0)
+
+/** Header fields that HTTP/2 has no place for. RFC 9113, section 8.2.2. */
+const forbidden = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"])
+
+const isStatus = (value: string): boolean => /^[1-9]\d\d$/.test(value)
+
+/** A request under way. */
+export class Stream implements Submitted {
+  isSettled = false
+  /** 0 while it waits for a stream. */
+  id = 0
+  /** How much of the body is sent. */
+  sent = 0
+  /** How much of the body the peer takes. */
+  window = 0
+  /** Is it in the list of those whose body waits for the peer? */
+  isBlocked = false
+
+  readonly request: Request
+  readonly body: Uint8Array
+  readonly settle: (answer: Answer) => void
+  /** In milliseconds: how long it may take, and when that is over. */
+  readonly timeout: number
+  readonly deadline: number
+
+  private status = 0
+  private fields: Array<Field> = []
+  private chunk = nothing
+  private chunks: Array<Uint8Array> | undefined
+  /** How much of the answer's body has come, and how much was announced. */
+  received = 0
+  private expected = -1
+
+  constructor(request: Request, settle: (answer: Answer) => void, timeout: number, deadline: number) {
+    this.request = request
+    this.body = request.body ?? nothing
+    this.settle = settle
+    this.timeout = timeout
+    this.deadline = deadline
+  }
+
+  /** Has the answer begun? */
+  get isAnswered(): boolean {
+    return this.status !== 0
+  }
+
+  /** Takes a block of headers: informational, final or trailers. Returns what is wrong with it, if anything. */
+  headers(fields: Array<Field>, isLast: boolean): string | undefined {
+    if (this.status !== 0) {
+      if (!isLast) return "headers amid its answer"
+      return fields.some(([name]) => name.charCodeAt(0) === 58) ? "a pseudo-header in its trailers" : undefined
+    }
+    const first = fields[0]
+    if (first === undefined || first[0] !== ":status") return "an answer that does not begin with a status"
+    if (!isStatus(first[1])) return `the status ${JSON.stringify(first[1])}`
+    for (let i = 1; i < fields.length; i++) {
+      const wrong = this.field(fields[i]![0], fields[i]![1])
+      if (wrong !== undefined) return wrong
+    }
+    const status = Number(first[1])
+    if (status < 200) {
+      this.expected = -1
+      return isLast || status === 101 ? `an answer that ends with the status ${status}` : undefined
+    }
+    this.status = status
+    fields.shift()
+    this.fields = fields
+    return undefined
+  }
+
+  private field(name: string, value: string): string | undefined {
+    const code = name.charCodeAt(0)
+    if (code === 58) return `the pseudo-header ${name} after the status`
+    if (name === "content-length") {
+      if (!/^\d{1,15}$/.test(value) || (this.expected !== -1 && this.expected !== Number(value))) {
+        return `the content-length ${JSON.stringify(value)}`
+      }
+      this.expected = Number(value)
+      return undefined
+    }
+    return name === "" || forbidden.has(name) || /[A-Z]/.test(name) ? `the header ${JSON.stringify(name)}` : undefined
+  }
+
+  /** Takes a part of the body. */
+  data(bytes: Buffer, start: number, end: number): void {
+    const part = new Uint8Array(bytes.subarray(start, end))
+    if (this.received === 0) this.chunk = part
+    else (this.chunks ??= [this.chunk]).push(part)
+    this.received += part.length
+  }
+
+  /** Is the body that has come the one that was announced? An answer without a body may announce one. */
+  get isWhole(): boolean {
+    return this.expected === -1 || this.expected === this.received ||
+      (this.received === 0 && (this.request.method === "HEAD" || this.status === 304))
+  }
+
+  /** The answer, once it has ended. */
+  response(): Response {
+    return {
+      status: this.status,
+      headers: this.fields,
+      body: this.chunks === undefined ? this.chunk : Buffer.concat(this.chunks)
+    }
+  }
+}
