@@ -1,0 +1,114 @@
+/**
+ * Writes requests: their header blocks, and as much of their bodies as the
+ * peer's flow control lets through. RFC 9113, sections 5.2 and 8.1.
+ */
+import type { Header } from "./Connection.ts"
+import * as Frame from "./Frame.ts"
+import { HpackEncoder } from "./HpackEncoder.ts"
+import type { Output } from "./Output.ts"
+import type { Settings } from "./Settings.ts"
+import type { Stream } from "./Stream.ts"
+
+const windowOverflow = Frame.connectionError(Frame.Code.flowControlError, "a window above 2^31-1")
+
+/** What is sent on one connection. */
+export class Sender {
+  /** How much the peer takes on all streams together. */
+  window: number = Frame.initialWindow
+
+  private readonly authority: string
+  private readonly settings: Settings
+  private readonly encoder = new HpackEncoder()
+  private readonly prefixes = new Map<string, ReadonlyArray<Header>>()
+  /** Those whose body waits for the peer. */
+  private blocked: Array<Stream> = []
+
+  constructor(authority: string, settings: Settings) {
+    this.authority = authority
+    this.settings = settings
+  }
+
+  get isBlocked(): boolean {
+    return this.blocked.length > 0
+  }
+
+  /** Opens a stream. Returns what is wrong with its request, if anything; then nothing was written. */
+  open(out: Output, stream: Stream, id: number): string | undefined {
+    const { encoder } = this
+    const { headers, method, path, shared } = stream.request
+    const start = out.size
+    out.reserve(Frame.headerSize)
+    out.size += Frame.headerSize
+    encoder.begin(out)
+    const wrong = encoder.sharedHeaders(out, this.prefix(method), true) ??
+      (path === "" ? "its path is empty" : encoder.header(out, ":path", path, false)) ??
+      (shared === undefined ? undefined : encoder.sharedHeaders(out, shared)) ??
+      (headers === undefined ? undefined : encoder.headers(out, headers))
+    if (wrong !== undefined) {
+      out.size = start
+      encoder.reset()
+      return wrong
+    }
+    stream.id = id
+    stream.window = this.settings.initialWindowSize
+    const flags = stream.body.length === 0 ? Frame.Flag.endStream : 0
+    Frame.closeHeaders(out, start, id, flags, this.settings.maxFrameSize)
+    if (flags === 0) this.body(out, stream)
+    return undefined
+  }
+
+  private prefix(method: string): ReadonlyArray<Header> {
+    let prefix = this.prefixes.get(method)
+    if (prefix === undefined) {
+      prefix = [
+        { name: ":method", value: method, index: true },
+        { name: ":scheme", value: "https", index: true },
+        { name: ":authority", value: this.authority, index: true }
+      ]
+      this.prefixes.set(method, prefix)
+    }
+    return prefix
+  }
+
+  private body(out: Output, stream: Stream): void {
+    const { body, id } = stream
+    while (stream.sent < body.length) {
+      const size = Math.min(body.length - stream.sent, this.window, stream.window, this.settings.maxFrameSize)
+      if (size <= 0) {
+        if (!stream.isBlocked) this.blocked.push(stream)
+        stream.isBlocked = true
+        return
+      }
+      const next = stream.sent + size
+      Frame.putData(out, id, body, stream.sent, next, next === body.length ? Frame.Flag.endStream : 0)
+      stream.sent = next
+      stream.window -= size
+      this.window -= size
+    }
+    stream.isBlocked = false
+  }
+
+  /** Goes on with the bodies that wait. */
+  resume(out: Output): void {
+    for (const stream of this.blocked) if (!stream.isSettled) this.body(out, stream)
+    this.blocked = this.blocked.filter((stream) => stream.isBlocked && !stream.isSettled)
+  }
+
+  /** The peer takes more on all streams together. */
+  grew(increment: number): Frame.ConnectionError | undefined {
+    this.window += increment
+    return this.window > Frame.maxWindow ? windowOverflow : undefined
+  }
+
+  /** The peer's settings have changed; `windowBefore` is the initial window that held until now. RFC 9113, section 6.9.2. */
+  settingsChanged(windowBefore: number, streams: Iterable<Stream>): Frame.ConnectionError | undefined {
+    this.encoder.setTableSize(this.settings.headerTableSize)
+    const growth = this.settings.initialWindowSize - windowBefore
+    if (growth === 0) return undefined
+    for (const stream of streams) {
+      stream.window += growth
+      if (stream.window > Frame.maxWindow) return windowOverflow
+    }
+    return undefined
+  }
+}
