@@ -4,6 +4,7 @@ import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { isMissing } from "./beanstalk/servers.ts"
+import * as Http2Servers from "./http2/servers.ts"
 
 const run = (name: string, ...args: ReadonlyArray<string>) =>
   promisify(execFile)(process.execPath, ["--expose-gc", join(import.meta.dirname, "../scripts/bench", name), ...args])
@@ -24,6 +25,11 @@ describe.skipIf(isMissing)("benchmarks", () => {
     assert.match(stdout, /backq worker, concurrency 64 +\d+ +[\d.]+ x/)
     assert.match(stdout, /PersistedQueue +\d+ +[\d.]+ x/)
     assert.match(stdout, /plainjob +\d+ +[\d.]+ x/)
+  })
+
+  it.skipIf(Http2Servers.isMissing("nghttpd"))("http2.ts prints a table of ratios", async () => {
+    const { stdout } = await run("http2.ts", "--requests", "300", "--rounds", "1", "--window", "20")
+    assert.match(stdout, /backq, submit +\d+ +[\d.]+ x +[\d.]+/)
   })
 
   it("memory.ts reports every tenth of the way", async () => {

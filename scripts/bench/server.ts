@@ -1,4 +1,4 @@
-/** A beanstalkd of its own for a benchmark, in memory, on a free port. */
+/** A server of its own for a benchmark, on a free port. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { readFileSync } from "node:fs"
@@ -28,16 +28,19 @@ const answers = (port: number): Promise<boolean> =>
     socket.once("connect", () => socket.destroy())
   })
 
-/** Starts a server and waits until it answers. */
-export const start = async (): Promise<Server> => {
+/** Starts a server and waits until it answers; a beanstalkd in memory, unless told otherwise. */
+export const start = async (
+  program = "beanstalkd",
+  args = (port: number): ReadonlyArray<string> => ["-l", "127.0.0.1", "-p", String(port)]
+): Promise<Server> => {
   const port = await freePort()
-  const child = spawn(find("beanstalkd") ?? "beanstalkd", ["-l", "127.0.0.1", "-p", String(port)], { stdio: "inherit" })
+  const child = spawn(find(program) ?? program, args(port), { stdio: "inherit" })
   for (let i = 0; i < 500; i++) {
     if (await answers(port)) return { port, pid: child.pid!, stop: () => child.kill() }
     await sleep(10)
   }
   child.kill()
-  throw new Error("beanstalkd does not answer: is it installed?")
+  throw new Error(`${program} does not answer: is it installed?`)
 }
 
 const microsecondsPerTick = 10_000
