@@ -1,0 +1,651 @@
+/** What a session makes of what its peer does. RFC 9113. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { Code, Flag, Setting, Type } from "../../src/http2/Frame.ts"
+import * as Peer from "./peer.ts"
+import { Play } from "./peer.ts"
+
+const { maxConcurrentStreams } = Setting
+
+const responseOf = (play: Play, i: number) => {
+  const answer = play.answers[i]
+  assert.isTrue(answer !== undefined && Result.isSuccess(answer), String(Peer.brief(answer)))
+  return Result.getOrThrow(answer!)
+}
+
+describe("opening", () => {
+  it("says its settings, and opens one stream until the peer has said its own", () => {
+    const play = new Play()
+    play.submit(3)
+    const [settings, window, ...others] = play.sent()
+    assert.strictEqual(settings!.type, "settings")
+    assert.strictEqual(window!.type, "windowUpdate")
+    assert.deepStrictEqual(others.map(({ stream, type }) => [type, stream]), [["headers", 1]])
+    assert.strictEqual(play.session.room, 0)
+    play.feed(Peer.settings([maxConcurrentStreams, 2]))
+    assert.deepStrictEqual(play.words(), ["settings", "headers 3"])
+  })
+
+  it("a request on the wire", () => {
+    const play = Play.ready()
+    const shared = [{ name: "apns-topic", value: "org.example", index: true }]
+    play.submit(1, {
+      path: "/3/device/ab",
+      shared,
+      headers: [{ name: "apns-id", value: "1" }],
+      body: Buffer.from("{}")
+    })
+    const [headers, data] = play.sent()
+    assert.deepStrictEqual(play.fields(headers!), [
+      [":method", "POST"],
+      [":scheme", "https"],
+      [":authority", "test"],
+      [":path", "/3/device/ab"],
+      ["apns-topic", "org.example"],
+      ["apns-id", "1"]
+    ])
+    assert.strictEqual(headers!.flags, Flag.endHeaders)
+    assert.strictEqual(data!.flags, Flag.endStream)
+    assert.strictEqual(data!.payload.toString(), "{}")
+    // The second time, what is constant takes a byte each.
+    play.feed(Peer.answer(1))
+    play.submit(1, { path: "/3/device/ab", shared })
+    const [second] = play.sent()
+    assert.strictEqual(second!.flags, Flag.endHeaders | Flag.endStream)
+    assert.strictEqual(second!.payload.length, 4 + 1 + 1 + "/3/device/ab".length)
+  })
+
+  it("a header block that is larger than a frame", () => {
+    const play = Play.ready()
+    const value = "v".repeat(40_000)
+    play.submit(1, { headers: [{ name: "x-large", value }] })
+    const frames = play.sent()
+    assert.deepStrictEqual(frames.map(({ type }) => type), ["headers", "continuation", "continuation"])
+    assert.deepStrictEqual(frames.map(({ flags }) => flags), [Flag.endStream, 0, Flag.endHeaders])
+    const payload = Buffer.concat(frames.map(({ payload }) => payload))
+    assert.deepStrictEqual(play.fields({ ...frames[0]!, payload }).at(-1), ["x-large", value])
+  })
+
+  it("a request that can't be written does no harm to the others", () => {
+    const play = Play.ready()
+    play.submit(1, { shared: [{ name: "x-first", value: "1", index: true }], headers: [{ name: "Bad", value: "" }] })
+    play.submit(1, { path: "" })
+    play.submit(1, { headers: [{ name: "x", value: "a\r\nb" }] })
+    play.submit(1, { headers: [{ name: "x-first", value: "1", index: true }] })
+    const [headers, ...none] = play.sent()
+    assert.deepStrictEqual(none, [])
+    assert.strictEqual(headers!.stream, 1)
+    assert.deepStrictEqual(play.fields(headers!).at(-1), ["x-first", "1"])
+    assert.deepStrictEqual(play.brief(), ["RequestInvalid", "RequestInvalid", "RequestInvalid", "open"])
+  })
+})
+
+describe("answers", () => {
+  it("status, headers, body in pieces, padding, trailers, information before", () => {
+    const play = Play.ready()
+    play.submit(1)
+    play.sent()
+    const padded = Buffer.concat([Buffer.from([3]), Buffer.from("lo"), Buffer.alloc(3)])
+    play.feed(
+      Peer.headers(1, [[":status", "103"], ["link", "x"]]),
+      Peer.headers(1, [[":status", "201"], ["content-length", "10"], ["apns-id", "7"]]),
+      Peer.data(1, "hel", 0),
+      Peer.data(1, padded, Flag.padded),
+      Peer.data(1, " you", 0),
+      Peer.data(1, "!", 0),
+      Peer.headers(1, [["x-trailer", "y"]], Flag.endHeaders | Flag.endStream)
+    )
+    const { body, headers, status } = responseOf(play, 0)
+    assert.strictEqual(status, 201)
+    assert.deepStrictEqual(headers, [["content-length", "10"], ["apns-id", "7"]])
+    assert.strictEqual(Buffer.from(body).toString(), "hello you!")
+    assert.strictEqual(play.session.pending, 0)
+  })
+
+  it("headers in pieces, with padding and a priority", () => {
+    const play = Play.ready()
+    play.submit(1)
+    play.sent()
+    const block = Peer.block([[":status", "200"], ["x-a", "1"], ["x-b", "2"]])
+    const first = Buffer.concat([Buffer.from([2]), Buffer.alloc(5), block.subarray(0, 3), Buffer.alloc(2)])
+    play.feed(
+      Peer.frame(Type.headers, Flag.padded | Flag.priority | Flag.endStream, 1, first),
+      Peer.frame(Type.continuation, 0, 1, block.subarray(3, 3)),
+      Peer.frame(Type.continuation, Flag.endHeaders, 1, block.subarray(3))
+    )
+    assert.deepStrictEqual(responseOf(play, 0).headers, [["x-a", "1"], ["x-b", "2"]])
+  })
+
+  it("an answer before the request is sent in whole: the rest stays here", () => {
+    const play = Play.ready({}, [Setting.initialWindowSize, 10])
+    play.submit(1, { body: Buffer.alloc(100) })
+    assert.deepStrictEqual(play.words(), ["headers 1", "data 1"])
+    play.feed(Peer.answer(1, 413))
+    assert.deepStrictEqual(play.brief(), ["413"])
+    assert.deepStrictEqual(play.words(), ["rstStream 1"])
+  })
+
+  const malformed: ReadonlyArray<readonly [string, Buffer]> = [
+    ["no status", Peer.headers(1, [["x", "y"]])],
+    ["a status that is none", Peer.headers(1, [[":status", "2x0"]])],
+    ["two statuses", Peer.headers(1, [[":status", "200"], [":status", "200"]])],
+    ["a pseudo-header of a request", Peer.headers(1, [[":status", "200"], [":path", "/"]])],
+    ["a pseudo-header after another", Peer.headers(1, [["x", "y"], [":status", "200"]])],
+    ["a header of HTTP/1.1", Peer.headers(1, [[":status", "200"], ["transfer-encoding", "chunked"]])],
+    ["a content-length that is none", Peer.headers(1, [[":status", "200"], ["content-length", "-1"]])],
+    ["a change of protocol", Peer.headers(1, [[":status", "101"]])],
+    ["information and nothing else", Peer.headers(1, [[":status", "100"]], Flag.endHeaders | Flag.endStream)],
+    ["a body before its headers", Peer.data(1, "body")],
+    [
+      "a body that is too short",
+      Buffer.concat([Peer.headers(1, [[":status", "200"], ["content-length", "3"]]), Peer.data(1, "ab")])
+    ],
+    [
+      "headers amid a body",
+      Buffer.concat([Peer.headers(1, [[":status", "200"]]), Peer.data(1, "ab", 0), Peer.headers(1, [["x", "y"]])])
+    ],
+    [
+      "a status in the trailers",
+      Buffer.concat([
+        Peer.headers(1, [[":status", "200"]]),
+        Peer.headers(1, [[":status", "200"]], Flag.endHeaders | Flag.endStream)
+      ])
+    ],
+    // 40 08 "X-Upper!" 01 "1": no encoder of ours would write it.
+    [
+      "a name in upper case",
+      Peer.frame(Type.headers, Flag.endHeaders, 1, Buffer.concat([Buffer.from([0x88, 0, 1, 0x58, 1, 0x31])]))
+    ]
+  ]
+
+  it.each(malformed)("malformed, only its stream is reset: %s", (_, bytes) => {
+    const play = Play.ready()
+    play.submit(2)
+    play.sent()
+    play.feed(bytes, Peer.answer(3, 204))
+    assert.deepStrictEqual(play.brief(), ["Unknown 1", "204"])
+    assert.deepStrictEqual(play.words(), ["rstStream 1"])
+    assert.isFalse(play.hasEnded)
+  })
+
+  it("an answer that is too long, in headers or body", () => {
+    const play = Play.ready({ maxResponseSize: 10 })
+    play.submit(3)
+    play.sent()
+    play.feed(
+      Peer.headers(1, [[":status", "200"]]),
+      Peer.data(1, "0123456789", 0),
+      Peer.data(1, "0"),
+      Peer.headers(3, [[":status", "200"]]),
+      Peer.data(3, "0123456789"),
+      Peer.frame(Type.headers, 0, 5, Buffer.concat([Peer.block([[":status", "200"]]), Buffer.alloc(2000, 0x90)])),
+      Peer.frame(Type.continuation, Flag.endHeaders, 5)
+    )
+    assert.deepStrictEqual(play.brief(), ["Unknown 8", "200", "Unknown 8"])
+    assert.isFalse(play.hasEnded)
+  })
+
+  it("what comes for a request that was given up is let pass", () => {
+    const play = Play.ready()
+    const [given] = play.submit(2)
+    play.sent()
+    play.session.cancel(given!)
+    play.session.cancel(given!)
+    assert.deepStrictEqual(play.words(), ["rstStream 1"])
+    play.feed(Peer.headers(1, [[":status", "200"]]), Peer.data(1, "late"), Peer.rst(1, 0), Peer.answer(3))
+    assert.deepStrictEqual(play.brief(), ["open", "200"])
+    assert.isTrue(given!.isSettled)
+    assert.isFalse(play.hasEnded)
+  })
+})
+
+describe("what the peer allows", () => {
+  it("streams: more, fewer, none, and more again", () => {
+    const play = Play.ready({}, [maxConcurrentStreams, 3])
+    play.submit(10)
+    assert.deepStrictEqual(play.words(), ["headers 1", "headers 3", "headers 5"])
+    play.feed(Peer.settings([maxConcurrentStreams, 1]), Peer.answer(1), Peer.answer(3))
+    assert.deepStrictEqual(play.words(), ["settings"])
+    play.feed(Peer.answer(5))
+    assert.deepStrictEqual(play.words(), ["headers 7"])
+    play.feed(Peer.settings([maxConcurrentStreams, 0]), Peer.answer(7))
+    assert.deepStrictEqual(play.words(), ["settings"])
+    assert.strictEqual(play.session.room, 0)
+    play.feed(Peer.settings([maxConcurrentStreams, 1000]))
+    assert.strictEqual(play.words().length, 1 + 6)
+    assert.strictEqual(play.session.room, 994)
+  })
+
+  it("our own limit holds where the peer's is higher", () => {
+    const play = Play.ready({ maxStreams: 2 }, [maxConcurrentStreams, 100])
+    assert.strictEqual(play.session.room, 2)
+    play.submit(5)
+    assert.deepStrictEqual(play.words(), ["headers 1", "headers 3"])
+  })
+
+  it("bodies: the window of all streams", () => {
+    const play = Play.ready()
+    play.submit(20, { body: Buffer.alloc(16_384) })
+    const sent = play.sent().filter(({ type }) => type === "data").reduce((sum, { payload }) => sum + payload.length, 0)
+    assert.strictEqual(sent, 65_535)
+    assert.strictEqual(play.session.room, 0)
+    // Nothing is opened that could not send its body.
+    assert.strictEqual(play.session.streams.size, 4)
+    const rooms = play.rooms
+    play.feed(Peer.windowUpdate(0, 16_385))
+    assert.deepStrictEqual(play.words(), ["data 7", "headers 9", "data 9"])
+    assert.strictEqual(play.rooms, rooms + 1)
+    play.feed(Peer.windowUpdate(0, 1_000_000))
+    play.sent()
+    assert.strictEqual(play.session.streams.size, 20)
+  })
+
+  it("bodies: the window of a stream, which settings change under way", () => {
+    const play = Play.ready({}, [Setting.initialWindowSize, 10])
+    play.submit(1, { body: Buffer.from("0123456789abcdefghij") })
+    assert.strictEqual(play.sent()[1]!.payload.toString(), "0123456789")
+    // 10 were sent, so that 4 leaves a debt of 6.
+    play.feed(Peer.settings([Setting.initialWindowSize, 4]), Peer.windowUpdate(1, 6))
+    assert.deepStrictEqual(play.words(), ["settings"])
+    play.feed(Peer.windowUpdate(1, 1))
+    assert.strictEqual(play.sent()[0]!.payload.toString(), "a")
+    play.feed(Peer.settings([Setting.initialWindowSize, 100]))
+    const last = play.sent()[1]!
+    assert.strictEqual(last.payload.toString(), "bcdefghij")
+    assert.strictEqual(last.flags, Flag.endStream)
+  })
+
+  it("bodies: the size of a frame", () => {
+    const play = Play.ready()
+    play.submit(1, { body: Buffer.alloc(40_000) })
+    assert.deepStrictEqual(play.sent().slice(1).map(({ payload }) => payload.length), [16_384, 16_384, 7232])
+  })
+
+  it("our table of headers follows the peer's", () => {
+    const play = Play.ready({}, [Setting.headerTableSize, 0])
+    const shared = [{ name: "x-topic", value: "one", index: true }]
+    play.submit(2, { shared })
+    const [first, second] = play.sent()
+    assert.deepStrictEqual(play.fields(first!).at(-1), ["x-topic", "one"])
+    assert.strictEqual(first!.payload[0], 0x20)
+    assert.strictEqual(second!.payload.length, first!.payload.length - 1)
+    play.fields(second!)
+    play.feed(Peer.settings([Setting.headerTableSize, 1_000_000]), Peer.answer(1), Peer.answer(3))
+    play.submit(2, { shared })
+    const [, third, fourth] = play.sent()
+    play.fields(third!)
+    assert.deepStrictEqual(play.fields(fourth!).at(-1), ["x-topic", "one"])
+    assert.isBelow(fourth!.payload.length, 10)
+  })
+
+  it("answers: we take more when half of the window is used", () => {
+    const play = Play.ready({ maxResponseSize: 20_000_000 })
+    play.submit(1)
+    play.sent()
+    play.feed(Peer.headers(1, [[":status", "200"]]))
+    let given = 0
+    for (let i = 0; i < 1024; i++) {
+      play.feed(Peer.data(1, Buffer.alloc(16_384), 0))
+      given += play.sent().filter(({ stream }) => stream === 0).reduce(
+        (sum, one) => sum + one.payload.readUInt32BE(),
+        0
+      )
+    }
+    assert.strictEqual(given, 16 * 1024 * 1024)
+  })
+
+  it("padding does not use up the window of a stream", () => {
+    const play = Play.ready()
+    play.submit(1)
+    play.sent()
+    play.feed(Peer.headers(1, [[":status", "200"]]))
+    play.feed(Peer.data(1, Buffer.concat([Buffer.from([200]), Buffer.alloc(201)]), Flag.padded))
+    const [update] = play.sent()
+    assert.strictEqual(update!.stream, 1)
+    assert.strictEqual(update!.payload.readUInt32BE(), 201)
+  })
+})
+
+describe("GOAWAY and resets", () => {
+  for (const code of [Code.noError, Code.protocolError, Code.enhanceYourCalm]) {
+    it(`code ${code}: those above are refused, those below still answered, those that wait not sent`, () => {
+      const play = Play.ready({}, [maxConcurrentStreams, 4])
+      play.submit(6)
+      play.sent()
+      play.feed(Peer.answer(1), Peer.goaway(5, code, `{"reason":"Shutdown"}`))
+      assert.deepStrictEqual(play.brief(), ["200", "open", "open", `Refused ${code}`, "NotSent", "NotSent"])
+      assert.isFalse(play.session.isOpen)
+      assert.strictEqual(play.session.room, 0)
+      assert.deepStrictEqual(play.session.goaway, { lastStreamId: 5, code, debug: `{"reason":"Shutdown"}` })
+      play.submit(1)
+      assert.deepStrictEqual(play.words(), [])
+      assert.strictEqual(play.brief().at(-1), "NotSent")
+      play.feed(Peer.answer(3))
+      assert.isFalse(play.hasEnded)
+      play.sent()
+      assert.isFalse(play.hasEnded)
+      play.feed(Peer.answer(5, 410))
+      assert.strictEqual(play.left(), Code.noError)
+      assert.deepStrictEqual(play.brief().slice(0, 3), ["200", "200", "410"])
+      assert.strictEqual(play.ending?.goaway?.code, code)
+    })
+  }
+
+  it("two of them: first a warning, then the number", () => {
+    const play = Play.ready()
+    play.submit(3)
+    play.sent()
+    play.feed(Peer.goaway(2 ** 31 - 1, 0))
+    assert.deepStrictEqual(play.brief(), ["open", "open", "open"])
+    play.feed(Peer.goaway(3, 0))
+    assert.deepStrictEqual(play.brief(), ["open", "open", "Refused 0"])
+    // It can't take a promise back.
+    play.feed(Peer.goaway(5, 0))
+    assert.strictEqual(play.session.goaway?.lastStreamId, 3)
+  })
+
+  it("then the end of the socket: unknown what was below", () => {
+    const play = Play.ready()
+    play.submit(2)
+    play.sent()
+    play.feed(Peer.goaway(1, 2, "debug"))
+    play.session.close("it closed the connection")
+    assert.deepStrictEqual(play.brief(), ["Unknown", "Refused 2"])
+    assert.include(play.ending?.detail, "GOAWAY INTERNAL_ERROR, debug")
+  })
+
+  it("the end of the socket without one", () => {
+    const play = Play.ready({}, [maxConcurrentStreams, 2])
+    play.submit(4)
+    play.sent()
+    play.feed(Peer.headers(1, [[":status", "200"]]), Peer.data(1, "half", 0))
+    play.session.close("the connection was cut", new Error("ECONNRESET"))
+    assert.deepStrictEqual(play.brief(), ["Unknown", "Unknown", "NotSent", "NotSent"])
+    play.submit(1)
+    play.sent()
+    assert.strictEqual(play.brief()[4], "NotSent")
+  })
+
+  it("resets: refused or unknown", () => {
+    const play = Play.ready()
+    play.submit(4)
+    play.sent()
+    play.feed(
+      Peer.rst(1, Code.refusedStream),
+      Peer.rst(3, Code.noError),
+      Peer.headers(5, [[":status", "200"]]),
+      Peer.rst(5, Code.internalError),
+      Peer.answer(7),
+      Peer.rst(7, Code.noError)
+    )
+    assert.deepStrictEqual(play.brief(), ["Refused 7", "Unknown 0", "Unknown 2", "200"])
+    assert.isFalse(play.hasEnded)
+  })
+
+  it("retire: those that have left are answered, then it ends", () => {
+    const play = Play.ready({}, [maxConcurrentStreams, 1])
+    play.submit(2)
+    play.sent()
+    play.session.retire("enough")
+    assert.deepStrictEqual(play.brief(), ["open", "NotSent"])
+    play.sent()
+    assert.isFalse(play.hasEnded)
+    play.feed(Peer.answer(1))
+    assert.strictEqual(play.left(), Code.noError)
+    assert.deepStrictEqual(play.brief(), ["200", "NotSent"])
+    assert.isTrue(play.hasEnded)
+  })
+})
+
+describe("time", () => {
+  it("an answer that does not come, and a stream that does not become free", () => {
+    const play = Play.ready({ requestTimeout: 100 }, [maxConcurrentStreams, 1])
+    play.submit(2)
+    play.submit(1, {}, 1000)
+    play.sent()
+    play.now += 99
+    play.session.tick()
+    assert.deepStrictEqual(play.brief(), ["open", "open", "open"])
+    play.now += 1
+    play.session.tick()
+    assert.deepStrictEqual(play.brief(), ["Timeout sent", "Timeout waiting", "open"])
+    assert.deepStrictEqual(play.words(), ["rstStream 1", "headers 3"])
+    play.feed(Peer.answer(1), Peer.answer(3))
+    assert.deepStrictEqual(play.brief(), ["Timeout sent", "Timeout waiting", "200"])
+  })
+
+  it("a peer that is silent gets a PING, and is given up without an answer to it", () => {
+    const play = Play.ready({ idlePing: 1000, pingTimeout: 50 })
+    play.now += 1000
+    play.session.tick()
+    const [ping] = play.sent()
+    assert.strictEqual(ping!.type, "ping")
+    play.now += 49
+    play.session.tick()
+    play.feed(Peer.ping(Flag.ack, ping!.payload))
+    play.now += 500
+    play.session.tick()
+    assert.isFalse(play.hasEnded)
+    play.now += 500
+    play.session.tick()
+    play.submit(1)
+    assert.deepStrictEqual(play.words(), ["ping", "headers 1"])
+    play.now += 50
+    play.session.tick()
+    assert.deepStrictEqual(play.brief(), ["Unknown"])
+    assert.include(play.ending?.detail, "PING")
+  })
+
+  it("a PING of the peer comes back with what was in it", () => {
+    const play = Play.ready()
+    play.feed(Peer.ping(0, Buffer.from("12345678")))
+    const [pong] = play.sent()
+    assert.strictEqual(pong!.flags, Flag.ack)
+    assert.strictEqual(pong!.payload.toString(), "12345678")
+  })
+})
+
+describe("a peer that breaks the rules of the connection", () => {
+  const ack = Flag.ack
+  const violations: ReadonlyArray<readonly [string, number, Buffer]> = [
+    ["a frame that is too large", Code.frameSizeError, Peer.frame(Type.data, 0, 1, Buffer.alloc(16_385))],
+    ["DATA of no stream", Code.protocolError, Peer.data(0, "x")],
+    ["DATA of a stream that was never opened", Code.protocolError, Peer.data(5, "x")],
+    ["DATA with more padding than bytes", Code.protocolError, Peer.data(1, Buffer.from([5, 1]), Flag.padded)],
+    ["DATA without a length of padding", Code.frameSizeError, Peer.data(1, "", Flag.padded)],
+    ["HEADERS of no stream", Code.protocolError, Peer.headers(0, [[":status", "200"]])],
+    ["HEADERS of a stream of its own", Code.protocolError, Peer.headers(2, [[":status", "200"]])],
+    ["HEADERS of a stream that was never opened", Code.protocolError, Peer.headers(5, [[":status", "200"]])],
+    ["HEADERS with too much padding", Code.protocolError, Peer.frame(Type.headers, 0xc, 1, Buffer.from([9, 0x88]))],
+    ["HEADERS without their priority", Code.frameSizeError, Peer.frame(Type.headers, 0x24, 1, Buffer.from([1, 2]))],
+    ["a block that can't be decoded", Code.compressionError, Peer.frame(Type.headers, 4, 1, Buffer.from([0xff]))],
+    ["CONTINUATION of nothing", Code.protocolError, Peer.frame(Type.continuation, 4, 1)],
+    [
+      "a frame amid a header block",
+      Code.protocolError,
+      Buffer.concat([Peer.frame(Type.headers, 0, 1, Buffer.from([0x88])), Peer.ping(0)])
+    ],
+    [
+      "CONTINUATION of another stream",
+      Code.protocolError,
+      Buffer.concat([Peer.frame(Type.headers, 0, 1, Buffer.from([0x88])), Peer.frame(Type.continuation, 4, 3)])
+    ],
+    ["PUSH_PROMISE", Code.protocolError, Peer.frame(Type.pushPromise, 4, 1, Buffer.from([0, 0, 0, 2, 0x82]))],
+    ["PRIORITY of no stream", Code.protocolError, Peer.frame(Type.priority, 0, 0, Buffer.alloc(5))],
+    ["RST_STREAM of no stream", Code.protocolError, Peer.rst(0, 0)],
+    ["RST_STREAM of a stream that was never opened", Code.protocolError, Peer.rst(9, 0)],
+    ["RST_STREAM of a wrong length", Code.frameSizeError, Peer.frame(Type.rstStream, 0, 1, "abc")],
+    ["SETTINGS of a stream", Code.protocolError, Peer.frame(Type.settings, 0, 1)],
+    ["SETTINGS of a wrong length", Code.frameSizeError, Peer.frame(Type.settings, 0, 0, "abcde")],
+    ["SETTINGS that are acknowledged with something", Code.frameSizeError, Peer.frame(Type.settings, ack, 0, "abcdef")],
+    ["ENABLE_PUSH", Code.protocolError, Peer.settings([Setting.enablePush, 1])],
+    ["an initial window that is too large", Code.flowControlError, Peer.settings([Setting.initialWindowSize, 2 ** 31])],
+    ["a frame size that is too small", Code.protocolError, Peer.settings([Setting.maxFrameSize, 16_383])],
+    ["a frame size that is too large", Code.protocolError, Peer.settings([Setting.maxFrameSize, 2 ** 24])],
+    ["PING of a stream", Code.protocolError, Peer.frame(Type.ping, 0, 1, "12345678")],
+    ["PING of a wrong length", Code.frameSizeError, Peer.frame(Type.ping, 0, 0, "1234567")],
+    ["GOAWAY of a stream", Code.protocolError, Peer.frame(Type.goaway, 0, 1, "12345678")],
+    ["GOAWAY of a wrong length", Code.frameSizeError, Peer.frame(Type.goaway, 0, 0, "1234567")],
+    ["WINDOW_UPDATE of a wrong length", Code.frameSizeError, Peer.frame(Type.windowUpdate, 0, 0, "123")],
+    ["WINDOW_UPDATE by 0", Code.protocolError, Peer.windowUpdate(0, 0)],
+    ["WINDOW_UPDATE of a stream that was never opened", Code.protocolError, Peer.windowUpdate(9, 1)],
+    ["a window of all that is too large", Code.flowControlError, Peer.windowUpdate(0, 2 ** 31 - 1)],
+    [
+      "a window of a stream that settings make too large",
+      Code.flowControlError,
+      Buffer.concat([Peer.windowUpdate(1, 2 ** 30), Peer.settings([Setting.initialWindowSize, 2 ** 31 - 1])])
+    ]
+  ]
+
+  it.each(violations)("%s", (_, code, bytes) => {
+    const play = Play.ready()
+    play.submit(2)
+    play.sent()
+    play.feed(bytes)
+    assert.strictEqual(play.left(), code)
+    assert.isTrue(play.ending?.violation)
+    assert.deepStrictEqual(play.brief(), ["Unknown", "Unknown"])
+  })
+
+  it("WINDOW_UPDATE that breaks those of one stream", () => {
+    const play = Play.ready()
+    play.submit(2)
+    play.sent()
+    play.feed(Peer.windowUpdate(1, 0), Peer.windowUpdate(3, 2 ** 31 - 1))
+    assert.deepStrictEqual(play.brief(), ["Unknown 1", "Unknown 3"])
+    assert.isFalse(play.hasEnded)
+  })
+
+  it.each([
+    ["something else", Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n")],
+    ["PING", Peer.ping(0)],
+    ["an acknowledgement", Peer.frame(Type.settings, ack, 0)]
+  ])("a first frame that is %s", (_, bytes) => {
+    const play = new Play()
+    play.feed(bytes)
+    assert.isTrue(play.ending?.violation)
+  })
+
+  const floods: ReadonlyArray<readonly [string, Buffer]> = [
+    ["SETTINGS", Peer.settings()],
+    ["acknowledgements", Peer.frame(Type.settings, ack, 0)],
+    ["PING", Peer.ping(0)],
+    ["answers to no PING", Peer.ping(ack)],
+    ["empty DATA", Peer.data(1, "", 0)],
+    ["empty DATA of a closed stream", Peer.data(3, "")],
+    ["RST_STREAM of a closed stream", Peer.rst(3, 0)],
+    ["PRIORITY", Peer.frame(Type.priority, 0, 1, Buffer.alloc(5))],
+    ["WINDOW_UPDATE", Peer.windowUpdate(0, 1)],
+    ["GOAWAY", Peer.goaway(2 ** 31 - 1, 0)],
+    ["frames of no known type", Peer.frame(0x42, 0, 1, "?")],
+    ["HEADERS of a closed stream", Peer.answer(3)],
+    ["information", Peer.headers(5, [[":status", "103"]])]
+  ]
+
+  it.each(floods)("a flood of %s", (_, bytes) => {
+    const play = Play.ready()
+    play.submit(3)
+    play.sent()
+    play.feed(Peer.headers(1, [[":status", "200"]]), Peer.answer(3))
+    for (let i = 0; i < 1000; i++) play.feed(bytes)
+    assert.isFalse(play.hasEnded)
+    for (let i = 0; i < 50; i++) play.feed(bytes)
+    assert.strictEqual(play.left(), Code.enhanceYourCalm)
+  })
+
+  it("the same over a longer time is none", () => {
+    const play = Play.ready()
+    for (let i = 0; i < 20_000; i++) {
+      play.now += 20
+      play.feed(Peer.ping(0))
+      play.sent()
+    }
+    assert.isFalse(play.hasEnded)
+  })
+
+  it("a header block without an end", () => {
+    const play = Play.ready()
+    play.submit(1)
+    play.sent()
+    play.feed(Peer.frame(Type.headers, 0, 1, Buffer.from([0x88])))
+    for (let i = 0; i < 64; i++) play.feed(Peer.frame(Type.continuation, 0, 1))
+    assert.strictEqual(play.left(), Code.enhanceYourCalm)
+  })
+
+  it("DATA for a stream that was given up counts for the window of all", () => {
+    const play = Play.ready({ maxResponseSize: 1 })
+    play.submit(1)
+    play.sent()
+    play.feed(Peer.headers(1, [[":status", "200"]]))
+    for (let i = 0; i < 513; i++) play.feed(Peer.data(1, Buffer.alloc(16_384), 0))
+    assert.deepStrictEqual(play.brief(), ["Unknown 8"])
+    assert.deepStrictEqual(play.words(), ["rstStream 1", "windowUpdate"])
+  })
+})
+
+describe("bytes", () => {
+  const dialogue = Buffer.concat([
+    Peer.settings([maxConcurrentStreams, 10]),
+    Peer.frame(Type.settings, Flag.ack, 0),
+    Peer.headers(1, [[":status", "200"], ["apns-id", "x"]]),
+    Peer.data(1, "hello", 0),
+    Peer.ping(0, Buffer.from("12345678")),
+    Peer.data(1, " world"),
+    Peer.answer(3, 410, `{"reason":"Unregistered"}`),
+    Peer.rst(5, Code.refusedStream),
+    Peer.goaway(7, 0, "bye"),
+    Peer.answer(7, 204)
+  ])
+
+  const play = (cuts: ReadonlyArray<number>) => {
+    const play = Play.ready({}, [maxConcurrentStreams, 10])
+    play.submit(5)
+    play.sent()
+    let from = 0
+    for (const cut of [...cuts, dialogue.length]) {
+      play.feed(dialogue.subarray(from, cut))
+      from = cut
+    }
+    const body = Buffer.from(responseOf(play, 0).body).toString()
+    return { answers: play.brief(), body, words: play.words(), detail: play.ending?.detail }
+  }
+
+  const whole = play([])
+
+  it("in one piece", () => {
+    assert.deepStrictEqual(whole.answers, ["200", "410", "Refused 7", "204", "Refused 0"])
+    assert.strictEqual(whole.body, "hello world")
+  })
+
+  it("cut at every byte, and into single bytes", () => {
+    for (let cut = 1; cut < dialogue.length; cut++) assert.deepStrictEqual(play([cut]), whole)
+    assert.deepStrictEqual(play(Array.from({ length: dialogue.length - 1 }, (_, i) => i + 1)), whole)
+  })
+
+  const Cut = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: dialogue.length }))
+
+  it.prop("cut anywhere", { cuts: Schema.Array(Cut) }, ({ cuts }) => {
+    assert.deepStrictEqual(play(cuts.toSorted((a, b) => a - b)), whole)
+  })
+
+  it.prop("any bytes at all: each request ends once, and the session ends or goes on", {
+    bytes: Schema.Uint8Array,
+    frames: Schema.Array(Schema.Struct({
+      type: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 10 })),
+      flags: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 })),
+      stream: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 8 })),
+      payload: Schema.Uint8Array
+    }))
+  }, ({ bytes, frames }) => {
+    const play = Play.ready()
+    play.submit(3)
+    play.sent()
+    for (const { flags, payload, stream, type } of frames) play.feed(Peer.frame(type, flags, stream, payload))
+    play.feed(bytes)
+    play.session.flush()
+    play.session.close("the end")
+    assert.notInclude(play.brief(), "open")
+    assert.strictEqual(play.session.pending, 0)
+  })
+})
