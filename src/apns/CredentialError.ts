@@ -1,0 +1,115 @@
+/**
+ * What can be wrong with the key or certificate that a program shows to Apple.
+ *
+ * Each reason names the file, or the option, and what to do. None holds any
+ * part of a key or passphrase.
+ */
+import * as DateTime from "effect/DateTime"
+import * as Schema from "effect/Schema"
+
+const isoDate = DateTime.formatIsoDateUtc
+
+/** A file of the credential can't be read. */
+export class FileUnreadable extends Schema.TaggedError<FileUnreadable>()("FileUnreadable", {
+  file: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.file} can't be read: ${this.detail}. Check the path, and that this user may read it`
+  }
+}
+
+/** A key is not one that can be used. */
+export class KeyInvalid extends Schema.TaggedError<KeyInvalid>()("KeyInvalid", {
+  /** The file, or where else the key came from. */
+  source: Schema.String,
+  /** What is wrong and what to do. */
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.source} is not a usable key: ${this.detail}`
+  }
+}
+
+/** A certificate is not one that can be used. */
+export class CertificateInvalid extends Schema.TaggedError<CertificateInvalid>()("CertificateInvalid", {
+  /** The file, or where else the certificate came from. */
+  source: Schema.String,
+  /** What is wrong and what to do. */
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.source} is not a usable certificate: ${this.detail}`
+  }
+}
+
+/** The passphrase does not open the key, or there is none and one is needed. */
+export class PassphraseWrong extends Schema.TaggedError<PassphraseWrong>()("PassphraseWrong", {
+  source: Schema.String,
+  given: Schema.Boolean
+}) {
+  override get message() {
+    return this.given
+      ? `the passphrase does not open ${this.source}: give the one with which it was exported`
+      : `${this.source} is encrypted: give its passphrase, or export it without one`
+  }
+}
+
+/** Certificate and key do not belong together. */
+export class KeyMismatch extends Schema.TaggedError<KeyMismatch>()("KeyMismatch", {
+  certificate: Schema.String,
+  key: Schema.String
+}) {
+  override get message() {
+    return `the key in ${this.key} does not belong to the certificate in ${this.certificate}: ` +
+      `give the key that the certificate was requested with`
+  }
+}
+
+/** The certificate can't be used any more, or not yet. */
+export class CertificateExpired extends Schema.TaggedError<CertificateExpired>()("CertificateExpired", {
+  source: Schema.String,
+  validFrom: Schema.DateTimeUtc,
+  validTo: Schema.DateTimeUtc
+}) {
+  override get message() {
+    return `the certificate in ${this.source} is valid from ${isoDate(this.validFrom)} to ${isoDate(this.validTo)}, ` +
+      `and not now: renew it in the developer account, or check this machine's clock`
+  }
+}
+
+/** An option of the credential is not what it has to be. */
+export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionInvalid", {
+  option: Schema.String,
+  rule: Schema.String
+}) {
+  override get message() {
+    return `${this.option} is wrong: ${this.rule}`
+  }
+}
+
+/** Everything that can be wrong with a credential. */
+export const CredentialErrorReason = Schema.Union([
+  FileUnreadable,
+  KeyInvalid,
+  CertificateInvalid,
+  PassphraseWrong,
+  KeyMismatch,
+  CertificateExpired,
+  OptionInvalid
+])
+
+/** Everything that can be wrong with a credential. */
+export type CredentialErrorReason = typeof CredentialErrorReason.Type
+
+/** A credential can't be used; its `reason` says why. */
+export class CredentialError extends Schema.TaggedError<CredentialError>()("CredentialError", {
+  reason: CredentialErrorReason
+}) {
+  override get message() {
+    return `the APNs credential can't be used: ${this.reason.message}`
+  }
+}
+
+/** Wraps a reason in the error. */
+export const make = (reason: CredentialErrorReason): CredentialError => new CredentialError({ reason })

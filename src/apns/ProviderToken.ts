@@ -1,0 +1,195 @@
+/**
+ * The provider token: the signed statement (JWT, ES256) with which a program
+ * that has a key of a team proves who it is.
+ *
+ * Apple wants a token to be at most an hour old, and to be changed at most once
+ * in 20 minutes. A {@link ProviderToken} is shared by all connections that use
+ * its key, and keeps both rules:
+ *
+ * - its time of issue is the last full or half hour, so that workers which
+ *   share a key, on any machine, change it together. Signatures of ES256 are
+ *   random: the tokens of two workers have the same claims and differ in their
+ *   last bytes;
+ * - a token is used until it is 30 minutes old, and 50 at most, where the one
+ *   before it was made less than 20 minutes ago;
+ * - whoever asks, and how often they ask, no two are made within 20 minutes.
+ *   After TooManyProviderTokenUpdates nothing is to be done but to go on with
+ *   the current one, which is what {@link ProviderToken.current} gives.
+ *
+ * Source: Apple, "Establishing a token-based connection to APNs".
+ */
+import * as Clock from "effect/Clock"
+import * as KeyFormat from "effect/crypto/KeyFormat"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Signature from "effect/crypto/Signature"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Semaphore from "effect/Semaphore"
+import * as CredentialError from "./CredentialError.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** A token as it goes into requests. */
+export interface Token {
+  readonly jwt: Redacted.Redacted
+  /** When it was issued, by its own word: seconds since 1970. */
+  readonly iat: number
+  /** 1 for the first, then one more each. */
+  readonly generation: number
+  /** From then on {@link ProviderToken.current} gives another: milliseconds since 1970. */
+  readonly until: number
+}
+
+/** The token of one key. */
+export interface ProviderToken {
+  /** The token to send now. Makes a new one when it is time. */
+  readonly current: Effect.Effect<Token>
+  /**
+   * Apple called the token of this generation expired. Gives the token to try
+   * again with: one that was made since, or now. When the last one is younger
+   * than 20 minutes it is that one again, with the same generation: then the
+   * machine's clock is wrong, and trying again is of no use.
+   */
+  readonly expired: (generation: number) => Effect.Effect<Token>
+}
+
+/** Which key signs, and for whom. */
+export interface Options {
+  /** The content of the `.p8` file: a P-256 private key, PEM. */
+  readonly key: Redacted.Redacted
+  /** The key's id: 10 characters, in the developer account and in the name of the file. */
+  readonly keyId: string
+  /** The team's id: 10 characters. */
+  readonly teamId: string
+  /** Where the key came from, for errors. Default: `"the key"`. */
+  readonly source?: string | undefined
+}
+
+// -----------------------------------------------------------------------------
+// Time
+// -----------------------------------------------------------------------------
+
+/** No two tokens are made within this time, in milliseconds. */
+export const floor: number = Duration.toMillis("20 minutes")
+
+/** Times of issue are multiples of this, in milliseconds. With {@link floor} it has to stay well under an hour. */
+export const grid: number = Duration.toMillis("30 minutes")
+
+/** The last point of the grid. */
+const onGrid = (now: number): number => Math.floor(now / grid) * grid
+
+/** From when on a token that was made at `now` is replaced. */
+const replaceAt = (now: number): number => Math.max(onGrid(now) + grid, now + floor)
+
+// -----------------------------------------------------------------------------
+// The key
+// -----------------------------------------------------------------------------
+
+/** The PEM block in a text, without what stands around it. Environment variables may hold `\\n` for line ends. */
+const findBlock = (text: string): { readonly pem: string; readonly label: string | undefined } => {
+  const match = /-----BEGIN ([A-Z0-9 ]+)-----[^]*?-----END \1-----/.exec(text.replaceAll("\\n", "\n"))
+  return { pem: match?.[0] ?? "", label: match?.[1] }
+}
+
+/** What a PEM block that is no PKCS#8 key holds, and what to do about it. */
+const otherThanKey = (label: string | undefined): string | undefined => {
+  switch (label) {
+    case undefined:
+      return "it is not PEM text: give the content of the .p8 file as it was downloaded, with its BEGIN and END lines"
+    case "PRIVATE KEY":
+      return undefined
+    case "ENCRYPTED PRIVATE KEY":
+      return "it is encrypted: decrypt it with `openssl pkcs8`"
+    case "CERTIFICATE":
+      return "it is a certificate: use it as such, or give the .p8 file of a key"
+    case "PUBLIC KEY":
+      return "it is a public key: give the .p8 file with the private one"
+    default:
+      return `it holds a ${label}: give the .p8 file as it was downloaded from the developer account`
+  }
+}
+
+const keyFormat = KeyFormat.pem(KeyFormat.pkcs8)
+
+const readKey = Effect.fnUntraced(function*(options: Options) {
+  const source = options.source ?? "the key"
+  const invalid = (detail: string) => CredentialError.make(new CredentialError.KeyInvalid({ source, detail }))
+  const { label, pem } = findBlock(Redacted.value(options.key))
+  const other = otherThanKey(label)
+  if (other !== undefined) return yield* invalid(other)
+  return yield* Effect.mapError(
+    KeyFormat.decodePrivate(keyFormat, Signature.ecdsaP256, pem),
+    () => invalid("it is damaged, or no EC key on the curve P-256: download it again, or make a new one")
+  )
+})
+
+// -----------------------------------------------------------------------------
+// Construction
+// -----------------------------------------------------------------------------
+
+const checkId = (option: string, value: string) =>
+  /^[A-Za-z0-9]{10}$/.test(value)
+    ? Effect.void
+    : Effect.fail(CredentialError.make(
+      new CredentialError.OptionInvalid({
+        option,
+        rule: "it has 10 letters and digits; the developer account shows it"
+      })
+    ))
+
+const utf8 = new TextEncoder()
+
+const signer = Layer.provide(Signature.layerWebCrypto, SecureRandom.layerWebCrypto)
+
+/** Reads the key. Tokens are made when they are asked for. */
+export const make = Effect.fnUntraced(
+  function*(options: Options): Effect.fn.Return<ProviderToken, CredentialError.CredentialError, Signature.Signature> {
+    yield* checkId("the key id", options.keyId)
+    yield* checkId("the team id", options.teamId)
+    const key = yield* readKey(options)
+    const signature = yield* Signature.Signature
+    const header = Base64Url.encode(JSON.stringify({ alg: "ES256", kid: options.keyId }))
+
+    const sign = Effect.fnUntraced(function*(iat: number) {
+      const signed = `${header}.${Base64Url.encode(JSON.stringify({ iss: options.teamId, iat }))}`
+      const bytes = yield* Effect.orDie(signature.sign(key, utf8.encode(signed)))
+      return Redacted.make(`${signed}.${Base64Url.encode(bytes)}`, { label: "provider token" })
+    })
+
+    let token: Token | undefined
+    let madeAt = 0
+    // a clock that was set back by more than this tells nothing about the token's age
+    const isFresh = (token: Token, now: number) => now < token.until && now > madeAt - floor
+    const makeNew = Effect.fnUntraced(function*(now: number, issuedAt: number) {
+      const iat = Math.floor(issuedAt / 1000)
+      const jwt = yield* sign(iat)
+      madeAt = now
+      return token = { jwt, iat, generation: (token?.generation ?? 0) + 1, until: replaceAt(now) }
+    })
+
+    const alone = Semaphore.makeUnsafe(1).withPermit
+    const current = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      token !== undefined && isFresh(token, now)
+        ? Effect.succeed(token)
+        : alone(Effect.suspend(() =>
+          token !== undefined && isFresh(token, now) ? Effect.succeed(token) : makeNew(now, onGrid(now))
+        )))
+
+    // the exact time: one on the grid could be the one that Apple has just refused
+    const expired = (generation: number) =>
+      alone(
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          token === undefined || (token.generation === generation && Math.abs(now - madeAt) >= floor)
+            ? makeNew(now, now)
+            : Effect.succeed(token))
+      )
+
+    return { current, expired }
+  },
+  Effect.provide(signer)
+)
