@@ -1,4 +1,5 @@
 /** Apple push notifications. */
+export * as Apns from "./Apns.ts"
 export * as ApnsError from "./ApnsError.ts"
 export * as ApnsPayload from "./ApnsPayload.ts"
 export * as Channel from "./Channel.ts"
@@ -12,3 +13,5 @@ export * as Payload from "./Payload.ts"
 export * as ProviderToken from "./ProviderToken.ts"
 export * as PushType from "./PushType.ts"
 export * as Reason from "./Reason.ts"
+export * as Sender from "./Sender.ts"
+export * as TestApns from "./TestApns.ts"

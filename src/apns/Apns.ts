@@ -1,0 +1,182 @@
+/**
+ * Sends push notifications through Apple's Push Notification service.
+ *
+ * {@link send} pushes one notification to one device and waits for Apple's
+ * answer; {@link sendAll} does it for a stream of any length, with as many
+ * pushes under way at once as the connections carry. Every push ends exactly
+ * once: with a {@link Receipt}, or with an `ApnsError` that says what to do.
+ *
+ * ```ts
+ * const receipt = yield* Apns.send(notification, token)
+ * yield* Apns.sendAll(Stream.map(tokens, (token) => ({ notification, token }))).pipe(
+ *   Stream.runForEach(({ push, result }) => Result.isFailure(result) ? report(push.token, result.failure) : Effect.void)
+ * )
+ * ```
+ *
+ * One `Apns` may serve several apps and teams: which credential sends a push is
+ * decided by the notification's topic.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import * as Uuid from "../internal/uuid.ts"
+import * as ApnsError from "./ApnsError.ts"
+import * as DeviceToken from "./DeviceToken.ts"
+import type { Encoded } from "./Encoder.ts"
+import * as Encoder from "./Encoder.ts"
+import type { Environment } from "./Endpoint.ts"
+import * as InFlight from "./inFlight.ts"
+import type { Notification } from "./Notification.ts"
+import type { Receipt, Route, Sender } from "./Sender.ts"
+import { bundleIdOf, route } from "./Sender.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** A notification on its way to one device. */
+export interface Push {
+  readonly notification: Notification
+  /** The device token, in hexadecimal digits. */
+  readonly token: string
+  /**
+   * The push's id, a UUID, by which Apple's delivery log finds it. Give the
+   * same one when a push is repeated. Default: a new UUID v7.
+   */
+  readonly apnsId?: string | undefined
+}
+
+/** What became of one push of many. */
+export interface PushResult<out P extends Push = Push> {
+  readonly push: P
+  readonly result: Result.Result<Receipt, ApnsError.ApnsError>
+}
+
+/** An app, in one of Apple's two worlds. */
+export interface App {
+  /** The app's bundle id. */
+  readonly topic: string
+  readonly environment: Environment
+}
+
+/** How many pushes are sent. */
+export interface SendAllOptions {
+  /**
+   * The most pushes that are taken from the stream and not yet handed on as
+   * results. Default: as many as the connections carry.
+   */
+  readonly inFlight?: number | undefined
+}
+
+/** Sends push notifications. */
+export class Apns extends Context.Service<Apns, {
+  /** Pushes to one device and waits for Apple's answer. */
+  readonly send: (
+    notification: Notification,
+    token: string,
+    options?: { readonly apnsId?: string | undefined }
+  ) => Effect.Effect<Receipt, ApnsError.ApnsError>
+
+  /**
+   * Pushes everything in a stream, and gives a result for each in the order of
+   * Apple's answers. Nothing is taken from the stream before there is room for
+   * it, and a failed push does not end it. When the input fails, what was taken
+   * from it is finished first.
+   */
+  readonly sendAll: <P extends Push, E, R>(
+    pushes: Stream.Stream<P, E, R>,
+    options?: SendAllOptions
+  ) => Stream.Stream<PushResult<P>, E, R>
+
+  /**
+   * The app that a notification with this topic is for. Fails with
+   * `ConfigFault` when no credential covers it.
+   */
+  readonly app: (topic?: string) => Effect.Effect<App, ApnsError.ApnsError>
+}>()("backq/apns/Apns") {}
+
+// -----------------------------------------------------------------------------
+// Construction
+// -----------------------------------------------------------------------------
+
+/** Where a notification goes and what it is on the wire. */
+interface Prepared extends Route {
+  readonly encoded: Encoded
+}
+
+const prepare = (
+  senders: ReadonlyArray<Sender>,
+  notification: Notification
+): Result.Result<Prepared, ApnsError.ApnsError> =>
+  Result.flatMap(route(senders, bundleIdOf(notification)), (found) =>
+    Result.map(
+      Encoder.encode(notification, { topic: found.topic }),
+      (encoded) => ({ ...found, encoded })
+    ))
+
+/** Once for each notification, however many tokens it goes to. */
+const once = <A>(f: (notification: Notification) => A): (notification: Notification) => A => {
+  const known = new WeakMap<Notification, A>()
+  return (notification) => {
+    const found = known.get(notification)
+    if (found !== undefined) return found
+    const made = f(notification)
+    known.set(notification, made)
+    return made
+  }
+}
+
+/** Builds the service on the senders of one or several credentials. */
+export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Service"]> =>
+  Effect.map(Clock.Clock, (clock) => {
+    const prepared = once((notification) => prepare(senders, notification))
+    const capacity = senders.reduce((sum, { inFlight }) => sum + inFlight, 0)
+
+    const submit: InFlight.Submit<Push, Receipt, ApnsError.ApnsError> = ({ apnsId, notification, token }, settle) => {
+      const ready = prepared(notification)
+      if (Result.isFailure(ready)) return Result.fail(ready.failure)
+      const wrong = DeviceToken.check(token)
+      if (wrong !== undefined) return Result.fail(ApnsError.make(wrong))
+      const { encoded, sender } = ready.success
+      const now = clock.currentTimeMillisUnsafe()
+      if (Encoder.isExpired(encoded.expiration, now)) {
+        return Result.fail(ApnsError.make(new ApnsError.Expired({ expiration: encoded.expiration! })))
+      }
+      return Result.succeed(
+        sender.submit({ notification, encoded, token, apnsId: apnsId ?? Uuid.v7(now) }, settle)
+      )
+    }
+
+    return Apns.of({
+      send: (notification, token, options) => InFlight.one(submit, { notification, token, apnsId: options?.apnsId }),
+      sendAll: (pushes, options) =>
+        Stream.map(
+          InFlight.all(submit, pushes, options?.inFlight ?? capacity),
+          ({ input, result }) => ({ push: input, result })
+        ),
+      app: (topic) =>
+        Effect.map(
+          Effect.fromResult(route(senders, topic)),
+          ({ sender, topic }) => ({ topic, environment: sender.environment })
+        )
+    })
+  })
+
+// -----------------------------------------------------------------------------
+// Accessors
+// -----------------------------------------------------------------------------
+
+/** Pushes to one device and waits for Apple's answer. */
+export const send = (
+  notification: Notification,
+  token: string,
+  options?: { readonly apnsId?: string | undefined }
+): Effect.Effect<Receipt, ApnsError.ApnsError, Apns> => Apns.use((apns) => apns.send(notification, token, options))
+
+/** Pushes everything in a stream, and gives a result for each in the order of Apple's answers. */
+export const sendAll = <P extends Push, E, R>(
+  pushes: Stream.Stream<P, E, R>,
+  options?: SendAllOptions
+): Stream.Stream<PushResult<P>, E, R | Apns> => Stream.unwrap(Apns.useSync((apns) => apns.sendAll(pushes, options)))

@@ -1,0 +1,136 @@
+/**
+ * An `Apns` for tests: it sends nothing, records every push, and answers as a
+ * script says.
+ *
+ * ```ts
+ * const gone = TestApns.layer({
+ *   answer: ({ token }) => token === "0a" ? TestApns.reject(410, "Unregistered") : TestApns.accept
+ * })
+ * ```
+ *
+ * Notifications, tokens, topics and expirations are checked as they are by the
+ * real one: what that refuses before it is sent is refused here too, and not
+ * recorded.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import { Apns, make } from "./Apns.ts"
+import * as ApnsError from "./ApnsError.ts"
+import type { Environment } from "./Endpoint.ts"
+import type { Outgoing, Receipt, Sender } from "./Sender.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** What the script answers: a receipt, of which any part may be left out, or a failure; a rejection as Apple writes it. */
+export type Answer = Effect.Effect<Partial<Receipt>, ApnsError.ApnsError | Rejection>
+
+/** Apple says no. */
+export interface Rejection {
+  readonly _tag: "Rejection"
+  readonly status: number
+  readonly reason: string | undefined
+  readonly timestamp: number | undefined
+}
+
+/** What the double stands for and how it answers. */
+export interface Options {
+  /** Answers each push; `index` counts from 0. Default: {@link accept}. */
+  readonly answer?: ((push: Outgoing, index: number) => Answer) | undefined
+  /** Default: any. */
+  readonly topics?: ReadonlyArray<string> | undefined
+  /** Default: `"com.example.app"`. */
+  readonly defaultTopic?: string | undefined
+  /** Default: `"sandbox"`. */
+  readonly environment?: Environment | undefined
+  /** Default: 1000. */
+  readonly inFlight?: number | undefined
+}
+
+/** What was pushed. */
+export class TestApns extends Context.Service<TestApns, {
+  /** What reached Apple, in order. */
+  readonly pushes: Effect.Effect<ReadonlyArray<Outgoing>>
+}>()("backq/apns/TestApns") {}
+
+// -----------------------------------------------------------------------------
+// Answers
+// -----------------------------------------------------------------------------
+
+/** Apple accepts the push. */
+export const accept: Answer = Effect.succeed({})
+
+/** Apple refuses the push. */
+export const reject = (status: number, reason?: string, timestamp?: number): Answer =>
+  Effect.fail({ _tag: "Rejection", status, reason, timestamp })
+
+/** The push fails without an answer of Apple. */
+export const fail = (reason: ApnsError.ApnsErrorReason): Answer => Effect.fail(ApnsError.make(reason))
+
+// -----------------------------------------------------------------------------
+// Construction
+// -----------------------------------------------------------------------------
+
+const toError = ({ apnsId, token }: Outgoing) => (error: ApnsError.ApnsError | Rejection): ApnsError.ApnsError =>
+  error._tag === "Rejection"
+    ? ApnsError.fromAnswer({ status: error.status, reason: error.reason, timestamp: error.timestamp, token, apnsId })
+    : error
+
+const receipt = ({ apnsId }: Outgoing, part: Partial<Receipt>): Receipt => ({
+  apnsId,
+  apnsUniqueId: undefined,
+  attempts: 1,
+  duration: 0,
+  ...part
+})
+
+const makeContext = (options: Options) =>
+  Effect.gen(function*() {
+    const recorded: Array<Outgoing> = []
+    const answer = options.answer ?? (() => accept)
+    const run = Effect.runForkWith(yield* Effect.context())
+    const sender: Sender = {
+      environment: options.environment ?? "sandbox",
+      topics: options.topics ?? "any",
+      defaultTopic: options.defaultTopic ?? "com.example.app",
+      inFlight: options.inFlight ?? 1000,
+      submit: (push, settle) => {
+        const index = recorded.push(push) - 1
+        const answered = Effect.suspend(() => answer(push, index)).pipe(
+          Effect.map((part) => receipt(push, part)),
+          Effect.mapError(toError(push)),
+          Effect.result
+        )
+        // an answer never comes before `submit` returns
+        const fiber = run(Effect.andThen(Effect.yieldNow, answered))
+        let given = false
+        fiber.addObserver((exit) => {
+          if (given) return
+          settle(
+            Exit.isSuccess(exit)
+              ? exit.value
+              : Result.fail(ApnsError.make(new ApnsError.Unknown({ detail: "the script died", cause: exit.cause })))
+          )
+        })
+        return () => {
+          given = true
+          fiber.interruptUnsafe()
+        }
+      },
+      exchange: () =>
+        Effect.fail(ApnsError.make(new ApnsError.NotSent({ detail: "this double answers no channel requests" })))
+    }
+    return Context.make(Apns, yield* make([sender])).pipe(
+      Context.add(TestApns, { pushes: Effect.sync(() => recorded.slice()) })
+    )
+  })
+
+/** Records pushes and answers as the script says. */
+export const layer = (options: Options = {}): Layer.Layer<Apns | TestApns> => Layer.effectContext(makeContext(options))
+
+/** What reached Apple, in order. */
+export const pushes: Effect.Effect<ReadonlyArray<Outgoing>, never, TestApns> = TestApns.use(({ pushes }) => pushes)
