@@ -61,7 +61,7 @@ export class KeyMismatch extends Schema.TaggedError<KeyMismatch>()("KeyMismatch"
   key: Schema.String
 }) {
   override get message() {
-    return `the key in ${this.key} does not belong to the certificate in ${this.certificate}: ` +
+    return `the key (${this.key}) does not belong to the certificate (${this.certificate}): ` +
       `give the key that the certificate was requested with`
   }
 }
@@ -73,7 +73,9 @@ export class CertificateExpired extends Schema.TaggedError<CertificateExpired>()
   validTo: Schema.DateTimeUtc
 }) {
   override get message() {
-    return `the certificate in ${this.source} is valid from ${isoDate(this.validFrom)} to ${isoDate(this.validTo)}, ` +
+    return `the push certificate (${this.source}) is valid from ${isoDate(this.validFrom)} to ${
+      isoDate(this.validTo)
+    }, ` +
       `and not now: renew it in the developer account, or check this machine's clock`
   }
 }
