@@ -23,6 +23,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Uuid from "../internal/uuid.ts"
 import * as ApnsError from "./ApnsError.ts"
+import * as Channel from "./Channel.ts"
 import * as DeviceToken from "./DeviceToken.ts"
 import type { Encoded } from "./Encoder.ts"
 import * as Encoder from "./Encoder.ts"
@@ -70,6 +71,12 @@ export interface SendAllOptions {
   readonly inFlight?: number | undefined
 }
 
+/** Which app a broadcast channel belongs to. */
+export interface ChannelOptions {
+  /** The app's bundle id. Default: the topic of notifications that have none. */
+  readonly topic?: string | undefined
+}
+
 /** Sends push notifications. */
 export class Apns extends Context.Service<Apns, {
   /** Pushes to one device and waits for Apple's answer. */
@@ -95,6 +102,31 @@ export class Apns extends Context.Service<Apns, {
    * `ConfigFault` when no credential covers it.
    */
   readonly app: (topic?: string) => Effect.Effect<App, ApnsError.ApnsError>
+
+  /**
+   * Sends an update, or the end, of a Live Activity to everybody who follows a
+   * channel of the notification's app.
+   */
+  readonly broadcast: (
+    notification: Notification,
+    channelId: string,
+    options?: Encoder.BroadcastOptions
+  ) => Effect.Effect<void, ApnsError.ApnsError>
+
+  /** Makes a broadcast channel and gives its id. An app may have 10,000 in each environment. */
+  readonly createChannel: (
+    storage: Channel.Storage,
+    options?: ChannelOptions
+  ) => Effect.Effect<string, ApnsError.ApnsError>
+
+  /** Looks at a broadcast channel. */
+  readonly readChannel: (id: string, options?: ChannelOptions) => Effect.Effect<Channel.Channel, ApnsError.ApnsError>
+
+  /** The ids of all broadcast channels of an app. */
+  readonly listChannels: (options?: ChannelOptions) => Effect.Effect<ReadonlyArray<string>, ApnsError.ApnsError>
+
+  /** Deletes a broadcast channel, for ever. */
+  readonly deleteChannel: (id: string, options?: ChannelOptions) => Effect.Effect<void, ApnsError.ApnsError>
 }>()("backq/apns/Apns") {}
 
 // -----------------------------------------------------------------------------
@@ -149,6 +181,13 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
       )
     }
 
+    const call = <A>(topic: string | undefined, make: (bundleId: string) => Channel.CallResult<A>) =>
+      Effect.gen(function*() {
+        const found = yield* Effect.fromResult(route(senders, topic))
+        const { decode, request } = yield* Effect.fromResult(make(found.topic))
+        return yield* Effect.fromResult(decode(yield* found.sender.exchange(request)))
+      })
+
     return Apns.of({
       send: (notification, token, options) => InFlight.one(submit, { notification, token, apnsId: options?.apnsId }),
       sendAll: (pushes, options) =>
@@ -160,7 +199,13 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
         Effect.map(
           Effect.fromResult(route(senders, topic)),
           ({ sender, topic }) => ({ topic, environment: sender.environment })
-        )
+        ),
+      broadcast: (notification, id, options) =>
+        call(bundleIdOf(notification), (bundleId) => Channel.send(bundleId, id, notification, options)),
+      createChannel: (storage, options) => call(options?.topic, (bundleId) => Channel.create(bundleId, storage)),
+      readChannel: (id, options) => call(options?.topic, (bundleId) => Channel.read(bundleId, id)),
+      listChannels: (options) => call(options?.topic, Channel.list),
+      deleteChannel: (id, options) => call(options?.topic, (bundleId) => Channel.remove(bundleId, id))
     })
   })
 

@@ -7,6 +7,7 @@
 import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as ApnsError from "./ApnsError.ts"
+import type * as Channel from "./Channel.ts"
 import type { Encoded } from "./Encoder.ts"
 import type { Environment } from "./Endpoint.ts"
 import type { Notification } from "./Notification.ts"
@@ -37,23 +38,6 @@ export interface Outgoing {
   readonly apnsId: string
 }
 
-/** A request about broadcast channels. */
-export interface ChannelRequest {
-  /** Which of the endpoint's servers it is for. */
-  readonly server: "broadcast" | "channels"
-  readonly method: "GET" | "POST" | "DELETE"
-  readonly path: string
-  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
-  readonly body?: Uint8Array | undefined
-}
-
-/** The whole answer, whatever its status. */
-export interface ChannelResponse {
-  readonly status: number
-  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
-  readonly body: Uint8Array
-}
-
 /** The connections of one credential to one environment. */
 export interface Sender {
   readonly environment: Environment
@@ -70,7 +54,7 @@ export interface Sender {
    */
   readonly submit: (push: Outgoing, settle: (result: Result.Result<Receipt, ApnsError.ApnsError>) => void) => () => void
   /** Sends a request about channels and waits for the answer. Answers of every status are successes. */
-  readonly exchange: (request: ChannelRequest) => Effect.Effect<ChannelResponse, ApnsError.ApnsError>
+  readonly exchange: (request: Channel.Request) => Effect.Effect<Channel.Response, ApnsError.ApnsError>
 }
 
 // -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@
  *
  * Notifications, tokens, topics and expirations are checked as they are by the
  * real one: what that refuses before it is sent is refused here too, and not
- * recorded.
+ * recorded. Broadcast channels can be made, and live as long as the layer.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -19,6 +19,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { Apns, make } from "./Apns.ts"
 import * as ApnsError from "./ApnsError.ts"
+import type * as Channel from "./Channel.ts"
 import type { Environment } from "./Endpoint.ts"
 import type { Outgoing, Receipt, Sender } from "./Sender.ts"
 
@@ -55,6 +56,8 @@ export interface Options {
 export class TestApns extends Context.Service<TestApns, {
   /** What reached Apple, in order. */
   readonly pushes: Effect.Effect<ReadonlyArray<Outgoing>>
+  /** What was sent to channels, in order. */
+  readonly broadcasts: Effect.Effect<ReadonlyArray<Channel.Request>>
 }>()("backq/apns/TestApns") {}
 
 // -----------------------------------------------------------------------------
@@ -88,9 +91,45 @@ const receipt = ({ apnsId }: Outgoing, part: Partial<Receipt>): Receipt => ({
   ...part
 })
 
+const response = (status: number, body: unknown = "", ...headers: ReadonlyArray<readonly [string, string]>) => ({
+  status,
+  headers,
+  body: Buffer.from(body === "" ? "" : JSON.stringify(body))
+})
+
+/** Apple's broadcast channels, for as long as the layer lives. */
+const makeChannels = (broadcasts: Array<Channel.Request>): (request: Channel.Request) => Channel.Response => {
+  const channels = new Map<string, { readonly path: string; readonly body: unknown }>()
+  let made = 0
+  return (request) => {
+    const { body, headers, host, method, path } = request
+    const id = new Map(headers).get("apns-channel-id") ?? ""
+    if (host === "manage" && method === "POST") {
+      const created = Buffer.from(`channel ${++made}`).toString("base64")
+      channels.set(created, { path, body: JSON.parse(Buffer.from(body ?? []).toString()) })
+      return response(201, "", ["apns-channel-id", created])
+    }
+    if (host === "manage" && path.endsWith("/all-channels")) {
+      const own = path.replace(/all-channels$/, "channels")
+      return response(200, { channels: [...channels].flatMap(([id, { path }]) => path === own ? [id] : []) })
+    }
+    const channel = channels.get(id)
+    if (channel === undefined) return response(400, { reason: "ChannelNotRegistered" })
+    if (method === "GET") return response(200, channel.body)
+    if (method === "DELETE") {
+      channels.delete(id)
+      return response(204)
+    }
+    broadcasts.push(request)
+    return response(200)
+  }
+}
+
 const makeContext = (options: Options) =>
   Effect.gen(function*() {
     const recorded: Array<Outgoing> = []
+    const broadcasts: Array<Channel.Request> = []
+    const channels = makeChannels(broadcasts)
     const answer = options.answer ?? (() => accept)
     const run = Effect.runForkWith(yield* Effect.context())
     const sender: Sender = {
@@ -121,11 +160,13 @@ const makeContext = (options: Options) =>
           fiber.interruptUnsafe()
         }
       },
-      exchange: () =>
-        Effect.fail(ApnsError.make(new ApnsError.NotSent({ detail: "this double answers no channel requests" })))
+      exchange: (request) => Effect.sync(() => channels(request))
     }
     return Context.make(Apns, yield* make([sender])).pipe(
-      Context.add(TestApns, { pushes: Effect.sync(() => recorded.slice()) })
+      Context.add(TestApns, {
+        pushes: Effect.sync(() => recorded.slice()),
+        broadcasts: Effect.sync(() => broadcasts.slice())
+      })
     )
   })
 
@@ -134,3 +175,8 @@ export const layer = (options: Options = {}): Layer.Layer<Apns | TestApns> => La
 
 /** What reached Apple, in order. */
 export const pushes: Effect.Effect<ReadonlyArray<Outgoing>, never, TestApns> = TestApns.use(({ pushes }) => pushes)
+
+/** What was sent to channels, in order. */
+export const broadcasts: Effect.Effect<ReadonlyArray<Channel.Request>, never, TestApns> = TestApns.use(
+  ({ broadcasts }) => broadcasts
+)

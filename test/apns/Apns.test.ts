@@ -133,4 +133,27 @@ describe("Apns", () => {
       assert.instanceOf(error, ApnsError.ApnsError)
       assert.strictEqual(error.reason._tag, "Unknown")
     }).pipe(Effect.provide(TestApns.layer({ answer: () => Effect.die("script") }))))
+
+  it.effect("makes, lists, reads and deletes broadcast channels, and sends to them", () =>
+    Effect.gen(function*() {
+      const apns = yield* Apns.Apns
+      const id = yield* apns.createChannel("MostRecent")
+      const other = yield* apns.createChannel("None", { topic: "com.example.other" })
+      assert.deepStrictEqual(yield* apns.listChannels(), [id])
+      assert.deepStrictEqual(yield* apns.listChannels({ topic: "com.example.other" }), [other])
+      assert.deepStrictEqual(yield* apns.readChannel(id), { id, storage: "MostRecent" })
+
+      const update = Notification.liveActivityUpdate({ timestamp: 1, contentState: { score: 1 } })
+      yield* apns.broadcast(update, id, { stored: true })
+      yield* apns.broadcast({ ...update, topic: "com.example.other.push-type.liveactivity" }, other)
+      assert.deepStrictEqual((yield* TestApns.broadcasts).map(({ path }) => path), [
+        "/4/broadcasts/apps/com.example.app",
+        "/4/broadcasts/apps/com.example.other"
+      ])
+      assert.strictEqual((yield* Effect.flip(apns.broadcast(hello, id))).reason._tag, "InvalidNotification")
+
+      yield* apns.deleteChannel(id)
+      assert.deepStrictEqual(yield* apns.listChannels(), [])
+      assert.strictEqual((yield* Effect.flip(apns.readChannel(id))).action, "DropChannel")
+    }).pipe(Effect.provide(TestApns.layer())))
 })
