@@ -2,7 +2,7 @@
  * A job and the function that runs it.
  */
 import type * as Effect from "effect/Effect"
-import type { JobId } from "./Broker.ts"
+import type { JobId, LeaseInfo } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
 import type { Job } from "./Job.ts"
 
@@ -15,8 +15,12 @@ export interface Delivery {
   readonly queue: string
   /** When it was published, in milliseconds since the epoch, if the publisher said so. */
   readonly publishedAt: number | undefined
+  /** Until when it is wanted, in milliseconds since the epoch; `undefined` for ever. */
+  readonly expiresAt: number | undefined
   /** Which attempt this is: 1 for the first. May ask the broker. */
   readonly attempt: Effect.Effect<number, BrokerError>
+  /** What the broker knows of the job: how it was put and how it fared. May ask the broker. */
+  readonly info: Effect.Effect<LeaseInfo, BrokerError>
 }
 
 /** A job and the function that runs it. */

@@ -153,12 +153,12 @@ const start = Effect.fnUntraced(function*<R>(
     return limit === undefined ? undefined : { at: limitAt, interruption: limit.interruption }
   }
 
-  const attemptOf = (entry: InFlight.Entry) =>
-    Effect.suspend((): Effect.Effect<number, BrokerError> =>
+  const infoOf = (entry: InFlight.Entry) =>
+    Effect.suspend((): Effect.Effect<LeaseInfo, BrokerError> =>
       entry.info !== undefined
-        ? Effect.succeed(entry.info.attempt)
+        ? Effect.succeed(entry.info)
         : Effect.flatMap(consumer.inspect([entry.lease]), ([answer]) =>
-          Effect.map(Effect.fromResult(answer!), (info: LeaseInfo) => (entry.info = info).attempt))
+          Effect.map(Effect.fromResult(answer!), (info: LeaseInfo) => entry.info = info))
     )
 
   const inFlight = InFlight.make({
@@ -169,12 +169,15 @@ const start = Effect.fnUntraced(function*<R>(
       entry.limit = limitOf(entry, work)
       if (entry.limit !== undefined) caretaker.watch(entry.limit.at)
       const { dispatched, lease } = entry
+      const info = infoOf(entry)
       const delivery: Handler.Delivery = {
         id: dispatched.id ?? lease.id,
         jobId: lease.id,
         queue: lease.queue,
         publishedAt: dispatched.publishedAt,
-        attempt: attemptOf(entry)
+        expiresAt: dispatched.expiresAt,
+        attempt: Effect.map(info, ({ attempt }) => attempt),
+        info
       }
       return telemetry.run(entry, Effect.suspend(() => work.handler.run(work.payload, delivery)))
     },

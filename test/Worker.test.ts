@@ -98,7 +98,7 @@ describe("concurrency", () => {
 describe("success", () => {
   it.effect("deletes the job, and tells the result", () =>
     Effect.gen(function*() {
-      const id = yield* Publisher.publish(Count, 4, { id: "key" })
+      const id = yield* Publisher.publish(Count, 4, { id: "key", priority: 7, ttr: "9 seconds", deadline: "1 minute" })
       const worker = yield* start({}, worked)
       assert.include(only(worker, "Done"), {
         queue: "q",
@@ -123,18 +123,20 @@ describe("success", () => {
   it.effect("the handler is told of the delivery", () =>
     Effect.gen(function*() {
       yield* pass("5 seconds")
-      const id = yield* Publisher.publish(Count, 4, { id: "key" })
+      const id = yield* Publisher.publish(Count, 4, { id: "key", priority: 7, ttr: "9 seconds", deadline: "1 minute" })
       const worker = yield* start(
         {},
-        Worker.handler(Count, (_, { attempt, ...delivery }) =>
-          Effect.map(attempt, (attempt) => ({ ...delivery, attempt })))
+        Worker.handler(Count, (_, { attempt, info, ...delivery }) =>
+          Effect.map(Effect.all({ attempt, info }), (asked) => ({ ...delivery, ...asked })))
       )
       assert.deepStrictEqual(only(worker, "Done").result, {
         id: "key",
         jobId: id,
         queue: "q",
         publishedAt: 5000,
-        attempt: 1
+        expiresAt: 65_000,
+        attempt: 1,
+        info: { attempt: 1, lost: 0, buries: 0, priority: 7, ttr: Duration.seconds(9) }
       })
     }).pipe(Effect.provide(TestBroker.layer)))
 })
