@@ -1,11 +1,13 @@
 /** Apple push notifications. */
 export * as Apns from "./Apns.ts"
 export * as ApnsError from "./ApnsError.ts"
+export * as ApnsJob from "./ApnsJob.ts"
 export * as ApnsPayload from "./ApnsPayload.ts"
 export * as Certificate from "./Certificate.ts"
 export * as Channel from "./Channel.ts"
 export * as Credential from "./Credential.ts"
 export * as CredentialError from "./CredentialError.ts"
+export * as DeadTokenJob from "./DeadTokenJob.ts"
 export * as DeviceToken from "./DeviceToken.ts"
 export * as Encoder from "./Encoder.ts"
 export * as Endpoint from "./Endpoint.ts"

@@ -1,0 +1,222 @@
+/**
+ * The job that pushes a notification to one or many devices, and its handler.
+ *
+ * ```ts
+ * yield* ApnsJob.publish(Notification.alert({ body: "Hello" }), tokens)
+ * Worker.layer({ concurrency: 64 }, ApnsJob.handler()).pipe(Layer.provide(apns))
+ * ```
+ *
+ * Every push of a job is accounted for on its own. What the handler promises:
+ *
+ * - a push that Apple accepted is not sent again, unless the worker dies before
+ *   the job is settled. Then it goes out a second time, with the same
+ *   `apns-id`: at least once. A collapse id makes the second replace the first;
+ * - when some pushes are to be tried again and others are over, those that are
+ *   not become a new job, which is published before the old one is settled;
+ * - what becomes of a failed push is in the table of `plan.ts`. Delays are
+ *   spent in the queue. A fault of the configuration buries no job: the log
+ *   says once what to do, and the jobs wait;
+ * - tokens that are dead, or wrong, are told to the application before the job
+ *   is settled: see `DeadTokenJob`.
+ *
+ * A worker that is stopped gives a job that isn't done back as a whole: that is
+ * why {@link publish} makes several jobs for very many tokens.
+ */
+import * as Arr from "effect/Array"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import type { JobId } from "../Broker.ts"
+import * as Handler from "../Handler.ts"
+import * as Job from "../Job.ts"
+import * as Publisher from "../Publisher.ts"
+import * as Apns from "./Apns.ts"
+import { ApnsPayload } from "./ApnsPayload.ts"
+import * as DeadTokenJob from "./DeadTokenJob.ts"
+import type { Notification } from "./Notification.ts"
+import * as Plan from "./plan.ts"
+import { pushId } from "./pushId.ts"
+import { bundleIdOf } from "./Sender.ts"
+
+// -----------------------------------------------------------------------------
+// The job
+// -----------------------------------------------------------------------------
+
+/** Pushes a notification to one or many devices. Job and default queue are called `apns`. */
+export const ApnsJob: Job.Job<ApnsPayload> = Job.make("apns", { payload: ApnsPayload })
+
+/** What became of a job's pushes: the handler's result. */
+export interface Summary {
+  /** Apple has them. */
+  readonly accepted: number
+  /** Their tokens are dead, or wrong, and were reported. */
+  readonly dead: number
+  /** They expired, or must not be repeated. */
+  readonly dropped: number
+  /** They were published as a new job. */
+  readonly again: number
+}
+
+// -----------------------------------------------------------------------------
+// Publishing
+// -----------------------------------------------------------------------------
+
+/** A job has at most so many tokens, and their text so many characters: a worker does it in a second, and beanstalkd takes it. */
+const most = { tokens: 500, characters: 40_000 }
+
+const split = (tokens: Iterable<string>): Array<Arr.NonEmptyReadonlyArray<string>> => {
+  const jobs: Array<Arr.NonEmptyArray<string>> = []
+  let characters = 0
+  for (const token of new Set(tokens)) {
+    const last = jobs.at(-1)
+    characters += token.length
+    if (last === undefined || last.length >= most.tokens || characters > most.characters) {
+      jobs.push([token])
+      characters = token.length
+    } else last.push(token)
+  }
+  return jobs
+}
+
+/**
+ * Publishes a notification for any number of devices, in jobs of at most 500,
+ * and says for each job whether it was accepted. No token, no job.
+ */
+export const publish = (
+  notification: Notification,
+  tokens: Iterable<string>,
+  options: Publisher.PublishOptions & { readonly job?: Job.Job<ApnsPayload> | undefined } = {}
+): Effect.Effect<ReadonlyArray<Result.Result<JobId, Publisher.PublishError>>, never, Publisher.Publisher> => {
+  const { id, job = ApnsJob, ...rest } = options
+  return Publisher.publishAll(
+    job,
+    split(tokens).map((tokens) => ({ tokens, notification })),
+    (_, index) => ({ ...rest, id: id === undefined || index === 0 ? id : `${id}/${index + 1}` })
+  )
+}
+
+// -----------------------------------------------------------------------------
+// Attempts
+// -----------------------------------------------------------------------------
+
+/**
+ * Pushes that are tried again as a new job keep the id of the first, by which
+ * their own ids are made, and go on counting its attempts.
+ */
+interface Lineage {
+  readonly id: string
+  /** How many attempts there were before this job. */
+  readonly before: number
+}
+
+const lineageOf = (id: string): Lineage => {
+  const match = /^(.+)#after-(\d{1,9})$/s.exec(id)
+  return match === null ? { id, before: 0 } : { id: match[1]!, before: Number(match[2]) }
+}
+
+const idAfter = (id: string, attempts: number): string => `${id}#after-${attempts}`
+
+// -----------------------------------------------------------------------------
+// The handler
+// -----------------------------------------------------------------------------
+
+/** How pushes are made. */
+export interface Options {
+  /**
+   * What is done about a push that was sent and never answered. `"Repeat"`: it
+   * is tried again, and may be shown twice. `"Drop"`: it is not, and may never
+   * be shown. Default: `"Repeat"`.
+   */
+  readonly onUnknown?: Plan.OnUnknown | undefined
+  /** The job to handle, for one with a policy of its own. Default: {@link ApnsJob}. */
+  readonly job?: Job.Job<ApnsPayload> | undefined
+}
+
+const pushAll = ({ notification, tokens }: ApnsPayload, id: string) =>
+  Stream.fromIterable(new Set(tokens)).pipe(
+    Stream.map((token) => ({ notification, token, apnsId: pushId(id, token) })),
+    Apns.sendAll,
+    Stream.runCollect
+  )
+
+/** To publish again costs less than to push again. */
+const insist = Effect.retry(Schedule.exponential("200 millis").pipe(Schedule.upTo({ times: 4 })))
+
+const report = Effect.fnUntraced(function*(dead: ReadonlyArray<Plan.Failed>, notification: Notification) {
+  if (dead.length === 0) return
+  const apns = yield* Apns.Apns
+  const { environment, topic } = yield* apns.app(bundleIdOf(notification))
+  const tokens = dead.map(({ error: { action, reason }, token }): DeadTokenJob.DeadToken => ({
+    token,
+    topic,
+    environment,
+    kind: action === "DropToken" ? "Dead" : "Wrong",
+    ...("reason" in reason && reason.reason !== undefined ? { reason: reason.reason } : undefined),
+    ...("timestamp" in reason && reason.timestamp !== undefined ? { timestamp: reason.timestamp } : undefined)
+  }))
+  const hook = yield* DeadTokenJob.OnDeadTokens
+  if (!Arr.isReadonlyArrayNonEmpty(tokens)) return
+  yield* insist(hook === undefined ? DeadTokenJob.publish(tokens) : hook(tokens))
+})
+
+/** Says once for each app what is wrong with the configuration, until a push has been accepted again. */
+const makeAlarm = () => {
+  const raised = new Map<string | undefined, string>()
+  return (topic: string | undefined, { accepted, rest }: Plan.Sorted) =>
+    Effect.suspend(() => {
+      if (accepted > 0) raised.delete(topic)
+      const fault = rest.find(({ error }) => Plan.isConfigFault(error))?.error.message
+      if (fault === undefined || raised.get(topic) === fault) return Effect.void
+      raised.set(topic, fault)
+      return Effect.logError(`${fault}. The jobs are kept and tried again every 5 minutes`)
+    })
+}
+
+/** Pushes the notifications of a queue. Succeeds with the {@link Summary}. */
+export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publisher.Publisher> => {
+  const { job = ApnsJob, onUnknown = "Repeat" } = options
+  const alarm = makeAlarm()
+
+  const publishRest = Effect.fnUntraced(function*(
+    payload: ApnsPayload,
+    { expiresAt, info, queue }: Handler.Delivery,
+    id: string,
+    delay: Duration.Duration
+  ) {
+    const { priority, ttr } = yield* info
+    const deadline = expiresAt === undefined ? undefined : DateTime.makeUnsafe(expiresAt)
+    yield* insist(Publisher.publish(job, payload, { queue, id, delay, priority, ttr, deadline }))
+  })
+
+  return Handler.make(job, (payload, delivery) =>
+    Effect.gen(function*() {
+      const { before, id } = lineageOf(delivery.id)
+      const results = yield* pushAll(payload, id)
+      const sorted = Plan.sort(results, onUnknown)
+      const { accepted, dead, dropped, rest } = sorted
+      yield* alarm(bundleIdOf(payload.notification), sorted)
+      yield* report(dead, payload.notification)
+
+      const summary: Summary = { accepted, dead: dead.length, dropped: dropped.length, again: rest.length }
+      const tokens = rest.map(({ token }) => token)
+      if (!Arr.isReadonlyArrayNonEmpty(tokens)) {
+        if (accepted + dead.length === 0) return yield* Job.discard(dropped[0]?.error.message ?? "no tokens")
+        return summary
+      }
+
+      const attempt = before + (yield* delivery.attempt)
+      const scheduled = yield* Job.retryDelay(job.retry, attempt, rest[0]!.error)
+      const { delay, error, reason } = Plan.next(rest, results.length, attempt, scheduled)!
+      if (tokens.length === results.length) {
+        return yield* delay === undefined ? Job.bury(reason, error) : Job.retryAfter(delay, reason, error)
+      }
+      yield* publishRest({ ...payload, tokens }, delivery, idAfter(id, attempt), delay ?? Duration.zero)
+      yield* Effect.logWarning(
+        `${tokens.length} of ${results.length} pushes failed and were published as a new job: ${error.message}`
+      )
+      return summary
+    }))
+}

@@ -1,0 +1,157 @@
+/**
+ * From what became of a job's pushes to what becomes of the job. Pure.
+ *
+ * | action of the failure | the push | tried again |
+ * |---|---|---|
+ * | `DropToken`, `CheckToken` | over; the token is reported | |
+ * | `Discard` | over | |
+ * | `Retry`, `Reconnect` | was not processed | as the job's schedule says, without end |
+ * | `RetryMayDuplicate` | may have been processed | as the job's schedule says, until its end; or over, if a second copy is not to be risked |
+ * | `RetryLater` | was put off by Apple | after Apple's time, doubled each time, until the schedule's end |
+ * | `FixConfiguration`, `RenewToken` | is kept | every 5 minutes, without end |
+ * | `FixNotification`, `DropChannel`, `ReportBug` | never works | buried |
+ *
+ * What is tried "without end" says nothing against the job: an outage of the
+ * network, or a wrong key, buries none.
+ */
+import * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+import type { PushResult } from "./Apns.ts"
+import type { ApnsError } from "./ApnsError.ts"
+import type { Action } from "./Reason.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** May a push that was perhaps processed be repeated? */
+export type OnUnknown = "Repeat" | "Drop"
+
+/** A push that failed. */
+export interface Failed {
+  readonly token: string
+  readonly error: ApnsError
+}
+
+/** A job's pushes, by what is to be done next. */
+export interface Sorted {
+  readonly accepted: number
+  /** The token is of no use. */
+  readonly dead: ReadonlyArray<Failed>
+  /** Not wanted any more, or not to be repeated. */
+  readonly dropped: ReadonlyArray<Failed>
+  /** Not over. */
+  readonly rest: ReadonlyArray<Failed>
+}
+
+/** What becomes of what is not over. */
+export interface Next {
+  /** When it is tried again; `undefined` for never. */
+  readonly delay: Duration.Duration | undefined
+  /** Why, in words. */
+  readonly reason: string
+  /** The failure that decided. */
+  readonly error: ApnsError
+}
+
+// -----------------------------------------------------------------------------
+// Sorting
+// -----------------------------------------------------------------------------
+
+type Fate = "Dead" | "Dropped" | "Again" | "Repeat" | "Later" | "Kept" | "Never"
+
+const fates: Readonly<Record<Action, Fate>> = {
+  DropToken: "Dead",
+  CheckToken: "Dead",
+  Discard: "Dropped",
+  Retry: "Again",
+  Reconnect: "Again",
+  RetryMayDuplicate: "Repeat",
+  RetryLater: "Later",
+  FixConfiguration: "Kept",
+  RenewToken: "Kept",
+  FixNotification: "Never",
+  DropChannel: "Never",
+  ReportBug: "Never"
+}
+
+/** Is it a fault of the configuration, that somebody has to mend? */
+export const isConfigFault = ({ action }: ApnsError): boolean => fates[action] === "Kept"
+
+/** Sorts a job's pushes by what is to be done next. */
+export const sort = (results: ReadonlyArray<PushResult>, onUnknown: OnUnknown): Sorted => {
+  const sorted = { accepted: 0, dead: [] as Array<Failed>, dropped: [] as Array<Failed>, rest: [] as Array<Failed> }
+  for (const { push: { token }, result } of results) {
+    if (Result.isSuccess(result)) {
+      sorted.accepted++
+      continue
+    }
+    const error = result.failure
+    const fate = fates[error.action]
+    if (fate === "Dead") sorted.dead.push({ token, error })
+    else if (fate === "Dropped" || (fate === "Repeat" && onUnknown === "Drop")) sorted.dropped.push({ token, error })
+    else sorted.rest.push({ token, error })
+  }
+  return sorted
+}
+
+// -----------------------------------------------------------------------------
+// Delays
+// -----------------------------------------------------------------------------
+
+/** How often it is tried whether the configuration was mended, and how often at the end of the schedule. */
+const keptDelay = Duration.minutes(5)
+
+/** The longest delay that doubling leads to. */
+const longest = Duration.hours(4)
+
+const delayOf = ({ reason }: ApnsError): Duration.Duration =>
+  "delay" in reason && reason.delay !== undefined ? reason.delay : Duration.zero
+
+/** Twice as long each time; no shorter than Apple's word in the end. */
+const doubled = (delay: Duration.Duration, attempt: number): Duration.Duration =>
+  Duration.max(delay, Duration.min(Duration.times(delay, 2 ** Math.min(attempt - 1, 20)), longest))
+
+/**
+ * When a failed push is tried again: `scheduled` is what the job's schedule
+ * says after this attempt, `undefined` at its end.
+ */
+const delayAfter = (
+  error: ApnsError,
+  attempt: number,
+  scheduled: Duration.Duration | undefined
+): Duration.Duration | undefined => {
+  switch (fates[error.action]) {
+    case "Again":
+      return scheduled ?? keptDelay
+    case "Repeat":
+      return scheduled
+    case "Later":
+      return scheduled === undefined ? undefined : Duration.max(scheduled, doubled(delayOf(error), attempt))
+    case "Kept":
+      return keptDelay
+    default:
+      return undefined
+  }
+}
+
+/** All pushes that are not over are tried again together, after the longest of their delays. */
+export const next = (
+  rest: ReadonlyArray<Failed>,
+  total: number,
+  attempt: number,
+  scheduled: Duration.Duration | undefined
+): Next | undefined => {
+  const [first, ...others] = rest
+  if (first === undefined) return undefined
+  let { error } = first
+  let delay = delayAfter(error, attempt, scheduled)
+  for (const other of others) {
+    const later = delayAfter(other.error, attempt, scheduled)
+    if (later === undefined || (delay !== undefined && Duration.isLessThanOrEqualTo(later, delay))) continue
+    delay = later
+    error = other.error
+  }
+  const count = total === 1 ? "" : `${rest.length} of ${total} pushes: `
+  return { delay, reason: `${count}${error.message}`, error }
+}

@@ -1,0 +1,422 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import * as ApnsError from "../../src/apns/ApnsError.ts"
+import * as ApnsJob from "../../src/apns/ApnsJob.ts"
+import { ApnsPayload } from "../../src/apns/ApnsPayload.ts"
+import * as DeadTokenJob from "../../src/apns/DeadTokenJob.ts"
+import * as Notification from "../../src/apns/Notification.ts"
+import { uuidV5 } from "../../src/apns/pushId.ts"
+import * as TestApns from "../../src/apns/TestApns.ts"
+import * as Broker from "../../src/Broker.ts"
+import * as BrokerError from "../../src/BrokerError.ts"
+import * as Job from "../../src/Job.ts"
+import type { Outcome } from "../../src/Outcome.ts"
+import * as Publisher from "../../src/Publisher.ts"
+import * as TestBroker from "../../src/testing/TestBroker.ts"
+import * as Worker from "../../src/Worker.ts"
+
+const hello = Notification.alert({ body: "Hello" })
+const A = "aa".repeat(32)
+const B = "bb".repeat(32)
+const C = "cc".repeat(32)
+
+/** Answers by token; what isn't named is accepted. */
+const answers = (byToken: Record<string, TestApns.Answer>): TestApns.Options => ({
+  answer: ({ token }) => byToken[token] ?? TestApns.accept
+})
+
+const notSent = TestApns.fail(new ApnsError.NotSent({ detail: "no connection" }))
+const unknown = TestApns.fail(new ApnsError.Unknown({ detail: "the connection ended" }))
+const timeout = (stage: "Queue" | "Answer") =>
+  TestApns.fail(new ApnsError.Timeout({ stage, after: Duration.seconds(30) }))
+
+const world = (options: TestApns.Options = {}) => Layer.merge(TestBroker.layer, TestApns.layer(options))
+
+const publish = (tokens: ReadonlyArray<string>, options?: Publisher.PublishOptions) =>
+  ApnsJob.publish(hello, tokens, options)
+
+const drain = (options?: ApnsJob.Options) => TestBroker.drain(ApnsJob.handler(options))
+
+const only = Effect.fnUntraced(function*(options?: ApnsJob.Options) {
+  const outcomes = yield* drain(options)
+  assert.lengthOf(outcomes, 1)
+  return outcomes[0]!
+})
+
+const tokensOf = (pushes: ReadonlyArray<{ readonly token: string }>) => pushes.map(({ token }) => token)
+
+const delayOf = (outcome: Outcome) => outcome._tag === "Retried" ? Duration.format(outcome.delay) : outcome._tag
+
+const captured = () => {
+  const lines: Array<string> = []
+  return {
+    lines,
+    layer: Logger.layer([Logger.make(({ logLevel, message }) => lines.push(`${logLevel}: ${String(message)}`))])
+  }
+}
+
+describe("ApnsJob", () => {
+  it.effect("pushes to all tokens of a job, once to each", () =>
+    Effect.gen(function*() {
+      yield* publish([A, B, C, B])
+      const outcome = yield* only()
+      assert.deepInclude(outcome, { _tag: "Done", result: { accepted: 3, dead: 0, dropped: 0, again: 0 } })
+      assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, C])
+    }).pipe(Effect.provide(world())))
+
+  it.effect("pushes what another language has published", () =>
+    Effect.gen(function*() {
+      const broker = yield* Broker.Broker
+      yield* broker.put("apns", {
+        body: Buffer.from(JSON.stringify({
+          backq: 1,
+          id: "from-php",
+          job: "apns",
+          payload: { tokens: [A, A], topic: "com.example.php", payload: { aps: { alert: "Hi", badge: 0 } } }
+        })),
+        priority: 1024,
+        delay: Duration.zero,
+        ttr: Duration.seconds(60)
+      })
+      assert.strictEqual((yield* only())._tag, "Done")
+      const [push, ...others] = yield* TestApns.pushes
+      assert.deepStrictEqual(others, [])
+      assert.deepInclude(push!.encoded.headers, ["apns-topic", "com.example.php"])
+    }).pipe(Effect.provide(world())))
+
+  it.effect("makes several jobs for many tokens", () =>
+    Effect.gen(function*() {
+      const tokens = Array.from({ length: 1201 }, (_, n) => n.toString(16).padStart(64, "0"))
+      const published = yield* ApnsJob.publish(hello, [...tokens, ...tokens], { id: "news" })
+      assert.lengthOf(published, 3)
+      const long = yield* ApnsJob.publish(
+        hello,
+        Array.from({ length: 300 }, (_, n) => n.toString(16).padStart(320, "0"))
+      )
+      assert.lengthOf(long, 3)
+      assert.lengthOf(yield* ApnsJob.publish(hello, []), 0)
+      const jobs = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+      assert.deepStrictEqual(jobs.slice(0, 3).map(({ id, payload }) => [id, payload.tokens.length]), [
+        ["news", 500],
+        ["news/2", 500],
+        ["news/3", 201]
+      ])
+      assert.sameMembers(jobs.slice(0, 3).flatMap(({ payload }) => payload.tokens), tokens)
+    }).pipe(Effect.provide(world())))
+
+  describe("one push that fails", () => {
+    const cases: ReadonlyArray<[string, TestApns.Answer, string, ApnsJob.Options?]> = [
+      ["NotSent", notSent, "1s"],
+      ["Refused", TestApns.fail(new ApnsError.Refused({ detail: "GOAWAY" })), "1s"],
+      ["IdleTimeout", TestApns.reject(400, "IdleTimeout"), "1s"],
+      ["UnrelatedKeyIdInToken", TestApns.reject(403, "UnrelatedKeyIdInToken"), "1s"],
+      ["a timeout in the queue", timeout("Queue"), "1s", { onUnknown: "Drop" }],
+      ["Unknown", unknown, "1s"],
+      ["a timeout of the answer", timeout("Answer"), "1s"],
+      ["Unknown at most once", unknown, "Discarded", { onUnknown: "Drop" }],
+      ["a timeout of the answer at most once", timeout("Answer"), "Discarded", { onUnknown: "Drop" }],
+      ["TooManyRequests", TestApns.reject(429, "TooManyRequests"), "1m"],
+      ["TooManyProviderTokenUpdates", TestApns.reject(429, "TooManyProviderTokenUpdates"), "1m"],
+      ["InternalServerError", TestApns.reject(500, "InternalServerError"), "15m"],
+      ["ServiceUnavailable", TestApns.reject(503, "ServiceUnavailable"), "15m"],
+      ["Shutdown", TestApns.reject(503, "Shutdown"), "15m"],
+      ["a status of 502 without a reason", TestApns.reject(502), "15m"],
+      ["InvalidProviderToken", TestApns.reject(403, "InvalidProviderToken"), "5m"],
+      ["TopicDisallowed", TestApns.reject(400, "TopicDisallowed"), "5m"],
+      ["ExpiredProviderToken", TestApns.reject(403, "ExpiredProviderToken"), "5m"],
+      ["a fault before the answer", TestApns.fail(new ApnsError.ConfigFault({ detail: "no certificate" })), "5m"],
+      ["PayloadTooLarge", TestApns.reject(413, "PayloadTooLarge"), "Buried"],
+      ["BadTopic", TestApns.reject(400, "BadTopic"), "Buried"],
+      ["BadPath", TestApns.reject(404, "BadPath"), "Buried"],
+      ["a reason that nobody knows", TestApns.reject(400, "NewInAnyYear"), "Buried"],
+      ["Unregistered", TestApns.reject(410, "Unregistered", 1), "Done"],
+      ["BadDeviceToken", TestApns.reject(400, "BadDeviceToken"), "Done"]
+    ]
+
+    it.effect.each(cases)("%s: the job is %s%s", ([, answer, expected, options]) =>
+      Effect.gen(function*() {
+        yield* publish([A])
+        assert.strictEqual(delayOf(yield* only(options)), expected)
+        // the job itself is tried again, not a new one
+        const waiting = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+        assert.lengthOf(waiting, expected.endsWith("d") || expected === "Done" ? 0 : 1)
+        assert.lengthOf(yield* TestApns.pushes, 1)
+      }).pipe(Effect.provide(world(answers({ [A]: answer })))))
+
+    it.effect("that expired before it was sent, is not sent", () =>
+      Effect.gen(function*() {
+        yield* ApnsJob.publish(Notification.alert({ body: "Hello", expiration: 60 }), [A, B])
+        yield* TestBroker.advance("60 seconds")
+        const outcome = yield* only()
+        assert.strictEqual(outcome._tag, "Discarded")
+        assert.match(outcome._tag === "Discarded" ? outcome.reason : "", /expired/)
+        assert.deepStrictEqual(yield* TestApns.pushes, [])
+      }).pipe(Effect.provide(world())))
+
+    it.effect("of Apple's own fault waits twice as long each time, and is buried at the end of the schedule", () =>
+      Effect.gen(function*() {
+        yield* publish([A])
+        const delays: Array<string> = []
+        for (let attempt = 1; attempt <= 11; attempt++) {
+          delays.push(delayOf(yield* only()))
+          yield* TestBroker.advance("4 hours")
+        }
+        assert.deepStrictEqual(delays, ["15m", "30m", "1h", "2h", "4h", "4h", "4h", "4h", "4h", "4h", "Buried"])
+      }).pipe(Effect.provide(world(answers({ [A]: TestApns.reject(500, "InternalServerError") })))))
+
+    it.effect.each(
+      [["an outage", notSent], ["a wrong key", TestApns.reject(403, "InvalidProviderToken")]] as const
+    )("of %s buries nothing, however long it lasts", ([, answer]) =>
+      Effect.gen(function*() {
+        yield* publish([A])
+        for (let attempt = 1; attempt <= 40; attempt++) {
+          assert.strictEqual((yield* only())._tag, "Retried")
+          yield* TestBroker.advance("5 minutes")
+        }
+      }).pipe(Effect.provide(world(answers({ [A]: answer })))))
+
+    it.effect("and was perhaps sent, is repeated under the same id, until the end of the schedule", () =>
+      Effect.gen(function*() {
+        const job = Job.make("apns", { payload: ApnsPayload, retry: Schedule.recurs(2) })
+        yield* publish([A], { id: "order-42" })
+        const outcomes = yield* drain({ job })
+        assert.deepStrictEqual(outcomes.map(({ _tag }) => _tag), ["Retried", "Retried", "Buried"])
+        const ids = new Set((yield* TestApns.pushes).map(({ apnsId }) => apnsId))
+        assert.strictEqual(ids.size, 1)
+      }).pipe(Effect.provide(world(answers({ [A]: unknown })))))
+  })
+
+  describe("some of many that fail", () => {
+    it.effect("become a new job, with what the first was published with", () => {
+      const options = answers({ [B]: TestApns.reject(503, "ServiceUnavailable"), [C]: TestApns.reject(429) })
+      return Effect.gen(function*() {
+        yield* publish([A, B, C], { queue: "slow", id: "news", priority: 7, ttr: "5 minutes", deadline: "1 hour" })
+        yield* TestBroker.advance("1 minute")
+        const outcomes = yield* TestBroker.drainWith({ queue: "slow" }, ApnsJob.handler())
+        assert.deepInclude(outcomes[0], { _tag: "Done", result: { accepted: 1, dead: 0, dropped: 0, again: 2 } })
+        const [again, ...others] = yield* TestBroker.enqueued(ApnsJob.ApnsJob, { queue: "slow" })
+        assert.deepStrictEqual(others, [])
+        assert.deepStrictEqual(again!.payload, { tokens: [B, C], notification: hello })
+        assert.strictEqual(again!.priority, 7)
+        assert.strictEqual(Duration.format(again!.ttr), "5m")
+        assert.strictEqual(Duration.format(again!.delay), "15m")
+        assert.strictEqual(again!.expiresAt, 3_600_000)
+      }).pipe(Effect.provide(world(options)))
+    })
+
+    it.effect("go on counting attempts, and keep the ids of their pushes", () => {
+      const options = answers({ [B]: TestApns.reject(500), [C]: TestApns.reject(500) })
+      return Effect.gen(function*() {
+        yield* publish([A, B, C], { id: "news" })
+        yield* drain()
+        const delays: Array<string> = []
+        for (let attempt = 2; attempt <= 11; attempt++) {
+          yield* TestBroker.advance("4 hours")
+          delays.push(delayOf(yield* only()))
+        }
+        assert.deepStrictEqual(delays, ["30m", "1h", "2h", "4h", "4h", "4h", "4h", "4h", "4h", "Buried"])
+        const pushes = yield* TestApns.pushes
+        assert.strictEqual(new Set(pushes.map(({ token }) => token)).size, 3)
+        assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 3)
+      }).pipe(Effect.provide(world(options)))
+    })
+
+    it.effect("and will never work, are buried without those that worked", () =>
+      Effect.gen(function*() {
+        yield* publish([A, B, C])
+        const outcomes = yield* drain()
+        assert.deepStrictEqual(outcomes.map(({ _tag }) => _tag), ["Done", "Buried"])
+        const [buried] = yield* TestBroker.enqueued(ApnsJob.ApnsJob, { state: "buried" })
+        assert.deepStrictEqual(buried!.payload.tokens, [B])
+      }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(413, "PayloadTooLarge") })))))
+
+    it.effect("and all of them, stay the same job, after the longest delay", () =>
+      Effect.gen(function*() {
+        yield* publish([A, B, C])
+        assert.strictEqual(delayOf(yield* only()), "15m")
+        assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.ApnsJob))[0]!.payload.tokens, [A, B, C])
+      }).pipe(Effect.provide(world(answers({
+        [A]: notSent,
+        [B]: TestApns.reject(500),
+        [C]: TestApns.reject(413)
+      })))))
+  })
+
+  describe("dead tokens", () => {
+    const options = answers({
+      [A]: TestApns.reject(410, "Unregistered", 1_700_000_000_000),
+      [B]: TestApns.reject(400, "DeviceTokenNotForTopic")
+    })
+
+    it.effect("are published for the application, told apart", () =>
+      Effect.gen(function*() {
+        yield* publish([A, B, "not hex", C])
+        const outcome = yield* only()
+        assert.deepInclude(outcome, { _tag: "Done", result: { accepted: 1, dead: 3, dropped: 0, again: 0 } })
+        const jobs = yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob)
+        const common = { topic: "com.example.app", environment: "sandbox" } as const
+        assert.sameDeepMembers(jobs.map(({ payload }) => payload), [
+          { ...common, token: A, kind: "Dead", reason: "Unregistered", timestamp: 1_700_000_000_000 },
+          { ...common, token: B, kind: "Wrong", reason: "DeviceTokenNotForTopic" },
+          { ...common, token: "not hex", kind: "Wrong", reason: "BadDeviceToken" }
+        ])
+        assert.strictEqual(jobs[0]!.queue, "apns-tokens")
+      }).pipe(Effect.provide(world(options))))
+
+    it.effect("are handed to a function instead", () => {
+      const seen: Array<DeadTokenJob.DeadToken> = []
+      return Effect.gen(function*() {
+        yield* publish([A, B, C])
+        yield* only()
+        assert.sameMembers(tokensOf(seen), [A, B])
+        assert.deepStrictEqual(yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob), [])
+      }).pipe(
+        Effect.provide(Layer.merge(world(options), DeadTokenJob.layer((dead) => Effect.sync(() => seen.push(...dead)))))
+      )
+    })
+
+    it.effect("that the application can't take, keep the job", () =>
+      Effect.gen(function*() {
+        yield* publish([A])
+        const fiber = yield* Effect.forkChild(only())
+        yield* TestBroker.advance("1 minute")
+        const outcome = yield* Fiber.join(fiber)
+        assert.strictEqual(outcome._tag, "Retried")
+        assert.include(outcome._tag === "Retried" ? outcome.reason : "", "database")
+      }).pipe(
+        Effect.provide(
+          Layer.merge(world(options), DeadTokenJob.layer(() => Effect.fail("the database is away")))
+        )
+      ))
+  })
+
+  describe("a worker that dies", () => {
+    it.effect("after it has published, and before the job is settled, loses nothing", () => {
+      const options = answers({ [A]: TestApns.reject(410, "Unregistered", 1), [B]: TestApns.reject(500) })
+      return Effect.gen(function*() {
+        yield* publish([A, B, C], { id: "news", ttr: "1 minute" })
+        const broker = yield* Broker.Broker
+        /** A broker that has lost the connection by the time when a job is settled. */
+        const dying: Broker.Broker["Service"] = {
+          ...broker,
+          consume: (queues) =>
+            Effect.map(broker.consume(queues), (consumer) => ({
+              ...consumer,
+              settle: (settlements) =>
+                Effect.succeed(settlements.map(({ lease }) => Result.fail(BrokerError.leaseLost(lease))))
+            }))
+        }
+        const outcome = yield* Effect.provideService(
+          Stream.runHead(Worker.stream({ touch: false }, ApnsJob.handler())),
+          Broker.Broker,
+          dying
+        )
+        assert.deepInclude(Option.getOrThrow(outcome), { _tag: "Lost", handled: true })
+        assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, C])
+        assert.lengthOf(yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob), 1)
+        yield* TestBroker.advance("1 minute")
+
+        // the job again in full, and the part that was published before: at least once, under the same ids
+        const outcomes = yield* drain()
+        assert.deepStrictEqual(outcomes.map(({ _tag }) => _tag), ["Done"])
+        yield* TestBroker.advance("15 minutes")
+        const pushes = yield* TestApns.pushes
+        assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 3)
+        assert.deepStrictEqual(tokensOf(pushes), [A, B, C, A, B, C])
+        assert.deepStrictEqual(
+          (yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob)).map(({ payload }) => payload.token),
+          [A, A]
+        )
+        const again = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+        assert.deepStrictEqual(again.map(({ payload }) => payload.tokens), [[B], [B]])
+      }).pipe(Effect.provide(world(options)))
+    })
+
+    it.effect("can't publish what is left: the job is tried again as a whole", () => {
+      const full = BrokerError.make(new BrokerError.OutOfMemory({ broker: "test" }))
+      return Effect.gen(function*() {
+        yield* publish([A, B])
+        const publisher = yield* Publisher.Publisher
+        const refusing = Publisher.Publisher.of({
+          ...publisher,
+          publish: (job) =>
+            Effect.fail(new Publisher.PublishError({ job: job.name, queue: "apns", reason: full.reason }))
+        })
+        const fiber = yield* Effect.forkChild(Effect.provideService(only(), Publisher.Publisher, refusing))
+        yield* TestBroker.advance("1 minute")
+        assert.strictEqual((yield* Fiber.join(fiber))._tag, "Retried")
+        assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.ApnsJob))[0]!.payload.tokens, [A, B])
+      }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(500) }))))
+    })
+  })
+
+  describe("a fault of the configuration", () => {
+    const fault = TestApns.reject(403, "InvalidProviderToken")
+
+    it.effect("is told once, with what to do, and again after it was mended and came back", () => {
+      const { layer, lines } = captured()
+      let answer: TestApns.Answer = fault
+      const alarms = () => lines.filter((line) => line.startsWith("Error"))
+      return Effect.gen(function*() {
+        const handler = ApnsJob.handler()
+        const round = Effect.gen(function*() {
+          yield* TestBroker.drain(handler)
+          yield* TestBroker.advance("5 minutes")
+        })
+        yield* Effect.forEach([A, B, C], (token) => publish([token]))
+        yield* round
+        yield* round
+        assert.lengthOf(alarms(), 1)
+        assert.match(alarms()[0]!, /Check that key file, key id and team id belong together.*kept/)
+        answer = TestApns.accept
+        yield* round
+        answer = fault
+        yield* publish([A])
+        yield* round
+        assert.lengthOf(alarms(), 2)
+      }).pipe(Effect.provide(Layer.merge(world({ answer: () => answer }), layer)))
+    })
+
+    it.effect("of one app doesn't hide behind another that works", () => {
+      const { layer, lines } = captured()
+      const options: TestApns.Options = {
+        answer: ({ notification }) => notification.topic === "com.example.bad" ? fault : TestApns.accept
+      }
+      return Effect.gen(function*() {
+        const bad = Notification.alert({ body: "Hello", topic: "com.example.bad" })
+        for (let i = 0; i < 3; i++) {
+          yield* ApnsJob.publish(bad, [A])
+          yield* publish([A])
+        }
+        yield* drain()
+        assert.lengthOf(lines.filter((line) => line.startsWith("Error")), 1)
+      }).pipe(Effect.provide(Layer.merge(world(options), layer)))
+    })
+  })
+
+  it.effect("a worker tells what it did", () =>
+    Effect.gen(function*() {
+      yield* Effect.forEach([[A], [B], [C], [A, B, C]], (tokens) => publish(tokens))
+      const exit = yield* Worker.make({ maxJobs: 4, concurrency: 1 }, ApnsJob.handler())
+      assert.strictEqual(exit.reason, "MaxJobs")
+      assert.deepInclude(exit.counts, { Done: 2, Retried: 1, Buried: 1 })
+    }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(500), [C]: TestApns.reject(413) })))))
+})
+
+describe("the id of a push", () => {
+  it("is a UUID v5", () => {
+    // RFC 9562, appendix A.4
+    assert.strictEqual(
+      uuidV5("6ba7b810-9dad-11d1-80b4-00c04fd430c8", "www.example.com"),
+      "2ed6657d-e927-568b-95e1-2665a8aea6a2"
+    )
+  })
+})
