@@ -26,7 +26,7 @@ import * as Schema from "effect/Schema"
 import type { TlsOptions } from "./beanstalk/Connection.ts"
 import type { Broker } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
-import type { Durability } from "./sqlite/File.ts"
+import type { Durability } from "./sqlite/SqliteBroker.ts"
 
 /** The URL names no broker. */
 export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("BrokerUrlError", {

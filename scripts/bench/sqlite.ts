@@ -23,7 +23,6 @@ import { DatabaseSync } from "node:sqlite"
 import { parseArgs } from "node:util"
 import * as Broker from "../../src/Broker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
-import type { Durability } from "../../src/sqlite/File.ts"
 import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
 import { type Candidate, compare } from "./compare.ts"
 import { type Peer, persistedQueue, plainjob } from "./peers.ts"
@@ -39,7 +38,7 @@ const { values } = parseArgs({
 const jobs = Number(values.jobs)
 const rounds = Number(values.rounds)
 const waiting = Number(values.waiting)
-const durability: Durability = values.durability === "normal" ? "normal" : "full"
+const durability: SqliteBroker.Durability = values.durability === "normal" ? "normal" : "full"
 const window = 500
 const batch = 64
 

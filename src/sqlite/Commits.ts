@@ -1,23 +1,27 @@
 /**
  * Group commit: operations that are asked for in one turn of the event loop
- * share one transaction, and each is answered after its COMMIT.
+ * share one transaction, and each is answered after its COMMIT, when that is as
+ * safe as it is asked to be.
  *
  * An operation is a synchronous function. If SQLite fails in one of them, the
  * transaction is undone and all of its operations fail alike. While another
  * connection writes, nothing blocks: the transaction is tried again after a
  * short sleep, until a limit.
  *
- * One turn holds the event loop for about {@link turn} and a COMMIT; operations
- * that are left over have the next.
+ * One turn holds the event loop for about {@link turn} and a COMMIT, which does
+ * not wait for the disk; operations that are left over have the next. The
+ * commits that are made while others are on their way to the disk go together.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { brokerClosed, type BrokerError, type Unavailable } from "../BrokerError.ts"
 import { failure, isBusy } from "./failure.ts"
+import type { Sync } from "./Sync.ts"
 
 /** Milliseconds after which a transaction takes no more operations. */
 const turn = 4
@@ -26,6 +30,28 @@ interface Operation {
   readonly work: (now: number) => unknown
   readonly resume: (effect: Effect.Effect<any, BrokerError>) => void
 }
+
+/** What a transaction carried out. */
+interface Transaction {
+  readonly operations: ReadonlyArray<Operation>
+  readonly results: ReadonlyArray<unknown>
+  /** How many rows it changed. */
+  readonly changes: number
+}
+
+const refuse = (operations: ReadonlyArray<Operation>, error: BrokerError): void => {
+  for (const { resume } of operations) resume(Effect.fail(error))
+}
+
+const answer = ({ operations, results }: Transaction, safe: Result.Result<void, BrokerError>): void => {
+  if (Result.isFailure(safe)) return refuse(operations, safe.failure)
+  for (let i = 0; i < operations.length; i++) operations[i]!.resume(Effect.succeed(results[i]))
+}
+
+const nothing: Transaction = { operations: [], results: [], changes: 0 }
+
+/** Pages that a transaction writes beside about one for each row it changes. */
+const pagesPerTransaction = 4
 
 /** What happens at the end of every transaction, before its COMMIT. Returns what to do after it. */
 export type AtEnd = (now: number) => () => void
@@ -38,6 +64,10 @@ export interface Options {
   readonly busyTimeout: Duration.Duration
   readonly clock: Clock.Clock
   readonly atEnd: AtEnd
+  /** Makes what was committed safe. */
+  readonly sync: Sync
+  /** Called with about how many pages a transaction wrote. */
+  readonly onWritten: (pages: number) => void
   /**
    * Called when a transaction could not be carried out. `isShared` says that an operation may have been the cause, or
    * a disk that is full for now, so that what else belonged to the transaction is worth trying again.
@@ -51,14 +81,18 @@ export class Commits {
   private isClosed = false
   private lastNow = 0
   private wakeWriter: (() => void) | undefined
+  private unsafe: Array<Transaction> = []
+  private wakeSyncer: (() => void) | undefined
   private readonly begin: StatementSync
   private readonly commit: StatementSync
+  private readonly totalChanges: StatementSync
   private readonly options: Options
 
   constructor(options: Options) {
     this.options = options
     this.begin = options.database.prepare("BEGIN IMMEDIATE")
     this.commit = options.database.prepare("COMMIT")
+    this.totalChanges = options.database.prepare("SELECT total_changes() AS count")
   }
 
   /** Microseconds since the epoch, never twice the same unless the wall clock was set back. */
@@ -88,14 +122,18 @@ export class Commits {
     this.isClosed = true
     const left = this.pending
     this.pending = []
-    for (const { resume } of left) resume(Effect.fail(brokerClosed(this.options.broker)))
+    refuse(left, brokerClosed(this.options.broker))
+    // only where the disk did not answer before the broker gave up waiting
+    for (const { operations } of this.unsafe) refuse(operations, failure(this.options.broker, "was closed", "Unknown"))
+    this.unsafe = []
   }
 
   /** Commits for as long as its scope lasts. */
-  readonly start: Effect.Effect<void, never, Scope.Scope> = Effect.suspend(() => this.write).pipe(
-    Effect.forever,
-    Effect.forkScoped,
-    Effect.asVoid
+  readonly start: Effect.Effect<void, never, Scope.Scope> = Effect.suspend(() =>
+    Effect.all([
+      Effect.forkScoped(Effect.forever(this.write)),
+      Effect.forkScoped(Effect.forever(this.makeSafe))
+    ], { discard: true })
   )
 
   private readonly wanted = Effect.callback<void>((resume) => {
@@ -106,6 +144,27 @@ export class Commits {
     }
   })
 
+  private readonly committed = Effect.callback<void>((resume) => {
+    if (this.unsafe.length > 0) return resume(Effect.void)
+    this.wakeSyncer = () => {
+      this.wakeSyncer = undefined
+      resume(Effect.void)
+    }
+  })
+
+  /** Makes safe what was committed until now. What is committed meanwhile has the next turn together. */
+  private readonly makeSafe = Effect.gen({ self: this }, function*() {
+    yield* this.committed
+    const transactions = this.unsafe
+    this.unsafe = []
+    yield* Effect.result(this.options.sync.elsewhere).pipe(
+      Effect.map((safe) => {
+        for (const transaction of transactions) answer(transaction, safe)
+      }),
+      Effect.uninterruptible
+    )
+  })
+
   private readonly write = Effect.gen({ self: this }, function*() {
     yield* this.wanted
     // What other fibers ask for in this turn joins.
@@ -114,7 +173,7 @@ export class Commits {
     const giveUpAt = clock.monotonicTimeNanosUnsafe() + BigInt(Math.ceil(Duration.toMillis(busyTimeout) * 1e6))
     while (true) {
       const cause = this.tryBegin()
-      if (cause === undefined) return this.transaction()
+      if (cause === undefined) return this.finish(this.transaction())
       if (!isBusy(cause) || clock.monotonicTimeNanosUnsafe() >= giveUpAt) return this.giveUp(cause)
       yield* Effect.flatMap(Random.nextBetween(0.5, 3), (millis) => Effect.sleep(millis))
     }
@@ -131,12 +190,13 @@ export class Commits {
     }
   }
 
-  private transaction(): void {
+  private transaction(): Transaction {
     const { atEnd, clock, database } = this.options
     const batch = this.pending
     this.pending = []
     this.isWanted = false
     const results: Array<unknown> = []
+    const changesBefore = this.changes()
     let afterwards: () => void
     let fate: Unavailable["fate"] = "NotSent"
     try {
@@ -151,15 +211,34 @@ export class Commits {
     } catch (cause) {
       if (database.isTransaction) database.exec("ROLLBACK")
       this.pending = batch.concat(this.pending)
-      return this.giveUp(cause, fate, batch.length > 0)
+      this.giveUp(cause, fate, batch.length > 0)
+      return nothing
     }
     const left = batch.splice(results.length)
     if (left.length > 0) {
       this.pending = left.concat(this.pending)
       this.isWanted = true
     }
+    const changes = this.changes() - changesBefore
     afterwards()
-    for (let i = 0; i < batch.length; i++) batch[i]!.resume(Effect.succeed(results[i]))
+    return { operations: batch, results, changes }
+  }
+
+  private changes(): number {
+    return Number(this.totalChanges.get()!["count"])
+  }
+
+  /** Answers a transaction's operations when it is safe. A lease is handed out before: losing one loses no job. */
+  private finish(transaction: Transaction): void {
+    const { onWritten, sync } = this.options
+    const { changes, operations } = transaction
+    if (changes === 0 || operations.length === 0) answer(transaction, Result.void)
+    else if (sync.isQuick()) answer(transaction, sync.here())
+    else {
+      this.unsafe.push(transaction)
+      this.wakeSyncer?.()
+    }
+    if (changes > 0) onWritten(pagesPerTransaction + changes)
   }
 
   private giveUp(cause: unknown, fate: Unavailable["fate"] = "NotSent", isShared = false): void {
@@ -168,6 +247,6 @@ export class Commits {
     this.pending = []
     this.isWanted = false
     this.options.onFailure(error, isShared || error.reason._tag === "OutOfMemory")
-    for (const { resume } of batch) resume(Effect.fail(error))
+    refuse(batch, error)
   }
 }

@@ -12,9 +12,6 @@ import { resolve } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { FileUnusable } from "./failure.ts"
 
-/** What an acknowledged operation survives: a loss of power, or only a crash of the process. */
-export type Durability = "full" | "normal"
-
 /** "bckq" */
 const applicationId = 0x62636b71
 
@@ -125,15 +122,17 @@ const migrate = (database: DatabaseSync, path: string): void => {
 }
 
 /** Opens a file, or throws and leaves it as it is. Lock conflicts are SQLite's error, at once: nothing waits here. */
-export const open = (path: string, durability: Durability): DatabaseSync => {
+export const open = (path: string): DatabaseSync => {
   const database = new DatabaseSync(path, { timeout: 0 })
   let isOpen = false
   try {
     const version = versionOf(database, path)
+    // only a file without tables can be told to
+    if (version === 0) database.exec("PRAGMA auto_vacuum = INCREMENTAL")
     if (pragma(database, "journal_mode = WAL") !== "wal") {
       throw new FileUnusable({ path, problem: "NoWal", detail: "can't have a write-ahead log there: use a local disk" })
     }
-    database.exec(`PRAGMA synchronous = ${durability === "full" ? "FULL" : "NORMAL"}`)
+    database.exec("PRAGMA synchronous = NORMAL")
     if (version < currentVersion) migrate(database, path)
     isOpen = true
     return database

@@ -1,28 +1,52 @@
 /**
  * What a file needs beside its jobs: finished jobs are forgotten when their
- * time is over.
+ * time is over, and space that nothing needs is given back.
  *
  * Works in small portions, each an operation among others, so that nobody waits
  * for it. When there is nothing to do it costs a look every {@link interval}.
  */
 import * as Effect from "effect/Effect"
+import type { BrokerError } from "../BrokerError.ts"
+import type { Checkpoints } from "./Checkpoints.ts"
 import type { Commits } from "./Commits.ts"
 import type { History } from "./History.ts"
+import type { Space } from "./Space.ts"
 
 const interval = "1 second"
+
+/** Between two portions of space, so that it is given back besides the work and not before it. */
+const rest = "10 millis"
 
 /** What is kept in order. */
 export interface Store {
   readonly commits: Commits
   readonly history: History
+  readonly space: Space
+  readonly checkpoints: Checkpoints
 }
 
-/** Forgets what is over, for as long as there is some. Failures are those of the file, which everybody else sees. */
+/** Works while there is something to do. Failures are those of the file, which everybody else sees. */
+const whileDue = (isDue: () => boolean, work: Effect.Effect<unknown, BrokerError>) =>
+  Effect.gen(function*() {
+    while (yield* Effect.try(isDue)) yield* work
+  }).pipe(Effect.ignore)
+
 const forgetOver = ({ commits, history }: Store) =>
-  Effect.suspend(() => history.nextOver() > commits.now() ? Effect.succeed(false) : commits.run(history.forget)).pipe(
-    Effect.repeat({ until: (isMore) => !isMore }),
-    Effect.ignore
-  )
+  whileDue(() => history.nextOver() <= commits.now(), commits.run(history.forget))
+
+const giveBackSpace = ({ checkpoints, commits, space }: Store) => {
+  const portion = Effect.map(commits.run(() => space.giveBack()), (pages) => {
+    checkpoints.wrote(pages)
+    // the file gets shorter when the log is copied
+    if (space.spare() === 0) checkpoints.finish()
+  })
+  return whileDue(() => space.spare() > 0, Effect.delay(portion, rest))
+}
 
 /** Keeps a file in order for as long as it is not interrupted. */
-export const run = (store: Store): Effect.Effect<never> => Effect.forever(Effect.delay(forgetOver(store), interval))
+export const run = (store: Store): Effect.Effect<never> =>
+  forgetOver(store).pipe(
+    Effect.andThen(giveBackSpace(store)),
+    Effect.delay(interval),
+    Effect.forever
+  )

@@ -13,7 +13,8 @@
  *
  * Limits: time is the wall clock, because it is all that processes and reboots
  * have in common; setting it shifts delays and leases. SQLite works on the main
- * thread: a commit with `"full"` holds the event loop for one `fsync`. Counting
+ * thread, in turns of a few milliseconds; where the disk is slow others wait for
+ * it. Counting
  * the jobs of a queue reads an index, and takes milliseconds for 100,000 jobs.
  * When more than 1000 delays end at once, they are over in portions. The file
  * has to be on a local disk.
@@ -44,6 +45,7 @@ import {
 } from "../Broker.ts"
 import { type BrokerError, jobNotFound, queueNotFound } from "../BrokerError.ts"
 import * as Paging from "../internal/paging.ts"
+import * as Checkpoints from "./Checkpoints.ts"
 import { Commits } from "./Commits.ts"
 import { failure, isBusy } from "./failure.ts"
 import * as File from "./File.ts"
@@ -53,16 +55,21 @@ import { Jobs } from "./Jobs.ts"
 import * as Liveness from "./Liveness.ts"
 import { Queues } from "./Queues.ts"
 import { dueAfter, microseconds, timeLeft } from "./rows.ts"
+import { Space } from "./Space.ts"
 import { portion, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
+import * as Sync from "./Sync.ts"
 import { Waiters } from "./Waiters.ts"
 import * as WriteAhead from "./WriteAhead.ts"
+
+/** What an acknowledged operation survives: a loss of power, or only a crash of the process. */
+export type Durability = "full" | "normal"
 
 /** How a file is opened. */
 export interface Options {
   /** The file. It is created where there is none; its folder has to be there. */
   readonly path: string
   /** What an acknowledged operation survives: a loss of power, or only a crash of the process. Default: `"full"`. */
-  readonly durability?: File.Durability | undefined
+  readonly durability?: Durability | undefined
   /** How long another connection may lock the file before operations fail with `Unavailable`. Default: 10 seconds. */
   readonly busyTimeout?: Duration.Input | undefined
   /** The largest body that is accepted, in bytes. Default: 65535, beanstalkd's own. */
@@ -76,7 +83,7 @@ const orNotFound = (id: JobId) => (found: boolean) => found ? Effect.void : Effe
 const open = (name: string, options: Options): Effect.Effect<DatabaseSync, BrokerError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.try({
-      try: () => File.open(options.path, options.durability ?? "full"),
+      try: () => File.open(options.path),
       catch: (cause) => failure(name, cause)
     }).pipe(
       Effect.retry({
@@ -103,6 +110,9 @@ export const make = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const startedAt = clock.monotonicTimeNanosUnsafe()
   const database = yield* open(name, options)
+  const isFull = options.durability !== "normal"
+  const sync = isFull ? yield* Sync.make(name, options.path) : Sync.none
+  const checkpoints = yield* Checkpoints.make(database, options.path, () => isFull && sync.isQuick())
   const checkPlace = File.guard(options.path)
   const jobs = new Jobs(database)
   const queues = new Queues(database)
@@ -123,6 +133,8 @@ export const make = Effect.fnUntraced(function*(
       checkPlace()
       return served
     },
+    sync,
+    onWritten: checkpoints.wrote,
     onFailure: (error, isShared) => {
       queues.undo()
       if (isShared) waiters.tryAgain()
@@ -173,7 +185,7 @@ export const make = Effect.fnUntraced(function*(
     }))
 
   yield* Effect.forkScoped(waiters.watch)
-  yield* Effect.forkScoped(Housekeeping.run({ commits, history }))
+  yield* Effect.forkScoped(Housekeeping.run({ commits, history, space: new Space(database), checkpoints }))
   yield* Effect.ignore(checkProcesses)
 
   const store: Store = {

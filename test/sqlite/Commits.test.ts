@@ -1,8 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type { BrokerError } from "../../src/BrokerError.ts"
 import { Commits } from "../../src/sqlite/Commits.ts"
+import { failure } from "../../src/sqlite/failure.ts"
 import { open } from "../../src/sqlite/File.ts"
 import { assertFails } from "../conformance/Harness.ts"
 import { file } from "./harness.ts"
@@ -10,16 +16,24 @@ import { file } from "./harness.ts"
 const make = Effect.gen(function*() {
   const path = yield* file
   const database = yield* Effect.acquireRelease(
-    Effect.sync(() => open(path, "normal")),
+    Effect.sync(() => open(path)),
     (database) => Effect.sync(() => database.close())
   )
   const failures: Array<boolean> = []
+  const written: Array<number> = []
+  const disk = { isQuick: true, sync: Effect.void, error: undefined as BrokerError | undefined }
   const commits = new Commits({
     broker: "test",
     database,
     clock: yield* Clock.Clock,
     busyTimeout: Duration.seconds(1),
     atEnd: () => () => {},
+    sync: {
+      isQuick: () => disk.isQuick,
+      here: () => disk.error === undefined ? Result.void : Result.fail(disk.error),
+      elsewhere: Effect.suspend(() => disk.error === undefined ? disk.sync : Effect.fail(disk.error))
+    },
+    onWritten: (pages) => written.push(pages),
     onFailure: (_, isShared) => failures.push(isShared)
   })
   yield* commits.start
@@ -30,8 +44,14 @@ const make = Effect.gen(function*() {
     database,
     commits,
     failures,
+    written,
+    disk,
     insert: (size: number) => commits.run(() => insert.run(size)),
-    count: commits.run(() => count.get()?.["things"])
+    count: commits.run(() => count.get()?.["things"]),
+    untilCommitted: (things: number) =>
+      Effect.sync(() => count.get()?.["things"]).pipe(
+        Effect.repeat({ until: (committed) => committed === things, schedule: Schedule.spaced("1 millis") })
+      )
   }
 })
 
@@ -63,6 +83,47 @@ describe("Commits", () => {
       assert.strictEqual(yield* count, 0)
       assert.deepStrictEqual(failures, [true])
     }))
+
+  it.live("what changed something is answered after it is on disk, and what comes meanwhile goes there together", () =>
+    Effect.gen(function*() {
+      const { count, disk, insert, untilCommitted, written } = yield* make
+      const slow = yield* Deferred.make<void>()
+      const begun = yield* Deferred.make<void>()
+      let syncs = 0
+      disk.isQuick = false
+      disk.sync = Effect.suspend(() => {
+        syncs++
+        return Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(slow))
+      })
+      const first = yield* Effect.forkChild(insert(10))
+      yield* Deferred.await(begun)
+      assert.strictEqual(yield* count, 1)
+      const second = yield* Effect.forkChild(insert(10))
+      yield* untilCommitted(2)
+      const third = yield* Effect.forkChild(insert(10))
+      yield* untilCommitted(3)
+      for (const fiber of [first, second, third]) assert.isUndefined(fiber.pollUnsafe())
+      yield* Deferred.succeed(slow, undefined)
+      yield* Fiber.joinAll([first, second, third])
+      assert.strictEqual(syncs, 2)
+      assert.strictEqual(written.length, 3)
+    }))
+
+  it.live.each([true, false])(
+    "a commit that can't be brought to disk (%s: at once) is not answered as safe",
+    (isQuick) =>
+      Effect.gen(function*() {
+        const { count, disk, insert } = yield* make
+        disk.isQuick = isQuick
+        disk.error = failure("test", "EIO", "Unknown")
+        const error = yield* Effect.flip(insert(10))
+        assert.strictEqual(error.reason._tag === "Unavailable" && error.reason.fate, "Unknown")
+        assert.include(error.message, "EIO")
+        disk.error = undefined
+        yield* insert(10)
+        assert.strictEqual(yield* count, 2)
+      })
+  )
 
   it.live("its time never stands still", () =>
     Effect.gen(function*() {

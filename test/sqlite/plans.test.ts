@@ -17,7 +17,7 @@ const planOf = (database: DatabaseSync, sql: string): ReadonlyArray<string> => {
 
 const database = Effect.flatMap(file, (path) =>
   Effect.acquireRelease(
-    Effect.sync(() => open(path, "normal")),
+    Effect.sync(() => open(path)),
     (database) => Effect.sync(() => database.close())
   ))
 
