@@ -295,7 +295,10 @@ const notReady = (server: string, { cause, detail, violation }: SessionEnding): 
     : Http2Error.make(
       violation
         ? new Http2Error.NotHttp2({ server, detail })
-        : new Http2Error.Unreachable({ server, detail: `${detail} before it said anything` })
+        : new Http2Error.Unreachable({
+          server,
+          detail: `${detail} before it said anything; it may refuse our address or certificate`
+        })
     )
 
 /**

@@ -64,7 +64,10 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
     return rejected("Handshake", "it does not speak TLS on this port; check host and port")
   }
   if (/^ERR_SSL|^EPROTO|^ERR_TLS/.test(code)) {
-    return rejected("Handshake", `the handshake failed (${text}); check tls.minVersion and the server's settings`)
+    return rejected(
+      "Handshake",
+      `the handshake failed (${text}); check tls.minVersion, and that the server got the certificate it asks for`
+    )
   }
   const cut = code === "ECONNRESET" || code === "EPIPE"
   return Http2Error.make(

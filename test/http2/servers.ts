@@ -2,8 +2,11 @@
 import * as Effect from "effect/Effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdirSync, writeFileSync } from "node:fs"
+import type * as Net from "node:net"
 import { dirname, join } from "node:path"
+import * as Tls from "node:tls"
 import { find } from "../../scripts/servers.ts"
+import { FrameReader, preface } from "../../src/http2/Frame.ts"
 import { certificates } from "../beanstalk/certificates.ts"
 import { freePort, listening } from "../beanstalk/servers.ts"
 
@@ -50,3 +53,49 @@ export const nghttpd = Effect.fnUntraced(function*(files: Record<string, string>
   yield* run("nghttpd", ["-a", "127.0.0.1", "-d", certs.path("htdocs"), ...options, String(port), ...own], port)
   return { port, certs }
 })
+
+/** A TLS server that follows a script for each connection. Returns its port. */
+export const scriptedTls = Effect.fnUntraced(function*(
+  options: Tls.TlsOptions,
+  script: (socket: Tls.TLSSocket, number: number) => void
+) {
+  const sockets = new Set<Net.Socket>()
+  let number = 0
+  const server = Tls.createServer({ ALPNProtocols: ["h2"], ...options }, (socket) => {
+    socket.on("error", () => {})
+    script(socket, ++number)
+  })
+  server.on("connection", (socket) => {
+    sockets.add(socket)
+    socket.on("close", () => sockets.delete(socket)).on("error", () => {})
+  })
+  server.on("tlsClientError", (_, socket) => socket.destroy())
+  yield* Effect.acquireRelease(
+    Effect.callback<void>((resume) => {
+      server.listen(0, "127.0.0.1", () => resume(Effect.void))
+    }),
+    () =>
+      Effect.callback<void>((resume) => {
+        for (const socket of sockets) socket.destroy()
+        server.close(() => resume(Effect.void))
+      })
+  )
+  return (server.address() as Net.AddressInfo).port
+})
+
+/** Calls `take` with each frame that a client sends, after its preface. */
+export const frames = (
+  socket: Net.Socket,
+  take: (type: number, flags: number, stream: number, payload: Buffer) => void
+): void => {
+  let missing = preface.length
+  const reader = new FrameReader((type, flags, stream, bytes, start, end) => {
+    take(type, flags, stream, Buffer.from(bytes.subarray(start, end)))
+    return undefined
+  })
+  socket.on("data", (chunk: Buffer) => {
+    const skipped = Math.min(missing, chunk.length)
+    missing -= skipped
+    reader.feed(chunk.subarray(skipped))
+  })
+}

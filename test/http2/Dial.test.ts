@@ -1,0 +1,332 @@
+/** Opening a connection, and every way in which that fails. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import { execFileSync } from "node:child_process"
+import { readFileSync } from "node:fs"
+import * as Net from "node:net"
+import type * as Tls from "node:tls"
+import * as Connection from "../../src/http2/Connection.ts"
+import { Flag, Type } from "../../src/http2/Frame.ts"
+import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
+import { certificates } from "../beanstalk/certificates.ts"
+import { freePort, scripted } from "../beanstalk/servers.ts"
+import * as Peer from "./peer.ts"
+import * as Servers from "./servers.ts"
+
+const hour = 3_600_000
+
+/** Answers each request with 200. */
+const polite = (socket: Tls.TLSSocket): void => {
+  socket.write(Peer.settings())
+  Servers.frames(socket, (type, flags, stream) => {
+    if (type === Type.headers && (flags & Flag.endStream) !== 0) socket.write(Peer.answer(stream))
+  })
+}
+
+const server = Effect.fnUntraced(function*(
+  options: Tls.TlsOptions = {},
+  script: (socket: Tls.TLSSocket, number: number) => void = polite
+) {
+  const authority = yield* makeAuthority
+  const identity = yield* authority.issue()
+  const port = yield* Servers.scriptedTls({ ...identity, ...options }, script)
+  return { port, authority, tls: { ca: authority.cert, servername: "localhost" } }
+})
+
+const attempt = (options: Omit<Connection.Options, "host"> & { readonly host?: string }) =>
+  Effect.scoped(Effect.gen(function*() {
+    const connection = yield* Connection.make({ host: "127.0.0.1", connectTimeout: "3 seconds", ...options })
+    return yield* connection.request({ method: "GET", path: "/" })
+  }))
+
+const failure = (options: Parameters<typeof attempt>[0]) =>
+  Effect.map(Effect.flip(attempt(options)), (error) => {
+    assert.strictEqual(error.fate, "NotProcessed")
+    return error.reason
+  })
+
+describe("TCP and names", () => {
+  it.live("nobody listens", () =>
+    Effect.gen(function*() {
+      const reason = yield* failure({ port: yield* freePort })
+      assert.strictEqual(reason._tag, "Unreachable")
+      assert.include(reason.message, "refused")
+    }))
+
+  it.live("a name without an address", () =>
+    Effect.gen(function*() {
+      const lookup = () => Effect.succeed([])
+      const reason = yield* failure({ host: "nowhere.test", lookup })
+      assert.strictEqual(reason._tag, "HostNotFound")
+      assert.include(reason.message, "nowhere.test")
+    }))
+
+  it.live("the name is looked up for each connection, and addresses that refuse are passed over", () =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server()
+      const asked: Array<string> = []
+      const lookup = (host: string) =>
+        Effect.sync(() => {
+          asked.push(host)
+          // Only the first of them listens.
+          return ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+        })
+      for (let i = 0; i < 5; i++) yield* attempt({ host: "localhost", port, tls, lookup })
+      assert.deepStrictEqual(asked, Array.from({ length: 5 }, () => "localhost"))
+    }))
+
+  it.live("the system's name server", () =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server()
+      assert.strictEqual((yield* attempt({ host: "localhost", port, tls })).status, 200)
+    }))
+})
+
+describe("TLS", () => {
+  it.live("an authority that is not trusted", () =>
+    Effect.gen(function*() {
+      const { port } = yield* server()
+      const reason = yield* failure({ port, tls: { servername: "localhost" } })
+      assert.deepInclude(reason, { _tag: "TlsRejected", kind: "Untrusted" })
+      assert.include(reason.message, "tls.ca")
+    }))
+
+  it.live("a certificate for another name", () =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server()
+      const reason = yield* failure({ port, tls: { ...tls, servername: "api.example.org" } })
+      assert.deepInclude(reason, { _tag: "TlsRejected", kind: "WrongHost" })
+      assert.include(reason.message, "tls.servername")
+    }))
+
+  it.live("a certificate that has expired", () =>
+    Effect.gen(function*() {
+      const authority = yield* makeAuthority
+      const now = Date.now()
+      const expired = yield* authority.issue({
+        notBefore: new Date(now - 2 * hour),
+        notAfter: new Date(now - hour)
+      })
+      const port = yield* Servers.scriptedTls(expired, polite)
+      const reason = yield* failure({ port, tls: { ca: authority.cert, servername: "localhost" } })
+      assert.deepInclude(reason, { _tag: "TlsRejected", kind: "Expired" })
+    }))
+
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    it.live(`a certificate of ours that is asked for, over ${version}`, () =>
+      Effect.gen(function*() {
+        const trusted = yield* makeAuthority
+        const stranger = yield* makeAuthority
+        const { port, tls } = yield* server({
+          ca: trusted.cert,
+          requestCert: true,
+          rejectUnauthorized: true,
+          minVersion: version,
+          maxVersion: version
+        })
+        const using = ({ cert, key }: { readonly cert: string; readonly key: string }) => ({
+          port,
+          tls: { ...tls, cert, key: Redacted.make(key) }
+        })
+        assert.strictEqual((yield* attempt(using(yield* trusted.issue()))).status, 200)
+        // Node.js's server cuts the connection without an alert where others send one.
+        for (const options of [using(yield* stranger.issue()), { port, tls }]) {
+          const reason = yield* failure(options)
+          assert.include(["TlsRejected", "Unreachable"], reason._tag)
+          assert.include(reason.message, "certificate")
+        }
+      }))
+  }
+
+  it.live.skipIf(Servers.isMissing("nghttpd"))(
+    "a server that says what it has against our certificate",
+    () =>
+      Effect.gen(function*() {
+        const { certs, port } = yield* Servers.nghttpd({ "index.html": "" }, "-V")
+        const reason = yield* failure({ port, tls: { ca: certs.ca, servername: "localhost" } })
+        assert.deepInclude(reason, { _tag: "TlsRejected", kind: "ClientCertificate" })
+        assert.include(reason.message, "tls.cert")
+      })
+  )
+
+  it.live("certificate and key in one file", () =>
+    Effect.gen(function*() {
+      const certs = yield* certificates
+      execFileSync(
+        "openssl",
+        "pkcs12 -export -inkey client.key -in client.crt -out client.p12 -passout pass:secret".split(" "),
+        { cwd: certs.path(".") }
+      )
+      const port = yield* Servers.scriptedTls({
+        ...certs.server,
+        ca: certs.ca,
+        requestCert: true,
+        rejectUnauthorized: true
+      }, polite)
+      const pfx = Redacted.make(readFileSync(certs.path("client.p12")))
+      const tls = { ca: certs.ca, servername: "localhost", pfx }
+      assert.strictEqual((yield* attempt({ port, tls: { ...tls, passphrase: Redacted.make("secret") } })).status, 200)
+      const reason = yield* failure({ port, tls: { ...tls, passphrase: Redacted.make("s3cr3t") } })
+      assert.strictEqual(reason._tag, "OptionInvalid")
+      assert.notInclude(JSON.stringify(reason), "s3cr3t")
+    }))
+
+  it.live("a PEM that is none", () =>
+    Effect.gen(function*() {
+      const reason = yield* failure({ tls: { cert: "not a PEM" } })
+      assert.deepInclude(reason, { _tag: "OptionInvalid", option: "tls" })
+    }))
+
+  it.live("no version in common", () =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server({ maxVersion: "TLSv1.2" })
+      const reason = yield* failure({ port, tls: { ...tls, minVersion: "TLSv1.3" } })
+      assert.deepInclude(reason, { _tag: "TlsRejected", kind: "Handshake" })
+    }))
+
+  it.live("a server that does not choose h2", () =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server({ ALPNProtocols: undefined })
+      const reason = yield* failure({ port, tls })
+      assert.strictEqual(reason._tag, "NotHttp2")
+      assert.include(reason.message, "requireAlpn")
+      assert.strictEqual((yield* attempt({ port, tls: { ...tls, requireAlpn: false } })).status, 200)
+    }))
+
+  it.live("a port without TLS", () =>
+    Effect.gen(function*() {
+      const port = yield* scripted((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
+      const reason = yield* failure({ port })
+      assert.deepInclude(reason, { _tag: "TlsRejected", kind: "Handshake" })
+    }))
+
+  it.live("a server of HTTP/1.1, and one that closes", () =>
+    Effect.gen(function*() {
+      const old = yield* server({}, (socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
+      assert.strictEqual((yield* failure(old))._tag, "NotHttp2")
+      const closing = yield* server({}, (socket) => socket.end())
+      assert.strictEqual((yield* failure(closing))._tag, "Unreachable")
+    }))
+})
+
+describe("time", () => {
+  const stageOf = (options: Parameters<typeof attempt>[0]) =>
+    Effect.map(failure({ ...options, connectTimeout: "300 millis" }), (reason) => {
+      assert.strictEqual(reason._tag, "ConnectTimeout")
+      return reason._tag === "ConnectTimeout" ? reason.stage : undefined
+    })
+
+  it.live("one deadline for every stage", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* stageOf({ host: "x.test", lookup: () => Effect.never }), "lookup")
+      const silent = yield* scripted(() => {})
+      assert.strictEqual(yield* stageOf({ port: silent }), "tls")
+      assert.strictEqual(yield* stageOf({ port: 443, proxy: { host: "127.0.0.1", port: silent } }), "proxy")
+      const { port, tls } = yield* server({}, () => {})
+      assert.strictEqual(yield* stageOf({ port, tls }), "settings")
+    }))
+
+  it.live("what was opened in vain is closed at once, not with the caller's scope", () =>
+    Effect.gen(function*() {
+      let closed = 0
+      const port = yield* scripted((socket) => socket.on("close", () => closed++).resume())
+      yield* Effect.flip(Connection.make({ host: "127.0.0.1", port, connectTimeout: "100 millis" }))
+      yield* Effect.suspend(() => closed === 1 ? Effect.void : Effect.fail("open")).pipe(
+        Effect.retry({ times: 500, schedule: Schedule.spaced("10 millis") })
+      )
+    }))
+})
+
+describe("options", () => {
+  const bad: ReadonlyArray<readonly [string, Partial<Connection.Options>]> = [
+    ["port", { port: 0 }],
+    ["port", { port: 65_536 }],
+    ["connectTimeout", { connectTimeout: 0 }],
+    ["requestTimeout", { requestTimeout: "0 seconds" }],
+    ["pingTimeout", { pingTimeout: 0 }],
+    ["idlePing", { idlePing: 0 }],
+    ["maxStreams", { maxStreams: 0 }],
+    ["maxResponseSize", { maxResponseSize: 1.5 }]
+  ]
+
+  it.live.each(bad)("%s out of its range: %j", ([option, options]) =>
+    Effect.gen(function*() {
+      assert.deepInclude(yield* failure(options), { _tag: "OptionInvalid", option })
+    }))
+})
+
+describe("a proxy", () => {
+  /** A proxy that connects, if it is asked as it should be. */
+  const proxy = Effect.fnUntraced(function*(credentials?: string) {
+    const asked: Array<string> = []
+    const port = yield* scripted((inner) => {
+      inner.once("data", (chunk) => {
+        const head = chunk.toString()
+        asked.push(head.split("\r\n")[0]!)
+        const wanted = credentials === undefined || head.includes(`Proxy-Authorization: Basic ${btoa(credentials)}\r\n`)
+        if (!wanted) {
+          inner.end("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+          return
+        }
+        const [host, target] = /CONNECT (\S+):(\d+) /.exec(head)!.slice(1) as [string, string]
+        const outer = Net.connect(Number(target), host === "localhost" ? "127.0.0.1" : host, () => {
+          inner.write("HTTP/1.1 200 Connection ")
+          setImmediate(() => inner.write("established\r\nVia: test\r\n\r\n"))
+          inner.pipe(outer)
+          outer.pipe(inner)
+        })
+        outer.on("error", () => inner.destroy())
+        inner.on("close", () => outer.destroy())
+      })
+    })
+    return { asked, port }
+  })
+
+  it.live("that connects", () =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server()
+      const { asked, port: at } = yield* proxy()
+      const options = { host: "localhost", port, tls: { ca: tls.ca }, proxy: { host: "127.0.0.1", port: at } }
+      assert.strictEqual((yield* attempt(options)).status, 200)
+      assert.deepStrictEqual(asked, [`CONNECT localhost:${port} HTTP/1.1`])
+    }))
+
+  it.live("that asks for a password", () =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server()
+      const { port: at } = yield* proxy("me:s3cr3t")
+      const via = (password: string) => ({
+        port,
+        tls,
+        proxy: { host: "127.0.0.1", port: at, username: "me", password: Redacted.make(password) }
+      })
+      assert.strictEqual((yield* attempt(via("s3cr3t"))).status, 200)
+      const reason = yield* failure(via("wr0ng"))
+      assert.deepInclude(reason, { _tag: "ProxyRefused", status: 407 })
+      assert.notInclude(JSON.stringify(reason), "wr0ng")
+    }))
+
+  const answers: ReadonlyArray<readonly [string, string, number]> = [
+    ["does not want to", "HTTP/1.1 403 Forbidden\r\n\r\n", 403],
+    ["can't reach the server", "HTTP/1.0 502 Bad Gateway\r\n\r\n", 502],
+    ["is none", "220 smtp.example.org\r\n\r\n", 0],
+    ["talks without an end", "HTTP/1.1 200 ".padEnd(20_000, "x"), 0],
+    ["closes", "", 0]
+  ]
+
+  it.live.each(answers)("that %s", ([, bytes, status]) =>
+    Effect.gen(function*() {
+      const port = yield* scripted((socket) => socket.once("data", () => socket.end(bytes)))
+      const reason = yield* failure({ host: "localhost", proxy: { host: "127.0.0.1", port } })
+      assert.deepInclude(reason, { _tag: "ProxyRefused", status })
+    }))
+
+  it.live("that is not there", () =>
+    Effect.gen(function*() {
+      const reason = yield* failure({ host: "localhost", proxy: { host: "127.0.0.1", port: yield* freePort } })
+      assert.strictEqual(reason._tag, "Unreachable")
+      assert.include(reason.message, "the proxy")
+    }))
+})
