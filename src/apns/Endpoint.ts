@@ -6,6 +6,7 @@
  * management requests to APNs".
  */
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 
 // -----------------------------------------------------------------------------
@@ -31,7 +32,8 @@ export interface Authority {
 /** A proxy that opens tunnels (HTTP CONNECT, RFC 9110, section 9.3.6). TLS ends at Apple, not there. */
 export interface Proxy extends Authority {
   /** For basic authentication (RFC 7617). Default: none. */
-  readonly credentials?: { readonly username: string; readonly password: Redacted.Redacted } | undefined
+  readonly username?: string | undefined
+  readonly password?: Redacted.Redacted | undefined
 }
 
 /** Where pushes, broadcasts and requests about channels go. */
@@ -98,4 +100,30 @@ export const make = (options: Options = {}): Endpoint => {
     channels: { host: options.channels?.host ?? channels.host, port: options.channels?.port ?? channels.port },
     proxy: options.proxy
   }
+}
+
+/**
+ * The proxy that a URL names: `http://user:password@proxy.example.com:3128`.
+ * The failure says what is wrong and doesn't quote it.
+ */
+export const parseProxy = (text: string): Result.Result<Proxy, string> => {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || url.protocol !== "http:" || url.hostname === "") {
+    return Result.fail("it is a URL such as http://proxy.example.com:3128")
+  }
+  if (url.pathname !== "/" || url.search !== "" || url.hash !== "") {
+    return Result.fail("it is host and port, without a path")
+  }
+  return Result.mapError(
+    Result.try((): Proxy => ({
+      // brackets are the URL's, not the address's
+      host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+      port: url.port === "" ? 80 : Number(url.port),
+      ...(url.username === "" ? undefined : {
+        username: decodeURIComponent(url.username),
+        password: Redacted.make(decodeURIComponent(url.password))
+      })
+    })),
+    () => "its user or password is not percent-encoded"
+  )
 }

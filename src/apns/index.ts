@@ -1,9 +1,9 @@
 /** Apple push notifications. */
 export * as Apns from "./Apns.ts"
+export * as ApnsConfig from "./ApnsConfig.ts"
 export * as ApnsError from "./ApnsError.ts"
 export * as ApnsJob from "./ApnsJob.ts"
 export * as ApnsPayload from "./ApnsPayload.ts"
-export * as Certificate from "./Certificate.ts"
 export * as Channel from "./Channel.ts"
 export * as Credential from "./Credential.ts"
 export * as CredentialError from "./CredentialError.ts"
