@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import type { Environment } from "../apns/Endpoint.ts"
 import * as Reason from "../apns/Reason.ts"
 import * as ApnsSimulator from "../testing/apns/ApnsSimulator.ts"
 import * as Key from "../testing/apns/Key.ts"
@@ -113,7 +114,7 @@ const scriptOf = ({ dead, delay, goawayEvery, refuse, seed }: Asked, now: number
 interface Place {
   readonly host: string
   readonly port: number
-  readonly environment: "production" | "sandbox"
+  readonly environment: Environment
   /** The path of its authority's certificate. */
   readonly ca: string
   /** The path of a key. */

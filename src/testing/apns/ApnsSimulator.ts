@@ -24,6 +24,7 @@ import * as Stream from "effect/Stream"
 import * as Http2 from "node:http2"
 import type { AddressInfo } from "node:net"
 import type { TLSSocket } from "node:tls"
+import type { Environment } from "../../apns/Endpoint.ts"
 import * as Certificate from "./Certificate.ts"
 import { Connection } from "./Connection.ts"
 import * as ProviderTokens from "./ProviderTokens.ts"
@@ -41,7 +42,7 @@ export class ApnsSimulator extends Context.Service<ApnsSimulator, {
   readonly port: number
   /** PEM of the authority that clients have to trust. */
   readonly ca: string
-  readonly environment: "production" | "sandbox"
+  readonly environment: Environment
   /** What it does beside checking requests. */
   readonly script: {
     readonly get: Effect.Effect<Script>
@@ -68,7 +69,7 @@ export interface Options {
   /** Default: 0, a free one. */
   readonly port?: number | undefined
   /** Sandboxes answer with an `apns-unique-id`, too. Default: `"sandbox"`. */
-  readonly environment?: "production" | "sandbox" | undefined
+  readonly environment?: Environment | undefined
   /** The keys of provider tokens. Default: any, and signatures are not checked. */
   readonly keys?: ReadonlyArray<ProviderTokens.PublicKey> | undefined
   /** Default: an APNs on a good day. */

@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto"
+import type { Environment } from "../../apns/Endpoint.ts"
 import type { PublicKey } from "./ProviderTokens.ts"
 
 /** A provider's key. The simulator needs its {@link PublicKey} part only. */
@@ -26,7 +27,7 @@ export interface KeyOptions {
   /** The apps that it may push to, by their bundle ids. Default: all of its team. */
   readonly bundleIds?: ReadonlyArray<string> | undefined
   /** Default: both environments. */
-  readonly environment?: "production" | "sandbox" | undefined
+  readonly environment?: Environment | undefined
 }
 
 const letters = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"

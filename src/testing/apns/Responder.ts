@@ -3,6 +3,7 @@
  * as APNs does, and records pushes.
  */
 import * as Duration from "effect/Duration"
+import type { Environment } from "../../apns/Endpoint.ts"
 import * as Reason from "../../apns/Reason.ts"
 import * as Uuid from "../../internal/uuid.ts"
 import * as Channels from "./Channels.ts"
@@ -15,7 +16,7 @@ import { type Behaviour, compile, type Script } from "./Script.ts"
 
 /** What it needs. */
 export interface Options {
-  readonly environment: "production" | "sandbox"
+  readonly environment: Environment
   readonly judge: Judge
   /** Milliseconds since the epoch. */
   readonly now: () => number

@@ -1,12 +1,18 @@
 /** What `backq/apns` sends is what the simulator takes, and what the simulator answers is what `backq/apns` reads. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as TestClock from "effect/testing/TestClock"
 import * as Channel from "../../../src/apns/Channel.ts"
 import * as DeviceToken from "../../../src/apns/DeviceToken.ts"
 import { encode } from "../../../src/apns/Encoder.ts"
 import * as Notification from "../../../src/apns/Notification.ts"
+import * as ProviderToken from "../../../src/apns/ProviderToken.ts"
 import { PushType } from "../../../src/apns/PushType.ts"
+import * as Key from "../../../src/testing/apns/Key.ts"
+import * as ProviderTokens from "../../../src/testing/apns/ProviderTokens.ts"
 import { outcome, setUp, token, topic } from "./client.ts"
 
 const state = { timestamp: 1_700_000_000, contentState: { score: [1, 0] } }
@@ -45,6 +51,23 @@ describe("backq/apns and the simulator", () => {
       }
       const kinds = (yield* simulator.pushes).map(({ headers }) => headers["apns-push-type"]!)
       assert.sameMembers(Array.from(new Set(kinds)), [...PushType.literals])
+    }))
+
+  it.effect("agree about provider tokens, for a day on one connection", () =>
+    Effect.gen(function*() {
+      const key = yield* Key.makeKey()
+      const tokens = yield* ProviderToken.make(key)
+      const judge = ProviderTokens.make([key], "sandbox")
+      let shown: ProviderTokens.Shown | undefined
+      yield* TestClock.adjust("7 minutes")
+      for (let minute = 0; minute < 24 * 60; minute++) {
+        const { jwt } = yield* tokens.current
+        const verdict = judge(`bearer ${Redacted.value(jwt)}`, yield* Clock.currentTimeMillis, shown)
+        assert.strictEqual(verdict._tag === "Refused" ? verdict.reason : undefined, undefined, `minute ${minute}`)
+        if (verdict._tag === "Accepted") shown = verdict.shown
+        yield* TestClock.adjust("1 minute")
+      }
+      assert.isAbove(shown!.issuedAt, 23 * 3600)
     }))
 
   it.effect("agree about channels", () =>
