@@ -6,13 +6,20 @@
  * skipped, and counted as skipped.
  */
 import { spawnSync } from "node:child_process"
-import { accessSync, constants } from "node:fs"
-import { delimiter, join } from "node:path"
+import { accessSync, constants, existsSync } from "node:fs"
+import { delimiter, isAbsolute, join } from "node:path"
 
-/** Each program, which is also the name of its Debian package. */
-export const servers = ["beanstalkd", "stunnel4"] as const
+/** Debian's packages, each with the program, or the file, that it is wanted for. */
+export const servers = {
+  beanstalkd: "beanstalkd",
+  stunnel4: "stunnel4",
+  "nghttp2-server": "nghttpd",
+  "nginx-light": "nginx",
+  haproxy: "haproxy",
+  "python3-h2": "/usr/lib/python3/dist-packages/h2/__init__.py"
+} as const
 
-export type Server = (typeof servers)[number]
+export type Server = keyof typeof servers
 
 // Debian keeps daemons in the sbin folders, which are not in every user's PATH.
 const folders = () => [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin", "/sbin"]
@@ -31,7 +38,10 @@ export const find = (program: string): string | undefined =>
   folders().filter((folder) => folder !== "").map((folder) => join(folder, program)).find(isExecutable)
 
 /** The servers that are not on this machine. */
-export const missing = (): ReadonlyArray<Server> => servers.filter((server) => find(server) === undefined)
+export const missing = (): ReadonlyArray<Server> =>
+  (Object.keys(servers) as Array<Server>).filter((server) => !isThere(servers[server]))
+
+const isThere = (wanted: string): boolean => isAbsolute(wanted) ? existsSync(wanted) : find(wanted) !== undefined
 
 const aptGet = (...args: ReadonlyArray<string>): boolean =>
   spawnSync("apt-get", args, {

@@ -1,17 +1,20 @@
-/** Real HTTP/2 servers for the tests. Each ends with its scope. */
+/** HTTP/2 servers for the tests. Each ends with its scope. */
 import * as Effect from "effect/Effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdirSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import type * as Net from "node:net"
 import { dirname, join } from "node:path"
 import * as Tls from "node:tls"
-import { find } from "../../scripts/servers.ts"
+import { find, missing } from "../../scripts/servers.ts"
 import { FrameReader, preface } from "../../src/http2/Frame.ts"
-import { certificates } from "../beanstalk/certificates.ts"
-import { freePort, listening } from "../beanstalk/servers.ts"
+import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
+import { folder, freePort, listening } from "../beanstalk/servers.ts"
 
 /** Is a program missing, where its absence is allowed? */
 export const isMissing = (program: string): boolean => find(program) === undefined && process.env["CI"] !== "true"
+
+/** Is python3-h2 missing, where its absence is allowed? */
+export const isPythonMissing = missing().includes("python3-h2") && process.env["CI"] !== "true"
 
 const exited = (child: ChildProcess) =>
   Effect.callback<void>((resume) => {
@@ -43,6 +46,87 @@ export const write = (folder: string, files: Record<string, string>): void => {
     writeFileSync(join(folder, name), content)
   }
 }
+
+/** A folder with a server's certificate for `localhost` and its key, and the authority that signed it. */
+const certificates = Effect.gen(function*() {
+  const path = yield* folder
+  const authority = yield* makeAuthority
+  const server = yield* authority.issue()
+  write(path, { "server.crt": server.cert, "server.key": server.key })
+  return { path: (name: string) => join(path, name), ca: authority.cert, server }
+})
+
+/**
+ * nginx. It ends each connection with a GOAWAY after so many requests, as its
+ * `keepalive_requests` say, and writes down the `apns-id` of each request.
+ */
+export const nginx = Effect.fnUntraced(function*(requests: number) {
+  const certs = yield* certificates
+  const port = yield* freePort
+  write(certs.path("."), {
+    "nginx.conf": [
+      "daemon off; master_process off; pid nginx.pid; error_log error.log;",
+      "events { worker_connections 64; }",
+      "http {",
+      "  log_format id $http_apns_id; access_log access.log id;",
+      "  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;",
+      "  uwsgi_temp_path uwsgi; scgi_temp_path scgi;",
+      `  keepalive_requests ${requests};`,
+      "  server {",
+      `    listen 127.0.0.1:${port} ssl http2;`,
+      "    ssl_certificate server.crt; ssl_certificate_key server.key;",
+      "    add_header apns-id $http_apns_id always;",
+      `    location /gone { return 410 '{"reason":"Unregistered"}'; }`,
+      "    location / { return 200; }",
+      "  }",
+      "}"
+    ].join("\n")
+  })
+  yield* run("nginx", ["-p", certs.path("."), "-c", certs.path("nginx.conf"), "-e", certs.path("error.log")], port)
+  return { port, certs, ids: () => readFileSync(certs.path("access.log"), "utf8").trimEnd().split("\n") }
+})
+
+/** haproxy, which answers by path: as Apple would, with a reset, or not at all. */
+export const haproxy = Effect.gen(function*() {
+  const certs = yield* certificates
+  const port = yield* freePort
+  write(certs.path("."), {
+    "both.pem": certs.server.cert + certs.server.key,
+    "haproxy.cfg": [
+      "global",
+      "  tune.h2.max-concurrent-streams 20",
+      "defaults",
+      "  mode http",
+      "  timeout connect 5s",
+      "  timeout client 5s",
+      "  timeout server 5s",
+      "frontend apns",
+      `  bind 127.0.0.1:${port} ssl crt ${certs.path("both.pem")} alpn h2`,
+      "  http-request reject if { path_beg /reject }",
+      "  http-request return status 429 content-type application/json string '{\"reason\":\"TooManyRequests\"}' " +
+      "hdr apns-id %[req.hdr(apns-id)] if { path_beg /busy }",
+      "  http-request return status 200 hdr apns-id %[req.hdr(apns-id)]",
+      ""
+    ].join("\n")
+  })
+  yield* run("haproxy", ["-f", certs.path("haproxy.cfg")], port)
+  return { port, certs }
+})
+
+/** A server on python3-h2 that plays one of the parts in `peer.py`. `lines` is what it has said. */
+export const python = Effect.fnUntraced(function*(part: string) {
+  const certs = yield* certificates
+  const port = yield* freePort
+  const script = join(import.meta.dirname, "peer.py")
+  const child = yield* run(
+    "/usr/bin/python3",
+    [script, part, String(port), certs.path("server.crt"), certs.path("server.key")],
+    port
+  )
+  let said = ""
+  child.stderr?.on("data", (chunk) => said += chunk)
+  return { port, certs, said: () => said }
+})
 
 /** nghttpd, which serves files: 200 for those that are there, 404 for all others. */
 export const nghttpd = Effect.fnUntraced(function*(files: Record<string, string>, ...options: ReadonlyArray<string>) {
