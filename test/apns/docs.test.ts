@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { DeadToken } from "../../src/apns/DeadTokenJob.ts"
 import { encode } from "../../src/apns/Encoder.ts"
 import * as Notification from "../../src/apns/Notification.ts"
 import * as PushType from "../../src/apns/PushType.ts"
@@ -75,5 +76,23 @@ describe("docs/apns.md", () => {
   it("has every action", () => {
     const table = rows("What APNs answers").filter((row) => row.length === 3)
     assert.deepStrictEqual(table.map(([name]) => name), Reason.Action.literals.map(code))
+  })
+
+  it("says of every action what becomes of a job's push", () => {
+    assert.deepStrictEqual(rows("The push job").map(([name]) => name), Reason.Action.literals.map(code))
+  })
+
+  it("has every variable", () => {
+    const source = readFileSync(join(root, "src", "apns", "ApnsConfig.ts"), "utf8")
+    const names = Array.from(source.matchAll(/(?:text|secret)\("(\w+)"\)|\$\{prefix\}(\w+)`\)/g), (m) => m[1] ?? m[2]!)
+    assert.isAbove(names.length, 10)
+    assert.sameMembers(
+      rows("Keys and certificates").map(([name]) => name!),
+      [...new Set(names)].map((name) => `\`BACKQ_APNS_${name}\``)
+    )
+  })
+
+  it("has every field of a dead token", () => {
+    assert.deepStrictEqual(rows("Dead tokens").map(([name]) => name), Object.keys(DeadToken.fields).map(code))
   })
 })
