@@ -18,12 +18,12 @@ import * as Exit from "effect/Exit"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import type * as Tls from "node:tls"
 import { dial, hostPort, serverName } from "./Dial.ts"
-import { cutDetail, tlsFailure } from "./failure.ts"
+import { tlsFailure } from "./failure.ts"
 import * as Http2Error from "./Http2Error.ts"
 import { Session, type SessionEnding, type SessionOptions } from "./Session.ts"
 import type { Stream } from "./Stream.ts"
+import { attach, watch } from "./Wire.ts"
 
 /** A header of a request. */
 export interface Header {
@@ -209,9 +209,6 @@ export interface Options {
 // Construction
 // -----------------------------------------------------------------------------
 
-/** Deadlines are looked at so often while something is under way, in milliseconds. */
-const tickMillis = 100
-
 const millisOf = (
   option: string,
   input: Duration.Input | undefined,
@@ -246,47 +243,6 @@ const sessionOptions = Effect.fnUntraced(function*(options: Options) {
   }
   return session
 })
-
-/** Moves the bytes between a session and its socket. Returns what sends them, for whoever changed the session. */
-const attach = (session: Session, socket: Tls.TLSSocket): void => {
-  let isWriting = false
-  let isReading = false
-  let hasEnded = false
-
-  const flush = () => {
-    session.flush()
-    if (isWriting || hasEnded) return
-    const bytes = session.take()
-    if (bytes === undefined) return
-    isWriting = true
-    socket.write(bytes, written)
-  }
-  const written = () => {
-    isWriting = false
-    flush()
-  }
-  session.onWake = () => {
-    if (!isReading) queueMicrotask(flush)
-  }
-  session.onEnd = () => {
-    hasEnded = true
-    const last = session.take()
-    // With a write under way the peer takes nothing any more: a farewell would wait for it for ever.
-    if (isWriting || last === undefined || !socket.writable) socket.destroy()
-    else socket.end(last, () => socket.destroy())
-  }
-  socket.on("data", (chunk) => {
-    isReading = true
-    session.feed(chunk)
-    isReading = false
-    flush()
-  })
-  socket.on("end", () => session.close("it closed the connection"))
-  socket.on("error", (cause) => session.close(cutDetail(cause), cause))
-  socket.on("close", () => session.close("it closed the connection"))
-  if (socket.destroyed || socket.readableEnded) session.close("it closed the connection")
-  else flush()
-}
 
 /** What is wrong with a peer whose connection ended before its first SETTINGS. */
 const notReady = (server: string, { cause, detail, violation }: SessionEnding): Http2Error.Http2Error =>
@@ -390,17 +346,3 @@ export const make = Effect.fnUntraced(function*(
   }
   return connection
 })
-
-/** Looks at the deadlines now and then; only while something is under way often. */
-const watch = (session: Session): Effect.Effect<void> => {
-  const busy = Effect.callback<void>((resume) => {
-    if (session.isBusy) return resume(Effect.void)
-    session.onBusy = () => resume(Effect.void)
-  })
-  return Effect.suspend(() => {
-    session.tick()
-    return session.isBusy
-      ? Effect.sleep(tickMillis)
-      : Effect.timeoutOrElse(busy, { duration: session.options.idlePing, orElse: () => Effect.void })
-  }).pipe(Effect.forever({ disableYield: true }))
-}

@@ -141,6 +141,11 @@ export class Session implements Target {
     return this.pending > 0 || this.pings.size > 0
   }
 
+  /** How long the peer may stay silent from now on without being asked, in milliseconds. */
+  get untilPing(): number {
+    return Math.max(1, this.lastReceived + this.options.idlePing - this.options.now())
+  }
+
   /** Takes no more requests. It ends when those that have left are answered. */
   retire(why: string): void {
     if (this.retired !== undefined) return

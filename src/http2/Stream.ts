@@ -13,6 +13,11 @@ const nothing: Uint8Array = new Uint8Array(0)
 /** Header fields that HTTP/2 has no place for. RFC 9113, section 8.2.2. */
 const forbidden = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"])
 
+/** What no name of a field has, and what no value has. RFC 9113, section 8.2.1. */
+const notInName = /[^!-9;-@[-~]/
+// oxlint-disable-next-line no-control-regex
+const notInValue = /[\0\r\n]/
+
 const isStatus = (value: string): boolean => /^[1-9]\d\d$/.test(value)
 
 /** A request under way. */
@@ -89,7 +94,9 @@ export class Stream implements Submitted {
       this.expected = Number(value)
       return undefined
     }
-    return name === "" || forbidden.has(name) || /[A-Z]/.test(name) ? `the header ${JSON.stringify(name)}` : undefined
+    return name === "" || forbidden.has(name) || notInName.test(name) || notInValue.test(value)
+      ? `the header ${JSON.stringify(name)}, or its value`
+      : undefined
   }
 
   /** Takes a part of the body. */

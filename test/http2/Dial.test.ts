@@ -2,7 +2,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import * as Net from "node:net"
@@ -233,9 +232,7 @@ describe("time", () => {
       let closed = 0
       const port = yield* scripted((socket) => socket.on("close", () => closed++).resume())
       yield* Effect.flip(Connection.make({ host: "127.0.0.1", port, connectTimeout: "100 millis" }))
-      yield* Effect.suspend(() => closed === 1 ? Effect.void : Effect.fail("open")).pipe(
-        Effect.retry({ times: 500, schedule: Schedule.spaced("10 millis") })
-      )
+      yield* Servers.eventually(() => closed === 1)
     }))
 })
 

@@ -126,6 +126,19 @@ describe("answers", () => {
     assert.deepStrictEqual(play.words(), ["rstStream 1"])
   })
 
+  const literal = (name: string, value: string) =>
+    Peer.frame(
+      Type.headers,
+      Flag.endHeaders,
+      1,
+      Buffer.concat([
+        Buffer.from([0x88, 0, name.length]),
+        Buffer.from(name),
+        Buffer.from([value.length]),
+        Buffer.from(value)
+      ])
+    )
+
   const malformed: ReadonlyArray<readonly [string, Buffer]> = [
     ["no status", Peer.headers(1, [["x", "y"]])],
     ["a status that is none", Peer.headers(1, [[":status", "2x0"]])],
@@ -152,11 +165,11 @@ describe("answers", () => {
         Peer.headers(1, [[":status", "200"]], Flag.endHeaders | Flag.endStream)
       ])
     ],
-    // 40 08 "X-Upper!" 01 "1": no encoder of ours would write it.
-    [
-      "a name in upper case",
-      Peer.frame(Type.headers, Flag.endHeaders, 1, Buffer.concat([Buffer.from([0x88, 0, 1, 0x58, 1, 0x31])]))
-    ]
+    // No encoder of ours would write these: 88, then a literal name and its value.
+    ["a name in upper case", literal("X", "1")],
+    ["a name with a space", literal("x y", "1")],
+    ["an empty name", literal("", "1")],
+    ["a value of two lines", literal("x", "1\r\n2")]
   ]
 
   it.each(malformed)("malformed, only its stream is reset: %s", (_, bytes) => {

@@ -1,5 +1,6 @@
 /** HTTP/2 servers for the tests. Each ends with its scope. */
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import type * as Net from "node:net"
@@ -183,3 +184,9 @@ export const frames = (
     reader.feed(chunk.subarray(skipped))
   })
 }
+
+/** Waits until something is so. */
+export const eventually = (isSo: () => boolean) =>
+  Effect.suspend(() => isSo() ? Effect.void : Effect.fail("not yet")).pipe(
+    Effect.retry({ times: 1000, schedule: Schedule.spaced("10 millis") })
+  )

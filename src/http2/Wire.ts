@@ -1,0 +1,69 @@
+/**
+ * Joins a session to the world: its bytes to a socket, its deadlines to a clock.
+ *
+ * There is at most one write under way; what is asked for meanwhile is written
+ * with the next one. So a peer that reads slowly holds requests back here, where
+ * they are known not to be sent.
+ */
+import * as Effect from "effect/Effect"
+import type * as Tls from "node:tls"
+import { cutDetail } from "./failure.ts"
+import type { Session } from "./Session.ts"
+
+/** Deadlines are looked at so often while something is under way, in milliseconds. */
+const tickMillis = 100
+
+/** Moves the bytes between a session and its socket. Returns what sends them, for whoever changed the session. */
+export const attach = (session: Session, socket: Tls.TLSSocket): void => {
+  let isWriting = false
+  let isReading = false
+  let hasEnded = false
+
+  const flush = () => {
+    session.flush()
+    if (isWriting || hasEnded) return
+    const bytes = session.take()
+    if (bytes === undefined) return
+    isWriting = true
+    socket.write(bytes, written)
+  }
+  const written = () => {
+    isWriting = false
+    flush()
+  }
+  session.onWake = () => {
+    if (!isReading) queueMicrotask(flush)
+  }
+  session.onEnd = () => {
+    hasEnded = true
+    const last = session.take()
+    // With a write under way the peer takes nothing any more: a farewell would wait for it for ever.
+    if (isWriting || last === undefined || !socket.writable) socket.destroy()
+    else socket.end(last, () => socket.destroy())
+  }
+  socket.on("data", (chunk) => {
+    isReading = true
+    session.feed(chunk)
+    isReading = false
+    flush()
+  })
+  socket.on("end", () => session.close("it closed the connection"))
+  socket.on("error", (cause) => session.close(cutDetail(cause), cause))
+  socket.on("close", () => session.close("it closed the connection"))
+  if (socket.destroyed || socket.readableEnded) session.close("it closed the connection")
+  else flush()
+}
+
+/** Looks at the deadlines: often while something is under way, else when the peer has been silent for too long. */
+export const watch = (session: Session): Effect.Effect<void> => {
+  const busy = Effect.callback<void>((resume) => {
+    if (session.isBusy) return resume(Effect.void)
+    session.onBusy = () => resume(Effect.void)
+  })
+  return Effect.suspend(() => {
+    session.tick()
+    return session.isBusy
+      ? Effect.sleep(tickMillis)
+      : Effect.timeoutOrElse(busy, { duration: session.untilPing, orElse: () => Effect.void })
+  }).pipe(Effect.forever({ disableYield: true }))
+}

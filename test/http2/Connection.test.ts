@@ -1,0 +1,166 @@
+/** A connection and its socket: writes, settling, backpressure, with a server that follows a script. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Tls from "node:tls"
+import * as Connection from "../../src/http2/Connection.ts"
+import { Code, Flag, Type } from "../../src/http2/Frame.ts"
+import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
+import * as Peer from "./peer.ts"
+import * as Servers from "./servers.ts"
+
+const connect = Effect.fnUntraced(function*(
+  script: (socket: Tls.TLSSocket) => void,
+  options: Partial<Connection.Options> = {}
+) {
+  const authority = yield* makeAuthority
+  const port = yield* Servers.scriptedTls(yield* authority.issue(), script)
+  return yield* Connection.make({
+    host: "127.0.0.1",
+    port,
+    tls: { ca: authority.cert, servername: "localhost" },
+    ...options
+  })
+})
+
+const get = (path: string): Connection.Request => ({ method: "GET", path })
+
+describe("writes", () => {
+  it.live("what is asked for in one tick leaves in one write", () =>
+    Effect.gen(function*() {
+      const counts: Array<number> = []
+      const connection = yield* connect((socket) => {
+        socket.write(Peer.settings())
+        let count = 0
+        Servers.frames(socket, (type, _, stream) => {
+          if (type !== Type.headers) return
+          count++
+          socket.write(Peer.answer(stream))
+        })
+        // After the frames of a piece were counted.
+        socket.on("data", () => {
+          if (count > 0) counts.push(count)
+          count = 0
+        })
+      })
+      for (let round = 0; round < 3; round++) {
+        yield* connection.requestAll(Array.from({ length: 100 }, (_, i) => get(`/${i}`)))
+      }
+      assert.deepStrictEqual(counts, [100, 100, 100])
+    }))
+
+  it.live("a peer that does not read: what was not written is not sent", () =>
+    Effect.gen(function*() {
+      const body = new Uint8Array(1_000_000)
+      const connection = yield* connect((socket) => {
+        socket.write(Buffer.concat([Peer.settings(), Peer.windowUpdate(0, 2 ** 30)]))
+        socket.write(Peer.settings([4, 2 ** 30]))
+        socket.pause()
+        setTimeout(() => socket.destroy(), 500)
+      })
+      const answers = yield* connection.requestAll(
+        Array.from({ length: 100 }, () => ({ method: "POST", path: "/", body }))
+      )
+      const kinds = new Set(answers.map(Peer.brief))
+      assert.deepStrictEqual([...kinds].toSorted(), ["NotSent", "Unknown"])
+    }))
+})
+
+describe("settling", () => {
+  it.live("is never done before submit returns, not even when it has ended", () =>
+    Effect.gen(function*() {
+      const connection = yield* connect((socket) => {
+        socket.write(Peer.settings())
+      })
+      yield* connection.retire
+      const answer = yield* Effect.callback<Connection.Answer>((resume) => {
+        let isReturned = false
+        connection.submit(get("/"), (answer) => {
+          assert.isTrue(isReturned)
+          resume(Effect.succeed(answer))
+        })
+        isReturned = true
+      })
+      assert.strictEqual(Peer.brief(answer), "NotSent")
+    }))
+
+  it.live("may submit, cancel and look around", () =>
+    Effect.gen(function*() {
+      const connection = yield* connect((socket) => {
+        socket.write(Peer.settings())
+        Servers.frames(socket, (type, _, stream) => {
+          if (type === Type.headers) socket.write(Peer.answer(stream))
+        })
+      })
+      const seen = yield* Effect.callback<ReadonlyArray<string>>((resume) => {
+        const seen: Array<string> = []
+        const settle = (answer: Connection.Answer) => {
+          seen.push(Peer.brief(answer))
+          if (seen.length === 50) return resume(Effect.succeed(seen))
+          connection.cancel(connection.submit(get("/cancelled"), () => seen.push("cancelled")))
+          connection.submit(get("/next"), settle)
+        }
+        connection.submit(get("/first"), settle)
+      })
+      assert.deepStrictEqual(seen, Array.from({ length: 50 }, () => "200"))
+      assert.strictEqual(connection.pending(), 0)
+    }))
+
+  it.live("an error code with which it goes away, and the answers that still come", () =>
+    Effect.gen(function*() {
+      const connection = yield* connect((socket) => {
+        socket.write(Peer.settings())
+        let open: Array<number> = []
+        Servers.frames(socket, (type, _, stream) => {
+          if (type === Type.headers) open.push(stream)
+          if (open.length < 4) return
+          socket.write(Peer.goaway(open[2]!, Code.internalError, `{"reason":"Shutdown"}`))
+          const answered = open
+          open = []
+          setTimeout(() => socket.write(Buffer.concat([Peer.answer(answered[0]!), Peer.answer(answered[2]!)])), 50)
+          setTimeout(() => socket.end(), 100)
+        })
+      })
+      const answers = yield* connection.requestAll([get("/0"), get("/1"), get("/2"), get("/3")])
+      assert.deepStrictEqual(answers.map(Peer.brief), ["200", "Unknown", "200", "Refused 2"])
+      assert.deepStrictEqual(
+        answers.map((answer) => Result.isFailure(answer) ? answer.failure.fate : "Answered"),
+        ["Answered", "Unknown", "Answered", "NotProcessed"]
+      )
+    }))
+
+  it.live("a peer that breaks the rules is told so, and left", () =>
+    Effect.gen(function*() {
+      const left: Array<number> = []
+      const connection = yield* connect((socket) => {
+        socket.write(Peer.settings())
+        Servers.frames(socket, (type, _, stream, payload) => {
+          if (type === Type.headers) socket.write(Peer.frame(Type.pushPromise, Flag.endHeaders, stream, "\0\0\0\x02"))
+          if (type === Type.goaway) left.push(payload.readUInt32BE(4))
+        })
+      })
+      const [answer] = yield* connection.requestAll([get("/")])
+      assert.strictEqual(Peer.brief(answer), "Unknown")
+      assert.include((yield* connection.closed).detail, "PUSH_PROMISE")
+      assert.isFalse(connection.isOpen())
+      yield* Servers.eventually(() => left.length > 0)
+      assert.deepStrictEqual(left, [Code.protocolError])
+    }))
+})
+
+describe("idle", () => {
+  it.live("a connection on which nothing happens is asked for now and then, and stays open", () =>
+    Effect.gen(function*() {
+      let pings = 0
+      const connection = yield* connect((socket) => {
+        socket.write(Peer.settings())
+        Servers.frames(socket, (type, _, __, payload) => {
+          if (type !== Type.ping) return
+          pings++
+          socket.write(Peer.ping(Flag.ack, payload))
+        })
+      }, { idlePing: "100 millis", pingTimeout: "2 seconds" })
+      yield* Servers.eventually(() => pings >= 3)
+      assert.isTrue(connection.isOpen())
+    }))
+})
