@@ -6,57 +6,21 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
-import * as DateTime from "effect/DateTime"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
-import * as Option from "effect/Option"
+import type * as FileSystem from "effect/FileSystem"
 import * as Result from "effect/Result"
-import * as Stdio from "effect/Stdio"
-import * as Stream from "effect/Stream"
-import { parseDuration } from "../BrokerUrl.ts"
+import type * as Stdio from "effect/Stdio"
 import { ProcessJob } from "../process/ProcessJob.ts"
 import { maxOutputLimit, type ProcessPayload } from "../process/ProcessPayload.ts"
 import * as Publisher from "../Publisher.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
-import { interruptible, root, withBroker } from "./root.ts"
-
-/** How long the job is wanted, or until when. */
-const deadline = Flag.String("deadline").pipe(
-  Flag.withMetavar("DURATION|TIME"),
-  Flag.withDescription(
-    "Do not run the job later than this: a time from now (10m) or an instant (2030-01-31T12:00:00Z)"
-  ),
-  Flag.filterMap(
-    (text): Option.Option<Duration.Duration | DateTime.Utc> =>
-      Option.orElse(parseDuration(text), () => DateTime.make(text)),
-    () => "a duration such as 10m, or an instant such as 2030-01-31T12:00:00Z"
-  )
-)
+import { apns } from "./publishApns.ts"
+import { publishFlags, readInput, warnOfMemory } from "./publishing.ts"
+import { interruptible, withBroker } from "./root.ts"
 
 const config = {
-  queue: Flag.String("queue").pipe(Flag.withDescription("The queue. Default: process"), Flags.optional),
-  delay: Flags.duration("delay").pipe(Flag.withDescription("How long the job waits before it may run"), Flags.optional),
-  ttr: Flags.positiveDuration("ttr").pipe(
-    Flag.withDescription("Time to run: after how long without a word from its worker others get the job. Default: 60s"),
-    Flags.optional
-  ),
-  priority: Flag.Int("priority").pipe(
-    Flag.withMetavar("N"),
-    Flag.withDescription("0 is the most urgent, 4294967295 the least. Default: 1024"),
-    Flags.optional
-  ),
-  id: Flag.String("id").pipe(
-    Flag.withDescription("The envelope's id, the same in every attempt. Default: a new UUID"),
-    Flags.optional
-  ),
-  deadline: Flags.optional(deadline),
-  requireWorkers: Flag.Boolean("require-workers").pipe(
-    Flag.withDescription("Publish only if a worker is waiting on the queue; exit 3 if none is"),
-    Flag.withoutNegation,
-    Flag.withDefault(false)
-  ),
+  ...publishFlags("process"),
   timeout: Flags.positiveDuration("timeout").pipe(
     Flag.withDescription("How long the process may run. Default: for ever"),
     Flags.optional
@@ -136,17 +100,7 @@ const asText = (bytes: Uint8Array): string | Uint8Array =>
 const inputOf = Effect.fnUntraced(function*({ input, inputFile }: Input) {
   if (inputFile === undefined) return input
   if (input !== undefined) return yield* new UsageError({ detail: "write either --input or --input-file, not both" })
-  const stdio = yield* Stdio.Stdio
-  const fs = yield* FileSystem.FileSystem
-  const read = inputFile === "-"
-    ? Effect.map(Stream.runCollect(stdio.stdin), (chunks) => new Uint8Array(Buffer.concat(chunks)))
-    : fs.readFile(inputFile)
-  return asText(
-    yield* Effect.mapError(
-      read,
-      ({ message }) => new UsageError({ detail: `--input-file ${inputFile} can't be read: ${message}` })
-    )
-  )
+  return asText(yield* readInput("input-file", inputFile))
 })
 
 const payloadOf = Effect.fnUntraced(function*(flags: Input): Effect.fn.Return<
@@ -172,10 +126,7 @@ const payloadOf = Effect.fnUntraced(function*(flags: Input): Effect.fn.Return<
 const process = Command.make("process", config, (flags) =>
   Effect.gen(function*() {
     const payload = yield* payloadOf(flags)
-    const { broker } = yield* root
-    if (broker.startsWith("memory:")) {
-      yield* Console.error("backq: memory: is in this process alone, the job is gone when it ends; name a server")
-    }
+    yield* warnOfMemory
     const id = yield* withBroker(Publisher.publish(ProcessJob, payload, flags).pipe(Effect.provide(Publisher.layer)))
     yield* Console.log(id)
   }).pipe(interruptible)).pipe(
@@ -193,5 +144,5 @@ const process = Command.make("process", config, (flags) =>
 /** `backq publish`. */
 export const publish = Command.make("publish").pipe(
   Command.withDescription("Publish a job"),
-  Command.withSubcommands([process])
+  Command.withSubcommands([process, apns])
 )

@@ -15,6 +15,7 @@ afterAll(() => {
 })
 
 const publish = (...args: ReadonlyArray<string>) => ["publish", "process", ...args]
+const push = (...args: ReadonlyArray<string>) => ["publish", "apns", "--token", "0a1b", ...args]
 const work = (...args: ReadonlyArray<string>) => ["work", "process", ...args]
 
 const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
@@ -39,6 +40,21 @@ const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
   [publish("ls", "-la"), /write -- before the program/],
   [publish("--broker", "redis://localhost", "--", "true"), /there is no broker "redis:"/],
   [publish("--broker", "nonsense", "--", "true"), /not a broker's URL/],
+  [["publish", "apns", "--body", "Hi"], /no device token: write --token or --tokens/],
+  [push(), /nothing to push: write --title/],
+  [push("--body", "Hi", "--payload", "x.json"), /either --payload FILE, or --title/],
+  [push("--payload", "/nowhere/at/all"), /\/nowhere\/at\/all can't be read/],
+  [push("--payload", "package-lock.json", "--tokens", "/nowhere/at/all"), /--tokens \/nowhere\/at\/all can't be read/],
+  [push("--payload", "README.md"), /--payload README\.md is not JSON/],
+  [push("--payload", "package.json"), /can't be pushed/],
+  [push("--tokens", "-", "--payload", "-"), /only one of --tokens and --payload/],
+  [push("--body", "Hi", "--push-type", "sms"), /--push-type/],
+  [push("--body", "Hi", "--push-priority", "3"), /--push-priority/],
+  [push("--body", "Hi", "--badge", "-1"), /--badge/],
+  [push("--body", "Hi", "--expiration", "soon"), /--expiration.*2030/],
+  [push("--body", "Hi", "--collapse-id", "x".repeat(65)), /collapseId.*64 bytes/],
+  [push("--body", "x".repeat(5000)), /4096/],
+  [push("--body", "Hi", "--topic", "no topic"), /topic/],
   [work("--concurrency", "0"), /--concurrency.*at least 1/],
   [work("--max-jobs", "some"), /--max-jobs/],
   [work("--queue", "a b"), /"a b" is not a queue name/],

@@ -1,0 +1,86 @@
+/** `backq publish apns`: what was said is what a worker gets. */
+import { assert, describe, it, vi } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import * as ApnsJob from "../../src/apns/ApnsJob.ts"
+import type { ApnsPayload } from "../../src/apns/ApnsPayload.ts"
+import type { Delivery } from "../../src/Handler.ts"
+import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
+import * as Worker from "../../src/Worker.ts"
+import { folder } from "../beanstalk/servers.ts"
+import { run } from "./command.ts"
+
+vi.setConfig({ testTimeout: 60_000 })
+
+/** Publishes, with a line of words and then whole arguments, and takes what was published. */
+const published = (path: string, line: string, ...args: ReadonlyArray<string>) =>
+  Effect.gen(function*() {
+    const file = join(path, "queue.db")
+    const { code, stderr, stdout } = yield* run([
+      "publish",
+      "apns",
+      "--broker",
+      `sqlite:${file}`,
+      ...line.split(" "),
+      ...args
+    ])
+    assert.strictEqual(stderr, "")
+    assert.strictEqual(code, 0)
+    const got: Array<{ readonly payload: ApnsPayload; readonly delivery: Delivery }> = []
+    const handler = Worker.handler(
+      ApnsJob.ApnsJob,
+      (payload, delivery) => Effect.sync(() => got.push({ payload, delivery }))
+    )
+    const ids = stdout.split("\n")
+    const queue = /--queue (\S+)/.exec(line)?.[1]
+    yield* Worker.stream({ queue, maxJobs: ids.length, concurrency: 1 }, handler).pipe(
+      Stream.runDrain,
+      Effect.provide(Layer.fresh(SqliteBroker.layer({ path: file })))
+    )
+    assert.deepStrictEqual(got.map(({ delivery }) => delivery.jobId), ids as Array<Delivery["jobId"]>)
+    return got
+  })
+
+describe("publish apns", () => {
+  it.live("makes an alert of flags", () =>
+    Effect.gen(function*() {
+      const [job, ...others] = yield* published(
+        yield* folder,
+        "--token 0a1b --token 2c3d --title Hello --badge 0 --sound default --topic com.example.app --push-priority 5 " +
+          "--expiration 2100-01-01T00:00:00Z --collapse-id hello --id mine --queue q",
+        "--body",
+        "How are you?"
+      )
+      assert.deepStrictEqual(others, [])
+      assert.strictEqual(job!.delivery.id, "mine")
+      assert.deepStrictEqual(job!.payload, {
+        tokens: ["0a1b", "2c3d"],
+        notification: {
+          pushType: "alert",
+          topic: "com.example.app",
+          priority: 5,
+          expiration: 4_102_444_800,
+          collapseId: "hello",
+          payload: { aps: { alert: { title: "Hello", body: "How are you?" }, badge: 0, sound: "default" } }
+        }
+      })
+    }))
+
+  it.live("takes payload and tokens from files", () =>
+    Effect.gen(function*() {
+      const path = yield* folder
+      const payload = { aps: { "content-available": 1 }, order: 42 } as const
+      writeFileSync(join(path, "payload.json"), JSON.stringify(payload))
+      const tokens = Array.from({ length: 501 }, (_, n) => n.toString(16).padStart(64, "0"))
+      writeFileSync(join(path, "tokens.txt"), `${tokens.join("\r\n")}\n\n`)
+      const jobs = yield* published(
+        path,
+        `--payload ${join(path, "payload.json")} --tokens ${join(path, "tokens.txt")}`
+      )
+      assert.deepStrictEqual(jobs.map((job) => job.payload.tokens.length), [500, 1])
+      assert.deepStrictEqual(jobs[0]!.payload.notification, { pushType: "background", payload })
+    }))
+})
