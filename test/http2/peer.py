@@ -3,9 +3,11 @@
 h2 keeps count of what the client may do: where the client does not keep to it,
 the exception is printed on stderr and the connection is cut.
 """
+import itertools
 import socket
 import ssl
 import sys
+import threading
 import traceback
 
 import h2.config
@@ -13,13 +15,15 @@ import h2.connection
 import h2.events
 import h2.settings
 
-part, port, cert, key = sys.argv[1:]
 Codes = h2.settings.SettingCodes
 
 
 class Peer:
-    def __init__(self, sock):
+    """One connection. `number` counts them; the first is 1."""
+
+    def __init__(self, sock, number):
         self.sock = sock
+        self.number = number
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         self.answered = 0
         self.open = []
@@ -38,16 +42,19 @@ class Peer:
     def set(self, **settings):
         self.h2.update_settings({getattr(Codes, name): value for name, value in settings.items()})
 
-    def serve(self):
-        parts[part](self, None)
+    def flush(self):
         self.sock.sendall(self.h2.data_to_send())
+
+    def serve(self, part):
+        part(self, None)
+        self.flush()
         while True:
             data = self.sock.recv(65536)
             if not data:
                 return
             for event in self.h2.receive_data(data):
-                parts[part](self, event)
-                self.sock.sendall(self.h2.data_to_send())
+                part(self, event)
+                self.flush()
 
 
 def changing_limits(peer, event):
@@ -100,24 +107,35 @@ def goaway(peer, event):
             for stream in peer.open[:5]:
                 peer.answer(stream)
             peer.h2.close_connection(11, b'{"reason":"TooManyProviderTokenUpdates"}', peer.open[6])
-            peer.sock.sendall(peer.h2.data_to_send())
+            peer.flush()
             raise SystemExit
 
 
-parts = {f.__name__: f for f in (changing_limits, narrow_windows, tables, goaway)}
-
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(cert, key)
-context.set_alpn_protocols(["h2"])
-listener = socket.create_server(("127.0.0.1", int(port)))
-while True:
-    connection, _ = listener.accept()
+def talk(connection, context, part, number):
     try:
         with context.wrap_socket(connection, server_side=True) as secured:
-            Peer(secured).serve()
-    except SystemExit:
-        pass
-    except OSError:
+            Peer(secured, number).serve(part)
+    except (SystemExit, OSError):
         pass
     except Exception:
         traceback.print_exc()
+    finally:
+        connection.close()
+
+
+def main(*parts):
+    """Plays the part that the command names, on every connection."""
+    name, port, cert, key = sys.argv[1:]
+    part = {part.__name__: part for part in parts}[name]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.set_alpn_protocols(["h2"])
+    listener = socket.create_server(("127.0.0.1", int(port)), backlog=128)
+    for number in itertools.count():
+        connection, _ = listener.accept()
+        # The first that comes only looks whether somebody listens.
+        threading.Thread(target=talk, args=(connection, context, part, number), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main(changing_limits, narrow_windows, tables, goaway)

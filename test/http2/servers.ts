@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs"
 import type * as Net from "node:net"
 import { dirname, join } from "node:path"
 import * as Tls from "node:tls"
@@ -23,11 +23,18 @@ const exited = (child: ChildProcess) =>
     else child.once("exit", () => resume(Effect.void))
   })
 
-/** Runs a program until the scope ends. */
-export const run = Effect.fnUntraced(function*(program: string, args: ReadonlyArray<string>, port: number) {
+/** Runs a program until the scope ends. What it prints is kept in a file, if one is named. */
+export const run = Effect.fnUntraced(function*(
+  program: string,
+  args: ReadonlyArray<string>,
+  port: number,
+  output?: string
+) {
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn(find(program) ?? program, args, { stdio: ["ignore", "ignore", "pipe"] })
+      const out = output === undefined ? undefined : openSync(output, "a")
+      const child = spawn(find(program) ?? program, args, { stdio: ["ignore", out ?? "ignore", "pipe"] })
+      if (out !== undefined) closeSync(out)
       child.on("error", () => {})
       return child
     }),
@@ -49,7 +56,7 @@ export const write = (folder: string, files: Record<string, string>): void => {
 }
 
 /** A folder with a server's certificate for `localhost` and its key, and the authority that signed it. */
-const certificates = Effect.gen(function*() {
+export const certificates = Effect.gen(function*() {
   const path = yield* folder
   const authority = yield* makeAuthority
   const server = yield* authority.issue()
@@ -114,19 +121,26 @@ export const haproxy = Effect.gen(function*() {
   return { port, certs }
 })
 
-/** A server on python3-h2 that plays one of the parts in `peer.py`. `lines` is what it has said. */
-export const python = Effect.fnUntraced(function*(part: string) {
+/** A server on python3-h2 that plays one of the parts in a script. */
+export const python = Effect.fnUntraced(function*(part: string, script = join(import.meta.dirname, "peer.py")) {
   const certs = yield* certificates
   const port = yield* freePort
-  const script = join(import.meta.dirname, "peer.py")
   const child = yield* run(
     "/usr/bin/python3",
     [script, part, String(port), certs.path("server.crt"), certs.path("server.key")],
-    port
+    port,
+    certs.path("output")
   )
   let said = ""
   child.stderr?.on("data", (chunk) => said += chunk)
-  return { port, certs, said: () => said }
+  return {
+    port,
+    certs,
+    /** What the client did wrong. */
+    said: () => said,
+    /** What it has printed, line by line. */
+    lines: () => readFileSync(certs.path("output"), "utf8").split("\n").filter((line) => line !== "")
+  }
 })
 
 /** nghttpd, which serves files: 200 for those that are there, 404 for all others. */
