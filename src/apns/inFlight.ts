@@ -63,11 +63,11 @@ export const all = <I, A, E, EI, R>(
       }
 
       const begin = (input: I) => {
-        taken++
         const begun = submit(input, (result) => {
           cancels.delete(cancel)
           arrive(input, result)
         })
+        taken++
         if (Result.isFailure(begun)) return arrive(input, Result.fail(begun.failure))
         const cancel = begun.success
         cancels.add(cancel)
