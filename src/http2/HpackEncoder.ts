@@ -51,6 +51,8 @@ const isValue = (value: string): boolean => {
   return true
 }
 
+const notValue = (name: string): string => `the value of the header ${name} has a control character`
+
 /** Writes an integer behind the bits of `pattern`. RFC 7541, section 5.1. */
 const putInteger = (out: Output, pattern: number, mask: number, value: number): void => {
   out.reserve(6)
@@ -72,8 +74,11 @@ const putBytes = (out: Output, bytes: Uint8Array): void => {
   out.append(bytes)
 }
 
-/** Writes a string as it is. A loop is the fastest for a short one in ASCII, and most are. */
-const putString = (out: Output, text: string): void => {
+/**
+ * Writes a value as it is; says whether it is one. A loop is the fastest for a
+ * short string in ASCII, and most are.
+ */
+const putValue = (out: Output, text: string): boolean => {
   const before = out.size
   const length = text.length
   putInteger(out, 0, 0x7f, length)
@@ -82,13 +87,15 @@ const putString = (out: Output, text: string): void => {
   const start = out.size
   for (let i = 0; i < length; i++) {
     const code = text.charCodeAt(i)
-    if (code > 127) {
+    if (code < 32 || code > 126) {
       out.size = before
-      return putBytes(out, Buffer.from(text))
+      putBytes(out, Buffer.from(text))
+      return isValue(text)
     }
     bytes[start + i] = code
   }
   out.size = start + length
+  return true
 }
 
 /** Writes a string in whatever form is shorter. */
@@ -177,11 +184,9 @@ export class HpackEncoder {
 
   /** Writes one header, which may be a pseudo-header. */
   header(out: Output, name: string, value: string, index: boolean | "never"): string | undefined {
-    if (!isValue(value)) return `the value of the header ${name} has a control character`
     if (index === true) return this.indexed(out, name, value)
     const wrong = this.literal(out, index === "never" ? 0x10 : 0, 0x0f, name)
-    if (wrong === undefined) putString(out, value)
-    return wrong
+    return wrong ?? (putValue(out, value) ? undefined : notValue(name))
   }
 
   private indexed(out: Output, name: string, value: string): string | undefined {
@@ -192,6 +197,7 @@ export class HpackEncoder {
     if (inserted !== undefined) {
       return void putInteger(out, 0x80, 0x7f, staticTable.length + this.inserted - inserted)
     }
+    if (!isValue(value)) return notValue(name)
     const size = Buffer.byteLength(name) + Buffer.byteLength(value) + overhead
     const fits = size <= this.maxSize
     const wrong = this.literal(out, fits ? 0x40 : 0, fits ? 0x3f : 0x0f, name)

@@ -14,6 +14,7 @@
 import type * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import type { Answer, Ending, Goaway, Request } from "./Connection.ts"
+import { notSent, unanswered } from "./failure.ts"
 import * as Frame from "./Frame.ts"
 import * as Http2Error from "./Http2Error.ts"
 import { Output } from "./Output.ts"
@@ -105,10 +106,6 @@ export class Session implements Target {
     Frame.putWindowUpdate(this.out, 0, connectionWindow - Frame.initialWindow)
   }
 
-  // ---------------------------------------------------------------------------
-  // Requests
-  // ---------------------------------------------------------------------------
-
   submit(request: Request, settle: (answer: Answer) => void, timeout = this.options.requestTimeout): Stream {
     if (this.time < 0) this.time = this.options.now()
     const stream = new Stream(request, settle, timeout, this.time + timeout)
@@ -174,14 +171,10 @@ export class Session implements Target {
 
   private expire(stream: Stream, time: number): void {
     if (stream.isSettled || stream.deadline > time) return
-    const { server } = this.options
-    const reason = new Http2Error.Timeout({ server, millis: stream.timeout, sent: stream.id !== 0 })
-    this.abort(stream, Frame.Code.cancel, reason)
+    const { options: { server } } = this
+    const sent = stream.id !== 0
+    this.abort(stream, Frame.Code.cancel, new Http2Error.Timeout({ server, millis: stream.timeout, sent }))
   }
-
-  // ---------------------------------------------------------------------------
-  // Bytes
-  // ---------------------------------------------------------------------------
 
   /** Takes what the peer sent. */
   feed(chunk: Uint8Array): void {
@@ -247,9 +240,7 @@ export class Session implements Target {
     while (this.waiting.size > 0) this.settle(this.waiting.shift()!, failure)
   }
 
-  // ---------------------------------------------------------------------------
-  // What the receiver finds
-  // ---------------------------------------------------------------------------
+  // -- what the receiver finds
 
   isIdle(id: number): boolean {
     return id >= this.nextId || id % 2 === 0
@@ -326,9 +317,8 @@ export class Session implements Target {
     this.goaway = goaway
     const said = debug === "" ? "" : `, ${debug}`
     const detail = `it is closing the connection (GOAWAY ${Frame.codeName(code)}${said})`
-    const refused = Result.fail(Http2Error.make(
-      new Http2Error.Refused({ server: this.options.server, code, detail })
-    ))
+    const { server } = this.options
+    const refused = Result.fail(Http2Error.make(new Http2Error.Refused({ server, code, detail })))
     for (const stream of this.streams.values()) {
       if (stream.id <= lastStreamId) continue
       this.remove(stream)
@@ -338,9 +328,7 @@ export class Session implements Target {
     this.wake()
   }
 
-  // ---------------------------------------------------------------------------
-  // Ends
-  // ---------------------------------------------------------------------------
+  // -- ends
 
   /** Ends at once: the socket did, or nobody wants it any more. */
   close(detail: string, cause?: unknown): void {
@@ -365,9 +353,7 @@ export class Session implements Target {
     this.retired ??= detail
     this.refuseWaiting()
     if (this.streams.size > 0) {
-      const unknown = Result.fail(Http2Error.make(
-        new Http2Error.Unknown({ server, detail: ending.detail, ...(cause === undefined ? {} : { cause }) })
-      ))
+      const unknown = Result.fail(unanswered(server, ending))
       for (const stream of this.streams.values()) {
         this.remove(stream)
         this.settle(stream, unknown)
@@ -380,10 +366,7 @@ export class Session implements Target {
   }
 
   private notSent(): Http2Error.Http2Error {
-    const { ending, options: { server }, retired } = this
-    const cause = ending?.cause
-    const detail = ending?.detail ?? retired ?? "the connection is closed"
-    return Http2Error.make(new Http2Error.NotSent({ server, detail, ...(cause === undefined ? {} : { cause }) }))
+    return notSent(this.options.server, this.ending ?? { detail: this.retired ?? "the connection is closed" })
   }
 
   private settle(stream: Stream, answer: Answer): void {

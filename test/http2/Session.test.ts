@@ -230,6 +230,19 @@ describe("what the peer allows", () => {
     assert.strictEqual(play.session.room, 994)
   })
 
+  it("a request that is given up while it waits makes room for others", () => {
+    const play = Play.ready({}, [maxConcurrentStreams, 2])
+    const submitted = play.submit(4)
+    play.sent()
+    play.session.cancel(submitted[2]!)
+    play.session.cancel(submitted[0]!)
+    assert.strictEqual(play.session.pending, 2)
+    assert.deepStrictEqual(play.words(), ["rstStream 1", "headers 5"])
+    play.feed(Peer.answer(3), Peer.answer(5))
+    assert.deepStrictEqual(play.brief(), ["open", "200", "open", "200"])
+    assert.strictEqual(play.session.room, 2)
+  })
+
   it("our own limit holds where the peer's is higher", () => {
     const play = Play.ready({ maxStreams: 2 }, [maxConcurrentStreams, 100])
     assert.strictEqual(play.session.room, 2)
@@ -292,13 +305,26 @@ describe("what the peer allows", () => {
     assert.isBelow(fourth!.payload.length, 10)
   })
 
+  it("the peer's table of headers: none, once it has taken note of ours", () => {
+    const indexed = Buffer.from([0x88, 0x40, 1, 0x78, 1, 0x31])
+    const play = Play.ready()
+    play.submit(3)
+    play.sent()
+    play.feed(Peer.frame(Type.headers, Flag.endHeaders | Flag.endStream, 1, indexed))
+    play.feed(Peer.frame(Type.settings, Flag.ack, 0))
+    play.feed(Peer.frame(Type.headers, Flag.endHeaders | Flag.endStream, 3, Buffer.from([0x88, 0xbe])))
+    assert.deepStrictEqual(responseOf(play, 1).headers, [["x", "1"]])
+    play.feed(Peer.frame(Type.headers, Flag.endHeaders | Flag.endStream, 5, Buffer.from([0x21, 0x88])))
+    assert.strictEqual(play.left(), Code.compressionError)
+  })
+
   it("answers: we take more when half of the window is used", () => {
     const play = Play.ready({ maxResponseSize: 20_000_000 })
     play.submit(1)
     play.sent()
     play.feed(Peer.headers(1, [[":status", "200"]]))
     let given = 0
-    for (let i = 0; i < 1024; i++) {
+    for (let i = 0; i < 1100; i++) {
       play.feed(Peer.data(1, Buffer.alloc(16_384), 0))
       given += play.sent().filter(({ stream }) => stream === 0).reduce(
         (sum, one) => sum + one.payload.readUInt32BE(),
@@ -306,6 +332,7 @@ describe("what the peer allows", () => {
       )
     }
     assert.strictEqual(given, 16 * 1024 * 1024)
+    assert.isFalse(play.hasEnded)
   })
 
   it("padding does not use up the window of a stream", () => {
