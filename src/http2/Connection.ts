@@ -287,13 +287,10 @@ export const make = Effect.fnUntraced(function*(
     const socket = yield* dial(options, (next) => stage = next)
     stage = "settings"
     session.onReady = () => Deferred.doneUnsafe(ready, Effect.void)
-    attach(session, socket)
-    const leave = session.onEnd
-    session.onEnd = (ending) => {
-      leave(ending)
+    attach(session, socket, (ending) => {
       Deferred.doneUnsafe(ready, Effect.fail(notReady(server, ending)))
       Deferred.doneUnsafe(closed, Effect.succeed(ending))
-    }
+    })
     yield* Effect.addFinalizer(() => Effect.sync(() => session.close("the connection was closed on this side")))
     yield* Deferred.await(ready)
   }).pipe(

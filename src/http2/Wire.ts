@@ -8,13 +8,13 @@
 import * as Effect from "effect/Effect"
 import type * as Tls from "node:tls"
 import { cutDetail } from "./failure.ts"
-import type { Session } from "./Session.ts"
+import type { Session, SessionEnding } from "./Session.ts"
 
 /** Deadlines are looked at so often while something is under way, in milliseconds. */
 const tickMillis = 100
 
-/** Moves the bytes between a session and its socket. Returns what sends them, for whoever changed the session. */
-export const attach = (session: Session, socket: Tls.TLSSocket): void => {
+/** Moves the bytes between a session and its socket, until the session has `ended`. */
+export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: SessionEnding) => void): void => {
   let isWriting = false
   let isReading = false
   let hasEnded = false
@@ -34,12 +34,13 @@ export const attach = (session: Session, socket: Tls.TLSSocket): void => {
   session.onWake = () => {
     if (!isReading) queueMicrotask(flush)
   }
-  session.onEnd = () => {
+  session.onEnd = (ending) => {
     hasEnded = true
     const last = session.take()
     // With a write under way the peer takes nothing any more: a farewell would wait for it for ever.
     if (isWriting || last === undefined || !socket.writable) socket.destroy()
     else socket.end(last, () => socket.destroy())
+    ended(ending)
   }
   socket.on("data", (chunk) => {
     isReading = true
@@ -47,10 +48,11 @@ export const attach = (session: Session, socket: Tls.TLSSocket): void => {
     isReading = false
     flush()
   })
-  socket.on("end", () => session.close("it closed the connection"))
-  socket.on("error", (cause) => session.close(cutDetail(cause), cause))
-  socket.on("close", () => session.close("it closed the connection"))
-  if (socket.destroyed || socket.readableEnded) session.close("it closed the connection")
+  const failed = (cause: Error) => session.close(cutDetail(cause), cause)
+  const closed = () => session.close("it closed the connection")
+  socket.on("end", closed).on("error", failed).on("close", closed)
+  if (socket.errored !== null) failed(socket.errored)
+  else if (socket.destroyed || socket.readableEnded) closed()
   else flush()
 }
 

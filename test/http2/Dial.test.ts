@@ -1,6 +1,7 @@
 /** Opening a connection, and every way in which that fails. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
@@ -74,6 +75,23 @@ describe("TCP and names", () => {
         })
       for (let i = 0; i < 5; i++) yield* attempt({ host: "localhost", port, tls, lookup })
       assert.deepStrictEqual(asked, Array.from({ length: 5 }, () => "localhost"))
+    }))
+
+  it.live("connections spread over the addresses", () =>
+    Effect.gen(function*() {
+      const authority = yield* makeAuthority
+      const reached = new Set<string>()
+      const script = (socket: Tls.TLSSocket) => {
+        reached.add(socket.localAddress!)
+        polite(socket)
+      }
+      const port = yield* Servers.scriptedTls(yield* authority.issue(), script, "0.0.0.0")
+      const lookup = () => Effect.succeed(["127.0.0.1", "127.0.0.2"])
+      // One seed after the other, so that it is the same each time.
+      for (let seed = 0; seed < 10; seed++) {
+        yield* attempt({ host: "localhost", port, tls: { ca: authority.cert }, lookup }).pipe(Random.withSeed(seed))
+      }
+      assert.deepStrictEqual([...reached].toSorted(), ["127.0.0.1", "127.0.0.2"])
     }))
 
   it.live("the system's name server", () =>

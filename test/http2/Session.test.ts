@@ -604,6 +604,13 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.isFalse(play.hasEnded)
   })
 
+  it("a flood after a long peace", () => {
+    const play = Play.ready()
+    play.now += 3_600_000
+    for (let i = 0; i < 2010; i++) play.feed(Peer.ping(0))
+    assert.strictEqual(play.left(), Code.enhanceYourCalm)
+  })
+
   it("a header block without an end", () => {
     const play = Play.ready()
     play.submit(1)

@@ -156,7 +156,8 @@ export const nghttpd = Effect.fnUntraced(function*(files: Record<string, string>
 /** A TLS server that follows a script for each connection. Returns its port. */
 export const scriptedTls = Effect.fnUntraced(function*(
   options: Tls.TlsOptions,
-  script: (socket: Tls.TLSSocket, number: number) => void
+  script: (socket: Tls.TLSSocket, number: number) => void,
+  host = "127.0.0.1"
 ) {
   const sockets = new Set<Net.Socket>()
   let number = 0
@@ -171,7 +172,7 @@ export const scriptedTls = Effect.fnUntraced(function*(
   server.on("tlsClientError", (_, socket) => socket.destroy())
   yield* Effect.acquireRelease(
     Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
+      server.listen(0, host, () => resume(Effect.void))
     }),
     () =>
       Effect.callback<void>((resume) => {
