@@ -180,6 +180,22 @@ describe("encoding and decoding", () => {
     })
   })
 
+  it("both drop the same fields when the table is full, in bytes and not in characters, or changes its size", () => {
+    const encoder = new HpackEncoder()
+    const decoder = new HpackDecoder(1_000_000)
+    for (let i = 0; i < 1000; i++) {
+      // Now and then the size changes, and now and then twice: the smallest counts too.
+      if (i % 70 === 0) encoder.setTableSize(i % 140 === 0 ? 300 : 700)
+      if (i % 90 === 0) [0, 500].forEach((size) => encoder.setTableSize(size))
+      const fields: ReadonlyArray<Field> = [
+        [`x-${i % 5}`, "ü€".repeat(i % 17)],
+        ["x-long", "plain".repeat(i % 23)],
+        ["x-same", "always"]
+      ]
+      assert.deepStrictEqual(decode(decoder, encode(encoder, indexed(fields))), [...fields])
+    }
+  })
+
   it("a shared list costs a byte per header from the second time on", () => {
     const encoder = new HpackEncoder()
     const decoder = new HpackDecoder(65536)
@@ -254,6 +270,19 @@ describe("blocks that are none", () => {
     assert.deepStrictEqual(decode(decoder, bytesOf("2082")), [[":method", "GET"]])
     assert.isString(decode(decoder, bytesOf("be")))
     assert.isString(decode(decoder, bytesOf("2182")))
+  })
+
+  it("a field that had to make room is gone, and its Huffman code counts as what it stands for", () => {
+    const encoder = new HpackEncoder()
+    encoder.setTableSize(200)
+    const decoder = new HpackDecoder(65536)
+    const large = (value: string): Field => ["x-large", value.repeat(70)]
+    // Each counts 109 bytes, so that one fits; coded, two would.
+    for (const field of [large("a"), large("e")]) {
+      assert.deepStrictEqual(decode(decoder, encode(encoder, indexed([field]))), [field])
+    }
+    assert.deepStrictEqual(decode(decoder, bytesOf("be")), [large("e")])
+    assert.isString(decode(decoder, bytesOf("bf")))
   })
 
   it("a list above the limit is decoded to its end, for the sake of the table", () => {

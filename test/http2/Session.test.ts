@@ -88,7 +88,7 @@ describe("answers", () => {
     play.sent()
     const padded = Buffer.concat([Buffer.from([3]), Buffer.from("lo"), Buffer.alloc(3)])
     play.feed(
-      Peer.headers(1, [[":status", "103"], ["link", "x"]]),
+      Peer.headers(1, [[":status", "103"], ["link", "x"], ["content-length", "5"]]),
       Peer.headers(1, [[":status", "201"], ["content-length", "10"], ["apns-id", "7"]]),
       Peer.data(1, "hel", 0),
       Peer.data(1, padded, Flag.padded),
@@ -147,6 +147,10 @@ describe("answers", () => {
     ["a pseudo-header after another", Peer.headers(1, [["x", "y"], [":status", "200"]])],
     ["a header of HTTP/1.1", Peer.headers(1, [[":status", "200"], ["transfer-encoding", "chunked"]])],
     ["a content-length that is none", Peer.headers(1, [[":status", "200"], ["content-length", "-1"]])],
+    [
+      "two lengths",
+      Peer.headers(1, [[":status", "200"], ["content-length", "1"], ["content-length", "2"]])
+    ],
     ["a change of protocol", Peer.headers(1, [[":status", "101"]])],
     ["information and nothing else", Peer.headers(1, [[":status", "100"]], Flag.endHeaders | Flag.endStream)],
     ["a body before its headers", Peer.data(1, "body")],
