@@ -196,6 +196,16 @@ describe("encoding and decoding", () => {
     }
   })
 
+  it("the smallest size since the last block is told, and the last one", () => {
+    const encoder = new HpackEncoder()
+    for (const size of [300, 100, 200]) encoder.setTableSize(size)
+    assert.strictEqual(
+      encode(encoder, [{ name: ":method", value: "GET", index: true }]).toString("hex"),
+      "3f453fa90182"
+    )
+    assert.strictEqual(encode(encoder, [{ name: ":method", value: "GET", index: true }]).toString("hex"), "82")
+  })
+
   it("a shared list costs a byte per header from the second time on", () => {
     const encoder = new HpackEncoder()
     const decoder = new HpackDecoder(65536)
@@ -283,6 +293,14 @@ describe("blocks that are none", () => {
     }
     assert.deepStrictEqual(decode(decoder, bytesOf("be")), [large("e")])
     assert.isString(decode(decoder, bytesOf("bf")))
+  })
+
+  it("a field that is larger than the table empties it", () => {
+    const decoder = new HpackDecoder(65536)
+    // A table of 40 bytes: "x: 1" counts 34, and "x: 123456789" counts 42.
+    assert.deepStrictEqual(decode(decoder, bytesOf("3f09 4001 7801 31 be")), [["x", "1"], ["x", "1"]])
+    assert.deepStrictEqual(decode(decoder, bytesOf("4001 7809 3132 3334 3536 3738 39")), [["x", "123456789"]])
+    assert.isString(decode(decoder, bytesOf("be")))
   })
 
   it("a list above the limit is decoded to its end, for the sake of the table", () => {

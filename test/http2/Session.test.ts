@@ -459,6 +459,18 @@ describe("time", () => {
     assert.deepStrictEqual(play.brief(), ["Timeout sent", "Timeout waiting", "200"])
   })
 
+  it("a deadline counts from the request on, not from an earlier one", () => {
+    const play = Play.ready({ requestTimeout: 100 })
+    play.submit(1)
+    play.sent()
+    play.now += 60
+    play.submit(1)
+    play.sent()
+    play.now += 60
+    play.session.tick()
+    assert.deepStrictEqual(play.brief(), ["Timeout sent", "open"])
+  })
+
   it("a peer that is silent gets a PING, and is given up without an answer to it", () => {
     const play = Play.ready({ idlePing: 1000, pingTimeout: 50 })
     play.now += 1000
