@@ -16,20 +16,27 @@
  * One `Apns` may serve several apps and teams: which credential sends a push is
  * decided by the notification's topic.
  */
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Uuid from "../internal/uuid.ts"
+import * as ApnsConfig from "./ApnsConfig.ts"
 import * as ApnsError from "./ApnsError.ts"
 import * as Channel from "./Channel.ts"
+import type * as Credential from "./Credential.ts"
+import type * as CredentialError from "./CredentialError.ts"
 import * as DeviceToken from "./DeviceToken.ts"
 import type { Encoded } from "./Encoder.ts"
 import * as Encoder from "./Encoder.ts"
-import type { Environment } from "./Endpoint.ts"
+import * as Endpoint from "./Endpoint.ts"
 import * as InFlight from "./inFlight.ts"
 import type { Notification } from "./Notification.ts"
+import * as PooledSender from "./PooledSender.ts"
 import type { Receipt, Route, Sender } from "./Sender.ts"
 import { bundleIdOf, route } from "./Sender.ts"
 
@@ -59,7 +66,7 @@ export interface PushResult<out P extends Push = Push> {
 export interface App {
   /** The app's bundle id. */
   readonly topic: string
-  readonly environment: Environment
+  readonly environment: Endpoint.Environment
 }
 
 /** How many pushes are sent. */
@@ -208,6 +215,50 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
       deleteChannel: (id, options) => call(options?.topic, (bundleId) => Channel.remove(bundleId, id))
     })
   })
+
+// -----------------------------------------------------------------------------
+// Layers
+// -----------------------------------------------------------------------------
+
+/** Who pushes, and where to. */
+export interface Options extends Endpoint.Options, PooledSender.Options {
+  /** A key or a certificate; several for several teams or apps. */
+  readonly credential: Credential.Options | Arr.NonEmptyReadonlyArray<Credential.Options>
+}
+
+/**
+ * Pushes to Apple. Fails when a credential is no good; connections are opened
+ * for the first pushes, and what is wrong with them is the failure of pushes.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const apns = Apns.layer({
+ *   credential: { key: { file: "AuthKey_ABC123DEFG.p8" }, keyId: "ABC123DEFG", teamId: "DEF123GHIJ", topic: "com.example.app" },
+ *   environment: "sandbox"
+ * })
+ * ```
+ */
+export const layer = (options: Options): Layer.Layer<Apns, CredentialError.CredentialError> =>
+  Layer.effect(
+    Apns,
+    Effect.suspend(() => {
+      const credentials: ReadonlyArray<Credential.Options> = Arr.ensure(options.credential)
+      const endpoint = Endpoint.make(options)
+      return Effect.flatMap(
+        Effect.forEach(credentials, (credential) => PooledSender.make(credential, endpoint, options)),
+        make
+      )
+    })
+  )
+
+/** Pushes to Apple, as the environment says: see `ApnsConfig`. */
+export const layerConfig = (
+  options: PooledSender.Options = {}
+): Layer.Layer<Apns, Config.ConfigError | CredentialError.CredentialError> =>
+  Layer.unwrap(
+    Effect.map(ApnsConfig.load, ({ credential, endpoint }) => layer({ ...options, ...endpoint, credential }))
+  )
 
 // -----------------------------------------------------------------------------
 // Accessors

@@ -36,6 +36,9 @@ export interface Reactions {
   readonly later: (millis: number, run: () => void) => void
 }
 
+/** REFUSED_STREAM. RFC 9113, section 7. */
+const refusedStream = 7
+
 /** More of a body than this is counted, but not kept. */
 const kept = 16_384
 
@@ -52,6 +55,9 @@ export class Connection implements Provider {
   readonly #socket: TLSSocket
   readonly #streams = new Map<number, ServerHttp2Stream>()
   #leaving = false
+  /** The stream that came last, and the last one that a GOAWAY has promised to process. */
+  #newest = 0
+  #last = Infinity
 
   constructor(number: number, session: ServerHttp2Session, socket: TLSSocket) {
     this.number = number
@@ -66,6 +72,12 @@ export class Connection implements Provider {
   open({ later, react, reacted }: Reactions): void {
     this.#session.on("error", () => {})
     this.#session.on("stream", (stream, headers, _flags, rawHeaders) => {
+      // node:http2 goes on with what it has read when it sends a GOAWAY
+      if (stream.id! > this.#last) {
+        stream.on("error", () => {})
+        return stream.close(refusedStream)
+      }
+      this.#newest = stream.id!
       this.#track(stream)
       this.#read(stream, headers, rawHeaders as unknown as ReadonlyArray<string>, (request) => {
         const reaction = react(this, request)
@@ -88,15 +100,23 @@ export class Connection implements Provider {
   goaway({ code = 0, reason, unprocessed = 0 }: Goaway, now: number): void {
     if (this.#leaving || this.#session.destroyed) return
     this.#leaving = true
-    const disowned = unprocessed === 0 ? undefined : Array.from(this.#streams.keys()).at(-unprocessed)
+    const disowned = this.#newestUnanswered(unprocessed)
     // 0 stands for the newest stream, so that the first can't be disowned
-    const last = disowned === undefined ? 0 : Math.max(1, disowned - 2)
+    const last = disowned === undefined ? this.#newest : Math.max(1, disowned - 2)
+    this.#last = last
     const debug = reason === undefined ? undefined : Buffer.from(JSON.stringify({ reason, timestamp: now }))
     this.#session.goaway(code, last, debug)
     if (disowned !== undefined) {
       for (const [id, stream] of this.#streams) if (id > last) stream.destroy()
     }
     this.#closeWhenDone()
+  }
+
+  /** The oldest of the newest streams, at most so many, of which none has been answered. */
+  #newestUnanswered(count: number): number | undefined {
+    const streams = Array.from(this.#streams)
+    const answered = streams.findLastIndex(([, stream]) => stream.headersSent)
+    return streams[Math.max(answered + 1, streams.length - count)]?.[0]
   }
 
   /** Ends at once. */
@@ -131,6 +151,8 @@ export class Connection implements Provider {
       size += chunk.length
     })
     stream.once("end", () => {
+      // a GOAWAY has disowned it after its last byte came
+      if (stream.destroyed) return
       const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
       const { ":method": method = "", ":path": path = "" } = headers
       done({ method, path, headers: headers as Incoming["headers"], rawHeaders, body: body.toString(), size })

@@ -1,0 +1,145 @@
+/**
+ * The {@link Sender} that talks to Apple: a credential, the hosts, and the
+ * connections between them.
+ *
+ * When the files of the credential change, new connections are opened with the
+ * new one, and those with the old are closed when their pushes are answered.
+ */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Connection from "../http2/Connection.ts"
+import * as ApnsError from "./ApnsError.ts"
+import type * as Channel from "./Channel.ts"
+import * as Credential from "./Credential.ts"
+import type * as CredentialError from "./CredentialError.ts"
+import * as Endpoint from "./Endpoint.ts"
+import * as Pool from "./Pool.ts"
+import type { Receipt, Sender } from "./Sender.ts"
+
+/** How many connections there are, and how long is waited. */
+export interface Options {
+  /** The most connections to one host. Default: 4. */
+  readonly maxConnections?: number | undefined
+  /** How long opening a connection may take: name, TCP, proxy, TLS and first SETTINGS together. Default: 10 seconds. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** How long an answer may take. Default: 30 seconds. */
+  readonly requestTimeout?: Duration.Input | undefined
+  /** How long a push may wait for a connection before it fails with `NotSent` or `Timeout`. Default: 30 seconds. */
+  readonly queueTimeout?: Duration.Input | undefined
+  /** After how long without a push a connection that others can do the work of is closed. Default: 10 minutes. */
+  readonly idleTimeout?: Duration.Input | undefined
+  /** A PING is sent after so long without a word from Apple. Default: 1 minute. */
+  readonly idlePing?: Duration.Input | undefined
+  /** How long a PING may go unanswered before the connection is given up. Default: 10 seconds. */
+  readonly pingTimeout?: Duration.Input | undefined
+  /** How long answers are waited for when the layer closes. Default: 10 seconds. */
+  readonly drainTimeout?: Duration.Input | undefined
+}
+
+/** What Apple allows on one connection, as a rule. */
+const streams = 1000
+
+const header = (headers: ReadonlyArray<readonly [string, string]>, name: string): string | undefined =>
+  headers.find(([found]) => found === name)?.[1]
+
+/** What became of a push, from what became of its request. */
+const receiptOf =
+  (token: string, apnsId: string) => (outcome: Pool.Outcome): Result.Result<Receipt, ApnsError.ApnsError> => {
+    if (Result.isFailure(outcome)) return Result.fail(outcome.failure)
+    const { attempts, body, duration, response: { headers, status } } = outcome.success
+    if (status === 200) {
+      return Result.succeed({
+        apnsId: header(headers, "apns-id") ?? apnsId,
+        apnsUniqueId: header(headers, "apns-unique-id"),
+        attempts,
+        duration
+      })
+    }
+    const after = Number(header(headers, "retry-after") ?? Number.NaN)
+    return Result.fail(ApnsError.fromAnswer({
+      status,
+      ...body,
+      token,
+      apnsId: header(headers, "apns-id") ?? apnsId,
+      ...(Number.isFinite(after) ? { retryAfter: Duration.seconds(after) } : undefined)
+    }))
+  }
+
+const isSame = (a: Endpoint.Authority, b: Endpoint.Authority): boolean => a.host === b.host && a.port === b.port
+
+/** Makes the sender of one credential. Connections are opened when there is something to send. */
+export const make = Effect.fnUntraced(function*(
+  credential: Credential.Options,
+  endpoint: Endpoint.Endpoint,
+  options: Options
+): Effect.fn.Return<Sender, CredentialError.CredentialError, Scope.Scope> {
+  const watched = yield* Effect.provide(Credential.watch(credential), NodeFileSystem.layer)
+  const maxConnections = options.maxConnections ?? 4
+
+  const dial = ({ providerToken, tls }: Credential.Credential, { host, port }: Endpoint.Authority) => ({
+    providerToken,
+    open: Connection.make({
+      host,
+      port,
+      tls: { ...tls, requireAlpn: false },
+      proxy: endpoint.proxy,
+      connectTimeout: options.connectTimeout,
+      requestTimeout: options.requestTimeout,
+      idlePing: options.idlePing,
+      pingTimeout: options.pingTimeout
+    })
+  })
+
+  const pool = Effect.fnUntraced(function*(authority: Endpoint.Authority) {
+    const pool = yield* Pool.make({
+      ...dial(yield* SubscriptionRef.get(watched), authority),
+      maxConnections,
+      queueTimeout: Duration.fromInputUnsafe(options.queueTimeout ?? "30 seconds"),
+      idleTimeout: Duration.fromInputUnsafe(options.idleTimeout ?? "10 minutes"),
+      drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "10 seconds")
+    })
+    yield* SubscriptionRef.changes(watched).pipe(
+      Stream.drop(1),
+      Stream.runForEach((fresh) => Effect.sync(() => pool.replace(dial(fresh, authority)))),
+      Effect.forkScoped
+    )
+    return pool
+  })
+
+  const push = yield* pool(endpoint.push)
+  const broadcast = isSame(endpoint.broadcast, endpoint.push) ? push : yield* pool(endpoint.broadcast)
+  const manage = isSame(endpoint.channels, endpoint.push) ? push : yield* pool(endpoint.channels)
+  const initial = yield* SubscriptionRef.get(watched)
+
+  return {
+    environment: endpoint.environment,
+    topics: initial.topics,
+    defaultTopic: initial.defaultTopic,
+    inFlight: maxConnections * streams,
+    submit: ({ apnsId, encoded, token }, settle) => {
+      const receipt = receiptOf(token, apnsId)
+      return push.submit({
+        method: "POST",
+        path: `/3/device/${token}`,
+        shared: encoded.headers,
+        headers: [{ name: "apns-id", value: apnsId }],
+        body: encoded.body,
+        expiration: encoded.expiration
+      }, (outcome) => settle(receipt(outcome)))
+    },
+    exchange: ({ body, headers, host, method, path }) =>
+      Effect.callback<Channel.Response, ApnsError.ApnsError>((resume) => {
+        const to = host === "manage" ? manage : broadcast
+        const cancel = to.submit(
+          { method, path, shared: headers, headers: [], body, expiration: undefined },
+          (outcome) => resume(Effect.fromResult(Result.map(outcome, ({ response }) => response)))
+        )
+        return Effect.sync(cancel)
+      })
+  }
+})
