@@ -95,7 +95,9 @@ export const relay = Effect.fnUntraced(function*(target: number) {
   const pairs = new Set<readonly [Net.Socket, Net.Socket]>()
   let held = false
   let bytes = 0
+  let connections = 0
   const port = yield* scripted((inner) => {
+    connections++
     const outer = Net.connect(target, "127.0.0.1")
     outer.on("error", () => inner.destroy())
     const pair = [inner, outer] as const
@@ -117,6 +119,8 @@ export const relay = Effect.fnUntraced(function*(target: number) {
     port,
     /** How much the client has said. */
     bytes: () => bytes,
+    /** How many connections there were. */
+    connections: () => connections,
     hold: Effect.sync(() => {
       held = true
     }),

@@ -16,6 +16,7 @@ import h2.events
 import h2.settings
 
 Codes = h2.settings.SettingCodes
+IDLE = object()
 
 
 class Peer:
@@ -27,6 +28,8 @@ class Peer:
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         self.answered = 0
         self.open = []
+        #: The part is told when nothing has come for so many seconds.
+        self.patience = None
 
     def answer(self, stream, headers=(), body=b""):
         fields = [(":status", "200")] + list(headers)
@@ -49,7 +52,13 @@ class Peer:
         part(self, None)
         self.flush()
         while True:
-            data = self.sock.recv(65536)
+            self.sock.settimeout(self.patience)
+            try:
+                data = self.sock.recv(65536)
+            except TimeoutError:
+                part(self, IDLE)
+                self.flush()
+                continue
             if not data:
                 return
             for event in self.h2.receive_data(data):
