@@ -23,19 +23,23 @@ const { values } = parseArgs({
     durability: { type: "string", default: "full" }
   }
 })
-const waiting = Number(values.waiting)
 const rounds = Number(values.rounds)
 const durability = values.durability === "normal" ? "normal" : "full"
 const window = 500
 const batch = 64
+/** No step takes more than there are. */
+const floor = 32 * batch
+const waiting = Math.max(floor, Number(values.waiting))
 
 const folder = mkdtempSync(join(tmpdir(), "backq-waiting-"))
 const request = Result.getOrThrow(Broker.putRequest(new Uint8Array(170).fill(120)))
 const requests = (count: number) => Array.from({ length: count }, () => request)
 
-const rss = () => {
+const mib = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(0)} MiB`
+const memory = () => {
   globalThis.gc?.()
-  return `${(process.memoryUsage().rss / 1024 / 1024).toFixed(0)} MiB`
+  const { heapUsed, rss } = process.memoryUsage()
+  return `heap ${mib(heapUsed)}, resident ${mib(rss)}`
 }
 
 /** A queue of its own file, with the work that is measured: each step does `jobs` jobs and leaves as many as before. */
@@ -91,10 +95,10 @@ const median = (numbers: ReadonlyArray<number>) => numbers.toSorted((a, b) => a 
 const program = Effect.gen(function*() {
   const few = yield* queue("few")
   const many = yield* queue("many")
-  yield* few.put(2 * 8 * window)
-  console.log(`memory before ${waiting} jobs: ${rss()}`)
+  yield* few.put(floor)
+  console.log(`memory before ${waiting} jobs: ${memory()}`)
   for (let left = waiting; left > 0; left -= window) yield* many.put(Math.min(window, left))
-  console.log(`memory after: ${rss()}; file: ${(statSync(many.path).size / 1024 / 1024).toFixed(0)} MiB`)
+  console.log(`memory after: ${memory()}; file: ${mib(statSync(many.path).size)}`)
   console.log(`\n${"us per job".padEnd(34)}  almost empty          ${waiting} waiting       ratio`)
   for (const { jobs, step, title, undo } of steps) {
     const taken = { few: { cpu: [], wall: [] }, many: { cpu: [], wall: [] } } as Record<
@@ -123,7 +127,7 @@ const program = Effect.gen(function*() {
       )
     }
   }
-  console.log(`\nmemory at the end: ${rss()}`)
+  console.log(`\nmemory at the end: ${memory()}`)
 })
 
 try {
