@@ -7,8 +7,9 @@ import { Code, type ConnectionError, connectionError } from "./Frame.ts"
 /** So many such frames are taken in this many milliseconds. */
 const limit = 1000
 const period = 10_000
-/** Each answer allows some more. */
+/** Each answer allows some more, and so does each stream that we gave up: its answer may be on the way. */
 const perAnswer = 10
+const perAbandoned = 3
 
 /** Counts the frames that bring no answer any further. */
 export class Flood {
@@ -24,8 +25,12 @@ export class Flood {
 
   /** An answer came. */
   answered(): void {
-    this.count -= perAnswer
-    if (this.count < 0) this.count = 0
+    if (this.count > 0) this.count = Math.max(0, this.count - perAnswer)
+  }
+
+  /** We gave a stream up. */
+  abandoned(): void {
+    this.count -= perAbandoned
   }
 
   /** A frame came for nothing. */

@@ -4,7 +4,7 @@
  * that stream; what breaks those of the connection is returned.
  */
 import type { Goaway } from "./Connection.ts"
-import { Flood } from "./Flood.ts"
+import type { Flood } from "./Flood.ts"
 import { Code, type ConnectionError, connectionError, Flag, Type } from "./Frame.ts"
 import { HeaderBlocks } from "./HeaderBlocks.ts"
 import { HpackDecoder } from "./HpackDecoder.ts"
@@ -14,6 +14,9 @@ import type { Stream } from "./Stream.ts"
 
 /** The most of a GOAWAY's debug data that is kept, in bytes. */
 const maxDebugSize = 1024
+
+/** A WINDOW_UPDATE by less than this is small, in bytes. */
+const smallUpdate = 1024
 
 const protocolError = (detail: string): ConnectionError => connectionError(Code.protocolError, detail)
 const frameSizeError = (detail: string): ConnectionError => connectionError(Code.frameSizeError, detail)
@@ -27,8 +30,6 @@ export const maxHeaderListSize = 65536
 /** What the receiver knows of the connection, and what it tells. */
 export interface Target {
   readonly options: {
-    /** In milliseconds. */
-    readonly now: () => number
     /** In bytes. */
     readonly maxResponseSize: number
   }
@@ -69,9 +70,9 @@ export class Receiver {
   private window = connectionWindow
   private taken = 0
 
-  constructor(session: Target) {
+  constructor(session: Target, flood: Flood) {
     this.session = session
-    this.flood = new Flood(session.options.now)
+    this.flood = flood
   }
 
   frame(
@@ -228,7 +229,9 @@ export class Receiver {
       const stream = this.session.streams.get(id)
       if (stream !== undefined) this.session.reset(stream, Code.protocolError, "WINDOW_UPDATE by 0")
     }
-    return this.session.windowGrew(id, increment) ?? this.flood.idle()
+    const error = this.session.windowGrew(id, increment)
+    // Large ones can't be many: the window has a limit.
+    return error === undefined && increment < smallUpdate ? this.flood.idle() : error
   }
 
   private rstStream(id: number, bytes: Buffer, start: number, end: number): ConnectionError | undefined {

@@ -15,6 +15,7 @@ import type * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import type { Answer, Ending, Goaway, Request } from "./Connection.ts"
 import { notSent, unanswered } from "./failure.ts"
+import { Flood } from "./Flood.ts"
 import * as Frame from "./Frame.ts"
 import * as Http2Error from "./Http2Error.ts"
 import { Output } from "./Output.ts"
@@ -76,6 +77,7 @@ export class Session implements Target {
   private readonly waiting = new Waiting()
   private readonly pings = new Pings()
   private readonly sender: Sender
+  private readonly flood: Flood
   private readonly reader: Frame.FrameReader
   private nextId = 1
   /** How many streams may be open: one until the peer has said so. */
@@ -90,7 +92,8 @@ export class Session implements Target {
     this.options = options
     this.lastReceived = options.now()
     this.sender = new Sender(options.authority, this.settings)
-    const receiver = new Receiver(this)
+    this.flood = new Flood(options.now)
+    const receiver = new Receiver(this, this.flood)
     this.reader = new Frame.FrameReader((type, flags, stream, bytes, start, end) =>
       receiver.frame(type, flags, stream, bytes, start, end)
     )
@@ -394,6 +397,7 @@ export class Session implements Target {
       return this.wake()
     }
     Frame.putRstStream(this.out, stream.id, code)
+    this.flood.abandoned()
     this.remove(stream)
   }
 

@@ -620,6 +620,33 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.isFalse(play.hasEnded)
   })
 
+  it("answers that come too late are none, however many they are", () => {
+    const play = Play.ready({ requestTimeout: 100, maxStreams: 3000 })
+    play.submit(3000)
+    play.sent()
+    play.now += 100
+    play.session.tick()
+    assert.strictEqual(play.words().length, 3000)
+    for (let i = 0; i < 3000; i++) {
+      play.feed(
+        Peer.headers(2 * i + 1, [[":status", "200"]]),
+        Peer.data(2 * i + 1, "late", 0),
+        Peer.data(2 * i + 1, "")
+      )
+    }
+    assert.isFalse(play.hasEnded)
+  })
+
+  it("WINDOW_UPDATEs that let a large body through are none", () => {
+    const play = Play.ready()
+    play.submit(1, { body: Buffer.alloc(50_000_000) })
+    play.sent()
+    for (let i = 0; i < 3000; i++) {
+      play.feed(Peer.windowUpdate(0, 16_384), Peer.windowUpdate(1, 16_384))
+      assert.strictEqual(play.words().length, 1)
+    }
+  })
+
   it("a flood after a long peace", () => {
     const play = Play.ready()
     play.now += 3_600_000
