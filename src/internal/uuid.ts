@@ -10,6 +10,18 @@ const pool: { bytes: Uint8Array; offset: number } = { bytes: new Uint8Array(0), 
 
 const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
 
+const start = { time: Number.NaN, text: "" }
+
+/** The part that says the time. Many are drawn in one millisecond, so the last one is kept. */
+const startOf = (time: number): string => {
+  if (time !== start.time) {
+    const text = Math.floor(time).toString(16).padStart(12, "0")
+    start.time = time
+    start.text = `${text.slice(0, 8)}-${text.slice(8)}-`
+  }
+  return start.text
+}
+
 /** A new UUID v7 for a time in milliseconds since the epoch. */
 export const v7 = (now: number): string => {
   if (pool.offset + randomPerUuid > pool.bytes.length) {
@@ -19,10 +31,7 @@ export const v7 = (now: number): string => {
   const { bytes, offset } = pool
   pool.offset = offset + randomPerUuid
   const at = (index: number) => hex[bytes[offset + index]!]!
-  const time = Math.floor(now).toString(16).padStart(12, "0")
   const version = hex[0x70 | (bytes[offset]! & 0x0f)]!
   const variant = hex[0x80 | (bytes[offset + 2]! & 0x3f)]!
-  return `${time.slice(0, 8)}-${time.slice(8)}-${version}${at(1)}-${variant}${at(3)}-${at(4)}${at(5)}${at(6)}${at(7)}${
-    at(8)
-  }${at(9)}`
+  return `${startOf(now)}${version}${at(1)}-${variant}${at(3)}-${at(4)}${at(5)}${at(6)}${at(7)}${at(8)}${at(9)}`
 }

@@ -30,6 +30,13 @@ const states: ReadonlyArray<JobState> = ["ready", "delayed", "reserved", "buried
 /** Delays and leases that are over are noticed in portions, so that a flood of them holds nobody up for long. */
 const portion = 1000
 
+/** So many jobs are added by one statement where there are as many, which costs half of one for each. */
+const together = 8
+
+const insert = (rows: number): string =>
+  `INSERT INTO job (queue, state, priority, due, put_at, ttr, body)
+    VALUES ${Array.from({ length: rows }, () => "(?, ?, ?, ?, ?, ?, ?)").join(", ")}`
+
 const ended = "state = 0, due = NULL, holder = NULL"
 /** The lease of one delivery, which is not over. */
 const held = "id = $id AND state = 2 AND deliveries = $delivery AND due > $now"
@@ -54,8 +61,8 @@ export const sql = {
     `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE state = 2 AND due IS NOT NULL AND holder = $holder`,
   nextDelay: "SELECT min(due) AS due FROM job WHERE state = 1 AND due IS NOT NULL",
   nextLease: "SELECT min(due) AS due FROM job WHERE state = 2 AND due IS NOT NULL",
-  insert: `INSERT INTO job (queue, state, priority, due, put_at, ttr, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  insert: insert(1),
+  insertTogether: insert(together),
   ready: "SELECT id, priority FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT $max",
   deliver: `UPDATE job SET state = 2, due = ?2 + ttr + 1000, holder = ?3, deliveries = deliveries + 1
     WHERE id = ?1 RETURNING body, priority, ttr, deliveries, forgiven, lost, buries`,
@@ -155,19 +162,23 @@ export class Jobs {
     return Math.min(this.get("nextDelay")?.["due"] ?? Infinity, this.get("nextLease")?.["due"] ?? Infinity)
   }
 
-  /** Adds a job to a queue. */
-  add(queue: number, request: PutRequest, now: number): JobId {
-    const due = dueAfter(now, request.delay)
-    const { lastInsertRowid } = this.statements.insert.run(
-      queue,
-      due === null ? 0 : 1,
-      request.priority,
-      due,
-      now,
-      microseconds(request.ttr),
-      request.body
-    )
-    return String(lastInsertRowid) as JobId
+  /** Adds jobs to a queue. Their ids are in order. */
+  add(queue: number, requests: ReadonlyArray<PutRequest>, now: number): ReadonlyArray<JobId> {
+    const ids: Array<JobId> = []
+    for (let i = 0; i < requests.length;) {
+      const count = requests.length - i >= together ? together : 1
+      const values: Array<SQLInputValue> = []
+      for (const end = i + count; i < end; i++) {
+        const { body, delay, priority, ttr } = requests[i]!
+        const due = dueAfter(now, delay)
+        values.push(queue, due === null ? 0 : 1, priority, due, now, microseconds(ttr), body)
+      }
+      const { lastInsertRowid } = this.statements[count === 1 ? "insert" : "insertTogether"].run(...values)
+      // One statement numbers its rows without a gap.
+      const first = Number(lastInsertRowid) - count + 1
+      for (let j = 0; j < count; j++) ids.push(String(first + j) as JobId)
+    }
+    return ids
   }
 
   /** Leases the next jobs of queues to a process. */

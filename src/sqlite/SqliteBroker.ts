@@ -225,14 +225,22 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 
-  const putOne = (queue: string, request: PutRequest, now: number): Result.Result<JobId, BrokerError> =>
-    Result.map(checkSize(queue, request.body, maxJobSize), () => jobs.add(queues.put(queue, 1), request, now))
+  type Put = Result.Result<JobId, BrokerError>
+
+  /** Adds those that are not too big. */
+  const putNow = (queue: string, requests: ReadonlyArray<PutRequest>, now: number): ReadonlyArray<Put> => {
+    const sizes = requests.map(({ body }) => checkSize(queue, body, maxJobSize))
+    const fitting = requests.filter((_, i) => Result.isSuccess(sizes[i]!))
+    const ids = fitting.length > 0 ? jobs.add(queues.put(queue, fitting.length), fitting, now) : []
+    let next = 0
+    return sizes.map((size): Put => Result.map(size, () => ids[next++]!))
+  }
 
   const put: Broker["Service"]["put"] = (queue, request) => {
     const checked = checkQueue(queue)
     return Result.isFailure(checked)
       ? Effect.fail(checked.failure)
-      : Effect.flatMap(commits.run((now) => putOne(queue, request, now)), Effect.fromResult)
+      : Effect.flatMap(commits.run((now) => putNow(queue, [request], now)[0]!), Effect.fromResult)
   }
 
   const putAll: Broker["Service"]["putAll"] = (queue, requests) => {
@@ -243,8 +251,8 @@ export const make = Effect.fnUntraced(function*(
       (_, i) => requests.slice(i * portion, (i + 1) * portion)
     )
     const putPortion = (requests: ReadonlyArray<PutRequest>) =>
-      Effect.match(commits.run((now) => requests.map((request) => putOne(queue, request, now))), {
-        onFailure: (error) => requests.map((): Result.Result<JobId, BrokerError> => Result.fail(error)),
+      Effect.match(commits.run((now) => putNow(queue, requests, now)), {
+        onFailure: (error) => requests.map((): Put => Result.fail(error)),
         onSuccess: (results) => results
       })
     return Effect.map(Effect.forEach(portions, putPortion, { concurrency: "unbounded" }), (results) => results.flat())

@@ -31,7 +31,7 @@ describe("query plans", () => {
     it.effect(`${name} reads no table from one end to the other, and sorts nothing`, () =>
       Effect.gen(function*() {
         const plan = planOf(yield* database, sql)
-        const scans = plan.filter((step) => step.startsWith("SCAN"))
+        const scans = plan.filter((step) => /^SCAN (?!\d+-ROW VALUES CLAUSE)/.test(step))
         if (mayScan.includes(name)) assert.isFalse(scans.some((step) => step.includes("job")), plan.join("; "))
         else assert.deepStrictEqual(scans, [])
         const sorts = plan.filter((step) => step.includes("TEMP B-TREE"))
