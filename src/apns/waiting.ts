@@ -1,48 +1,76 @@
-/** Requests that wait, the oldest first. What is put back comes before what is new. */
-export class Waiting<A> {
-  private readonly back: Array<A> = []
-  private fresh: Array<A> = []
+/** A queue whose cost to take from is the same for any length. */
+class Fifo<A> {
+  private entries: Array<A> = []
   private head = 0
 
   get size(): number {
-    return this.back.length + this.fresh.length - this.head
+    return this.entries.length - this.head
   }
 
   put(entry: A): void {
-    this.fresh.push(entry)
-  }
-
-  putBack(entry: A): void {
-    this.back.push(entry)
+    this.entries.push(entry)
   }
 
   take(): A | undefined {
-    if (this.back.length > 0) return this.back.pop()
-    const entry = this.fresh[this.head]
+    const entry = this.entries[this.head]
     if (entry === undefined) return undefined
-    this.fresh[this.head++] = undefined!
-    // what was taken is cut off once it is the larger half, so that taking costs the same for any length
-    if (this.head > 1024 && this.head * 2 > this.fresh.length) {
-      this.fresh = this.fresh.slice(this.head)
-      this.head = 0
-    }
+    this.entries[this.head++] = undefined!
+    if (this.size === 0) this.cut()
+    // what was taken is cut off once it is the larger half
+    else if (this.head > 1024 && this.head * 2 > this.entries.length) this.cut()
     return entry
+  }
+
+  takeIf(holds: (entry: A) => boolean): Array<A> {
+    this.cut()
+    const taken = this.entries.filter(holds)
+    if (taken.length > 0) this.entries = this.entries.filter((entry) => !holds(entry))
+    return taken
+  }
+
+  takeWhile(holds: (entry: A) => boolean): Array<A> {
+    this.cut()
+    const end = this.entries.findIndex((entry) => !holds(entry))
+    return this.entries.splice(0, end < 0 ? this.entries.length : end)
+  }
+
+  private cut(): void {
+    this.entries = this.entries.slice(this.head)
+    this.head = 0
+  }
+}
+
+/**
+ * Requests that wait, the oldest first. What is put back comes before what is
+ * new, and keeps its order: else some would be overtaken each time that a
+ * server refuses all but the first.
+ */
+export class Waiting<A> {
+  private readonly back = new Fifo<A>()
+  private readonly fresh = new Fifo<A>()
+
+  get size(): number {
+    return this.back.size + this.fresh.size
+  }
+
+  put(entry: A): void {
+    this.fresh.put(entry)
+  }
+
+  putBack(entry: A): void {
+    this.back.put(entry)
+  }
+
+  take(): A | undefined {
+    return this.back.take() ?? this.fresh.take()
   }
 
   takeAll(): Array<A> {
     return this.takeWhile(() => true)
   }
 
-  /** Takes those from the front for which it holds. */
+  /** Takes those that were put back for which it holds, and the new ones up to the first for which it doesn't. */
   takeWhile(holds: (entry: A) => boolean): Array<A> {
-    const taken = this.back.filter(holds)
-    this.back.splice(0, this.back.length, ...this.back.filter((entry) => !holds(entry)))
-    while (this.head < this.fresh.length && holds(this.fresh[this.head]!)) {
-      taken.push(this.fresh[this.head]!)
-      this.head++
-    }
-    this.fresh = this.fresh.slice(this.head)
-    this.head = 0
-    return taken
+    return [...this.back.takeIf(holds), ...this.fresh.takeWhile(holds)]
   }
 }
