@@ -54,11 +54,18 @@ def answer_all(peer):
 
 
 def leave(peer):
+    """Ends the connection with a TCP FIN. What still comes is read: with unread bytes it would be a RST."""
+    peer.flush()
+    peer.sock.shutdown(socket.SHUT_WR)
+    peer.sock.settimeout(5)
+    while peer.sock.recv(65536):
+        pass
     raise SystemExit
 
 
 def abort(peer):
     """Ends the connection with a TCP RST."""
+    peer.flush()
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     os.close(peer.sock.detach())
     raise SystemExit
@@ -77,7 +84,6 @@ def goaway(peer, event):
         for stream in peer.open[:5]:
             answer(peer, stream)
         peer.h2.close_connection(11, b'{"reason":"Shutdown"}', peer.open[6])
-        peer.flush()
         leave(peer)
 
 
@@ -95,7 +101,6 @@ def ends(how):
             return answer(peer, stream)
         peer.open.append(stream)
         if len(peer.open) == 10:
-            peer.flush()
             how(peer)
     return part
 
@@ -156,7 +161,7 @@ def bytewise(peer, event):
     peer.h2.send_data(stream, b'{"reason":"Unregistered","timestamp":1700000000000}', end_stream=True)
     whole = peer.h2.data_to_send()
     sent = whole[:peer.number - 1]
-    say("whole" if len(sent) == len(whole) else "part", len(sent))
+    say("answered" if len(sent) == len(whole) else "cut", peer.ids[stream])
     peer.sock.sendall(sent)
     if len(sent) < len(whole):
         leave(peer)

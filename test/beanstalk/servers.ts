@@ -124,6 +124,10 @@ export const relay = Effect.fnUntraced(function*(target: number) {
     hold: Effect.sync(() => {
       held = true
     }),
+    /** Lets through what comes from now on. What was held is lost. */
+    release: Effect.sync(() => {
+      held = false
+    }),
     cut: Effect.sync(() => {
       for (const [inner, outer] of pairs) {
         inner.resetAndDestroy()
