@@ -10,14 +10,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import { execFileSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import * as Http2 from "node:http2"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as Connection from "../../src/http2/Connection.ts"
 import { type Candidate, compare } from "./compare.ts"
+import * as Nghttpd from "./nghttpd.ts"
 import * as Server from "./server.ts"
 
 const { values } = parseArgs({
@@ -31,23 +28,12 @@ const { values } = parseArgs({
 const requests = Number(values.requests)
 const window = Number(values.window)
 
-const folder = mkdtempSync(join(tmpdir(), "backq-bench-"))
-const at = (name: string) => join(folder, name)
-const token = "00fc13adff785122b4ad28809a3420982341241421348097878e577c991de8f0"
-mkdirSync(at("htdocs/3/device"), { recursive: true })
-writeFileSync(at(`htdocs/3/device/${token}`), "")
-const openssl = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost " +
-  "-addext subjectAltName=DNS:localhost -keyout key -out cert"
-execFileSync("openssl", openssl.split(" "), { stdio: "ignore", cwd: folder })
-const ca = readFileSync(at("cert"), "utf8")
-const server = await Server.start(
-  "nghttpd",
-  (port) => ["-a", "127.0.0.1", "-d", at("htdocs"), "-m", String(window), String(port), at("key"), at("cert")]
-)
+const server = await Nghttpd.start(window)
+const { ca } = server
 
 // -- what is sent: for all the same
 
-const path = `/3/device/${token}`
+const path = `/3/device/${Nghttpd.token}`
 const body = Buffer.alloc(Number(values.size), "x")
 const constant = {
   authorization: `bearer ${"e".repeat(200)}`,
@@ -145,4 +131,3 @@ await compare(`POST of ${body.length} bytes, ${window} at once`, {
 session.close()
 await Effect.runPromise(Scope.close(scope, Exit.void))
 server.stop()
-rmSync(folder, { recursive: true, force: true })
