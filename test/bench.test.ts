@@ -32,6 +32,13 @@ describe.skipIf(isMissing)("benchmarks", () => {
     assert.match(stdout, /backq, submit +\d+ +[\d.]+ x +[\d.]+/)
   })
 
+  it.skipIf(Http2Servers.isMissing("nghttpd"))("apns.ts prints a table of ratios", async () => {
+    const { stdout } = await run("apns.ts", "--pushes", "200", "--rounds", "1", "--window", "20")
+    assert.match(stdout, /backq Apns.sendAll +\d+ +[\d.]+ x +[\d.]+/)
+    assert.match(stdout, /@parse\/node-apn +\d+ +[\d.]+ x/)
+    assert.match(stdout, /apns2 +\d+ +[\d.]+ x/)
+  })
+
   it("memory.ts reports every tenth of the way", async () => {
     const { stdout } = await run("memory.ts", "--jobs", "2000")
     assert.match(stdout, /2000 jobs +heap +[\d.]+ MiB/)
