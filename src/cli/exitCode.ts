@@ -6,14 +6,15 @@
  * |---|---|
  * | 0 | done: published, shown, changed, or a worker that stopped as it should |
  * | 1 | usage: a flag or value that can't be meant, or a question that was not answered with yes |
- * | 2 | the broker can't be reached, or can't be used, or can't do that |
+ * | 2 | the broker, or Apple, can't be reached, or can't be used, or can't do that |
  * | 3 | no workers wait on the queue (with `--require-workers`) |
- * | 4 | the broker refused the job |
+ * | 4 | the broker refused the job, or Apple a push |
  * | 5 | there is no such queue, or no such job in a state that allows it |
  * | 6 | `doctor` found an error |
  * | 130 | interrupted before the end |
  */
 import * as Schema from "effect/Schema"
+import { ApnsError } from "../apns/ApnsError.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import type { BrokerUrlError } from "../BrokerUrl.ts"
 import type { PublishError } from "../Publisher.ts"
@@ -49,6 +50,18 @@ export class Unhealthy extends Schema.TaggedError<Unhealthy>()("Unhealthy", { er
   }
 }
 
+/** Some pushes were not accepted: each was told already. */
+export class PushesFailed extends Schema.TaggedError<PushesFailed>()("PushesFailed", {
+  failed: Schema.Int,
+  total: Schema.Int,
+  /** The first failure. */
+  error: ApnsError
+}) {
+  override get message() {
+    return `${this.failed} of ${this.total} ${this.total === 1 ? "push" : "pushes"} failed: see above`
+  }
+}
+
 /** A signal came before the command was done. */
 export class Interrupted extends Schema.TaggedError<Interrupted>()("Interrupted", {}) {
   override get message() {
@@ -62,6 +75,7 @@ export type Failure =
   | NoFile
   | SomeMissing
   | Unhealthy
+  | PushesFailed
   | Interrupted
   | BrokerError
   | PublishError
@@ -89,6 +103,25 @@ const ofReason = (reason: (BrokerError | PublishError)["reason"]): number => {
   }
 }
 
+const ofPush = ({ reason }: ApnsError): number => {
+  switch (reason._tag) {
+    case "InvalidNotification":
+      return 1
+    case "NotSent":
+    case "Refused":
+    case "Unknown":
+    case "Timeout":
+    case "ConfigFault":
+      return 2
+    case "Expired":
+    case "DeadToken":
+    case "WrongToken":
+    case "TooManyRequests":
+    case "Rejected":
+      return 4
+  }
+}
+
 /** The exit code of a failure. */
 export const exitCode = (failure: Failure): number => {
   switch (failure._tag) {
@@ -104,6 +137,8 @@ export const exitCode = (failure: Failure): number => {
       return 5
     case "Unhealthy":
       return 6
+    case "PushesFailed":
+      return ofPush(failure.error)
     case "Interrupted":
       return 130
   }

@@ -18,6 +18,7 @@ import { exitCode } from "./exitCode.ts"
 import { bury, del, kick } from "./jobs.ts"
 import { peek } from "./peek.ts"
 import { publish } from "./publish.ts"
+import { push } from "./push.ts"
 import { drain, move, pause, resume } from "./queue.ts"
 import { queues, stats } from "./queues.ts"
 import { root } from "./root.ts"
@@ -30,6 +31,7 @@ const { version } = createRequire(import.meta.url)("../../package.json") as { re
 const command = Command.withSubcommands(root, [
   work,
   publish,
+  push,
   { group: "Look", commands: [queues, stats, watch, peek, tail] },
   { group: "Mend", commands: [kick, bury, move, del, drain, pause, resume] },
   { group: "Check", commands: [doctor, bench, apnsSimulator] }
@@ -70,6 +72,7 @@ export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
         case "NoFile":
         case "SomeMissing":
         case "Unhealthy":
+        case "PushesFailed":
         case "Interrupted":
         case "BrokerError":
         case "PublishError":

@@ -47,6 +47,10 @@ const logging = (format: "pretty" | "json"): Layer.Layer<never> =>
     ])
   )
 
+/** Gives a command that needs no broker the logs that the flags ask for. */
+export const withLogging = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(root, ({ logFormat }) => Effect.provide(effect, logging(logFormat)))
+
 /** Gives a command the broker that the flags name, and the logs they ask for. */
 export const withBroker = Effect.fnUntraced(function*<A, E, R>(
   effect: Effect.Effect<A, E, R>,

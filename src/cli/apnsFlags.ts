@@ -1,0 +1,113 @@
+/**
+ * The flags that say who pushes and where to. Each stands for a variable of
+ * `ApnsConfig`, and wins over it. What is secret has no flag: others on the
+ * machine can see the arguments of a program.
+ */
+import * as Flag from "effect/cli/Flag"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Apns from "../apns/Apns.ts"
+import { UsageError } from "./exitCode.ts"
+import * as Flags from "./flags.ts"
+
+const file = (name: string, variable: string, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription(`${description}. Default: ${variable}`),
+    Flags.optional
+  )
+
+const text = (name: string, variable: string, description: string) =>
+  Flag.String(name).pipe(Flag.withDescription(`${description}. Default: ${variable}`), Flags.optional)
+
+/** Who pushes, and where to. */
+export const apnsFlags = {
+  key: file("key", "BACKQ_APNS_KEY", "The .p8 file of a key"),
+  keyId: text("key-id", "BACKQ_APNS_KEY_ID, or as in the name of the file", "The key's id"),
+  teamId: text("team-id", "BACKQ_APNS_TEAM_ID", "The team's id"),
+  certificate: file(
+    "certificate",
+    "BACKQ_APNS_CERTIFICATE",
+    "Instead of a key, a certificate: .p12 or PEM; its passphrase is BACKQ_APNS_PASSPHRASE"
+  ),
+  certificateKey: file(
+    "certificate-key",
+    "BACKQ_APNS_CERTIFICATE_KEY, or in the certificate's file",
+    "The certificate's key, PEM"
+  ),
+  environment: Flag.Literals("environment", ["production", "sandbox"]).pipe(
+    Flag.withDescription("Which of Apple's two worlds. Default: BACKQ_APNS_ENVIRONMENT, or production"),
+    Flags.optional
+  ),
+  host: text("host", "BACKQ_APNS_HOST, or Apple's", "Another server, such as a simulator"),
+  port: Flags.integer("port", 1).pipe(
+    Flag.withDescription("443, or 2197 for firewalls. Default: BACKQ_APNS_PORT, or 443"),
+    Flags.optional
+  ),
+  ca: file("ca", "BACKQ_APNS_CA, or those of Node.js", "PEM of the authorities that the server is trusted by"),
+  maxConnections: Flags.integer("max-connections", 1).pipe(
+    Flag.withDescription("The most connections to Apple. Default: 4"),
+    Flags.optional
+  )
+}
+
+/** The values of {@link apnsFlags}, and the topic. */
+export interface Input {
+  readonly key: string | undefined
+  readonly keyId: string | undefined
+  readonly teamId: string | undefined
+  readonly certificate: string | undefined
+  readonly certificateKey: string | undefined
+  readonly topic: string | undefined
+  readonly environment: "production" | "sandbox" | undefined
+  readonly host: string | undefined
+  readonly port: number | undefined
+  readonly ca: string | undefined
+  readonly maxConnections: number | undefined
+}
+
+const variables = (flags: Input): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries({
+      KEY: flags.key,
+      KEY_ID: flags.keyId,
+      TEAM_ID: flags.teamId,
+      CERTIFICATE: flags.certificate,
+      CERTIFICATE_KEY: flags.certificateKey,
+      TOPIC: flags.topic,
+      ENVIRONMENT: flags.environment,
+      HOST: flags.host,
+      PORT: flags.port,
+      CA: flags.ca
+    }).flatMap(([name, value]) => value === undefined ? [] : [[`BACKQ_APNS_${name}`, String(value)]])
+  )
+
+/** A key on the command line is not to meet a certificate in the environment, nor the other way round. */
+const shadowed = ({ certificate, key }: Input): ReadonlyArray<string> =>
+  key !== undefined && certificate === undefined
+    ? ["BACKQ_APNS_CERTIFICATE"]
+    : certificate !== undefined && key === undefined
+    ? ["BACKQ_APNS_KEY"]
+    : []
+
+const provider = (flags: Input, outer: ConfigProvider.ConfigProvider): ConfigProvider.ConfigProvider => {
+  const own = ConfigProvider.fromEnv({ env: variables(flags) })
+  const hidden = shadowed(flags)
+  return ConfigProvider.orElse(
+    own,
+    ConfigProvider.make((path) => hidden.includes(String(path[0])) ? Effect.undefined : outer.load(path))
+  )
+}
+
+/** Pushes as the flags and the environment say. */
+export const apnsLayer = (flags: Input): Layer.Layer<Apns.Apns, UsageError> =>
+  Layer.unwrap(
+    Effect.map(ConfigProvider.ConfigProvider, (outer) =>
+      Layer.provide(
+        Apns.layerConfig({ maxConnections: flags.maxConnections }),
+        ConfigProvider.layer(provider(flags, outer))
+      ))
+  ).pipe(
+    Layer.catch(({ message }) => Layer.effectContext(Effect.fail(new UsageError({ detail: message }))))
+  )
