@@ -23,6 +23,7 @@
  * why {@link publish} makes several jobs for very many tokens.
  */
 import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -209,7 +210,9 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
 
       const attempt = before + (yield* delivery.attempt)
       const scheduled = yield* Job.retryDelay(job.retry, attempt, rest[0]!.error)
-      const { delay, error, reason } = Plan.next(rest, results.length, attempt, scheduled)!
+      const age = (yield* Clock.currentTimeMillis) - (delivery.publishedAt ?? -Infinity)
+      const isOld = age > Duration.toMillis(Plan.patience)
+      const { delay, error, reason } = Plan.next(rest, results.length, { attempt, scheduled, isOld })!
       if (tokens.length === results.length) {
         return yield* delay === undefined ? Job.bury(reason, error) : Job.retryAfter(delay, reason, error)
       }

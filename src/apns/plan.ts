@@ -7,12 +7,14 @@
  * | `Discard` | over | |
  * | `Retry`, `Reconnect` | was not processed | as the job's schedule says, without end |
  * | `RetryMayDuplicate` | may have been processed | as the job's schedule says, until its end; or over, if a second copy is not to be risked |
- * | `RetryLater` | was put off by Apple | after Apple's time, doubled each time, until the schedule's end |
+ * | `RetryLater` | was put off by Apple | after Apple's time, doubled each time, until the schedule's end, and for a day at least |
  * | `FixConfiguration`, `RenewToken` | is kept | every 5 minutes, without end |
  * | `FixNotification`, `DropChannel`, `ReportBug` | never works | buried |
  *
  * What is tried "without end" says nothing against the job: an outage of the
- * network, or a wrong key, buries none.
+ * network, or a wrong key, buries none. The broker counts those attempts too,
+ * so that the schedule may be at its end when Apple puts off a push for the
+ * first time: hence the day.
  */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
@@ -102,8 +104,11 @@ export const sort = (results: ReadonlyArray<PushResult>, onUnknown: OnUnknown): 
 /** How often it is tried whether the configuration was mended, and how often at the end of the schedule. */
 const keptDelay = Duration.minutes(5)
 
+/** For how long after its publication a job is tried again that Apple puts off, whatever its schedule says. */
+export const patience = Duration.days(1)
+
 /** The longest delay that doubling leads to. */
-const longest = Duration.hours(4)
+const longest = Duration.hours(1)
 
 const delayOf = ({ reason }: ApnsError): Duration.Duration =>
   "delay" in reason && reason.delay !== undefined ? reason.delay : Duration.zero
@@ -112,22 +117,27 @@ const delayOf = ({ reason }: ApnsError): Duration.Duration =>
 const doubled = (delay: Duration.Duration, attempt: number): Duration.Duration =>
   Duration.max(delay, Duration.min(Duration.times(delay, 2 ** Math.min(attempt - 1, 20)), longest))
 
-/**
- * When a failed push is tried again: `scheduled` is what the job's schedule
- * says after this attempt, `undefined` at its end.
- */
-const delayAfter = (
-  error: ApnsError,
-  attempt: number,
-  scheduled: Duration.Duration | undefined
-): Duration.Duration | undefined => {
+/** Where a job stands. */
+export interface Progress {
+  /** Which attempt it was: 1 for the first. */
+  readonly attempt: number
+  /** What the job's schedule says after this attempt, `undefined` at its end. */
+  readonly scheduled: Duration.Duration | undefined
+  /** Was it published longer ago than {@link patience}? */
+  readonly isOld: boolean
+}
+
+/** When a failed push is tried again; `undefined` for never. */
+const delayAfter = (error: ApnsError, { attempt, isOld, scheduled }: Progress): Duration.Duration | undefined => {
   switch (fates[error.action]) {
     case "Again":
       return scheduled ?? keptDelay
     case "Repeat":
       return scheduled
     case "Later":
-      return scheduled === undefined ? undefined : Duration.max(scheduled, doubled(delayOf(error), attempt))
+      return scheduled === undefined && isOld
+        ? undefined
+        : Duration.max(scheduled ?? keptDelay, doubled(delayOf(error), attempt))
     case "Kept":
       return keptDelay
     default:
@@ -139,15 +149,14 @@ const delayAfter = (
 export const next = (
   rest: ReadonlyArray<Failed>,
   total: number,
-  attempt: number,
-  scheduled: Duration.Duration | undefined
+  progress: Progress
 ): Next | undefined => {
   const [first, ...others] = rest
   if (first === undefined) return undefined
   let { error } = first
-  let delay = delayAfter(error, attempt, scheduled)
+  let delay = delayAfter(error, progress)
   for (const other of others) {
-    const later = delayAfter(other.error, attempt, scheduled)
+    const later = delayAfter(other.error, progress)
     if (later === undefined || (delay !== undefined && Duration.isLessThanOrEqualTo(later, delay))) continue
     delay = later
     error = other.error

@@ -169,7 +169,7 @@ describe("ApnsJob", () => {
           delays.push(delayOf(yield* only()))
           yield* TestBroker.advance("4 hours")
         }
-        assert.deepStrictEqual(delays, ["15m", "30m", "1h", "2h", "4h", "4h", "4h", "4h", "4h", "4h", "Buried"])
+        assert.deepStrictEqual(delays, ["15m", "30m", ...Array.from({ length: 8 }, () => "1h"), "Buried"])
       }).pipe(Effect.provide(world(answers({ [A]: TestApns.reject(500, "InternalServerError") })))))
 
     it.effect.each(
@@ -182,6 +182,21 @@ describe("ApnsJob", () => {
           yield* TestBroker.advance("5 minutes")
         }
       }).pipe(Effect.provide(world(answers({ [A]: answer })))))
+
+    it.effect("of Apple's own fault, after a long outage, has its day", () => {
+      let answer: TestApns.Answer = notSent
+      return Effect.gen(function*() {
+        yield* publish([A])
+        for (let attempt = 1; attempt <= 30; attempt++) {
+          yield* only()
+          yield* TestBroker.advance("5 minutes")
+        }
+        answer = TestApns.reject(503, "Shutdown")
+        assert.strictEqual(delayOf(yield* only()), "1h")
+        yield* TestBroker.advance("1 day")
+        assert.strictEqual(delayOf(yield* only()), "Buried")
+      }).pipe(Effect.provide(world({ answer: () => answer })))
+    })
 
     it.effect("and was perhaps sent, is repeated under the same id, until the end of the schedule", () =>
       Effect.gen(function*() {
@@ -222,7 +237,7 @@ describe("ApnsJob", () => {
           yield* TestBroker.advance("4 hours")
           delays.push(delayOf(yield* only()))
         }
-        assert.deepStrictEqual(delays, ["30m", "1h", "2h", "4h", "4h", "4h", "4h", "4h", "4h", "Buried"])
+        assert.deepStrictEqual(delays, ["30m", ...Array.from({ length: 8 }, () => "1h"), "Buried"])
         const pushes = yield* TestApns.pushes
         assert.strictEqual(new Set(pushes.map(({ token }) => token)).size, 3)
         assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 3)
