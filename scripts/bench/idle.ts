@@ -2,7 +2,7 @@
  * What a worker costs while its queue is empty, and how soon it starts a job
  * that comes then.
  *
- *     node scripts/bench/idle.ts [--seconds 60] [--jobs 100]
+ *     node scripts/bench/idle.ts [--broker beanstalkd | sqlite] [--seconds 60] [--jobs 100]
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -10,20 +10,40 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
+import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
 import * as Server from "./server.ts"
 
 const { values } = parseArgs({
-  options: { seconds: { type: "string", default: "60" }, jobs: { type: "string", default: "100" } }
+  options: {
+    broker: { type: "string", default: "beanstalkd" },
+    seconds: { type: "string", default: "60" },
+    jobs: { type: "string", default: "100" }
+  }
 })
 const seconds = Number(values.seconds)
 const jobs = Number(values.jobs)
 
 const Small = Job.make("small", { payload: Schema.Struct({ at: Schema.Finite }) })
 
-const server = await Server.start()
+/** The broker, and what is to be done when it is closed. */
+const prepare = async () => {
+  if (values.broker === "sqlite") {
+    const folder = mkdtempSync(join(tmpdir(), "backq-idle-"))
+    return {
+      broker: SqliteBroker.layer({ path: join(folder, "queue.db") }),
+      end: () => rmSync(folder, { recursive: true, force: true })
+    }
+  }
+  const server = await Server.start()
+  return { broker: BeanstalkBroker.layer({ port: server.port }), end: server.stop }
+}
+
 const program = Effect.gen(function*() {
   const started = yield* Queue.unbounded<number>()
   const worker = yield* Effect.forkChild(Worker.make(
@@ -35,7 +55,10 @@ const program = Effect.gen(function*() {
   const cpu = process.cpuUsage()
   yield* Effect.sleep(seconds * 1000)
   const { system, user } = process.cpuUsage(cpu)
-  console.log(`CPU over ${seconds} s of an empty queue: ${((system + user) / 1e6).toFixed(3)} s`)
+  const used = (system + user) / 1e6
+  console.log(
+    `CPU over ${seconds} s of an empty queue: ${used.toFixed(3)} s, ${(100 * used / seconds).toFixed(2)} % of a core`
+  )
 
   const latencies: Array<number> = []
   for (let i = 0; i < jobs; i++) {
@@ -49,9 +72,7 @@ const program = Effect.gen(function*() {
   yield* Fiber.interrupt(worker)
 })
 
-const layer = Publisher.layer.pipe(
-  Layer.provideMerge(BeanstalkBroker.layer({ port: server.port })),
-  Layer.provideMerge(Logger.layer([]))
-)
+const { broker, end } = await prepare()
+const layer = Publisher.layer.pipe(Layer.provideMerge(broker), Layer.provideMerge(Logger.layer([])))
 await Effect.runPromise(program.pipe(Effect.provide(layer)))
-server.stop()
+end()
