@@ -1,6 +1,7 @@
 /**
  * What backq does, in a few seconds and without a server: a publisher and a
- * worker in one program, over the queue in a file.
+ * worker in one program, over the queue in a file. Pushes go to a simulator of
+ * Apple's servers, which runs within the program too.
  *
  *     npm start
  *
@@ -16,15 +17,18 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { Apns, ApnsJob, ApnsPayload, DeadTokenJob, Notification } from "../src/apns/index.ts"
 import { Broker } from "../src/Broker.ts"
 import * as BrokerUrl from "../src/BrokerUrl.ts"
 import { Job, type Outcome, Publisher, Worker } from "../src/index.ts"
 import { OutputTail, Process, ProcessJob, ProcessPayload } from "../src/process/index.ts"
+import { ApnsSimulator, Key } from "../src/testing/apns/index.ts"
 import * as Board from "./demo/Board.ts"
 
 const Demo = Job.make("process", {
@@ -33,39 +37,58 @@ const Demo = Job.make("process", {
   retry: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 3 }))
 })
 
+const DemoPush = Job.make("apns", { queue: "demo", payload: ApnsPayload.ApnsPayload })
+
+/** A device whose app was removed. */
+const gone = "dead".repeat(16)
+
+const push = (body: string, ...tokens: [string, ...Array<string>]) => ({
+  notification: Notification.alert({ title: "backq", body }),
+  tokens
+})
+
 /** Runs a shell line that counts its attempts in `$attempt`. */
 const attempts = (folder: string, line: string): ProcessPayload.ProcessPayload => ({
   command: ["sh", "-c", `echo . >> "$0"; attempt=$(wc -l < "$0"); ${line}`, join(folder, "attempts")]
 })
 
-interface Planned {
-  readonly title: string
-  readonly payload: ProcessPayload.ProcessPayload
-  readonly delay?: Duration.Input
-}
+type Planned =
+  & { readonly title: string; readonly delay?: Duration.Input }
+  & ({ readonly command: ProcessPayload.ProcessPayload } | { readonly push: ApnsPayload.ApnsPayload })
+
+/** The job that a push to a dead token leads to. */
+const deadToken = "the dead token's job"
 
 const plan = (folder: string): ReadonlyArray<Planned> => [
-  { title: "a process that succeeds", payload: { command: ["uname", "-sr"] } },
-  { title: "one that takes its time", payload: { command: ["sh", "-c", "sleep 2; echo 2 seconds later"] } },
+  { title: "a process that succeeds", command: { command: ["uname", "-sr"] } },
+  { title: "one that takes its time", command: { command: ["sh", "-c", "sleep 2; echo 2 seconds later"] } },
   {
     title: "one that fails twice",
-    payload: attempts(folder, `[ $attempt -ge 3 ] && echo "attempt $attempt: connected" || exit 7`)
+    command: attempts(folder, `[ $attempt -ge 3 ] && echo "attempt $attempt: connected" || exit 7`)
   },
-  { title: "one that always fails", payload: { command: ["ls", "/no/such/folder"] } },
-  { title: "one that can't be started", payload: { command: ["no-such-program"] } },
-  { title: "one that was delayed", payload: { command: ["date", "+%T"] }, delay: "3 seconds" }
+  { title: "one that always fails", command: { command: ["ls", "/no/such/folder"] } },
+  { title: "one that can't be started", command: { command: ["no-such-program"] } },
+  { title: "one that was delayed", command: { command: ["date", "+%T"] }, delay: "3 seconds" },
+  { title: "a push to two phones", push: push("Hello", "a1".repeat(32), "b2".repeat(32)) },
+  { title: "one to a phone that is gone", push: push("Hello?", gone) }
 ]
 
 const lastLine = (output: OutputTail.Output): string => OutputTail.toText(output).trim().split("\n").at(-1) ?? ""
 
-const isResult = (result: unknown): result is Process.Exited =>
-  typeof result === "object" && result !== null && "stdout" in result
+/** What a handler's result says, in a few words. */
+const noteOf = (result: unknown): string => {
+  if (typeof result === "string") return result
+  if (typeof result !== "object" || result === null) return ""
+  if ("stdout" in result) return lastLine((result as Process.Exited).stdout)
+  const { accepted, dead } = result as ApnsJob.Summary
+  return dead > 0 ? "its token is dead: the application is told by a job" : `accepted for ${accepted} devices`
+}
 
 /** What the board says of an outcome. */
 const rowOf = (outcome: Outcome.Outcome): Partial<Board.Row> => {
   switch (outcome._tag) {
     case "Done":
-      return { state: "done", note: isResult(outcome.result) ? lastLine(outcome.result.stdout) : "" }
+      return { state: "done", note: noteOf(outcome.result) }
     case "Retried":
       return { state: "retry", note: `again in ${Duration.format(outcome.delay)}: ${outcome.reason}` }
     case "Buried":
@@ -102,22 +125,33 @@ const run = Effect.gen(function*() {
   const board = yield* Board.make(terminal)
   const allEnded = yield* Deferred.make<void>()
 
-  for (const { delay, payload, title } of planned) {
+  for (const job of planned) {
+    const { delay, title } = job
     yield* board.set(title, { title, state: "waiting", note: delay === undefined ? "" : `ready in ${delay}` })
-    yield* Publisher.publish(Demo, payload, { id: title, delay })
+    const options = { id: title, delay }
+    yield* "push" in job
+      ? Publisher.publish(DemoPush, job.push, options)
+      : Publisher.publish(Demo, job.command, options)
   }
+  yield* board.set(deadToken, { title: deadToken, state: "waiting", note: "" })
 
-  const handler = ProcessJob.handler({ job: Demo })
-  const shown = Worker.handler(Demo, (payload, delivery) =>
-    Effect.andThen(
-      board.set(delivery.id, { state: "running", note: "" }),
-      handler.run(payload, delivery)
-    ))
+  const running = (id: string) => board.set(id, { state: "running", note: "" })
+  const processes = ProcessJob.handler({ job: Demo })
+  const pushes = ApnsJob.handler({ job: DemoPush })
 
-  yield* Worker.stream({ concurrency: 4, stop: Deferred.await(allEnded) }, shown).pipe(
+  yield* Worker.stream(
+    { concurrency: 4, stop: Deferred.await(allEnded) },
+    Worker.handler(Demo, (payload, job) => Effect.andThen(running(job.id), processes.run(payload, job))),
+    Worker.handler(DemoPush, (payload, job) => Effect.andThen(running(job.id), pushes.run(payload, job))),
+    Worker.handler(
+      DeadTokenJob.DeadTokenJob,
+      ({ reason, token }) =>
+        Effect.as(running(deadToken), `${token.slice(0, 8)}... is ${reason}: here the application deletes it`)
+    )
+  ).pipe(
     Stream.runForEach((outcome) =>
       Effect.andThen(
-        board.set(outcome.id ?? outcome.jobId, rowOf(outcome)),
+        board.set(outcome.queue === Demo.queue ? outcome.id ?? outcome.jobId : deadToken, rowOf(outcome)),
         Effect.suspend(() =>
           board.rows().every(({ state }) => state === "done" || state === "buried")
             ? Deferred.succeed(allEnded, undefined)
@@ -149,8 +183,21 @@ The buried ones wait in the queue until somebody decides. Look at them, and give
   )
 })
 
+/** Pushes to a simulator of Apple's servers. */
+const apns = Layer.unwrap(Effect.gen(function*() {
+  const key = yield* Key.makeKey()
+  const dead = { [gone]: { since: yield* Clock.currentTimeMillis } }
+  const { ca, host, port } = yield* ApnsSimulator.make({ keys: [key], script: { dead } })
+  return Apns.layer({
+    credential: { ...key, topic: "com.example.app", ca: Redacted.make(ca) },
+    environment: "sandbox",
+    host,
+    port
+  })
+}))
+
 // The board shows what the worker would log.
-const services = Layer.mergeAll(Publisher.layer, Process.ProcessRunner.layer, Logger.layer([])).pipe(
+const services = Layer.mergeAll(Publisher.layer, Process.ProcessRunner.layer, apns, Logger.layer([])).pipe(
   Layer.provideMerge(BrokerUrl.layerConfig())
 )
 

@@ -21,7 +21,7 @@ const start = (command: string, ...args: ReadonlyArray<string>): string => {
   }
 }
 
-const summary = /6 jobs in \d+\.\d s: 4 done, 2 buried with their reason, none lost/
+const summary = /9 jobs in \d+\.\d s: 7 done, 2 buried with their reason, none lost/
 
 describe("npm start", () => {
   it("prints a line for each change, and what to try next", () => {
@@ -36,6 +36,9 @@ describe("npm start", () => {
         /^one that can't be started +buried +can't start no-such-program/m,
         /^one that was delayed +waiting +ready in 3 seconds$/m,
         /^one that was delayed +done +\d\d:\d\d:\d\d$/m,
+        /^a push to two phones +done +accepted for 2 devices$/m,
+        /^one to a phone that is gone +done +its token is dead/m,
+        /^the dead token's job +done +deaddead\.\.\. is Unregistered/m,
         summary,
         /backq -- peek demo --state buried$/m
       ]
@@ -45,11 +48,11 @@ describe("npm start", () => {
 
   it("updates a table in place on a terminal", () => {
     const output = start("script", "-qec", `"${process.execPath}" "${script}"`, "/dev/null")
-    assert.include(output, "\x1b[6A\x1b[J")
-    assert.isTrue(output.lastIndexOf("\x1b[?25h") > output.lastIndexOf("\x1b[6A"), "the cursor is shown again")
+    assert.include(output, "\x1b[9A\x1b[J")
+    assert.isTrue(output.lastIndexOf("\x1b[?25h") > output.lastIndexOf("\x1b[9A"), "the cursor is shown again")
     assert.match(output, summary)
-    const last = output.slice(output.lastIndexOf("\x1b[6A"), output.lastIndexOf("\x1b[?25h"))
-    assert.strictEqual(last.match(/✔/g)?.length, 4)
+    const last = output.slice(output.lastIndexOf("\x1b[9A"), output.lastIndexOf("\x1b[?25h"))
+    assert.strictEqual(last.match(/✔/g)?.length, 7)
     assert.strictEqual(last.match(/✘/g)?.length, 2)
   }, 60_000)
 })
