@@ -178,6 +178,10 @@ export const make = Effect.fnUntraced(
         tally.add(push.status, push.reason)
         newest.add(push)
         PubSub.publishUnsafe(live, push)
+        return () => {
+          tally.disown(push.status, push.reason)
+          newest.replace(push, { ...push, status: undefined, reason: undefined })
+        }
       }
     })
 

@@ -27,9 +27,16 @@ export type Reaction =
   | { readonly _tag: "Reset"; readonly code: number }
   | { readonly _tag: "Silence" }
 
+/** A reaction to a request that was written down. */
+export interface Reacted {
+  readonly reaction: Reaction
+  /** Writes down that it was not processed after all. */
+  readonly disown: () => void
+}
+
 /** How a connection asks what to do. */
 export interface Reactions {
-  readonly react: (connection: Connection, request: Incoming) => Reaction
+  readonly react: (connection: Connection, request: Incoming) => Reacted
   /** Called after each reaction. */
   readonly reacted: (connection: Connection) => void
   /** Runs something after so many milliseconds. */
@@ -54,6 +61,7 @@ export class Connection implements Provider {
   readonly #session: ServerHttp2Session
   readonly #socket: TLSSocket
   readonly #streams = new Map<number, ServerHttp2Stream>()
+  readonly #disown = new Map<number, () => void>()
   #leaving = false
   /** The stream that came last, and the last one that a GOAWAY has promised to process. */
   #newest = 0
@@ -80,7 +88,8 @@ export class Connection implements Provider {
       this.#newest = stream.id!
       this.#track(stream)
       this.#read(stream, headers, rawHeaders as unknown as ReadonlyArray<string>, (request) => {
-        const reaction = react(this, request)
+        const { disown, reaction } = react(this, request)
+        this.#disown.set(stream.id!, disown)
         if (reaction._tag === "Answer" && reaction.delay > 0) {
           later(reaction.delay, () => this.#perform(stream, reaction))
         } else {
@@ -107,7 +116,11 @@ export class Connection implements Provider {
     const debug = reason === undefined ? undefined : Buffer.from(JSON.stringify({ reason, timestamp: now }))
     this.#session.goaway(code, last, debug)
     if (disowned !== undefined) {
-      for (const [id, stream] of this.#streams) if (id > last) stream.destroy()
+      for (const [id, stream] of this.#streams) {
+        if (id <= last) continue
+        this.#disown.get(id)?.()
+        stream.destroy()
+      }
     }
     this.#closeWhenDone()
   }
@@ -134,6 +147,7 @@ export class Connection implements Provider {
     stream.on("error", () => {})
     stream.once("close", () => {
       this.#streams.delete(id)
+      this.#disown.delete(id)
       this.#closeWhenDone()
     })
   }

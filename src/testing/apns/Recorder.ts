@@ -13,7 +13,7 @@ export interface Push {
   readonly body: string
   /** The id that it was answered with. */
   readonly apnsId: string
-  /** The HTTP status of the answer; none where the script leaves it out. */
+  /** The HTTP status of the answer; none where the script leaves it out, or a GOAWAY says that it was not processed. */
   readonly status: number | undefined
   /** Apple's reason, where it was refused. */
   readonly reason: string | undefined
@@ -29,7 +29,7 @@ export interface Counts {
   readonly pushes: number
   /** Those that were accepted. */
   readonly accepted: number
-  /** Those that the script left without an answer. */
+  /** Those that the script left without an answer, or a GOAWAY disowned. */
   readonly unanswered: number
   /** Answers to pushes and broadcasts by HTTP status. */
   readonly statuses: Readonly<Record<number, number>>
@@ -51,6 +51,12 @@ export class Newest<A> {
     if (this.#capacity === 0) return
     this.#items[this.#next] = item
     this.#next = (this.#next + 1) % this.#capacity
+  }
+
+  /** Puts another in the place of one that is still remembered. */
+  replace(item: A, other: A): void {
+    const index = this.#items.lastIndexOf(item)
+    if (index >= 0) this.#items[index] = other
   }
 
   /** The oldest first. */
@@ -79,6 +85,14 @@ export class Tally {
     if (status === undefined) this.#unanswered++
     else this.#statuses[status] = (this.#statuses[status] ?? 0) + 1
     if (reason !== undefined) this.#reasons[reason] = (this.#reasons[reason] ?? 0) + 1
+  }
+
+  /** Takes back how a push was answered. */
+  disown(status: number | undefined, reason: string | undefined): void {
+    if (status === undefined) return
+    this.#unanswered++
+    this.#statuses[status]!--
+    if (reason !== undefined) this.#reasons[reason]!--
   }
 
   counts(open: number): Counts {

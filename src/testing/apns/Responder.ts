@@ -8,7 +8,7 @@ import * as Reason from "../../apns/Reason.ts"
 import * as Uuid from "../../internal/uuid.ts"
 import * as Channels from "./Channels.ts"
 import { check } from "./checks.ts"
-import type { Connection, Reaction } from "./Connection.ts"
+import type { Connection, Reacted, Reaction } from "./Connection.ts"
 import { type Incoming, isUuid, kindOf, type Refusal, tokenOf } from "./Incoming.ts"
 import type { Judge } from "./ProviderTokens.ts"
 import type { Push } from "./Recorder.ts"
@@ -21,12 +21,13 @@ export interface Options {
   /** Milliseconds since the epoch. */
   readonly now: () => number
   readonly script: Script
-  readonly record: (push: Push) => void
+  /** Writes a push down. What comes back says that it was not processed after all. */
+  readonly record: (push: Push) => () => void
 }
 
 /** Answers requests. */
 export interface Responder {
-  readonly react: (connection: Connection, request: Incoming) => Reaction
+  readonly react: (connection: Connection, request: Incoming) => Reacted
   /** To be called after each reaction. */
   readonly reacted: (connection: Connection) => void
   readonly script: () => Script
@@ -124,7 +125,12 @@ export const make = (options: Options): Responder => {
       const idHeader = kind === "push" || request.headers["apns-id"] !== undefined ? "apns-id" : "apns-request-id"
       const headers = idsOf(request, idHeader, at)
       const refusal = check(kind, request, connection, { now: at, judge, dead, apps, channels })
-      if (kind === "channels") return refusal === undefined ? manage(request, headers) : refuse(headers, refusal)
+      if (kind === "channels") {
+        return {
+          reaction: refusal === undefined ? manage(request, headers) : refuse(headers, refusal),
+          disown: () => {}
+        }
+      }
 
       const target = kind === "push" ? tokenOf(request.path) : request.headers["apns-channel-id"] ?? ""
       const behaviour = refusal === undefined ? decide(target) : undefined
@@ -137,7 +143,7 @@ export const make = (options: Options): Responder => {
       const reason = refusal?.reason ?? (behaviour?._tag === "Refuse" ? behaviour.reason : undefined)
       connection.pushes++
       if (status === 200) accepted(connection)
-      record({
+      const disown = record({
         connection: connection.number,
         at,
         target,
@@ -147,7 +153,7 @@ export const make = (options: Options): Responder => {
         status,
         reason
       })
-      return reaction
+      return { reaction, disown }
     },
     reacted: (connection) => {
       const { goaway } = prepared.script

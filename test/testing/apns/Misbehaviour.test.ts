@@ -177,6 +177,11 @@ describe("GOAWAY", () => {
       const outcomes = yield* Effect.forEach(sent, (one) => Fiber.join(one))
       assert.deepStrictEqual(outcomes, ["200", "200", "200", "reset 7", "reset 7"])
       yield* client.closed
+      assert.deepStrictEqual(
+        (yield* simulator.pushes).map(({ status }) => status),
+        [200, 200, 200, undefined, undefined]
+      )
+      assert.deepInclude(yield* simulator.counts, { pushes: 5, accepted: 3, unanswered: 2, statuses: { 200: 3 } })
     }))
 
   it.effect("the connection ends, though the client does nothing", () =>
