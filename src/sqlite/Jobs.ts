@@ -99,6 +99,10 @@ export const sql = {
     WHERE queue = $queue AND state = 3 AND (burial, id) > ($order, $number) ORDER BY burial, id LIMIT $max`,
   stats: `SELECT name, state, due, ${known}
     FROM job JOIN queue ON queue.id = job.queue WHERE job.id = $id`,
+  has: `SELECT EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 0)
+    OR EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 1)
+    OR EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 2 AND due IS NOT NULL)
+    OR EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 3) AS jobs`,
   countReady: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 0",
   countDelayed: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 1",
   countReserved: "SELECT count(*) AS jobs FROM job WHERE state = 2 AND due IS NOT NULL AND queue = $queue",
@@ -308,7 +312,12 @@ export class Jobs {
     return peeked(this.get(name, { $queue: queue }))
   }
 
-  /** How many jobs of a queue are in each state. */
+  /** Has a queue any job? */
+  has(queue: number): boolean {
+    return this.get("has", { $queue: queue })?.["jobs"] === 1
+  }
+
+  /** How many jobs of a queue are in each state. Takes a time that grows with them, about 30 ns for each. */
   count(queue: number): Record<JobState, number> {
     const count = (name: keyof typeof sql): number => this.get(name, { $queue: queue })?.["jobs"]
     return {
