@@ -99,10 +99,11 @@ export const sql = {
     WHERE queue = $queue AND state = 3 AND (burial, id) > ($order, $number) ORDER BY burial, id LIMIT $max`,
   stats: `SELECT name, state, due, ${known}
     FROM job JOIN queue ON queue.id = job.queue WHERE job.id = $id`,
-  has: `SELECT EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 0)
+  has: `SELECT 1 FROM queue WHERE id = $queue AND (
+    EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 0)
     OR EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 1)
     OR EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 2 AND due IS NOT NULL)
-    OR EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 3) AS jobs`,
+    OR EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 3))`,
   countReady: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 0",
   countDelayed: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 1",
   countReserved: "SELECT count(*) AS jobs FROM job WHERE state = 2 AND due IS NOT NULL AND queue = $queue",
@@ -314,7 +315,7 @@ export class Jobs {
 
   /** Has a queue any job? */
   has(queue: number): boolean {
-    return this.get("has", { $queue: queue })?.["jobs"] === 1
+    return this.get("has", { $queue: queue }) !== undefined
   }
 
   /** How many jobs of a queue are in each state. Takes a time that grows with them, about 30 ns for each. */
