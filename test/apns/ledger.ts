@@ -69,6 +69,12 @@ const follow = (lines: ReadonlyArray<string>) => {
   return { cuts, outcomes, open }
 }
 
+/** Is everything that was begun settled, or its worker killed, and so many jobs buried? */
+export const isSettled = (lines: ReadonlyArray<string>, buried: number): boolean => {
+  const { open, outcomes } = follow(lines)
+  return open.length === 0 && (outcomes["Buried"] ?? 0) >= buried
+}
+
 /** Compares the book with what the server saw. */
 export const audit = ({ dead, jobs, lines, pushes, reported }: Evidence): Audit => {
   const { cuts, open, outcomes } = follow(lines)
