@@ -102,6 +102,7 @@ interface Member {
   /** How many of the last answers, without one between, were of a server that failed. */
   serverErrors: number
   usedAt: number
+  /** Does it get no more requests? */
   isRetired: boolean
 }
 
@@ -147,7 +148,8 @@ const text = new TextDecoder()
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Pool, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
-  const scope = yield* Effect.scope
+  // closed by the pool's own finalizer, after what was sent is answered
+  const scope = yield* Scope.make()
   const run = Effect.runForkWith(yield* Effect.context())
   const fork = (effect: Effect.Effect<unknown>) => void run(Effect.forkIn(effect, scope))
   const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
@@ -279,27 +281,37 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     fork(member.connection.retire)
   }
 
+  /** The server wants no more requests on a connection. Where it took none at all, the next one can wait. */
+  const sentAway = (member: Member): void => {
+    if (member.isRetired) return
+    member.isRetired = true
+    const goaway = member.connection.goaway()
+    const told = goaway === undefined ? undefined : Verdict.faultIn(goaway.debug)
+    if (told !== undefined) setFault(told)
+    else if (member.answers === 0) failed("the connection was closed by APNs before it answered")
+  }
+
   const join = (connection: Connection.Connection, own: Scope.Closeable): void => {
-    const member: Member = { connection, scope: own, answers: 0, serverErrors: 0, usedAt: now(), isRetired: false }
+    const member: Member = {
+      connection,
+      scope: own,
+      answers: 0,
+      serverErrors: 0,
+      usedAt: now(),
+      isRetired: false
+    }
     members.add(member)
     connection.onRoom(() => {
-      if (!connection.isOpen()) leave(member)
+      if (!connection.isOpen()) sentAway(member)
       pump()
     })
-    fork(Effect.flatMap(connection.closed, ({ detail, goaway }) => {
-      leave(member)
-      const told = goaway === undefined ? undefined : Verdict.faultIn(goaway.debug)
-      if (told !== undefined) setFault(told)
-      else if (member.answers === 0 && !member.isRetired) failed(detail)
+    fork(Effect.flatMap(connection.closed, () => {
+      sentAway(member)
+      members.delete(member)
       pump()
       return Scope.close(own, Exit.void)
     }))
     pump()
-  }
-
-  /** Gives it no more requests. Those that it has are answered, or fail, by themselves. */
-  const leave = (member: Member): void => {
-    members.delete(member)
   }
 
   const openOne = (): void => {
@@ -448,7 +460,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   /** Slow start: no second connection before the first has had an answer, and no more than one at a time. */
   const grow = (): void => {
     const isFull = waiting.size > 0 && roomiest() === undefined
-    const isEstablished = Array.from(members).every(({ answers }) => answers > 0)
+    const isEstablished = Array.from(members).every(({ answers, isRetired }) => answers > 0 || isRetired)
     if (isFull && wasFull && fault === undefined && isEstablished && usable() < maxConnections) openOne()
     wasFull = isFull
   }
@@ -485,7 +497,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       isClosed = true
       failWaiting(ApnsError.make(new ApnsError.NotSent({ detail: "the connections were closed" })))
       return Effect.forEach(members, ({ connection }) => connection.retire, { concurrency: "unbounded", discard: true })
-        .pipe(Effect.timeoutOption(drainTimeout))
+        .pipe(Effect.timeoutOption(drainTimeout), Effect.andThen(Scope.close(scope, Exit.void)))
     })
   )
 

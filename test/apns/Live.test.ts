@@ -1,22 +1,28 @@
 /** The live `Apns` layer against the simulator. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Apns from "../../src/apns/Apns.ts"
 import * as Notification from "../../src/apns/Notification.ts"
 import * as ApnsSimulator from "../../src/testing/apns/ApnsSimulator.ts"
 import * as Key from "../../src/testing/apns/Key.ts"
-import type { Script } from "../../src/testing/apns/Script.ts"
+import * as Script from "../../src/testing/apns/Script.ts"
 
 const topic = "com.example.app"
 const hello = Notification.alert({ body: "Hello" })
 const token = (n: number) => n.toString(16).padStart(64, "0")
 
 /** An `Apns` and the simulator that it pushes to. */
-const setUp = Effect.fnUntraced(function*(script: Script = {}, options: Partial<Apns.Options> = {}) {
+const setUp = Effect.fnUntraced(function*(script: Script.Script = {}, options: Partial<Apns.Options> = {}) {
+  const scope = yield* Scope.fork(yield* Effect.scope)
   const key = yield* Key.makeKey()
   const simulator = yield* ApnsSimulator.make({ keys: [key], script })
   const context = yield* Layer.build(Apns.layer({
@@ -25,8 +31,8 @@ const setUp = Effect.fnUntraced(function*(script: Script = {}, options: Partial<
     host: simulator.host,
     port: simulator.port,
     ...options
-  }))
-  return { simulator, provide: Effect.provideContext(context) }
+  })).pipe(Scope.provide(scope))
+  return { simulator, provide: Effect.provideContext(context), close: Scope.close(scope, Exit.void) }
 })
 
 const sendAll = (count: number, notification: Notification.Notification = hello) =>
@@ -64,5 +70,131 @@ describe("Apns.layer", () => {
       const times = yield* accepted(simulator)
       assert.strictEqual(times.size, 5000)
       assert.isTrue(Array.from(times.values()).every((count) => count === 1))
+    }))
+
+  it.live("more connections are opened when the first is full, and only then", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp({ maxStreams: { after: 10 }, delay: "100 millis" })
+      yield* provide(sendAll(20))
+      assert.strictEqual((yield* simulator.counts).connections, 1)
+      yield* provide(sendAll(500))
+      const { connections } = yield* simulator.counts
+      assert.isAbove(connections, 1)
+      assert.isAtMost(connections, 4)
+    }))
+
+  it.live("a token that Apple calls expired, for a thousand pushes at once: one new token, and each push is sent again once", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp()
+      yield* provide(Apns.send(hello, token(0)))
+      yield* simulator.script.set({ rules: [{ do: Script.refuse("ExpiredProviderToken"), times: 1 }] })
+      // within 20 minutes of the first no other token is made: Apple's answer stands
+      const failed = yield* provide(sendAll(1000))
+      assert.isTrue(failed.every(({ result }) => Result.isFailure(result) && result.failure.action === "RenewToken"))
+      const tokens = new Set((yield* simulator.pushes).map(({ headers }) => headers["authorization"]))
+      assert.strictEqual(tokens.size, 1)
+      assert.isAtMost((yield* simulator.counts).connections, 8)
+    }))
+
+  it.live("a connection on which Apple fails twice in a row is replaced", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp({
+        rules: [{ do: Script.refuse("InternalServerError"), targets: [token(1), token(2)] }]
+      })
+      const first = yield* Effect.flip(provide(Apns.send(hello, token(1))))
+      assert.strictEqual(first.action, "RetryLater")
+      yield* provide(Apns.send(hello, token(3)))
+      yield* Effect.flip(provide(Apns.send(hello, token(2))))
+      yield* provide(Apns.send(hello, token(4)))
+      assert.strictEqual((yield* simulator.counts).connections, 1)
+      yield* Effect.flip(provide(Apns.send(hello, token(1))))
+      yield* Effect.flip(provide(Apns.send(hello, token(2))))
+      yield* provide(Apns.send(hello, token(5)))
+      assert.strictEqual((yield* simulator.counts).connections, 2)
+    }))
+
+  it.live("too many pushes to one device hold up no other", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp({
+        rules: [{ do: Script.refuse("TooManyRequests"), targets: [token(7)] }]
+      })
+      const results = yield* provide(sendAll(500))
+      const failed = results.flatMap(({ push, result }) =>
+        Result.isFailure(result) ? [[push.token, result.failure.reason._tag]] : []
+      )
+      assert.deepStrictEqual(failed, [[token(7), "TooManyRequests"]])
+      assert.strictEqual((yield* simulator.counts).connections, 1)
+    }))
+
+  it.live("a credential that Apple does not take opens the circuit: few pushes reach Apple, and all are told why, until it is mended", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp()
+      yield* provide(Apns.send(hello, token(0)))
+      yield* simulator.script.set({ rules: [{ do: Script.refuse("InvalidProviderToken") }] })
+      const error = yield* Effect.flip(provide(Apns.send(hello, token(1))))
+      assert.strictEqual(error.reason._tag, "ConfigFault")
+      yield* simulator.clear
+      const results = yield* provide(sendAll(1000))
+      assert.isTrue(
+        results.every(({ result }) => Result.isFailure(result) && result.failure.reason._tag === "ConfigFault")
+      )
+      assert.isAtMost((yield* simulator.counts).pushes, 1)
+      yield* simulator.script.set({})
+      const again = yield* provide(Apns.send(hello, token(2))).pipe(
+        Effect.retry(Schedule.spaced("100 millis")),
+        Effect.timeout("5 seconds")
+      )
+      assert.strictEqual(again.attempts, 1)
+      assert.isTrue((yield* provide(sendAll(100))).every(({ result }) => Result.isSuccess(result)))
+    }))
+
+  it.live("a server that sends every connection away at once is asked a few times, not in a loop", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp({}, { queueTimeout: "1500 millis" })
+      const away = Effect.andThen(Effect.sleep("5 millis"), simulator.goaway())
+      yield* Effect.forkScoped(Effect.forever(away))
+      yield* simulator.script.set({ rules: [{ do: Script.silence }] })
+      const results = yield* provide(sendAll(50)).pipe(Effect.timeoutOption("3 seconds"))
+      assert.isTrue(Option.isNone(results) || results.value.every(({ result }) => Result.isFailure(result)))
+      assert.isAtMost((yield* simulator.counts).connections, 6)
+    }))
+
+  it.live("connections that are cut: what was sent is unknown, the rest is sent on others", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp()
+      yield* provide(Apns.send(hello, token(0)))
+      yield* simulator.script.set({ rules: [{ do: Script.cutBefore, targets: [token(300)] }] })
+      const results = yield* provide(sendAll(1000))
+      const tags = new Set(
+        results.map(({ result }) => Result.isSuccess(result) ? "Accepted" : result.failure.reason._tag)
+      )
+      assert.sameMembers([...tags], ["Accepted", "Unknown"])
+      const times = yield* accepted(simulator)
+      for (const { push, result } of results) {
+        if (Result.isSuccess(result)) assert.strictEqual(times.get(push.token), 1)
+        else assert.isAtMost(times.get(push.token) ?? 0, 1)
+      }
+    }))
+
+  it.live("when the layer closes, what was sent is answered, and what was not comes back as not sent", () =>
+    Effect.gen(function*() {
+      const { close, provide, simulator } = yield* setUp(
+        { maxStreams: { before: 10, after: 10 }, delay: "300 millis" },
+        { maxConnections: 1 }
+      )
+      const fiber = yield* Effect.forkChild(provide(sendAll(100)))
+      yield* Effect.repeat(simulator.counts, {
+        until: ({ pushes }) => pushes >= 10,
+        schedule: Schedule.spaced("5 millis")
+      })
+      yield* close
+      const results = yield* Fiber.join(fiber)
+      assert.strictEqual(results.length, 100)
+      const count = (what: string) =>
+        results.filter(({ result }) => (Result.isSuccess(result) ? "Accepted" : result.failure.reason._tag) === what)
+          .length
+      assert.isAtLeast(count("Accepted"), 10)
+      assert.strictEqual(count("Accepted") + count("NotSent"), 100)
+      assert.strictEqual(count("Accepted"), (yield* simulator.counts).accepted)
     }))
 })
