@@ -62,7 +62,7 @@ export const start = Effect.fnUntraced(function*(args: ReadonlyArray<string>, in
 export const run = (args: ReadonlyArray<string>, input?: string | Uint8Array) =>
   Effect.scoped(Effect.flatMap(start(args, input), ({ ended }) => ended))
 
-/** Waits until a condition holds; fails with its name when that takes 15 seconds. */
+/** Waits until a condition holds; fails with its name when that takes 40 seconds. */
 export const eventually = <E = never, R = never>(
   what: string,
   condition: Effect.Effect<boolean, E, R> | (() => boolean)
@@ -71,7 +71,7 @@ export const eventually = <E = never, R = never>(
     until: (holds) => holds,
     schedule: Schedule.spaced("10 millis")
   }).pipe(Effect.timeoutOrElse({
-    duration: "15 seconds",
+    duration: "40 seconds",
     orElse: () => Effect.die(new Error(`waited in vain: ${what}`))
   }))
 
