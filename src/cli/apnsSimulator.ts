@@ -130,18 +130,18 @@ const quoted = (word: string): string => /^[\w./:=@-]+$/.test(word) ? word : `'$
 
 const authority = ({ host, port }: Place): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
 
-const introduce = (place: Place, jwt: string): string =>
+const introduce = (place: Place): string =>
   `APNs simulator (${place.environment}) on https://${authority(place)}
 
 CA certificate  ${place.ca}
 key             ${place.key}
                 key id ${place.keyId}, team id ${place.teamId}; the tokens of other keys are accepted, too
 
-Push to it, within an hour:
-  curl --http2 --cacert ${quoted(place.ca)} \\
-    -H 'authorization: bearer ${jwt}' \\
-    -H 'apns-topic: com.example.app' -H 'apns-push-type: alert' \\
-    -d '{"aps":{"alert":"hello"}}' -i https://${authority(place)}/3/device/${exampleToken}
+Push to it:
+  export BACKQ_APNS_HOST=${place.host} BACKQ_APNS_PORT=${place.port} BACKQ_APNS_CA=${quoted(place.ca)} \\
+    BACKQ_APNS_KEY=${quoted(place.key)} BACKQ_APNS_TEAM_ID=${place.teamId} \\
+    BACKQ_APNS_TOPIC=com.example.app BACKQ_APNS_ENVIRONMENT=${place.environment}
+  backq push --body hello --token ${exampleToken}
 
 Ctrl-C ends it.
 `
@@ -203,7 +203,7 @@ export const apnsSimulator = Command.make(
       const place: Place = { host, port: simulator.port, environment, ...paths, keyId, teamId }
       const shown = Stream.runForEach(simulator.changes, (push) => Console.log(json ? toJson(push) : format(push)))
       const showing = yield* Effect.forkScoped(shown, { startImmediately: true })
-      yield* Console.log(json ? JSON.stringify(place) : introduce(place, yield* Key.signToken(key)))
+      yield* Console.log(json ? JSON.stringify(place) : introduce(place))
       yield* Effect.raceFirst(Fiber.join(showing), stopped)
     }).pipe(
       Effect.scoped,

@@ -8,7 +8,7 @@ import { join } from "node:path"
 import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
 import { Broker } from "../../src/Broker.ts"
 
-const bin = join(import.meta.dirname, "..", "..", "src", "cli", "bin.ts")
+export const bin = join(import.meta.dirname, "..", "..", "src", "cli", "bin.ts")
 
 export interface Ended {
   readonly code: number | null

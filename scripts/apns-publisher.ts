@@ -1,0 +1,35 @@
+/**
+ * Publishes a push to some devices, to be copied.
+ *
+ *     npx tsx scripts/apns-publisher.ts TOKEN...
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+// in a project: from "backq", "backq/broker-url" and "backq/apns"
+import { ApnsJob, Notification } from "../src/apns/index.ts"
+import * as BrokerUrl from "../src/BrokerUrl.ts"
+import { Publisher } from "../src/index.ts"
+
+const shipped = Notification.alert({
+  title: "Order 42",
+  body: "Your order was shipped",
+  collapseId: "order-42",
+  data: { order: 42 }
+})
+
+const program = Effect.gen(function*() {
+  // one job for up to 500 devices
+  for (const result of yield* ApnsJob.publish(shipped, process.argv.slice(2))) {
+    yield* Result.isSuccess(result)
+      ? Console.log(`published ${result.success}`)
+      : Console.error(`not published: ${result.failure.message}`)
+  }
+})
+
+program.pipe(
+  Effect.provide(Publisher.layer.pipe(Layer.provide(BrokerUrl.layerConfig()))),
+  NodeRuntime.runMain
+)

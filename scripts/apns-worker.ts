@@ -1,0 +1,26 @@
+/**
+ * A worker that pushes to Apple, to be copied.
+ *
+ *     BACKQ_APNS_KEY=AuthKey_ABC123DEFG.p8 BACKQ_APNS_TEAM_ID=DEF123GHIJ BACKQ_APNS_TOPIC=com.example.app \
+ *       npx tsx scripts/apns-worker.ts
+ *
+ * `npx tsx src/cli/bin.ts apns-simulator` is an Apple to try it with.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+// in a project: from "backq", "backq/broker-url" and "backq/apns"
+import { Apns, ApnsJob, DeadTokenJob } from "../src/apns/index.ts"
+import * as BrokerUrl from "../src/BrokerUrl.ts"
+import { Publisher, Worker } from "../src/index.ts"
+
+// Here the application deletes the token from its database; it may come more than once.
+const forget = Worker.handler(
+  DeadTokenJob.DeadTokenJob,
+  ({ kind, reason, token }) => Effect.log(`${kind.toLowerCase()} token ${token.slice(0, 8)}...: ${reason}`)
+)
+
+Worker.make({ concurrency: 64, grace: "30 seconds" }, ApnsJob.handler(), forget).pipe(
+  Effect.provide(Layer.merge(Apns.layerConfig(), Publisher.layer).pipe(Layer.provideMerge(BrokerUrl.layerConfig()))),
+  NodeRuntime.runMain
+)
