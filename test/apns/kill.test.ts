@@ -223,6 +223,7 @@ describe("push jobs, and a worker that is killed twice", () => {
     const cut = ["start a#after-1 1", "kill worker 1", "start a#after-1 2", "Done a#after-1 2"]
     assert.deepStrictEqual(evidence([...done, ...cut], again, ["b1"]).violations, [])
     assert.lengthOf(evidence([...done, ...cut], [...again, ["a1", 200]], ["b1"]).violations, 1)
+    assert.deepStrictEqual(evidence([...done, "kill worker 1", "start a 1"], again, ["b1"]).violations, [])
   })
 
   Beanstalk.real("through beanstalkd", () =>

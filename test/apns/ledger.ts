@@ -52,13 +52,19 @@ const follow = (lines: ReadonlyArray<string>) => {
   const running = new Map<string, Set<string>>()
   const cuts = new Map<string, number>()
   const outcomes: Record<string, number> = {}
+  const killed = new Set<string>()
+  const cut = (origin: string) => cuts.set(origin, (cuts.get(origin) ?? 0) + 1)
   for (const line of lines) {
     const [word = "", id = "", pid = ""] = line.split(" ")
     let own = running.get(pid)
     if (own === undefined) running.set(pid, own = new Set())
-    if (word === "start") own.add(id)
-    else if (word === "kill") {
-      for (const origin of new Set(Array.from(own, originOf))) cuts.set(origin, (cuts.get(origin) ?? 0) + 1)
+    if (word === "start") {
+      // it may go on for a moment after the kill was written down
+      if (killed.has(pid)) cut(originOf(id))
+      else own.add(id)
+    } else if (word === "kill") {
+      killed.add(pid)
+      for (const origin of new Set(Array.from(own, originOf))) cut(origin)
       own.clear()
     } else {
       own.delete(id)
