@@ -111,6 +111,23 @@ describe.skipIf(Http2.isMissing("nginx"))("nginx", () => {
     }))
 })
 
+describe.skipIf(Http2.isMissing("nginx"))("provider tokens that nginx calls expired", () => {
+  it.live("no second one is made within 20 minutes, and no storm of connections", () =>
+    Effect.gen(function*() {
+      const server = yield* Servers.nginx(1000)
+      const { prefix } = Servers.refusals.find(({ reason }) => reason === "ExpiredProviderToken")!
+      const results = yield* Effect.provide(pushAll(numbered(3000, () => prefix)), Servers.client(server))
+      for (const { result } of results) {
+        assert.isTrue(Result.isFailure(result) && result.failure.action === "RenewToken", word(result))
+      }
+      const seen = server.seen()
+      assertOnce(seen, 3000)
+      assert.strictEqual(new Set(seen.map(({ authorization }) => authorization)).size, 1)
+      assert.match(seen[0]!.authorization, /^[\w-]+\.[\w-]+\.[\w-]+$/)
+      assert.isAtMost(new Set(seen.map(({ connection }) => connection)).size, 10)
+    }))
+})
+
 describe.skipIf(Http2.isMissing("nginx"))("a network that goes silent", () => {
   it.live("what was on its way is unknown after the PING, the rest is pushed once the network is back", () =>
     Effect.gen(function*() {

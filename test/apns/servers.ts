@@ -57,13 +57,15 @@ export interface Seen {
   readonly id: string
   readonly status: number
   readonly connection: string
+  /** What it was signed with, where the server writes that down. */
+  readonly authorization: string
 }
 
 const seenIn = (file: string) => (): ReadonlyArray<Seen> =>
   (existsSync(file) ? readFileSync(file, "utf8") : "").split("\n").filter((line) => /^[\da-f-]{36} /.test(line)).map(
     (line) => {
-      const [id = "", status, connection = ""] = line.split(" ")
-      return { id, status: Number(status), connection }
+      const [id = "", status, connection = "", authorization = ""] = line.split(" ")
+      return { id, status: Number(status), connection, authorization }
     }
   )
 
@@ -77,7 +79,8 @@ export const nginx = Effect.fnUntraced(function*(requests: number, streams = 100
       "daemon off; master_process off; pid nginx.pid; error_log error.log;",
       "events { worker_connections 256; }",
       "http {",
-      "  log_format push '$http_apns_id $status $connection'; access_log access.log push;",
+      "  map $http_authorization $jwt { ~^bearer\\s(?<token>.+)$ $token; }",
+      "  log_format push '$http_apns_id $status $connection $jwt'; access_log access.log push;",
       "  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;",
       "  uwsgi_temp_path uwsgi; scgi_temp_path scgi;",
       `  keepalive_requests ${requests}; http2_max_concurrent_streams ${streams};`,
