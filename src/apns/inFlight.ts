@@ -99,7 +99,8 @@ export const all = <I, A, E, EI, R>(
         }
         if (end !== undefined && taken === 0) return end
         arrived.closeUnsafe()
-        return Effect.andThen(arrived.await, next)
+        // The first answer wakes this at once; those that came with it are to go along.
+        return Effect.andThen(arrived.await, Effect.andThen(Effect.yieldNow, next))
       })
 
       yield* Scope.addFinalizer(scope, Effect.sync(() => cancels.forEach((cancel) => cancel())))

@@ -59,6 +59,20 @@ describe("inFlight", () => {
       })
   )
 
+  it.live("answers that come together go on together, and make room for as many new requests at once", () =>
+    Effect.gen(function*() {
+      const open: Array<() => void> = []
+      const begun: Array<number> = []
+      const submit: InFlight.Submit<number, number, never> = (n, settle) => {
+        if (open.length === 0) setImmediate(() => open.splice(0).forEach((answer) => answer()))
+        begun.push(open.push(() => settle(Result.succeed(n))))
+        return Result.succeed(() => {})
+      }
+      const arrays = yield* InFlight.all(submit, Stream.range(1, 12), 4).pipe(Stream.chunks, Stream.runCollect)
+      assert.deepStrictEqual(arrays.map((array) => array.length), [4, 4, 4])
+      assert.deepStrictEqual(begun, [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4])
+    }))
+
   it.effect("finishes what is open when a request can't even be begun, and dies", () =>
     Effect.gen(function*() {
       const { submit } = world()
