@@ -16,6 +16,7 @@ export const servers = {
   "nghttp2-server": "nghttpd",
   "nginx-light": "nginx",
   haproxy: "haproxy",
+  caddy: "caddy",
   tinyproxy: "tinyproxy",
   "python3-h2": "/usr/lib/python3/dist-packages/h2/__init__.py"
 } as const

@@ -234,6 +234,39 @@ describe.skipIf(Http2.isMissing("haproxy"))("haproxy", () => {
     }))
 })
 
+describe.skipIf(Http2.isMissing("caddy"))("caddy", () => {
+  it.live("many answers at once, on its 250 streams: each push gets its own, and is sent once", () =>
+    Effect.gen(function*() {
+      const server = yield* Servers.caddy
+      const { prefix } = Servers.refusals.find(({ reason }) => reason === "Unregistered")!
+      const results = yield* Effect.provide(
+        pushAll(numbered(3000, (i) => i % 10 === 0 ? prefix : undefined)),
+        Servers.client(server)
+      )
+      assert.deepStrictEqual(words(results), { accepted: 2700, DeadToken: 300 })
+      yield* eventually(() => server.seen().length >= 3000)
+      assertOnce(server.seen(), 3000)
+    }))
+
+  it.live("it is configured anew twice in mid-flight: no push is lost or sent twice", () =>
+    Effect.gen(function*() {
+      const server = yield* Servers.caddy
+      let taken = 0
+      const pushes = Stream.fromIterable(numbered(4000)).pipe(
+        Stream.tap(() => ++taken === 1000 || taken === 2500 ? Effect.forkChild(server.reload) : Effect.void),
+        Stream.tap(() => taken % 200 === 0 ? Effect.sleep("50 millis") : Effect.void)
+      )
+      const results = yield* Apns.sendAll(pushes, { inFlight: 300 }).pipe(
+        Stream.runCollect,
+        Effect.provide(Servers.client(server))
+      )
+      assert.deepStrictEqual(words(results), { accepted: 4000 })
+      yield* eventually(() => server.seen().length >= 4000)
+      assertOnce(server.seen(), 4000)
+      assert.isAtLeast(new Set(server.seen().map(({ connection }) => connection)).size, 3)
+    }))
+})
+
 describe.skipIf(Http2.isPythonMissing)("python3-h2", () => {
   it.live("a GOAWAY with an error code in mid-flight: what it refused is sent again, what it took is unknown", () =>
     Effect.gen(function*() {

@@ -2,8 +2,10 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { spawn } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import * as Programs from "../../scripts/servers.ts"
 import * as Apns from "../../src/apns/Apns.ts"
 import * as Reason from "../../src/apns/Reason.ts"
 import { type IssueOptions, makeAuthority } from "../../src/testing/apns/Certificate.ts"
@@ -142,6 +144,75 @@ export const haproxy = Effect.gen(function*() {
     seen: seenIn(at("haproxy.log")),
     /** Starts anew; the old one says good-bye to its connections. */
     reload: Effect.sync(() => master.kill("SIGUSR2"))
+  }
+})
+
+/** A request in caddy's log. */
+interface CaddyLine {
+  readonly status: number
+  readonly request: {
+    readonly remote_port: string
+    readonly headers: { readonly "Apns-Id": readonly [string]; readonly Authorization: readonly [string] }
+  }
+}
+
+/** caddy, which is Go's HTTP/2, with the same answers. It allows 250 streams. */
+export const caddy = Effect.gen(function*() {
+  const certs = yield* Servers.certificates
+  const port = yield* freePort
+  const at = certs.path
+  const admin = `unix/${at("admin")}`
+  const echoed = { handler: "headers", response: { set: { "apns-id": ["{http.request.header.apns-id}"] } } }
+  const answers = refusals.map(({ body, prefix, status }) => ({
+    match: [{ path: [`/3/device/${prefix}*`] }],
+    handle: [echoed, { handler: "static_response", status_code: status, body }],
+    terminal: true
+  }))
+  Servers.write(at("."), {
+    "caddy.json": JSON.stringify({
+      admin: { listen: admin, config: { persist: false } },
+      storage: { module: "file_system", root: at("storage") },
+      logging: {
+        logs: {
+          // what it says of itself goes to a pipe that nobody reads
+          default: { writer: { output: "discard" } },
+          pushes: { include: ["http.log.access"], writer: { output: "file", filename: at("access.log") } }
+        }
+      },
+      apps: {
+        tls: { certificates: { load_files: [{ certificate: at("server.crt"), key: at("server.key") }] } },
+        http: {
+          servers: {
+            apns: {
+              listen: [`127.0.0.1:${port}`],
+              protocols: ["h1", "h2"],
+              automatic_https: { disable: true },
+              tls_connection_policies: [{}],
+              logs: { should_log_credentials: true },
+              routes: [...answers, { handle: [echoed, { handler: "static_response", status_code: 200 }] }]
+            }
+          }
+        }
+      }
+    })
+  })
+  yield* Servers.run("caddy", ["run", "--config", at("caddy.json")], port)
+  const seen = (): ReadonlyArray<Seen> =>
+    (existsSync(at("access.log")) ? readFileSync(at("access.log"), "utf8") : "").split("\n").filter((line) =>
+      line !== ""
+    ).map((line) => {
+      const { request: { headers, remote_port }, status } = JSON.parse(line) as CaddyLine
+      return { id: headers["Apns-Id"][0], status, connection: remote_port, authorization: headers.Authorization[0] }
+    })
+  return {
+    port,
+    certs,
+    seen,
+    /** Takes its configuration anew; the connections of the old one get a GOAWAY. */
+    reload: Effect.callback<void>((resume) => {
+      const args = ["reload", "--force", "--config", at("caddy.json"), "--address", admin]
+      spawn(Programs.find("caddy") ?? "caddy", args, { stdio: "ignore" }).once("close", () => resume(Effect.void))
+    })
   }
 })
 
