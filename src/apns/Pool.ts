@@ -380,7 +380,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     inFlight++
     const { body, headers, method, path } = request
     const submitted = member.connection.submit(
-      { method, path, shared: sharedOf(request.shared), headers, ...(body === undefined ? undefined : { body }) },
+      { method, path, shared: sharedOf(request.shared), headers, body },
       (answer) => {
         inFlight--
         entry.recall = undefined

@@ -44,31 +44,36 @@ export interface Options {
 /** What Apple allows on one connection, as a rule. */
 const streams = 1000
 
-const header = (headers: ReadonlyArray<readonly [string, string]>, name: string): string | undefined =>
-  headers.find(([found]) => found === name)?.[1]
+const header = (headers: Connection.Response["headers"], name: string): string | undefined => {
+  for (const field of headers) if (field[0] === name) return field[1]
+  return undefined
+}
 
 /** What became of a push, from what became of its request. */
-const receiptOf =
-  (token: string, apnsId: string) => (outcome: Pool.Outcome): Result.Result<Receipt, ApnsError.ApnsError> => {
-    if (Result.isFailure(outcome)) return Result.fail(outcome.failure)
-    const { attempts, body, duration, response: { headers, status } } = outcome.success
-    if (status === 200) {
-      return Result.succeed({
-        apnsId: header(headers, "apns-id") ?? apnsId,
-        apnsUniqueId: header(headers, "apns-unique-id"),
-        attempts,
-        duration
-      })
-    }
-    const after = Number(header(headers, "retry-after") ?? Number.NaN)
-    return Result.fail(ApnsError.fromAnswer({
-      status,
-      ...body,
-      token,
+const receiptOf = (
+  token: string,
+  apnsId: string,
+  outcome: Pool.Outcome
+): Result.Result<Receipt, ApnsError.ApnsError> => {
+  if (Result.isFailure(outcome)) return Result.fail(outcome.failure)
+  const { attempts, body, duration, response: { headers, status } } = outcome.success
+  if (status === 200) {
+    return Result.succeed({
       apnsId: header(headers, "apns-id") ?? apnsId,
-      ...(Number.isFinite(after) ? { retryAfter: Duration.seconds(after) } : undefined)
-    }))
+      apnsUniqueId: header(headers, "apns-unique-id"),
+      attempts,
+      duration
+    })
   }
+  const after = Number(header(headers, "retry-after") ?? Number.NaN)
+  return Result.fail(ApnsError.fromAnswer({
+    status,
+    ...body,
+    token,
+    apnsId: header(headers, "apns-id") ?? apnsId,
+    ...(Number.isFinite(after) ? { retryAfter: Duration.seconds(after) } : undefined)
+  }))
+}
 
 const isSame = (a: Endpoint.Authority, b: Endpoint.Authority): boolean => a.host === b.host && a.port === b.port
 
@@ -121,17 +126,15 @@ export const make = Effect.fnUntraced(function*(
     topics: initial.topics,
     defaultTopic: initial.defaultTopic,
     inFlight: maxConnections * streams,
-    submit: ({ apnsId, encoded, token }, settle) => {
-      const receipt = receiptOf(token, apnsId)
-      return push.submit({
+    submit: ({ apnsId, encoded, token }, settle) =>
+      push.submit({
         method: "POST",
         path: `/3/device/${token}`,
         shared: encoded.headers,
         headers: [{ name: "apns-id", value: apnsId }],
         body: encoded.body,
         expiration: encoded.expiration
-      }, (outcome) => settle(receipt(outcome)))
-    },
+      }, (outcome) => settle(receiptOf(token, apnsId, outcome))),
     exchange: ({ body, headers, host, method, path }) =>
       Effect.callback<Channel.Response, ApnsError.ApnsError>((resume) => {
         const to = host === "manage" ? manage : broadcast
