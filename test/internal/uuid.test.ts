@@ -16,4 +16,11 @@ describe("uuid", () => {
     const all = Array.from({ length: 5000 }, () => Uuid.v7(1764000000000))
     assert.strictEqual(new Set(all).size, all.length)
   })
+
+  it("is random in every other place: each digit takes all of its values", () => {
+    const values = Array.from({ length: 36 }, () => new Set<string>())
+    for (let i = 0; i < 5000; i++) Array.from(Uuid.v7(1764000000000), (digit, at) => values[at]!.add(digit))
+    const random = values.slice(15).map(({ size }) => size)
+    assert.deepStrictEqual(random, [16, 16, 16, 1, 4, 16, 16, 16, 1, ...Array.from({ length: 12 }, () => 16)])
+  })
 })
