@@ -3,9 +3,11 @@
  * connections between them.
  *
  * When the files of the credential change, new connections are opened with the
- * new one, and those with the old are closed when their pushes are answered.
+ * new one, and those with the old are closed when their pushes are answered. A
+ * device token that APNs has called bad is not pushed to again: see `badTokens`.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -14,6 +16,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Connection from "../http2/Connection.ts"
 import * as ApnsError from "./ApnsError.ts"
+import { BadTokens } from "./badTokens.ts"
 import type * as Channel from "./Channel.ts"
 import * as Credential from "./Credential.ts"
 import type * as CredentialError from "./CredentialError.ts"
@@ -75,6 +78,12 @@ const receiptOf = (
   }))
 }
 
+const badToken = (token: string) =>
+  Result.fail(ApnsError.fromAnswer({ status: 400, reason: "BadDeviceToken", timestamp: undefined, token }))
+
+const isBadToken = (result: Result.Result<Receipt, ApnsError.ApnsError>): boolean =>
+  Result.isFailure(result) && "reason" in result.failure.reason && result.failure.reason.reason === "BadDeviceToken"
+
 const isSame = (a: Endpoint.Authority, b: Endpoint.Authority): boolean => a.host === b.host && a.port === b.port
 
 /** Makes the sender of one credential. Connections are opened when there is something to send. */
@@ -120,21 +129,34 @@ export const make = Effect.fnUntraced(function*(
   const broadcast = isSame(endpoint.broadcast, endpoint.push) ? push : yield* pool(endpoint.broadcast)
   const manage = isSame(endpoint.channels, endpoint.push) ? push : yield* pool(endpoint.channels)
   const initial = yield* SubscriptionRef.get(watched)
+  const clock = yield* Clock.Clock
+  const now = () => clock.currentTimeMillisUnsafe()
+  const bad = new BadTokens()
 
   return {
     environment: endpoint.environment,
     topics: initial.topics,
     defaultTopic: initial.defaultTopic,
     inFlight: maxConnections * streams,
-    submit: ({ apnsId, encoded, token }, settle) =>
-      push.submit({
+    submit: ({ apnsId, encoded, token }, settle) => {
+      if (bad.has(token, now)) {
+        let isGiven = false
+        queueMicrotask(() => isGiven || settle(badToken(token)))
+        return () => isGiven = true
+      }
+      return push.submit({
         method: "POST",
         path: `/3/device/${token}`,
         shared: encoded.headers,
         headers: [{ name: "apns-id", value: apnsId }],
         body: encoded.body,
         expiration: encoded.expiration
-      }, (outcome) => settle(receiptOf(token, apnsId, outcome))),
+      }, (outcome) => {
+        const result = receiptOf(token, apnsId, outcome)
+        if (isBadToken(result)) bad.add(token, now())
+        settle(result)
+      })
+    },
     exchange: ({ body, headers, host, method, path }) =>
       Effect.callback<Channel.Response, ApnsError.ApnsError>((resume) => {
         const to = host === "manage" ? manage : broadcast

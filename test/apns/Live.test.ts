@@ -126,6 +126,29 @@ describe("Apns.layer", () => {
       assert.strictEqual((yield* simulator.counts).connections, 1)
     }))
 
+  it.live("a token that Apple called bad is not pushed to again, and fails as before", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp({
+        rules: [
+          { do: Script.refuse("BadDeviceToken"), targets: [token(1)] },
+          { do: Script.refuse("DeviceTokenNotForTopic"), targets: [token(2)] }
+        ],
+        dead: { [token(3)]: { since: 1_700_000_000_000 } }
+      })
+      for (let round = 0; round < 3; round++) {
+        for (
+          const [n, reason] of [[1, "BadDeviceToken"], [2, "DeviceTokenNotForTopic"], [3, "Unregistered"]] as const
+        ) {
+          const error = yield* Effect.flip(provide(Apns.send(hello, token(n))))
+          assert.deepInclude(error.reason, { reason, token: token(n) })
+        }
+      }
+      const waiting = yield* provide(Effect.forkChild(Apns.send(hello, token(1)), { startImmediately: true }))
+      yield* Fiber.interrupt(waiting)
+      const { reasons } = yield* simulator.counts
+      assert.deepStrictEqual(reasons, { BadDeviceToken: 1, DeviceTokenNotForTopic: 3, Unregistered: 3 })
+    }))
+
   it.live("a credential that Apple does not take opens the circuit: few pushes reach Apple, and all are told why, until it is mended", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp()
