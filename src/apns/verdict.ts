@@ -15,13 +15,17 @@ export interface Verdict {
   readonly renew: "Nothing" | "Token" | "Connection"
   /** Is the connection on which the answer came of no further use? */
   readonly retire: boolean
-  /** Does every request with this credential fail alike? */
-  readonly isFault: boolean
+  /** Do other requests fail alike until somebody mends the configuration: all of this credential, those of its scope? */
+  readonly fault: "None" | "Scope" | "All"
   /** Did the server fail? Twice in a row, and the connection is replaced. */
   readonly isServerError: boolean
 }
 
-const fine: Verdict = { renew: "Nothing", retire: false, isFault: false, isServerError: false }
+const fine: Verdict = { renew: "Nothing", retire: false, fault: "None", isServerError: false }
+
+/** A credential that is not accepted is so for all, and so is a server that isn't Apple's; a topic is wrong for itself. */
+const reachOf = (status: number, reason: string | undefined): "Scope" | "All" =>
+  status < 400 || (status === 403 && reason !== "TopicMismatch") ? "All" : "Scope"
 
 /** What to do about the answer to a request. */
 export const ofAnswer = (status: number, { reason }: Reason.Body): Verdict => {
@@ -35,9 +39,9 @@ export const ofAnswer = (status: number, { reason }: Reason.Body): Verdict => {
     default:
       return {
         renew: "Nothing",
-        retire: reconnect && status < 500,
-        // a topic that is wrong (400) is wrong for itself; a credential that is wrong (403) is for all
-        isFault: action === "FixConfiguration" && status === 403,
+        // one failure of a server is no reason to leave it, unless it says that it is going
+        retire: reconnect && (status < 500 || reason === "Shutdown"),
+        fault: action === "FixConfiguration" ? reachOf(status, reason) : "None",
         isServerError: status >= 500
       }
   }
