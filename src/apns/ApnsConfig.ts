@@ -4,17 +4,20 @@
  *
  * | variable | |
  * |---|---|
- * | `BACKQ_APNS_KEY` | a key: the `.p8` file, or its text |
+ * | `BACKQ_APNS_KEY` | a key: the path of the `.p8` file, or its text, also in base64 |
  * | `BACKQ_APNS_KEY_ID` | its id. Default: the one in the name of the file, `AuthKey_ABC123DEFG.p8` |
  * | `BACKQ_APNS_TEAM_ID` | the team's id |
- * | `BACKQ_APNS_CERTIFICATE` | instead of a key, a certificate: a `.p12` or PEM file, or the text of the latter |
- * | `BACKQ_APNS_CERTIFICATE_KEY` | its key, PEM file or text. Default: it stands with the certificate |
+ * | `BACKQ_APNS_CERTIFICATE` | instead of a key, a certificate: the path of a `.p12` or PEM file, or its text, also in base64 |
+ * | `BACKQ_APNS_CERTIFICATE_KEY` | its key, PEM: path or text. Default: it stands with the certificate |
  * | `BACKQ_APNS_PASSPHRASE` | of the certificate's key |
  * | `BACKQ_APNS_TOPIC` | the bundle id of notifications that have no topic |
  * | `BACKQ_APNS_ENVIRONMENT` | `production` or `sandbox`. Default: `production` |
  * | `BACKQ_APNS_HOST`, `BACKQ_APNS_PORT` | another server, such as a simulator; 2197 is Apple's other port |
- * | `BACKQ_APNS_CA` | PEM file or text of the authorities that the server is trusted by |
+ * | `BACKQ_APNS_CA` | PEM of the authorities that the server is trusted by: path or text |
  * | `BACKQ_APNS_PROXY` | an HTTP proxy: `http://user:password@proxy.example.com:3128` |
+ *
+ * A value is taken for a path only where it looks like one. No error quotes a
+ * value that could be a key.
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
@@ -23,6 +26,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Credential from "./Credential.ts"
 import * as CredentialError from "./CredentialError.ts"
 import * as Endpoint from "./Endpoint.ts"
+import { contentIn, isPath, type Kind } from "./material.ts"
 
 /** Who the program is, and where it pushes to. */
 export interface ApnsConfig {
@@ -58,37 +62,55 @@ type Variables = Config.Success<typeof variables>
 const invalid = (variable: string, rule: string) =>
   Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option: `${prefix}${variable}`, rule })))
 
-/** PEM is a text; everything else names a file. */
-const material = (value: Redacted.Redacted): Credential.Material =>
-  Redacted.value(value).includes("-----BEGIN ") ? value : { file: Redacted.value(value) }
+const neither =
+  "it is neither PEM, nor base64 of it, nor a path such as AuthKey_ABC123DEFG.p8, /run/secrets/apns or ./apns"
 
-const optionalMaterial = (value: Redacted.Redacted | undefined): Credential.Material | undefined =>
-  value === undefined ? undefined : material(value)
+const material = (
+  variable: string,
+  kind: Kind,
+  value: Redacted.Redacted
+): Effect.Effect<Credential.Material, CredentialError.CredentialError> => {
+  const text = Redacted.value(value)
+  if (contentIn(text, kind) !== undefined) return Effect.succeed(value)
+  return isPath(text) ? Effect.succeed({ file: text }) : invalid(variable, neither)
+}
+
+const optionalMaterial = (variable: string, kind: Kind, value: Redacted.Redacted | undefined) =>
+  value === undefined ? Effect.undefined : material(variable, kind, value)
 
 /** The id in the name that the developer account gives to the file. */
 const keyIdIn = (key: Redacted.Redacted): string | undefined =>
   /AuthKey_([A-Z0-9]{10})\.p8$/.exec(Redacted.value(key))?.[1]
 
-const credentialOf = (
+const credentialOf = Effect.fnUntraced(function*(
   given: Variables
-): Effect.Effect<Credential.Options, CredentialError.CredentialError> => {
+): Effect.fn.Return<Credential.Options, CredentialError.CredentialError> {
   const { certificate, key, passphrase, teamId, topic } = given
-  const common: Credential.CommonOptions = { topic, ca: optionalMaterial(given.ca) }
+  const common: Credential.CommonOptions = { topic, ca: yield* optionalMaterial("CA", "certificate", given.ca) }
   if (key !== undefined && certificate !== undefined) {
-    return invalid("CERTIFICATE", `give it or ${prefix}KEY, not both`)
+    return yield* invalid("CERTIFICATE", `give it or ${prefix}KEY, not both`)
   }
   if (certificate !== undefined) {
-    const certificateKey = optionalMaterial(given.certificateKey)
-    return Effect.succeed({ ...common, certificate: material(certificate), certificateKey, passphrase })
+    return {
+      ...common,
+      certificate: yield* material("CERTIFICATE", "certificate", certificate),
+      certificateKey: yield* optionalMaterial("CERTIFICATE_KEY", "key", given.certificateKey),
+      passphrase
+    }
   }
   if (key === undefined) {
-    return invalid("KEY", `give the .p8 file of a key, or a certificate in ${prefix}CERTIFICATE`)
+    return yield* invalid("KEY", `give the .p8 file of a key, or a certificate in ${prefix}CERTIFICATE`)
   }
+  const found = yield* material("KEY", "key", key)
   const keyId = given.keyId ?? keyIdIn(key)
-  if (keyId === undefined) return invalid("KEY_ID", "give the key's id: 10 characters, in the developer account")
-  if (teamId === undefined) return invalid("TEAM_ID", "give the team's id: 10 characters, in the developer account")
-  return Effect.succeed({ ...common, key: material(key), keyId, teamId })
-}
+  if (keyId === undefined) {
+    return yield* invalid("KEY_ID", "give the key's id: 10 characters, in the developer account")
+  }
+  if (teamId === undefined) {
+    return yield* invalid("TEAM_ID", "give the team's id: 10 characters, in the developer account")
+  }
+  return { ...common, key: found, keyId, teamId }
+})
 
 const proxyOf = ({ proxy }: Variables): Effect.Effect<Endpoint.Proxy | undefined, CredentialError.CredentialError> =>
   proxy === undefined

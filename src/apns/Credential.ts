@@ -25,13 +25,14 @@ import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Certificate from "./Certificate.ts"
 import * as CredentialError from "./CredentialError.ts"
+import { contentIn, isPath, type Kind } from "./material.ts"
 import * as ProviderToken from "./ProviderToken.ts"
 
 // -----------------------------------------------------------------------------
 // Models
 // -----------------------------------------------------------------------------
 
-/** A file, or its content. */
+/** A file, or its content: PEM, PKCS #12, or base64 of either. */
 export type Material = { readonly file: string } | Redacted.Redacted<string | Uint8Array>
 
 /** What keys and certificates have in common. */
@@ -97,14 +98,15 @@ interface Loaded {
   readonly ca: Certificate.Sourced | undefined
 }
 
-const load = Effect.fnUntraced(function*(material: Material, name: string): Effect.fn.Return<
+const load = Effect.fnUntraced(function*(material: Material, kind: Kind, name: string): Effect.fn.Return<
   Certificate.Sourced,
   CredentialError.CredentialError,
   FileSystem.FileSystem
 > {
   if (Redacted.isRedacted(material)) {
     const value = Redacted.value(material)
-    const bytes = typeof value === "string" ? Buffer.from(value) : value
+    const content = typeof value === "string" ? contentIn(value, kind) ?? value : value
+    const bytes = typeof content === "string" ? Buffer.from(content) : content
     return { source: `the given ${name}`, bytes: Redacted.make(bytes, { label: name }) }
   }
   const { file } = material
@@ -112,8 +114,9 @@ const load = Effect.fnUntraced(function*(material: Material, name: string): Effe
   const bytes = yield* Effect.mapError(fs.readFile(file), ({ reason }) =>
     CredentialError.make(
       new CredentialError.FileUnreadable({
-        file,
-        detail: reason._tag === "NotFound" ? "there is no such file" : reason.message
+        // somebody may have given the key where its file was asked for
+        file: isPath(file) ? file : `the file of the ${name}`,
+        detail: reason._tag === "NotFound" ? "there is no such file" : isPath(file) ? reason.message : reason._tag
       })
     ))
   return { source: file, bytes: Redacted.make(bytes, { label: name }) }
@@ -126,12 +129,14 @@ const loadAll = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<
   CredentialError.CredentialError,
   FileSystem.FileSystem
 > {
-  const optional = (material: Material | undefined, name: string) =>
-    material === undefined ? Effect.undefined : load(material, name)
+  const optional = (material: Material | undefined, kind: Kind, name: string) =>
+    material === undefined ? Effect.undefined : load(material, kind, name)
   return {
-    main: yield* (isKey(options) ? load(options.key, "key") : load(options.certificate, "certificate")),
-    key: yield* optional(isKey(options) ? undefined : options.certificateKey, "certificate's key"),
-    ca: yield* optional(options.ca, "authority")
+    main: yield* (isKey(options)
+      ? load(options.key, "key", "key")
+      : load(options.certificate, "certificate", "certificate")),
+    key: yield* optional(isKey(options) ? undefined : options.certificateKey, "key", "certificate's key"),
+    ca: yield* optional(options.ca, "certificate", "authority")
   }
 })
 

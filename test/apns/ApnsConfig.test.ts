@@ -3,6 +3,8 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as ApnsConfig from "../../src/apns/ApnsConfig.ts"
+import * as Credential from "../../src/apns/Credential.ts"
+import * as Key from "../../src/testing/apns/Key.ts"
 
 const load = (variables: Record<string, string>) =>
   ApnsConfig.load.pipe(
@@ -46,6 +48,30 @@ describe("ApnsConfig", () => {
       assert.isTrue("key" in credential && Redacted.isRedacted(credential.key))
       assert.notInclude(JSON.stringify(credential), "MIGH")
     }))
+
+  it.effect("reads a key in base64, as it often stands in environment variables", () =>
+    Effect.gen(function*() {
+      const made = yield* Key.makeKey()
+      const base64 = Redacted.value(made.key).replace(/-----[^-]+-----|\s/g, "")
+      const { credential } = yield* load({ ...key, KEY: base64 })
+      assert.isTrue("key" in credential && Redacted.isRedacted(credential.key))
+      assert.isDefined((yield* Credential.read(credential)).providerToken)
+    }))
+
+  it.effect.each(["KEY", "CERTIFICATE", "CERTIFICATE_KEY", "CA"])(
+    "never shows what %s has, where that is neither key nor path",
+    (name) =>
+      Effect.gen(function*() {
+        const made = yield* Key.makeKey()
+        const base64 = Redacted.value(made.key).replace(/-----[^-]+-----|\s/g, "")
+        const others = name === "KEY" || name === "CA" ? key : { CERTIFICATE: "push.pem" }
+        for (const secret of [base64.slice(5), base64.slice(0, -5), `/${base64}`, "hunter2"]) {
+          const error = yield* Effect.flip(load({ ...others, [name]: secret }))
+          assert.match(error.message, new RegExp(`BACKQ_APNS_${name} is wrong`))
+          assert.notInclude(JSON.stringify(error) + error.message, secret)
+        }
+      })
+  )
 
   it.effect("takes the key's id from the name of the file", () =>
     Effect.gen(function*() {

@@ -84,6 +84,15 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         assert.strictEqual(certificate.reason._tag, "KeyInvalid")
         assert.include(certificate.message, at("push.crt"))
       }))
+
+    it.effect("is read from base64; one that is taken for a file is not shown", () =>
+      Effect.gen(function*() {
+        const base64 = p8.replace(/-----[^-]+-----|\s/g, "")
+        assert.isDefined((yield* Credential.read({ key: Redacted.make(base64), ...keyOptions })).providerToken)
+        const error = yield* Effect.flip(Credential.read({ key: { file: base64 }, ...keyOptions }))
+        assert.strictEqual(error.reason._tag, "FileUnreadable")
+        assert.notInclude(JSON.stringify(error) + error.message, base64.slice(20, 40))
+      }))
   })
 
   describe("of a certificate", () => {

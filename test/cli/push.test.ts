@@ -74,6 +74,14 @@ describe("push", () => {
       assert.strictEqual(missing.code, 1)
       assert.match(missing.stderr, /none\.p8 can't be read: there is no such file/)
 
+      const secret = "MIGTAgEAMBMGByqGSM49hunter2"
+      for (const flag of ["--key", "--ca"]) {
+        const given = yield* only([...without(flag), flag, secret, "--key-id", "ABC123DEFG"])
+        assert.strictEqual(given.code, 1)
+        assert.match(given.stderr, /is neither PEM/)
+        assert.notInclude(given.stderr, "hunter2")
+      }
+
       const nothing = yield* only(without("--key"))
       assert.strictEqual(nothing.code, 1)
       assert.match(nothing.stderr, /BACKQ_APNS_KEY.*BACKQ_APNS_CERTIFICATE/)
