@@ -149,16 +149,21 @@ const prepare = (
   senders: ReadonlyArray<Sender>,
   notification: Notification
 ): Result.Result<Prepared, ApnsError.ApnsError> =>
-  Result.flatMap(route(senders, bundleIdOf(notification)), (found) =>
+  Result.flatMap(route(senders, bundleIdOf(notification), notification.pushType), (found) =>
     Result.map(
       Encoder.encode(notification, { topic: found.topic }),
       (encoded) => ({ ...found, encoded })
     ))
 
-/** Once for each notification, however many tokens it goes to. */
-const once = <A>(f: (notification: Notification) => A): (notification: Notification) => A => {
-  const known = new WeakMap<Notification, A>()
-  return (notification) => {
+/** Once for each notification, however many tokens it goes to, until a credential is replaced. */
+const once = <A>(senders: ReadonlyArray<Sender>, f: (notification: Notification) => A) => {
+  let known = new WeakMap<Notification, A>()
+  let topics: ReadonlyArray<Sender["topics"]> = []
+  return (notification: Notification): A => {
+    if (senders.some((sender, index) => sender.topics !== topics[index])) {
+      known = new WeakMap()
+      topics = senders.map((sender) => sender.topics)
+    }
     const found = known.get(notification)
     if (found !== undefined) return found
     const made = f(notification)
@@ -170,7 +175,7 @@ const once = <A>(f: (notification: Notification) => A): (notification: Notificat
 /** Builds the service on the senders of one or several credentials. */
 export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Service"]> =>
   Effect.map(Clock.Clock, (clock) => {
-    const prepared = once((notification) => prepare(senders, notification))
+    const prepared = once(senders, (notification) => prepare(senders, notification))
     const capacity = senders.reduce((sum, { inFlight }) => sum + inFlight, 0)
 
     const submit: InFlight.Submit<Push, Receipt, ApnsError.ApnsError> = ({ apnsId, notification, token }, settle) => {
@@ -190,7 +195,7 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
 
     const call = <A>(topic: string | undefined, make: (bundleId: string) => Channel.CallResult<A>) =>
       Effect.gen(function*() {
-        const found = yield* Effect.fromResult(route(senders, topic))
+        const found = yield* Effect.fromResult(route(senders, topic, "liveactivity"))
         const { decode, request } = yield* Effect.fromResult(make(found.topic))
         return yield* Effect.fromResult(decode(yield* found.sender.exchange(request)))
       })

@@ -27,6 +27,7 @@ import * as Certificate from "./Certificate.ts"
 import * as CredentialError from "./CredentialError.ts"
 import { contentIn, isPath, type Kind } from "./material.ts"
 import * as ProviderToken from "./ProviderToken.ts"
+import { table } from "./PushType.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -76,7 +77,7 @@ export interface Credential {
   /** Signs for requests; none with a certificate. */
   readonly providerToken: ProviderToken.ProviderToken | undefined
   readonly tls: Tls
-  /** The bundle ids that it covers. */
+  /** What it covers: bundle ids, in a certificate also with the suffix of a push type. */
   readonly topics: ReadonlyArray<string> | "any"
   readonly defaultTopic: string | undefined
   /** Until when it can be used; a key has no end. */
@@ -188,6 +189,12 @@ const fromKey = Effect.fnUntraced(function*(options: KeyOptions, loaded: Loaded)
   }
 })
 
+/** The app of a certificate's topics: the first, which in a VoIP certificate is no bundle id but the topic of its calls. */
+const appOf = ([first, ...others]: ReadonlyArray<string>): string | undefined =>
+  first !== undefined && others.length === 0 && first.endsWith(table.voip.suffix)
+    ? first.slice(0, -table.voip.suffix.length)
+    : first
+
 const fromCertificate = Effect.fnUntraced(function*(options: CertificateOptions, loaded: Loaded): Effect.fn.Return<
   Credential,
   CredentialError.CredentialError
@@ -207,7 +214,7 @@ const fromCertificate = Effect.fnUntraced(function*(options: CertificateOptions,
     providerToken: undefined,
     tls: { ...(yield* authorities(loaded)), ...tls },
     topics: topics.length === 0 ? "any" : topics,
-    defaultTopic: options.topic ?? topics[0],
+    defaultTopic: options.topic ?? appOf(topics),
     validTo,
     source
   }

@@ -128,15 +128,20 @@ export const make = Effect.fnUntraced(function*(
   const push = yield* pool(endpoint.push)
   const broadcast = isSame(endpoint.broadcast, endpoint.push) ? push : yield* pool(endpoint.broadcast)
   const manage = isSame(endpoint.channels, endpoint.push) ? push : yield* pool(endpoint.channels)
-  const initial = yield* SubscriptionRef.get(watched)
+  const current = () => SubscriptionRef.getUnsafe(watched)
   const clock = yield* Clock.Clock
   const now = () => clock.currentTimeMillisUnsafe()
   const bad = new BadTokens()
 
   return {
     environment: endpoint.environment,
-    topics: initial.topics,
-    defaultTopic: initial.defaultTopic,
+    credential: "key" in credential ? "Key" : "Certificate",
+    get topics() {
+      return current().topics
+    },
+    get defaultTopic() {
+      return current().defaultTopic
+    },
     inFlight: maxConnections * streams,
     submit: ({ apnsId, encoded, token }, settle) => {
       if (bad.has(token, now)) {

@@ -41,8 +41,8 @@ export interface Rules {
   readonly expiration: 0 | undefined
   /** The most that the payload may have, in bytes. */
   readonly limit: number
-  /** Is it refused on a connection with a certificate? */
-  readonly tokenOnly: boolean
+  /** The one kind of credential with which Apple takes it; `undefined` where both do. */
+  readonly needs: "Key" | "Certificate" | undefined
 }
 
 const any: ReadonlyArray<Priority> = [10, 5, 1]
@@ -53,7 +53,7 @@ const rules = (suffix: string, others?: Partial<Rules>): Rules => ({
   priority: 10,
   expiration: undefined,
   limit: 4096,
-  tokenOnly: false,
+  needs: undefined,
   ...others
 })
 
@@ -65,8 +65,8 @@ export const table: Readonly<Record<PushType, Rules>> = {
   voip: rules(".voip", { limit: 5120, expiration: 0 }),
   complication: rules(".complication"),
   fileprovider: rules(".pushkit.fileprovider"),
-  mdm: rules(""),
-  location: rules(".location-query", { priorities: [10, 5], tokenOnly: true }),
+  mdm: rules("", { needs: "Certificate" }),
+  location: rules(".location-query", { priorities: [10, 5], needs: "Key" }),
   liveactivity: rules(".push-type.liveactivity", { priorities: [10, 5] }),
   pushtotalk: rules(".voip-ptt", { expiration: 0 }),
   widgets: rules(".push-type.widgets"),

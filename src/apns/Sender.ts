@@ -41,7 +41,12 @@ export interface Outgoing {
 /** The connections of one credential to one environment. */
 export interface Sender {
   readonly environment: Environment
-  /** The bundle ids that the credential covers; `"any"` for a key that says nothing about it. */
+  /** Some push types need the one or the other. `undefined`: it stands for both. */
+  readonly credential: "Key" | "Certificate" | undefined
+  /**
+   * What the credential covers: bundle ids, with or without the suffix of a push type; `"any"` for a key that says
+   * nothing about it. Another array when the credential is replaced by another.
+   */
   readonly topics: ReadonlyArray<string> | "any"
   /** The bundle id of notifications that have no topic. */
   readonly defaultTopic: string | undefined
@@ -68,29 +73,72 @@ export interface Route {
   readonly topic: string
 }
 
-const covers = (bundleId: string) => ({ topics }: Sender): boolean => topics !== "any" && topics.includes(bundleId)
-
 const fault = (detail: string) => Result.fail(ApnsError.make(new ApnsError.ConfigFault({ detail })))
 
 const known = (senders: ReadonlyArray<Sender>): string =>
   senders.flatMap(({ topics }) => topics === "any" ? [] : topics).join(", ") || "none"
 
+/** Does Apple take this kind of push with the sender's kind of credential? */
+const isAble = (pushType: PushType.PushType | undefined) => ({ credential }: Sender): boolean => {
+  const needs = pushType === undefined ? undefined : PushType.table[pushType].needs
+  return needs === undefined || credential === undefined || needs === credential
+}
+
+const unable = (pushType: PushType.PushType, topic: string) => {
+  const { needs } = PushType.table[pushType]
+  const [needed, given] = needs === "Key" ? ["a key", "a certificate"] : ["an MDM certificate", "a key"]
+  return Result.fail(ApnsError.make(
+    new ApnsError.InvalidNotification({
+      field: "pushType",
+      rule: `${pushType} needs ${needed}, and the credential that covers ${topic} is ${given}`,
+      apple: "TopicDisallowed"
+    })
+  ))
+}
+
+/** The topics that a credential for the app may name: the whole one first. Without a push type, that of any. */
+const topicsOf = (bundleId: string, pushType: PushType.PushType | undefined): ReadonlyArray<string> =>
+  pushType === undefined
+    ? [bundleId, ...Object.values(PushType.table).map(({ suffix }) => bundleId + suffix)]
+    : [PushType.topic(pushType, bundleId), bundleId]
+
+const names = (topic: string) => ({ topics }: Sender): boolean => topics !== "any" && topics.includes(topic)
+
+const find = (
+  senders: ReadonlyArray<Sender>,
+  bundleId: string,
+  pushType: PushType.PushType | undefined
+): Sender | undefined => {
+  for (const topic of topicsOf(bundleId, pushType)) {
+    const sender = senders.find(names(topic))
+    if (sender !== undefined) return sender
+  }
+  return senders.find(({ topics }) => topics === "any")
+}
+
+const hasDefault = ({ defaultTopic }: Sender): boolean => defaultTopic !== undefined
+
 /**
- * Finds the sender for an app: the first that names the bundle id, else the
- * first that takes any. Without a bundle id, the first that has a default.
+ * Finds the sender for a push to an app, among those whose kind of credential
+ * can do it: the first that names the bundle id, with the suffix of the push
+ * type or without it, else the first that takes any. Without a bundle id, the
+ * first that has a default.
  */
 export const route = (
   senders: ReadonlyArray<Sender>,
-  bundleId: string | undefined
+  bundleId: string | undefined,
+  pushType?: PushType.PushType
 ): Result.Result<Route, ApnsError.ApnsError> => {
-  const topic = bundleId ?? senders.find(({ defaultTopic }) => defaultTopic !== undefined)?.defaultTopic
+  const able = senders.filter(isAble(pushType))
+  const topic = bundleId ?? (able.find(hasDefault) ?? senders.find(hasDefault))?.defaultTopic
   if (topic === undefined) {
     return fault("neither the notification nor the credential has a topic: give the app's bundle id")
   }
-  const sender = senders.find(covers(topic)) ?? senders.find(({ topics }) => topics === "any")
-  return sender === undefined
-    ? fault(`no credential covers the topic ${topic} (they cover: ${known(senders)}): add one that does`)
-    : Result.succeed({ sender, topic })
+  const sender = find(able, topic, pushType)
+  if (sender !== undefined) return Result.succeed({ sender, topic })
+  return pushType !== undefined && find(senders, topic, pushType) !== undefined
+    ? unable(pushType, topic)
+    : fault(`no credential covers the topic ${topic} (they cover: ${known(senders)}): add one that does`)
 }
 
 /** The bundle id in a notification's topic, which may have the suffix of its push type. */

@@ -42,6 +42,8 @@ export interface Rejection {
 export interface Options {
   /** Answers each push; `index` counts from 0. Default: {@link accept}. */
   readonly answer?: ((push: Outgoing, index: number) => Answer) | undefined
+  /** What the credential is. Default: one with which every push type can be sent. */
+  readonly credential?: Sender["credential"]
   /** Default: any. */
   readonly topics?: ReadonlyArray<string> | undefined
   /** Default: `"com.example.app"`. */
@@ -134,6 +136,7 @@ const makeContext = (options: Options) =>
     const run = Effect.runForkWith(yield* Effect.context())
     const sender: Sender = {
       environment: options.environment ?? "sandbox",
+      credential: options.credential,
       topics: options.topics ?? "any",
       defaultTopic: options.defaultTopic ?? "com.example.app",
       inFlight: options.inFlight ?? 1000,

@@ -4,10 +4,12 @@ import * as Result from "effect/Result"
 import * as Apns from "../../src/apns/Apns.ts"
 import * as ApnsError from "../../src/apns/ApnsError.ts"
 import * as Notification from "../../src/apns/Notification.ts"
+import type { PushType } from "../../src/apns/PushType.ts"
 import * as Sender from "../../src/apns/Sender.ts"
 
 const sender = (options: Partial<Sender.Sender>): Sender.Sender => ({
   environment: "production",
+  credential: undefined,
   topics: "any",
   defaultTopic: undefined,
   inFlight: 1,
@@ -19,6 +21,9 @@ const sender = (options: Partial<Sender.Sender>): Sender.Sender => ({
 const a = sender({ topics: ["com.example.a", "com.example.a.voip"], defaultTopic: "com.example.a" })
 const b = sender({ topics: ["com.example.b"], defaultTopic: "com.example.b", environment: "sandbox" })
 const any = sender({})
+const key = sender({ credential: "Key" })
+const app = sender({ credential: "Certificate", topics: ["com.example.a"] })
+const calls = sender({ credential: "Certificate", topics: ["com.example.a.voip"] })
 
 describe("routing", () => {
   it.each<[string, ReadonlyArray<Sender.Sender>, string | undefined, Sender.Sender, string]>([
@@ -30,6 +35,26 @@ describe("routing", () => {
     const route = Result.getOrThrow(Sender.route(senders, topic))
     assert.strictEqual(route.sender, sender)
     assert.strictEqual(route.topic, found)
+  })
+
+  it.each<[PushType, ReadonlyArray<Sender.Sender>, Sender.Sender]>([
+    ["voip", [app, calls, key], calls],
+    ["voip", [key, app], app],
+    ["alert", [calls, app, key], app],
+    ["alert", [calls, key], key],
+    ["location", [app, key], key],
+    ["mdm", [key, app], app]
+  ])("finds for %s the credential that Apple takes it with", (pushType, senders, sender) => {
+    assert.strictEqual(Result.getOrThrow(Sender.route(senders, "com.example.a", pushType)).sender, sender)
+  })
+
+  it.each<[PushType, ReadonlyArray<Sender.Sender>, RegExp]>([
+    ["location", [app], /location needs a key.* com\.example\.a is a certificate/],
+    ["mdm", [key], /mdm needs an MDM certificate.* is a key/]
+  ])("refuses %s where only the other kind of credential covers it", (pushType, senders, words) => {
+    const failure = Result.getOrThrow(Result.flip(Sender.route(senders, "com.example.a", pushType)))
+    assert.deepInclude(failure.reason, { _tag: "InvalidNotification", field: "pushType", apple: "TopicDisallowed" })
+    assert.match(failure.message, words)
   })
 
   it.each<[string, ReadonlyArray<Sender.Sender>, string | undefined, RegExp]>([

@@ -160,6 +160,14 @@ const checkApp: Check = (push, provider, { apps }) => {
 const checkProvider: Check = (push, provider, world) =>
   authenticate(push, provider, world, addressOf(push, provider), "TopicDisallowed")
 
+/** Apple names no reason for a push type that needs the other kind of credential: its topic is disallowed. */
+const checkCredential: Check = (push, { certificate }) => {
+  const { needs } = rulesOf(push)
+  return needs === undefined || (needs === "Certificate") === (certificate !== undefined)
+    ? undefined
+    : "TopicDisallowed"
+}
+
 /** A payload that is no JSON object is called empty: there is nothing in it that APNs can read. */
 const checkPayload = (limit: (push: Incoming) => number): Check => (push) =>
   push.size > limit(push) ? "PayloadTooLarge" : isObject(parseJson(push.body)) ? undefined : "PayloadEmpty"
@@ -177,6 +185,7 @@ const deviceChecks: ReadonlyArray<Check> = [
   checkDead,
   checkApp,
   checkProvider,
+  checkCredential,
   checkPayload((push) => rulesOf(push).limit)
 ]
 

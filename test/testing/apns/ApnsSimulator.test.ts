@@ -206,6 +206,12 @@ describe("checks", () => {
       assert.strictEqual(yield* outcome(send()), "403 ExpiredProviderToken")
     }))
 
+  it.effect("a key can't manage devices", () =>
+    Effect.gen(function*() {
+      const { send } = yield* setUp()
+      assert.strictEqual(yield* outcome(send(undefined, { "apns-push-type": "mdm" })), "400 TopicDisallowed")
+    }))
+
   it.effect("certificates in the place of provider tokens", () =>
     Effect.gen(function*() {
       const simulator = yield* Simulator.make()
@@ -230,6 +236,11 @@ describe("checks", () => {
       )
       assert.strictEqual(yield* sending(two, without(push(), "apns-topic")), "400 MissingTopic")
       assert.strictEqual(two.session.remoteSettings.maxConcurrentStreams, 1000)
+
+      const where = { "apns-topic": `${topic}.location-query`, "apns-push-type": "location" }
+      const three = yield* connectWith({ topics: [topic, where["apns-topic"]] })
+      assert.strictEqual(yield* sending(three, push(undefined, where)), "400 TopicDisallowed")
+      assert.strictEqual(yield* sending(three, push(undefined, { "apns-push-type": "mdm" })), "200")
 
       const expired = yield* connectWith({ topics: [topic], notBefore: new Date(0), notAfter: new Date(1) })
       yield* TestClock.adjust("1 second")

@@ -11,9 +11,11 @@ import { encode } from "../../../src/apns/Encoder.ts"
 import * as Notification from "../../../src/apns/Notification.ts"
 import * as ProviderToken from "../../../src/apns/ProviderToken.ts"
 import { PushType } from "../../../src/apns/PushType.ts"
+import * as Simulator from "../../../src/testing/apns/ApnsSimulator.ts"
+import * as Certificate from "../../../src/testing/apns/Certificate.ts"
 import * as Key from "../../../src/testing/apns/Key.ts"
 import * as ProviderTokens from "../../../src/testing/apns/ProviderTokens.ts"
-import { outcome, setUp, token, topic } from "./client.ts"
+import { connect, outcome, setUp, token, topic } from "./client.ts"
 
 const state = { timestamp: 1_700_000_000, contentState: { score: [1, 0] } }
 
@@ -42,14 +44,20 @@ describe("backq/apns and the simulator", () => {
   it.effect("agree about every kind of push", () =>
     Effect.gen(function*() {
       const { auth, client, simulator } = yield* setUp()
+      const authority = yield* Certificate.makeAuthority
+      const managing = yield* Effect.flatMap(authority.issue({ topics: [topic] }), (identity) =>
+        Effect.provideService(connect(identity), Simulator.ApnsSimulator, simulator))
       for (const notification of notifications) {
+        const isMdm = notification.pushType === "mdm"
         const { body, headers } = Result.getOrThrow(encode(notification, { topic }))
-        const request = { ":method": "POST", ":path": DeviceToken.path(token("a1")), ...auth }
+        const request = { ":method": "POST", ":path": DeviceToken.path(token("a1")), ...(isMdm ? {} : auth) }
         const latin1 = headers.map(([name, value]) => [name, Buffer.from(value).toString("latin1")])
-        const sent = client.request({ ...request, ...Object.fromEntries(latin1) }, body)
+        const sent = (isMdm ? managing : client).request({ ...request, ...Object.fromEntries(latin1) }, body)
         assert.strictEqual(yield* outcome(sent), "200", notification.pushType)
       }
-      const kinds = (yield* simulator.pushes).map(({ headers }) => headers["apns-push-type"]!)
+      const kinds = (yield* simulator.pushes).map(({ headers }) =>
+        headers["apns-push-type"]!
+      )
       assert.sameMembers(Array.from(new Set(kinds)), [...PushType.literals])
     }))
 
