@@ -10,9 +10,12 @@
  *   share a key, on any machine, change it together. Signatures of ES256 are
  *   random: the tokens of two workers have the same claims and differ in their
  *   last bytes;
- * - a token is used until it is 30 minutes old, and 50 at most, where the one
- *   before it was made less than 20 minutes ago;
- * - whoever asks, and how often they ask, no two are made within 20 minutes.
+ * - a token that Apple calls expired is followed by one with the exact time, and
+ *   that one by one of the first full or half hour 20 minutes later;
+ * - a token is used until it is 30 minutes old, and 50 at most, where a later one
+ *   would be less than 20 minutes younger, or follow it within 20 minutes;
+ * - whoever asks, and how often they ask, no two are made within 20 minutes, nor
+ *   are their times of issue closer together.
  *   After TooManyProviderTokenUpdates nothing is to be done but to go on with
  *   the current one, which is what {@link ProviderToken.current} gives.
  *
@@ -83,8 +86,9 @@ export const grid: number = Duration.toMillis("30 minutes")
 /** The last point of the grid. */
 const onGrid = (now: number): number => Math.floor(now / grid) * grid
 
-/** From when on a token that was made at `now` is replaced. */
-const replaceAt = (now: number): number => Math.max(onGrid(now) + grid, now + floor)
+/** From when on a token that was made at `now` is replaced: the next one is on the grid, and not too close to it. */
+const replaceAt = (now: number, issuedAt: number): number =>
+  Math.max(Math.ceil((issuedAt + floor) / grid) * grid, now + floor)
 
 // -----------------------------------------------------------------------------
 // The key
@@ -169,7 +173,7 @@ export const make = Effect.fnUntraced(
       const iat = Math.floor(issuedAt / 1000)
       const jwt = yield* sign(iat)
       madeAt = now
-      return token = { jwt, iat, generation: (token?.generation ?? 0) + 1, until: replaceAt(now) }
+      return token = { jwt, iat, generation: (token?.generation ?? 0) + 1, until: replaceAt(now, issuedAt) }
     })
 
     const alone = Semaphore.makeUnsafe(1).withPermit

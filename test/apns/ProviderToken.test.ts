@@ -141,6 +141,28 @@ describe("ProviderToken", () => {
       assert.strictEqual(yield* provider.current, second)
     }))
 
+  it.effect("is issued 20 minutes after the last one at least, also after one with the exact time", () =>
+    Effect.gen(function*() {
+      for (let minute = 21; minute < 81; minute++) {
+        yield* TestClock.setTime(hour + 60_000)
+        const provider = yield* make()
+        let last = yield* provider.current
+        yield* TestClock.setTime(hour + minute * 60_000)
+        if ((yield* provider.current).generation === last.generation) last = yield* provider.expired(last.generation)
+        else last = yield* provider.current
+        for (let later = minute; later < minute + 180; later++) {
+          const now = hour + later * 60_000
+          yield* TestClock.setTime(now)
+          const token = yield* provider.current
+          assert.isAtMost(now - token.iat * 1000, 50 * 60_000)
+          if (token.generation === last.generation) continue
+          assert.isAtLeast(token.iat - last.iat, 20 * 60)
+          last = token
+        }
+        assert.strictEqual(last.iat % 1800, 0)
+      }
+    }))
+
   it.effect("is made anew when the clock was set back", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(hour + 24 * 3_600_000)
