@@ -145,7 +145,7 @@ export interface BroadcastOptions {
 }
 
 /** The most that the payload of a broadcast may have, in bytes. */
-const broadcastLimit = 5120
+export const broadcastLimit = 5120
 
 const broadcastProblem = (notification: Notification, { stored }: BroadcastOptions): Problem | undefined => {
   const { collapseId, expiration, payload, pushType } = notification

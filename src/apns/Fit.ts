@@ -42,17 +42,25 @@ const beginning = (text: string, room: number): string => {
   return text.slice(0, end)
 }
 
+/** How small is small enough. */
+export interface FitOptions {
+  /** The most that the payload may have, in bytes. Default: what the push type allows a push to a token. */
+  readonly limit?: number | undefined
+}
+
 /**
  * Shortens the body of the alert until the payload is within the limit of its
- * push type. The cut is between characters as people see them, and an ellipsis
+ * push type; a broadcast may have more, `Encoder.broadcastLimit`. The cut is between characters as people see them, and an ellipsis
  * shows it. Everything else stays; a notification that fits comes back as it
  * is.
  *
  * Fails with `InvalidNotification` where even a body of one ellipsis is too
  * much, or there is no body to shorten.
  */
-export const fit = (notification: Notification): Result.Result<Notification, ApnsError.ApnsError> => {
-  const { limit } = table[notification.pushType]
+export const fit = (
+  notification: Notification,
+  { limit = table[notification.pushType].limit }: FitOptions = {}
+): Result.Result<Notification, ApnsError.ApnsError> => {
   const size = jsonBytes(notification.payload)
   if (size <= limit) return Result.succeed(notification)
   const body = bodyOf(notification.payload)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { encode } from "../../src/apns/Encoder.ts"
+import { broadcastLimit, encode, encodeBroadcast } from "../../src/apns/Encoder.ts"
 import { fit } from "../../src/apns/Fit.ts"
 import * as Notification from "../../src/apns/Notification.ts"
 
@@ -35,6 +35,16 @@ describe("fit", () => {
   it("knows the limit of the kind", () => {
     const long = { ...body("a".repeat(6000)), pushType: "voip" } as const
     assert.strictEqual(size(fitted(long)), 5120)
+  })
+
+  it("leaves a broadcast what it may have", () => {
+    const score = (text: string) =>
+      Notification.liveActivityUpdate({ timestamp: 1, contentState: {}, alert: { title: "Goal", body: text } })
+    const full = score("a".repeat(broadcastLimit - size(score(""))))
+    assert.strictEqual(Result.getOrThrow(fit(full, { limit: broadcastLimit })), full)
+    assert.isTrue(Result.isSuccess(encodeBroadcast(full)))
+    assert.strictEqual(size(Result.getOrThrow(fit(score("a".repeat(6000)), { limit: broadcastLimit }))), 5120)
+    assert.strictEqual(size(fitted(full)), 4096)
   })
 
   it("keeps everything else, and the form of the alert", () => {
