@@ -178,18 +178,23 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
     const prepared = once(senders, (notification) => prepare(senders, notification))
     const capacity = senders.reduce((sum, { inFlight }) => sum + inFlight, 0)
 
+    /** The time, in milliseconds since 1970, where it isn't too late. */
+    const inTime = (expiration: number | undefined): Result.Result<number, ApnsError.ApnsError> => {
+      const now = clock.currentTimeMillisUnsafe()
+      return Encoder.isExpired(expiration, now)
+        ? Result.fail(ApnsError.make(new ApnsError.Expired({ expiration: expiration! })))
+        : Result.succeed(now)
+    }
+
     const submit: InFlight.Submit<Push, Receipt, ApnsError.ApnsError> = ({ apnsId, notification, token }, settle) => {
       const ready = prepared(notification)
       if (Result.isFailure(ready)) return Result.fail(ready.failure)
       const wrong = DeviceToken.check(token)
       if (wrong !== undefined) return Result.fail(ApnsError.make(wrong))
       const { encoded, sender } = ready.success
-      const now = clock.currentTimeMillisUnsafe()
-      if (Encoder.isExpired(encoded.expiration, now)) {
-        return Result.fail(ApnsError.make(new ApnsError.Expired({ expiration: encoded.expiration! })))
-      }
-      return Result.succeed(
-        sender.submit({ notification, encoded, token, apnsId: apnsId ?? Uuid.v7(now) }, settle)
+      return Result.map(
+        inTime(encoded.expiration),
+        (now) => sender.submit({ notification, encoded, token, apnsId: apnsId ?? Uuid.v7(now) }, settle)
       )
     }
 
@@ -197,6 +202,7 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
       Effect.gen(function*() {
         const found = yield* Effect.fromResult(route(senders, topic, "liveactivity"))
         const { decode, request } = yield* Effect.fromResult(make(found.topic))
+        yield* Effect.fromResult(inTime(request.expiration))
         return yield* Effect.fromResult(decode(yield* found.sender.exchange(request)))
       })
 

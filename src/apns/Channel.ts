@@ -45,6 +45,8 @@ export interface Request {
   readonly path: string
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>
   readonly body: Uint8Array | undefined
+  /** Until when a broadcast may be sent, in seconds since 1970; 0 for no end. */
+  readonly expiration?: number | undefined
 }
 
 /** An answer of APNs. */
@@ -220,14 +222,15 @@ export const send = (
 ): CallResult<void> =>
   Result.flatMap(
     encodeBroadcast(notification, options),
-    ({ body, headers }) =>
+    ({ body, expiration, headers }) =>
       checked([checkBundleId(bundleId), checkChannelId(id)], () => ({
         request: {
           host: "push",
           method: "POST",
           path: `/4/broadcasts/apps/${bundleId}`,
           headers: [["apns-channel-id", id], ...headers],
-          body
+          body,
+          expiration
         },
         decode: done
       }))

@@ -162,11 +162,11 @@ export const make = Effect.fnUntraced(function*(
         settle(result)
       })
     },
-    exchange: ({ body, headers, host, method, path }) =>
+    exchange: ({ body, expiration, headers, host, method, path }) =>
       Effect.callback<Channel.Response, ApnsError.ApnsError>((resume) => {
         const to = host === "manage" ? manage : broadcast
         const cancel = to.submit(
-          { method, path, shared: headers, headers: [], body, expiration: undefined },
+          { method, path, shared: headers, headers: [], body, expiration },
           (outcome) => resume(Effect.fromResult(Result.map(outcome, ({ response }) => response)))
         )
         return Effect.sync(cancel)

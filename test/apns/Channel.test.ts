@@ -91,7 +91,8 @@ describe("Channel", () => {
         ["apns-priority", "5"],
         ["apns-expiration", "0"]
       ],
-      body: `{"aps":{"timestamp":1,"event":"update","content-state":{"a":1}}}`
+      body: `{"aps":{"timestamp":1,"event":"update","content-state":{"a":1}}}`,
+      expiration: 0
     })
     assert.isTrue(Result.isSuccess(call(Channel.send(app, id, update)).decode(answer(200))))
   })

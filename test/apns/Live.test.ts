@@ -221,3 +221,44 @@ describe("Apns.layer", () => {
       assert.strictEqual(count("Accepted"), (yield* simulator.counts).accepted)
     }))
 })
+
+describe("broadcast channels", () => {
+  const score = (options: Partial<Notification.LiveActivityUpdateOptions> = {}) =>
+    Notification.liveActivityUpdate({ timestamp: 1_700_000_000, contentState: { home: 1 }, ...options })
+  const channels = Apns.Apns
+
+  it.live("are made, read, listed, pushed to and deleted", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp()
+      const call = <A, E>(f: (apns: Apns.Apns["Service"]) => Effect.Effect<A, E>) => provide(channels.use(f))
+      const kept = yield* call((apns) => apns.createChannel("MostRecent"))
+      const unkept = yield* call((apns) => apns.createChannel("None"))
+      assert.deepStrictEqual(yield* call((apns) => apns.readChannel(kept)), { id: kept, storage: "MostRecent" })
+      assert.deepStrictEqual(yield* call((apns) => apns.readChannel(unkept)), { id: unkept, storage: "None" })
+      assert.sameMembers([...(yield* call((apns) => apns.listChannels()))], [kept, unkept])
+      assert.deepStrictEqual(yield* call((apns) => apns.listChannels({ topic: "com.example.other" })), [])
+
+      yield* call((apns) => apns.broadcast(score({ expiration: 4_000_000_000 }), kept))
+      yield* call((apns) => apns.broadcast(score({ topic: `${topic}.push-type.liveactivity` }), unkept))
+      const [first, second] = yield* simulator.pushes
+      assert.deepInclude(first, { target: kept, status: 200 })
+      assert.deepInclude(second, { target: unkept, status: 200 })
+      const late = yield* Effect.flip(call((apns) => apns.broadcast(score({ expiration: 4_000_000_000 }), unkept)))
+      assert.deepInclude(late.reason, { reason: "BadExpirationDate" })
+
+      yield* call((apns) => apns.deleteChannel(kept))
+      const gone = yield* Effect.flip(call((apns) => apns.broadcast(score(), kept)))
+      assert.strictEqual(gone.action, "DropChannel")
+      assert.deepStrictEqual(yield* call((apns) => apns.listChannels()), [unkept])
+    }))
+
+  it.live("a broadcast that has expired is not sent", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp()
+      const id = yield* provide(channels.use((apns) => apns.createChannel("MostRecent")))
+      const old = score({ expiration: 1_700_000_000 })
+      const error = yield* Effect.flip(provide(channels.use((apns) => apns.broadcast(old, id))))
+      assert.deepInclude(error.reason, { _tag: "Expired", expiration: 1_700_000_000 })
+      assert.strictEqual((yield* simulator.counts).pushes, 0)
+    }))
+})
