@@ -29,7 +29,7 @@ import * as ApnsConfig from "./ApnsConfig.ts"
 import * as ApnsError from "./ApnsError.ts"
 import * as Channel from "./Channel.ts"
 import type * as Credential from "./Credential.ts"
-import type * as CredentialError from "./CredentialError.ts"
+import * as CredentialError from "./CredentialError.ts"
 import * as DeviceToken from "./DeviceToken.ts"
 import type { Encoded } from "./Encoder.ts"
 import * as Encoder from "./Encoder.ts"
@@ -73,7 +73,8 @@ export interface App {
 export interface SendAllOptions {
   /**
    * The most pushes that are taken from the stream and not yet handed on as
-   * results. Default: as many as the connections carry.
+   * results, at least 1; the stream dies of a number that can't be meant.
+   * Default: as many as the connections carry.
    */
   readonly inFlight?: number | undefined
 }
@@ -208,11 +209,12 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
 
     return Apns.of({
       send: (notification, token, options) => InFlight.one(submit, { notification, token, apnsId: options?.apnsId }),
-      sendAll: (pushes, options) =>
-        Stream.map(
-          InFlight.all(submit, pushes, options?.inFlight ?? capacity),
-          ({ input, result }) => ({ push: input, result })
-        ),
+      sendAll: (pushes, { inFlight = Math.max(1, capacity) } = {}) =>
+        Number.isInteger(inFlight) && inFlight >= 1
+          ? Stream.map(InFlight.all(submit, pushes, inFlight), ({ input, result }) => ({ push: input, result }))
+          : Stream.die(CredentialError.make(
+            new CredentialError.OptionInvalid({ option: "inFlight", rule: "it has to be a whole number of at least 1" })
+          )),
       app: (topic) =>
         Effect.map(
           Effect.fromResult(route(senders, topic)),
@@ -238,7 +240,7 @@ export interface Options extends Endpoint.Options, PooledSender.Options {
 }
 
 /**
- * Pushes to Apple. Fails when a credential is no good; connections are opened
+ * Pushes to Apple. Fails when a credential is no good, or an option; connections are opened
  * for the first pushes, and what is wrong with them is the failure of pushes.
  *
  * **Example**

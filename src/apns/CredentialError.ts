@@ -1,5 +1,6 @@
 /**
- * What can be wrong with the key or certificate that a program shows to Apple.
+ * What can be wrong with the key or certificate that a program shows to Apple,
+ * and with the options beside it.
  *
  * Each reason names the file, or the option, and what to do. None holds any
  * part of a key or passphrase.
@@ -80,7 +81,7 @@ export class CertificateExpired extends Schema.TaggedError<CertificateExpired>()
   }
 }
 
-/** An option of the credential is not what it has to be. */
+/** An option of the credential, or of its connections, is not what it has to be. */
 export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionInvalid", {
   option: Schema.String,
   rule: Schema.String
@@ -109,7 +110,8 @@ export class CredentialError extends Schema.TaggedError<CredentialError>()("Cred
   reason: CredentialErrorReason
 }) {
   override get message() {
-    return `the APNs credential can't be used: ${this.reason.message}`
+    const { _tag, message } = this.reason
+    return _tag === "OptionInvalid" ? `an option for APNs: ${message}` : `the APNs credential can't be used: ${message}`
   }
 }
 

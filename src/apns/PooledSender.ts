@@ -10,6 +10,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -19,8 +20,8 @@ import * as ApnsError from "./ApnsError.ts"
 import { BadTokens } from "./badTokens.ts"
 import type * as Channel from "./Channel.ts"
 import * as Credential from "./Credential.ts"
-import type * as CredentialError from "./CredentialError.ts"
-import * as Endpoint from "./Endpoint.ts"
+import * as CredentialError from "./CredentialError.ts"
+import type * as Endpoint from "./Endpoint.ts"
 import * as Pool from "./Pool.ts"
 import type { Receipt, Sender } from "./Sender.ts"
 
@@ -42,6 +43,39 @@ export interface Options {
   readonly pingTimeout?: Duration.Input | undefined
   /** How long answers are waited for when the layer closes. Default: 10 seconds. */
   readonly drainTimeout?: Duration.Input | undefined
+}
+
+type Rule = readonly [option: string, isKept: boolean, rule: string]
+
+const whole = (option: string, value: number, max: number): Rule => [
+  option,
+  Number.isInteger(value) && value >= 1 && value <= max,
+  `it has to be a whole number from 1 to ${max}`
+]
+
+const time = (option: string, value: Duration.Input | undefined, min = 1): Rule => [
+  option,
+  value === undefined || Option.exists(Duration.fromInput(value), (given) => Duration.toMillis(given) >= min),
+  min > 0 ? "it has to be a time, and longer than nothing" : "it has to be a time, or 0"
+]
+
+/** The first option that can't be meant. */
+const wrongOption = (endpoint: Endpoint.Endpoint, options: Options): CredentialError.OptionInvalid | undefined => {
+  const rules: ReadonlyArray<Rule> = [
+    whole("port", endpoint.push.port, 65_535),
+    whole("broadcast.port", endpoint.broadcast.port, 65_535),
+    whole("channels.port", endpoint.channels.port, 65_535),
+    whole("maxConnections", options.maxConnections ?? 1, 1000),
+    time("connectTimeout", options.connectTimeout),
+    time("requestTimeout", options.requestTimeout),
+    time("queueTimeout", options.queueTimeout),
+    time("idleTimeout", options.idleTimeout),
+    time("idlePing", options.idlePing),
+    time("pingTimeout", options.pingTimeout),
+    time("drainTimeout", options.drainTimeout, 0)
+  ]
+  const broken = rules.find(([, isKept]) => !isKept)
+  return broken && new CredentialError.OptionInvalid({ option: broken[0], rule: broken[2] })
 }
 
 /** What Apple allows on one connection, as a rule. */
@@ -92,6 +126,8 @@ export const make = Effect.fnUntraced(function*(
   endpoint: Endpoint.Endpoint,
   options: Options
 ): Effect.fn.Return<Sender, CredentialError.CredentialError, Scope.Scope> {
+  const wrong = wrongOption(endpoint, options)
+  if (wrong !== undefined) return yield* CredentialError.make(wrong)
   const watched = yield* Effect.provide(Credential.watch(credential), NodeFileSystem.layer)
   const maxConnections = options.maxConnections ?? 4
 

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
@@ -83,6 +85,13 @@ describe("Apns", () => {
     }).pipe(Effect.provide(
       TestApns.layer({ answer: (_, n) => n % 10 === 0 ? TestApns.reject(410, "Unregistered", 1) : TestApns.accept })
     )))
+
+  it.effect.each([0, Number.NaN, -1, 1.5])("dies of an inFlight of %j", (inFlight) =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Stream.runDrain(Apns.sendAll(Stream.fromIterable(toAll(9)), { inFlight })))
+      assert.include(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "", "inFlight is wrong: it has to be a whole")
+      assert.deepStrictEqual(yield* TestApns.pushes, [])
+    }).pipe(Effect.provide(TestApns.layer())))
 
   it.effect("takes no more from the stream than may be in flight", () =>
     Effect.gen(function*() {

@@ -222,6 +222,34 @@ describe("Apns.layer", () => {
     }))
 })
 
+describe("options", () => {
+  it.live.each<Partial<Apns.Options>>([
+    { maxConnections: 0 },
+    { maxConnections: Number.NaN },
+    { maxConnections: 1.5 },
+    { queueTimeout: 0 },
+    { requestTimeout: "0 seconds" },
+    { connectTimeout: Number.NaN },
+    { idlePing: 0 },
+    { pingTimeout: -1 },
+    { idleTimeout: "soon" as "1 minute" },
+    { drainTimeout: -1 },
+    { port: 0 }
+  ])("that can't be meant are refused before anything is opened: %j", (options) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(setUp({}, options))
+      const [name] = Object.keys(options)
+      assert.deepInclude(error, { _tag: "CredentialError" })
+      assert.match(error.message, new RegExp(`^an option for APNs: ${name} is wrong: it has to be `))
+    }))
+
+  it.live("that mean nothing to wait for, or no end, are taken", () =>
+    Effect.gen(function*() {
+      const { provide } = yield* setUp({}, { drainTimeout: 0, idlePing: "Infinity", queueTimeout: "Infinity" })
+      yield* provide(Apns.send(hello, token(1)))
+    }))
+})
+
 describe("broadcast channels", () => {
   const score = (options: Partial<Notification.LiveActivityUpdateOptions> = {}) =>
     Notification.liveActivityUpdate({ timestamp: 1_700_000_000, contentState: { home: 1 }, ...options })
