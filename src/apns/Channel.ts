@@ -18,6 +18,7 @@ import { encodeBroadcast } from "./Encoder.ts"
 import type { Notification } from "./Notification.ts"
 import { table } from "./PushType.ts"
 import * as Reason from "./Reason.ts"
+import { bundleIdRule, isBundleId } from "./rules.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -75,13 +76,7 @@ const invalid = (field: string, rule: string, apple: Reason.Reason): ApnsError.A
 const suffix = table.liveactivity.suffix
 
 const checkBundleId = (bundleId: string): ApnsError.ApnsError | undefined => {
-  if (!/^[A-Za-z0-9._-]+$/.test(bundleId)) {
-    return invalid(
-      "bundleId",
-      "a bundle id has only letters, digits, \".\", \"-\" and \"_\"",
-      "BadRequestParams"
-    )
-  }
+  if (!isBundleId(bundleId)) return invalid("bundleId", bundleIdRule, "BadRequestParams")
   return bundleId.endsWith(suffix)
     ? invalid("bundleId", `give it without "${suffix}"`, "TopicDisallowed")
     : undefined

@@ -78,9 +78,11 @@ export interface Options {
 /** `content-available` as TypeScript writes it: `contentAvailable`. */
 type Camel<Key> = Key extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : Key
 
-/** Keys of Apple's under names of TypeScript. A flag that is 1 or absent is a boolean. */
+/** Keys of Apple's under names of TypeScript. A flag is a boolean. */
 type Friendly<Keys> = {
-  readonly [K in keyof Keys as Camel<K>]?: (Exclude<Keys[K], undefined> extends 1 ? boolean : Keys[K]) | undefined
+  readonly [K in keyof Keys as Camel<K>]?:
+    | (Exclude<Keys[K], undefined> extends 0 | 1 | boolean ? boolean : Keys[K])
+    | undefined
 }
 
 /** The keys of `aps` that a visible notification has. */

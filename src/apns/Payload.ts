@@ -17,6 +17,15 @@ const rest = [Schema.Record(Schema.String, Schema.Json)] as const
 
 const args = Schema.Array(Schema.String)
 
+/** Devices format numbers as well as texts. */
+const formatted = Schema.Array(Schema.Union([Schema.String, Schema.Finite]))
+
+/** Apple documents 1; what other languages write for yes and no means the same to a device. */
+const flag = Schema.Union([Schema.Literals([0, 1]), Schema.Boolean])
+
+/** Is a flag set? */
+export const isOn = (value: typeof flag.Type | undefined): boolean => value === 1 || value === true
+
 /** Text that the app looks up in its own language. Only in the alert of a Live Activity. */
 export const Localized = Schema.Struct({
   /** The key in the app's table of texts. */
@@ -45,13 +54,13 @@ const alertFields = {
   "launch-image": Schema.optionalKey(Schema.String),
   /** The key of the title in the app's table of texts. */
   "title-loc-key": Schema.optionalKey(Schema.String),
-  "title-loc-args": Schema.optionalKey(args),
+  "title-loc-args": Schema.optionalKey(formatted),
   /** The key of the subtitle in the app's table of texts. */
   "subtitle-loc-key": Schema.optionalKey(Schema.String),
-  "subtitle-loc-args": Schema.optionalKey(args),
+  "subtitle-loc-args": Schema.optionalKey(formatted),
   /** The key of the body in the app's table of texts. */
   "loc-key": Schema.optionalKey(Schema.String),
-  "loc-args": Schema.optionalKey(args),
+  "loc-args": Schema.optionalKey(formatted),
   /** The text of the button of a website's push. */
   action: Schema.optionalKey(Schema.String),
   /** Only in the alert of a Live Activity; elsewhere it stands beside the alert. */
@@ -74,9 +83,9 @@ const apsFields = {
   /** Selects the buttons that the app has registered. */
   category: Schema.optionalKey(Schema.String),
   /** Wakes the app in the background. */
-  "content-available": Schema.optionalKey(Schema.Literal(1)),
+  "content-available": Schema.optionalKey(flag),
   /** Lets the app's service extension change the notification before it is shown. */
-  "mutable-content": Schema.optionalKey(Schema.Literal(1)),
+  "mutable-content": Schema.optionalKey(flag),
   /** The window that is brought forward. */
   "target-content-id": Schema.optionalKey(Schema.String),
   /** How much the notification interrupts. Default: active. */

@@ -8,7 +8,7 @@
  */
 import type { Notification } from "./Notification.ts"
 import type { Aps } from "./Payload.ts"
-import { meantInAlert, meantInAps } from "./Payload.ts"
+import { isOn, meantInAlert, meantInAps } from "./Payload.ts"
 import type { PushType } from "./PushType.ts"
 import { otherKind, table } from "./PushType.ts"
 import type { Reason } from "./Reason.ts"
@@ -40,11 +40,15 @@ const bytes = (text: string): number => utf8.encode(text).byteLength
 // Headers
 // -----------------------------------------------------------------------------
 
+/** Is it the form of a bundle id? Its parts are separated by single dots. */
+export const isBundleId = (text: string): boolean => /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/.test(text)
+
+/** What {@link isBundleId} asks for. */
+export const bundleIdRule = "a bundle id has only letters, digits, \"-\" and \"_\", and single dots between them"
+
 const topic: Rule = ({ pushType, topic }) => {
   if (topic === undefined) return undefined
-  if (!/^[A-Za-z0-9._-]+$/.test(topic)) {
-    return problem("topic", "a bundle id has only letters, digits, \".\", \"-\" and \"_\"", "BadTopic")
-  }
+  if (!isBundleId(topic)) return problem("topic", bundleIdRule, "BadTopic")
   const other = otherKind(pushType, topic)
   return other === undefined
     ? undefined
@@ -61,13 +65,19 @@ const priority: Rule = ({ priority, pushType }) => {
 /** A time of the year 5138 in seconds is one of 1973 in milliseconds, which somebody meant. */
 const looksLikeMillis = (seconds: number): boolean => seconds >= 1e11
 
+/** In the year 2286. */
+const lastExpiration = 9_999_999_999
+
 const expiration: Rule = ({ expiration }) => {
   if (expiration === undefined) return undefined
   if (!Number.isInteger(expiration) || expiration < 0) {
     return problem("expiration", "give whole seconds since 1970, or 0 for one attempt", "BadExpirationDate")
   }
-  return looksLikeMillis(expiration)
-    ? problem("expiration", "this looks like milliseconds: give seconds since 1970", "BadExpirationDate")
+  if (looksLikeMillis(expiration)) {
+    return problem("expiration", "this looks like milliseconds: give seconds since 1970", "BadExpirationDate")
+  }
+  return expiration > lastExpiration
+    ? problem("expiration", "it has more than 10 digits: give none for as long as APNs stores it", "BadExpirationDate")
     : undefined
 }
 
@@ -118,12 +128,12 @@ const alertSpelling: Rule = (_, { alert }) =>
 const visible = (aps: Aps): boolean => aps.alert !== undefined || aps.badge !== undefined || aps.sound !== undefined
 
 const alertShowsSomething: Rule = ({ pushType }, aps) =>
-  pushType !== "alert" || visible(aps)
+  pushType !== "alert" || visible(aps) || isOn(aps["content-available"])
     ? undefined
     : problem("payload.aps", "an alert needs alert, badge or sound; without one use the push type background")
 
 const mutableContent: Rule = (_, aps) =>
-  aps["mutable-content"] === undefined || aps.alert !== undefined
+  !isOn(aps["mutable-content"]) || aps.alert !== undefined
     ? undefined
     : problem("payload.aps.mutable-content", "it has no effect without an alert: the service extension is not run")
 
@@ -152,7 +162,7 @@ const alertForm: Rule = ({ pushType }, { alert }) => {
 
 const background: Rule = ({ pushType }, aps) => {
   if (pushType !== "background") return undefined
-  if (aps["content-available"] !== 1) {
+  if (!isOn(aps["content-available"])) {
     return problem("payload.aps.content-available", "background needs it, with the value 1")
   }
   const other = Object.keys(aps).find((key) => key !== "content-available")

@@ -127,6 +127,7 @@ describe("Channel", () => {
   it.each<readonly [string, Channel.CallResult<unknown>, string, Reason]>([
     ["a topic of Live Activities", Channel.list(`${app}.push-type.liveactivity`), "bundleId", "TopicDisallowed"],
     ["a path as bundle id", Channel.create("a/../b", "None"), "bundleId", "BadRequestParams"],
+    ["a bundle id with two dots", Channel.list("com..example"), "bundleId", "BadRequestParams"],
     ["no bundle id", Channel.send("", id, update), "bundleId", "BadRequestParams"],
     ["no channel id", Channel.read(app, ""), "channelId", "MissingChannelId"],
     ["a channel id with a line break", Channel.remove(app, "a\r\nb"), "channelId", "BadChannelId"],

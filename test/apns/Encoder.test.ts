@@ -41,6 +41,7 @@ const refused: ReadonlyArray<readonly [string, Notification.Notification, string
   ["an empty topic", alert({ alert: "a" }, { topic: "" }), "topic", "BadTopic"],
   ["a topic with a space", alert({ alert: "a" }, { topic: "com. example" }), "topic", "BadTopic"],
   ["a topic with a line break", alert({ alert: "a" }, { topic: "com\r\nx: y" }), "topic", "BadTopic"],
+  ["a topic with two dots", alert({ alert: "a" }, { topic: ".com..x" }), "topic", "BadTopic"],
   ["the topic of another kind", alert({ alert: "a" }, { topic: `${topic}.push-type.widgets` }), "topic", "BadTopic"],
   ["an unknown push type", alert({ alert: "a" }, { pushType: "Alert" }), "pushType", "InvalidPushType"],
   ["no push type", untyped({ payload: { aps: { alert: "a" } } }), "pushType", "InvalidPushType"],
@@ -51,6 +52,7 @@ const refused: ReadonlyArray<readonly [string, Notification.Notification, string
   ["liveactivity at 1", update({ timestamp: 1, contentState: {}, priority: 1 }), "priority", "BadPriority"],
   ["expiration in milliseconds", location({ expiration: 1732000000000 }), "expiration", "BadExpirationDate"],
   ["a negative expiration", location({ expiration: -1 }), "expiration", "BadExpirationDate"],
+  ["expiration after the year 2286", location({ expiration: 20_000_000_000 }), "expiration", "BadExpirationDate"],
   ["half a second", location({ expiration: 0.5 }), "expiration", "BadExpirationDate"],
   ["expiration NaN", location({ expiration: NaN }), "expiration", "BadExpirationDate"],
   ["an empty collapse id", location({ collapseId: "" }), "collapseId", "BadCollapseId"],
@@ -66,8 +68,8 @@ const refused: ReadonlyArray<readonly [string, Notification.Notification, string
   ["a negative badge", alert({ badge: -1 }), "payload.aps.badge", undefined],
   ["half a badge", alert({ badge: 0.5 }), "payload.aps.badge", undefined],
   [
-    "content-available: true",
-    alert({ badge: 1, "content-available": true }),
+    "content-available: 2",
+    alert({ badge: 1, "content-available": 2 }),
     "payload.aps.content-available",
     undefined
   ],
@@ -102,6 +104,12 @@ const refused: ReadonlyArray<readonly [string, Notification.Notification, string
     "background with a sound",
     alert({ "content-available": 1, sound: "" }, { pushType: "background" }),
     "payload.aps.sound",
+    undefined
+  ],
+  [
+    "background that says no to it",
+    alert({ "content-available": 0 }, { pushType: "background" }),
+    "payload.aps.content-available",
     undefined
   ],
   ["background without it", alert({}, { pushType: "background" }), "payload.aps.content-available", undefined],
@@ -222,6 +230,22 @@ describe("encode", () => {
     const { suffix } = PushType.table[pushType]
     assert.strictEqual(PushType.topic(pushType, topic), topic + suffix)
     assert.strictEqual(PushType.topic(pushType, topic + suffix), topic + suffix)
+  })
+
+  it.each<Anything>([
+    { alert: "a", "content-available": 0 },
+    { alert: "a", "content-available": true, "mutable-content": false },
+    { alert: "a", "mutable-content": 0 },
+    { badge: 1, "mutable-content": 0 },
+    { "content-available": 1 },
+    { alert: { "loc-key": "k", "loc-args": [1, "a", 0.5], "title-loc-args": [1] } }
+  ])("sends what Apple delivers, as other languages write it: %j", (aps) => {
+    const { body } = Result.getOrThrow(encode(alert(aps), { topic }))
+    assert.strictEqual(new TextDecoder().decode(body), JSON.stringify({ aps }))
+  })
+
+  it("takes true in a background push for yes", () => {
+    assert.isTrue(Result.isSuccess(encode(alert({ "content-available": true }, { pushType: "background" }), { topic })))
   })
 
   it("prefers the notification's topic", () => {
