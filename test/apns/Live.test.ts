@@ -149,6 +149,23 @@ describe("Apns.layer", () => {
       assert.deepStrictEqual(reasons, { BadDeviceToken: 1, DeviceTokenNotForTopic: 3, Unregistered: 3 })
     }))
 
+  it.live("bad tokens, for which Apple lowers its limit and ends connections, keep no other push from its device", () =>
+    Effect.gen(function*() {
+      const bad = Array.from({ length: 12 }, (_, n) => token(250 * n + 7))
+      const { provide, simulator } = yield* setUp({
+        rules: [{ do: Script.refuse("BadDeviceToken"), targets: bad }],
+        maxStreams: { refusals: 1 },
+        patience: { badTokens: 1 }
+      })
+      const results = yield* provide(sendAll(3000))
+      const wrong = results.filter(({ result }) => Result.isFailure(result))
+      assert.sameMembers(wrong.map(({ push }) => push.token), bad)
+      const times = yield* accepted(simulator)
+      assert.strictEqual(times.size, 2988)
+      assert.isAtLeast((yield* simulator.counts).connections, 12)
+      assert.isTrue(Array.from(times.values()).every((count) => count === 1))
+    }))
+
   it.live("a credential that Apple does not take opens the circuit: few pushes reach Apple, and all are told why, until it is mended", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp()

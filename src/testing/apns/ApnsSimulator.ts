@@ -101,6 +101,7 @@ const settings = { maxHeaderListSize: 8000 }
 
 /** What clients do wrong is part of the tests: no limit of the server's own gets in the way. */
 const unlimited = {
+  maxOutstandingSettings: 1_000_000,
   maxSessionMemory: 1000,
   maxSessionInvalidFrames: 1_000_000,
   maxSessionRejectedStreams: 1_000_000,

@@ -58,6 +58,10 @@ export class Connection implements Provider {
   proven = false
   /** How many pushes came on it. */
   pushes = 0
+  /** How many were refused since the last one that was accepted, but for dead tokens. */
+  refusals = 0
+  /** How many of these were for bad device tokens. */
+  badTokens = 0
   readonly #session: ServerHttp2Session
   readonly #socket: TLSSocket
   readonly #streams = new Map<number, ServerHttp2Stream>()

@@ -41,7 +41,15 @@ const prepare = (script: Script) => ({
   apps: new Map(Object.entries(script.apps ?? {})),
   decide: compile(script),
   delay: script.delay === undefined ? 0 : Duration.toMillis(Duration.fromInputUnsafe(script.delay)),
-  maxStreams: { before: script.maxStreams?.before ?? 1, after: script.maxStreams?.after ?? 1000 }
+  maxStreams: {
+    before: script.maxStreams?.before ?? 1,
+    after: script.maxStreams?.after ?? 1000,
+    refusals: script.maxStreams?.refusals ?? Infinity
+  },
+  patience: {
+    refusals: script.patience?.refusals ?? Infinity,
+    badTokens: script.patience?.badTokens ?? Infinity
+  }
 })
 
 /** Makes what answers requests. */
@@ -112,10 +120,23 @@ export const make = (options: Options): Responder => {
 
   /** Who has shown a good provider token may push more at once. */
   const accepted = (connection: Connection): void => {
+    connection.refusals = connection.badTokens = 0
     if (connection.proven || connection.certificate !== undefined) return
     connection.proven = true
     connection.setMaxStreams(prepared.maxStreams.after)
   }
+
+  /** Who is refused again and again may push one at a time. */
+  const refused = (connection: Connection, reason: Reason.Reason | undefined): void => {
+    connection.refusals++
+    if (reason === "BadDeviceToken") connection.badTokens++
+    if (!connection.proven || connection.refusals < prepared.maxStreams.refusals) return
+    connection.proven = false
+    connection.setMaxStreams(prepared.maxStreams.before)
+  }
+
+  const isTooMuch = ({ badTokens, refusals }: Connection): boolean =>
+    refusals >= prepared.patience.refusals || badTokens >= prepared.patience.badTokens
 
   return {
     react: (connection, request) => {
@@ -143,6 +164,7 @@ export const make = (options: Options): Responder => {
       const reason = refusal?.reason ?? (behaviour?._tag === "Refuse" ? behaviour.reason : undefined)
       connection.pushes++
       if (status === 200) accepted(connection)
+      else if (status !== undefined && status < 500 && status !== 410) refused(connection, reason)
       const disown = record({
         connection: connection.number,
         at,
@@ -159,6 +181,7 @@ export const make = (options: Options): Responder => {
       const { goaway } = prepared.script
       const every = goaway?.everyPushes
       if (every !== undefined && connection.pushes % every === 0) connection.goaway(goaway!, now())
+      if (isTooMuch(connection)) connection.goaway({}, now())
     },
     script: () => prepared.script,
     setScript: (script) => {

@@ -113,6 +113,18 @@ export interface Script {
     readonly before?: number | undefined
     /** From then on, and with a certificate from the start. Default: 1000. */
     readonly after?: number | undefined
+    /** After so many refusals on a connection it is `before` again, until a push is accepted. Default: never. */
+    readonly refusals?: number | undefined
+  } | undefined
+  /**
+   * How many refusals (4xx) APNs bears: then it closes the connection with a GOAWAY. An accepted push is the end of a
+   * row, and a dead token (410) is no fault of the sender's. Default: any number.
+   */
+  readonly patience?: {
+    /** So many refusals in a row. */
+    readonly refusals?: number | undefined
+    /** So many pushes to bad device tokens in a row. */
+    readonly badTokens?: number | undefined
   } | undefined
 }
 

@@ -210,6 +210,42 @@ describe("SETTINGS", () => {
       assert.deepStrictEqual(client.limits, [1, 1000])
     }))
 
+  it.effect("one stream again after refusals, until a push is accepted", () =>
+    Effect.gen(function*() {
+      const { client, send } = yield* setUp({
+        script: { maxStreams: { after: 7, refusals: 3 }, dead: { [token("dd")]: { since: 1 } } }
+      })
+      yield* send()
+      for (const to of ["bad", token("dd"), "bad", token("dd")]) yield* outcome(send(to))
+      yield* outcome(send(undefined, { "apns-priority": "3" }))
+      yield* eventually("the limit has changed", () => client.limits.at(-1) === 1)
+      assert.deepStrictEqual(client.limits, [1, 7, 1])
+      yield* outcome(send("bad"))
+      yield* send()
+      yield* eventually("the limit has changed", () => client.limits.length === 4)
+      assert.deepStrictEqual(client.limits, [1, 7, 1, 7])
+    }))
+
+  it.effect("connections are closed after too many refusals in a row, sooner for bad tokens, and not for dead ones", () =>
+    Effect.gen(function*() {
+      const script: Script.Script = {
+        patience: { refusals: 4, badTokens: 2 },
+        dead: { [token("dd")]: { since: 1 } }
+      }
+      const badTopic = { "apns-topic": "a b" }
+      const run = Effect.fnUntraced(function*(...pushes: ReadonlyArray<Parameters<typeof push>>) {
+        const { client, send } = yield* setUp({ script })
+        for (const [to, more] of pushes) yield* outcome(send(to, more))
+        yield* TestClock.withLive(Effect.sleep("20 millis"))
+        return client.goaways.length > 0
+      })
+      const refused: Parameters<typeof push> = [undefined, badTopic]
+      assert.strictEqual(yield* run(["bad"], [], ["bad"], [], refused, refused), false)
+      assert.strictEqual(yield* run(...Array.from({ length: 9 }, () => [token("dd")] as [string])), false)
+      assert.strictEqual(yield* run(["bad"], ["bad"]), true)
+      assert.strictEqual(yield* run(refused, refused, ["bad"], refused), true)
+    }))
+
   it.effect("change while connections are open", () =>
     Effect.gen(function*() {
       const { client, send, simulator } = yield* setUp({ script: { maxStreams: { before: 3, after: 500 } } })
