@@ -3,11 +3,13 @@
  * `ApnsConfig`, and wins over it. What is secret has no flag: others on the
  * machine can see the arguments of a program.
  */
+import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Apns from "../apns/Apns.ts"
+import type * as PooledSender from "../apns/PooledSender.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
 
@@ -20,6 +22,9 @@ const file = (name: string, variable: string, description: string) =>
 
 const text = (name: string, variable: string, description: string) =>
   Flag.String(name).pipe(Flag.withDescription(`${description}. Default: ${variable}`), Flags.optional)
+
+const time = (name: string, description: string) =>
+  Flags.positiveDuration(name).pipe(Flag.withDescription(description), Flags.optional)
 
 /** Who pushes, and where to. */
 export const apnsFlags = {
@@ -46,25 +51,30 @@ export const apnsFlags = {
     Flags.optional
   ),
   ca: file("ca", "BACKQ_APNS_CA, or those of Node.js", "PEM of the authorities that the server is trusted by"),
+  proxy: Flag.String("proxy").pipe(
+    Flag.withMetavar("URL"),
+    Flag.withDescription(
+      "An HTTP proxy, http://HOST:PORT; one with a password can only be given in the variable. Default: BACKQ_APNS_PROXY"
+    ),
+    Flags.optional
+  ),
   maxConnections: Flags.integer("max-connections", 1).pipe(
     Flag.withDescription("The most connections to Apple. Default: 4"),
     Flags.optional
-  )
+  ),
+  connectTimeout: time("connect-timeout", "How long opening a connection may take. Default: 10s"),
+  requestTimeout: time("request-timeout", "How long Apple's answer to a push may take. Default: 30s"),
+  queueTimeout: time("queue-timeout", "How long a push may wait for a connection. Default: 30s"),
+  drainTimeout: Flags.duration("drain-timeout").pipe(
+    Flag.withDescription("How long answers are waited for at the end. Default: 10s"),
+    Flags.optional
+  ),
+  idlePing: time("idle-ping", "Look after this long without a word from Apple whether it is still there. Default: 1m")
 }
 
 /** The values of {@link apnsFlags}, and the topic. */
-export interface Input {
-  readonly key: string | undefined
-  readonly keyId: string | undefined
-  readonly teamId: string | undefined
-  readonly certificate: string | undefined
-  readonly certificateKey: string | undefined
+export interface Input extends Command.Command.Config.Infer<typeof apnsFlags> {
   readonly topic: string | undefined
-  readonly environment: "production" | "sandbox" | undefined
-  readonly host: string | undefined
-  readonly port: number | undefined
-  readonly ca: string | undefined
-  readonly maxConnections: number | undefined
 }
 
 const variables = (flags: Input): Record<string, string> =>
@@ -79,7 +89,8 @@ const variables = (flags: Input): Record<string, string> =>
       ENVIRONMENT: flags.environment,
       HOST: flags.host,
       PORT: flags.port,
-      CA: flags.ca
+      CA: flags.ca,
+      PROXY: flags.proxy
     }).flatMap(([name, value]) => value === undefined ? [] : [[`BACKQ_APNS_${name}`, String(value)]])
   )
 
@@ -100,14 +111,29 @@ const provider = (flags: Input, outer: ConfigProvider.ConfigProvider): ConfigPro
   )
 }
 
+/** The value is not shown: it may be a secret. */
+const checkProxy = ({ proxy }: Input): Effect.Effect<void, UsageError> =>
+  proxy?.includes("@") === true
+    ? Effect.fail(
+      new UsageError({
+        detail: "--proxy: others on this machine can see a user and password here: give the URL in BACKQ_APNS_PROXY"
+      })
+    )
+    : Effect.void
+
+/** A worker has other time-outs, too. */
+const connections = (flags: Input): PooledSender.Options => {
+  const { connectTimeout, drainTimeout, idlePing, maxConnections, queueTimeout, requestTimeout } = flags
+  return { connectTimeout, drainTimeout, idlePing, maxConnections, queueTimeout, requestTimeout }
+}
+
 /** Pushes as the flags and the environment say. */
 export const apnsLayer = (flags: Input): Layer.Layer<Apns.Apns, UsageError> =>
   Layer.unwrap(
-    Effect.map(ConfigProvider.ConfigProvider, (outer) =>
-      Layer.provide(
-        Apns.layerConfig({ maxConnections: flags.maxConnections }),
-        ConfigProvider.layer(provider(flags, outer))
-      ))
+    Effect.map(
+      Effect.andThen(checkProxy(flags), ConfigProvider.ConfigProvider),
+      (outer) => Layer.provide(Apns.layerConfig(connections(flags)), ConfigProvider.layer(provider(flags, outer)))
+    )
   ).pipe(
     Layer.catch(({ message }) => Layer.effectContext(Effect.fail(new UsageError({ detail: message }))))
   )

@@ -4,8 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import type { Script } from "../../src/testing/apns/index.ts"
-import { ApnsSimulator, Key } from "../../src/testing/apns/index.ts"
+import { ApnsSimulator, Key, Script } from "../../src/testing/apns/index.ts"
 import { folder, freePort } from "../beanstalk/servers.ts"
 import { run } from "./command.ts"
 import { run as runProgram } from "./program.ts"
@@ -96,6 +95,35 @@ describe("push", () => {
 
       const untrusted = yield* only(without("--ca"))
       assert.strictEqual(untrusted.code, 2)
+    }))
+})
+
+describe("the flags of the connections", () => {
+  it.live("a proxy's password is not taken from them, nor shown", () =>
+    Effect.gen(function*() {
+      const { flags, simulator } = yield* world()
+      const push = (proxy: string) =>
+        run(["push", ...flags, "--body", "Hi", "--token", alive, "--queue-timeout", "1s", "--proxy", proxy])
+      const secret = yield* push("http://me:hunter2@127.0.0.1:1")
+      assert.strictEqual(secret.code, 1)
+      assert.match(secret.stderr, /--proxy: .*BACKQ_APNS_PROXY/)
+      assert.notInclude(secret.stderr, "hunter2")
+      const away = yield* push(`http://127.0.0.1:${yield* freePort}`)
+      assert.strictEqual(away.code, 2)
+      assert.strictEqual((yield* simulator.counts).connections, 0)
+    }))
+
+  it.live("time-outs are kept, and 0 is none", () =>
+    Effect.gen(function*() {
+      const { flags } = yield* world({ rules: [{ do: Script.silence }] })
+      const push = (...more: ReadonlyArray<string>) =>
+        run(["push", ...flags, "--body", "Hi", "--token", alive, ...more])
+      const { code, stderr } = yield* push("--request-timeout", "200ms")
+      assert.strictEqual(code, 2)
+      assert.match(stderr, /not answered within 200ms/)
+      const nothing = yield* push("--connect-timeout", "0")
+      assert.strictEqual(nothing.code, 1)
+      assert.match(nothing.stderr, /--connect-timeout.*more than 0/)
     }))
 })
 
