@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import type * as Apns from "../../src/apns/Apns.ts"
 import { DeadToken } from "../../src/apns/DeadTokenJob.ts"
 import { encode } from "../../src/apns/Encoder.ts"
 import * as Notification from "../../src/apns/Notification.ts"
@@ -90,6 +91,28 @@ describe("docs/apns.md", () => {
       rows("Keys and certificates").map(([name]) => name!),
       [...new Set(names)].map((name) => `\`BACKQ_APNS_${name}\``)
     )
+  })
+
+  it("has every option", () => {
+    const options: Record<keyof Apns.Options, true> = {
+      credential: true,
+      environment: true,
+      host: true,
+      port: true,
+      broadcast: true,
+      channels: true,
+      proxy: true,
+      maxConnections: true,
+      connectTimeout: true,
+      requestTimeout: true,
+      queueTimeout: true,
+      idlePing: true,
+      pingTimeout: true,
+      idleTimeout: true,
+      drainTimeout: true
+    }
+    const names = rows("Connections").flatMap(([name]) => name!.split(", "))
+    assert.deepStrictEqual(names, Object.keys(options).map(code))
   })
 
   it("has every field of a dead token", () => {
