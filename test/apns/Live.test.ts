@@ -83,6 +83,23 @@ describe("Apns.layer", () => {
       assert.isAtMost(connections, 4)
     }))
 
+  it.live("connections that are idle are closed, all but one, and pushes go on", () =>
+    Effect.gen(function*() {
+      const { provide, simulator } = yield* setUp(
+        { maxStreams: { after: 10 }, delay: "50 millis" },
+        { idleTimeout: "2 seconds" }
+      )
+      yield* provide(sendAll(20))
+      yield* provide(sendAll(500))
+      const open = Effect.map(simulator.counts, ({ open }) => open)
+      assert.isAbove(yield* open, 1)
+      const schedule = Schedule.spaced("50 millis")
+      yield* Effect.repeat(open, { until: (count) => count === 1, schedule }).pipe(Effect.timeout("10 seconds"))
+      const { connections } = yield* simulator.counts
+      assert.strictEqual((yield* provide(Apns.send(hello, token(1)))).attempts, 1)
+      assert.strictEqual((yield* simulator.counts).connections, connections)
+    }))
+
   it.live("a token that Apple calls expired, for a thousand pushes at once: one new token, and each push is sent again once", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp()
