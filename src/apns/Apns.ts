@@ -173,19 +173,16 @@ const once = <A>(senders: ReadonlyArray<Sender>, f: (notification: Notification)
   }
 }
 
+const tooLate = (expiration: number | undefined, now: number): ApnsError.ApnsError | undefined =>
+  Encoder.isExpired(expiration, now)
+    ? ApnsError.make(new ApnsError.Expired({ expiration: expiration! }))
+    : undefined
+
 /** Builds the service on the senders of one or several credentials. */
 export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Service"]> =>
   Effect.map(Clock.Clock, (clock) => {
     const prepared = once(senders, (notification) => prepare(senders, notification))
     const capacity = senders.reduce((sum, { inFlight }) => sum + inFlight, 0)
-
-    /** The time, in milliseconds since 1970, where it isn't too late. */
-    const inTime = (expiration: number | undefined): Result.Result<number, ApnsError.ApnsError> => {
-      const now = clock.currentTimeMillisUnsafe()
-      return Encoder.isExpired(expiration, now)
-        ? Result.fail(ApnsError.make(new ApnsError.Expired({ expiration: expiration! })))
-        : Result.succeed(now)
-    }
 
     const submit: InFlight.Submit<Push, Receipt, ApnsError.ApnsError> = ({ apnsId, notification, token }, settle) => {
       const ready = prepared(notification)
@@ -193,9 +190,11 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
       const wrong = DeviceToken.check(token)
       if (wrong !== undefined) return Result.fail(ApnsError.make(wrong))
       const { encoded, sender } = ready.success
-      return Result.map(
-        inTime(encoded.expiration),
-        (now) => sender.submit({ notification, encoded, token, apnsId: apnsId ?? Uuid.v7(now) }, settle)
+      const now = clock.currentTimeMillisUnsafe()
+      const late = tooLate(encoded.expiration, now)
+      if (late !== undefined) return Result.fail(late)
+      return Result.succeed(
+        sender.submit({ notification, encoded, token, apnsId: apnsId ?? Uuid.v7(now) }, settle)
       )
     }
 
@@ -203,7 +202,8 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
       Effect.gen(function*() {
         const found = yield* Effect.fromResult(route(senders, topic, "liveactivity"))
         const { decode, request } = yield* Effect.fromResult(make(found.topic))
-        yield* Effect.fromResult(inTime(request.expiration))
+        const late = tooLate(request.expiration, clock.currentTimeMillisUnsafe())
+        if (late !== undefined) return yield* late
         return yield* Effect.fromResult(decode(yield* found.sender.exchange(request)))
       })
 
@@ -240,8 +240,9 @@ export interface Options extends Endpoint.Options, PooledSender.Options {
 }
 
 /**
- * Pushes to Apple. Fails when a credential is no good, or an option; connections are opened
- * for the first pushes, and what is wrong with them is the failure of pushes.
+ * Pushes to Apple. Fails when a credential is no good, or an option can't be
+ * meant; connections are opened for the first pushes, and what is wrong with
+ * them is the failure of pushes.
  *
  * **Example**
  *

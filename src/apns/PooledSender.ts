@@ -56,7 +56,7 @@ const whole = (option: string, value: number, max: number): Rule => [
 const time = (option: string, value: Duration.Input | undefined, min = 1): Rule => [
   option,
   value === undefined || Option.exists(Duration.fromInput(value), (given) => Duration.toMillis(given) >= min),
-  min > 0 ? "it has to be a time, and longer than nothing" : "it has to be a time, or 0"
+  `it has to be a time of at least ${min} ms`
 ]
 
 /** The first option that can't be meant. */
