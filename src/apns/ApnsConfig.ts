@@ -62,6 +62,9 @@ type Variables = Config.Success<typeof variables>
 const invalid = (variable: string, rule: string) =>
   Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option: `${prefix}${variable}`, rule })))
 
+const missing = (variable: string, rule: string) =>
+  Effect.fail(CredentialError.make(new CredentialError.OptionMissing({ option: `${prefix}${variable}`, rule })))
+
 const neither =
   "it is neither PEM, nor base64 of it, nor a path such as AuthKey_ABC123DEFG.p8, /run/secrets/apns or ./apns"
 
@@ -99,15 +102,16 @@ const credentialOf = Effect.fnUntraced(function*(
     }
   }
   if (key === undefined) {
-    return yield* invalid("KEY", `give the .p8 file of a key, or a certificate in ${prefix}CERTIFICATE`)
+    return yield* missing("KEY", `give the .p8 file of a key, or a certificate in ${prefix}CERTIFICATE`)
   }
   const found = yield* material("KEY", "key", key)
   const keyId = given.keyId ?? keyIdIn(key)
   if (keyId === undefined) {
-    return yield* invalid("KEY_ID", "give the key's id: 10 characters, in the developer account")
+    const unnamed = Redacted.isRedacted(found) ? "" : `; the name of the file, ${found.file}, does not tell it`
+    return yield* missing("KEY_ID", `give the key's id: 10 characters, in the developer account${unnamed}`)
   }
   if (teamId === undefined) {
-    return yield* invalid("TEAM_ID", "give the team's id: 10 characters, in the developer account")
+    return yield* missing("TEAM_ID", "give the team's id: 10 characters, in the developer account")
   }
   return { ...common, key: found, keyId, teamId }
 })

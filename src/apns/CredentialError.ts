@@ -91,6 +91,16 @@ export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionIn
   }
 }
 
+/** An option that there has to be is not there. */
+export class OptionMissing extends Schema.TaggedError<OptionMissing>()("OptionMissing", {
+  option: Schema.String,
+  rule: Schema.String
+}) {
+  override get message() {
+    return `${this.option} is missing: ${this.rule}`
+  }
+}
+
 /** Everything that can be wrong with a credential. */
 export const CredentialErrorReason = Schema.Union([
   FileUnreadable,
@@ -99,7 +109,8 @@ export const CredentialErrorReason = Schema.Union([
   PassphraseWrong,
   KeyMismatch,
   CertificateExpired,
-  OptionInvalid
+  OptionInvalid,
+  OptionMissing
 ])
 
 /** Everything that can be wrong with a credential. */
@@ -111,7 +122,9 @@ export class CredentialError extends Schema.TaggedError<CredentialError>()("Cred
 }) {
   override get message() {
     const { _tag, message } = this.reason
-    return _tag === "OptionInvalid" ? `an option for APNs: ${message}` : `the APNs credential can't be used: ${message}`
+    return _tag === "OptionInvalid" || _tag === "OptionMissing"
+      ? `an option for APNs: ${message}`
+      : `the APNs credential can't be used: ${message}`
   }
 }
 

@@ -5,10 +5,12 @@
  */
 import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import type * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Apns from "../apns/Apns.ts"
+import type { CredentialError } from "../apns/CredentialError.ts"
 import type * as PooledSender from "../apns/PooledSender.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
@@ -127,6 +129,24 @@ const connections = (flags: Input): PooledSender.Options => {
   return { connectTimeout, drainTimeout, idlePing, maxConnections, queueTimeout, requestTimeout }
 }
 
+/** What is secret, and has no flag. */
+const unflagged = new Set(["PASSPHRASE"])
+
+/** Names the flag beside each variable. */
+const withFlags = (message: string): string =>
+  message.replace(
+    /BACKQ_APNS_([A-Z_]+)/g,
+    (variable, name: string) =>
+      unflagged.has(name) ? variable : `--${name.toLowerCase().replaceAll("_", "-")} (or ${variable})`
+  )
+
+const adviceOf = (error: CredentialError | Config.ConfigError | UsageError): string => {
+  if (error._tag === "UsageError") return error.detail
+  const isBare = error._tag === "CredentialError" && error.reason._tag === "OptionMissing" &&
+    error.reason.option === "BACKQ_APNS_KEY"
+  return withFlags(error.message) + (isBare ? "; for a trial without Apple: backq apns-simulator" : "")
+}
+
 /** Pushes as the flags and the environment say. */
 export const apnsLayer = (flags: Input): Layer.Layer<Apns.Apns, UsageError> =>
   Layer.unwrap(
@@ -135,5 +155,5 @@ export const apnsLayer = (flags: Input): Layer.Layer<Apns.Apns, UsageError> =>
       (outer) => Layer.provide(Apns.layerConfig(connections(flags)), ConfigProvider.layer(provider(flags, outer)))
     )
   ).pipe(
-    Layer.catch(({ message }) => Layer.effectContext(Effect.fail(new UsageError({ detail: message }))))
+    Layer.catch((error) => Layer.effectContext(Effect.fail(new UsageError({ detail: adviceOf(error) }))))
   )

@@ -87,10 +87,10 @@ describe("ApnsConfig", () => {
     }))
 
   it.effect.each<[string, Record<string, string>, RegExp]>([
-    ["nothing", {}, /BACKQ_APNS_KEY is wrong.*BACKQ_APNS_CERTIFICATE/],
+    ["nothing", {}, /BACKQ_APNS_KEY is missing.*BACKQ_APNS_CERTIFICATE/],
     ["key and certificate", { ...key, CERTIFICATE: "push.p12" }, /not both/],
-    ["no id of the key", { KEY: "key.p8", TEAM_ID: "DEF123GHIJ" }, /BACKQ_APNS_KEY_ID/],
-    ["no team", { KEY: "key.p8", KEY_ID: "ABC123DEFG" }, /BACKQ_APNS_TEAM_ID/],
+    ["no id of the key", { KEY: "key.p8", TEAM_ID: "DEF123GHIJ" }, /BACKQ_APNS_KEY_ID is missing.*key\.p8/],
+    ["no team", { KEY: "key.p8", KEY_ID: "ABC123DEFG" }, /BACKQ_APNS_TEAM_ID is missing/],
     ["a proxy without a scheme", { ...key, PROXY: "me:hunter2@proxy:1" }, /BACKQ_APNS_PROXY.*http:\/\/proxy/],
     ["a proxy with a path", { ...key, PROXY: "http://me:hunter2@proxy:1/x" }, /without a path/],
     ["a proxy's password that isn't encoded", { ...key, PROXY: "http://me:hunter2%zz@proxy:1" }, /percent-encoded/],
