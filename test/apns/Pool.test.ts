@@ -82,6 +82,24 @@ describe("Pool", () => {
       assert.deepStrictEqual(ends(0, 4), times(5, "200"))
     }))
 
+  it.effect("grows one by one while all are full and have answered before, to its limit", () =>
+    Effect.gen(function*() {
+      const connections = Array.from({ length: 10 }, () => new FakeConnection())
+      for (const one of connections) one.limit = 2
+      const { dialed, submitAll } = yield* setUp(connections, { maxConnections: 3 })
+      submitAll(0, 99)
+      yield* pass("5 seconds")
+      assert.strictEqual(dialed(), 1)
+      connections[0]!.answer(200)
+      yield* pass("5 seconds")
+      assert.strictEqual(dialed(), 2)
+      for (let i = 0; i < 20; i++) {
+        for (const one of connections) if (one.sent.length > 0) one.answer(200)
+        yield* pass("1 second")
+      }
+      assert.strictEqual(dialed(), 3)
+    }))
+
   it.effect("when it closes, what was sent is answered, and what waits was not sent", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
