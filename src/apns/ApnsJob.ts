@@ -68,10 +68,20 @@ export interface Summary {
 /** A job has at most so many tokens, and their text so many characters: a worker does it in a second, and beanstalkd takes it. */
 const most = { tokens: 500, characters: 40_000 }
 
+/** Each token once, in its first spelling: upper and lower case are one device. */
+const distinct = (tokens: Iterable<string>): Iterable<string> => {
+  const spellings = new Map<string, string>()
+  for (const token of tokens) {
+    const device = token.toLowerCase()
+    if (!spellings.has(device)) spellings.set(device, token)
+  }
+  return spellings.values()
+}
+
 const split = (tokens: Iterable<string>): Array<Arr.NonEmptyReadonlyArray<string>> => {
   const jobs: Array<Arr.NonEmptyArray<string>> = []
   let characters = 0
-  for (const token of new Set(tokens)) {
+  for (const token of distinct(tokens)) {
     const last = jobs.at(-1)
     characters += token.length
     if (last === undefined || last.length >= most.tokens || characters > most.characters) {
@@ -137,7 +147,7 @@ export interface Options {
 }
 
 const pushAll = ({ notification, tokens }: ApnsPayload, id: string) =>
-  Stream.fromIterable(new Set(tokens)).pipe(
+  Stream.fromIterable(distinct(tokens)).pipe(
     Stream.map((token) => ({ notification, token, apnsId: pushId(id, token) })),
     Apns.sendAll,
     Stream.runCollect

@@ -66,7 +66,7 @@ const captured = () => {
 describe("ApnsJob", () => {
   it.effect("pushes to all tokens of a job, once to each", () =>
     Effect.gen(function*() {
-      yield* publish([A, B, C, B])
+      yield* publish([A, B, C, B, C.toUpperCase()])
       const outcome = yield* only()
       assert.deepInclude(outcome, { _tag: "Done", result: { accepted: 3, dead: 0, dropped: 0, again: 0 } })
       assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, C])
@@ -80,7 +80,11 @@ describe("ApnsJob", () => {
           backq: 1,
           id: "from-php",
           job: "apns",
-          payload: { tokens: [A, A], topic: "com.example.php", payload: { aps: { alert: "Hi", badge: 0 } } }
+          payload: {
+            tokens: [A, A, A.toUpperCase()],
+            topic: "com.example.php",
+            payload: { aps: { alert: "Hi", badge: 0 } }
+          }
         })),
         priority: 1024,
         delay: Duration.zero,
