@@ -35,7 +35,7 @@ import * as Handler from "../Handler.ts"
 import * as Job from "../Job.ts"
 import * as Publisher from "../Publisher.ts"
 import * as Apns from "./Apns.ts"
-import { ApnsPayload } from "./ApnsPayload.ts"
+import { ApnsPayload, type Origin } from "./ApnsPayload.ts"
 import * as DeadTokenJob from "./DeadTokenJob.ts"
 import type { Notification } from "./Notification.ts"
 import * as Plan from "./plan.ts"
@@ -110,27 +110,6 @@ export const publish = (
 }
 
 // -----------------------------------------------------------------------------
-// Attempts
-// -----------------------------------------------------------------------------
-
-/**
- * Pushes that are tried again as a new job keep the id of the first, by which
- * their own ids are made, and go on counting its attempts.
- */
-interface Lineage {
-  readonly id: string
-  /** How many attempts there were before this job. */
-  readonly before: number
-}
-
-const lineageOf = (id: string): Lineage => {
-  const match = /^(.+)#after-(\d{1,9})$/s.exec(id)
-  return match === null ? { id, before: 0 } : { id: match[1]!, before: Number(match[2]) }
-}
-
-const idAfter = (id: string, attempts: number): string => `${id}#after-${attempts}`
-
-// -----------------------------------------------------------------------------
 // The handler
 // -----------------------------------------------------------------------------
 
@@ -192,11 +171,11 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
   const alarm = makeAlarm()
 
   const publishRest = Effect.fnUntraced(function*(
-    payload: ApnsPayload,
+    payload: ApnsPayload & { readonly origin: Origin },
     { expiresAt, info, queue }: Handler.Delivery,
-    id: string,
     delay: Duration.Duration
   ) {
+    const id = `${payload.origin.id}#after-${payload.origin.attempts}`
     const { priority, ttr } = yield* info
     const deadline = expiresAt === undefined ? undefined : DateTime.makeUnsafe(expiresAt)
     yield* insist(Publisher.publish(job, payload, { queue, id, delay, priority, ttr, deadline }))
@@ -204,7 +183,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
 
   return Handler.make(job, (payload, delivery) =>
     Effect.gen(function*() {
-      const { before, id } = lineageOf(delivery.id)
+      const { attempts, id, publishedAt } = payload.origin ?? { ...delivery, attempts: 0 }
       const results = yield* pushAll(payload, id)
       const sorted = Plan.sort(results, onUnknown)
       const { accepted, dead, dropped, rest } = sorted
@@ -218,15 +197,16 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
         return summary
       }
 
-      const attempt = before + (yield* delivery.attempt)
+      const attempt = attempts + (yield* delivery.attempt)
       const scheduled = yield* Job.retryDelay(job.retry, attempt, rest[0]!.error)
-      const age = (yield* Clock.currentTimeMillis) - (delivery.publishedAt ?? -Infinity)
-      const isOld = age > Duration.toMillis(Plan.patience)
+      const now = yield* Clock.currentTimeMillis
+      const isOld = now - (publishedAt ?? -Infinity) > Duration.toMillis(Plan.patience)
       const { delay, error, reason } = Plan.next(rest, results.length, { attempt, scheduled, isOld })!
       if (tokens.length === results.length) {
         return yield* delay === undefined ? Job.bury(reason, error) : Job.retryAfter(delay, reason, error)
       }
-      yield* publishRest({ ...payload, tokens }, delivery, idAfter(id, attempt), delay ?? Duration.zero)
+      const origin: Origin = { id, attempts: attempt, publishedAt: publishedAt ?? now }
+      yield* publishRest({ ...payload, tokens, origin }, delivery, delay ?? Duration.zero)
       yield* Effect.logWarning(
         `${tokens.length} of ${results.length} pushes failed and were published as a new job: ${error.message}`
       )

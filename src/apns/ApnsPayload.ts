@@ -16,7 +16,7 @@
  * ```
  *
  * Only `tokens` and `payload` are required, and unknown keys beside them are
- * ignored. Without a `pushType` it is inferred where that is certain. A
+ * ignored. `origin` is what a worker writes when it publishes pushes again. Without a `pushType` it is inferred where that is certain. A
  * notification that breaks a rule of Apple's is refused when it is published,
  * and when it is read. A token is not judged here: one that is wrong is not to
  * keep the notification from the others.
@@ -40,9 +40,23 @@ export const inferPushType = ({ aps = {} }: Payload): PushType | undefined => {
   return keys.length === 1 && keys[0] === "content-available" ? "background" : undefined
 }
 
-const tokens = Schema.NonEmptyArray(Schema.String)
+/** Where pushes that are published again come from: the first job that they were in. */
+export const Origin = Schema.Struct({
+  /** The id of its envelope, by which the ids of the pushes are made. */
+  id: Schema.String,
+  /** How many attempts there were since. */
+  attempts: Schema.Natural,
+  /** When it was published, in milliseconds since the epoch. */
+  publishedAt: Schema.Finite
+})
 
-const Wire = Schema.Struct({ tokens, ...Notification.fields, pushType: Schema.optionalKey(PushType) }).check(
+/** Where pushes that are published again come from: the first job that they were in. */
+export type Origin = typeof Origin.Type
+
+const tokens = Schema.NonEmptyArray(Schema.String)
+const origin = Schema.optionalKey(Origin)
+
+const Wire = Schema.Struct({ tokens, ...Notification.fields, pushType: Schema.optionalKey(PushType), origin }).check(
   Schema.makeFilter(({ payload, pushType = inferPushType(payload) }) =>
     pushType === undefined
       ? { path: ["pushType"], issue: "Expected a push type: what the payload is for can't be told from its keys" }
@@ -56,7 +70,9 @@ export const ApnsPayload = Wire.pipe(
     Schema.Struct({
       /** In hexadecimal, as the app registered them. */
       tokens,
-      notification: Schema.toType(Notification)
+      notification: Schema.toType(Notification),
+      /** Only in what a worker has published again. */
+      origin
     }).check(
       Schema.makeFilter(({ notification }) => {
         const broken = check(notification)
@@ -64,11 +80,16 @@ export const ApnsPayload = Wire.pipe(
       })
     ),
     SchemaTransformation.transform({
-      decode: ({ tokens, pushType, ...rest }) => ({
+      decode: ({ origin, tokens, pushType, ...rest }) => ({
         tokens,
-        notification: { pushType: pushType ?? inferPushType(rest.payload) ?? "alert", ...rest }
+        notification: { pushType: pushType ?? inferPushType(rest.payload) ?? "alert", ...rest },
+        ...(origin === undefined ? undefined : { origin })
       }),
-      encode: ({ notification, tokens }) => ({ tokens, ...notification })
+      encode: ({ notification, origin, tokens }) => ({
+        tokens,
+        ...notification,
+        ...(origin === undefined ? undefined : { origin })
+      })
     })
   )
 )

@@ -223,7 +223,11 @@ describe("ApnsJob", () => {
         assert.deepInclude(outcomes[0], { _tag: "Done", result: { accepted: 1, dead: 0, dropped: 0, again: 2 } })
         const [again, ...others] = yield* TestBroker.enqueued(ApnsJob.ApnsJob, { queue: "slow" })
         assert.deepStrictEqual(others, [])
-        assert.deepStrictEqual(again!.payload, { tokens: [B, C], notification: hello })
+        assert.deepStrictEqual(again!.payload, {
+          tokens: [B, C],
+          notification: hello,
+          origin: { id: "news", attempts: 1, publishedAt: 0 }
+        })
         assert.strictEqual(again!.priority, 7)
         assert.strictEqual(Duration.format(again!.ttr), "5m")
         assert.strictEqual(Duration.format(again!.delay), "15m")
@@ -247,6 +251,27 @@ describe("ApnsJob", () => {
         assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 3)
       }).pipe(Effect.provide(world(options)))
     })
+
+    it.effect("are not told by the id, which is the user's own", () =>
+      Effect.gen(function*() {
+        yield* publish([A], { id: "escalation#after-15" })
+        yield* publish([A], { id: "escalation" })
+        assert.deepStrictEqual((yield* drain()).map(delayOf), ["1s", "1s"])
+        assert.strictEqual(new Set((yield* TestApns.pushes).map(({ apnsId }) => apnsId)).size, 2)
+      }).pipe(Effect.provide(world(answers({ [A]: unknown })))))
+
+    it.effect("have the patience that the first job has", () =>
+      Effect.gen(function*() {
+        yield* publish([A, B])
+        yield* TestBroker.advance("23 hours")
+        yield* drain()
+        const outcomes: Array<Outcome> = []
+        for (let hours = 0; hours < 12; hours++) {
+          yield* TestBroker.advance("1 hour")
+          outcomes.push(...(yield* drain()))
+        }
+        assert.strictEqual(delayOf(outcomes.at(-1)!), "Buried")
+      }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(500) })))))
 
     it.effect("and will never work, are buried without those that worked", () =>
       Effect.gen(function*() {

@@ -21,6 +21,15 @@ describe("ApnsPayload", () => {
       assert.strictEqual(JSON.stringify(yield* encode(read)), whole)
     }))
 
+  it.effect("keeps where pushes come from that are published again", () =>
+    Effect.gen(function*() {
+      const wire = { tokens: ["00"], pushType: "alert", payload: { aps: { badge: 1 } } }
+      const again: unknown = { ...wire, origin: { id: "order-42", attempts: 3, publishedAt: 1_764_000_000_000 } }
+      const read = yield* decode(again)
+      assert.notProperty(read.notification, "origin")
+      assert.deepStrictEqual(yield* encode(read), again)
+    }))
+
   it.effect("keeps keys of aps that are not known yet", () =>
     Effect.gen(function*() {
       const payload = { aps: { badge: 1, alert: { body: "a", "new-a": [1] }, "new-b": { c: null } }, d: 1 }
