@@ -200,9 +200,11 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
       const attempt = attempts + (yield* delivery.attempt)
       const scheduled = yield* Job.retryDelay(job.retry, attempt, rest[0]!.error)
       const now = yield* Clock.currentTimeMillis
-      const isOld = now - (publishedAt ?? -Infinity) > Duration.toMillis(Plan.patience)
+      const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.patience)
       const { delay, error, reason } = Plan.next(rest, results.length, { attempt, scheduled, isOld })!
-      if (tokens.length === results.length) {
+      // nobody would know when the patience with it ends: as a new job it has a date
+      const isUndated = publishedAt === undefined && scheduled === undefined
+      if (tokens.length === results.length && !(isUndated && delay !== undefined)) {
         return yield* delay === undefined ? Job.bury(reason, error) : Job.retryAfter(delay, reason, error)
       }
       const origin: Origin = { id, attempts: attempt, publishedAt: publishedAt ?? now }

@@ -6,14 +6,14 @@
  * | `DropToken`, `CheckToken` | over; the token is reported | |
  * | `Discard` | over | |
  * | `Retry`, `Reconnect` | was not processed | as the job's schedule says, without end |
- * | `RetryMayDuplicate` | may have been processed | as the job's schedule says, until its end; or over, if a second copy is not to be risked |
+ * | `RetryMayDuplicate` | may have been processed | as the job's schedule says, until its end, and for a day at least; or over, if a second copy is not to be risked |
  * | `RetryLater` | was put off by Apple | after Apple's time, doubled each time, until the schedule's end, and for a day at least |
  * | `FixConfiguration`, `RenewToken` | is kept | every 5 minutes, without end |
  * | `FixNotification`, `DropChannel`, `ReportBug` | never works | buried |
  *
  * What is tried "without end" says nothing against the job: an outage of the
  * network, or a wrong key, buries none. The broker counts those attempts too,
- * so that the schedule may be at its end when Apple puts off a push for the
+ * so that the schedule may be at its end when a push reaches Apple for the
  * first time: hence the day.
  */
 import * as Duration from "effect/Duration"
@@ -104,7 +104,7 @@ export const sort = (results: ReadonlyArray<PushResult>, onUnknown: OnUnknown): 
 /** How often it is tried whether the configuration was mended, and how often at the end of the schedule. */
 const keptDelay = Duration.minutes(5)
 
-/** For how long after its publication a job is tried again that Apple puts off, whatever its schedule says. */
+/** For how long after its publication a job that reaches Apple is tried again, whatever its schedule says. */
 export const patience = Duration.days(1)
 
 /** The longest delay that doubling leads to. */
@@ -129,15 +129,14 @@ export interface Progress {
 
 /** When a failed push is tried again; `undefined` for never. */
 const delayAfter = (error: ApnsError, { attempt, isOld, scheduled }: Progress): Duration.Duration | undefined => {
+  const patient = scheduled ?? (isOld ? undefined : keptDelay)
   switch (fates[error.action]) {
     case "Again":
       return scheduled ?? keptDelay
     case "Repeat":
-      return scheduled
+      return patient
     case "Later":
-      return scheduled === undefined && isOld
-        ? undefined
-        : Duration.max(scheduled ?? keptDelay, doubled(delayOf(error), attempt))
+      return patient && Duration.max(patient, doubled(delayOf(error), attempt))
     case "Kept":
       return keptDelay
     default:

@@ -51,6 +51,17 @@ const only = Effect.fnUntraced(function*(options?: ApnsJob.Options) {
   return outcomes[0]!
 })
 
+/** What another language publishes, without saying when. */
+const putForeign = (payload: object) =>
+  Broker.Broker.use((broker) =>
+    broker.put(
+      "apns",
+      Result.getOrThrow(
+        Broker.putRequest(Buffer.from(JSON.stringify({ backq: 1, id: "from-php", job: "apns", payload })))
+      )
+    )
+  )
+
 const tokensOf = (pushes: ReadonlyArray<{ readonly token: string }>) => pushes.map(({ token }) => token)
 
 const delayOf = (outcome: Outcome) => outcome._tag === "Retried" ? Duration.format(outcome.delay) : outcome._tag
@@ -74,21 +85,10 @@ describe("ApnsJob", () => {
 
   it.effect("pushes what another language has published", () =>
     Effect.gen(function*() {
-      const broker = yield* Broker.Broker
-      yield* broker.put("apns", {
-        body: Buffer.from(JSON.stringify({
-          backq: 1,
-          id: "from-php",
-          job: "apns",
-          payload: {
-            tokens: [A, A, A.toUpperCase()],
-            topic: "com.example.php",
-            payload: { aps: { alert: "Hi", badge: 0 } }
-          }
-        })),
-        priority: 1024,
-        delay: Duration.zero,
-        ttr: Duration.seconds(60)
+      yield* putForeign({
+        tokens: [A, A, A.toUpperCase()],
+        topic: "com.example.php",
+        payload: { aps: { alert: "Hi", badge: 0 } }
       })
       assert.strictEqual((yield* only())._tag, "Done")
       const [push, ...others] = yield* TestApns.pushes
@@ -187,27 +187,56 @@ describe("ApnsJob", () => {
         }
       }).pipe(Effect.provide(world(answers({ [A]: answer })))))
 
-    it.effect("of Apple's own fault, after a long outage, has its day", () => {
+    describe.each([
+      ["an outage", notSent],
+      ["a wrong key", TestApns.reject(403, "InvalidProviderToken")]
+    ])("after %s that the schedule did not outlast", (_, before) => {
+      it.effect.each(
+        [["of Apple's own fault", TestApns.reject(503, "Shutdown"), "1h"], ["Unknown", unknown, "5m"]] as const
+      )(
+        "%s: the job has its day",
+        ([, after, delay]) => {
+          let answer: TestApns.Answer = before
+          return Effect.gen(function*() {
+            yield* publish([A])
+            for (let attempt = 1; attempt <= 30; attempt++) {
+              yield* only()
+              yield* TestBroker.advance("5 minutes")
+            }
+            answer = after
+            assert.strictEqual(delayOf(yield* only()), delay)
+            yield* TestBroker.advance("1 day")
+            assert.strictEqual(delayOf(yield* only()), "Buried")
+          }).pipe(Effect.provide(world({ answer: () => answer })))
+        }
+      )
+    })
+
+    it.effect("of a job without a date, has its day from the end of the schedule on", () => {
       let answer: TestApns.Answer = notSent
       return Effect.gen(function*() {
-        yield* publish([A])
+        yield* putForeign({ tokens: [A], payload: { aps: { alert: "Hi" } } })
         for (let attempt = 1; attempt <= 30; attempt++) {
           yield* only()
           yield* TestBroker.advance("5 minutes")
         }
-        answer = TestApns.reject(503, "Shutdown")
+        answer = TestApns.reject(500)
         assert.strictEqual(delayOf(yield* only()), "1h")
         yield* TestBroker.advance("1 day")
         assert.strictEqual(delayOf(yield* only()), "Buried")
+        assert.strictEqual(new Set((yield* TestApns.pushes).map(({ apnsId }) => apnsId)).size, 1)
       }).pipe(Effect.provide(world({ answer: () => answer })))
     })
 
-    it.effect("and was perhaps sent, is repeated under the same id, until the end of the schedule", () =>
+    it.effect("and was perhaps sent, is repeated under the same id, until the end of the schedule, and for a day", () =>
       Effect.gen(function*() {
         const job = Job.make("apns", { payload: ApnsPayload, retry: Schedule.recurs(2) })
         yield* publish([A], { id: "order-42" })
-        const outcomes = yield* drain({ job })
-        assert.deepStrictEqual(outcomes.map(({ _tag }) => _tag), ["Retried", "Retried", "Buried"])
+        assert.deepStrictEqual((yield* drain({ job })).map(delayOf), ["0", "0", "5m"])
+        yield* TestBroker.advance("1 day")
+        assert.deepStrictEqual((yield* drain({ job })).map(delayOf), ["5m"])
+        yield* TestBroker.advance("5 minutes")
+        assert.deepStrictEqual((yield* drain({ job })).map(delayOf), ["Buried"])
         const ids = new Set((yield* TestApns.pushes).map(({ apnsId }) => apnsId))
         assert.strictEqual(ids.size, 1)
       }).pipe(Effect.provide(world(answers({ [A]: unknown })))))
