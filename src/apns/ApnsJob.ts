@@ -59,6 +59,8 @@ export interface Summary {
   readonly dropped: number
   /** They were published as a new job. */
   readonly again: number
+  /** They were published as a new job too, which is buried: they will never work. */
+  readonly buried: number
 }
 
 // -----------------------------------------------------------------------------
@@ -125,6 +127,13 @@ export interface Options {
   readonly job?: Job.Job<ApnsPayload> | undefined
 }
 
+/** The first job that these pushes were in: by its id theirs are made, and its attempts go on being counted. */
+const originOf = (
+  { origin }: ApnsPayload,
+  { id, publishedAt }: Handler.Delivery
+): Omit<Origin, "publishedAt"> & { readonly publishedAt: number | undefined } =>
+  origin ?? { id, attempts: 0, publishedAt }
+
 const pushAll = ({ notification, tokens }: ApnsPayload, id: string) =>
   Stream.fromIterable(distinct(tokens)).pipe(
     Stream.map((token) => ({ notification, token, apnsId: pushId(id, token) })),
@@ -170,48 +179,62 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
   const { job = ApnsJob, onUnknown = "Repeat" } = options
   const alarm = makeAlarm()
 
-  const publishRest = Effect.fnUntraced(function*(
-    payload: ApnsPayload & { readonly origin: Origin },
-    { expiresAt, info, queue }: Handler.Delivery,
-    delay: Duration.Duration
+  const publishPart = Effect.fnUntraced(function*(
+    { delay, tokens }: Plan.Part,
+    notification: Notification,
+    origin: Origin,
+    { expiresAt, info, queue }: Handler.Delivery
   ) {
-    const id = `${payload.origin.id}#after-${payload.origin.attempts}`
+    const id = `${origin.id}#${origin.buried === undefined ? "after" : "buried"}-${origin.attempts}`
     const { priority, ttr } = yield* info
     const deadline = expiresAt === undefined ? undefined : DateTime.makeUnsafe(expiresAt)
+    const payload = { tokens, notification, origin }
     yield* insist(Publisher.publish(job, payload, { queue, id, delay, priority, ttr, deadline }))
   })
 
   return Handler.make(job, (payload, delivery) =>
     Effect.gen(function*() {
-      const { attempts, id, publishedAt } = payload.origin ?? { ...delivery, attempts: 0 }
+      const { notification } = payload
+      const { attempts, buried: reason, id, publishedAt } = originOf(payload, delivery)
+      if (reason !== undefined && (yield* delivery.info).buries === 0) return yield* Job.bury(reason)
+
       const results = yield* pushAll(payload, id)
       const sorted = Plan.sort(results, onUnknown)
       const { accepted, dead, dropped, rest } = sorted
-      yield* alarm(bundleIdOf(payload.notification), sorted)
-      yield* report(dead, payload.notification)
+      yield* alarm(bundleIdOf(notification), sorted)
+      yield* report(dead, notification)
 
-      const summary: Summary = { accepted, dead: dead.length, dropped: dropped.length, again: rest.length }
-      const tokens = rest.map(({ token }) => token)
-      if (!Arr.isReadonlyArrayNonEmpty(tokens)) {
+      const over = { accepted, dead: dead.length, dropped: dropped.length }
+      if (!Arr.isReadonlyArrayNonEmpty(rest)) {
         if (accepted + dead.length === 0) return yield* Job.discard(dropped[0]?.error.message ?? "no tokens")
-        return summary
+        return { ...over, again: 0, buried: 0 } satisfies Summary
       }
 
+      const total = results.length
       const attempt = attempts + (yield* delivery.attempt)
-      const scheduled = yield* Job.retryDelay(job.retry, attempt, rest[0]!.error)
+      const scheduled = yield* Job.retryDelay(job.retry, attempt, rest[0].error)
       const now = yield* Clock.currentTimeMillis
       const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.patience)
-      const { delay, error, reason } = Plan.next(rest, results.length, { attempt, scheduled, isOld })!
+      const { again, buried } = Plan.next(rest, total, { attempt, scheduled, isOld })
       // nobody would know when the patience with it ends: as a new job it has a date
       const isUndated = publishedAt === undefined && scheduled === undefined
-      if (tokens.length === results.length && !(isUndated && delay !== undefined)) {
-        return yield* delay === undefined ? Job.bury(reason, error) : Job.retryAfter(delay, reason, error)
+      if (again?.tokens.length === total && !isUndated) {
+        return yield* Job.retryAfter(again.delay, again.reason, again.error)
       }
+      if (buried?.tokens.length === total) return yield* Job.bury(buried.reason, buried.error)
+
       const origin: Origin = { id, attempts: attempt, publishedAt: publishedAt ?? now }
-      yield* publishRest({ ...payload, tokens, origin }, delivery, delay ?? Duration.zero)
-      yield* Effect.logWarning(
-        `${tokens.length} of ${results.length} pushes failed and were published as a new job: ${error.message}`
-      )
-      return summary
+      if (again !== undefined) {
+        yield* publishPart(again, notification, origin, delivery)
+        yield* Effect.logWarning(`published as a new job: ${again.reason}`)
+      }
+      if (buried !== undefined) {
+        yield* publishPart(buried, notification, { ...origin, buried: buried.reason }, delivery)
+      }
+      return {
+        ...over,
+        again: again?.tokens.length ?? 0,
+        buried: buried?.tokens.length ?? 0
+      } satisfies Summary
     }))
 }

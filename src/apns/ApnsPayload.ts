@@ -47,7 +47,9 @@ export const Origin = Schema.Struct({
   /** How many attempts there were since. */
   attempts: Schema.Natural,
   /** When it was published, in milliseconds since the epoch. */
-  publishedAt: Schema.Finite
+  publishedAt: Schema.Finite,
+  /** Why they are not to be tried again: they are buried with this reason, and pushed only when somebody kicks them. */
+  buried: Schema.optionalKey(Schema.String)
 })
 
 /** Where pushes that are published again come from: the first job that they were in. */

@@ -16,7 +16,9 @@
  * so that the schedule may be at its end when a push reaches Apple for the
  * first time: hence the day.
  */
+import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
+import * as Order from "effect/Order"
 import * as Result from "effect/Result"
 import type { PushResult } from "./Apns.ts"
 import type { ApnsError } from "./ApnsError.ts"
@@ -46,14 +48,22 @@ export interface Sorted {
   readonly rest: ReadonlyArray<Failed>
 }
 
-/** What becomes of what is not over. */
-export interface Next {
-  /** When it is tried again; `undefined` for never. */
-  readonly delay: Duration.Duration | undefined
+/** Pushes that are not over, and what becomes of them together. */
+export interface Part {
+  readonly tokens: Arr.NonEmptyReadonlyArray<string>
+  /** When they are tried again. Zero for those that are not. */
+  readonly delay: Duration.Duration
   /** Why, in words. */
   readonly reason: string
   /** The failure that decided. */
   readonly error: ApnsError
+}
+
+/** What becomes of what is not over. */
+export interface Next {
+  readonly again: Part | undefined
+  /** They will never work, or were tried for long enough: they are buried, and not pushed again with the others. */
+  readonly buried: Part | undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -144,22 +154,29 @@ const delayAfter = (error: ApnsError, { attempt, isOld, scheduled }: Progress): 
   }
 }
 
-/** All pushes that are not over are tried again together, after the longest of their delays. */
-export const next = (
-  rest: ReadonlyArray<Failed>,
-  total: number,
-  progress: Progress
-): Next | undefined => {
-  const [first, ...others] = rest
-  if (first === undefined) return undefined
-  let { error } = first
-  let delay = delayAfter(error, progress)
-  for (const other of others) {
-    const later = delayAfter(other.error, progress)
-    if (later === undefined || (delay !== undefined && Duration.isLessThanOrEqualTo(later, delay))) continue
-    delay = later
-    error = other.error
+/** A failed push and when it is tried again. */
+interface Timed extends Failed {
+  readonly delay: Duration.Duration
+}
+
+const byDelay = Order.mapInput(Duration.Order, ({ delay }: Timed) => delay)
+
+/** After the longest of their delays. */
+const together = (pushes: ReadonlyArray<Timed>, total: number): Part | undefined => {
+  if (!Arr.isReadonlyArrayNonEmpty(pushes)) return undefined
+  const { delay, error } = Arr.max(pushes, byDelay)
+  const count = total === 1 ? "" : `${pushes.length} of ${total} pushes: `
+  return { tokens: Arr.map(pushes, ({ token }) => token), delay, reason: `${count}${error.message}`, error }
+}
+
+/** What becomes of what is not over, of so many pushes. */
+export const next = (rest: ReadonlyArray<Failed>, total: number, progress: Progress): Next => {
+  const again: Array<Timed> = []
+  const buried: Array<Timed> = []
+  for (const failed of rest) {
+    const delay = delayAfter(failed.error, progress)
+    if (delay === undefined) buried.push({ ...failed, delay: Duration.zero })
+    else again.push({ ...failed, delay })
   }
-  const count = total === 1 ? "" : `${rest.length} of ${total} pushes: `
-  return { delay, reason: `${count}${error.message}`, error }
+  return { again: together(again, total), buried: together(buried, total) }
 }

@@ -79,7 +79,7 @@ describe("ApnsJob", () => {
     Effect.gen(function*() {
       yield* publish([A, B, C, B, C.toUpperCase()])
       const outcome = yield* only()
-      assert.deepInclude(outcome, { _tag: "Done", result: { accepted: 3, dead: 0, dropped: 0, again: 0 } })
+      assert.deepInclude(outcome, { _tag: "Done", result: { accepted: 3, dead: 0, dropped: 0, again: 0, buried: 0 } })
       assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, C])
     }).pipe(Effect.provide(world())))
 
@@ -249,7 +249,10 @@ describe("ApnsJob", () => {
         yield* publish([A, B, C], { queue: "slow", id: "news", priority: 7, ttr: "5 minutes", deadline: "1 hour" })
         yield* TestBroker.advance("1 minute")
         const outcomes = yield* TestBroker.drainWith({ queue: "slow" }, ApnsJob.handler())
-        assert.deepInclude(outcomes[0], { _tag: "Done", result: { accepted: 1, dead: 0, dropped: 0, again: 2 } })
+        assert.deepInclude(outcomes[0], {
+          _tag: "Done",
+          result: { accepted: 1, dead: 0, dropped: 0, again: 2, buried: 0 }
+        })
         const [again, ...others] = yield* TestBroker.enqueued(ApnsJob.ApnsJob, { queue: "slow" })
         assert.deepStrictEqual(others, [])
         assert.deepStrictEqual(again!.payload, {
@@ -302,25 +305,69 @@ describe("ApnsJob", () => {
         assert.strictEqual(delayOf(outcomes.at(-1)!), "Buried")
       }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(500) })))))
 
-    it.effect("and will never work, are buried without those that worked", () =>
-      Effect.gen(function*() {
-        yield* publish([A, B, C])
-        const outcomes = yield* drain()
-        assert.deepStrictEqual(outcomes.map(({ _tag }) => _tag), ["Done", "Buried"])
-        const [buried] = yield* TestBroker.enqueued(ApnsJob.ApnsJob, { state: "buried" })
-        assert.deepStrictEqual(buried!.payload.tokens, [B])
-      }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(413, "PayloadTooLarge") })))))
-
     it.effect("and all of them, stay the same job, after the longest delay", () =>
       Effect.gen(function*() {
-        yield* publish([A, B, C])
+        yield* publish([A, B])
         assert.strictEqual(delayOf(yield* only()), "15m")
-        assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.ApnsJob))[0]!.payload.tokens, [A, B, C])
-      }).pipe(Effect.provide(world(answers({
-        [A]: notSent,
-        [B]: TestApns.reject(500),
-        [C]: TestApns.reject(413)
-      })))))
+        assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.ApnsJob))[0]!.payload.tokens, [A, B])
+      }).pipe(Effect.provide(world(answers({ [A]: notSent, [B]: TestApns.reject(500) })))))
+  })
+
+  describe("pushes that will never work", () => {
+    const buriedJobs = TestBroker.enqueued(ApnsJob.ApnsJob, { state: "buried" })
+    const pushesTo = (token: string) =>
+      Effect.map(TestApns.pushes, (pushes) => pushes.filter((push) => push.token === token).length)
+
+    it.effect("are buried without those that worked, and without another push", () =>
+      Effect.gen(function*() {
+        yield* publish([A, B, C])
+        const [done, buried, ...others] = yield* drain()
+        assert.deepStrictEqual(others, [])
+        assert.deepInclude(done, { _tag: "Done", result: { accepted: 2, dead: 0, dropped: 0, again: 0, buried: 1 } })
+        assert.strictEqual(delayOf(buried!), "Buried")
+        assert.match(buried!._tag === "Buried" ? buried!.reason : "", /1 of 3 pushes.*PayloadTooLarge/)
+        assert.deepStrictEqual((yield* buriedJobs)[0]!.payload.tokens, [B])
+        assert.strictEqual(yield* pushesTo(B), 1)
+      }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(413, "PayloadTooLarge") })))))
+
+    it.effect("are not pushed again with those that wait", () =>
+      Effect.gen(function*() {
+        yield* publish([A, B, C])
+        for (let hours = 0; hours < 30; hours += 2) {
+          yield* drain()
+          yield* TestBroker.advance("2 hours")
+        }
+        assert.strictEqual(yield* pushesTo(A), 1)
+        assert.strictEqual(yield* pushesTo(B), 1)
+        assert.strictEqual(yield* pushesTo(C), 14)
+        assert.sameDeepMembers((yield* buriedJobs).map(({ payload }) => payload.tokens), [[B], [C]])
+      }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(400, "BadTopic"), [C]: TestApns.reject(500) })))))
+
+    it.effect("are not given up with others: those that were tried for long enough stay behind", () =>
+      Effect.gen(function*() {
+        const job = Job.make("apns", { payload: ApnsPayload, retry: Schedule.recurs(0) })
+        yield* publish([A, B])
+        yield* TestBroker.advance("2 days")
+        yield* drain({ job })
+        assert.deepStrictEqual((yield* buriedJobs)[0]!.payload.tokens, [A])
+        assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.ApnsJob))[0]!.payload.tokens, [B])
+      }).pipe(Effect.provide(world(answers({ [A]: TestApns.reject(500), [B]: notSent })))))
+
+    it.effect("are pushed again when somebody kicks them", () => {
+      let answer: TestApns.Answer = TestApns.reject(400, "BadTopic")
+      return Effect.gen(function*() {
+        yield* publish([A, B], { id: "news" })
+        yield* drain()
+        const kick = Broker.Broker.use((broker) => broker.kick("apns", 1))
+        yield* kick
+        assert.deepStrictEqual((yield* drain()).map(delayOf), ["Buried"])
+        answer = TestApns.accept
+        yield* kick
+        assert.deepStrictEqual((yield* drain()).map(delayOf), ["Done"])
+        assert.strictEqual(yield* pushesTo(B), 3)
+        assert.strictEqual(new Set((yield* TestApns.pushes).map(({ apnsId }) => apnsId)).size, 2)
+      }).pipe(Effect.provide(world({ answer: ({ token }) => token === B ? answer : TestApns.accept })))
+    })
   })
 
   describe("dead tokens", () => {
@@ -333,7 +380,7 @@ describe("ApnsJob", () => {
       Effect.gen(function*() {
         yield* publish([A, B, "not hex", C])
         const outcome = yield* only()
-        assert.deepInclude(outcome, { _tag: "Done", result: { accepted: 1, dead: 3, dropped: 0, again: 0 } })
+        assert.deepInclude(outcome, { _tag: "Done", result: { accepted: 1, dead: 3, dropped: 0, again: 0, buried: 0 } })
         const jobs = yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob)
         const common = { topic: "com.example.app", environment: "sandbox" } as const
         assert.sameDeepMembers(jobs.map(({ payload }) => payload), [
