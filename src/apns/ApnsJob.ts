@@ -27,16 +27,17 @@ import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import type { JobId } from "../Broker.ts"
+import { type JobId, maxDelay } from "../Broker.ts"
 import * as Handler from "../Handler.ts"
 import * as Job from "../Job.ts"
 import * as Publisher from "../Publisher.ts"
 import * as Apns from "./Apns.ts"
 import { ApnsPayload, type Origin } from "./ApnsPayload.ts"
 import * as DeadTokenJob from "./DeadTokenJob.ts"
+import { insist } from "./insist.ts"
 import type { Notification } from "./Notification.ts"
 import * as Plan from "./plan.ts"
 import { pushId } from "./pushId.ts"
@@ -141,25 +142,25 @@ const pushAll = ({ notification, tokens }: ApnsPayload, id: string) =>
     Stream.runCollect
   )
 
-/** To publish again costs less than to push again. */
-const insist = Effect.retry(Schedule.exponential("200 millis").pipe(Schedule.upTo({ times: 4 })))
-
-const report = Effect.fnUntraced(function*(dead: ReadonlyArray<Plan.Failed>, notification: Notification) {
-  if (dead.length === 0) return
-  const apns = yield* Apns.Apns
-  const { environment, topic } = yield* apns.app(bundleIdOf(notification))
-  const tokens = dead.map(({ error: { action, reason }, token }): DeadTokenJob.DeadToken => ({
-    token,
-    topic,
-    environment,
-    kind: action === "DropToken" ? "Dead" : "Wrong",
-    ...("reason" in reason && reason.reason !== undefined ? { reason: reason.reason } : undefined),
-    ...("timestamp" in reason && reason.timestamp !== undefined ? { timestamp: reason.timestamp } : undefined)
-  }))
-  const hook = yield* DeadTokenJob.OnDeadTokens
-  if (!Arr.isReadonlyArrayNonEmpty(tokens)) return
-  yield* insist(hook === undefined ? DeadTokenJob.publish(tokens) : hook(tokens))
+const deadToken = ({ error: { action, reason }, token }: Plan.Failed, app: Apns.App): DeadTokenJob.DeadToken => ({
+  token,
+  topic: app.topic,
+  environment: app.environment,
+  kind: action === "DropToken" ? "Dead" : "Wrong",
+  ...("reason" in reason && reason.reason !== undefined ? { reason: reason.reason } : undefined),
+  ...("timestamp" in reason && reason.timestamp !== undefined ? { timestamp: reason.timestamp } : undefined)
 })
+
+/** Tells the application of dead tokens. Succeeds with those that it could not be told of. */
+const report = (dead: ReadonlyArray<Plan.Failed>, notification: Notification) =>
+  Arr.isReadonlyArrayNonEmpty(dead)
+    ? Apns.Apns.use((apns) => apns.app(bundleIdOf(notification))).pipe(
+      // a push that was answered had an app
+      Effect.orDie,
+      Effect.flatMap((app) => DeadTokenJob.report(Arr.map(dead, (failed) => deadToken(failed, app)))),
+      Effect.match({ onSuccess: () => [], onFailure: (error) => Plan.unreported(dead, error) })
+    )
+    : Effect.succeed([])
 
 /** Says once for each app what is wrong with the configuration, until a push has been accepted again. */
 const makeAlarm = () => {
@@ -167,7 +168,7 @@ const makeAlarm = () => {
   return (topic: string | undefined, { accepted, rest }: Plan.Sorted) =>
     Effect.suspend(() => {
       if (accepted > 0) raised.delete(topic)
-      const fault = rest.find(({ error }) => Plan.isConfigFault(error))?.error.message
+      const fault = rest.find(Plan.isConfigFault)?.error.message
       if (fault === undefined || raised.get(topic) === fault) return Effect.void
       raised.set(topic, fault)
       return Effect.logError(`${fault}. The jobs are kept and tried again every 5 minutes`)
@@ -179,17 +180,25 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
   const { job = ApnsJob, onUnknown = "Repeat" } = options
   const alarm = makeAlarm()
 
+  /** As a job of its own, which is wanted until then, and as urgent. */
   const publishPart = Effect.fnUntraced(function*(
-    { delay, tokens }: Plan.Part,
+    part: Plan.Part,
     notification: Notification,
     origin: Origin,
     { expiresAt, info, queue }: Handler.Delivery
   ) {
+    const { priority, ttr } = yield* insist(info)
     const id = `${origin.id}#${origin.buried === undefined ? "after" : "buried"}-${origin.attempts}`
-    const { priority, ttr } = yield* info
-    const deadline = expiresAt === undefined ? undefined : DateTime.makeUnsafe(expiresAt)
-    const payload = { tokens, notification, origin }
-    yield* insist(Publisher.publish(job, payload, { queue, id, delay, priority, ttr, deadline }))
+    const delay = Duration.min(part.delay, maxDelay)
+    const deadline = Option.getOrElse(DateTime.make(expiresAt ?? Number.NaN), () => Duration.infinity)
+    const options = { queue, delay, priority, ttr, deadline }
+    // a job of another language may have been as large as the broker takes
+    for (const [index, tokens] of split(part.tokens).entries()) {
+      const own = { ...options, id: index === 0 ? id : `${id}/${index + 1}` }
+      yield* insist(Publisher.publish(job, { tokens, notification, origin }, own)).pipe(
+        Effect.mapError((error) => Job.bury(`${part.reason}, and can't be published: ${error.message}`, error))
+      )
+    }
   })
 
   return Handler.make(job, (payload, delivery) =>
@@ -200,19 +209,25 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
 
       const results = yield* pushAll(payload, id)
       const sorted = Plan.sort(results, onUnknown)
-      const { accepted, dead, dropped, rest } = sorted
+      const { accepted, dropped } = sorted
       yield* alarm(bundleIdOf(notification), sorted)
-      yield* report(dead, notification)
+      const unreported = yield* report(sorted.dead, notification)
+      const dead = sorted.dead.length - unreported.length
+      const rest = [...sorted.rest, ...unreported]
 
-      const over = { accepted, dead: dead.length, dropped: dropped.length }
+      const over = { accepted, dead, dropped: dropped.length }
       if (!Arr.isReadonlyArrayNonEmpty(rest)) {
-        if (accepted + dead.length === 0) return yield* Job.discard(dropped[0]?.error.message ?? "no tokens")
+        if (accepted + dead === 0) return yield* Job.discard(dropped[0]?.error.message ?? "no tokens")
         return { ...over, again: 0, buried: 0 } satisfies Summary
       }
 
       const total = results.length
-      const attempt = attempts + (yield* delivery.attempt)
-      const scheduled = yield* Job.retryDelay(job.retry, attempt, rest[0].error)
+      const attempt = attempts + (yield* insist(delivery.attempt))
+      // a schedule that fails is at its end
+      const scheduled = yield* Effect.catchCause(
+        Job.retryDelay(job.retry, attempt, rest[0].error),
+        () => Effect.undefined
+      )
       const now = yield* Clock.currentTimeMillis
       const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.patience)
       const { again, buried } = Plan.next(rest, total, { attempt, scheduled, isOld })

@@ -9,13 +9,16 @@
  *
  * They are published before the push job is settled, so each comes at least
  * once, and perhaps more than once. {@link layer} has a function called
- * instead, with the same promise.
+ * instead, with the same promise: a token that it fails for is pushed to again,
+ * alone, since APNs gives the same answer again.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Job from "../Job.ts"
 import * as Publisher from "../Publisher.ts"
@@ -74,10 +77,7 @@ export const OnDeadTokens = Context.Reference<((dead: DeadTokens) => Effect.Effe
   { defaultValue: () => undefined }
 )
 
-/**
- * Has a function called instead of publishing jobs. When it fails, the push job
- * fails, and is tried again as a whole.
- */
+/** Has a function called instead of publishing jobs. When it fails it is called again, a few times at once, then later. */
 export const layer = <E, R>(
   onDeadTokens: (dead: DeadTokens) => Effect.Effect<void, E, R>
 ): Layer.Layer<never, never, R> =>
@@ -87,4 +87,34 @@ export const layer = <E, R>(
       Effect.context<R>(),
       (context) => (dead: DeadTokens) => Effect.provideContext(onDeadTokens(dead), context)
     )
+  )
+
+// -----------------------------------------------------------------------------
+// Reporting
+// -----------------------------------------------------------------------------
+
+/** The application could not be told. */
+export class NotReported extends Schema.TaggedError<NotReported>()("NotReported", {
+  detail: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}) {
+  override get message() {
+    return `the application could not be told of dead tokens: ${this.detail}`
+  }
+}
+
+const notReported = (cause: Cause.Cause<unknown>): NotReported => {
+  const failure = Cause.squash(cause)
+  const detail = failure instanceof Error ? failure.message : typeof failure === "string" ? failure : "it failed"
+  return new NotReported({ detail, cause: failure })
+}
+
+/** Tells the application, as {@link OnDeadTokens} says, in a few tries. */
+export const report = (dead: DeadTokens): Effect.Effect<void, NotReported, Publisher.Publisher> =>
+  Effect.flatMap(
+    OnDeadTokens,
+    (hook): Effect.Effect<void, unknown, Publisher.Publisher> => hook === undefined ? publish(dead) : hook(dead)
+  ).pipe(
+    Effect.retry(Schedule.exponential("200 millis").pipe(Schedule.upTo({ times: 4 }))),
+    Effect.catchCause((cause) => Effect.fail(notReported(cause)))
   )

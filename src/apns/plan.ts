@@ -3,7 +3,7 @@
  *
  * | action of the failure | the push | tried again |
  * |---|---|---|
- * | `DropToken`, `CheckToken` | over; the token is reported | |
+ * | `DropToken`, `CheckToken` | over, once the token is reported | if it can't be: as the job's schedule says, until its end, and for a day at least |
  * | `Discard` | over | |
  * | `Retry`, `Reconnect` | was not processed | as the job's schedule says, without end |
  * | `RetryMayDuplicate` | may have been processed | as the job's schedule says, until its end, and for a day at least; or over, if a second copy is not to be risked |
@@ -22,6 +22,7 @@ import * as Order from "effect/Order"
 import * as Result from "effect/Result"
 import type { PushResult } from "./Apns.ts"
 import type { ApnsError } from "./ApnsError.ts"
+import type { NotReported } from "./DeadTokenJob.ts"
 import type { Action } from "./Reason.ts"
 
 // -----------------------------------------------------------------------------
@@ -31,10 +32,20 @@ import type { Action } from "./Reason.ts"
 /** May a push that was perhaps processed be repeated? */
 export type OnUnknown = "Repeat" | "Drop"
 
+/** What becomes of a push that was not accepted. */
+export type Fate = "Dead" | "Dropped" | "Again" | "Repeat" | "Later" | "Kept" | "Never"
+
 /** A push that failed. */
 export interface Failed {
   readonly token: string
   readonly error: ApnsError
+}
+
+/** A push that is not over. */
+export interface Pending {
+  readonly token: string
+  readonly fate: Fate
+  readonly error: ApnsError | NotReported
 }
 
 /** A job's pushes, by what is to be done next. */
@@ -44,8 +55,7 @@ export interface Sorted {
   readonly dead: ReadonlyArray<Failed>
   /** Not wanted any more, or not to be repeated. */
   readonly dropped: ReadonlyArray<Failed>
-  /** Not over. */
-  readonly rest: ReadonlyArray<Failed>
+  readonly rest: ReadonlyArray<Pending>
 }
 
 /** Pushes that are not over, and what becomes of them together. */
@@ -56,7 +66,7 @@ export interface Part {
   /** Why, in words. */
   readonly reason: string
   /** The failure that decided. */
-  readonly error: ApnsError
+  readonly error: Pending["error"]
 }
 
 /** What becomes of what is not over. */
@@ -69,8 +79,6 @@ export interface Next {
 // -----------------------------------------------------------------------------
 // Sorting
 // -----------------------------------------------------------------------------
-
-type Fate = "Dead" | "Dropped" | "Again" | "Repeat" | "Later" | "Kept" | "Never"
 
 const fates: Readonly<Record<Action, Fate>> = {
   DropToken: "Dead",
@@ -88,11 +96,15 @@ const fates: Readonly<Record<Action, Fate>> = {
 }
 
 /** Is it a fault of the configuration, that somebody has to mend? */
-export const isConfigFault = ({ action }: ApnsError): boolean => fates[action] === "Kept"
+export const isConfigFault = ({ fate }: Pending): boolean => fate === "Kept"
+
+/** Dead tokens that the application could not be told of: APNs will give the same answer to another push. */
+export const unreported = (dead: ReadonlyArray<Failed>, error: NotReported): ReadonlyArray<Pending> =>
+  dead.map(({ token }) => ({ token, fate: "Repeat", error }))
 
 /** Sorts a job's pushes by what is to be done next. */
 export const sort = (results: ReadonlyArray<PushResult>, onUnknown: OnUnknown): Sorted => {
-  const sorted = { accepted: 0, dead: [] as Array<Failed>, dropped: [] as Array<Failed>, rest: [] as Array<Failed> }
+  const sorted = { accepted: 0, dead: [] as Array<Failed>, dropped: [] as Array<Failed>, rest: [] as Array<Pending> }
   for (const { push: { token }, result } of results) {
     if (Result.isSuccess(result)) {
       sorted.accepted++
@@ -102,7 +114,7 @@ export const sort = (results: ReadonlyArray<PushResult>, onUnknown: OnUnknown): 
     const fate = fates[error.action]
     if (fate === "Dead") sorted.dead.push({ token, error })
     else if (fate === "Dropped" || (fate === "Repeat" && onUnknown === "Drop")) sorted.dropped.push({ token, error })
-    else sorted.rest.push({ token, error })
+    else sorted.rest.push({ token, fate, error })
   }
   return sorted
 }
@@ -120,8 +132,8 @@ export const patience = Duration.days(1)
 /** The longest delay that doubling leads to. */
 const longest = Duration.hours(1)
 
-const delayOf = ({ reason }: ApnsError): Duration.Duration =>
-  "delay" in reason && reason.delay !== undefined ? reason.delay : Duration.zero
+const delayOf = (error: Pending["error"]): Duration.Duration =>
+  "reason" in error && "delay" in error.reason && error.reason.delay !== undefined ? error.reason.delay : Duration.zero
 
 /** Twice as long each time; no shorter than Apple's word in the end. */
 const doubled = (delay: Duration.Duration, attempt: number): Duration.Duration =>
@@ -138,9 +150,12 @@ export interface Progress {
 }
 
 /** When a failed push is tried again; `undefined` for never. */
-const delayAfter = (error: ApnsError, { attempt, isOld, scheduled }: Progress): Duration.Duration | undefined => {
+const delayAfter = (
+  { error, fate }: Pending,
+  { attempt, isOld, scheduled }: Progress
+): Duration.Duration | undefined => {
   const patient = scheduled ?? (isOld ? undefined : keptDelay)
-  switch (fates[error.action]) {
+  switch (fate) {
     case "Again":
       return scheduled ?? keptDelay
     case "Repeat":
@@ -154,8 +169,8 @@ const delayAfter = (error: ApnsError, { attempt, isOld, scheduled }: Progress): 
   }
 }
 
-/** A failed push and when it is tried again. */
-interface Timed extends Failed {
+/** A push and when it is tried again. */
+interface Timed extends Pending {
   readonly delay: Duration.Duration
 }
 
@@ -170,13 +185,13 @@ const together = (pushes: ReadonlyArray<Timed>, total: number): Part | undefined
 }
 
 /** What becomes of what is not over, of so many pushes. */
-export const next = (rest: ReadonlyArray<Failed>, total: number, progress: Progress): Next => {
+export const next = (rest: ReadonlyArray<Pending>, total: number, progress: Progress): Next => {
   const again: Array<Timed> = []
   const buried: Array<Timed> = []
-  for (const failed of rest) {
-    const delay = delayAfter(failed.error, progress)
-    if (delay === undefined) buried.push({ ...failed, delay: Duration.zero })
-    else again.push({ ...failed, delay })
+  for (const pending of rest) {
+    const delay = delayAfter(pending, progress)
+    if (delay === undefined) buried.push({ ...pending, delay: Duration.zero })
+    else again.push({ ...pending, delay })
   }
   return { again: together(again, total), buried: together(buried, total) }
 }

@@ -409,13 +409,49 @@ describe("ApnsJob", () => {
         const fiber = yield* Effect.forkChild(only())
         yield* TestBroker.advance("1 minute")
         const outcome = yield* Fiber.join(fiber)
-        assert.strictEqual(outcome._tag, "Retried")
-        assert.include(outcome._tag === "Retried" ? outcome.reason : "", "database")
+        assert.strictEqual(delayOf(outcome), "1s")
+        assert.include(outcome._tag === "Retried" ? outcome.reason : "", "the database is away")
       }).pipe(
         Effect.provide(
           Layer.merge(world(options), DeadTokenJob.layer(() => Effect.fail("the database is away")))
         )
       ))
+
+    it.effect.each<[string, Effect.Effect<never, string>]>([
+      ["fails", Effect.fail("the database is away")],
+      ["dies", Effect.die(new Error("no such table"))],
+      ["is interrupted", Effect.interrupt]
+    ])("are pushed to again, and nothing else, when the application's function %s", ([, failure]) => {
+      let works = false
+      const seen: Array<string> = []
+      const hook = (dead: DeadTokenJob.DeadTokens) =>
+        Effect.andThen(
+          Effect.suspend(() => works ? Effect.void : failure),
+          Effect.sync(() => seen.push(...tokensOf(dead)))
+        )
+      return Effect.gen(function*() {
+        yield* publish([A, B, C], { id: "news" })
+        const rounds = Effect.gen(function*() {
+          const fiber = yield* Effect.forkChild(drain())
+          yield* TestBroker.advance("1 minute")
+          return yield* Fiber.join(fiber)
+        })
+        const [done] = yield* rounds
+        assert.deepInclude(done, { _tag: "Done", result: { accepted: 1, dead: 0, dropped: 0, again: 2, buried: 0 } })
+        for (let i = 0; i < 20; i++) {
+          yield* rounds
+          yield* TestBroker.advance("5 minutes")
+        }
+        works = true
+        yield* rounds
+        assert.sameMembers(seen, [A, B])
+        const pushes = yield* TestApns.pushes
+        assert.lengthOf(pushes.filter(({ token }) => token === C), 1)
+        assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 3)
+        assert.lengthOf(yield* TestBroker.enqueued(ApnsJob.ApnsJob), 0)
+        assert.lengthOf(yield* TestBroker.enqueued(ApnsJob.ApnsJob, { state: "buried" }), 0)
+      }).pipe(Effect.provide(Layer.merge(world(options), DeadTokenJob.layer(hook))))
+    })
   })
 
   describe("a worker that dies", () => {
@@ -459,23 +495,92 @@ describe("ApnsJob", () => {
         assert.deepStrictEqual(again.map(({ payload }) => payload.tokens), [[B], [B]])
       }).pipe(Effect.provide(world(options)))
     })
+  })
 
-    it.effect("can't publish what is left: the job is tried again as a whole", () => {
-      const full = BrokerError.make(new BrokerError.OutOfMemory({ broker: "test" }))
-      return Effect.gen(function*() {
-        yield* publish([A, B])
-        const publisher = yield* Publisher.Publisher
-        const refusing = Publisher.Publisher.of({
+  describe("a broker that takes no jobs", () => {
+    const broker = "test"
+    const refusals: ReadonlyArray<[string, BrokerError.BrokerErrorReason]> = [
+      ["is full", new BrokerError.OutOfMemory({ broker })],
+      ["drains", new BrokerError.Draining({ broker })],
+      ["is away", new BrokerError.Unavailable({ broker, fate: "NotSent", detail: "the connection ended" })]
+    ]
+
+    /** Has a publisher that refuses, while `refusal` says so. */
+    const refusing = Effect.fnUntraced(function*<A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      refusal: () => BrokerError.BrokerErrorReason | undefined
+    ) {
+      const publisher = yield* Publisher.Publisher
+      const refused = (job: Job.Job<any>) => {
+        const reason = refusal()
+        return reason && new Publisher.PublishError({ job: job.name, queue: job.queue, reason })
+      }
+      return yield* Effect.provideService(
+        effect,
+        Publisher.Publisher,
+        Publisher.Publisher.of({
           ...publisher,
-          publish: (job) =>
-            Effect.fail(new Publisher.PublishError({ job: job.name, queue: "apns", reason: full.reason }))
+          publish: (job, payload, options) =>
+            Effect.suspend(() => refused(job) ?? publisher.publish(job, payload, options)),
+          publishAll: (job, payloads, options) =>
+            Effect.suspend(() => {
+              const error = refused(job)
+              return error === undefined
+                ? publisher.publishAll(job, payloads, options)
+                : Effect.succeed(Array.from(payloads, () => Result.fail(error)))
+            })
         })
-        const fiber = yield* Effect.forkChild(Effect.provideService(only(), Publisher.Publisher, refusing))
-        yield* TestBroker.advance("1 minute")
-        assert.strictEqual((yield* Fiber.join(fiber))._tag, "Retried")
-        assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.ApnsJob))[0]!.payload.tokens, [A, B])
-      }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(500) }))))
+      )
     })
+
+    it.effect.each(refusals)("because it %s, is asked until it does: nothing is pushed again", ([, reason]) => {
+      let refusal: BrokerError.BrokerErrorReason | undefined = reason
+      const options = answers({ [B]: TestApns.reject(500), [C]: TestApns.reject(410, "Unregistered") })
+      const { layer, lines } = captured()
+      return Effect.gen(function*() {
+        yield* publish([A, B, C], { ttr: "30 seconds" })
+        const fiber = yield* Effect.forkChild(refusing(only(), () => refusal))
+        for (let minutes = 0; minutes < 60; minutes++) {
+          for (let i = 0; i < 6; i++) yield* TestBroker.advance("10 seconds")
+        }
+        assert.isUndefined(fiber.pollUnsafe())
+        refusal = undefined
+        yield* TestBroker.advance("20 seconds")
+        assert.deepInclude(yield* Fiber.join(fiber), {
+          _tag: "Done",
+          result: { accepted: 1, dead: 0, dropped: 0, again: 2, buried: 0 }
+        })
+        assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, C])
+        const [again, ...others] = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+        assert.deepStrictEqual(others, [])
+        assert.deepStrictEqual(again!.payload.tokens, [B, C])
+        assert.lengthOf(lines.filter((line) => line.includes("asked again")), 1)
+      }).pipe(Effect.provide(Layer.merge(world(options), layer)))
+    })
+
+    it.effect("and never will take this one: the job is buried, and nothing is pushed again", () =>
+      Effect.gen(function*() {
+        yield* publish([A, B])
+        const reason = new BrokerError.JobTooBig({ queue: "apns", size: 2, limit: 1 })
+        const outcome = yield* refusing(only(), () => reason)
+        assert.match(outcome._tag === "Buried" ? outcome.reason : outcome._tag, /1 of 2 pushes.*limit of 1 bytes/)
+      }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(500) })))))
+
+    it.effect("of every size, gets what is left of a large one in several", () =>
+      Effect.gen(function*() {
+        const tokens = Array.from({ length: 900 }, (_, n) => n.toString(16).padStart(64, "0"))
+        yield* putForeign({ tokens, payload: { aps: { alert: "Hi" } } })
+        yield* only()
+        const again = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+        assert.deepStrictEqual(again.map(({ id, payload }) => [id, payload.tokens.length]), [
+          ["from-php#after-1", 500],
+          ["from-php#after-1/2", 399]
+        ])
+      }).pipe(
+        Effect.provide(world({
+          answer: ({ token }) => /^0+$/.test(token) ? TestApns.accept : TestApns.reject(500)
+        }))
+      ))
   })
 
   describe("a fault of the configuration", () => {
