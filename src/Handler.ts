@@ -21,6 +21,8 @@ export interface Delivery {
   readonly attempt: Effect.Effect<number, BrokerError>
   /** What the broker knows of the job: how it was put and how it fared. May ask the broker. */
   readonly info: Effect.Effect<LeaseInfo, BrokerError>
+  /** Is the lease known to be lost? Then the job runs again, here or elsewhere, and nothing is to be put in its place. */
+  readonly isLost: Effect.Effect<boolean>
 }
 
 /** A job and the function that runs it. */

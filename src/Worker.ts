@@ -177,7 +177,8 @@ const start = Effect.fnUntraced(function*<R>(
         publishedAt: dispatched.publishedAt,
         expiresAt: dispatched.expiresAt,
         attempt: Effect.map(info, ({ attempt }) => attempt),
-        info
+        info,
+        isLost: Effect.sync(() => entry.interruption?._tag === "Lost")
       }
       return telemetry.run(entry, Effect.suspend(() => work.handler.run(work.payload, delivery)))
     },

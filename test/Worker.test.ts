@@ -126,8 +126,8 @@ describe("success", () => {
       const id = yield* Publisher.publish(Count, 4, { id: "key", priority: 7, ttr: "9 seconds", deadline: "1 minute" })
       const worker = yield* start(
         {},
-        Worker.handler(Count, (_, { attempt, info, ...delivery }) =>
-          Effect.map(Effect.all({ attempt, info }), (asked) => ({ ...delivery, ...asked })))
+        Worker.handler(Count, (_, { attempt, info, isLost, ...delivery }) =>
+          Effect.map(Effect.all({ attempt, info, isLost }), (asked) => ({ ...delivery, ...asked })))
       )
       assert.deepStrictEqual(only(worker, "Done").result, {
         id: "key",
@@ -136,7 +136,8 @@ describe("success", () => {
         publishedAt: 5000,
         expiresAt: 65_000,
         attempt: 1,
-        info: { attempt: 1, lost: 0, buries: 0, priority: 7, ttr: Duration.seconds(9) }
+        info: { attempt: 1, lost: 0, buries: 0, priority: 7, ttr: Duration.seconds(9) },
+        isLost: false
       })
     }).pipe(Effect.provide(TestBroker.layer)))
 })

@@ -135,6 +135,27 @@ describe("a lease that is lost", () => {
     }))))
   })
 
+  it.effect("is told apart from other interruptions by the handler", () => {
+    const seen: Array<boolean> = []
+    return Effect.gen(function*() {
+      yield* publish(1, { ttr: "10 seconds" })
+      yield* publish(1)
+      yield* start(
+        { timeout: "8 seconds" },
+        Worker.handler(
+          Count,
+          (_, { isLost }) => Effect.onInterrupt(Effect.never, () => Effect.map(isLost, (is) => seen.push(is)))
+        )
+      )
+      yield* pass("5 seconds")
+      assert.deepStrictEqual(seen, [true])
+      yield* pass("3 seconds")
+      assert.deepStrictEqual(seen, [true, false])
+    }).pipe(Effect.provide(layerConsumer(() => ({
+      touch: (leases) => Effect.succeed(leases.map((lease) => Result.fail(leaseLost(lease))))
+    }))))
+  })
+
   it.effect("interrupts its handler, when the broker tells of it", () =>
     Effect.gen(function*() {
       const lost = yield* Deferred.make<Lease>()
