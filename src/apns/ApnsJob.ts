@@ -23,6 +23,7 @@
  * why {@link publish} makes several jobs for very many tokens.
  */
 import * as Arr from "effect/Array"
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
@@ -36,6 +37,7 @@ import * as Job from "../Job.ts"
 import * as Publisher from "../Publisher.ts"
 import * as Apns from "./Apns.ts"
 import { ApnsPayload, type Origin } from "./ApnsPayload.ts"
+import { concluded } from "./concluded.ts"
 import * as DeadTokenJob from "./DeadTokenJob.ts"
 import { insist } from "./insist.ts"
 import type { Notification } from "./Notification.ts"
@@ -72,13 +74,13 @@ export interface Summary {
 const most = { tokens: 500, characters: 40_000 }
 
 /** Each token once, in its first spelling: upper and lower case are one device. */
-const distinct = (tokens: Iterable<string>): Iterable<string> => {
+const distinct = (tokens: Iterable<string>): Array<string> => {
   const spellings = new Map<string, string>()
   for (const token of tokens) {
     const device = token.toLowerCase()
     if (!spellings.has(device)) spellings.set(device, token)
   }
-  return spellings.values()
+  return [...spellings.values()]
 }
 
 const split = (tokens: Iterable<string>): Array<Arr.NonEmptyReadonlyArray<string>> => {
@@ -135,11 +137,20 @@ const originOf = (
 ): Omit<Origin, "publishedAt"> & { readonly publishedAt: number | undefined } =>
   origin ?? { id, attempts: 0, publishedAt }
 
-const pushAll = ({ notification, tokens }: ApnsPayload, id: string) =>
-  Stream.fromIterable(distinct(tokens)).pipe(
+/** An attempt at a job. */
+interface Attempt {
+  readonly payload: ApnsPayload
+  /** Each once. */
+  readonly tokens: ReadonlyArray<string>
+  /** Written as they come, so that an interruption leaves them. */
+  readonly results: Array<Apns.PushResult>
+}
+
+const pushAll = ({ payload: { notification }, results, tokens }: Attempt, id: string) =>
+  Stream.fromIterable(tokens).pipe(
     Stream.map((token) => ({ notification, token, apnsId: pushId(id, token) })),
     Apns.sendAll,
-    Stream.runCollect
+    Stream.runForEachArray((some) => Effect.sync(() => results.push(...some)))
   )
 
 const deadToken = ({ error: { action, reason }, token }: Plan.Failed, app: Apns.App): DeadTokenJob.DeadToken => ({
@@ -161,6 +172,9 @@ const report = (dead: ReadonlyArray<Plan.Failed>, notification: Notification) =>
       Effect.match({ onSuccess: () => [], onFailure: (error) => Plan.unreported(dead, error) })
     )
     : Effect.succeed([])
+
+const cutShort = ({ accepted, again, dead }: Summary) =>
+  Job.discard(`interrupted: ${accepted} accepted, ${dead} dead, ${again} published as a new job`)
 
 /** Says once for each app what is wrong with the configuration, until a push has been accepted again. */
 const makeAlarm = () => {
@@ -201,55 +215,64 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
     }
   })
 
+  /** Says what became of pushes, and publishes those that are not over. `cut` is why some of them have no result. */
+  const conclude = Effect.fnUntraced(function*<E>(
+    { payload, results, tokens }: Attempt,
+    delivery: Handler.Delivery,
+    cut: Cause.Cause<E> | undefined
+  ) {
+    const { notification } = payload
+    const sorted = Plan.sort(tokens, results, onUnknown)
+    const { accepted, dropped } = sorted
+    yield* alarm(bundleIdOf(notification), sorted)
+    const unreported = yield* report(sorted.dead, notification)
+    const dead = sorted.dead.length - unreported.length
+    const rest = [...sorted.rest, ...unreported]
+    const now = yield* Clock.currentTimeMillis
+    if (cut !== undefined && now >= (delivery.expiresAt ?? Infinity)) return yield* Effect.failCause(cut)
+
+    const over = { accepted, dead, dropped: dropped.length }
+    if (!Arr.isReadonlyArrayNonEmpty(rest)) {
+      if (accepted + dead === 0) return yield* Job.discard(dropped[0]?.error.message ?? "no tokens")
+      return { ...over, again: 0, buried: 0 } satisfies Summary
+    }
+
+    const { attempts, id, publishedAt } = originOf(payload, delivery)
+    const attempt = attempts + (yield* insist(delivery.attempt))
+    // a schedule that fails is at its end
+    const scheduled = yield* Effect.catchCause(
+      Job.retryDelay(job.retry, attempt, rest[0].error),
+      () => Effect.undefined
+    )
+    const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.patience)
+    const { again, buried } = Plan.next(rest, tokens.length, { attempt, scheduled, isOld })
+    // nobody would know when the patience with it ends: as a new job it has a date
+    const isUndated = publishedAt === undefined && scheduled === undefined
+    if (again?.tokens.length === tokens.length && !isUndated) {
+      return yield* cut === undefined ? Job.retryAfter(again.delay, again.reason, again.error) : Effect.failCause(cut)
+    }
+    if (buried?.tokens.length === tokens.length) return yield* Job.bury(buried.reason, buried.error)
+
+    const origin: Origin = { id, attempts: attempt, publishedAt: publishedAt ?? now }
+    if (again !== undefined) {
+      yield* publishPart(again, notification, origin, delivery)
+      yield* Effect.logWarning(`published as a new job: ${again.reason}`)
+    }
+    if (buried !== undefined) {
+      yield* publishPart(buried, notification, { ...origin, buried: buried.reason }, delivery)
+    }
+    return { ...over, again: again?.tokens.length ?? 0, buried: buried?.tokens.length ?? 0 } satisfies Summary
+  })
+
   return Handler.make(job, (payload, delivery) =>
     Effect.gen(function*() {
-      const { notification } = payload
-      const { attempts, buried: reason, id, publishedAt } = originOf(payload, delivery)
-      if (reason !== undefined && (yield* delivery.info).buries === 0) return yield* Job.bury(reason)
-
-      const results = yield* pushAll(payload, id)
-      const sorted = Plan.sort(results, onUnknown)
-      const { accepted, dropped } = sorted
-      yield* alarm(bundleIdOf(notification), sorted)
-      const unreported = yield* report(sorted.dead, notification)
-      const dead = sorted.dead.length - unreported.length
-      const rest = [...sorted.rest, ...unreported]
-
-      const over = { accepted, dead, dropped: dropped.length }
-      if (!Arr.isReadonlyArrayNonEmpty(rest)) {
-        if (accepted + dead === 0) return yield* Job.discard(dropped[0]?.error.message ?? "no tokens")
-        return { ...over, again: 0, buried: 0 } satisfies Summary
-      }
-
-      const total = results.length
-      const attempt = attempts + (yield* insist(delivery.attempt))
-      // a schedule that fails is at its end
-      const scheduled = yield* Effect.catchCause(
-        Job.retryDelay(job.retry, attempt, rest[0].error),
-        () => Effect.undefined
+      const { buried, id } = originOf(payload, delivery)
+      if (buried !== undefined && (yield* delivery.info).buries === 0) return yield* Job.bury(buried)
+      const attempt: Attempt = { payload, tokens: distinct(payload.tokens), results: [] }
+      return yield* concluded(
+        pushAll(attempt, id),
+        (cut) => conclude(attempt, delivery, cut),
+        { isLost: delivery.isLost, cutShort }
       )
-      const now = yield* Clock.currentTimeMillis
-      const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.patience)
-      const { again, buried } = Plan.next(rest, total, { attempt, scheduled, isOld })
-      // nobody would know when the patience with it ends: as a new job it has a date
-      const isUndated = publishedAt === undefined && scheduled === undefined
-      if (again?.tokens.length === total && !isUndated) {
-        return yield* Job.retryAfter(again.delay, again.reason, again.error)
-      }
-      if (buried?.tokens.length === total) return yield* Job.bury(buried.reason, buried.error)
-
-      const origin: Origin = { id, attempts: attempt, publishedAt: publishedAt ?? now }
-      if (again !== undefined) {
-        yield* publishPart(again, notification, origin, delivery)
-        yield* Effect.logWarning(`published as a new job: ${again.reason}`)
-      }
-      if (buried !== undefined) {
-        yield* publishPart(buried, notification, { ...origin, buried: buried.reason }, delivery)
-      }
-      return {
-        ...over,
-        again: again?.tokens.length ?? 0,
-        buried: buried?.tokens.length ?? 0
-      } satisfies Summary
     }))
 }

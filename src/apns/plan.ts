@@ -10,6 +10,7 @@
  * | `RetryLater` | was put off by Apple | after Apple's time, doubled each time, until the schedule's end, and for a day at least |
  * | `FixConfiguration`, `RenewToken` | is kept | every 5 minutes, without end |
  * | `FixNotification`, `DropChannel`, `ReportBug` | never works | buried |
+ * | none, since the attempt was interrupted | may have been processed | at once; or over, if a second copy is not to be risked |
  *
  * What is tried "without end" says nothing against the job: an outage of the
  * network, or a wrong key, buries none. The broker counts those attempts too,
@@ -21,7 +22,7 @@ import * as Duration from "effect/Duration"
 import * as Order from "effect/Order"
 import * as Result from "effect/Result"
 import type { PushResult } from "./Apns.ts"
-import type { ApnsError } from "./ApnsError.ts"
+import * as ApnsError from "./ApnsError.ts"
 import type { NotReported } from "./DeadTokenJob.ts"
 import type { Action } from "./Reason.ts"
 
@@ -33,19 +34,19 @@ import type { Action } from "./Reason.ts"
 export type OnUnknown = "Repeat" | "Drop"
 
 /** What becomes of a push that was not accepted. */
-export type Fate = "Dead" | "Dropped" | "Again" | "Repeat" | "Later" | "Kept" | "Never"
+export type Fate = "Dead" | "Dropped" | "Again" | "Repeat" | "Unanswered" | "Later" | "Kept" | "Never"
 
 /** A push that failed. */
 export interface Failed {
   readonly token: string
-  readonly error: ApnsError
+  readonly error: ApnsError.ApnsError
 }
 
 /** A push that is not over. */
 export interface Pending {
   readonly token: string
   readonly fate: Fate
-  readonly error: ApnsError | NotReported
+  readonly error: ApnsError.ApnsError | NotReported
 }
 
 /** A job's pushes, by what is to be done next. */
@@ -102,19 +103,28 @@ export const isConfigFault = ({ fate }: Pending): boolean => fate === "Kept"
 export const unreported = (dead: ReadonlyArray<Failed>, error: NotReported): ReadonlyArray<Pending> =>
   dead.map(({ token }) => ({ token, fate: "Repeat", error }))
 
-/** Sorts a job's pushes by what is to be done next. */
-export const sort = (results: ReadonlyArray<PushResult>, onUnknown: OnUnknown): Sorted => {
+const interrupted = ApnsError.make(new ApnsError.Unknown({ detail: "the attempt was interrupted" }))
+
+/** Sorts a job's pushes by what is to be done next. Those without a result were interrupted. */
+export const sort = (
+  tokens: ReadonlyArray<string>,
+  results: ReadonlyArray<PushResult>,
+  onUnknown: OnUnknown
+): Sorted => {
   const sorted = { accepted: 0, dead: [] as Array<Failed>, dropped: [] as Array<Failed>, rest: [] as Array<Pending> }
-  for (const { push: { token }, result } of results) {
-    if (Result.isSuccess(result)) {
-      sorted.accepted++
-      continue
-    }
-    const error = result.failure
-    const fate = fates[error.action]
+  const put = (token: string, fate: Fate, error: ApnsError.ApnsError) => {
+    const isUnknown = fate === "Repeat" || fate === "Unanswered"
     if (fate === "Dead") sorted.dead.push({ token, error })
-    else if (fate === "Dropped" || (fate === "Repeat" && onUnknown === "Drop")) sorted.dropped.push({ token, error })
+    else if (fate === "Dropped" || (isUnknown && onUnknown === "Drop")) sorted.dropped.push({ token, error })
     else sorted.rest.push({ token, fate, error })
+  }
+  for (const { push: { token }, result } of results) {
+    if (Result.isSuccess(result)) sorted.accepted++
+    else put(token, fates[result.failure.action], result.failure)
+  }
+  if (results.length < tokens.length) {
+    const answered = new Set(results.map(({ push }) => push.token))
+    for (const token of tokens) if (!answered.has(token)) put(token, "Unanswered", interrupted)
   }
   return sorted
 }
@@ -156,6 +166,8 @@ const delayAfter = (
 ): Duration.Duration | undefined => {
   const patient = scheduled ?? (isOld ? undefined : keptDelay)
   switch (fate) {
+    case "Unanswered":
+      return Duration.zero
     case "Again":
       return scheduled ?? keptDelay
     case "Repeat":
