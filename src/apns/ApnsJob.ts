@@ -8,19 +8,24 @@
  *
  * Every push of a job is accounted for on its own. What the handler promises:
  *
- * - a push that Apple accepted is not sent again, unless the worker dies before
- *   the job is settled. Then it goes out a second time, with the same
- *   `apns-id`: at least once. A collapse id makes the second replace the first;
+ * - a push that Apple accepted is not sent again, unless the worker dies, or
+ *   loses the lease, before the job is settled. Then it goes out a second time,
+ *   with the same `apns-id`: at least once. A collapse id makes the second
+ *   replace the first;
  * - when some pushes are to be tried again and others are over, those that are
- *   not become a new job, which is published before the old one is settled;
+ *   not become a new job, which is published before the old one is settled. A
+ *   broker that takes no jobs is asked until it does: see `insist`;
+ * - when the worker stops, or the attempt takes too long, the same is done with
+ *   what has no answer yet, as far as some seconds allow: see `concluded`. A job
+ *   none of whose pushes is over is given back as it is;
  * - what becomes of a failed push is in the table of `plan.ts`. Delays are
  *   spent in the queue. A fault of the configuration buries no job: the log
  *   says once what to do, and the jobs wait;
  * - tokens that are dead, or wrong, are told to the application before the job
- *   is settled: see `DeadTokenJob`.
+ *   is settled, however it ends: see `DeadTokenJob`.
  *
- * A worker that is stopped gives a job that isn't done back as a whole: that is
- * why {@link publish} makes several jobs for very many tokens.
+ * Who asks for at most one copy (`onUnknown: "Drop"`) loses the pushes that were
+ * not answered when an attempt was interrupted, also those that were not sent.
  */
 import * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
@@ -121,9 +126,10 @@ export const publish = (
 /** How pushes are made. */
 export interface Options {
   /**
-   * What is done about a push that was sent and never answered. `"Repeat"`: it
-   * is tried again, and may be shown twice. `"Drop"`: it is not, and may never
-   * be shown. Default: `"Repeat"`.
+   * What is done about a push that was sent and never answered, or had no answer
+   * yet when the attempt was interrupted. `"Repeat"`: it is tried again, and may
+   * be shown twice. `"Drop"`: it is not, and may never be shown. Default:
+   * `"Repeat"`.
    */
   readonly onUnknown?: Plan.OnUnknown | undefined
   /** The job to handle, for one with a policy of its own. Default: {@link ApnsJob}. */
@@ -194,7 +200,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
   const { job = ApnsJob, onUnknown = "Repeat" } = options
   const alarm = makeAlarm()
 
-  /** As a job of its own, which is wanted until then, and as urgent. */
+  /** As a job of its own, as urgent as this one, and wanted for as long. */
   const publishPart = Effect.fnUntraced(function*(
     part: Plan.Part,
     notification: Notification,

@@ -52,12 +52,12 @@ const only = Effect.fnUntraced(function*(options?: ApnsJob.Options) {
 })
 
 /** What another language publishes, without saying when. */
-const putForeign = (payload: object) =>
+const putForeign = (payload: object, envelope: object = {}) =>
   Broker.Broker.use((broker) =>
     broker.put(
       "apns",
       Result.getOrThrow(
-        Broker.putRequest(Buffer.from(JSON.stringify({ backq: 1, id: "from-php", job: "apns", payload })))
+        Broker.putRequest(Buffer.from(JSON.stringify({ backq: 1, id: "from-php", job: "apns", payload, ...envelope })))
       )
     )
   )
@@ -282,6 +282,18 @@ describe("ApnsJob", () => {
         assert.strictEqual(new Set(pushes.map(({ token }) => token)).size, 3)
         assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 3)
       }).pipe(Effect.provide(world(options)))
+    })
+
+    it.effect("wait as long as a broker can, and have the deadline that the first has, if any calendar has it", () => {
+      const tooMany = new ApnsError.TooManyRequests({ status: 429, delay: Duration.days(1_000_000) })
+      return Effect.gen(function*() {
+        yield* putForeign({ tokens: [A, B], payload: { aps: { alert: "Hi" } } }, { expiresAt: 1e17 })
+        const job = Job.make("apns", { payload: ApnsPayload, deadline: "1 hour" })
+        assert.strictEqual(delayOf((yield* drain({ job }))[0]!), "Done")
+        const [again] = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+        assert.deepStrictEqual(again!.delay, Broker.maxDelay)
+        assert.isUndefined(again!.expiresAt)
+      }).pipe(Effect.provide(world(answers({ [B]: TestApns.fail(tooMany) }))))
     })
 
     it.effect("are not told by the id, which is the user's own", () =>

@@ -152,10 +152,10 @@ describe("a push job whose worker stops", () => {
         yield* publish([accepted, silent])
         const { stop, worker } = yield* startToStop(ApnsJob.handler())
         yield* stop
-        yield* seconds(4)
+        yield* seconds(2)
         assert.deepStrictEqual(worker.tags(), [])
         isFull = false
-        yield* seconds(3)
+        yield* seconds(4)
         only(worker, "Discarded")
         assert.deepStrictEqual((yield* waiting).map(({ payload }) => payload.tokens), [[silent]])
       }).pipe(Effect.provide(refusing(() => isFull)))
