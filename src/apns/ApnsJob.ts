@@ -168,13 +168,27 @@ const deadToken = ({ error: { action, reason }, token }: Plan.Failed, app: Apns.
   ...("timestamp" in reason && reason.timestamp !== undefined ? { timestamp: reason.timestamp } : undefined)
 })
 
+/** `2 of 500 device tokens are of no use, and the application is told: 1 Unregistered, 1 BadDeviceToken`. */
+const logDead = (dead: ReadonlyArray<Plan.Failed>, total: number): Effect.Effect<void> => {
+  const reasons = new Map<string, number>()
+  for (const { error: { reason } } of dead) {
+    const word = ("reason" in reason ? reason.reason : undefined) ?? reason._tag
+    reasons.set(word, (reasons.get(word) ?? 0) + 1)
+  }
+  const counts = Array.from(reasons, ([word, count]) => `${count} ${word}`).join(", ")
+  const line = `${dead.length} of ${total} device tokens are of no use, and the application is told: ${counts}`
+  // apps are removed every day; a wrong token is a fault of whoever published it
+  return dead.some(({ error: { action } }) => action === "CheckToken") ? Effect.logWarning(line) : Effect.logInfo(line)
+}
+
 /** Tells the application of dead tokens. Succeeds with those that it could not be told of. */
-const report = (dead: ReadonlyArray<Plan.Failed>, notification: Notification) =>
+const report = (dead: ReadonlyArray<Plan.Failed>, total: number, notification: Notification) =>
   Arr.isReadonlyArrayNonEmpty(dead)
     ? Apns.Apns.use((apns) => apns.app(bundleIdOf(notification))).pipe(
       // a push that was answered had an app
       Effect.orDie,
       Effect.flatMap((app) => DeadTokenJob.report(Arr.map(dead, (failed) => deadToken(failed, app)))),
+      Effect.tap(() => logDead(dead, total)),
       Effect.match({ onSuccess: () => [], onFailure: (error) => Plan.unreported(dead, error) })
     )
     : Effect.succeed([])
@@ -231,7 +245,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
     const sorted = Plan.sort(tokens, results, onUnknown)
     const { accepted, dropped } = sorted
     yield* alarm(bundleIdOf(notification), sorted)
-    const unreported = yield* report(sorted.dead, notification)
+    const unreported = yield* report(sorted.dead, tokens.length, notification)
     const dead = sorted.dead.length - unreported.length
     const rest = [...sorted.rest, ...unreported]
     const now = yield* Clock.currentTimeMillis

@@ -96,6 +96,23 @@ describe("ApnsJob", () => {
       assert.deepInclude(push!.encoded.headers, ["apns-topic", "com.example.php"])
     }).pipe(Effect.provide(world())))
 
+  it.effect("tells in the log of tokens that are of no use: as a warning where they are wrong", () =>
+    Effect.gen(function*() {
+      const { layer, lines } = captured()
+      yield* publish([A, B, C])
+      yield* publish([B])
+      yield* Effect.provide(drain(), layer)
+      assert.deepStrictEqual(lines.filter((line) => line.includes("device tokens")), [
+        "Warn: 2 of 3 device tokens are of no use, and the application is told: 1 Unregistered, 1 BadDeviceToken",
+        "Info: 1 of 1 device tokens are of no use, and the application is told: 1 Unregistered"
+      ])
+    }).pipe(
+      Effect.provide(world(answers({
+        [B]: TestApns.reject(410, "Unregistered", 1),
+        [C]: TestApns.reject(400, "BadDeviceToken")
+      })))
+    ))
+
   it.effect("makes several jobs for many tokens", () =>
     Effect.gen(function*() {
       const tokens = Array.from({ length: 1201 }, (_, n) => n.toString(16).padStart(64, "0"))

@@ -63,7 +63,7 @@ const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
     const one = new FakeConnection()
     one.limit = 5
     connections.push(one)
-    return Effect.succeed(one.connection)
+    return Effect.acquireRelease(Effect.succeed(one.connection), () => Effect.sync(() => one.leave()))
   })
   const pool = yield* Pool.make({
     open,
