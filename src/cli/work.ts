@@ -105,9 +105,9 @@ const runner = (killGrace: Duration.Duration | undefined): Layer.Layer<ProcessRu
   Layer.effect(
     ProcessRunner,
     Effect.gen(function*() {
-      const { run } = yield* ProcessRunner
+      const { policy, run } = yield* ProcessRunner
       const { forced } = yield* Shutdown
-      return { run: (payload) => Effect.raceFirst(run(payload), Effect.andThen(forced, Effect.interrupt)) }
+      return { policy, run: (payload) => Effect.raceFirst(run(payload), Effect.andThen(forced, Effect.interrupt)) }
     })
   ).pipe(Layer.provide(ProcessRunner.layerOptions({ grace: killGrace })))
 

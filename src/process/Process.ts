@@ -1,8 +1,8 @@
 /**
  * Runs operating-system processes as Effects.
  *
- * {@link run} checks a payload against the {@link ProcessPolicy} in force and
- * hands it to the {@link ProcessRunner}. It guarantees:
+ * {@link run} checks a payload against the `ProcessPolicy` in force and hands
+ * it to the {@link ProcessRunner}. It guarantees:
  *
  * - a process that ran to its end is a {@link ProcessResult}, whatever its exit
  *   code; everything else is a `ProcessError` that says why;
@@ -75,16 +75,36 @@ export const exited = (options: {
 // Services
 // -----------------------------------------------------------------------------
 
-/** Starts processes and waits for their end. It applies no policy: {@link run} does. */
-export class ProcessRunner extends Context.Service<ProcessRunner, {
-  readonly run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError>
-}>()("backq/process/ProcessRunner") {
-  /** Runs real processes; SIGKILL follows SIGTERM after 5 seconds. */
-  static readonly layer: Layer.Layer<ProcessRunner> = Layer.sync(ProcessRunner, () => ({ run: NodeProcess.make({}) }))
+const refuse = (refused: Refused) => new ProcessError({ reason: refused })
 
-  /** Runs real processes, with another grace between SIGTERM and SIGKILL. */
+type Run = (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError>
+
+/** Lets a runner run what a policy allows. */
+const under = (policy: ProcessPolicy.ProcessPolicy | undefined, run: Run) => ({
+  policy,
+  run: policy === undefined
+    ? run
+    : (payload: ProcessPayload) =>
+      Effect.flatMap(Effect.fromResult(Result.mapError(ProcessPolicy.check(policy, payload), refuse)), run)
+})
+
+/** Starts processes and waits for their end. */
+export class ProcessRunner extends Context.Service<ProcessRunner, {
+  /** Runs a process, if the runner's own policy allows it. */
+  readonly run: Run
+  /** The policy that was provided to the runner itself. Absent: none was, and {@link run} applies the one in force. */
+  readonly policy?: ProcessPolicy.ProcessPolicy | undefined
+}>()("backq/process/ProcessRunner") {
+  /** Runs real processes, with a grace of one's own between SIGTERM and SIGKILL. */
   static readonly layerOptions = (options: NodeProcess.Options): Layer.Layer<ProcessRunner> =>
-    Layer.sync(ProcessRunner, () => ({ run: NodeProcess.make(options) }))
+    // fresh, since a runner that is shared would have the policy of whoever came first
+    Layer.fresh(Layer.effect(
+      ProcessRunner,
+      Effect.map(ProcessPolicy.provided, (policy) => under(policy, NodeProcess.make(options)))
+    ))
+
+  /** Runs real processes; SIGKILL follows SIGTERM after 5 seconds. */
+  static readonly layer: Layer.Layer<ProcessRunner> = ProcessRunner.layerOptions({})
 
   /**
    * Runs nothing. The payloads are recorded in {@link RecordedProcesses}, and
@@ -100,12 +120,11 @@ export class ProcessRunner extends Context.Service<ProcessRunner, {
     script: (payload: ProcessPayload, index: number) => Effect.Effect<ProcessResult, ProcessError> = () =>
       Effect.sync(exited)
   ): Layer.Layer<ProcessRunner | RecordedProcesses> =>
-    Layer.effectContext(Effect.sync(() => {
+    Layer.effectContext(Effect.map(ProcessPolicy.provided, (policy) => {
       const recorded: Array<ProcessPayload> = []
+      const record: Run = (payload) => Effect.suspend(() => script(payload, recorded.push(payload) - 1))
       return Context.make(RecordedProcesses, { payloads: Effect.sync(() => recorded.slice()) }).pipe(
-        Context.add(ProcessRunner, {
-          run: (payload) => Effect.suspend(() => script(payload, recorded.push(payload) - 1))
-        })
+        Context.add(ProcessRunner, under(policy, record))
       )
     }))
 }
@@ -119,7 +138,15 @@ export class RecordedProcesses extends Context.Service<RecordedProcesses, {
 // Running
 // -----------------------------------------------------------------------------
 
-const refuse = (refused: Refused) => new ProcessError({ reason: refused })
+/** The policy that holds here, with a runner that may have one of its own. */
+const inForce = Effect.fnUntraced(function*(runner: ProcessRunner["Service"]) {
+  const here = yield* ProcessPolicy.provided
+  return here === undefined
+    ? runner.policy ?? ProcessPolicy.argvOnly
+    : runner.policy === undefined
+    ? here
+    : ProcessPolicy.both(here, runner.policy)
+})
 
 /**
  * Runs a process under the policy in force, and waits for its end unless the
@@ -137,8 +164,8 @@ export const run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, Proc
   const valid = yield* Effect.fromResult(validate(payload)).pipe(
     Effect.mapError((detail) => refuse(new Refused({ rule: "payload", detail })))
   )
-  const policy = yield* ProcessPolicy.ProcessPolicy
-  const allowed = yield* Effect.fromResult(Result.mapError(ProcessPolicy.check(policy, valid), refuse))
   const runner = yield* ProcessRunner
+  const policy = yield* inForce(runner)
+  const allowed = yield* Effect.fromResult(Result.mapError(ProcessPolicy.check(policy, valid), refuse))
   return yield* runner.run(allowed)
 })

@@ -2,15 +2,17 @@
  * What a worker is willing to run. Whoever can publish to its queue can run
  * commands as the worker's user, so the worker decides what it takes.
  *
- * The policy is a `Context.Reference`: where none is provided, {@link argvOnly}
- * holds. {@link check} is a pure function and works on names alone; it looks at
- * no file. Hence the limits: a link or a file that is replaced under an allowed
+ * The policy is a `Context.Reference`. It may be provided to what runs the
+ * processes (the worker) or to the `ProcessRunner`; where it is provided to
+ * both, both apply, and where to neither, {@link argvOnly} holds. {@link check}
+ * is a pure function and works on names alone; it looks at no file. Hence the limits: a link or a file that is replaced under an allowed
  * name is not seen, and a program that runs other programs (`env`, `sh`,
  * `find`, an interpreter) allows all of them once it is allowed.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as NodePath from "node:path"
@@ -33,7 +35,8 @@ export interface ProcessPolicy {
   readonly programs: ReadonlySet<string> | "any"
   /**
    * The absolute paths of the directories in which, or below which, a payload
-   * may run. One that asks for none runs in the first of them.
+   * may run. One that asks for none runs in the first of them; where the list
+   * is empty none runs.
    */
   readonly directories: ReadonlyArray<string> | "any"
   /**
@@ -70,6 +73,9 @@ export interface Options {
 // -----------------------------------------------------------------------------
 // Constructors
 // -----------------------------------------------------------------------------
+
+const contains = (directory: string, path: string): boolean =>
+  path === directory || path.startsWith(directory === "/" ? directory : `${directory}/`)
 
 const names = (list: ReadonlyArray<string> | "any"): ReadonlySet<string> | "any" =>
   list === "any" ? list : new Set(list)
@@ -113,17 +119,44 @@ export const argvOnly: ProcessPolicy = make({})
 /** Everything is allowed. For publishers that may do all that the worker's user may. */
 export const open: ProcessPolicy = make({ shellLines: true })
 
+const common = (a: ReadonlySet<string> | "any", b: ReadonlySet<string> | "any"): ReadonlySet<string> | "any" =>
+  a === "any" ? b : b === "any" ? a : new Set(Array.from(a).filter((name) => b.has(name)))
+
+const commonDirectories = (
+  a: ReadonlyArray<string> | "any",
+  b: ReadonlyArray<string> | "any"
+): ReadonlyArray<string> | "any" =>
+  a === "any" ?
+    b :
+    b === "any" ?
+    a :
+    a.flatMap((one) => b.flatMap((other) => contains(one, other) ? [other] : contains(other, one) ? [one] : []))
+
+/** Allows what both policies allow. */
+export const both = (a: ProcessPolicy, b: ProcessPolicy): ProcessPolicy => ({
+  shellLines: a.shellLines && b.shellLines,
+  programs: common(a.programs, b.programs),
+  directories: commonDirectories(a.directories, b.directories),
+  environment: common(a.environment, b.environment),
+  maxTimeout: a.maxTimeout === undefined || b.maxTimeout === undefined
+    ? a.maxTimeout ?? b.maxTimeout
+    : Duration.min(a.maxTimeout, b.maxTimeout),
+  detach: a.detach && b.detach
+})
+
 /** The policy in force. */
 export const ProcessPolicy = Context.Reference<ProcessPolicy>("backq/process/ProcessPolicy", {
   defaultValue: () => argvOnly
 })
 
+/** The policy that somebody provided here; without one, `undefined`. */
+export const provided: Effect.Effect<ProcessPolicy | undefined> = Effect.contextWith((context) =>
+  Effect.succeed(Context.getOrUndefined(context, ProcessPolicy))
+)
+
 // -----------------------------------------------------------------------------
 // The check
 // -----------------------------------------------------------------------------
-
-const contains = (directory: string, path: string): boolean =>
-  path === directory || path.startsWith(directory === "/" ? directory : `${directory}/`)
 
 const listed = (values: Iterable<string>): string => {
   const all = Array.from(values)
@@ -162,7 +195,8 @@ const detach: Rule = (policy, payload) =>
     : "processes that nobody waits for are off: publish it without detach, or start the worker with --allow-detach (detach)"
 
 const directories: Rule = (policy, { cwd }) => {
-  if (cwd === undefined || policy.directories === "any") return undefined
+  if (policy.directories === "any") return undefined
+  if (cwd === undefined) return policy.directories.length === 0 ? "no directory is allowed" : undefined
   const path = NodePath.posix.normalize(cwd)
   return NodePath.posix.isAbsolute(cwd) && policy.directories.some((directory) => contains(directory, path))
     ? undefined
@@ -196,9 +230,11 @@ export const check = (policy: ProcessPolicy, payload: ProcessPayload): Result.Re
   const limited = policy.maxTimeout !== undefined && payload.timeout === undefined && payload.detach !== true
     ? { ...payload, timeout: policy.maxTimeout }
     : payload
-  if (policy.directories === "any") return Result.succeed(limited)
-  const cwd = payload.cwd ?? policy.directories[0]
-  return Result.succeed(cwd === undefined ? limited : { ...limited, cwd: NodePath.posix.normalize(cwd) })
+  return Result.succeed(
+    policy.directories === "any"
+      ? limited
+      : { ...limited, cwd: NodePath.posix.normalize(payload.cwd ?? policy.directories[0]!) }
+  )
 }
 
 // -----------------------------------------------------------------------------

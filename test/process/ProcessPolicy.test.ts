@@ -2,10 +2,18 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import { Broker } from "../../src/Broker.ts"
+import * as MemoryBroker from "../../src/memory/MemoryBroker.ts"
 import { ProcessRunner, RecordedProcesses, run } from "../../src/process/Process.ts"
+import * as ProcessJob from "../../src/process/ProcessJob.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
 import * as ProcessPolicy from "../../src/process/ProcessPolicy.ts"
+import * as Publisher from "../../src/Publisher.ts"
+import { perform } from "../../src/testing/perform.ts"
+import * as Worker from "../../src/Worker.ts"
 
 const strict = ProcessPolicy.make({
   programs: ["convert", "/opt/bin/build"],
@@ -55,6 +63,7 @@ const table: ReadonlyArray<readonly [string, ProcessPolicy.ProcessPolicy, Proces
   ["strict", strict, { command: ["convert"], cwd: "srv/images" }, "directories"],
   ["the root", ProcessPolicy.make({ directories: ["/"] }), { command: ["ls"], cwd: "/etc" }, "allowed"],
   ["no directories", ProcessPolicy.make({ directories: [] }), { command: ["ls"], cwd: "/etc" }, "directories"],
+  ["no directories", ProcessPolicy.make({ directories: [] }), { command: ["ls"] }, "directories"],
 
   ["strict", strict, { command: ["convert"], env: { LANG: "C" } }, "allowed"],
   ["strict", strict, { command: ["convert"], env: { LANG: null } }, "allowed"],
@@ -150,4 +159,107 @@ describe("ProcessPolicy", () => {
       const error = yield* Effect.flip(run({ command: ["ls", "\0"] }))
       assert.strictEqual(error.reason._tag === "Refused" && error.reason.rule, "payload")
     }).pipe(Effect.provide(ProcessRunner.layerTest())))
+})
+
+/** The rule that refuses a payload, or "done". */
+const ruleOf = (payload: ProcessPayload) =>
+  Effect.map(Effect.result(run(payload)), (result) =>
+    Result.match(result, {
+      onSuccess: () => "done",
+      onFailure: ({ reason }) => reason._tag === "Refused" ? reason.rule : reason._tag
+    }))
+
+const only = (...programs: ReadonlyArray<string>) => ProcessPolicy.layer(ProcessPolicy.make({ programs }))
+const inner = ProcessRunner.layer
+const open = ProcessPolicy.layer(ProcessPolicy.open)
+
+/** Where a policy may be provided: each allows `true` and nothing else. */
+const placements: Record<string, Layer.Layer<ProcessRunner>> = {
+  "beside the runner": Layer.merge(inner, only("true")),
+  "around the runner": Layer.provideMerge(inner, only("true")),
+  "to the runner": Layer.provide(inner, only("true")),
+  "to a runner with options": Layer.provide(ProcessRunner.layerOptions({ grace: "1 second" }), only("true")),
+  "to the runner and beside it": Layer.merge(Layer.provide(inner, only("true")), only("true")),
+  "to the runner, with more beside it": Layer.merge(Layer.provide(inner, only("true")), only("true", "false")),
+  "beside the runner, with more to it": Layer.merge(Layer.provide(inner, only("true", "false")), only("true")),
+  "half to the runner, half beside it": Layer.merge(Layer.provide(inner, only("true", "a")), only("true", "false")),
+  "to the runner, all open beside it": Layer.merge(Layer.provide(inner, only("true")), open),
+  "beside the runner, all open to it": Layer.merge(Layer.provide(inner, open), only("true"))
+}
+
+describe("a policy applies wherever it is provided:", () => {
+  it.effect.each(Object.keys(placements))("%s", (name) =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* ruleOf({ command: ["true"] }), "done")
+      assert.strictEqual(yield* ruleOf({ command: ["false"] }), "programs")
+      const outcome = yield* perform(ProcessJob.handler(), { command: ["false"] })
+      assert.strictEqual(outcome._tag, "Buried")
+    }).pipe(Effect.provide(placements[name]!)))
+
+  const workers: Record<string, Layer.Layer<never, unknown, Broker>> = {
+    "to the runner of a worker": Worker.layer({}, ProcessJob.handler()).pipe(
+      Layer.provide(inner.pipe(Layer.provide(only("sh"))))
+    ),
+    "around a worker": Worker.layer({}, ProcessJob.handler()).pipe(Layer.provide(inner), Layer.provide(only("sh"))),
+    "beside the runner of a worker": Worker.layer({}, ProcessJob.handler()).pipe(
+      Layer.provide([inner, only("sh")])
+    )
+  }
+
+  it.live.each(Object.keys(workers))("%s", (name) =>
+    Effect.gen(function*() {
+      const { peekNext, statsJob } = yield* Broker
+      yield* Publisher.publish(ProcessJob.ProcessJob, { command: ["touch", "/dev/null"] })
+      const buried = yield* Effect.repeat(peekNext("process", "buried"), {
+        until: Option.isSome,
+        schedule: Schedule.spaced("5 millis")
+      })
+      assert.include((yield* statsJob(Option.getOrThrow(buried).id)).reason, "refused (programs): touch")
+    }).pipe(
+      Effect.provide(Layer.merge(workers[name]!, Publisher.layer).pipe(Layer.provideMerge(MemoryBroker.layer)))
+    ))
+
+  it.effect("to one of two runners that are built together, and not to the other", () =>
+    Effect.gen(function*() {
+      const rules: Array<string> = []
+      const ask = (name: string) =>
+        Layer.effectDiscard(Effect.map(ruleOf({ command: ["echo"] }), (rule) => rules.push(`${name}: ${rule}`)))
+      const free = Layer.provide(ask("free"), inner)
+      const strict = Layer.provide(ask("strict"), Layer.provide(inner, only("true")))
+      yield* Layer.build(Layer.provideMerge(free, strict))
+      yield* Layer.build(Layer.provideMerge(strict, free))
+      assert.deepStrictEqual(rules, ["strict: programs", "free: done", "free: done", "strict: programs"])
+    }))
+})
+
+describe("both", () => {
+  const { both, make } = ProcessPolicy
+  const checked = (a: ProcessPolicy.Options, b: ProcessPolicy.Options, payload: ProcessPayload) =>
+    ProcessPolicy.check(both(make(a), make(b)), payload)
+
+  it("allows what each allows", () => {
+    const policies = new Set(table.map(([, policy]) => policy))
+    for (const [, , payload] of table) {
+      for (const a of policies) {
+        for (const b of policies) {
+          const allowed = [a, b].every((policy) => verdict(policy, payload) === "allowed")
+          const together = verdict(both(a, b), payload)
+          // one that asks for no directory may have none that both allow
+          if (allowed && together === "directories" && payload.cwd === undefined) continue
+          assert.strictEqual(together === "allowed", allowed, JSON.stringify(payload))
+        }
+      }
+    }
+  })
+
+  it("fills in what both allow", () => {
+    const filled = Result.getOrThrow(checked(
+      { maxTimeout: "10 minutes", directories: ["/srv", "/tmp/a"] },
+      { maxTimeout: "5 minutes", directories: ["/srv/images", "/tmp"] },
+      { command: ["ls"] }
+    ))
+    assert.deepStrictEqual(filled, { command: ["ls"], timeout: Duration.minutes(5), cwd: "/srv/images" })
+    const nowhere = checked({ directories: ["/srv"] }, { directories: ["/tmp"] }, { command: ["ls"] })
+    assert.strictEqual(Result.isFailure(nowhere) && nowhere.failure.rule, "directories")
+  })
 })
