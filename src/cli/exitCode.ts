@@ -9,7 +9,7 @@
  * | 2 | the broker, or Apple, can't be reached, or can't be used, or can't do that |
  * | 3 | no workers wait on the queue (with `--require-workers`) |
  * | 4 | the broker refused the job, or Apple a push |
- * | 5 | there is no such queue, or no such job in a state that allows it |
+ * | 5 | there is no such queue, no such job in a state that allows it, or no such worker |
  * | 6 | `doctor` found an error |
  * | 130 | interrupted before the end |
  */
@@ -40,6 +40,13 @@ export class SomeMissing extends Schema.TaggedError<SomeMissing>()("SomeMissing"
 }) {
   override get message() {
     return `there is no job ${this.ids.join(", ")} in a state that allows this: done, deleted or reserved by a worker`
+  }
+}
+
+/** The process that was named lets nobody follow it. */
+export class NoWorker extends Schema.TaggedError<NoWorker>()("NoWorker", { pid: Schema.Int }) {
+  override get message() {
+    return `process ${this.pid} offers no outcomes: it is no worker of yours on this machine, or has ended`
   }
 }
 
@@ -74,6 +81,7 @@ export type Failure =
   | UsageError
   | NoFile
   | SomeMissing
+  | NoWorker
   | Unhealthy
   | PushesFailed
   | Interrupted
@@ -134,6 +142,7 @@ export const exitCode = (failure: Failure): number => {
     case "NoFile":
       return 2
     case "SomeMissing":
+    case "NoWorker":
       return 5
     case "Unhealthy":
       return 6

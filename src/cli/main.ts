@@ -71,6 +71,7 @@ export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
         case "UsageError":
         case "NoFile":
         case "SomeMissing":
+        case "NoWorker":
         case "Unhealthy":
         case "PushesFailed":
         case "Interrupted":

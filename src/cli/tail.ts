@@ -12,6 +12,7 @@ import * as Stream from "effect/Stream"
 import { oneLine } from "../Envelope.ts"
 import * as Tail from "../tail/Tail.ts"
 import type { TailEvent } from "../tail/TailEvent.ts"
+import { NoWorker } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
 import { Shutdown } from "./Shutdown.ts"
 
@@ -21,7 +22,9 @@ const config = {
     Flags.repeated
   ),
   pid: Flags.integer("pid", 1).pipe(
-    Flag.withDescription("Only the worker of this process. Default: all, also those that start later"),
+    Flag.withDescription(
+      "Only the worker of this process, which has to run. Default: all, also those that start later"
+    ),
     Flags.optional
   ),
   json: Flag.Boolean("json").pipe(
@@ -64,6 +67,9 @@ export const format = (event: TailEvent): string => {
 export const tail = Command.make("tail", config, ({ json, pid, queue }) =>
   Effect.gen(function*() {
     const { asked } = yield* Shutdown
+    const offering = yield* Tail.workers()
+    if (pid !== undefined && !offering.includes(pid)) return yield* new NoWorker({ pid })
+    if (offering.length === 0) yield* Console.error("backq: no worker of yours offers outcomes yet; waiting")
     const shown = Tail.follow({ pid }).pipe(
       Stream.filter((event) => queue.length === 0 || queue.includes(event.queue)),
       Stream.runForEach((event) => Console.log(json ? JSON.stringify(event) : format(event)))

@@ -3,10 +3,11 @@
  * broker: `backq tail`, or {@link follow}.
  *
  * A process that provides {@link layer} leaves a Unix socket in a folder that
- * only its user may enter. Who connects gets one JSON line per outcome from
- * then on. Following costs the worker next to nothing and can't hold it up:
- * with nobody there an outcome is dropped, and who reads too slowly misses
- * lines. It is for watching, not for accounting.
+ * only its user may enter. Who connects gets one JSON line per outcome of the
+ * last second and from then on: so {@link follow}, which is told of a new
+ * socket, sees all of a worker that starts later. Following costs the worker
+ * next to nothing and can't hold it up: who reads too slowly misses lines. It
+ * is for watching, not for accounting.
  *
  * ```ts
  * Worker.stream({}, handler).pipe(Stream.runForEach(Tail.offer), Effect.provide(Tail.layer))
@@ -22,11 +23,15 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as FiberMap from "effect/FiberMap"
+import * as FiberSet from "effect/FiberSet"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
@@ -63,28 +68,44 @@ export interface FollowOptions extends Options {
 // Offering
 // -----------------------------------------------------------------------------
 
-/** So many lines wait for one who reads slowly. */
+/** So many lines wait for one who reads slowly, or has not come yet. */
 const capacity = 4096
+
+/** Whoever comes sees what happened in these last milliseconds: it may take so long to notice a new worker. */
+const shownBefore = 1000
+
+/** How long a worker that ends waits for those who have not read everything yet. */
+const flushTime = "300 millis"
 
 const encode = Schema.encodeSync(Line)
 
-/** Sends what is published to one follower, until it goes. */
-const serve = (events: PubSub.PubSub<TailEvent>) => (socket: Socket.Socket) =>
+/** The last of what is published: the worker ends. */
+const end = Symbol("end")
+
+/** Sends what is published to one follower, until it goes or the worker ends. */
+const serve = (events: PubSub.PubSub<TailEvent | typeof end>, since: number) => (socket: Socket.Socket) =>
   Effect.scoped(Effect.gen(function*() {
     const writer = yield* socket.writer
     const { pull } = yield* socket.reader
     const send = (lines: NonEmptyReadonlyArray<TailEvent>) =>
       writer.write(lines.map((event) => `${encode(event)}\n`).join(""))
-    yield* Effect.raceFirst(
-      Stream.runForEachArray(Stream.fromPubSub(events), send),
-      Effect.forever(pull)
+    const lines = Stream.fromPubSub(events).pipe(
+      Stream.takeWhile((event) => event !== end),
+      Stream.dropWhile(({ at }) => at < since)
     )
+    yield* Effect.raceFirst(Stream.runForEachArray(lines, send), Effect.forever(pull))
   })).pipe(Effect.ignore)
+
+/** Closes the connection of one who does not read: it would stay until all is sent. */
+const cut = Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (connection) =>
+  Effect.sync(() => {
+    if (Option.isSome(connection)) connection.value.destroy()
+  }))
 
 /** Offers the outcomes of this process. */
 export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const clock = yield* Clock.Clock
-  const events = yield* PubSub.sliding<TailEvent>(capacity)
+  const events = yield* PubSub.sliding<TailEvent | typeof end>({ capacity, replay: capacity })
   const fs = yield* FileSystem.FileSystem
 
   const listen = Effect.gen(function*() {
@@ -93,7 +114,15 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
     // one of a dead process that had the same number
     yield* fs.remove(path, { force: true })
     const server = yield* NodeSocketServer.make({ path })
-    yield* Effect.forkScoped(server.run(serve(events)))
+    const followers = yield* FiberSet.make<void>()
+    const follower = Effect.fnUntraced(function*(socket: Socket.Socket) {
+      const since = clock.currentTimeMillisUnsafe() - shownBefore
+      yield* Fiber.join(yield* FiberSet.run(followers, Effect.onInterrupt(serve(events, since)(socket), () => cut)))
+    })
+    yield* Effect.forkScoped(server.run(follower))
+    yield* Effect.addFinalizer(() =>
+      Effect.andThen(PubSub.publish(events, end), Effect.timeoutOption(FiberSet.awaitEmpty(followers), flushTime))
+    )
   })
   yield* Effect.catch(
     listen,
@@ -112,7 +141,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
 // Following
 // -----------------------------------------------------------------------------
 
-/** How often it is looked for new workers. */
+/** How often new workers are looked for where the system tells of none. */
 const lookEvery = "300 millis"
 
 const decode = Schema.decodeUnknownResult(Line)
@@ -127,6 +156,15 @@ const lines = (path: string): Stream.Stream<TailEvent, Socket.SocketError> =>
     Stream.filterMap((line) => decode(line))
   )
 
+/** Asks for a look: when the folder changes, and now and then. */
+const watch = Effect.fnUntraced(function*(folder: string, looks: Queue.Queue<void>) {
+  const fs = yield* FileSystem.FileSystem
+  const look = Queue.offer(looks, undefined)
+  const changes = fs.watch(folder, { onReady: () => Queue.offerUnsafe(looks, undefined) })
+  yield* Effect.forkScoped(Effect.ignoreCause(Stream.runForEach(changes, () => look)))
+  yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced(lookEvery)))
+})
+
 /** The outcomes of the workers of this user on this machine, as they come, for as long as somebody looks. */
 export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent> =>
   Stream.callback<TailEvent, never, FileSystem.FileSystem>(
@@ -139,17 +177,27 @@ export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent> =>
         if (yield* isAlive(pid)) yield* Stream.runForEach(lines(path), (event) => Queue.offer(queue, event))
         else yield* fs.remove(path, { force: true })
       }, (effect) => Effect.ignore(effect))
-      const look = Effect.gen(function*() {
+      // made by the first worker otherwise: what is not there can't be watched
+      yield* Effect.ignore(Folder.open(folder))
+      const looks = yield* Queue.sliding<void>(1)
+      yield* watch(folder, looks)
+      return yield* Effect.forever(Effect.gen(function*() {
+        yield* Queue.take(looks)
         for (const pid of yield* Folder.processes(folder)) {
           if (options.pid === undefined || options.pid === pid) {
             yield* FiberMap.run(followed, pid, followOne(pid), { onlyIfMissing: true })
           }
         }
-        yield* Effect.sleep(lookEvery)
-      })
-      return yield* Effect.forever(look)
+      }))
     })
   ).pipe(Stream.provide(NodeFileSystem.layer))
+
+/** The processes of this user on this machine that offer their outcomes now. */
+export const workers = ({ folder = Folder.path() }: Options = {}): Effect.Effect<ReadonlyArray<number>> =>
+  Folder.processes(folder).pipe(
+    Effect.flatMap(Effect.filter(isAlive)),
+    Effect.provide(NodeFileSystem.layer)
+  )
 
 // -----------------------------------------------------------------------------
 // Layers

@@ -24,7 +24,11 @@ export interface Program {
 }
 
 /** Starts the program. */
-export const start = Effect.fnUntraced(function*(args: ReadonlyArray<string>, input?: string | Uint8Array) {
+export const start = Effect.fnUntraced(function*(
+  args: ReadonlyArray<string>,
+  input?: string | Uint8Array,
+  env: Record<string, string> = {}
+) {
   let stdout = ""
   let stderr = ""
   let result: Ended | undefined
@@ -36,7 +40,8 @@ export const start = Effect.fnUntraced(function*(args: ReadonlyArray<string>, in
   const child: ChildProcess = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const child = spawn(process.execPath, [bin, ...args], {
-        stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"]
+        stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+        env: { ...process.env, ...env }
       })
       child.stdin?.on("error", () => {}).end(input)
       child.stdout!.setEncoding("utf8").on("data", (text) => stdout += text)
@@ -59,8 +64,8 @@ export const start = Effect.fnUntraced(function*(args: ReadonlyArray<string>, in
 })
 
 /** Runs the program to its end. */
-export const run = (args: ReadonlyArray<string>, input?: string | Uint8Array) =>
-  Effect.scoped(Effect.flatMap(start(args, input), ({ ended }) => ended))
+export const run = (...args: Parameters<typeof start>) =>
+  Effect.scoped(Effect.flatMap(start(...args), ({ ended }) => ended))
 
 /** Waits until a condition holds; fails with its name when that takes 40 seconds. */
 export const eventually = <E = never, R = never>(

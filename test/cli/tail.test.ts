@@ -1,6 +1,7 @@
 /** `backq tail` beside a real worker. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { folder } from "../beanstalk/servers.ts"
 import { file } from "../sqlite/harness.ts"
 import { eventually, run, start } from "./program.ts"
 
@@ -40,4 +41,23 @@ describe("backq tail", () => {
       )
       assert.deepInclude(events.at(-1), { outcome: "Buried", queue: "tailed", job: "process", attempt: 1 })
     }), 60_000)
+
+  it.live("waits for workers that start later, and says so", () =>
+    Effect.gen(function*() {
+      const env = { XDG_RUNTIME_DIR: yield* folder }
+      const broker = ["--broker", `sqlite:${yield* file}`]
+      const tail = yield* start(["tail"], undefined, env)
+      yield* eventually("it waits", () => tail.stderr() !== "")
+      assert.strictEqual(tail.stderr(), "backq: no worker of yours offers outcomes yet; waiting\n")
+      yield* run(["publish", "process", ...broker, "--", "true"])
+      yield* run(["work", "process", ...broker, "--max-jobs", "1"], undefined, env)
+      yield* eventually("it saw the job", () => /done +process/.test(tail.stdout()))
+    }), 60_000)
+
+  it.live("follows no process that does not offer its outcomes", () =>
+    Effect.gen(function*() {
+      const { code, stderr } = yield* run(["tail", "--pid", "1"])
+      assert.strictEqual(code, 5)
+      assert.match(stderr, /^backq: process 1 offers no outcomes: .*\n$/)
+    }))
 })

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs"
@@ -65,12 +66,12 @@ const warnings = (place: string) =>
   })
 
 describe("Tail", () => {
-  it.live("whoever follows sees each outcome from then on, without what the handler returned", () =>
+  it.live("whoever follows sees each outcome, without what the handler returned", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "run")
       const program = Effect.gen(function*() {
         const first = yield* Effect.forkChild(Stream.runHead(Tail.follow({ folder: place })))
-        yield* offerUntil(done, first)
+        yield* offerUntil({ ...done, jobId: "ready" as JobId }, first)
         assert.deepStrictEqual(lstatSync(place).mode & 0o777, 0o700)
 
         const follow = Tail.follow({ folder: place, pid: process.pid }).pipe(
@@ -103,6 +104,49 @@ describe("Tail", () => {
       })
       yield* Effect.provide(program, Tail.layerOptions({ folder: place }))
       assert.deepStrictEqual(readdirSync(place), [], "the socket is gone with its worker")
+    }))
+
+  it.live("a worker that starts later is seen from its first outcome to its last, however short it lives", () =>
+    Effect.gen(function*() {
+      const place = join(yield* folder, "run")
+      const seen: Array<string> = []
+      yield* Effect.forkScoped(
+        Stream.runForEach(Tail.follow({ folder: place }), ({ jobId }) => Effect.sync(() => seen.push(jobId)))
+      )
+      yield* Effect.sleep("500 millis")
+      // at every moment between two looks at the folder
+      for (const worker of [1, 2, 3, 4]) {
+        yield* Effect.gen(function*() {
+          yield* Tail.offer({ ...done, jobId: `${worker} first` as JobId })
+          yield* Effect.sleep("100 millis")
+          yield* Tail.offer({ ...done, jobId: `${worker} last` as JobId })
+        }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
+        yield* Effect.sleep(`${20 * worker} millis`)
+      }
+      yield* Effect.sleep("50 millis")
+      assert.deepStrictEqual(seen, [1, 2, 3, 4].flatMap((worker) => [`${worker} first`, `${worker} last`]))
+    }))
+
+  it.live("what was over before somebody came to look is not told", () =>
+    Effect.gen(function*() {
+      const place = join(yield* folder, "run")
+      yield* Effect.gen(function*() {
+        yield* Tail.offer({ ...done, jobId: "old" as JobId })
+        yield* Effect.sleep("1200 millis")
+        const first = yield* Effect.forkChild(Stream.runHead(Tail.follow({ folder: place })))
+        yield* offerUntil(done, first)
+        assert.strictEqual(Option.getOrThrow(yield* Fiber.join(first)).jobId, done.jobId)
+      }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
+    }))
+
+  it.live("tells who offers outcomes", () =>
+    Effect.gen(function*() {
+      const place = join(yield* folder, "run")
+      assert.deepStrictEqual(yield* Tail.workers({ folder: place }), [])
+      yield* Effect.gen(function*() {
+        writeFileSync(join(place, "999999999.sock"), "")
+        assert.deepStrictEqual(yield* Tail.workers({ folder: place }), [process.pid])
+      }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
     }))
 
   it.live("follows nobody but the process that is asked for", () =>
@@ -158,8 +202,11 @@ describe("Tail", () => {
         for (let i = 0; i < 20_000; i++) {
           yield* Tail.offer({ ...delivered, _tag: "Discarded", reason })
         }
-        socket.destroy()
-      }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
+        yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      }).pipe(
+        Effect.provide(Tail.layerOptions({ folder: place })),
+        Effect.timeoutOrElse({ duration: "3 seconds", orElse: () => Effect.die("the worker does not come to its end") })
+      )
     }))
 
   it.live("lines of another program are passed over", () =>
