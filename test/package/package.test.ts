@@ -1,9 +1,19 @@
 /** The package as its users get it: packed, installed in a project of their own, type-checked and run. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { spawnSync } from "node:child_process"
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
-import { delimiter, join } from "node:path"
+import { basename, delimiter, join } from "node:path"
 
 const root = join(import.meta.dirname, "..", "..")
 const modules = join(root, "node_modules")
@@ -65,11 +75,10 @@ const install = (folder: string, tarball: string): void => {
       },
       include: ["*.ts"]
     },
-    "consumer.ts": consumer,
-    ...quickStart
+    "consumer.ts": consumer
   })
   run(folder, "npm", "install", "--silent", "--offline", "--legacy-peer-deps", tarball)
-  for (const name of ["effect", "@effect/platform-node", "@types/node"]) {
+  for (const name of ["effect", "@effect/platform-node", "@types/node", "vitest", "@effect/vitest"]) {
     mkdirSync(join(folder, "node_modules", name, ".."), { recursive: true })
     symlinkSync(join(modules, name), join(folder, "node_modules", name))
   }
@@ -93,21 +102,38 @@ export const handler = Worker.handler(SendWelcome, (payload) => Effect.log(paylo
 export const wrong = Publisher.publish(SendWelcome, { userId: 42 })
 `
 
-/** The programs of the quick start, each under the name in its first line. */
-const quickStart: Record<string, string> = Object.fromEntries(
-  [...readFileSync(join(root, "docs", "quick-start.md"), "utf8").matchAll(/```ts\n(\/\/ (\S+\.ts)\n[\s\S]*?)```/g)]
-    .map(([, source, name]) => [name, source])
-)
+const pages = ["README.md", ...globSync("docs/*.md", { cwd: root })]
+
+const textOf = (page: string): string => readFileSync(join(root, page), "utf8")
+
+/** The TypeScript of a page that is a file of its own, since it imports something; named as its first line says. */
+const programsOf = (page: string): ReadonlyArray<readonly [name: string, source: string]> =>
+  Array.from(textOf(page).matchAll(/```ts\n([^]*?)```/g), ([, source]) => source!)
+    .filter((source) => /^import .* from "/m.test(source))
+    .map((source, index) => [
+      /^\/\/ (\S+\.ts)$/m.exec(source)?.[1] ?? `${basename(page, ".md")}-${index + 1}.ts`,
+      source
+    ])
+
+/** A project as the quick start has one, with all that the pages show. */
+const document = (folder: string): void => {
+  const [, config] = /```json\n([^]*?)```/.exec(textOf("docs/quick-start.md"))!
+  write(folder, { "tsconfig.json": config, ...Object.fromEntries(pages.flatMap(programsOf)) })
+}
 
 describe("package", () => {
   let folder: string
   const project = () => join(folder, "consumer")
+  /** Its modules are those of the consumer. */
+  const documented = () => join(folder, "consumer", "docs")
 
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "backq-package-"))
     mkdirSync(join(folder, "source"))
     mkdirSync(project())
     install(project(), pack(join(folder, "source")))
+    mkdirSync(documented())
+    document(documented())
   }, 120_000)
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -145,12 +171,21 @@ describe("package", () => {
     assert.strictEqual(run(project(), "node", "--input-type=module", "-e", script), "true\n")
   }, 60_000)
 
-  it("runs the quick start: a job is published by one program and worked on by another", () => {
-    assert.deepStrictEqual(Object.keys(quickStart), ["jobs.ts", "publish.ts", "worker.ts"])
-    assert.match(run(project(), "node", "publish.ts"), /published job \d+/)
-    assert.isTrue(existsSync(join(project(), "backq.db")))
-    const worker = "node worker.ts > log & until grep -q welcome log; do sleep 0.1; done; kill $!; wait $!; cat log"
-    assert.match(run(project(), "timeout", "30", "sh", "-c", worker), /welcome, user 42/)
+  it("type-checks the programs of the pages, with what the quick start tells", () => {
+    assert.strictEqual(run(documented(), "tsc", "-p", "."), "")
+  }, 120_000)
+
+  it("runs the quick start: jobs are published by two programs, worked on by another, and tested", () => {
+    assert.deepStrictEqual(
+      programsOf("docs/quick-start.md").map(([name]) => name),
+      ["jobs.ts", "publish.ts", "worker.ts", "welcome.test.ts", "sign-up.ts"]
+    )
+    assert.match(run(documented(), "node", "publish.ts"), /published job \d+/)
+    assert.match(run(documented(), "node", "sign-up.ts"), /published job \d+/)
+    assert.isTrue(existsSync(join(documented(), "backq.db")))
+    const worker = "node worker.ts > log & until grep -q 'user 43' log; do sleep 0.1; done; kill $!; wait $!; cat log"
+    assert.match(run(documented(), "timeout", "30", "sh", "-c", worker), /welcome, user 42/)
+    assert.match(run(documented(), "vitest", "run", "welcome.test.ts"), /1 passed/)
   }, 60_000)
 
   it("has the backq command", () => {
