@@ -2,10 +2,11 @@
  * What the commands that publish have in common: their flags, and files to read
  * from.
  */
+import * as CliError from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as DateTime from "effect/DateTime"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
@@ -49,7 +50,15 @@ export const publishFlags = (queue: string) => ({
     Flag.withDescription("The envelope's id, the same in every attempt. Default: a new UUID"),
     Flags.optional
   ),
-  deadline: durationOrTime("deadline", "Do not run the job later than this"),
+  deadline: Flag.mapEffect(
+    durationOrTime("deadline", "Do not run the job later than this"),
+    Effect.fnUntraced(function*(deadline) {
+      const isPast = Duration.isDuration(deadline)
+        ? !Duration.isPositive(deadline)
+        : deadline !== undefined && (yield* DateTime.isPast(deadline))
+      return isPast ? yield* new CliError.ValidationError({ message: "--deadline is in the past" }) : deadline
+    })
+  ),
   requireWorkers: Flag.Boolean("require-workers").pipe(
     Flag.withDescription("Publish only if a worker is waiting on the queue; exit 3 if none is"),
     Flag.withoutNegation,
