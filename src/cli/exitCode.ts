@@ -34,6 +34,13 @@ export class NoFile extends Schema.TaggedError<NoFile>()("NoFile", { path: Schem
   }
 }
 
+/** The broker has nothing of the kind to show. */
+export class NotShown extends Schema.TaggedError<NotShown>()("NotShown", { detail: Schema.String }) {
+  override get message() {
+    return this.detail
+  }
+}
+
 /** Some of the jobs that were named are not there, or not in a state that allows what was asked for. */
 export class SomeMissing extends Schema.TaggedError<SomeMissing>()("SomeMissing", {
   ids: Schema.Array(Schema.String)
@@ -80,6 +87,7 @@ export class Interrupted extends Schema.TaggedError<Interrupted>()("Interrupted"
 export type Failure =
   | UsageError
   | NoFile
+  | NotShown
   | SomeMissing
   | NoWorker
   | Unhealthy
@@ -140,6 +148,7 @@ export const exitCode = (failure: Failure): number => {
     case "PublishError":
       return ofReason(failure.reason)
     case "NoFile":
+    case "NotShown":
       return 2
     case "SomeMissing":
     case "NoWorker":

@@ -5,7 +5,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { Broker, JobId } from "../Broker.ts"
+import { Broker, JobId, type ListedState, type QueueStats } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import * as Operator from "../Operator.ts"
 import { confirm, few } from "./ask.ts"
@@ -46,6 +46,19 @@ export const each = Effect.fnUntraced(function*(
 export const tellCount = (done: string, count: number, json: boolean) =>
   Console.log(json ? JSON.stringify({ [done]: count }) : `${done}: ${countJobs(count)}`)
 
+/** Says where the jobs of a queue are when none is in the state that was asked for. */
+export const tellWhere = (
+  stats: QueueStats,
+  asked: ListedState,
+  states: ReadonlyArray<"ready" | "delayed" | "buried">
+) => {
+  const others = states.filter((state) => state !== asked && stats[state] > 0)
+  const where = others.map((state) => `${stats[state]} ${state}`).join(", ")
+  return Console.error(
+    `backq: no job of ${stats.queue} is ${asked}${where === "" ? "" : `, but ${where}: see --state`}`
+  )
+}
+
 const kickQueue = Effect.fnUntraced(function*(
   queue: string,
   { json, max, state, yes }: { max: number | undefined; state: "buried" | "delayed"; yes: boolean; json: boolean }
@@ -63,6 +76,7 @@ const kickQueue = Effect.fnUntraced(function*(
     ? yield* broker.kick(queue, count)
     : yield* Operator.forEachJob(queue, { state, max: count }, broker.kickJob)
   yield* tellCount("kicked", kicked, json)
+  if (count === 0 && !json) yield* tellWhere(stats, state, ["delayed", "buried"])
 })
 
 /** `backq kick`. */

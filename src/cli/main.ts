@@ -70,6 +70,7 @@ export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
       switch (error._tag) {
         case "UsageError":
         case "NoFile":
+        case "NotShown":
         case "SomeMissing":
         case "NoWorker":
         case "Unhealthy":

@@ -6,12 +6,13 @@ import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { Broker, type JobId, type ListedJob, type ListedState } from "../Broker.ts"
+import { Broker, type JobId, type ListedJob, type ListedState, type ListOptions } from "../Broker.ts"
 import { type BrokerError, jobNotFound } from "../BrokerError.ts"
 import * as Operator from "../Operator.ts"
-import { UsageError } from "./exitCode.ts"
+import { NotShown, UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
 import { encodeJob, showJob } from "./job.ts"
+import { tellWhere } from "./jobs.ts"
 import { operate } from "./root.ts"
 
 const byId = Effect.fnUntraced(function*(id: JobId): Effect.fn.Return<ListedJob, BrokerError, Broker> {
@@ -41,18 +42,40 @@ const config = {
   json: Flags.json
 }
 
+const historyHint = "finished jobs are kept where the URL of their worker's broker says so: sqlite:PATH?history=1d"
+
+/** Looks at a queue, and says in the operator's words what the broker does not show. */
+const look = Effect.fnUntraced(function*(queue: string, options: ListOptions) {
+  const { name } = yield* Broker
+  const looked = yield* Operator.look(queue, options).pipe(
+    Effect.catchReason("BrokerError", "Unsupported", () =>
+      new NotShown({
+        detail: options.state === "done"
+          ? `${name} keeps no finished jobs`
+          : `${name} does not show which jobs are ${options.state}, only how many: backq queues ${queue}`
+      }))
+  )
+  if (looked.isNextOnly && options.after !== undefined) {
+    return yield* new NotShown({ detail: `${name} shows only the next job: there is no --after` })
+  }
+  return looked
+})
+
 const ofQueue = Effect.fnUntraced(function*(
   queue: string,
   { after, json, limit, state }: { state: ListedState; limit: number; after: string | undefined; json: boolean }
 ) {
-  const { isNextOnly, jobs, next } = yield* Operator.look(queue, { state, limit, after })
+  // asked for first, since a look may make the queue; one that is gone may have jobs that are done
+  const stats = state === "done" ? undefined : yield* Broker.use((broker) => broker.statsQueue(queue))
+  const { isNextOnly, jobs, next } = yield* look(queue, { state, limit, after })
   if (json) {
     yield* Console.log(JSON.stringify({ jobs: jobs.map(encodeJob), next: next ?? null, isNextOnly }))
     return
   }
   const now = yield* Clock.currentTimeMillis
-  if (jobs.length === 0) yield* Console.error(`backq: no job of ${queue} is ${state}`)
-  else yield* Console.log(jobs.map((job) => showJob(job, now)).join("\n\n"))
+  if (jobs.length > 0) yield* Console.log(jobs.map((job) => showJob(job, now)).join("\n\n"))
+  else if (stats === undefined) yield* Console.error(`backq: no job of ${queue} is done; ${historyHint}`)
+  else yield* tellWhere(stats, state, ["ready", "delayed", "buried"])
   if (next !== undefined) yield* Console.error(`backq: there are more, see them with --after ${next}`)
   if (isNextOnly && jobs.length > 0 && limit > 1) {
     yield* Console.error("backq: this is the next one; this broker does not show those behind it")

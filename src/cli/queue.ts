@@ -5,13 +5,13 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { Broker, type JobId } from "../Broker.ts"
+import { Broker, checkQueue, type JobId } from "../Broker.ts"
 import { jobNotFound } from "../BrokerError.ts"
 import * as Operator from "../Operator.ts"
 import { confirm, few } from "./ask.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
-import { each, tellCount } from "./jobs.ts"
+import { each, tellCount, tellWhere } from "./jobs.ts"
 import { operate } from "./root.ts"
 import { jobs as countJobs, shortDuration } from "./text.ts"
 
@@ -28,6 +28,8 @@ export const pause = Command.make("pause", {
 }, ({ duration, json, queue }) =>
   operate(Effect.gen(function*() {
     const broker = yield* Broker
+    // a pause would make a queue that is not there, where the broker can
+    yield* broker.statsQueue(queue)
     yield* broker.pause(queue, duration)
     yield* Console.log(
       json
@@ -49,6 +51,7 @@ export const resume = Command.make(
   ({ json, queue }) =>
     operate(Effect.gen(function*() {
       const broker = yield* Broker
+      yield* broker.statsQueue(queue)
       yield* broker.resume(queue)
       yield* Console.log(json ? JSON.stringify({ queue, pausedFor: 0 }) : `${queue} goes on`)
     }))
@@ -71,12 +74,14 @@ const moveSome = Effect.fnUntraced(function*(
   if (from === to && state === "ready") {
     return yield* new UsageError({ detail: `the ready jobs of ${from} are there already` })
   }
-  const count = Math.min(max ?? Infinity, (yield* broker.statsQueue(from))[state])
+  const stats = yield* broker.statsQueue(from)
+  const count = Math.min(max ?? Infinity, stats[state])
   if (count > few) yield* confirm(`move ${countJobs(count)} of ${from} to ${to}`, yes)
   const moved = count === 0
     ? 0
     : yield* Operator.forEachJob(from, { state, max: count }, (id) => broker.moveJob(id, to))
   yield* tellCount("moved", moved, json)
+  if (count === 0 && !json) yield* tellWhere(stats, state, ["ready", "delayed", "buried"])
 })
 
 /** `backq move`. */
@@ -94,6 +99,7 @@ export const move = Command.make("move", {
 }, ({ from, id, json, max, state, to, yes }) =>
   operate(Effect.gen(function*() {
     const broker = yield* Broker
+    yield* Effect.fromResult(checkQueue(to))
     if (id.length === 0) return yield* moveSome(from, to, { state, max, yes, json })
     yield* each(id, "moved", json, (id: JobId) =>
       Effect.gen(function*() {

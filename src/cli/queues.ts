@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import { Broker, type BrokerStats } from "../Broker.ts"
 import * as Flags from "./flags.ts"
 import { encodeQueue, queueTable, sample, sampleFor } from "./numbers.ts"
-import { operate } from "./root.ts"
+import { isServer, operate } from "./root.ts"
 import { table } from "./table.ts"
 import { shortDuration } from "./text.ts"
 
@@ -17,10 +17,10 @@ const summary = ({ buried, delayed, ready, reserved }: BrokerStats): string =>
     ? "at rest and empty: no job is ready, delayed, reserved or buried"
     : `${ready} ready, ${delayed} delayed, ${reserved} reserved, ${buried} buried`
 
-const brokerLines = (name: string, stats: BrokerStats): string =>
+const brokerLines = (name: string, stats: BrokerStats, uptime: Duration.Duration | undefined): string =>
   table(["broker", name], [
     ["version", stats.version],
-    ["uptime", shortDuration(stats.uptime)],
+    ...(uptime === undefined ? [] : [["uptime", shortDuration(uptime)]]),
     ["largest job", `${stats.maxJobSize} bytes`],
     ["durable", stats.durable ? "yes" : "no: a restart loses the jobs"],
     ["draining", stats.draining ? "yes: no new jobs are taken" : "no"],
@@ -33,16 +33,17 @@ export const stats = Command.make("stats", { json: Flags.json }, ({ json }) =>
   operate(Effect.gen(function*() {
     const broker = yield* Broker
     const stats = yield* broker.stats
+    const uptime = (yield* isServer) ? stats.uptime : undefined
     const { queues } = yield* sample()
     yield* Console.log(
       json
         ? JSON.stringify({
           broker: broker.name,
           ...stats,
-          uptime: Duration.toMillis(stats.uptime),
+          uptime: uptime === undefined ? null : Duration.toMillis(uptime),
           queues: queues.map(encodeQueue)
         })
-        : `${brokerLines(broker.name, stats)}\n\n${queueTable(queues)}`
+        : `${brokerLines(broker.name, stats, uptime)}\n\n${queueTable(queues)}`
     )
   }))).pipe(
     Command.withDescription("Show the broker and its queues in numbers"),

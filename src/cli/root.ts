@@ -47,6 +47,14 @@ const logging = (format: "pretty" | "json"): Layer.Layer<never> =>
     ])
   )
 
+/** Is the broker that the flags name a server, that is up whoever looks? */
+export const isServer: Effect.Effect<boolean, BrokerUrl.BrokerUrlError, Command.CommandContext<"backq">> = Effect.gen(
+  function*() {
+    const { broker } = yield* root
+    return (yield* Effect.fromResult(BrokerUrl.parse(broker)))._tag === "Beanstalk"
+  }
+)
+
 /** Gives a command that needs no broker the logs that the flags ask for. */
 export const withLogging = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.flatMap(root, ({ logFormat }) => Effect.provide(effect, logging(logFormat)))

@@ -84,9 +84,12 @@ onEach("operating", (target, kind) => {
   test("stats: the broker, and its queues", ({ backq }) =>
     Effect.gen(function*() {
       yield* put("mail", "a")
-      assert.match((yield* backq("stats")).stdout, /^jobs +1 ready, 0 delayed, 0 reserved, 0 buried$/m)
-      const { queues, ready } = JSON.parse((yield* backq("stats", "--json")).stdout)
+      const { stdout } = yield* backq("stats")
+      assert.match(stdout, /^jobs +1 ready, 0 delayed, 0 reserved, 0 buried$/m)
+      const { queues, ready, uptime } = JSON.parse((yield* backq("stats", "--json")).stdout)
       assert.strictEqual(ready, 1)
+      // a file is up for as long as somebody looks at it
+      assert.deepStrictEqual([/^uptime/m.test(stdout), uptime !== null], [kind === "beanstalkd", kind === "beanstalkd"])
       assert.include(queues.find(({ queue }: { queue: string }) => queue === "mail"), { ready: 1, total: 1 })
     }))
 
@@ -135,7 +138,9 @@ onEach("operating", (target, kind) => {
         assert.lengthOf(first.jobs, 1)
         assert.include(first, { next: null, isNextOnly: true })
         assert.match((yield* backq("peek", "mail", "--state", "buried")).stderr, /does not show those behind it/)
-        assert.strictEqual((yield* backq("peek", "mail", "--state", "reserved")).code, 2)
+        const reserved = yield* backq("peek", "mail", "--state", "reserved")
+        assert.strictEqual(reserved.code, 2)
+        assert.match(reserved.stderr, /does not show which jobs are reserved/)
         return
       }
       assert.deepStrictEqual(first.jobs.map(({ body }: { body: string }) => body), ["a", "b"])
@@ -157,10 +162,27 @@ onEach("operating", (target, kind) => {
       assert.include(yield* backq("peek", "mail", "--state", "delayed"), {
         code: 0,
         stdout: "",
-        stderr: "backq: no job of mail is delayed"
+        stderr: "backq: no job of mail is delayed, but 1 ready: see --state"
       })
+      const done = yield* backq("peek", "mail", "--state", "done")
+      assert.strictEqual(done.stdout, "")
+      if (kind === "beanstalkd") {
+        assert.strictEqual(done.code, 2)
+        assert.match(done.stderr, /^backq: beanstalk:\S+ keeps no finished jobs$/)
+        const after = yield* backq("peek", "mail", "--after", "ready.1.2")
+        assert.strictEqual(after.code, 2)
+        assert.match(after.stderr, /shows only the next job: there is no --after$/)
+      } else {
+        assert.strictEqual(done.code, 0)
+        assert.match(done.stderr, /^backq: no job of mail is done; .*sqlite:PATH\?history=1d$/)
+      }
       yield* Broker.use((broker) => broker.delete(id))
       assert.include(yield* backq("peek", "--id", id), { code: 5, stdout: "" })
+      for (const args of [["nosuch"], ["nosuch", "--json"], ["nosuch", "--state", "buried"]]) {
+        const { code, stderr, stdout } = yield* backq("peek", ...args)
+        assert.deepStrictEqual([code, stdout], [5, ""])
+        assert.match(stderr, /^backq: there is no queue "nosuch"/)
+      }
     }))
 
   test("kick: buried jobs, delayed ones only when asked for, or by id", ({ backq }) =>
@@ -175,7 +197,10 @@ onEach("operating", (target, kind) => {
       assert.strictEqual((yield* Broker.use((broker) => broker.statsJob(later))).state, "ready")
       assert.deepStrictEqual(yield* counts("mail"), [2, 1, 0, 2])
       assert.include(yield* backq("kick", "mail", "--json"), { stdout: `{"kicked":2}` })
-      assert.include(yield* backq("kick", "mail"), { stdout: "kicked: 0 jobs" })
+      assert.include(yield* backq("kick", "mail"), {
+        stdout: "kicked: 0 jobs",
+        stderr: "backq: no job of mail is buried, but 1 delayed: see --state"
+      })
       assert.deepStrictEqual(yield* counts("mail"), [4, 1, 0, 0])
       const { code, stderr, stdout } = yield* backq("kick", "--id", later)
       assert.deepStrictEqual([code, stdout], [5, ""])
@@ -207,6 +232,13 @@ onEach("operating", (target, kind) => {
       assert.include(yield* backq("move", "dead", "mail", "--state", "ready", "--json"), { stdout: `{"moved":3}` })
       assert.deepStrictEqual(yield* counts("mail"), [3, 0, 0, 1])
       assert.strictEqual((yield* backq("move", "mail", "a b")).code, 1)
+      assert.strictEqual((yield* backq("move", "mail", "a b", "--id", "987654")).code, 1)
+      assert.strictEqual((yield* backq("move", "mail", "a b", "--state", "delayed")).code, 1)
+      assert.include(yield* backq("move", "mail", "dead", "--state", "delayed"), {
+        code: 0,
+        stdout: "moved: 0 jobs",
+        stderr: "backq: no job of mail is delayed, but 3 ready, 1 buried: see --state"
+      })
       assert.strictEqual((yield* backq("move", "nail", "mail")).code, 5)
     }))
 
@@ -256,6 +288,18 @@ onEach("operating", (target, kind) => {
       assert.include(yield* backq("pause", "mail", "90s", "--json"), { stdout: `{"queue":"mail","pausedFor":90000}` })
       const { pausedFor } = yield* Broker.use((broker) => broker.statsQueue("mail"))
       assert.isAbove(Duration.toSeconds(pausedFor), 80)
+    }))
+
+  test("pause and resume make no queue", ({ backq }) =>
+    Effect.gen(function*() {
+      yield* put("mail", "a")
+      for (const args of [["pause", "nosuch", "90s"], ["resume", "nosuch"]]) {
+        const { code, stderr, stdout } = yield* backq(...args)
+        assert.deepStrictEqual([code, stdout], [5, ""])
+        assert.match(stderr, /^backq: there is no queue "nosuch"/)
+      }
+      const queues = yield* Broker.use((broker) => broker.queues)
+      assert.notInclude(queues, "nosuch")
     }))
 })
 
