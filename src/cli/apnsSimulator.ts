@@ -50,7 +50,7 @@ const config = {
   folder: Flag.String("folder").pipe(
     Flag.withMetavar("DIR"),
     Flag.withDescription(
-      "Where its CA certificate and a key are written. Default: a folder that is removed at the end"
+      "Where its CA certificate and a key are written; made where its parent is there. Default: a folder that is removed at the end"
     ),
     Flags.optional
   ),
@@ -130,7 +130,17 @@ const quoted = (word: string): string => /^[\w./:=@-]+$/.test(word) ? word : `'$
 
 const authority = ({ host, port }: Place): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
 
-const introduce = (place: Place): string =>
+/** How this program was started, for the next line that somebody types. */
+const program = Effect.map(Path.Path, (path) => {
+  const script = process.argv[1] ?? ""
+  return script.endsWith(".ts")
+    ? `npx tsx ${quoted(path.relative(process.cwd(), script))}`
+    : script.includes("node_modules")
+    ? "npx backq"
+    : "backq"
+})
+
+const introduce = (place: Place, program: string): string =>
   `APNs simulator (${place.environment}) on https://${authority(place)}
 
 CA certificate  ${place.ca}
@@ -141,7 +151,7 @@ Push to it:
   export BACKQ_APNS_HOST=${place.host} BACKQ_APNS_PORT=${place.port} BACKQ_APNS_CA=${quoted(place.ca)} \\
     BACKQ_APNS_KEY=${quoted(place.key)} BACKQ_APNS_TEAM_ID=${place.teamId} \\
     BACKQ_APNS_TOPIC=com.example.app BACKQ_APNS_ENVIRONMENT=${place.environment}
-  backq push --body hello --token ${exampleToken}
+  ${program} push --body hello --token ${exampleToken}
 
 Ctrl-C ends it.
 `
@@ -175,7 +185,10 @@ const write = Effect.fnUntraced(function*(folder: string | undefined, ca: string
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const at = folder ?? (yield* fs.makeTempDirectoryScoped({ prefix: "backq-apns-" }))
-  yield* fs.makeDirectory(at, { recursive: true })
+  // not recursive, since Node.js never comes to an end with that below /proc
+  yield* fs.makeDirectory(at).pipe(
+    Effect.catchIf(({ reason }) => reason._tag === "AlreadyExists", () => Effect.void)
+  )
   const paths = { ca: path.resolve(at, "ca.pem"), key: path.resolve(at, `AuthKey_${key.keyId}.p8`) }
   yield* fs.writeFileString(paths.ca, ca)
   yield* fs.writeFileString(paths.key, Redacted.value(key.key), { mode: 0o600 })
@@ -203,7 +216,7 @@ export const apnsSimulator = Command.make(
       const place: Place = { host, port: simulator.port, environment, ...paths, keyId, teamId }
       const shown = Stream.runForEach(simulator.changes, (push) => Console.log(json ? toJson(push) : format(push)))
       const showing = yield* Effect.forkScoped(shown, { startImmediately: true })
-      yield* Console.log(json ? JSON.stringify(place) : introduce(place))
+      yield* Console.log(json ? JSON.stringify(place) : introduce(place, yield* program))
       yield* Effect.raceFirst(Fiber.join(showing), stopped)
     }).pipe(
       Effect.scoped,

@@ -25,7 +25,10 @@ const shell = (line: string) =>
 
 /** The command that it prints. */
 const commandOf = (stdout: string): string =>
-  /^ {2}export [^]*?(?=\n\n)/m.exec(stdout)![0].replace("backq push", `"${process.execPath}" "${bin}" push`)
+  /^ {2}export [^]*?(?=\n\n)/m.exec(stdout)![0].replace(
+    /npx tsx \S+\/bin\.ts push/,
+    `"${process.execPath}" "${bin}" push`
+  )
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "backq-apns-test-"))),
@@ -86,7 +89,9 @@ describe("backq apns-simulator", () => {
       [["--refuse", "TooManyRequests=2"], /--refuse.*share/],
       [["--port", "70000"], /--port.*65535/],
       [["--host", "no.such.host.invalid", "--port", "0"], /can't listen on no\.such\.host\.invalid/],
-      [["--folder", "/dev/null/folder", "--port", "0"], /--folder/]
+      [["--folder", "/dev/null/folder", "--port", "0"], /--folder/],
+      [["--folder", "/proc/x", "--port", "0"], /--folder.*\/proc\/x/],
+      [["--folder", "/no/such/parent", "--port", "0"], /--folder.*\/no\/such\/parent/]
     ] as const
   )("is told %j", ([args, message]) =>
     Effect.gen(function*() {

@@ -1,10 +1,12 @@
 /** What the command says to those who hold it wrong: one line on stderr, nothing on stdout, exit code 1. */
 import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { spawnSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { run } from "./command.ts"
+import { bin } from "./program.ts"
 
 // what is refused too late to leave no file leaves it in a folder of its own
 const folder = mkdtempSync(join(tmpdir(), "backq-"))
@@ -110,6 +112,22 @@ describe("usage", () => {
       assert.strictEqual(code, 0)
       assert.strictEqual(stderr, "")
       for (const flag of ["--idle-timeout", "--kill-grace", "--allow-dir", "--broker"]) assert.include(stdout, flag)
+    }))
+
+  it.live("an older Node.js is told of", () =>
+    Effect.gen(function*() {
+      const old =
+        "Object.defineProperties(process, { version: { value: 'v20.20.2' }, versions: { value: { node: '20.20.2' } } })"
+      const { status, stderr, stdout } = yield* Effect.sync(() =>
+        spawnSync(process.execPath, ["--import", `data:text/javascript,${encodeURIComponent(old)}`, bin, "queues"], {
+          encoding: "utf8"
+        })
+      )
+      assert.deepStrictEqual([status, stdout, stderr], [
+        1,
+        "",
+        "backq needs Node.js 24 or newer; this is v20.20.2\n"
+      ])
     }))
 
   it.live("--version is the package's", () =>
