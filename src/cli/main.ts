@@ -5,6 +5,7 @@
  * line that says what to do, and an exit code (see `exitCode.ts`).
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as CliConfig from "effect/cli/CliConfig"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as Console from "effect/Console"
@@ -13,6 +14,7 @@ import { createRequire } from "node:module"
 import { oneLine } from "../Envelope.ts"
 import { apnsSimulator } from "./apnsSimulator.ts"
 import { bench } from "./bench.ts"
+import * as Completions from "./completions.ts"
 import { doctor } from "./doctor.ts"
 import { exitCode } from "./exitCode.ts"
 import { bury, del, kick } from "./jobs.ts"
@@ -48,11 +50,15 @@ const presenter: CliOutput.Presenter = {
       case "InvalidInvocation": {
         const [error] = event.errors
         const path = event.commandPath.join(" ")
+        const message = oneLine(error!.message).trim()
+        const valueless = /^Missing value for flag (--\S+)\./.exec(message)?.[1]
         // most likely an option of the program that is to run
         const hint = error!._tag === "UnrecognizedOption" && path === "backq publish process"
           ? "If it is for the program, write -- before the program"
-          : `See ${path} --help`
-        return complain(`${oneLine(error!.message).trim()}. ${hint}`)
+          : valueless === undefined
+          ? `See ${path} --help`
+          : `A value that begins with - is written ${valueless}=VALUE. See ${path} --help`
+        return complain(`${message}. ${hint}`)
       }
       case "Help":
         return event.reason === "Requested"
@@ -85,5 +91,6 @@ export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
       }
     }),
     Effect.provideService(CliOutput.Presenter, presenter),
+    Effect.provideService(CliConfig.CliConfig, Completions.config),
     Effect.provide(NodeServices.layer)
   )

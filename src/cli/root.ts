@@ -14,6 +14,8 @@ import * as BrokerUrl from "../BrokerUrl.ts"
 import { Interrupted, NoFile, UsageError } from "./exitCode.ts"
 import { Shutdown } from "./Shutdown.ts"
 
+type LogFormat = "pretty" | "logfmt" | "json"
+
 /** The root command. */
 export const root = Command.make("backq").pipe(
   Command.withSharedFlags({
@@ -26,26 +28,25 @@ export const root = Command.make("backq").pipe(
       Flag.withFallbackConfig(Config.String("BACKQ_BROKER")),
       Flag.withDefault(BrokerUrl.defaultUrl)
     ),
-    logFormat: Flag.Literals("log-format", ["pretty", "json"]).pipe(
-      Flag.withDescription("How logs on stderr look: for people, or JSON lines"),
-      Flag.withDefault("pretty")
+    logFormat: Flag.Literals("log-format", ["pretty", "logfmt", "json"]).pipe(
+      Flag.withDescription(
+        "How logs on stderr look: for people, or a line each. Default: pretty on a terminal, logfmt elsewhere"
+      ),
+      Flag.withDefault(Effect.sync((): LogFormat => process.stderr.isTTY ? "pretty" : "logfmt"))
     )
   }),
   Command.withDescription("Background jobs in a file, or over beanstalkd")
 )
 
-/** Logs go to stderr: JSON lines, in colours on a terminal, or one plain line each. */
-const logging = (format: "pretty" | "json"): Layer.Layer<never> =>
-  Layer.merge(
-    Layer.succeed(Logger.LogToStderr, true),
-    Logger.layer([
-      format === "json"
-        ? Logger.withConsoleError(Logger.formatJson)
-        : process.stderr.isTTY
-        ? Logger.consolePretty({ mode: "tty", colors: true })
-        : Logger.withConsoleError(Logger.formatLogFmt)
-    ])
-  )
+const loggers = {
+  pretty: Logger.consolePretty({ mode: "tty", colors: process.stderr.isTTY }),
+  logfmt: Logger.withConsoleError(Logger.formatLogFmt),
+  json: Logger.withConsoleError(Logger.formatJson)
+}
+
+/** Logs go to stderr. */
+const logging = (format: LogFormat): Layer.Layer<never> =>
+  Layer.merge(Layer.succeed(Logger.LogToStderr, true), Logger.layer([loggers[format]]))
 
 /** Is the broker that the flags name a server, that is up whoever looks? */
 export const isServer: Effect.Effect<boolean, BrokerUrl.BrokerUrlError, Command.CommandContext<"backq">> = Effect.gen(
@@ -73,7 +74,7 @@ export const withBroker = Effect.fnUntraced(function*<A, E, R>(
  * already: a queue in memory would be empty, and so would a file that is only
  * made by looking at it.
  */
-export const operate = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+export const withExisting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const { broker } = yield* root
     const parsed = yield* Effect.fromResult(BrokerUrl.parse(broker))
@@ -88,7 +89,7 @@ export const operate = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
       if (!exists) return yield* new NoFile({ path: parsed.path })
     }
     return yield* withBroker(effect)
-  }).pipe(interruptible)
+  })
 
 /** Ends a command that is asked to stop before it is done. */
 export const interruptible = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Interrupted, R> =>
@@ -96,3 +97,6 @@ export const interruptible = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.E
     Shutdown,
     ({ asked }) => Effect.raceFirst(effect, Effect.andThen(asked, Effect.fail(new Interrupted())))
   )
+
+/** Gives an operator's command, which may be asked to stop, the broker {@link withExisting}. */
+export const operate = <A, E, R>(effect: Effect.Effect<A, E, R>) => interruptible(withExisting(effect))

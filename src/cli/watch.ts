@@ -16,7 +16,7 @@ import * as Terminal from "effect/Terminal"
 import { Broker } from "../Broker.ts"
 import * as Flags from "./flags.ts"
 import { encodeQueue, type QueueNumbers, queueTable, type Sample, sample, withRates } from "./numbers.ts"
-import { operate } from "./root.ts"
+import { withExisting } from "./root.ts"
 import { Shutdown } from "./Shutdown.ts"
 import { rate, shortDuration } from "./text.ts"
 
@@ -99,11 +99,11 @@ export const watch = Command.make("watch", {
   ),
   json: Flags.json
 }, ({ interval, json, queue }) =>
-  operate(Effect.gen(function*() {
+  Effect.gen(function*() {
     const { asked } = yield* Shutdown
     const { canAnimate } = yield* TerminalCapabilities.TerminalCapabilities
-    const show = json ? asJson : canAnimate ? yield* inPlace : inLines()
     const looks = Effect.gen(function*() {
+      const show = json ? asJson : canAnimate ? yield* inPlace : inLines()
       let last = yield* sample(queue)
       yield* show(last)
       while (true) {
@@ -114,8 +114,8 @@ export const watch = Command.make("watch", {
       }
     })
     // it has no end of its own, so a signal is not before the end
-    yield* Effect.raceFirst(looks, asked)
-  }))).pipe(
+    yield* Effect.raceFirst(withExisting(looks), asked)
+  })).pipe(
     Command.withDescription(
       "Show the queues in numbers, again and again: a table on a terminal, a line for each change elsewhere"
     ),

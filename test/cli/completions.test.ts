@@ -33,6 +33,9 @@ describe("completions", () => {
       assert.deepStrictEqual(offered(stdout, "backq", "work", "proc"), ["process"])
       assert.deepStrictEqual(offered(stdout, "backq", "peek", "--sta"), ["--state"])
       assert.deepStrictEqual(offered(stdout, "backq", "peek", "--state", "bu"), ["buried"])
+      // then bash offers files
+      assert.deepStrictEqual(offered(stdout, "backq", "publish", "apns", "--tokens", "dev"), [])
+      assert.match(stdout, /^complete -o default -F _backq backq$/m)
     }))
 
   it.live.each(["zsh", "fish"])("%s is given a script that knows the commands", (shell) =>

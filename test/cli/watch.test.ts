@@ -1,0 +1,22 @@
+/** `backq watch`, off a terminal. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { file } from "../sqlite/harness.ts"
+import { eventually, run, start } from "./program.ts"
+
+describe("backq watch", () => {
+  it.live.each(["SIGINT", "SIGTERM"] as const)(
+    "tells what changes until %s, which is its end",
+    (signal) =>
+      Effect.gen(function*() {
+        const broker = ["--broker", `sqlite:${yield* file}`]
+        yield* run(["publish", "process", ...broker, "--", "true"])
+        const watch = yield* start(["watch", ...broker, "--interval", "50ms"])
+        yield* eventually("the first look", () => /process {2}1 ready/.test(watch.stdout()))
+        yield* watch.signal(signal)
+        const { code, stderr } = yield* watch.ended
+        assert.deepStrictEqual([code, stderr], [0, ""])
+      }),
+    60_000
+  )
+})
