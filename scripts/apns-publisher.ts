@@ -21,8 +21,13 @@ const shipped = Notification.alert({
 })
 
 const program = Effect.gen(function*() {
+  const tokens = process.argv.slice(2)
+  if (tokens.length === 0) {
+    yield* Console.error("usage: npx tsx scripts/apns-publisher.ts TOKEN...")
+    process.exitCode = 1
+  }
   // one job for up to 500 devices
-  for (const result of yield* ApnsJob.publish(shipped, process.argv.slice(2))) {
+  for (const result of yield* ApnsJob.publish(shipped, tokens)) {
     yield* Result.isSuccess(result)
       ? Console.log(`published ${result.success}`)
       : Console.error(`not published: ${result.failure.message}`)

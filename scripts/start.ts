@@ -179,7 +179,7 @@ const demo = Effect.gen(function*() {
 The buried ones wait in the queue until somebody decides. Look at them, and give them another chance:
   npm run -s backq -- peek ${Demo.queue} --state buried
   npm run -s backq -- kick ${Demo.queue}
-  npm run -s backq -- work process --queue ${Demo.queue} --idle-timeout 3s`
+  npm run -s backq -- work process --queue ${Demo.queue} --retry-times 3 --idle-timeout 3s`
   )
 })
 

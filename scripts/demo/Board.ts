@@ -45,7 +45,7 @@ export const make = Effect.fnUntraced(function*(
   let shown = 0
 
   const draw = Effect.sync(() => {
-    const up = shown === 0 ? "" : `\x1b[${shown}A`
+    const up = shown === 0 ? "" : `\r\x1b[${shown}A`
     shown = rows.size
     terminal.write(`${up}\x1b[J${render(rows.values(), frame++, terminal.columns)}`)
   })
