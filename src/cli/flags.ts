@@ -67,11 +67,20 @@ export const duration = (name: string): Flag.Flag<Duration.Duration> =>
 export const positiveDuration = (name: string): Flag.Flag<Duration.Duration> =>
   Flag.filter(duration(name), Duration.isPositive, () => "a duration of more than 0")
 
+const readInteger = (text: string, min: number): Option.Option<number> =>
+  Option.filter(Option.some(/^\d+$/.test(text) ? Number(text) : NaN), (value) => value >= min)
+
 /** An integer that is not below a limit. */
 export const integer = (name: string, min: number): Flag.Flag<number> =>
-  Flag.Int(name).pipe(
+  Flag.String(name).pipe(
     Flag.withMetavar("N"),
-    Flag.filter((value) => value >= min, () => `an integer of at least ${min}`)
+    Flag.filterMap((text) => readInteger(text, min), () => `an integer of at least ${min}`)
+  )
+
+/** The same as an argument. */
+export const integerArgument = (name: string, min: number): Argument.Argument<number> =>
+  Argument.String(name).pipe(
+    Argument.filterMap((text) => readInteger(text, min), () => `an integer of at least ${min}`)
   )
 
 const isCode = (code: number): boolean => Number.isInteger(code) && code >= 0 && code <= 255

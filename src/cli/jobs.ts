@@ -67,7 +67,7 @@ const kickQueue = Effect.fnUntraced(function*(
   const stats = yield* broker.statsQueue(queue)
   const count = Math.min(max ?? Infinity, stats[state])
   if (count > few) {
-    yield* confirm(`make ${countJobs(count)} of ${queue} ready that ${count === 1 ? "is" : "are"} ${state}`, yes)
+    yield* confirm(`make ${count} ${state} jobs of ${queue} ready`, yes)
   }
   const kicked = count === 0
     ? 0
@@ -82,8 +82,7 @@ const kickQueue = Effect.fnUntraced(function*(
 /** `backq kick`. */
 export const kick = Command.make("kick", {
   queue: Argument.String("queue").pipe(Argument.withDescription("The queue"), Argument.optional),
-  max: Argument.Int("max").pipe(
-    Argument.filter((max) => max >= 1, () => "an integer of at least 1"),
+  max: Flags.integerArgument("max", 1).pipe(
     Argument.withDescription("How many jobs at most. Default: all"),
     Argument.optional
   ),

@@ -102,24 +102,38 @@ export const sampleFor = Effect.fnUntraced(function*(
 const optional = <A>(value: A | undefined, show: (value: A) => string): string =>
   value === undefined ? "-" : show(value)
 
-/** The queues as a table. */
-export const queueTable = (queues: ReadonlyArray<QueueNumbers>): string =>
-  queues.length === 0 ? "there are no queues" : table(
-    ["queue", "ready", "delayed", "reserved", "buried", "waiting", "next", "in/s", "out/s", "total", "paused"],
-    queues.map((one) => [
-      one.queue,
-      one.ready,
-      one.delayed,
-      one.reserved,
-      one.buried,
-      one.waiting,
-      optional(one.nextAge, shortDuration),
-      optional(one.rates, (rates) => rate(rates.in)),
-      optional(one.rates, (rates) => rate(rates.out)),
-      one.total,
-      Duration.isZero(one.pausedFor) ? "-" : shortDuration(one.pausedFor)
-    ])
-  )
+type Column = readonly [title: string, cell: (queue: QueueNumbers) => string | number]
+
+const columns: ReadonlyArray<Column> = [
+  ["queue", ({ queue }) => queue],
+  ["ready", ({ ready }) => ready],
+  ["delayed", ({ delayed }) => delayed],
+  ["reserved", ({ reserved }) => reserved],
+  ["buried", ({ buried }) => buried],
+  ["idle", ({ waiting }) => waiting],
+  ["next", ({ nextAge }) => optional(nextAge, shortDuration)]
+]
+
+const rateColumns: ReadonlyArray<Column> = [
+  ["in/s", ({ rates }) => optional(rates, (rates) => rate(rates.in))],
+  ["out/s", ({ rates }) => optional(rates, (rates) => rate(rates.out))]
+]
+
+const isPaused = ({ pausedFor }: QueueNumbers): boolean => !Duration.isZero(pausedFor)
+
+/** The queues as a table, without the columns in which there would be nothing: a terminal may have no more than 80. */
+export const queueTable = (queues: ReadonlyArray<QueueNumbers>): string => {
+  if (queues.length === 0) return "there are no queues"
+  const shown: ReadonlyArray<Column> = [
+    ...columns,
+    ...(queues.some(({ rates }) => rates !== undefined) ? rateColumns : []),
+    ["total", ({ total }) => total],
+    ...(queues.some(isPaused)
+      ? [["paused", (queue) => isPaused(queue) ? shortDuration(queue.pausedFor) : "-"] satisfies Column]
+      : [])
+  ]
+  return table(shown.map(([title]) => title), queues.map((queue) => shown.map(([, cell]) => cell(queue))))
+}
 
 /** A queue as JSON. */
 export const encodeQueue = ({ nextAge, pausedFor, rates, ...stats }: QueueNumbers) => ({

@@ -79,7 +79,10 @@ export const readInput = Effect.fnUntraced(function*(flag: string, file: string)
     : fs.readFile(file)
   return yield* Effect.mapError(
     read,
-    ({ message }) => new UsageError({ detail: `--${flag} ${file} can't be read: ${message}` })
+    ({ message, reason }) =>
+      new UsageError({
+        detail: `--${flag} ${file} can't be read: ${reason._tag === "NotFound" ? "there is no such file" : message}`
+      })
   )
 })
 

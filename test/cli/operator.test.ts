@@ -55,10 +55,13 @@ onEach("operating", (target, kind) => {
       })
       const { code, stdout } = yield* backq("queues", "--sample", "0")
       assert.strictEqual(code, 0)
-      assert.match(stdout, /^queue +ready +delayed +reserved +buried +waiting +next +in\/s +out\/s +total +paused$/m)
-      assert.match(stdout, /^mail +2 +1 +0 +1 +0 +\d+s +- +- +4 +(10m|9m 5\ds)$/m)
-      assert.match(stdout, /^other +1 +0 +0 +0 +0 +\d+s +- +- +1 +-$/m)
+      assert.match(stdout, /^queue +ready +delayed +reserved +buried +idle +next +total +paused$/m)
+      assert.match(stdout, /^mail +2 +1 +0 +1 +0 +\d+s +4 +(10m|9m 5\ds)$/m)
+      assert.match(stdout, /^other +1 +0 +0 +0 +0 +\d+s +1 +-$/m)
       assert.include(yield* backq("resume", "mail"), { code: 0, stdout: "mail goes on" })
+      const measured = (yield* backq("queues", "--sample", "100ms")).stdout
+      assert.match(measured, /^queue +ready +delayed +reserved +buried +idle +next +in\/s +out\/s +total$/m)
+      assert.match(measured, /^other +1 +0 +0 +0 +0 +\d+s +0 +0 +1$/m)
       const [mail, ...others] = JSON.parse((yield* backq("queues", "mail", "--sample", "100ms", "--json")).stdout)
       assert.lengthOf(others, 0)
       assert.deepInclude(mail, {

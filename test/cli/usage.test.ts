@@ -23,7 +23,8 @@ const work = (...args: ReadonlyArray<string>) => ["work", "process", ...args]
 const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
   [publish(), /nothing to run: write the program and its arguments after --/],
   [publish("--shell", "date", "--", "date"), /either a program after -- or --shell/],
-  [publish("--delay", "-5s", "--", "true"), /--delay/],
+  [publish("--delay", "-5s", "--", "true"), /--delay=VALUE/],
+  [["tail", "--pid", "abc"], /--pid.*an integer of at least 1/],
   [publish("--delay=-5s", "--", "true"), /--delay.*not negative/],
   [publish("--delay", "soon", "--", "true"), /--delay.*500ms, 4s, 5m/],
   [publish("--ttr", "0", "--", "true"), /--ttr.*more than 0/],
@@ -39,7 +40,7 @@ const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
   [publish("--env", "=x", "--", "true"), /--env.*NAME=VALUE/],
   [publish("--output-limit", "999999999", "--", "true"), /--output-limit.*at most/],
   [publish("--input", "a", "--input-file", "b", "--", "true"), /either --input or --input-file/],
-  [publish("--input-file", "/nowhere/at/all", "--", "true"), /\/nowhere\/at\/all can't be read/],
+  [publish("--input-file", "/nowhere/at/all", "--", "true"), /\/nowhere\/at\/all can't be read: there is no such file/],
   [publish("--detach", "--timeout", "1s", "--", "true"), /detach/],
   [publish("--frobnicate", "--", "true"), /--frobnicate/],
   [publish("ls", "-la"), /write -- before the program/],
