@@ -77,15 +77,16 @@ export const exited = (options: {
 
 const refuse = (refused: Refused) => new ProcessError({ reason: refused })
 
+/** What of a payload a policy lets run. */
+const allowed = (policy: ProcessPolicy.ProcessPolicy, payload: ProcessPayload) =>
+  Effect.fromResult(Result.mapError(ProcessPolicy.check(policy, payload), refuse))
+
 type Run = (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError>
 
 /** Lets a runner run what a policy allows. */
 const under = (policy: ProcessPolicy.ProcessPolicy | undefined, run: Run) => ({
   policy,
-  run: policy === undefined
-    ? run
-    : (payload: ProcessPayload) =>
-      Effect.flatMap(Effect.fromResult(Result.mapError(ProcessPolicy.check(policy, payload), refuse)), run)
+  run: policy === undefined ? run : (payload: ProcessPayload) => Effect.flatMap(allowed(policy, payload), run)
 })
 
 /** Starts processes and waits for their end. */
@@ -165,7 +166,5 @@ export const run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, Proc
     Effect.mapError((detail) => refuse(new Refused({ rule: "payload", detail })))
   )
   const runner = yield* ProcessRunner
-  const policy = yield* inForce(runner)
-  const allowed = yield* Effect.fromResult(Result.mapError(ProcessPolicy.check(policy, valid), refuse))
-  return yield* runner.run(allowed)
+  return yield* runner.run(yield* allowed(yield* inForce(runner), valid))
 })

@@ -219,6 +219,18 @@ describe("a policy applies wherever it is provided:", () => {
       Effect.provide(Layer.merge(workers[name]!, Publisher.layer).pipe(Layer.provideMerge(MemoryBroker.layer)))
     ))
 
+  it.effect("to the runner alone, and opens it", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* ruleOf({ command: "true" }), "done")
+    }).pipe(Effect.provide(Layer.provide(inner, open))))
+
+  it.effect("to the runner, which applies it by itself, too", () =>
+    Effect.gen(function*() {
+      const runner = yield* ProcessRunner
+      const error = yield* Effect.flip(runner.run({ command: ["false"] }))
+      assert.strictEqual(error.reason._tag, "Refused")
+    }).pipe(Effect.provide(Layer.provide(inner, only("true")))))
+
   it.effect("to one of two runners that are built together, and not to the other", () =>
     Effect.gen(function*() {
       const rules: Array<string> = []
