@@ -2,14 +2,14 @@
  * The state of a connection: which streams are open, what the peer allows, and
  * what is to be sent. RFC 9113, sections 3 to 6.
  *
- * Bytes go in by `feed`, and come out by `flush` and `take`; there is no socket,
- * timer or fiber in here, so that every situation can be played. All calls are
+ * Bytes go in by `feed`, and come out by `take`; there is no socket, timer or
+ * fiber in here, so that every situation can be played. All calls are
  * synchronous. `Receiver.ts` understands the peer's frames, `Sender.ts` writes
  * the requests.
  *
- * Invariants: a request that has an `id` has left, or leaves with the bytes
- * taken next; every request is settled exactly once; its slot is free as soon
- * as its stream is closed for us.
+ * Invariants: a request that has an `id` was taken for the socket, no other one
+ * has left; every request is settled exactly once; its slot is free as soon as
+ * its stream is closed for us.
  */
 import type * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
@@ -26,7 +26,7 @@ import { Settings } from "./Settings.ts"
 import { Stream } from "./Stream.ts"
 import { Waiting } from "./Waiting.ts"
 
-/** Encode at most about this much before the socket has taken it, in bytes. */
+/** Take at most about this much for one write, in bytes. */
 const batchSize = 262144
 
 const maxStreamId = 0x7fffffff
@@ -189,7 +189,7 @@ export class Session implements Target {
     this.end({ detail: `it broke the protocol: ${error.detail}`, violation: true })
   }
 
-  /** Opens streams and writes what may be sent. */
+  /** Tells what has changed, and ends what is done. To be called when it was woken; then there may be something to `take`. */
   flush(): void {
     this.isWoken = false
     if (this.onBusy !== undefined && this.isBusy) {
@@ -202,15 +202,19 @@ export class Session implements Target {
       this.onRoom()
     }
     this.time = -1
-    if (this.retired !== undefined) this.refuseWaiting()
-    if (this.ending !== undefined) return
-    if (this.sender.isBlocked) this.sender.resume(this.out)
-    while (this.waiting.size > 0 && this.canOpen()) this.open(this.waiting.shift()!)
-    if (this.retired !== undefined && this.streams.size === 0) this.close(this.retired)
+    if (this.retired === undefined) return
+    this.refuseWaiting()
+    if (this.streams.size === 0) this.close(this.retired)
   }
 
-  /** What is to be sent now, if anything; good until the next but one `take`. */
+  /**
+   * What is to be sent now, if anything; good until the next but one `take`. It
+   * opens streams: what it returns has left, so take it when the socket does.
+   */
   take(): Uint8Array | undefined {
+    if (this.ending === undefined && this.sender.isBlocked) this.sender.resume(this.out)
+    // A request that can't be written is settled in here, and whoever made it may end the session.
+    while (this.canOpen()) this.open(this.waiting.shift()!)
     if (this.out.size === 0) return undefined
     const { out, spare } = this
     spare.size = 0
@@ -226,7 +230,8 @@ export class Session implements Target {
   }
 
   private canOpen(): boolean {
-    return this.streams.size < this.limit && this.sender.window > 0 && this.out.size < batchSize
+    return this.waiting.size > 0 && this.streams.size < this.limit && this.retired === undefined &&
+      this.sender.window > 0 && this.out.size < batchSize
   }
 
   private open(stream: Stream): void {

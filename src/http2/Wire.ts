@@ -1,9 +1,9 @@
 /**
  * Joins a session to the world: its bytes to a socket, its deadlines to a clock.
  *
- * There is at most one write under way; what is asked for meanwhile is written
- * with the next one. So a peer that reads slowly holds requests back here, where
- * they are known not to be sent.
+ * There is at most one write under way; requests that are made meanwhile are
+ * encoded after it. So a peer that reads slowly holds them back here,
+ * where they are known not to be sent, and obey what it says next.
  */
 import * as Effect from "effect/Effect"
 import type * as Tls from "node:tls"
@@ -21,6 +21,7 @@ export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: 
 
   const flush = () => {
     session.flush()
+    // `take` opens streams: not before their bytes can go.
     if (isWriting || hasEnded) return
     const bytes = session.take()
     if (bytes === undefined) return

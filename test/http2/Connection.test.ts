@@ -2,26 +2,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type * as Tls from "node:tls"
-import * as Connection from "../../src/http2/Connection.ts"
+import type * as Connection from "../../src/http2/Connection.ts"
 import { Code, Flag, Type } from "../../src/http2/Frame.ts"
-import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
 import * as Peer from "./peer.ts"
 import * as Servers from "./servers.ts"
 
-const connect = Effect.fnUntraced(function*(
-  script: (socket: Tls.TLSSocket) => void,
-  options: Partial<Connection.Options> = {}
-) {
-  const authority = yield* makeAuthority
-  const port = yield* Servers.scriptedTls(yield* authority.issue(), script)
-  return yield* Connection.make({
-    host: "127.0.0.1",
-    port,
-    tls: { ca: authority.cert, servername: "localhost" },
-    ...options
-  })
-})
+const { connect } = Servers
 
 const get = (path: string): Connection.Request => ({ method: "GET", path })
 

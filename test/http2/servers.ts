@@ -7,6 +7,7 @@ import type * as Net from "node:net"
 import { dirname, join } from "node:path"
 import * as Tls from "node:tls"
 import { find, missing } from "../../scripts/servers.ts"
+import * as Connection from "../../src/http2/Connection.ts"
 import { FrameReader, preface } from "../../src/http2/Frame.ts"
 import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
 import { folder, freePort, listening } from "../beanstalk/servers.ts"
@@ -199,6 +200,22 @@ export const frames = (
     reader.feed(chunk.subarray(skipped))
   })
 }
+
+/** A connection to a server that follows a script. */
+export const connect = Effect.fnUntraced(function*(
+  script: (socket: Tls.TLSSocket) => void,
+  options: Partial<Connection.Options> = {},
+  tls: Tls.TlsOptions = {}
+) {
+  const authority = yield* makeAuthority
+  const port = yield* scriptedTls({ ...(yield* authority.issue()), ...tls }, script)
+  return yield* Connection.make({
+    host: "127.0.0.1",
+    port,
+    tls: { ca: authority.cert, servername: "localhost" },
+    ...options
+  })
+})
 
 /** Waits until something is so. */
 export const eventually = (isSo: () => boolean) =>

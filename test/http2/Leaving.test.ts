@@ -1,0 +1,121 @@
+/** When a request has left and when it has not, whatever is done from inside of a `settle`. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Tls from "node:tls"
+import type * as Connection from "../../src/http2/Connection.ts"
+import { Setting } from "../../src/http2/Frame.ts"
+import * as Peer from "./peer.ts"
+import { Play } from "./peer.ts"
+import * as Servers from "./servers.ts"
+
+const { maxConcurrentStreams } = Setting
+
+describe("while a write is under way", () => {
+  const blocked = (options: Parameters<typeof Play.ready>[0] = {}) => {
+    const play = Play.ready(options, [maxConcurrentStreams, 100])
+    play.submit(5)
+    // As `Wire` does then: without `take`.
+    play.session.flush()
+    return play
+  }
+
+  it("what was not handed over was not sent", () => {
+    const play = blocked()
+    play.session.close("cut")
+    assert.deepStrictEqual(play.brief(), Array.from({ length: 5 }, () => "NotSent"))
+  })
+
+  it("a deadline says so too", () => {
+    const play = blocked({ requestTimeout: 100 })
+    play.now += 100
+    play.session.tick()
+    assert.deepStrictEqual([...new Set(play.brief())], ["Timeout waiting"])
+    assert.deepStrictEqual(play.words(), [])
+  })
+
+  it("a lower limit of streams holds at once", () => {
+    const play = blocked()
+    play.feed(Peer.settings([maxConcurrentStreams, 1]))
+    assert.deepStrictEqual(play.words(), ["settings", "headers 1"])
+  })
+
+  it.live("on a socket", () =>
+    Effect.gen(function*() {
+      let peer: Tls.TLSSocket | undefined
+      const connection = yield* Servers.connect((socket) => {
+        peer = socket
+        socket.write(Buffer.concat([Peer.settings([4, 2 ** 25]), Peer.windowUpdate(0, 2 ** 30)]))
+        socket.pause()
+      })
+      const ends: Array<string> = []
+      const post = (size: number) =>
+        connection.submit({ method: "POST", path: "/", body: new Uint8Array(size) }, (answer) => {
+          ends.push(Peer.brief(answer))
+        })
+      // More than the kernel takes; then small ones behind it.
+      post(16_000_000)
+      yield* Effect.sleep("200 millis")
+      for (let i = 0; i < 500; i++) post(100)
+      yield* Effect.sleep("50 millis")
+      peer!.destroy()
+      yield* connection.closed
+      yield* Servers.eventually(() => ends.length === 501)
+      assert.strictEqual(ends.filter((end) => end === "Unknown").length, 1)
+      assert.strictEqual(ends.filter((end) => end === "NotSent").length, 500)
+    }))
+})
+
+describe("from inside of a settle", () => {
+  const get = (path: string): Connection.Request => ({ method: "GET", path })
+
+  /** A request that can't be written, which is found out when it is to leave. */
+  const spoil = (play: Play, then: () => void) => play.session.submit(get(""), then)
+
+  it("the session may be closed: what is submitted then ends too", () => {
+    const play = Play.ready()
+    const { session } = play
+    let again = "open"
+    session.submit(get("/open"), () => session.submit(get("/again"), (answer) => again = Peer.brief(answer)))
+    play.sent()
+    spoil(play, () => session.close("enough"))
+    play.submit(1)
+    play.sent()
+    play.sent()
+    assert.strictEqual(again, "NotSent")
+    assert.deepStrictEqual(play.brief(), ["NotSent"])
+    assert.strictEqual(session.pending, 0)
+  })
+
+  it("the session may be retired: no stream is opened after that", () => {
+    const play = Play.ready()
+    const { session } = play
+    play.submit(1)
+    play.sent()
+    spoil(play, () => {
+      session.retire("enough")
+      play.submit(1)
+    })
+    assert.deepStrictEqual(play.words(), [])
+    assert.deepStrictEqual(play.words(), [])
+    assert.deepStrictEqual(play.brief(), ["open", "NotSent"])
+  })
+
+  it.live("a connection whose scope closes ends what is submitted meanwhile", () =>
+    Effect.gen(function*() {
+      const ends: Array<string> = []
+      yield* Effect.exit(Effect.scoped(Effect.gen(function*() {
+        const connection = yield* Servers.connect((socket) => {
+          socket.write(Peer.settings())
+        })
+        const end = (answer: Connection.Answer) => ends.push(Peer.brief(answer))
+        connection.submit(get("/"), (answer) => {
+          end(answer)
+          connection.submit(get("/again"), end)
+        })
+        yield* Effect.sleep("20 millis")
+        yield* connection.request(get(""))
+      })))
+      yield* Servers.eventually(() => ends.length === 2)
+      assert.deepStrictEqual(ends, ["Unknown", "NotSent"])
+    }))
+})
