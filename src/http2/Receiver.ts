@@ -175,7 +175,6 @@ export class Receiver {
       return undefined
     }
     if (!isLast) return stream.isAnswered ? undefined : this.flood.idle()
-    this.flood.answered()
     session.finish(stream)
     return undefined
   }
@@ -210,7 +209,6 @@ export class Receiver {
     }
     if (start < end) stream.data(bytes, start, end)
     if (isLast) {
-      this.flood.answered()
       session.finish(stream)
       return undefined
     }
@@ -239,7 +237,6 @@ export class Receiver {
     if (this.session.isIdle(id)) return protocolError("RST_STREAM of a stream that is not open")
     const stream = this.session.streams.get(id)
     if (stream === undefined) return this.flood.idle()
-    this.flood.answered()
     this.session.wasReset(stream, bytes.readUInt32BE(start))
     return undefined
   }

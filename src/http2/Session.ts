@@ -212,9 +212,7 @@ export class Session implements Target {
    * opens streams: what it returns has left, so take it when the socket does.
    */
   take(): Uint8Array | undefined {
-    if (this.ending === undefined && this.sender.isBlocked) this.sender.resume(this.out)
-    // A request that can't be written is settled in here, and whoever made it may end the session.
-    while (this.canOpen()) this.open(this.waiting.shift()!)
+    this.fill()
     if (this.out.size === 0) return undefined
     const { out, spare } = this
     spare.size = 0
@@ -227,6 +225,16 @@ export class Session implements Target {
     if (this.isWoken) return
     this.isWoken = true
     this.onWake()
+  }
+
+  private fill(): void {
+    if (this.ending !== undefined) return
+    const { nextId, sender } = this
+    const window = sender.window
+    if (sender.isBlocked) sender.resume(this.out)
+    // A request that can't be written is settled in here, and whoever made it may end the session.
+    while (this.canOpen()) this.open(this.waiting.shift()!)
+    this.flood.sent((this.nextId - nextId) / 2, window - sender.window)
   }
 
   private canOpen(): boolean {
@@ -402,7 +410,6 @@ export class Session implements Target {
       return this.wake()
     }
     Frame.putRstStream(this.out, stream.id, code)
-    this.flood.abandoned()
     this.remove(stream)
   }
 

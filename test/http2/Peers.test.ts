@@ -127,7 +127,7 @@ describe.skipIf(Servers.isMissing("nginx"))("nginx", () => {
 describe.skipIf(Servers.isMissing("haproxy"))("haproxy", () => {
   it.live("answers of several kinds at once, within its limit of streams", () =>
     Effect.gen(function*() {
-      const connection = yield* to(yield* Servers.haproxy)
+      const connection = yield* to(yield* Servers.haproxy(20))
       assert.strictEqual(connection.room(), 20)
       const answers = yield* connection.requestAll(
         Array.from({ length: 600 }, (_, i) => push(i, i % 3 === 0 ? "/busy" : "/3/device/ab"))
@@ -138,9 +138,15 @@ describe.skipIf(Servers.isMissing("haproxy"))("haproxy", () => {
       assert.deepInclude(busy.headers, ["apns-id", "3"])
     }))
 
+  it.live("a window that it gives back for each request, long before it answers the first, is no flood", () =>
+    Effect.gen(function*() {
+      const connection = yield* to(yield* Servers.haproxy(1500), { maxStreams: 1500 })
+      assert.deepStrictEqual(tally(yield* connection.requestAll(pushes(1500, "/late"))), { "503": 1500 })
+    }))
+
   it.live("a request that it cuts off is unknown, or refused, and never an answer", () =>
     Effect.gen(function*() {
-      const connection = yield* to(yield* Servers.haproxy)
+      const connection = yield* to(yield* Servers.haproxy(20))
       const [answer] = yield* connection.requestAll([push(1, "/reject")])
       assert.match(brief(answer), /^(Unknown|Refused)/)
     }))

@@ -95,23 +95,26 @@ export const nginx = Effect.fnUntraced(function*(requests: number) {
   return { port, certs, ids: () => readFileSync(certs.path("access.log"), "utf8").trimEnd().split("\n") }
 })
 
-/** haproxy, which answers by path: as Apple would, with a reset, or not at all. */
-export const haproxy = Effect.gen(function*() {
+/** haproxy, which answers by path: as Apple would, late, with a reset, or not at all. */
+export const haproxy = Effect.fnUntraced(function*(maxStreams: number) {
   const certs = yield* certificates
   const port = yield* freePort
   write(certs.path("."), {
     "both.pem": certs.server.cert + certs.server.key,
     "haproxy.cfg": [
       "global",
-      "  tune.h2.max-concurrent-streams 20",
+      `  tune.h2.max-concurrent-streams ${maxStreams}`,
+      `  maxconn ${maxStreams + 100}`,
       "defaults",
       "  mode http",
       "  timeout connect 5s",
       "  timeout client 5s",
       "  timeout server 5s",
+      "  timeout tarpit 500ms",
       "frontend apns",
       `  bind 127.0.0.1:${port} ssl crt ${certs.path("both.pem")} alpn h2`,
       "  http-request reject if { path_beg /reject }",
+      "  http-request tarpit deny_status 503 if { path_beg /late }",
       "  http-request return status 429 content-type application/json string '{\"reason\":\"TooManyRequests\"}' " +
       "hdr apns-id %[req.hdr(apns-id)] if { path_beg /busy }",
       "  http-request return status 200 hdr apns-id %[req.hdr(apns-id)]",

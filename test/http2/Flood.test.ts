@@ -1,0 +1,80 @@
+/** Which frames are a flood, and which an honest peer sends. */
+import { assert, describe, it } from "@effect/vitest"
+import { Code, Flag, Setting, Type } from "../../src/http2/Frame.ts"
+import * as Peer from "./peer.ts"
+import { Play } from "./peer.ts"
+
+const post = (size: number) => ({ body: Buffer.alloc(size, "x") })
+
+/** Has sent so many requests with bodies of so many bytes. */
+const busy = (count: number, size: number) => {
+  const play = Play.ready({ maxStreams: 10_000 }, [Setting.maxConcurrentStreams, 10_000])
+  play.feed(Peer.windowUpdate(0, 2 ** 30))
+  play.submit(count, post(size))
+  while (play.sent().length > 0);
+  return play
+}
+
+describe("a peer that is honest", () => {
+  it("gives windows back before it answers, one frame for each request", () => {
+    // haproxy does so for the connection, others for the stream too.
+    const play = busy(2000, 200)
+    for (let i = 0; i < 2000; i++) play.feed(Peer.windowUpdate(0, 200), Peer.windowUpdate(2 * i + 1, 200))
+    for (let i = 0; i < 2000; i++) play.feed(Peer.answer(2 * i + 1))
+    assert.deepStrictEqual([...new Set(play.brief())], ["200"])
+  })
+
+  it("gives back a large body in small pieces", () => {
+    const play = busy(100, 50_000)
+    for (let i = 0; i < 100; i++) {
+      for (let piece = 0; piece < 100; piece++) {
+        play.feed(Peer.windowUpdate(0, 500), Peer.windowUpdate(2 * i + 1, 500))
+      }
+    }
+    assert.isFalse(play.hasEnded, play.ending?.detail)
+  })
+
+  it("sends information and gives windows back", () => {
+    const play = busy(2000, 60)
+    for (let i = 0; i < 2000; i++) play.feed(Peer.headers(2 * i + 1, [[":status", "103"]]), Peer.windowUpdate(0, 60))
+    assert.isFalse(play.hasEnded, play.ending?.detail)
+  })
+})
+
+describe("a peer that is not", () => {
+  it("has not saved up for a flood, however many requests it has answered", () => {
+    const play = Play.ready({}, [Setting.maxConcurrentStreams, 1000])
+    for (let round = 0; round < 12; round++) {
+      const first = 2000 * round + 1
+      play.submit(1000)
+      play.sent()
+      for (let i = 0; i < 1000; i++) play.feed(Peer.answer(first + 2 * i))
+    }
+    for (let i = 0; i < 102_000 && !play.hasEnded; i++) play.feed(Peer.frame(Type.priority, 0, 1, Buffer.alloc(5)))
+    assert.strictEqual(play.left(), Code.enhanceYourCalm)
+  })
+
+  it("is not paid for its PINGs by the answers to them", () => {
+    const play = Play.ready()
+    for (let i = 0; i < 1001; i++) {
+      play.feed(Peer.ping(0))
+      if (!play.hasEnded) play.sent()
+    }
+    assert.strictEqual(play.left(), Code.enhanceYourCalm)
+  })
+
+  it("resets every stream as soon as it is open: each request ends, and nothing is left of it", () => {
+    const play = Play.ready()
+    for (let i = 0; i < 20_000; i++) {
+      play.submit(1)
+      play.sent()
+      play.feed(Peer.rst(2 * i + 1, i % 2 === 0 ? Code.refusedStream : Code.cancel))
+    }
+    assert.deepStrictEqual([...new Set(play.brief())], ["Refused 7", "Unknown 8"])
+    assert.strictEqual(play.session.pending, 0)
+    play.submit(1)
+    play.sent()
+    play.feed(Peer.headers(40_001, [[":status", "200"]], Flag.endHeaders | Flag.endStream))
+    assert.strictEqual(play.brief().at(-1), "200")
+  })
+})
