@@ -105,6 +105,7 @@ export interface Connection {
   /**
    * The way below both, without a fiber: `settle` is called exactly once, never
    * before `submit` returns. What is submitted in one tick leaves in one write.
+   * An exception of `settle` is uncaught; it does not reach the others.
    * Above `room()` a request waits, in order, until a stream is free.
    */
   readonly submit: (request: Request, settle: (answer: Answer) => void, options?: SubmitOptions) => Submitted

@@ -2,6 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import { putPing } from "./Frame.ts"
+import { guarded } from "./guarded.ts"
 import type { Http2Error } from "./Http2Error.ts"
 import type { Output } from "./Output.ts"
 
@@ -35,7 +36,7 @@ export class Pings {
     const ping = this.pings.get(number)
     if (ping === undefined) return false
     this.pings.delete(number)
-    ping.done(Result.succeed(Duration.millis(now - ping.sentAt)))
+    guarded(ping.done, Result.succeed(Duration.millis(now - ping.sentAt)))
     return true
   }
 
@@ -52,6 +53,6 @@ export class Pings {
     const failed = Result.fail(error())
     const pings = [...this.pings.values()]
     this.pings.clear()
-    for (const ping of pings) ping.done(failed)
+    for (const ping of pings) guarded(ping.done, failed)
   }
 }

@@ -17,6 +17,7 @@ import type { Answer, Ending, Goaway, Request } from "./Connection.ts"
 import { notSent, unanswered } from "./failure.ts"
 import { Flood } from "./Flood.ts"
 import * as Frame from "./Frame.ts"
+import { guarded } from "./guarded.ts"
 import * as Http2Error from "./Http2Error.ts"
 import { Output } from "./Output.ts"
 import { Pings } from "./Pings.ts"
@@ -156,7 +157,7 @@ export class Session implements Target {
   }
 
   ping(done: (pong: Result.Result<Duration.Duration, Http2Error.Http2Error>) => void): void {
-    if (this.ending !== undefined) return done(Result.fail(this.notSent()))
+    if (this.ending !== undefined) return guarded(done, Result.fail(this.notSent()))
     this.pings.send(this.out, this.options.now(), done)
     this.wake()
   }
@@ -199,7 +200,7 @@ export class Session implements Target {
     }
     if (this.roomChanged) {
       this.roomChanged = false
-      this.onRoom()
+      guarded(this.onRoom, undefined)
     }
     this.time = -1
     if (this.retired === undefined) return
@@ -387,7 +388,7 @@ export class Session implements Target {
 
   private settle(stream: Stream, answer: Answer): void {
     stream.isSettled = true
-    stream.settle(answer)
+    guarded(stream.settle, answer)
   }
 
   private fail(stream: Stream, reason: Http2Error.Http2ErrorReason): void {

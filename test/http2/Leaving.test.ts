@@ -1,14 +1,16 @@
-/** When a request has left and when it has not, whatever is done from inside of a `settle`. */
-import { assert, describe, it } from "@effect/vitest"
+/** When a request has left and when it has not, whatever a `settle` does. */
+import { afterEach, assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Tls from "node:tls"
 import type * as Connection from "../../src/http2/Connection.ts"
-import { Setting } from "../../src/http2/Frame.ts"
+import { Flag, Setting, Type } from "../../src/http2/Frame.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
 import * as Servers from "./servers.ts"
 
 const { maxConcurrentStreams } = Setting
+
+const get = (path: string): Connection.Request => ({ method: "GET", path })
 
 describe("while a write is under way", () => {
   const blocked = (options: Parameters<typeof Play.ready>[0] = {}) => {
@@ -66,8 +68,6 @@ describe("while a write is under way", () => {
 })
 
 describe("from inside of a settle", () => {
-  const get = (path: string): Connection.Request => ({ method: "GET", path })
-
   /** A request that can't be written, which is found out when it is to leave. */
   const spoil = (play: Play, then: () => void) => play.session.submit(get(""), then)
 
@@ -117,5 +117,100 @@ describe("from inside of a settle", () => {
       })))
       yield* Servers.eventually(() => ends.length === 2)
       assert.deepStrictEqual(ends, ["Unknown", "NotSent"])
+    }))
+})
+
+describe("a callback that throws does no harm to others, and its exception surfaces", () => {
+  const real = queueMicrotask
+  afterEach(() => void vi.restoreAllMocks())
+
+  /** What surfaces, from here on. */
+  const surfacing = (): Array<unknown> => {
+    const surfaced: Array<unknown> = []
+    vi.spyOn(globalThis, "queueMicrotask").mockImplementation((task) =>
+      real(() => {
+        try {
+          task()
+        } catch (error) {
+          surfaced.push(error)
+        }
+      })
+    )
+    return surfaced
+  }
+
+  const bug = new Error("a bug of the user's")
+  const throws = () => {
+    throw bug
+  }
+
+  /** Three requests have left; the first one's `settle` throws. */
+  const three = () => {
+    const play = Play.ready({ requestTimeout: 100 })
+    play.session.submit(get("/"), throws)
+    play.submit(2)
+    play.sent()
+    return play
+  }
+
+  const endings: ReadonlyArray<readonly [string, (play: Play) => void, string]> = [
+    ["answers", (play) => play.feed(Buffer.concat([1, 3, 5].map((id) => Peer.answer(id)))), "200"],
+    ["the end", (play) => play.session.close("cut"), "Unknown"],
+    ["a GOAWAY", (play) => play.feed(Peer.goaway(0, 0)), "Refused 0"],
+    ["resets", (play) => play.feed(Buffer.concat([1, 3, 5].map((id) => Peer.rst(id, 7)))), "Refused 7"],
+    ["deadlines", (play) => {
+      play.now += 100
+      play.session.tick()
+    }, "Timeout sent"]
+  ]
+
+  it.live.each(endings)("at %s", ([, end, expected]) =>
+    Effect.gen(function*() {
+      const surfaced = surfacing()
+      const play = three()
+      end(play)
+      play.sent()
+      assert.deepStrictEqual(play.brief(), [expected, expected])
+      assert.strictEqual(play.session.pending, 0)
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(surfaced, [bug])
+    }))
+
+  it.live("at the news of room, and at the answer to a PING, or its failure", () =>
+    Effect.gen(function*() {
+      const surfaced = surfacing()
+      const play = Play.ready()
+      play.session.onRoom = throws
+      play.session.ping(throws)
+      play.session.ping(throws)
+      const [ping] = play.sent()
+      play.submit(1)
+      play.feed(Peer.ping(Flag.ack, ping!.payload))
+      assert.deepStrictEqual(play.words(), ["headers 1"])
+      play.feed(Peer.answer(1))
+      play.session.close("enough")
+      play.session.ping(throws)
+      play.sent()
+      assert.deepStrictEqual(play.brief(), ["200"])
+      assert.isTrue(play.hasEnded)
+      yield* Effect.yieldNow
+      assert.deepStrictEqual([...new Set(surfaced)], [bug])
+    }))
+
+  it.live("on a connection: it still writes, and its deadlines are still kept", () =>
+    Effect.gen(function*() {
+      const surfaced = surfacing()
+      const connection = yield* Servers.connect((socket) => {
+        socket.write(Peer.settings())
+        Servers.frames(socket, (type, _, stream) => {
+          if (type === Type.headers && stream < 4) socket.write(Peer.answer(stream))
+        })
+      }, { requestTimeout: "200 millis" })
+      connection.submit(get("/answered"), throws)
+      yield* Servers.eventually(() => surfaced.length === 1)
+      assert.strictEqual((yield* connection.request(get("/answered"))).status, 200)
+      connection.submit(get("/late"), throws)
+      yield* Servers.eventually(() => surfaced.length === 2)
+      assert.strictEqual((yield* Effect.flip(connection.request(get("/late")))).reason._tag, "Timeout")
     }))
 })
