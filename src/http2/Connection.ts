@@ -113,7 +113,11 @@ export interface Connection {
   /** Gives a request up: resets its stream. Its `settle` is never called after this. */
   readonly cancel: (submitted: Submitted) => void
 
-  /** How many requests could leave now: 0 once it is retired, ended, or waits for the peer's flow control. */
+  /**
+   * How many requests could leave now: as many as there are free streams, and as
+   * the peer's window carries bodies as large as the recent ones. 0 once it is
+   * retired or ended.
+   */
   readonly room: () => number
 
   /** How many requests have no answer yet, those that wait for a stream included. */

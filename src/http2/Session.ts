@@ -30,6 +30,9 @@ import { Waiting } from "./Waiting.ts"
 /** Take at most about this much for one write, in bytes. */
 const batchSize = 262144
 
+/** About so many bodies count for their mean size. */
+const recentBodies = 16
+
 const maxStreamId = 0x7fffffff
 
 /** What a session has to know. Times are in milliseconds. */
@@ -81,6 +84,8 @@ export class Session implements Target {
   private readonly flood: Flood
   private readonly reader: Frame.FrameReader
   private nextId = 1
+  /** The mean size of recent bodies, in bytes. */
+  private bodySize = 0
   /** How many streams may be open: one until the peer has said so. */
   private limit = 1
   private isWoken = false
@@ -113,6 +118,7 @@ export class Session implements Target {
   submit(request: Request, settle: (answer: Answer) => void, timeout = this.options.requestTimeout): Stream {
     if (this.time < 0) this.time = this.options.now()
     const stream = new Stream(request, settle, timeout, this.time + timeout)
+    this.bodySize += (stream.body.length - this.bodySize) / recentBodies
     this.waiting.push(stream)
     this.wake()
     return stream
@@ -126,7 +132,12 @@ export class Session implements Target {
 
   get room(): number {
     if (this.retired !== undefined || this.sender.window <= 0) return 0
-    return Math.max(0, this.limit - this.pending)
+    return Math.max(0, Math.min(this.limit - this.pending, this.carried))
+  }
+
+  /** How many more bodies the window of all streams carries, if they are as large as those before them. */
+  private get carried(): number {
+    return Math.ceil(this.sender.window / this.bodySize) - this.waiting.size
   }
 
   get pending(): number {
@@ -277,9 +288,9 @@ export class Session implements Target {
 
   windowGrew(id: number, increment: number): Frame.ConnectionError | undefined {
     if (id === 0) {
+      if (this.carried < this.limit - this.pending) this.roomChanged = true
       const error = this.sender.grew(increment)
       if (error !== undefined) return error
-      if (this.sender.window === increment) this.roomChanged = true
     } else {
       const stream = this.streams.get(id)
       if (stream === undefined) return undefined

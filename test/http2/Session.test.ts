@@ -271,6 +271,61 @@ describe("what the peer allows", () => {
     assert.strictEqual(play.session.streams.size, 20)
   })
 
+  it("room is what the window of all streams carries, and those who wait are told when it grows", () => {
+    const play = Play.ready({}, [maxConcurrentStreams, 1000])
+    const { session } = play
+    const fill = () => {
+      let count = 0
+      for (; session.room > 0; count++) play.submit(1, { body: Buffer.alloc(4096) })
+      return count
+    }
+    assert.strictEqual(session.room, 1000)
+    // 16 fit into 65,535 bytes; the mean size is learnt from the first ones.
+    const first = fill()
+    assert.isAtLeast(first, 16)
+    assert.isAtMost(first, 24)
+    play.sent()
+    assert.strictEqual(session.streams.size, 16)
+    assert.strictEqual(session.room, 0)
+    play.feed(Peer.windowUpdate(0, 65_536))
+    const { rooms } = play
+    play.sent()
+    assert.strictEqual(play.rooms, rooms + 1)
+    play.feed(Peer.windowUpdate(0, 160 * 4096))
+    assert.approximately(fill(), 170, 8)
+    assert.strictEqual(play.rooms, rooms + 1)
+    play.sent()
+    assert.strictEqual(play.rooms, rooms + 2)
+  })
+
+  it("room for small bodies is that of the streams again, after a few of them", () => {
+    const play = Play.ready({}, [maxConcurrentStreams, 100])
+    play.submit(20, { body: Buffer.alloc(3000) })
+    play.sent()
+    for (let i = 0; i < 20; i++) play.feed(Peer.answer(2 * i + 1))
+    assert.isBelow(play.session.room, 5)
+    play.feed(Peer.windowUpdate(0, 60_000))
+    for (let i = 0; i < 64; i++) {
+      play.submit(1, { body: Buffer.alloc(100) })
+      play.sent()
+      play.feed(Peer.answer(41 + 2 * i))
+    }
+    assert.strictEqual(play.session.room, 100)
+  })
+
+  it("a body that is larger than the window finds room", () => {
+    const play = Play.ready()
+    for (let i = 0; i < 100; i++) {
+      assert.isAbove(play.session.room, 0)
+      play.submit(1, { body: Buffer.alloc(1_000_000) })
+      play.sent()
+      play.feed(Peer.windowUpdate(0, 1_000_000), Peer.windowUpdate(2 * i + 1, 1_000_000))
+      play.sent()
+      play.feed(Peer.answer(2 * i + 1))
+    }
+    assert.notInclude(play.brief(), "open")
+  })
+
   it("bodies: the window of a stream, which settings change under way", () => {
     const play = Play.ready({}, [Setting.initialWindowSize, 10])
     play.submit(1, { body: Buffer.from("0123456789abcdefghij") })
