@@ -200,9 +200,13 @@ export interface Options {
   readonly connectTimeout?: Duration.Input | undefined
   /** How long an answer may take from `submit` on. Default: 30 seconds. */
   readonly requestTimeout?: Duration.Input | undefined
-  /** How long a PING may go unanswered before the connection is given up. Default: 10 seconds. */
+  /**
+   * How long a PING may go unanswered before the connection is given up. While
+   * requests wait for answers, one is sent after half of this without a word
+   * from the peer. Default: 10 seconds.
+   */
   readonly pingTimeout?: Duration.Input | undefined
-  /** A PING is sent after so long without a word from the peer. Default: 1 minute. */
+  /** A PING is sent after so long without a word from the peer, when nothing waits for an answer. Default: 1 minute. */
   readonly idlePing?: Duration.Input | undefined
   /** The most streams to have open, whatever the peer allows. Default: 1000. */
   readonly maxStreams?: number | undefined

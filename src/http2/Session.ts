@@ -179,7 +179,9 @@ export class Session implements Target {
     const { idlePing, now, pingTimeout } = this.options
     const time = now()
     if (this.pings.isOlderThan(time - pingTimeout)) return this.close(`no answer to a PING within ${pingTimeout} ms`)
-    if (this.pings.size === 0 && time - this.lastReceived >= idlePing) this.ping(() => {})
+    // Who waits for an answer wants to know sooner whether there is anyone.
+    const patience = this.streams.size > 0 ? Math.min(idlePing, pingTimeout / 2) : idlePing
+    if (this.pings.size === 0 && time - this.lastReceived >= patience) this.ping(() => {})
     for (const stream of this.streams.values()) this.expire(stream, time)
     this.waiting.forEach((stream) => this.expire(stream, time))
   }

@@ -220,6 +220,15 @@ describe.skipIf(Servers.isMissing("nghttpd"))("a network that fails", () => {
       assert.include((yield* connection.closed).detail, "PING")
     }))
 
+  it.live("silence under load: noticed long before the deadlines of its requests", () =>
+    Effect.gen(function*() {
+      const { between, connection } = yield* throughRelay({ pingTimeout: "400 millis" })
+      yield* between.hold
+      const [time, answers] = yield* Effect.timed(connection.requestAll(pushes(15, "/a")))
+      assert.deepStrictEqual(tally(answers), { Unknown: 10, NotSent: 5 })
+      assert.isBelow(Duration.toMillis(time), 3000)
+    }))
+
   it.live("silence: each request has its own deadline too", () =>
     Effect.gen(function*() {
       const { between, connection } = yield* throughRelay({ requestTimeout: "300 millis" })

@@ -548,6 +548,34 @@ describe("time", () => {
     assert.include(play.ending?.detail, "PING")
   })
 
+  it("a peer that is silent while requests wait for answers gets a PING sooner", () => {
+    const play = Play.ready({ idlePing: 60_000, pingTimeout: 1000 })
+    play.submit(2)
+    play.sent()
+    play.now += 499
+    play.session.tick()
+    assert.deepStrictEqual(play.words(), [])
+    play.feed(Peer.answer(1))
+    play.now += 500
+    play.session.tick()
+    assert.deepStrictEqual(play.words(), ["ping"])
+    play.now += 999
+    play.session.tick()
+    assert.isFalse(play.hasEnded)
+    play.now += 1
+    play.session.tick()
+    assert.deepStrictEqual(play.brief(), ["200", "Unknown"])
+    assert.include(play.ending?.detail, "PING")
+  })
+
+  it("a peer that has nothing to say, or none to say it to, is left in peace", () => {
+    const play = Play.ready({ idlePing: 60_000, pingTimeout: 1000 }, [maxConcurrentStreams, 0])
+    play.submit(1)
+    play.now += 10_000
+    play.session.tick()
+    assert.deepStrictEqual(play.words(), [])
+  })
+
   it("a PING of the peer comes back with what was in it", () => {
     const play = Play.ready()
     play.feed(Peer.ping(0, Buffer.from("12345678")))
