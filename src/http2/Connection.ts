@@ -15,6 +15,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
@@ -152,7 +153,7 @@ export interface Connection {
 
 /** Options of one request. */
 export interface SubmitOptions {
-  /** How long the answer may take, in milliseconds. Default: the connection's `requestTimeout`. */
+  /** How long the answer may take, in milliseconds; more than 0. Default: the connection's `requestTimeout`. */
   readonly timeout?: number | undefined
 }
 
@@ -223,8 +224,10 @@ const millisOf = (
   input: Duration.Input | undefined,
   fallback: number
 ): Effect.Effect<number, Http2Error.Http2Error> => {
-  const millis = input === undefined ? fallback : Duration.toMillis(Duration.fromInputUnsafe(input))
-  return millis > 0 ? Effect.succeed(millis) : invalid(option, "it has to be longer than nothing")
+  const duration = Duration.fromInput(input ?? fallback)
+  return Option.isSome(duration) && Duration.toMillis(duration.value) > 0
+    ? Effect.succeed(Duration.toMillis(duration.value))
+    : invalid(option, "it has to be longer than nothing")
 }
 
 const countOf = (option: string, input: number | undefined, fallback: number, max: number) => {

@@ -35,6 +35,8 @@ const recentBodies = 16
 
 const maxStreamId = 0x7fffffff
 
+const notTimeout = "its timeout is not longer than nothing"
+
 /** What a session has to know. Times are in milliseconds. */
 export interface SessionOptions {
   readonly server: string
@@ -117,7 +119,7 @@ export class Session implements Target {
 
   submit(request: Request, settle: (answer: Answer) => void, timeout = this.options.requestTimeout): Stream {
     if (this.time < 0) this.time = this.options.now()
-    const stream = new Stream(request, settle, timeout, this.time + timeout)
+    const stream = new Stream(request, settle, timeout, timeout > 0 ? this.time + timeout : this.time)
     this.bodySize += (stream.body.length - this.bodySize) / recentBodies
     this.waiting.push(stream)
     this.wake()
@@ -188,9 +190,11 @@ export class Session implements Target {
 
   private expire(stream: Stream, time: number): void {
     if (stream.isSettled || stream.deadline > time) return
-    const { options: { server } } = this
-    const sent = stream.id !== 0
-    this.abort(stream, Frame.Code.cancel, new Http2Error.Timeout({ server, millis: stream.timeout, sent }))
+    const { server } = this.options
+    const reason = stream.timeout > 0
+      ? new Http2Error.Timeout({ server, millis: stream.timeout, sent: stream.id !== 0 })
+      : new Http2Error.RequestInvalid({ detail: notTimeout })
+    this.abort(stream, Frame.Code.cancel, reason)
   }
 
   /** Takes what the peer sent. */
@@ -257,7 +261,7 @@ export class Session implements Target {
   }
 
   private open(stream: Stream): void {
-    const wrong = this.sender.open(this.out, stream, this.nextId)
+    const wrong = stream.timeout > 0 ? this.sender.open(this.out, stream, this.nextId) : notTimeout
     if (wrong !== undefined) return this.fail(stream, new Http2Error.RequestInvalid({ detail: wrong }))
     this.streams.set(stream.id, stream)
     this.nextId += 2

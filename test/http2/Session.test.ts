@@ -514,6 +514,30 @@ describe("time", () => {
     assert.deepStrictEqual(play.brief(), ["Timeout sent", "Timeout waiting", "200"])
   })
 
+  it.each([0, -1, NaN])("a timeout of %d makes its request invalid, and does no harm to others", (timeout) => {
+    const play = Play.ready({ requestTimeout: 100 }, [maxConcurrentStreams, 1])
+    play.submit(1, {}, timeout)
+    play.submit(1)
+    play.submit(1, {}, timeout)
+    assert.deepStrictEqual(play.words(), ["headers 1"])
+    play.session.tick()
+    assert.deepStrictEqual(play.brief(), ["RequestInvalid", "open", "RequestInvalid"])
+    play.now += 100
+    play.session.tick()
+    assert.deepStrictEqual(play.brief(), ["RequestInvalid", "Timeout sent", "RequestInvalid"])
+    assert.strictEqual(play.session.pending, 0)
+  })
+
+  it("a timeout without an end", () => {
+    const play = Play.ready()
+    play.submit(1, {}, Infinity)
+    play.sent()
+    play.now += 1e12
+    play.session.tick()
+    play.feed(Peer.answer(1))
+    assert.deepStrictEqual(play.brief(), ["200"])
+  })
+
   it("a deadline counts from the request on, not from an earlier one", () => {
     const play = Play.ready({ requestTimeout: 100 })
     play.submit(1)
