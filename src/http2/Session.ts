@@ -14,17 +14,17 @@
 import type * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import type { Answer, Ending, Goaway, Request } from "./Connection.ts"
-import { notSent, unanswered } from "./failure.ts"
 import { Flood } from "./Flood.ts"
 import * as Frame from "./Frame.ts"
 import { guarded } from "./guarded.ts"
-import * as Http2Error from "./Http2Error.ts"
+import type { Http2Error } from "./Http2Error.ts"
 import { Output } from "./Output.ts"
 import { Pings } from "./Pings.ts"
 import { connectionWindow, maxHeaderListSize, Receiver, type Target } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
 import { Settings } from "./Settings.ts"
 import { Stream } from "./Stream.ts"
+import * as unanswered from "./unanswered.ts"
 import { Waiting } from "./Waiting.ts"
 
 /** Take at most about this much for one write, in bytes. */
@@ -34,8 +34,6 @@ const batchSize = 262144
 const recentBodies = 16
 
 const maxStreamId = 0x7fffffff
-
-const notTimeout = "its timeout is not longer than nothing"
 
 /** What a session has to know. Times are in milliseconds. */
 export interface SessionOptions {
@@ -169,7 +167,7 @@ export class Session implements Target {
     this.wake()
   }
 
-  ping(done: (pong: Result.Result<Duration.Duration, Http2Error.Http2Error>) => void): void {
+  ping(done: (pong: Result.Result<Duration.Duration, Http2Error>) => void): void {
     if (this.ending !== undefined) return guarded(done, Result.fail(this.notSent()))
     this.pings.send(this.out, this.options.now(), done)
     this.wake()
@@ -190,11 +188,7 @@ export class Session implements Target {
 
   private expire(stream: Stream, time: number): void {
     if (stream.isSettled || stream.deadline > time) return
-    const { server } = this.options
-    const reason = stream.timeout > 0
-      ? new Http2Error.Timeout({ server, millis: stream.timeout, sent: stream.id !== 0 })
-      : new Http2Error.RequestInvalid({ detail: notTimeout })
-    this.abort(stream, Frame.Code.cancel, reason)
+    this.abort(stream, Frame.Code.cancel, unanswered.late(this.options.server, stream))
   }
 
   /** Takes what the peer sent. */
@@ -204,7 +198,7 @@ export class Session implements Target {
     const error = this.reader.feed(chunk)
     if (error === undefined || this.ending !== undefined) return
     Frame.putGoaway(this.out, error.code, error.detail)
-    this.end({ detail: `it broke the protocol: ${error.detail}`, violation: true })
+    this.end({ detail: `it broke the protocol: ${error.detail}`, violation: error })
   }
 
   /** Tells what has changed, and ends what is done. To be called when it was woken; then there may be something to `take`. */
@@ -261,17 +255,19 @@ export class Session implements Target {
   }
 
   private open(stream: Stream): void {
-    const wrong = stream.timeout > 0 ? this.sender.open(this.out, stream, this.nextId) : notTimeout
-    if (wrong !== undefined) return this.fail(stream, new Http2Error.RequestInvalid({ detail: wrong }))
+    const wrong = stream.timeout > 0 ? this.sender.open(this.out, stream, this.nextId) : unanswered.notTimeout
+    if (wrong !== undefined) return this.fail(stream, unanswered.invalid(wrong))
     this.streams.set(stream.id, stream)
     this.nextId += 2
     if (this.nextId > maxStreamId) this.retire("its stream numbers are used up")
   }
 
+  /** Those that wait now; what a `settle` submits is refused the next time, so that it can't go on for ever. */
   private refuseWaiting(): void {
-    if (this.waiting.size === 0) return
-    const failure = Result.fail(this.notSent())
-    while (this.waiting.size > 0) this.settle(this.waiting.shift()!, failure)
+    let left = this.waiting.size
+    if (left === 0) return
+    const failure = this.notSent()
+    for (; left > 0 && this.waiting.size > 0; left--) this.fail(this.waiting.shift()!, failure)
   }
 
   // -- what the receiver finds
@@ -330,35 +326,22 @@ export class Session implements Target {
   }
 
   wasReset(stream: Stream, code: number): void {
-    const { server } = this.options
-    const detail = `it reset the stream with ${Frame.codeName(code)}`
     this.remove(stream)
-    this.fail(
-      stream,
-      code === Frame.Code.refusedStream
-        ? new Http2Error.Refused({ server, code, detail })
-        : new Http2Error.Unknown({ server, code, detail })
-    )
+    this.fail(stream, unanswered.wasReset(this.options.server, stream, code))
   }
 
   reset(stream: Stream, code: number, what: string): void {
-    const { server } = this.options
-    this.abort(stream, code, new Http2Error.Unknown({ server, code, detail: `it sent ${what}` }))
+    this.abort(stream, code, unanswered.unreadable(this.options.server, code, what))
   }
 
   goneAway(goaway: Goaway): void {
-    const { code, debug, lastStreamId } = goaway
+    if (this.ending !== undefined) return
     this.goaway = goaway
-    const said = debug === "" ? "" : `, ${debug}`
-    const detail = `it is closing the connection (GOAWAY ${Frame.codeName(code)}${said})`
-    const { server } = this.options
-    const refused = Result.fail(Http2Error.make(new Http2Error.Refused({ server, code, detail })))
-    for (const stream of this.streams.values()) {
-      if (stream.id <= lastStreamId) continue
-      this.remove(stream)
-      this.settle(stream, refused)
-    }
-    this.retire(detail)
+    this.retired = unanswered.goawayDetail(goaway)
+    const above = Array.from(this.streams.values()).filter(({ id }) => id > goaway.lastStreamId)
+    this.failAll(above, (stream) => unanswered.isAbove(this.options.server, stream, goaway))
+    this.refuseWaiting()
+    this.roomChanged = true
     this.wake()
   }
 
@@ -371,27 +354,25 @@ export class Session implements Target {
     this.end({ detail, cause })
   }
 
-  private end({ cause, detail, violation = false }: {
+  private end({ cause, detail, violation }: {
     readonly detail: string
     readonly cause?: unknown
-    readonly violation?: boolean
+    readonly violation?: Frame.ConnectionError
   }): void {
     const { goaway, options: { server }, retired } = this
     const ending: SessionEnding = {
       detail: goaway === undefined || detail === retired ? detail : `${retired}; then ${detail}`,
       goaway,
-      violation,
+      violation: violation !== undefined,
       ...(cause === undefined ? {} : { cause })
     }
     this.ending = ending
     this.retired ??= detail
     this.refuseWaiting()
     if (this.streams.size > 0) {
-      const unknown = Result.fail(unanswered(server, ending))
-      for (const stream of this.streams.values()) {
-        this.remove(stream)
-        this.settle(stream, unknown)
-      }
+      const code = violation?.code ?? goaway?.code
+      const lost = unanswered.lost(server, code === undefined ? ending : { ...ending, code })
+      this.failAll(Array.from(this.streams.values()), () => lost)
     }
     this.pings.fail(() => this.notSent())
     this.roomChanged = true
@@ -399,8 +380,9 @@ export class Session implements Target {
     this.onEnd(ending)
   }
 
-  private notSent(): Http2Error.Http2Error {
-    return notSent(this.options.server, this.ending ?? { detail: this.retired ?? "the connection is closed" })
+  private notSent(): Http2Error {
+    const { ending, options: { server }, retired } = this
+    return unanswered.notSent(server, ending ?? { detail: retired ?? "the connection is closed" })
   }
 
   private settle(stream: Stream, answer: Answer): void {
@@ -408,16 +390,22 @@ export class Session implements Target {
     guarded(stream.settle, answer)
   }
 
-  private fail(stream: Stream, reason: Http2Error.Http2ErrorReason): void {
-    this.settle(stream, Result.fail(Http2Error.make(reason)))
+  private fail(stream: Stream, error: Http2Error): void {
+    this.settle(stream, Result.fail(error))
+  }
+
+  /** Fails streams that are over. The first `settle` finds none of them open any more, and may cancel the others. */
+  private failAll(streams: ReadonlyArray<Stream>, error: (stream: Stream) => Http2Error): void {
+    for (const stream of streams) this.remove(stream)
+    for (const stream of streams) if (!stream.isSettled) this.fail(stream, error(stream))
   }
 
   /** Gives a request up and says why. */
-  private abort(stream: Stream, code: number, reason: Http2Error.Http2ErrorReason): void {
+  private abort(stream: Stream, code: number, error: Http2Error): void {
     if (stream.isSettled) return
     stream.isSettled = true
     this.abandon(stream, code)
-    this.fail(stream, reason)
+    this.fail(stream, error)
   }
 
   /** Resets the stream of a settled request, or forgets that it waits. */
@@ -427,6 +415,7 @@ export class Session implements Target {
       this.roomChanged = true
       return this.wake()
     }
+    if (!this.streams.has(stream.id)) return
     Frame.putRstStream(this.out, stream.id, code)
     this.remove(stream)
   }

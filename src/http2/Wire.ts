@@ -33,7 +33,10 @@ export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: 
     flush()
   }
   session.onWake = () => {
-    if (!isReading) queueMicrotask(flush)
+    if (isReading) return
+    // Who tries again and again on a connection that has ended must not keep the process from everything else.
+    if (hasEnded) setImmediate(flush)
+    else queueMicrotask(flush)
   }
   session.onEnd = (ending) => {
     hasEnded = true

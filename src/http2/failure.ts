@@ -1,4 +1,4 @@
-/** Says in plain words why a connection could not be opened, or ended, and what to do. */
+/** Says in plain words why a connection could not be opened, or was cut, and what to do. */
 import * as Http2Error from "./Http2Error.ts"
 
 const codeOf = (cause: unknown): string =>
@@ -83,23 +83,3 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
 
 /** Explains the end of a connection that was open. */
 export const cutDetail = (cause: unknown): string => `the connection was cut (${codeOf(cause) || textOf(cause)})`
-
-/** Why a connection ended. */
-interface End {
-  readonly detail: string
-  readonly cause?: unknown
-}
-
-const withCause = (server: string, { cause, detail }: End) => ({
-  server,
-  detail,
-  ...(cause === undefined ? {} : { cause })
-})
-
-/** The failure of requests that have not left when their connection ends. */
-export const notSent = (server: string, end: End): Http2Error.Http2Error =>
-  Http2Error.make(new Http2Error.NotSent(withCause(server, end)))
-
-/** The failure of requests that have no answer when their connection ends. */
-export const unanswered = (server: string, end: End): Http2Error.Http2Error =>
-  Http2Error.make(new Http2Error.Unknown(withCause(server, end)))

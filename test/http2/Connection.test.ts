@@ -108,7 +108,7 @@ describe("settling", () => {
         })
       })
       const answers = yield* connection.requestAll([get("/0"), get("/1"), get("/2"), get("/3")])
-      assert.deepStrictEqual(answers.map(Peer.brief), ["200", "Unknown", "200", "Refused 2"])
+      assert.deepStrictEqual(answers.map(Peer.brief), ["200", "Unknown 2", "200", "Refused 2"])
       assert.deepStrictEqual(
         answers.map((answer) => Result.isFailure(answer) ? answer.failure.fate : "Answered"),
         ["Answered", "Unknown", "Answered", "NotProcessed"]
@@ -126,7 +126,7 @@ describe("settling", () => {
         })
       })
       const [answer] = yield* connection.requestAll([get("/")])
-      assert.strictEqual(Peer.brief(answer), "Unknown")
+      assert.strictEqual(Peer.brief(answer), "Unknown 1")
       assert.include((yield* connection.closed).detail, "PUSH_PROMISE")
       assert.isFalse(connection.isOpen())
       yield* Servers.eventually(() => left.length > 0)

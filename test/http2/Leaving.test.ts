@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Tls from "node:tls"
 import type * as Connection from "../../src/http2/Connection.ts"
 import { Flag, Setting, Type } from "../../src/http2/Frame.ts"
+import type { Stream } from "../../src/http2/Stream.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
 import * as Servers from "./servers.ts"
@@ -99,6 +100,60 @@ describe("from inside of a settle", () => {
     assert.deepStrictEqual(play.words(), [])
     assert.deepStrictEqual(play.brief(), ["open", "NotSent"])
   })
+
+  it("a GOAWAY has retired the session before anyone is told, and the session may be closed: all above are refused", () => {
+    const play = Play.ready()
+    const { session } = play
+    let seen: unknown
+    session.submit(get("/"), () => {
+      seen = [session.isOpen, session.room, session.pending]
+      session.close("enough")
+    })
+    const [, cancelled] = play.submit(3)
+    session.submit(get("/"), () => session.cancel(cancelled!))
+    play.sent()
+    play.feed(Peer.goaway(0, 0))
+    assert.deepStrictEqual(seen, [false, 0, 0])
+    assert.deepStrictEqual(play.brief(), ["Refused 0", "Refused 0", "Refused 0"])
+  })
+
+  it("others that end at the same time may be cancelled", () => {
+    const endings: ReadonlyArray<readonly [(play: Play) => void, string]> = [
+      [(play) => play.feed(Peer.goaway(0, 0)), "open"],
+      [(play) => play.session.close("cut"), "NotSent"]
+    ]
+    for (const [end, waiting] of endings) {
+      const play = Play.ready({}, [maxConcurrentStreams, 2])
+      const submitted: Array<Connection.Submitted> = []
+      const cancelAll = () => submitted.forEach((one) => play.session.cancel(one as Stream))
+      submitted.push(play.session.submit(get("/"), cancelAll))
+      submitted.push(...play.submit(3))
+      play.sent()
+      end(play)
+      play.sent()
+      assert.deepStrictEqual(play.brief(), ["open", waiting, waiting])
+      assert.deepStrictEqual(submitted.map(({ isSettled }) => isSettled), [true, true, true, true])
+      assert.strictEqual(play.session.pending, 0)
+    }
+  })
+
+  it.live("who submits again and again on a connection that has ended does not stop the process", () =>
+    Effect.gen(function*() {
+      const connection = yield* Servers.connect((socket) => {
+        socket.write(Peer.settings())
+      })
+      yield* connection.retire
+      let refused = 0
+      let isEnough = false
+      const again = () => {
+        refused++
+        if (!isEnough) connection.submit(get("/"), again)
+      }
+      again()
+      yield* Effect.sleep("20 millis")
+      isEnough = true
+      assert.isAbove(refused, 2)
+    }))
 
   it.live("a connection whose scope closes ends what is submitted meanwhile", () =>
     Effect.gen(function*() {

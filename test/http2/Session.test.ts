@@ -450,8 +450,32 @@ describe("GOAWAY and resets", () => {
     play.sent()
     play.feed(Peer.goaway(1, 2, "debug"))
     play.session.close("it closed the connection")
-    assert.deepStrictEqual(play.brief(), ["Unknown", "Refused 2"])
+    assert.deepStrictEqual(play.brief(), ["Unknown 2", "Refused 2"])
     assert.include(play.ending?.detail, "GOAWAY INTERNAL_ERROR, debug")
+  })
+
+  it("two of them and the end: the last one's words", () => {
+    const play = Play.ready()
+    play.submit(1)
+    play.sent()
+    play.feed(Peer.goaway(2 ** 31 - 1, 0), Peer.goaway(1, Code.enhanceYourCalm, "ExpiredProviderToken"))
+    play.session.close("it closed the connection")
+    assert.include(play.ending?.detail, "ENHANCE_YOUR_CALM, ExpiredProviderToken")
+    assert.strictEqual(play.ending?.goaway?.code, Code.enhanceYourCalm)
+    assert.deepStrictEqual(play.brief(), [`Unknown ${Code.enhanceYourCalm}`])
+  })
+
+  it("an answer that had begun: the peer can have processed the request, whatever it says then", () => {
+    const play = Play.ready()
+    play.submit(3)
+    play.sent()
+    play.feed(
+      Peer.headers(1, [[":status", "200"]]),
+      Peer.headers(3, [[":status", "200"]]),
+      Peer.rst(1, Code.refusedStream),
+      Peer.goaway(1, 0)
+    )
+    assert.deepStrictEqual(play.brief(), ["Unknown 7", "Unknown 0", "Refused 0"])
   })
 
   it("the end of the socket without one", () => {
@@ -668,7 +692,7 @@ describe("a peer that breaks the rules of the connection", () => {
     play.feed(bytes)
     assert.strictEqual(play.left(), code)
     assert.isTrue(play.ending?.violation)
-    assert.deepStrictEqual(play.brief(), ["Unknown", "Unknown"])
+    assert.deepStrictEqual(play.brief(), [`Unknown ${code}`, `Unknown ${code}`])
   })
 
   it("WINDOW_UPDATE that breaks those of one stream", () => {
