@@ -62,7 +62,7 @@ export class Session implements Target {
   onEnd: (ending: SessionEnding) => void = () => {}
   /** Called when settings of the peer have come. */
   onReady: () => void = () => {}
-  /** Called once when something is under way whose time can run out; then it is to be named again. */
+  /** Called once when something is under way whose time can run out, or when it has ended; then it is to be named again. */
   onBusy: (() => void) | undefined
   /** Called in `flush` when there may be more room. */
   onRoom: () => void = () => {}
@@ -148,6 +148,10 @@ export class Session implements Target {
     return this.retired === undefined
   }
 
+  get hasEnded(): boolean {
+    return this.ending !== undefined
+  }
+
   /** Is there something whose time can run out soon? */
   get isBusy(): boolean {
     return this.pending > 0 || this.pings.size > 0
@@ -204,7 +208,7 @@ export class Session implements Target {
   /** Tells what has changed, and ends what is done. To be called when it was woken; then there may be something to `take`. */
   flush(): void {
     this.isWoken = false
-    if (this.onBusy !== undefined && this.isBusy) {
+    if (this.onBusy !== undefined && (this.isBusy || this.hasEnded)) {
       const { onBusy } = this
       this.onBusy = undefined
       onBusy()

@@ -60,16 +60,30 @@ export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: 
   else flush()
 }
 
-/** Looks at the deadlines: often while something is under way, else when the peer has been silent for too long. */
+/** Goes on when what has arrived meanwhile is read. */
+const afterReading = Effect.callback<void>((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
+
+/**
+ * Looks at the deadlines until the session ends: often while something is under
+ * way, else when the peer has been silent for too long. When the process stood
+ * still, what has come in time counts.
+ */
 export const watch = (session: Session): Effect.Effect<void> => {
   const busy = Effect.callback<void>((resume) => {
     if (session.isBusy) return resume(Effect.void)
     session.onBusy = () => resume(Effect.void)
   })
-  return Effect.suspend(() => {
-    session.tick()
-    return session.isBusy
-      ? Effect.sleep(tickMillis)
-      : Effect.timeoutOrElse(busy, { duration: session.untilPing, orElse: () => Effect.void })
-  }).pipe(Effect.forever({ disableYield: true }))
+  return Effect.whileLoop({
+    while: () => !session.hasEnded,
+    body: () => {
+      session.tick()
+      return session.isBusy
+        ? Effect.andThen(Effect.sleep(tickMillis), afterReading)
+        : Effect.timeoutOrElse(busy, { duration: session.untilPing, orElse: () => Effect.void })
+    },
+    step: () => {}
+  })
 }

@@ -1,8 +1,8 @@
 /** A connection and its socket: writes, settling, backpressure, with a server that follows a script. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type * as Connection from "../../src/http2/Connection.ts"
+import * as Connection from "../../src/http2/Connection.ts"
 import { Code, Flag, Type } from "../../src/http2/Frame.ts"
 import * as Peer from "./peer.ts"
 import * as Servers from "./servers.ts"
@@ -135,6 +135,52 @@ describe("settling", () => {
 })
 
 describe("idle", () => {
+  it.live("a connection that has ended is quiet, though its scope is open", () =>
+    Effect.gen(function*() {
+      const connection = yield* connect((socket) => {
+        socket.write(Peer.settings())
+        setTimeout(() => socket.end(), 50)
+      }, { idlePing: "100 millis" })
+      yield* connection.closed
+      yield* Effect.sleep("150 millis")
+      let timers = 0
+      const real = setTimeout
+      vi.spyOn(globalThis, "setTimeout").mockImplementation(
+        ((task: () => void, millis: number) => {
+          timers++
+          return real(task, millis)
+        }) as typeof setTimeout
+      )
+      yield* Effect.callback<void>((resume) => void real(() => resume(Effect.void), 300))
+      vi.restoreAllMocks()
+      assert.isAtMost(timers, 1)
+    }))
+
+  it.live.skipIf(Servers.isMissing("nghttpd"))(
+    "a process that stood still: an answer that came in time counts",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* Servers.nghttpd({})
+        const connection = yield* Connection.make({
+          host: "127.0.0.1",
+          port: server.port,
+          tls: { ca: server.certs.ca, servername: "localhost" },
+          requestTimeout: "300 millis"
+        })
+        const ends: Array<string> = []
+        for (let round = 0; round < 3; round++) {
+          connection.submit(get("/"), (answer) => ends.push(Peer.brief(answer)))
+          // It has left; then nothing is done here for longer than its deadline.
+          yield* Effect.sleep("0 millis")
+          yield* Effect.sleep("0 millis")
+          const until = performance.now() + 500
+          while (performance.now() < until);
+          yield* Servers.eventually(() => ends.length === round + 1)
+        }
+        assert.deepStrictEqual(ends, ["404", "404", "404"])
+      })
+  )
+
   it.live("a connection on which nothing happens is asked for now and then, and stays open", () =>
     Effect.gen(function*() {
       let pings = 0
