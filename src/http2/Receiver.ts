@@ -18,6 +18,17 @@ const maxDebugSize = 1024
 /** A WINDOW_UPDATE by less than this is small, in bytes. */
 const smallUpdate = 1024
 
+/** DATA with less than this that are not the last of their answer bring it no further, in bytes. */
+const smallData = 32
+
+/**
+ * The window of a stream is as large as an answer may be, and this in bytes:
+ * padding must not use it up. It is given back before a frame with the most
+ * padding does not fit any more.
+ */
+export const maxPadding = 16384
+const paddingToGive = maxPadding - 256
+
 const protocolError = (detail: string): ConnectionError => connectionError(Code.protocolError, detail)
 const frameSizeError = (detail: string): ConnectionError => connectionError(Code.frameSizeError, detail)
 
@@ -198,7 +209,8 @@ export class Receiver {
     }
     const isLast = (flags & Flag.endStream) !== 0
     const stream = session.streams.get(id)
-    if (stream === undefined) return start === end ? this.flood.idle() : undefined
+    const isSmall = end - start < smallData
+    if (stream === undefined) return isSmall ? this.flood.idle() : undefined
     if (!stream.isAnswered) {
       session.reset(stream, Code.protocolError, "a body before its headers")
       return undefined
@@ -212,10 +224,12 @@ export class Receiver {
       session.finish(stream)
       return undefined
     }
-    // The stream's window is as large as an answer may be: padding must not use it up.
-    const padding = size - (end - start)
-    if (padding > 0) session.giveWindow(id, padding)
-    return start === end ? this.flood.idle() : undefined
+    stream.padding += size - (end - start)
+    if (stream.padding >= paddingToGive) {
+      session.giveWindow(id, stream.padding)
+      stream.padding = 0
+    }
+    return isSmall ? this.flood.idle() : undefined
   }
 
   private windowUpdate(id: number, bytes: Buffer, start: number, end: number): ConnectionError | undefined {

@@ -11,6 +11,9 @@ import type { Stream } from "./Stream.ts"
 
 const windowOverflow = Frame.connectionError(Frame.Code.flowControlError, "a window above 2^31-1")
 
+/** The most that is sent in one frame, whatever the peer takes: others wait behind it. */
+const maxDataSize = 65536
+
 /** What is sent on one connection. */
 export class Sender {
   /** How much the peer takes on all streams together. */
@@ -20,7 +23,7 @@ export class Sender {
   private readonly settings: Settings
   private readonly encoder = new HpackEncoder()
   private readonly prefixes = new Map<string, ReadonlyArray<Header>>()
-  /** Those whose body waits for the peer. */
+  /** Those whose body waits for the peer, or for the next write. */
   private blocked: Array<Stream> = []
 
   constructor(authority: string, settings: Settings) {
@@ -32,8 +35,11 @@ export class Sender {
     return this.blocked.length > 0
   }
 
-  /** Opens a stream. Returns what is wrong with its request, if anything; then nothing was written. */
-  open(out: Output, stream: Stream, id: number): string | undefined {
+  /**
+   * Opens a stream, and begins its body if no more than `limit` is written then.
+   * Returns what is wrong with its request, if anything; then nothing was written.
+   */
+  open(out: Output, stream: Stream, id: number, limit: number): string | undefined {
     const { encoder } = this
     const { headers, method, path, shared } = stream.request
     const start = out.size
@@ -53,7 +59,7 @@ export class Sender {
     stream.window = this.settings.initialWindowSize
     const flags = stream.body.length === 0 ? Frame.Flag.endStream : 0
     Frame.closeHeaders(out, start, id, flags, this.settings.maxFrameSize)
-    if (flags === 0) this.body(out, stream)
+    if (flags === 0) this.body(out, stream, limit)
     return undefined
   }
 
@@ -70,11 +76,12 @@ export class Sender {
     return prefix
   }
 
-  private body(out: Output, stream: Stream): void {
+  private body(out: Output, stream: Stream, limit: number): void {
     const { body, id } = stream
+    const maxSize = Math.min(this.settings.maxFrameSize, maxDataSize)
     while (stream.sent < body.length) {
-      const size = Math.min(body.length - stream.sent, this.window, stream.window, this.settings.maxFrameSize)
-      if (size <= 0) {
+      const size = Math.min(body.length - stream.sent, this.window, stream.window, maxSize)
+      if (size <= 0 || out.size >= limit) {
         if (!stream.isBlocked) this.blocked.push(stream)
         stream.isBlocked = true
         return
@@ -88,9 +95,9 @@ export class Sender {
     stream.isBlocked = false
   }
 
-  /** Goes on with the bodies that wait. */
-  resume(out: Output): void {
-    for (const stream of this.blocked) if (!stream.isSettled) this.body(out, stream)
+  /** Goes on with the bodies that wait, up to `limit`. */
+  resume(out: Output, limit: number): void {
+    for (const stream of this.blocked) if (!stream.isSettled) this.body(out, stream, limit)
     this.blocked = this.blocked.filter((stream) => stream.isBlocked && !stream.isSettled)
   }
 

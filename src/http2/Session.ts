@@ -20,7 +20,7 @@ import { guarded } from "./guarded.ts"
 import type { Http2Error } from "./Http2Error.ts"
 import { Output } from "./Output.ts"
 import { Pings } from "./Pings.ts"
-import { connectionWindow, maxHeaderListSize, Receiver, type Target } from "./Receiver.ts"
+import { connectionWindow, maxHeaderListSize, maxPadding, Receiver, type Target } from "./Receiver.ts"
 import { Sender } from "./Sender.ts"
 import { Settings } from "./Settings.ts"
 import { Stream } from "./Stream.ts"
@@ -29,6 +29,13 @@ import { Waiting } from "./Waiting.ts"
 
 /** Take at most about this much for one write, in bytes. */
 const batchSize = 262144
+
+/**
+ * What may be owed to a peer that does not read, in bytes: acknowledgements,
+ * windows, resets. Requests are not among it, they are encoded when they leave.
+ */
+const maxOwed = 1_048_576
+const readsNothing = Frame.connectionError(Frame.Code.enhanceYourCalm, "more than it reads the answers to")
 
 /** About so many bodies count for their mean size. */
 const recentBodies = 16
@@ -109,7 +116,7 @@ export class Session implements Target {
       [Frame.Setting.headerTableSize, 0],
       [Frame.Setting.enablePush, 0],
       // One byte more than is taken, so that an answer that is too long can be told from one that waits.
-      [Frame.Setting.initialWindowSize, Math.min(options.maxResponseSize + 1, Frame.maxWindow)],
+      [Frame.Setting.initialWindowSize, Math.min(options.maxResponseSize + 1 + maxPadding, Frame.maxWindow)],
       [Frame.Setting.maxHeaderListSize, maxHeaderListSize]
     ])
     Frame.putWindowUpdate(this.out, 0, connectionWindow - Frame.initialWindow)
@@ -188,6 +195,13 @@ export class Session implements Target {
     if (this.pings.size === 0 && time - this.lastReceived >= patience) this.ping(() => {})
     for (const stream of this.streams.values()) this.expire(stream, time)
     this.waiting.forEach((stream) => this.expire(stream, time))
+    if (!this.isBusy) this.shrink()
+  }
+
+  /** Gives large buffers back. A write that is under way keeps its own. */
+  private shrink(): void {
+    this.spare = new Output()
+    if (this.out.size === 0) this.out = new Output()
   }
 
   private expire(stream: Stream, time: number): void {
@@ -199,7 +213,7 @@ export class Session implements Target {
   feed(chunk: Uint8Array): void {
     if (this.ending !== undefined) return
     this.lastReceived = this.options.now()
-    const error = this.reader.feed(chunk)
+    const error = this.reader.feed(chunk) ?? (this.out.size > maxOwed ? readsNothing : undefined)
     if (error === undefined || this.ending !== undefined) return
     Frame.putGoaway(this.out, error.code, error.detail)
     this.end({ detail: `it broke the protocol: ${error.detail}`, violation: error })
@@ -247,7 +261,7 @@ export class Session implements Target {
     if (this.ending !== undefined) return
     const { nextId, sender } = this
     const window = sender.window
-    if (sender.isBlocked) sender.resume(this.out)
+    if (sender.isBlocked) sender.resume(this.out, batchSize)
     // A request that can't be written is settled in here, and whoever made it may end the session.
     while (this.canOpen()) this.open(this.waiting.shift()!)
     this.flood.sent((this.nextId - nextId) / 2, window - sender.window)
@@ -259,7 +273,9 @@ export class Session implements Target {
   }
 
   private open(stream: Stream): void {
-    const wrong = stream.timeout > 0 ? this.sender.open(this.out, stream, this.nextId) : unanswered.notTimeout
+    const wrong = stream.timeout > 0
+      ? this.sender.open(this.out, stream, this.nextId, batchSize)
+      : unanswered.notTimeout
     if (wrong !== undefined) return this.fail(stream, unanswered.invalid(wrong))
     this.streams.set(stream.id, stream)
     this.nextId += 2

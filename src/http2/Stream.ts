@@ -41,11 +41,13 @@ export class Stream implements Submitted {
 
   private status = 0
   private fields: Array<Field> = []
-  private chunk = nothing
-  private chunks: Array<Uint8Array> | undefined
+  /** The body that has come, in its first `received` bytes. */
+  private content = nothing
   /** How much of the answer's body has come, and how much was announced. */
   received = 0
   private expected = -1
+  /** How much of its window was padding and is to be given back. */
+  padding = 0
 
   constructor(request: Request, settle: (answer: Answer) => void, timeout: number, deadline: number) {
     this.request = request
@@ -99,12 +101,20 @@ export class Stream implements Submitted {
       : undefined
   }
 
-  /** Takes a part of the body. */
+  /** Takes a part of the body. In small pieces it takes no more than twice its size. */
   data(bytes: Buffer, start: number, end: number): void {
-    const part = new Uint8Array(bytes.subarray(start, end))
-    if (this.received === 0) this.chunk = part
-    else (this.chunks ??= [this.chunk]).push(part)
+    const part = bytes.subarray(start, end)
+    const { content, received } = this
     this.received += part.length
+    if (received === 0) {
+      this.content = new Uint8Array(part)
+      return
+    }
+    if (this.received > content.length) {
+      this.content = new Uint8Array(Math.max(this.received, content.length * 2))
+      this.content.set(content.subarray(0, received))
+    }
+    this.content.set(part, received)
   }
 
   /** Is the body that has come the one that was announced? An answer without a body may announce one. */
@@ -118,7 +128,7 @@ export class Stream implements Submitted {
     return {
       status: this.status,
       headers: this.fields,
-      body: this.chunks === undefined ? this.chunk : Buffer.concat(this.chunks)
+      body: this.content.length === this.received ? this.content : this.content.slice(0, this.received)
     }
   }
 }

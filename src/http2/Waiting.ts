@@ -1,7 +1,10 @@
 /** The requests that wait for a stream, in order. */
 import type { Stream } from "./Stream.ts"
 
-/** A queue from which those that were settled meanwhile are dropped when their turn comes. */
+/** So many settled ones are kept at most, and as many as there are others. */
+const maxDropped = 64
+
+/** A queue from which those that were settled meanwhile are dropped when their turn comes, or when they are too many. */
 export class Waiting {
   /** How many wait, without those that were settled. */
   size = 0
@@ -16,6 +19,10 @@ export class Waiting {
   /** One that waits was settled. */
   dropped(): void {
     this.size--
+    const kept = this.streams.length - this.next
+    if (kept - this.size <= Math.max(maxDropped, this.size)) return
+    this.streams = this.streams.slice(this.next).filter(({ isSettled }) => !isSettled)
+    this.next = 0
   }
 
   /** Takes the first. */
@@ -33,8 +40,9 @@ export class Waiting {
     return undefined
   }
 
-  /** Looks at each. */
+  /** Looks at each of those that wait now. They may be settled meanwhile. */
   forEach(look: (stream: Stream) => void): void {
-    for (let i = this.next; i < this.streams.length; i++) look(this.streams[i]!)
+    const { next, streams } = this
+    for (let i = next; i < streams.length; i++) look(streams[i]!)
   }
 }

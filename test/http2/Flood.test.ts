@@ -1,5 +1,6 @@
 /** Which frames are a flood, and which an honest peer sends. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Result from "effect/Result"
 import { Code, Flag, Setting, Type } from "../../src/http2/Frame.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
@@ -61,6 +62,41 @@ describe("a peer that is not", () => {
       if (!play.hasEnded) play.sent()
     }
     assert.strictEqual(play.left(), Code.enhanceYourCalm)
+  })
+
+  it("sends a byte at a time, to an open stream or to one that is closed", () => {
+    for (const isOpen of [true, false]) {
+      const play = Play.ready()
+      play.submit(1)
+      play.sent()
+      play.feed(isOpen ? Peer.headers(1, [[":status", "200"]]) : Peer.answer(1))
+      for (let i = 0; i < 1050; i++) play.feed(Peer.data(1, "x", 0))
+      assert.strictEqual(play.left(), Code.enhanceYourCalm)
+    }
+  })
+
+  it("does not read what it is owed", () => {
+    const play = Play.ready({ maxStreams: 100_000 }, [Setting.maxConcurrentStreams, 100_000])
+    play.submit(20_000, { method: "GET" })
+    while (play.sent().length > 0);
+    let owed = 0
+    for (; !play.hasEnded && owed < 200_000; owed++) play.feed(Peer.ping(0))
+    assert.include(play.ending?.detail, "reads")
+    assert.isBelow(owed, 70_000)
+  })
+
+  it("sends an answer in small pieces, which takes no more memory than in one", () => {
+    const play = Play.ready({ maxResponseSize: 1_000_000 })
+    play.submit(1)
+    play.sent()
+    play.feed(Peer.headers(1, [[":status", "200"]]))
+    const piece = Peer.data(1, Buffer.alloc(40, "x"), 0)
+    const before = process.memoryUsage().arrayBuffers
+    for (let i = 0; i < 25_000; i++) play.feed(piece)
+    assert.isBelow(process.memoryUsage().arrayBuffers - before, 10_000_000)
+    play.feed(Peer.data(1, ""))
+    const [answer] = play.answers
+    assert.isTrue(answer !== undefined && Result.isSuccess(answer) && answer.success.body.length === 1_000_000)
   })
 
   it("resets every stream as soon as it is open: each request ends, and nothing is left of it", () => {

@@ -247,6 +247,29 @@ describe("what the peer allows", () => {
     assert.strictEqual(play.session.room, 2)
   })
 
+  it("requests that are given up while no stream is free are forgotten, and the others keep their order", () => {
+    const play = Play.ready({}, [maxConcurrentStreams, 1])
+    play.submit(1)
+    play.sent()
+    const kept = () => play.session["waiting"]["streams"].length
+    for (let i = 0; i < 1000; i++) {
+      const [first, second] = play.submit(3)
+      play.session.cancel(second!)
+      if (i >= 10) play.session.cancel(first!)
+    }
+    assert.strictEqual(play.session.pending, 1 + 1000 + 10)
+    assert.isAtMost(kept(), 2 * 1010 + 64)
+    const order: Array<number> = []
+    for (let id = 1; play.session.pending > 0; id += 2) {
+      play.feed(Peer.answer(id))
+      order.push(play.answers.findLastIndex((answer) => answer !== undefined))
+      play.sent()
+    }
+    assert.deepStrictEqual(order, order.toSorted((a, b) => a - b))
+    for (let i = 0; i < 1000; i++) play.session.cancel(play.submit(1)[0]!)
+    assert.isAtMost(kept(), 64)
+  })
+
   it("our own limit holds where the peer's is higher", () => {
     const play = Play.ready({ maxStreams: 2 }, [maxConcurrentStreams, 100])
     assert.strictEqual(play.session.room, 2)
@@ -347,6 +370,40 @@ describe("what the peer allows", () => {
     assert.deepStrictEqual(play.sent().slice(1).map(({ payload }) => payload.length), [16_384, 16_384, 7232])
   })
 
+  it("bodies: no more than a batch is written at a time, and an idle session gives its buffers back", () => {
+    const play = Play.ready({}, [Setting.initialWindowSize, 10], [Setting.maxFrameSize, 0xffffff])
+    play.feed(Peer.windowUpdate(0, 2 ** 30))
+    play.submit(20, { body: Buffer.alloc(500_000) })
+    play.sent()
+    play.feed(Peer.settings([Setting.initialWindowSize, 2 ** 24]))
+    let total = 0
+    for (let sent = play.sent(); sent.length > 0; sent = play.sent()) {
+      const size = sent.reduce((sum, { payload }) => sum + payload.length, 0)
+      assert.isAtMost(size, 400_000)
+      total += size
+    }
+    assert.isAtLeast(total, 20 * 499_990)
+    for (let i = 0; i < 20; i++) play.feed(Peer.answer(2 * i + 1))
+    play.sent()
+    play.session.tick()
+    const held = () => play.session["out"].bytes.length + play.session["spare"].bytes.length
+    assert.isAtMost(held(), 2 * 16_384)
+  })
+
+  it("bodies: the size of a frame goes up and down", () => {
+    const play = Play.ready({}, [Setting.maxFrameSize, 20_000], [Setting.initialWindowSize, 1_000_000])
+    play.feed(Peer.windowUpdate(0, 1_000_000))
+    const sizes = () => {
+      play.submit(1, { body: Buffer.alloc(50_000), headers: [{ name: "x", value: "v".repeat(30_000) }] })
+      return play.sent().filter(({ stream }) => stream > 0).map(({ payload }) => payload.length)
+    }
+    assert.deepStrictEqual(sizes().map((size) => size > 19_000), [true, false, true, true, false])
+    play.feed(Peer.settings([Setting.maxFrameSize, 16_384]))
+    assert.deepStrictEqual(sizes().slice(-4), [16_384, 16_384, 16_384, 848])
+    play.feed(Peer.settings([Setting.maxFrameSize, 0xffffff]))
+    assert.deepStrictEqual(sizes().slice(-1), [50_000])
+  })
+
   it("our table of headers follows the peer's", () => {
     const play = Play.ready({}, [Setting.headerTableSize, 0])
     const shared = [{ name: "x-topic", value: "one", index: true }]
@@ -394,15 +451,27 @@ describe("what the peer allows", () => {
     assert.isFalse(play.hasEnded)
   })
 
-  it("padding does not use up the window of a stream", () => {
-    const play = Play.ready()
+  it("padding does not use up the window of a stream, and is not given back byte by byte", () => {
+    const play = Play.ready({ maxResponseSize: 1000 })
     play.submit(1)
     play.sent()
     play.feed(Peer.headers(1, [[":status", "200"]]))
-    play.feed(Peer.data(1, Buffer.concat([Buffer.from([200]), Buffer.alloc(201)]), Flag.padded))
-    const [update] = play.sent()
-    assert.strictEqual(update!.stream, 1)
-    assert.strictEqual(update!.payload.readUInt32BE(), 201)
+    const padded = Peer.data(1, Buffer.concat([Buffer.from([200, 120]), Buffer.alloc(200)]), Flag.padded)
+    let window = 1001 + 16_384
+    let updates = 0
+    for (let i = 0; i < 1000; i++) {
+      window -= 202
+      assert.isAtLeast(window, 0)
+      play.feed(padded)
+      for (const { payload, stream } of play.sent()) {
+        if (stream !== 1) continue
+        window += payload.readUInt32BE()
+        updates++
+      }
+    }
+    play.feed(Peer.data(1, ""))
+    assert.strictEqual(responseOf(play, 0).body.length, 1000)
+    assert.strictEqual(updates, 12)
   })
 })
 

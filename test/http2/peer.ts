@@ -1,7 +1,7 @@
 /** The other side of a session, frame by frame, without a socket. */
 import * as Result from "effect/Result"
 import type { Answer, Request } from "../../src/http2/Connection.ts"
-import { Flag, FrameReader, preface, Type } from "../../src/http2/Frame.ts"
+import { Flag, preface, Type } from "../../src/http2/Frame.ts"
 import { HpackDecoder } from "../../src/http2/HpackDecoder.ts"
 import { HpackEncoder } from "../../src/http2/HpackEncoder.ts"
 import { Output } from "../../src/http2/Output.ts"
@@ -143,13 +143,15 @@ export class Play {
       bytes = bytes.subarray(preface.length)
       this.isFirst = false
     }
+    // Frames of any size: a peer may allow more than `FrameReader` takes.
     const frames: Array<Sent> = []
-    const reader = new FrameReader((type, flags, stream, all, start, end) => {
-      frames.push({ type: typeNames[type]!, flags, stream, payload: Buffer.from(all.subarray(start, end)) })
-      return undefined
-    })
-    const error = reader.feed(bytes)
-    if (error !== undefined) throw new Error(error.detail)
+    const all = Buffer.from(bytes)
+    for (let at = 0; at < all.length;) {
+      const end = at + 9 + all.readUIntBE(at, 3)
+      const type = typeNames[all[at + 3]!]!
+      frames.push({ type, flags: all[at + 4]!, stream: all.readUInt32BE(at + 5), payload: all.subarray(at + 9, end) })
+      at = end
+    }
     return frames
   }
 
