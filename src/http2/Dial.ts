@@ -2,10 +2,14 @@
  * Opens the socket of a connection: name, TCP, proxy, TLS.
  *
  * The name is looked up anew for each connection, and its addresses are tried in
- * a random order, so that connections spread over them. `node:tls` is used as it
+ * a random order, so that connections spread over them; one that is silent does
+ * not keep the others waiting. `node:tls` is used as it
  * is: the session writes once for many requests, from outside of any fiber.
  */
 // @effect-diagnostics nodeBuiltinImport:off
+import * as Arr from "effect/Array"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
@@ -16,6 +20,9 @@ import * as Tls from "node:tls"
 import type { Options, ProxyOptions, TlsOptions } from "./Connection.ts"
 import { connectFailure, lookupFailure, tlsFailure } from "./failure.ts"
 import * as Http2Error from "./Http2Error.ts"
+
+/** An address that is silent for so long does not keep the next one from being tried. */
+const attemptDelay = Duration.millis(250)
 
 /** A proxy's answer to CONNECT may have so many bytes. */
 const maxProxyAnswer = 16384
@@ -64,26 +71,42 @@ const acquire = <S extends Net.Socket>(open: () => S): Effect.Effect<S, never, S
     (socket) => Effect.sync(() => socket.destroy())
   )
 
-const tcp = Effect.fnUntraced(function*(address: string, port: number, name: string) {
+const tcp = Effect.fnUntraced(function*(
+  address: string,
+  port: number,
+  name: string,
+  opened: (socket: Net.Socket) => void
+) {
   const socket = yield* acquire(() =>
     Net.connect({ host: address, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
   )
+  opened(socket)
   yield* wait(socket, "connect", (cause) => connectFailure(name, cause))
   return socket
 })
 
-/** Tries one address after the other; the last failure counts. */
-const tcpAny = (
-  addresses: ReadonlyArray<string>,
-  host: string,
-  port: number,
-  name: string
-): Effect.Effect<Net.Socket, Http2Error.Http2Error, Scope.Scope> => {
-  const [first, ...others] = addresses
-  if (first === undefined) return Effect.fail(lookupFailure(host, "it has no address"))
-  const attempt = tcp(first, port, name)
-  return others.length === 0 ? attempt : Effect.catch(attempt, () => tcpAny(others, host, port, name))
-}
+/** Begins with the first attempt, and with each next one when the one before has failed, or has taken too long. The first success counts. RFC 8305, section 5. */
+const staggered = <A, E, R>(
+  [first, ...others]: Arr.NonEmptyReadonlyArray<Effect.Effect<A, E, R>>
+): Effect.Effect<A, E, R> =>
+  Arr.isReadonlyArrayNonEmpty(others)
+    ? Effect.suspend(() => {
+      const failed = Deferred.makeUnsafe<void>()
+      const attempt = Effect.onError(first, () => Deferred.succeed(failed, undefined))
+      const next = Effect.andThen(Effect.timeoutOption(Deferred.await(failed), attemptDelay), staggered(others))
+      return Effect.raceAll([attempt, next])
+    })
+    : first
+
+/** Connects to one of the addresses; sockets to the others are closed. */
+const tcpAny = Effect.fnUntraced(function*(addresses: ReadonlyArray<string>, host: string, port: number, name: string) {
+  const sockets: Array<Net.Socket> = []
+  const attempts = addresses.map((address) => tcp(address, port, name, (socket) => sockets.push(socket)))
+  if (!Arr.isReadonlyArrayNonEmpty(attempts)) return yield* lookupFailure(host, "it has no address")
+  const connected = yield* staggered(attempts)
+  for (const socket of sockets) if (socket !== connected) socket.destroy()
+  return connected
+})
 
 const credentials = ({ password, username }: ProxyOptions): string => {
   if (username === undefined) return ""

@@ -94,6 +94,42 @@ describe("TCP and names", () => {
       assert.deepStrictEqual([...reached].toSorted(), ["127.0.0.1", "127.0.0.2"])
     }))
 
+  it.live.skipIf(Servers.isPythonMissing)(
+    "an address that is silent does not use up the time, and the sockets that lose are closed",
+    () =>
+      Effect.gen(function*() {
+        const { port, tls } = yield* server()
+        const silent = yield* Servers.silent("127.0.0.2", port)
+        const lookup = () => Effect.succeed(["127.0.0.1", silent, silent, silent])
+        for (let seed = 0; seed < 4; seed++) {
+          const answer = yield* attempt({ host: "localhost", port, tls, lookup }).pipe(Random.withSeed(seed))
+          assert.strictEqual(answer.status, 200)
+        }
+        assert.notInclude(process.getActiveResourcesInfo(), "TCPConnectWrap")
+      })
+  )
+
+  it.live.skipIf(Servers.isPythonMissing)("the last address may be slow", () =>
+    Effect.gen(function*() {
+      const { port } = yield* server()
+      const silent = yield* Servers.silent("127.0.0.2", port)
+      const reason = yield* failure({
+        host: "localhost",
+        port,
+        lookup: () => Effect.succeed([silent, silent]),
+        connectTimeout: "1 second"
+      })
+      assert.deepInclude(reason, { _tag: "ConnectTimeout", stage: "connect" })
+    }))
+
+  it.live("IPv6, from here", () =>
+    Effect.gen(function*() {
+      const authority = yield* makeAuthority
+      const port = yield* Servers.scriptedTls(yield* authority.issue(), polite, "::1")
+      const tls = { ca: authority.cert, servername: "localhost" }
+      assert.strictEqual((yield* attempt({ host: "::1", port, tls })).status, 200)
+    }))
+
   it.live("the system's name server", () =>
     Effect.gen(function*() {
       const { port, tls } = yield* server()

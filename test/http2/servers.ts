@@ -204,6 +204,32 @@ export const frames = (
   })
 }
 
+/** An address that does not answer: someone listens there whose queue is full, so that the kernel drops what comes. */
+export const silent = Effect.fnUntraced(function*(address: string, port: number) {
+  const script = [
+    "import socket, time",
+    "listener = socket.socket()",
+    "listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)",
+    `listener.bind(("${address}", ${port}))`,
+    "listener.listen(0)",
+    "held = [socket.socket() for _ in range(4)]",
+    "for one in held:",
+    "  one.setblocking(False)",
+    `  one.connect_ex(("${address}", ${port}))`,
+    "print(flush=True)",
+    "time.sleep(60)"
+  ]
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() => spawn("/usr/bin/python3", ["-c", script.join("\n")], { stdio: ["ignore", "pipe", "inherit"] })),
+    (child) => {
+      child.kill("SIGKILL")
+      return exited(child)
+    }
+  )
+  yield* Effect.callback<void>((resume) => void child.stdout.once("data", () => resume(Effect.void)))
+  return address
+})
+
 /** A connection to a server that follows a script. */
 export const connect = Effect.fnUntraced(function*(
   script: (socket: Tls.TLSSocket) => void,
