@@ -240,7 +240,18 @@ const countOf = (option: string, input: number | undefined, fallback: number, ma
 const invalid = (option: string, rule: string) =>
   Effect.fail(Http2Error.make(new Http2Error.OptionInvalid({ option, rule })))
 
+/** What would end up in the lines of a proxy's CONNECT, or where a name can't be. */
+// oxlint-disable-next-line no-control-regex
+const notInHost = /[\0-\x20\x7f/@#?\\[\]]/
+
+const checkHost = (option: string, host: string): Effect.Effect<void, Http2Error.Http2Error> =>
+  host === "" || notInHost.test(host)
+    ? invalid(option, "it has to be a name or an address, an IPv6 one without brackets")
+    : Effect.void
+
 const sessionOptions = Effect.fnUntraced(function*(options: Options) {
+  yield* checkHost("host", options.host)
+  if (options.proxy !== undefined) yield* checkHost("proxy.host", options.proxy.host)
   const clock = yield* Clock.Clock
   const port = yield* countOf("port", options.port, 443, 65535)
   const session: SessionOptions = {

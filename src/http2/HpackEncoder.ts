@@ -28,6 +28,8 @@ interface Encoded {
 /** The characters of a field name. RFC 9110, section 5.6.2, without upper case: RFC 9113, section 8.2.1. */
 const isName = (name: string): boolean => /^[a-z0-9!#$%&'*+\-.^_`|~]+$/.test(name)
 
+const contentLength = "content-length"
+
 const forbidden = new Set([
   "connection",
   "host",
@@ -51,7 +53,14 @@ const isValue = (value: string): boolean => {
   return true
 }
 
-const notValue = (name: string): string => `the value of the header ${name} has a control character`
+const isBlank = (code: number): boolean => code === 32 || code === 9
+
+/** A value neither begins nor ends with a blank. RFC 9113, section 8.2.1. */
+const isTrimmed = (value: string): boolean =>
+  value === "" || !(isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(value.length - 1)))
+
+const notValue = (name: string): string =>
+  `the value of the header ${name} has a control character, or a blank at its beginning or end`
 
 /** Writes an integer behind the bits of `pattern`. RFC 7541, section 5.1. */
 const putInteger = (out: Output, pattern: number, mask: number, value: number): void => {
@@ -90,12 +99,12 @@ const putValue = (out: Output, text: string): boolean => {
     if (code < 32 || code > 126) {
       out.size = before
       putBytes(out, Buffer.from(text))
-      return isValue(text)
+      return isValue(text) && isTrimmed(text)
     }
     bytes[start + i] = code
   }
   out.size = start + length
-  return true
+  return length === 0 || (bytes[start] !== 32 && bytes[start + length - 1] !== 32)
 }
 
 /** Writes a string in whatever form is shorter. */
@@ -122,6 +131,9 @@ export class HpackEncoder {
   /** Sizes of the table that the next block has to announce. */
   private updates: Array<number> = []
 
+  /** What a content-length of the block has to be. */
+  private bodySize = 0
+
   private readonly shared = new Map<ReadonlyArray<Header>, Encoded>()
   private readonly names = new Map<string, Uint8Array>()
   private readonly scratch = new Output()
@@ -144,8 +156,9 @@ export class HpackEncoder {
     this.generation++
   }
 
-  /** Begins a block. */
-  begin(out: Output): void {
+  /** Begins a block, of a request whose body has so many bytes. */
+  begin(out: Output, bodySize: number): void {
+    this.bodySize = bodySize
     if (this.updates.length === 0) return
     for (const size of this.updates) putInteger(out, 0x20, 0x1f, size)
     this.updates = []
@@ -159,6 +172,9 @@ export class HpackEncoder {
     for (const { index, name, value } of headers) {
       if (!pseudo && isForbidden(name)) {
         return `the header ${JSON.stringify(name)} is the connection's own, not a request's`
+      }
+      if (name === contentLength && value !== String(this.bodySize)) {
+        return `its body has ${this.bodySize} bytes, and its content-length is ${JSON.stringify(value)}`
       }
       const wrong = this.header(out, name, value, index ?? false)
       if (wrong !== undefined) return wrong
@@ -177,6 +193,8 @@ export class HpackEncoder {
     const generation = this.generation
     const wrong = this.headers(out, headers, pseudo)
     if (wrong !== undefined || generation !== this.generation) return wrong
+    // It is to be looked at for each body.
+    if (headers.some(({ name }) => name === contentLength)) return undefined
     if (this.shared.size >= maxRemembered) this.shared.clear()
     this.shared.set(headers, { generation, bytes: Uint8Array.from(out.bytes.subarray(start, out.size)) })
     return undefined
@@ -197,7 +215,7 @@ export class HpackEncoder {
     if (inserted !== undefined) {
       return void putInteger(out, 0x80, 0x7f, staticTable.length + this.inserted - inserted)
     }
-    if (!isValue(value)) return notValue(name)
+    if (!isValue(value) || !isTrimmed(value)) return notValue(name)
     const size = Buffer.byteLength(name) + Buffer.byteLength(value) + overhead
     const fits = size <= this.maxSize
     const wrong = this.literal(out, fits ? 0x40 : 0, fits ? 0x3f : 0x0f, name)

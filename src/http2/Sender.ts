@@ -14,6 +14,13 @@ const windowOverflow = Frame.connectionError(Frame.Code.flowControlError, "a win
 /** The most that is sent in one frame, whatever the peer takes: others wait behind it. */
 const maxDataSize = 65536
 
+/** A token: RFC 9110, section 5.6.2. CONNECT has no path, and is not for us. */
+const isMethod = (method: string): boolean => /^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(method) && method !== "CONNECT"
+
+/** It begins with "/", or is the "*" of OPTIONS; controls are refused as those of a header. RFC 9113, section 8.3.1. */
+const isPath = (path: string, method: string): boolean =>
+  (path.charCodeAt(0) === 47 || (path === "*" && method === "OPTIONS")) && !path.includes(" ") && !path.includes("\t")
+
 /** What is sent on one connection. */
 export class Sender {
   /** How much the peer takes on all streams together. */
@@ -45,9 +52,9 @@ export class Sender {
     const start = out.size
     out.reserve(Frame.headerSize)
     out.size += Frame.headerSize
-    encoder.begin(out)
-    const wrong = encoder.sharedHeaders(out, this.prefix(method), true) ??
-      (path === "" ? "its path is empty" : encoder.header(out, ":path", path, false)) ??
+    encoder.begin(out, stream.body.length)
+    const wrong = this.prefix(out, method) ??
+      (isPath(path, method) ? encoder.header(out, ":path", path, false) : `${JSON.stringify(path)} is no path`) ??
       (shared === undefined ? undefined : encoder.sharedHeaders(out, shared)) ??
       (headers === undefined ? undefined : encoder.headers(out, headers))
     if (wrong !== undefined) {
@@ -63,9 +70,10 @@ export class Sender {
     return undefined
   }
 
-  private prefix(method: string): ReadonlyArray<Header> {
+  private prefix(out: Output, method: string): string | undefined {
     let prefix = this.prefixes.get(method)
     if (prefix === undefined) {
+      if (!isMethod(method)) return `${JSON.stringify(method)} is no method for a request`
       prefix = [
         { name: ":method", value: method, index: true },
         { name: ":scheme", value: "https", index: true },
@@ -73,7 +81,7 @@ export class Sender {
       ]
       this.prefixes.set(method, prefix)
     }
-    return prefix
+    return this.encoder.sharedHeaders(out, prefix, true)
   }
 
   private body(out: Output, stream: Stream, limit: number): void {

@@ -38,6 +38,9 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
   const text = textOf(cause)
   const rejected = (kind: Http2Error.TlsRejected["kind"], detail: string) =>
     Http2Error.make(new Http2Error.TlsRejected({ server, kind, detail, cause }))
+  if (/NO_APPLICATION_PROTOCOL/.test(code)) {
+    return Http2Error.make(new Http2Error.NotHttp2({ server, detail: `it refuses "h2" by ALPN (${text})` }))
+  }
   if (untrusted.has(code)) {
     return rejected("Untrusted", `its certificate is not trusted (${text}); set tls.ca to the authority that signed it`)
   }

@@ -248,6 +248,13 @@ describe("TLS", () => {
       assert.strictEqual((yield* attempt({ port, tls: { ...tls, requireAlpn: false } })).status, 200)
     }))
 
+  it.live("a server that refuses h2", () =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server({ ALPNProtocols: ["http/1.1"] })
+      const reason = yield* failure({ port, tls })
+      assert.strictEqual(reason._tag, "NotHttp2")
+    }))
+
   it.live("a port without TLS", () =>
     Effect.gen(function*() {
       const port = yield* scripted((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
@@ -294,6 +301,10 @@ describe("options", () => {
   const bad: ReadonlyArray<readonly [string, Partial<Connection.Options>]> = [
     ["port", { port: 0 }],
     ["port", { port: 65_536 }],
+    ["host", { host: "" }],
+    ["host", { host: "a\r\nX: y" }],
+    ["host", { host: "[::1]" }],
+    ["proxy.host", { proxy: { host: "a b", port: 1 } }],
     ["connectTimeout", { connectTimeout: 0 }],
     ["connectTimeout", { connectTimeout: NaN }],
     ["requestTimeout", { requestTimeout: -1 }],

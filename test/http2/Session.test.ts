@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type { Request } from "../../src/http2/Connection.ts"
 import { Code, Flag, Setting, Type } from "../../src/http2/Frame.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
@@ -78,6 +79,51 @@ describe("opening", () => {
     assert.strictEqual(headers!.stream, 1)
     assert.deepStrictEqual(play.fields(headers!).at(-1), ["x-first", "1"])
     assert.deepStrictEqual(play.brief(), ["RequestInvalid", "RequestInvalid", "RequestInvalid", "open"])
+  })
+})
+
+describe("a request that the peer would call malformed is not sent", () => {
+  const header = (name: string, value: string, index = false) => ({ headers: [{ name, value, index }] })
+  const bad: ReadonlyArray<readonly [string, Partial<Request>]> = [
+    ["a value that begins with a space", header("x", " a")],
+    ["a value that ends with a space", header("x", "a ")],
+    ["a value that begins with a tab", header("x", "\ta")],
+    ["a value that ends with a tab", header("x", "a\t")],
+    ["a value that is blank", header("x", " ")],
+    ["a value that ends with a space, indexed", header("x", "a ", true)],
+    ["a value that ends with a space, not in ASCII", header("x", "ä ")],
+    ["a control character", header("x", "a\u007fb")],
+    ["no method", { method: "" }],
+    ["a method with a space", { method: "GE T" }],
+    ["CONNECT", { method: "CONNECT" }],
+    ["a path without a slash", { path: "3/device" }],
+    ["a star that is not of OPTIONS", { path: "*" }],
+    ["a path with a space", { path: "/a b" }],
+    ["a path of two lines", { path: "/a\r\nb" }],
+    ["a path with a tab", { path: "/a\tb" }],
+    ["a content-length that is not the body's", { ...header("content-length", "7"), body: Buffer.from("{}") }],
+    ["a content-length without a body", header("content-length", "1")],
+    ["a shared content-length", { shared: header("content-length", "1", true).headers }]
+  ]
+
+  it.each(bad)("%s", (_, request) => {
+    const play = Play.ready()
+    play.submit(1, request)
+    play.submit(1)
+    assert.deepStrictEqual(play.words(), ["headers 1"])
+    assert.deepStrictEqual(play.brief(), ["RequestInvalid", "open"])
+  })
+
+  it("what is allowed", () => {
+    const play = Play.ready()
+    const shared = header("content-length", "2", true).headers
+    play.submit(2, { shared, body: Buffer.from("{}") })
+    play.submit(1, { shared, body: Buffer.from("{ }") })
+    play.submit(1, { ...header("content-length", "0"), method: "OPTIONS", path: "*" })
+    play.submit(1, header("x", "a b\tc"))
+    play.submit(1, header("x", ""))
+    play.sent()
+    assert.deepStrictEqual(play.brief(), ["open", "open", "RequestInvalid", "open", "open", "open"])
   })
 })
 

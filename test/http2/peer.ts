@@ -38,7 +38,8 @@ export const settings = (...pairs: ReadonlyArray<readonly [number, number]>): Bu
 /** A header block that touches no table. */
 export const block = (fields: ReadonlyArray<Field>): Buffer => {
   const out = new Output()
-  new HpackEncoder().headers(out, fields.map(([name, value]) => ({ name, value })), true)
+  const encoder = new HpackEncoder()
+  for (const [name, value] of fields) encoder.header(out, name, value, false)
   return Buffer.from(out.view())
 }
 
