@@ -14,15 +14,19 @@ import { type Field, fields as staticTable, overhead } from "./StaticTable.ts"
 /** The table's size until the peer knows ours, and the most that is ever allowed. */
 export const defaultTableSize = 4096
 
-/** A field that the peer added to the table, and what it counts there. */
+/** A field of a table, and what it and its name count, in bytes of the wire: what is no UTF-8 is longer as text. */
 interface Entry {
   readonly field: Field
   readonly size: number
+  readonly nameSize: number
 }
+
+const outdated = "a use of the table of headers, which has to be smaller by now"
 
 const staticEntries: ReadonlyArray<Entry> = staticTable.map((field) => ({
   field,
-  size: field[0].length + field[1].length + overhead
+  size: field[0].length + field[1].length + overhead,
+  nameSize: field[0].length
 }))
 
 /** Decodes the header blocks of one connection, in order. */
@@ -35,6 +39,8 @@ export class HpackDecoder {
   private allowed = defaultTableSize
   private maxSize = defaultTableSize
   private size = 0
+  /** Is the table larger than is allowed now, as long as the peer has not said that it is smaller? */
+  private isOutdated = false
   /** Newest last. */
   private table: Array<Entry> = []
   /** How many of the table's first fields were evicted. */
@@ -44,7 +50,7 @@ export class HpackDecoder {
   private at = 0
   private end = 0
   private error: string | undefined
-  /** How many bytes the strings that were read last have. */
+  /** How many bytes the string that was read last has. */
   private octets = 0
   private scratch = Buffer.allocUnsafe(1024)
 
@@ -55,11 +61,14 @@ export class HpackDecoder {
 
   /**
    * The table's size that we announced is in force: the peer has acknowledged
-   * it. What the table holds stays until the peer says that it dropped it; a
-   * peer that never says so has dropped it for good, and both agree again.
+   * it. A smaller one has to be said at the beginning of its next block: RFC
+   * 9113, section 4.3.1. A peer that does not say it is only let go on while it
+   * leaves the table alone, as servers without a table do: the two can't differ
+   * then. The first block that uses the table all the same is an error.
    */
   allow(size: number): void {
     this.allowed = size
+    if (size < this.maxSize) this.isOutdated = true
   }
 
   /** Appends the fields of a whole block to `fields`. Returns what is wrong with it, if anything. */
@@ -83,8 +92,8 @@ export class HpackDecoder {
       const entry = byte & 0x80
         ? this.entry(this.integer(0x7f))
         : this.literal(byte & 0x40 ? 0x3f : 0x0f)
-      if (this.error !== undefined) return this.error
       if ((byte & 0xc0) === 0x40) this.insert(entry)
+      if (this.error !== undefined) return this.error
       listSize += entry.size
       if (listSize > this.maxListSize) this.isOverLimit = true
       else fields.push(entry.field)
@@ -99,6 +108,7 @@ export class HpackDecoder {
   private entry(index: number): Entry {
     if (index > 0 && index <= staticTable.length) return staticEntries[index - 1]!
     const at = this.table.length - (index - staticTable.length)
+    if (this.isOutdated) this.fail(outdated)
     if (index > staticTable.length && at >= this.evicted) return this.table[at]!
     this.fail(`no field has the index ${index}`)
     return staticEntries[0]!
@@ -106,10 +116,11 @@ export class HpackDecoder {
 
   private literal(mask: number): Entry {
     const index = this.integer(mask)
-    const known = index === 0 ? undefined : this.entry(index).field[0]
-    this.octets = known === undefined ? 0 : Buffer.byteLength(known)
-    const name = known ?? this.string()
-    return { field: [name, this.string()], size: this.octets + overhead }
+    const known = index === 0 ? undefined : this.entry(index)
+    const name = known === undefined ? this.string() : known.field[0]
+    const nameSize = known === undefined ? this.octets : known.nameSize
+    const value = this.string()
+    return { field: [name, value], size: nameSize + this.octets + overhead, nameSize }
   }
 
   /** An integer whose first bits are those of `mask` in the next byte. RFC 7541, section 5.1. */
@@ -144,7 +155,7 @@ export class HpackDecoder {
     }
     this.at = end
     if (!isCoded) {
-      this.octets += length
+      this.octets = length
       return this.bytes.toString("utf8", start, end)
     }
     if (this.scratch.length < length * 2) this.scratch = Buffer.allocUnsafe(length * 2)
@@ -153,17 +164,19 @@ export class HpackDecoder {
       this.fail("a string that is no Huffman code in a header block")
       return ""
     }
-    this.octets += size
+    this.octets = size
     return this.scratch.toString("utf8", 0, size)
   }
 
   private resize(size: number): void {
     if (size > this.allowed) return this.fail(`a table of ${size} bytes, where ${this.allowed} are allowed`)
     this.maxSize = size
+    this.isOutdated = false
     this.evict(0)
   }
 
   private insert(entry: Entry): void {
+    if (this.isOutdated) return this.fail(outdated)
     this.evict(entry.size)
     if (entry.size > this.maxSize) return
     this.table.push(entry)

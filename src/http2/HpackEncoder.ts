@@ -17,6 +17,8 @@ import { fieldIndex, fieldKey, fields as staticTable, nameIndex, overhead } from
 /** The table's size until the peer says otherwise, and the most of what it allows that is used. */
 const defaultTableSize = 4096
 
+const pathIndex = nameIndex.get(":path")!
+
 /** Remember the encoded form of so many lists, and of so many names. */
 const maxRemembered = 256
 
@@ -44,20 +46,18 @@ const forbidden = new Set([
 /** Headers that a request can't bring along. RFC 9113, sections 8.2.2 and 8.3. */
 const isForbidden = (name: string): boolean => name.charCodeAt(0) === 58 || forbidden.has(name)
 
-/** Everything but control characters; the tab is one that is allowed. */
+const isBlank = (code: number): boolean => code === 32 || code === 9
+
+/** No control character but the tab, and no blank at its beginning or end. RFC 9113, section 8.2.1. */
 const isValue = (value: string): boolean => {
   for (let i = 0; i < value.length; i++) {
     const code = value.charCodeAt(i)
     if ((code < 32 && code !== 9) || code === 127) return false
   }
-  return true
+  return value === "" || !(isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(value.length - 1)))
 }
 
-const isBlank = (code: number): boolean => code === 32 || code === 9
-
-/** A value neither begins nor ends with a blank. RFC 9113, section 8.2.1. */
-const isTrimmed = (value: string): boolean =>
-  value === "" || !(isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(value.length - 1)))
+const isPath = (path: string): boolean => isValue(path) && !path.includes(" ") && !path.includes("\t")
 
 const notValue = (name: string): string =>
   `the value of the header ${name} has a control character, or a blank at its beginning or end`
@@ -84,10 +84,10 @@ const putBytes = (out: Output, bytes: Uint8Array): void => {
 }
 
 /**
- * Writes a value as it is; says whether it is one. A loop is the fastest for a
- * short string in ASCII, and most are.
+ * Writes a string as it is if all of it is ASCII from `lowest` on, and says
+ * whether it is. A loop is the fastest for a short one, and most are.
  */
-const putValue = (out: Output, text: string): boolean => {
+const putAscii = (out: Output, text: string, lowest: number): boolean => {
   const before = out.size
   const length = text.length
   putInteger(out, 0, 0x7f, length)
@@ -96,15 +96,23 @@ const putValue = (out: Output, text: string): boolean => {
   const start = out.size
   for (let i = 0; i < length; i++) {
     const code = text.charCodeAt(i)
-    if (code < 32 || code > 126) {
+    if (code < lowest || code > 126) {
       out.size = before
-      putBytes(out, Buffer.from(text))
-      return isValue(text) && isTrimmed(text)
+      return false
     }
     bytes[start + i] = code
   }
   out.size = start + length
-  return length === 0 || (bytes[start] !== 32 && bytes[start + length - 1] !== 32)
+  return true
+}
+
+/** Writes a value as it is; says whether it is one. */
+const putValue = (out: Output, text: string): boolean => {
+  const isEdged = text.charCodeAt(0) === 32 || text.charCodeAt(text.length - 1) === 32
+  if (!isEdged && putAscii(out, text, 32)) return true
+  if (!isValue(text)) return false
+  putBytes(out, Buffer.from(text))
+  return true
 }
 
 /** Writes a string in whatever form is shorter. */
@@ -207,6 +215,15 @@ export class HpackEncoder {
     return wrong ?? (putValue(out, value) ? undefined : notValue(name))
   }
 
+  /** Writes a path, which enters no table; says whether it is one. */
+  path(out: Output, path: string): boolean {
+    putInteger(out, 0, 0x0f, pathIndex)
+    if (putAscii(out, path, 33)) return true
+    if (!isPath(path)) return false
+    putBytes(out, Buffer.from(path))
+    return true
+  }
+
   private indexed(out: Output, name: string, value: string): string | undefined {
     const key = fieldKey(name, value)
     const known = fieldIndex.get(key)
@@ -215,7 +232,7 @@ export class HpackEncoder {
     if (inserted !== undefined) {
       return void putInteger(out, 0x80, 0x7f, staticTable.length + this.inserted - inserted)
     }
-    if (!isValue(value) || !isTrimmed(value)) return notValue(name)
+    if (!isValue(value)) return notValue(name)
     const size = Buffer.byteLength(name) + Buffer.byteLength(value) + overhead
     const fits = size <= this.maxSize
     const wrong = this.literal(out, fits ? 0x40 : 0, fits ? 0x3f : 0x0f, name)

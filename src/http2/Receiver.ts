@@ -120,8 +120,7 @@ export class Receiver {
       case Type.pushPromise:
         return protocolError("PUSH_PROMISE, which was turned off")
       case Type.priority:
-        if (stream === 0) return protocolError("PRIORITY of no stream")
-        return this.flood.idle()
+        return this.priority(stream, end - start)
       default:
         return this.flood.idle()
     }
@@ -219,7 +218,13 @@ export class Receiver {
       session.reset(stream, Code.cancel, `an answer of more than ${session.options.maxResponseSize} bytes`)
       return undefined
     }
-    if (start < end) stream.data(bytes, start, end)
+    if (start < end) {
+      if (!stream.hasBody) {
+        session.reset(stream, Code.protocolError, "a body where there can't be one")
+        return undefined
+      }
+      stream.data(bytes, start, end)
+    }
     if (isLast) {
       session.finish(stream)
       return undefined
@@ -244,6 +249,15 @@ export class Receiver {
     const error = this.session.windowGrew(id, increment)
     // Large ones can't be many: the window has a limit.
     return error === undefined && increment < smallUpdate ? this.flood.idle() : error
+  }
+
+  private priority(id: number, size: number): ConnectionError | undefined {
+    if (id === 0) return protocolError("PRIORITY of no stream")
+    const stream = this.session.streams.get(id)
+    if (size !== 5 && stream !== undefined) {
+      this.session.reset(stream, Code.frameSizeError, "PRIORITY of a length that is none")
+    }
+    return this.flood.idle()
   }
 
   private rstStream(id: number, bytes: Buffer, start: number, end: number): ConnectionError | undefined {

@@ -17,9 +17,9 @@ const maxDataSize = 65536
 /** A token: RFC 9110, section 5.6.2. CONNECT has no path, and is not for us. */
 const isMethod = (method: string): boolean => /^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(method) && method !== "CONNECT"
 
-/** It begins with "/", or is the "*" of OPTIONS; controls are refused as those of a header. RFC 9113, section 8.3.1. */
+/** It begins with "/", or is the "*" of OPTIONS. RFC 9113, section 8.3.1. What is in it is the encoder's to see. */
 const isPath = (path: string, method: string): boolean =>
-  (path.charCodeAt(0) === 47 || (path === "*" && method === "OPTIONS")) && !path.includes(" ") && !path.includes("\t")
+  path.charCodeAt(0) === 47 || (path === "*" && method === "OPTIONS")
 
 /** What is sent on one connection. */
 export class Sender {
@@ -54,7 +54,7 @@ export class Sender {
     out.size += Frame.headerSize
     encoder.begin(out, stream.body.length)
     const wrong = this.prefix(out, method) ??
-      (isPath(path, method) ? encoder.header(out, ":path", path, false) : `${JSON.stringify(path)} is no path`) ??
+      (isPath(path, method) && encoder.path(out, path) ? undefined : `${JSON.stringify(path)} is no path`) ??
       (shared === undefined ? undefined : encoder.sharedHeaders(out, shared)) ??
       (headers === undefined ? undefined : encoder.headers(out, headers))
     if (wrong !== undefined) {
@@ -117,7 +117,9 @@ export class Sender {
 
   /** The peer's settings have changed; `windowBefore` is the initial window that held until now. RFC 9113, section 6.9.2. */
   settingsChanged(windowBefore: number, streams: Iterable<Stream>): Frame.ConnectionError | undefined {
-    this.encoder.setTableSize(this.settings.headerTableSize)
+    const { headerTableSize, smallestTableSize } = this.settings
+    if (smallestTableSize < headerTableSize) this.encoder.setTableSize(smallestTableSize)
+    this.encoder.setTableSize(headerTableSize)
     const growth = this.settings.initialWindowSize - windowBefore
     if (growth === 0) return undefined
     for (const stream of streams) {

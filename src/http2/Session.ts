@@ -269,7 +269,7 @@ export class Session implements Target {
 
   private canOpen(): boolean {
     return this.waiting.size > 0 && this.streams.size < this.limit && this.retired === undefined &&
-      this.sender.window > 0 && this.out.size < batchSize
+      this.out.size < batchSize && (this.sender.window > 0 || this.waiting.peek()!.body.length === 0)
   }
 
   private open(stream: Stream): void {

@@ -12,6 +12,8 @@ import {
 /** The peer's settings; those of a peer that has said nothing yet. */
 export class Settings {
   headerTableSize = 4096
+  /** The smallest of the sizes that were named together last. RFC 7541, section 4.2: it counts too. */
+  smallestTableSize = 4096
   maxConcurrentStreams = Infinity
   initialWindowSize: number = initialWindow
   maxFrameSize: number = maxFrameSize
@@ -19,6 +21,7 @@ export class Settings {
   /** Takes the payload of a SETTINGS frame. */
   read(bytes: Buffer, start: number, end: number): ConnectionError | undefined {
     if ((end - start) % 6 !== 0) return connectionError(Code.frameSizeError, "SETTINGS of a length that is none")
+    this.smallestTableSize = Infinity
     for (let at = start; at < end; at += 6) {
       const error = this.set(bytes.readUInt16BE(at), bytes.readUInt32BE(at + 2))
       if (error !== undefined) return error
@@ -30,6 +33,7 @@ export class Settings {
     switch (setting) {
       case Setting.headerTableSize:
         this.headerTableSize = value
+        this.smallestTableSize = Math.min(this.smallestTableSize, value)
         return undefined
       case Setting.enablePush:
         return value === 0

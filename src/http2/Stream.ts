@@ -18,6 +18,13 @@ const notInName = /[^!-9;-@[-~]/
 // oxlint-disable-next-line no-control-regex
 const notInValue = /[\0\r\n]/
 
+const isBlank = (code: number): boolean => code === 32 || code === 9
+
+/** Is it no field, or one that has no place here? Pseudo-headers are none. */
+const isMalformed = (name: string, value: string): boolean =>
+  name === "" || forbidden.has(name) || notInName.test(name) || notInValue.test(value) ||
+  isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(value.length - 1))
+
 const isStatus = (value: string): boolean => /^[1-9]\d\d$/.test(value)
 
 /** A request under way. */
@@ -66,7 +73,8 @@ export class Stream implements Submitted {
   headers(fields: Array<Field>, isLast: boolean): string | undefined {
     if (this.status !== 0) {
       if (!isLast) return "headers amid its answer"
-      return fields.some(([name]) => name.charCodeAt(0) === 58) ? "a pseudo-header in its trailers" : undefined
+      const wrong = fields.find(([name, value]) => isMalformed(name, value))
+      return wrong === undefined ? undefined : `the trailer ${JSON.stringify(wrong[0])}, or its value`
     }
     const first = fields[0]
     if (first === undefined || first[0] !== ":status") return "an answer that does not begin with a status"
@@ -96,9 +104,7 @@ export class Stream implements Submitted {
       this.expected = Number(value)
       return undefined
     }
-    return name === "" || forbidden.has(name) || notInName.test(name) || notInValue.test(value)
-      ? `the header ${JSON.stringify(name)}, or its value`
-      : undefined
+    return isMalformed(name, value) ? `the header ${JSON.stringify(name)}, or its value` : undefined
   }
 
   /** Takes a part of the body. In small pieces it takes no more than twice its size. */
@@ -117,10 +123,14 @@ export class Stream implements Submitted {
     this.content.set(part, received)
   }
 
-  /** Is the body that has come the one that was announced? An answer without a body may announce one. */
+  /** Can its answer have a body? RFC 9110, section 6.4.1. */
+  get hasBody(): boolean {
+    return this.status !== 204 && this.status !== 304 && this.request.method !== "HEAD"
+  }
+
+  /** Is the body that has come the one that was announced? An answer that has none may announce one. */
   get isWhole(): boolean {
-    return this.expected === -1 || this.expected === this.received ||
-      (this.received === 0 && (this.request.method === "HEAD" || this.status === 304))
+    return this.expected === -1 || this.expected === this.received || !this.hasBody
   }
 
   /** The answer, once it has ended. */

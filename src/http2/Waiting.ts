@@ -25,19 +25,30 @@ export class Waiting {
     this.next = 0
   }
 
-  /** Takes the first. */
-  shift(): Stream | undefined {
+  /** Looks at the first. */
+  peek(): Stream | undefined {
     while (this.next < this.streams.length) {
-      const stream = this.streams[this.next++]!
-      if (this.next === this.streams.length || this.next === 4096) {
-        this.streams = this.streams.slice(this.next)
-        this.next = 0
-      }
-      if (stream.isSettled) continue
-      this.size--
-      return stream
+      const stream = this.streams[this.next]!
+      if (!stream.isSettled) return stream
+      this.pass()
     }
     return undefined
+  }
+
+  /** Takes the first. */
+  shift(): Stream | undefined {
+    const stream = this.peek()
+    if (stream === undefined) return undefined
+    this.pass()
+    this.size--
+    return stream
+  }
+
+  private pass(): void {
+    this.next++
+    if (this.next < this.streams.length && this.next < 4096) return
+    this.streams = this.streams.slice(this.next)
+    this.next = 0
   }
 
   /** Looks at each of those that wait now. They may be settled meanwhile. */

@@ -110,6 +110,22 @@ describe("the examples of RFC 7541", () => {
     })
   }
 
+  it("C.1: integers", () => {
+    // As sizes of a table, with a prefix of five bits.
+    const decoder = (allowed: number) => {
+      const decoder = new HpackDecoder(65536)
+      decoder.allow(allowed)
+      return decoder
+    }
+    for (const [hex, size] of [["2a", 10], ["3f00", 31], ["3f9a0a", 1337]] as const) {
+      assert.deepStrictEqual(decode(decoder(size), bytesOf(hex)), [])
+      assert.isString(decode(decoder(size - 1), bytesOf(hex)))
+      const encoder = new HpackEncoder()
+      encoder.setTableSize(size)
+      assert.strictEqual(encode(encoder, []).toString("hex"), hex)
+    }
+  })
+
   it("C.2: each form of a field", () => {
     const forms: ReadonlyArray<readonly [string, Field]> = [
       ["400a 6375 7374 6f6d 2d6b 6579 0d63 7573 746f 6d2d 6865 6164 6572", ["custom-key", "custom-header"]],
@@ -272,15 +288,33 @@ describe("blocks that are none", () => {
 
   it.each(bad)("%s", (_, hex) => assert.isString(decode(new HpackDecoder(65536), bytesOf(hex))))
 
-  it("once our setting of no table is in force, none may be asked for", () => {
-    const decoder = new HpackDecoder(65536)
-    assert.deepStrictEqual(decode(decoder, bytesOf(plainRequests[0]!)), [...requests[0]!])
-    decoder.allow(0)
-    // The peer may speak of what the table holds until it says that it dropped it.
-    assert.deepStrictEqual(decode(decoder, bytesOf("be")), [[":authority", "www.example.com"]])
+  it("once our setting of no table is in force, it has to be said before the table is used, and none may be asked for", () => {
+    const outdated = () => {
+      const decoder = new HpackDecoder(65536)
+      assert.deepStrictEqual(decode(decoder, bytesOf(plainRequests[0]!)), [...requests[0]!])
+      decoder.allow(0)
+      return decoder
+    }
+    // A server without a table may have nothing to say.
+    assert.deepStrictEqual(decode(outdated(), bytesOf("82 0001 7801 31")), [[":method", "GET"], ["x", "1"]])
+    assert.include(decode(outdated(), bytesOf("be")), "smaller by now")
+    assert.include(decode(outdated(), bytesOf("7e01 31")), "smaller by now")
+    assert.include(decode(outdated(), bytesOf("4001 7801 31")), "smaller by now")
+    assert.isString(decode(outdated(), bytesOf("2182")))
+    const decoder = outdated()
     assert.deepStrictEqual(decode(decoder, bytesOf("2082")), [[":method", "GET"]])
     assert.isString(decode(decoder, bytesOf("be")))
-    assert.isString(decode(decoder, bytesOf("2182")))
+    // What is to enter a table of no size empties it: RFC 7541, section 4.4.
+    assert.deepStrictEqual(decode(decoder, bytesOf("4001 7801 31")), [["x", "1"]])
+    assert.isString(decode(decoder, bytesOf("be")))
+  })
+
+  it("a field that is named by another one counts the bytes of its name, also where they are no text", () => {
+    const decoder = new HpackDecoder(65536)
+    const name = Buffer.alloc(10, 0xff).toString("hex")
+    // In a table of 60 bytes: 10 + 1 + 32 for the first, and for the second, which takes its place.
+    assert.isArray(decode(decoder, bytesOf(`3f1d 400a ${name} 0131 7e01 32`)))
+    assert.strictEqual((decode(decoder, bytesOf("be")) as Array<Field>)[0]![1], "2")
   })
 
   it("a field that had to make room is gone, and its Huffman code counts as what it stands for", () => {

@@ -172,18 +172,17 @@ describe("answers", () => {
     assert.deepStrictEqual(play.words(), ["rstStream 1"])
   })
 
+  const field = (name: string, value: string) =>
+    Buffer.concat([Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)])
+
   const literal = (name: string, value: string) =>
-    Peer.frame(
-      Type.headers,
-      Flag.endHeaders,
-      1,
-      Buffer.concat([
-        Buffer.from([0x88, 0, name.length]),
-        Buffer.from(name),
-        Buffer.from([value.length]),
-        Buffer.from(value)
-      ])
-    )
+    Peer.frame(Type.headers, Flag.endHeaders, 1, Buffer.concat([Buffer.from([0x88]), field(name, value)]))
+
+  const trailer = (name: string, value: string) =>
+    Buffer.concat([
+      Peer.headers(1, [[":status", "200"]]),
+      Peer.frame(Type.headers, Flag.endHeaders | Flag.endStream, 1, field(name, value))
+    ])
 
   const malformed: ReadonlyArray<readonly [string, Buffer]> = [
     ["no status", Peer.headers(1, [["x", "y"]])],
@@ -219,7 +218,14 @@ describe("answers", () => {
     ["a name in upper case", literal("X", "1")],
     ["a name with a space", literal("x y", "1")],
     ["an empty name", literal("", "1")],
-    ["a value of two lines", literal("x", "1\r\n2")]
+    ["a value of two lines", literal("x", "1\r\n2")],
+    ["a value that begins with a space", literal("x", " 1")],
+    ["a value that ends with a tab", literal("x", "1\t")],
+    ["a name in upper case in the trailers", trailer("X", "1")],
+    ["a header of HTTP/1.1 in the trailers", trailer("transfer-encoding", "chunked")],
+    ["a value of two lines in the trailers", trailer("x", "1\r\n2")],
+    ["a body of no content", Buffer.concat([Peer.headers(1, [[":status", "204"]]), Peer.data(1, "body")])],
+    ["a body of what has not changed", Buffer.concat([Peer.headers(1, [[":status", "304"]]), Peer.data(1, "body")])]
   ]
 
   it.each(malformed)("malformed, only its stream is reset: %s", (_, bytes) => {
@@ -230,6 +236,23 @@ describe("answers", () => {
     assert.deepStrictEqual(play.brief(), ["Unknown 1", "204"])
     assert.deepStrictEqual(play.words(), ["rstStream 1"])
     assert.isFalse(play.hasEnded)
+  })
+
+  it("an answer to HEAD has no body, whatever length it tells", () => {
+    const play = Play.ready()
+    play.submit(2, { method: "HEAD" })
+    play.sent()
+    const head = (id: number) => Peer.headers(id, [[":status", "200"], ["content-length", "4"]])
+    play.feed(head(1), Peer.data(1, "body"), head(3), Peer.data(3, ""))
+    assert.deepStrictEqual(play.brief(), ["Unknown 1", "200"])
+  })
+
+  it("PRIORITY of a wrong length resets its stream", () => {
+    const play = Play.ready()
+    play.submit(2)
+    play.sent()
+    play.feed(Peer.frame(Type.priority, 0, 1, Buffer.alloc(4)), Peer.answer(3))
+    assert.deepStrictEqual(play.brief(), ["Unknown 6", "200"])
   })
 
   it("an answer that is too long, in headers or body", () => {
@@ -467,16 +490,41 @@ describe("what the peer allows", () => {
     assert.isBelow(fourth!.payload.length, 10)
   })
 
+  it("the smallest table of headers counts, also of those that are named together", () => {
+    const play = Play.ready()
+    const shared = [{ name: "x-topic", value: "one", index: true }]
+    play.submit(1, { shared })
+    play.fields(play.sent()[0]!)
+    play.feed(Peer.settings([Setting.headerTableSize, 0], [Setting.headerTableSize, 4096]))
+    play.submit(1, { shared })
+    const [, headers] = play.sent()
+    // Size updates to 0 and to 4096.
+    assert.strictEqual(headers!.payload.toString("hex", 0, 4), "203fe11f")
+    assert.deepStrictEqual(play.fields(headers!).at(-1), ["x-topic", "one"])
+  })
+
+  it("a request without a body does not wait for the window of all streams", () => {
+    const play = Play.ready()
+    play.submit(1, { body: Buffer.alloc(65_535) })
+    play.sent()
+    play.submit(1, { method: "GET" })
+    play.submit(1, { body: Buffer.alloc(1) })
+    play.submit(1, { method: "GET" })
+    assert.deepStrictEqual(play.words(), ["headers 3"])
+    play.feed(Peer.windowUpdate(0, 1))
+    assert.deepStrictEqual(play.words(), ["headers 5", "data 5", "headers 7"])
+  })
+
   it("the peer's table of headers: none, once it has taken note of ours", () => {
     const indexed = Buffer.from([0x88, 0x40, 1, 0x78, 1, 0x31])
     const play = Play.ready()
     play.submit(3)
     play.sent()
     play.feed(Peer.frame(Type.headers, Flag.endHeaders | Flag.endStream, 1, indexed))
-    play.feed(Peer.frame(Type.settings, Flag.ack, 0))
     play.feed(Peer.frame(Type.headers, Flag.endHeaders | Flag.endStream, 3, Buffer.from([0x88, 0xbe])))
     assert.deepStrictEqual(responseOf(play, 1).headers, [["x", "1"]])
-    play.feed(Peer.frame(Type.headers, Flag.endHeaders | Flag.endStream, 5, Buffer.from([0x21, 0x88])))
+    play.feed(Peer.frame(Type.settings, Flag.ack, 0))
+    play.feed(Peer.frame(Type.headers, Flag.endHeaders | Flag.endStream, 5, Buffer.from([0x88, 0xbe])))
     assert.strictEqual(play.left(), Code.compressionError)
   })
 
