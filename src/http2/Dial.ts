@@ -114,6 +114,9 @@ const credentials = ({ password, username }: ProxyOptions): string => {
   return `Proxy-Authorization: Basic ${pair.toString("base64")}\r\n`
 }
 
+/** The end of a message's head. A line may end without CR: RFC 9112, section 2.2. */
+const headEnd = /\r?\n\r?\n/
+
 /** Asks a proxy to connect the socket to the server. RFC 9110, section 9.3.6. */
 const tunnel = (
   socket: Net.Socket,
@@ -129,28 +132,28 @@ const tunnel = (
       )))
     const received = (chunk: Buffer) => {
       answer = Buffer.concat([answer, chunk])
-      const head = answer.indexOf("\r\n\r\n")
-      if (head < 0) {
-        if (answer.length > maxProxyAnswer) {
-          refused(0, "its answer is not one of an HTTP proxy; check its host and port")
-        }
-        return
+      for (;;) {
+        const text = answer.toString("latin1", 0, maxProxyAnswer)
+        const end = headEnd.exec(text)
+        if (end === null) return answer.length > maxProxyAnswer ? noProxy() : undefined
+        const line = /^HTTP\/1\.\d (\d{3}) ?([^\r\n]*)/.exec(text)
+        if (line === null) return noProxy()
+        answer = answer.subarray(end.index + end[0].length)
+        const status = Number(line[1])
+        if (status < 100 || status > 199) return answered(status, line[2]!)
       }
-      const line = /^HTTP\/1\.\d (\d{3}) ?([^\r\n]*)/.exec(answer.toString("latin1", 0, head))
-      if (line === null) return refused(0, "its answer is not one of an HTTP proxy; check its host and port")
-      const status = Number(line[1])
+    }
+    const answered = (status: number, phrase: string) => {
       if (status === 407) {
         return refused(status, "it asks for a user name and a password (407); set proxy.username and proxy.password")
       }
       if (status < 200 || status > 299) {
-        return refused(status, `it answered ${status} ${line[2]!.slice(0, 100)}; check that it may connect there`)
+        return refused(status, `it answered ${status} ${phrase.slice(0, 100)}; check that it may connect there`)
       }
-      const rest = answer.subarray(head + 4)
       end(Effect.void)
-      if (rest.length > 0) {
-        socket.unshift(rest)
-      }
+      if (answer.length > 0) socket.unshift(answer)
     }
+    const noProxy = () => refused(0, "its answer is not one of an HTTP proxy; check its host and port")
     const closed = () => refused(0, "it closed the connection instead of an answer")
     const end = (effect: Effect.Effect<void, Http2Error.Http2Error>) => {
       socket.off("data", received).off("close", closed)

@@ -324,7 +324,7 @@ describe("options", () => {
 
 describe("a proxy", () => {
   /** A proxy that connects, if it is asked as it should be. */
-  const proxy = Effect.fnUntraced(function*(credentials?: string) {
+  const proxy = Effect.fnUntraced(function*(credentials?: string, answer?: string) {
     const asked: Array<string> = []
     const port = yield* scripted((inner) => {
       inner.once("data", (chunk) => {
@@ -335,10 +335,12 @@ describe("a proxy", () => {
           inner.end("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
           return
         }
-        const [host, target] = /CONNECT (\S+):(\d+) /.exec(head)!.slice(1) as [string, string]
+        const [host, target] = /CONNECT \[?([^\s\]]+)\]?:(\d+) /.exec(head)!.slice(1) as [string, string]
         const outer = Net.connect(Number(target), host === "localhost" ? "127.0.0.1" : host, () => {
-          inner.write("HTTP/1.1 200 Connection ")
-          setImmediate(() => inner.write("established\r\nVia: test\r\n\r\n"))
+          if (answer === undefined) {
+            inner.write("HTTP/1.1 200 Connection ")
+            setImmediate(() => inner.write("established\r\nVia: test\r\n\r\n"))
+          } else inner.write(answer)
           inner.pipe(outer)
           outer.pipe(inner)
         })
@@ -356,6 +358,29 @@ describe("a proxy", () => {
       const options = { host: "localhost", port, tls: { ca: tls.ca }, proxy: { host: "127.0.0.1", port: at } }
       assert.strictEqual((yield* attempt(options)).status, 200)
       assert.deepStrictEqual(asked, [`CONNECT localhost:${port} HTTP/1.1`])
+    }))
+
+  it.live("that connects to an IPv6 address", () =>
+    Effect.gen(function*() {
+      const authority = yield* makeAuthority
+      const port = yield* Servers.scriptedTls(yield* authority.issue(), polite, "::1")
+      const { asked, port: at } = yield* proxy()
+      const tls = { ca: authority.cert, servername: "localhost" }
+      const options = { host: "::1", port, tls, proxy: { host: "127.0.0.1", port: at } }
+      assert.strictEqual((yield* attempt(options)).status, 200)
+      assert.deepStrictEqual(asked, [`CONNECT [::1]:${port} HTTP/1.1`])
+    }))
+
+  it.live.each([
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    "HTTP/1.1 200 OK\nVia: test\n\n",
+    "HTTP/1.0 200\r\n\r\n"
+  ])("that answers %j", (answer) =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server()
+      const { port: at } = yield* proxy(undefined, answer)
+      const options = { host: "localhost", port, tls: { ca: tls.ca }, proxy: { host: "127.0.0.1", port: at } }
+      assert.strictEqual((yield* attempt(options)).status, 200)
     }))
 
   it.live("that asks for a password", () =>
