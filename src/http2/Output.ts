@@ -1,4 +1,4 @@
-/** Bytes that are being written, in one buffer that grows and is used again. */
+/** Bytes that are to be sent, in buffers that grow and are used again. */
 
 /** A buffer to append to. Whoever writes past `size` reserves the room first. */
 export class Output {
@@ -23,5 +23,33 @@ export class Output {
   /** What was written; good until the next write. */
   view(): Buffer {
     return this.bytes.subarray(0, this.size)
+  }
+}
+
+/** Two buffers that take turns: one is filled while the socket has the other. */
+export class Outbox {
+  /** What is to be sent next. */
+  out = new Output()
+  private spare = new Output()
+
+  /** What is to be sent, if anything; good until the next but one `take`. */
+  take(): Uint8Array | undefined {
+    const { out, spare } = this
+    if (out.size === 0) return undefined
+    spare.size = 0
+    this.out = spare
+    this.spare = out
+    return out.view()
+  }
+
+  /** Gives large buffers back. A write that is under way keeps its own. */
+  shrink(): void {
+    this.spare = new Output()
+    if (this.out.size === 0) this.out = new Output()
+  }
+
+  /** How much memory the buffers take, in bytes. */
+  get held(): number {
+    return this.out.bytes.length + this.spare.bytes.length
   }
 }

@@ -3,6 +3,7 @@
  * it means. RFC 9113, section 6. What breaks the rules for one stream resets
  * that stream; what breaks those of the connection is returned.
  */
+import { connectionWindow, maxHeaderListSize, maxPadding } from "./announcement.ts"
 import type { Goaway } from "./Connection.ts"
 import type { Flood } from "./Flood.ts"
 import { Code, type ConnectionError, connectionError, Flag, Type } from "./Frame.ts"
@@ -21,22 +22,11 @@ const smallUpdate = 1024
 /** DATA with less than this that are not the last of their answer bring it no further, in bytes. */
 const smallData = 32
 
-/**
- * The window of a stream is as large as an answer may be, and this in bytes:
- * padding must not use it up. It is given back before a frame with the most
- * padding does not fit any more.
- */
-export const maxPadding = 16384
+/** So much padding of a stream is given back: before a frame with the most of it does not fit any more. */
 const paddingToGive = maxPadding - 256
 
 const protocolError = (detail: string): ConnectionError => connectionError(Code.protocolError, detail)
 const frameSizeError = (detail: string): ConnectionError => connectionError(Code.frameSizeError, detail)
-
-/** Our window for all answers together, in bytes. */
-export const connectionWindow = 16 * 1024 * 1024
-
-/** The most that the headers of an answer may take, in bytes, as HPACK counts them. */
-export const maxHeaderListSize = 65536
 
 /** What the receiver knows of the connection, and what it tells. */
 export interface Target {

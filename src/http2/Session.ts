@@ -13,14 +13,16 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
+import { putAnnouncement } from "./announcement.ts"
 import type { Answer, Ending, Goaway, Request } from "./Connection.ts"
 import { Flood } from "./Flood.ts"
 import * as Frame from "./Frame.ts"
 import { guarded } from "./guarded.ts"
 import type { Http2Error } from "./Http2Error.ts"
-import { Output } from "./Output.ts"
+import { Outbox, type Output } from "./Output.ts"
 import { Pings } from "./Pings.ts"
-import { connectionWindow, maxHeaderListSize, maxPadding, Receiver, type Target } from "./Receiver.ts"
+import { Receiver, type Target } from "./Receiver.ts"
+import { Room } from "./Room.ts"
 import { Sender } from "./Sender.ts"
 import { Settings } from "./Settings.ts"
 import { Stream } from "./Stream.ts"
@@ -36,9 +38,6 @@ const batchSize = 262144
  */
 const maxOwed = 1_048_576
 const readsNothing = Frame.connectionError(Frame.Code.enhanceYourCalm, "more than it reads the answers to")
-
-/** About so many bodies count for their mean size. */
-const recentBodies = 16
 
 const maxStreamId = 0x7fffffff
 
@@ -83,18 +82,14 @@ export class Session implements Target {
   /** Why no more requests are taken. */
   private retired: string | undefined
   private ending: SessionEnding | undefined
-  private out = new Output()
-  private spare = new Output()
+  private readonly outbox = new Outbox()
   private readonly waiting = new Waiting()
   private readonly pings = new Pings()
+  private readonly capacity = new Room()
   private readonly sender: Sender
   private readonly flood: Flood
   private readonly reader: Frame.FrameReader
   private nextId = 1
-  /** The mean size of recent bodies, in bytes. */
-  private bodySize = 0
-  /** How many streams may be open: one until the peer has said so. */
-  private limit = 1
   private isWoken = false
   private roomChanged = false
   /** The time as of the first submission since the last flush, or -1. */
@@ -110,22 +105,13 @@ export class Session implements Target {
     this.reader = new Frame.FrameReader((type, flags, stream, bytes, start, end) =>
       receiver.frame(type, flags, stream, bytes, start, end)
     )
-    this.out.append(Frame.preface)
-    Frame.putSettings(this.out, [
-      // No table for answers: it would cost more than it saves.
-      [Frame.Setting.headerTableSize, 0],
-      [Frame.Setting.enablePush, 0],
-      // One byte more than is taken, so that an answer that is too long can be told from one that waits.
-      [Frame.Setting.initialWindowSize, Math.min(options.maxResponseSize + 1 + maxPadding, Frame.maxWindow)],
-      [Frame.Setting.maxHeaderListSize, maxHeaderListSize]
-    ])
-    Frame.putWindowUpdate(this.out, 0, connectionWindow - Frame.initialWindow)
+    putAnnouncement(this.out, options.maxResponseSize)
   }
 
   submit(request: Request, settle: (answer: Answer) => void, timeout = this.options.requestTimeout): Stream {
     if (this.time < 0) this.time = this.options.now()
     const stream = new Stream(request, settle, timeout, timeout > 0 ? this.time + timeout : this.time)
-    this.bodySize += (stream.body.length - this.bodySize) / recentBodies
+    this.capacity.submitted(stream.body.length)
     this.waiting.push(stream)
     this.wake()
     return stream
@@ -138,13 +124,7 @@ export class Session implements Target {
   }
 
   get room(): number {
-    if (this.retired !== undefined || this.sender.window <= 0) return 0
-    return Math.max(0, Math.min(this.limit - this.pending, this.carried))
-  }
-
-  /** How many more bodies the window of all streams carries, if they are as large as those before them. */
-  private get carried(): number {
-    return Math.ceil(this.sender.window / this.bodySize) - this.waiting.size
+    return this.retired === undefined ? this.capacity.left(this.sender.window, this.pending, this.waiting.size) : 0
   }
 
   get pending(): number {
@@ -195,13 +175,11 @@ export class Session implements Target {
     if (this.pings.size === 0 && time - this.lastReceived >= patience) this.ping(() => {})
     for (const stream of this.streams.values()) this.expire(stream, time)
     this.waiting.forEach((stream) => this.expire(stream, time))
-    if (!this.isBusy) this.shrink()
+    if (!this.isBusy) this.outbox.shrink()
   }
 
-  /** Gives large buffers back. A write that is under way keeps its own. */
-  private shrink(): void {
-    this.spare = new Output()
-    if (this.out.size === 0) this.out = new Output()
+  private get out(): Output {
+    return this.outbox.out
   }
 
   private expire(stream: Stream, time: number): void {
@@ -243,12 +221,7 @@ export class Session implements Target {
    */
   take(): Uint8Array | undefined {
     this.fill()
-    if (this.out.size === 0) return undefined
-    const { out, spare } = this
-    spare.size = 0
-    this.out = spare
-    this.spare = out
-    return out.view()
+    return this.outbox.take()
   }
 
   wake(): void {
@@ -268,7 +241,7 @@ export class Session implements Target {
   }
 
   private canOpen(): boolean {
-    return this.waiting.size > 0 && this.streams.size < this.limit && this.retired === undefined &&
+    return this.waiting.size > 0 && this.streams.size < this.capacity.limit && this.retired === undefined &&
       this.out.size < batchSize && (this.sender.window > 0 || this.waiting.peek()!.body.length === 0)
   }
 
@@ -300,7 +273,7 @@ export class Session implements Target {
     const error = this.sender.settingsChanged(windowBefore, this.streams.values())
     if (error !== undefined) return error
     this.isReady = true
-    this.limit = Math.min(this.settings.maxConcurrentStreams, this.options.maxStreams)
+    this.capacity.limit = Math.min(this.settings.maxConcurrentStreams, this.options.maxStreams)
     Frame.putSettingsAck(this.out)
     this.roomChanged = true
     this.wake()
@@ -310,7 +283,7 @@ export class Session implements Target {
 
   windowGrew(id: number, increment: number): Frame.ConnectionError | undefined {
     if (id === 0) {
-      if (this.carried < this.limit - this.pending) this.roomChanged = true
+      if (this.capacity.isNarrow(this.sender.window, this.pending, this.waiting.size)) this.roomChanged = true
       const error = this.sender.grew(increment)
       if (error !== undefined) return error
     } else {

@@ -455,8 +455,7 @@ describe("what the peer allows", () => {
     for (let i = 0; i < 20; i++) play.feed(Peer.answer(2 * i + 1))
     play.sent()
     play.session.tick()
-    const held = () => play.session["out"].bytes.length + play.session["spare"].bytes.length
-    assert.isAtMost(held(), 2 * 16_384)
+    assert.isAtMost(play.session["outbox"].held, 2 * 16_384)
   })
 
   it("bodies: the size of a frame goes up and down", () => {
@@ -667,6 +666,18 @@ describe("GOAWAY and resets", () => {
     )
     assert.deepStrictEqual(play.brief(), ["Refused 7", "Unknown 0", "Unknown 2", "200"])
     assert.isFalse(play.hasEnded)
+  })
+
+  it("the last stream numbers: then it is retired, and ends when they are answered", () => {
+    const play = Play.ready({}, [maxConcurrentStreams, 10])
+    play.session["nextId"] = 2 ** 31 - 3
+    play.submit(4)
+    assert.deepStrictEqual(play.words(), ["headers 2147483645", "headers 2147483647"])
+    assert.deepStrictEqual(play.brief(), ["open", "open", "NotSent", "NotSent"])
+    assert.isFalse(play.session.isOpen)
+    play.feed(Peer.answer(2 ** 31 - 3), Peer.answer(2 ** 31 - 1))
+    assert.strictEqual(play.left(), Code.noError)
+    assert.deepStrictEqual(play.brief(), ["200", "200", "NotSent", "NotSent"])
   })
 
   it("retire: those that have left are answered, then it ends", () => {
@@ -957,6 +968,36 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.strictEqual(play.left(), Code.enhanceYourCalm)
   })
 
+  it("a header block of 65,536 bytes costs its stream, one of more the connection", () => {
+    // A field that never enters a table, with a value of a length in two bytes more.
+    const block = (size: number) => {
+      const bytes = Buffer.alloc(size, "v")
+      const length = size - 1 - 4 - 127 - 3
+      Buffer.from([0x88, 0, 1, 0x78, 0x7f, (length & 127) | 128, (length >> 7 & 127) | 128, length >> 14]).copy(bytes)
+      return bytes.subarray(0, 8 + 127 + length)
+    }
+    for (const size of [65_536, 65_537]) {
+      const play = Play.ready()
+      play.submit(1)
+      play.sent()
+      const bytes = block(size)
+      assert.strictEqual(bytes.length, size)
+      for (let at = 0; at < size; at += 16_384) {
+        const isLast = at + 16_384 >= size
+        play.feed(
+          Peer.frame(
+            at === 0 ? Type.headers : Type.continuation,
+            (at === 0 ? Flag.endStream : 0) | (isLast ? Flag.endHeaders : 0),
+            1,
+            bytes.subarray(at, at + 16_384)
+          )
+        )
+      }
+      assert.deepStrictEqual(play.brief(), [size === 65_536 ? "Unknown 8" : "Unknown 11"])
+      assert.strictEqual(play.left(), size === 65_536 ? undefined : Code.enhanceYourCalm)
+    }
+  })
+
   it("DATA for a stream that was given up counts for the window of all", () => {
     const play = Play.ready({ maxResponseSize: 1 })
     play.submit(1)
@@ -969,42 +1010,89 @@ describe("a peer that breaks the rules of the connection", () => {
 })
 
 describe("bytes", () => {
+  const inPieces = Peer.block([[":status", "200"], ["apns-id", "x"]])
+  const end = Flag.endHeaders | Flag.endStream
+
+  /** Every kind of frame that there is, a table of headers included. */
   const dialogue = Buffer.concat([
-    Peer.settings([maxConcurrentStreams, 10]),
-    Peer.frame(Type.settings, Flag.ack, 0),
-    Peer.headers(1, [[":status", "200"], ["apns-id", "x"]]),
+    Peer.settings([maxConcurrentStreams, 20]),
+    Peer.headers(1, [[":status", "103"]]),
+    Peer.frame(
+      Type.headers,
+      Flag.padded | Flag.priority,
+      1,
+      Buffer.concat([Buffer.from([2]), Buffer.alloc(5), inPieces.subarray(0, 3), Buffer.alloc(2)])
+    ),
+    Peer.frame(Type.continuation, 0, 1, inPieces.subarray(3, 5)),
+    Peer.frame(Type.continuation, Flag.endHeaders, 1, inPieces.subarray(5)),
+    Peer.frame(0x55, 3, 9, "unknown"),
     Peer.data(1, "hello", 0),
+    Peer.data(1, Buffer.concat([Buffer.from([3]), Buffer.from(" world"), Buffer.alloc(3)]), Flag.padded),
+    Peer.frame(Type.priority, 0, 1, Buffer.alloc(5)),
+    Peer.windowUpdate(0, 5000),
+    Peer.windowUpdate(3, 9),
+    Peer.headers(1, [["x-trailer", "1"]], end),
     Peer.ping(0, Buffer.from("12345678")),
-    Peer.data(1, " world"),
-    Peer.answer(3, 410, `{"reason":"Unregistered"}`),
-    Peer.rst(5, Code.refusedStream),
-    Peer.goaway(7, 0, "bye"),
-    Peer.answer(7, 204)
+    // A field enters the table; the next answer takes it from there; then there is no table any more.
+    Peer.frame(Type.headers, end, 3, Buffer.from([0x88, 0x40, 1, 0x78, 1, 0x31])),
+    Peer.frame(Type.headers, end, 5, Buffer.from([0x88, 0xbe])),
+    Peer.frame(Type.settings, Flag.ack, 0),
+    Peer.frame(Type.headers, end, 7, Buffer.from([0x20, 0x88])),
+    Peer.rst(9, Code.refusedStream),
+    Peer.goaway(11, 2, "bye"),
+    Peer.answer(11, 410, `{"reason":"Unregistered"}`)
   ])
 
   const play = (cuts: ReadonlyArray<number>) => {
-    const play = Play.ready({}, [maxConcurrentStreams, 10])
-    play.submit(5)
+    const play = Play.ready({}, [maxConcurrentStreams, 20])
+    play.submit(7)
     play.sent()
     let from = 0
     for (const cut of [...cuts, dialogue.length]) {
       play.feed(dialogue.subarray(from, cut))
       from = cut
     }
-    const body = Buffer.from(responseOf(play, 0).body).toString()
-    return { answers: play.brief(), body, words: play.words(), detail: play.ending?.detail }
+    return { answers: play.answers, brief: play.brief(), words: play.words(), detail: play.ending?.detail }
   }
 
   const whole = play([])
 
   it("in one piece", () => {
-    assert.deepStrictEqual(whole.answers, ["200", "410", "Refused 7", "204", "Refused 0"])
-    assert.strictEqual(whole.body, "hello world")
+    assert.deepStrictEqual(whole.brief, ["200", "200", "200", "200", "Refused 7", "410", "Refused 2"])
+    const responses = [0, 2, 5].map((i) => Result.getOrThrow(whole.answers[i]!))
+    assert.deepStrictEqual(responses[0]!.headers, [["apns-id", "x"]])
+    assert.deepStrictEqual(responses[1]!.headers, [["x", "1"]])
+    const text = (i: number) => Buffer.from(responses[i]!.body).toString()
+    assert.strictEqual(text(0), "hello world")
+    assert.strictEqual(text(2), `{"reason":"Unregistered"}`)
+    assert.deepStrictEqual(whole.words, ["settings", "ping", "goaway"])
   })
 
-  it("cut at every byte, and into single bytes", () => {
-    for (let cut = 1; cut < dialogue.length; cut++) assert.deepStrictEqual(play([cut]), whole)
+  it("cut at every byte, at pairs of them, and into single bytes", () => {
+    for (let cut = 1; cut < dialogue.length; cut++) {
+      assert.deepStrictEqual(play([cut, Math.min(cut + (cut % 23), dialogue.length)]), whole)
+    }
     assert.deepStrictEqual(play(Array.from({ length: dialogue.length - 1 }, (_, i) => i + 1)), whole)
+  })
+
+  it("closed at each byte of its answers: answered is what was whole", () => {
+    const first = Buffer.concat([
+      Peer.headers(1, [[":status", "200"], ["content-length", "2"]]),
+      Peer.data(1, "{}")
+    ])
+    const answers = Buffer.concat([first, Peer.answer(3)])
+    for (let at = 0; at <= answers.length; at++) {
+      const play = Play.ready({}, [maxConcurrentStreams, 2])
+      play.submit(3)
+      play.sent()
+      play.feed(answers.subarray(0, at))
+      play.session.close("cut")
+      assert.deepStrictEqual(play.brief(), [
+        at >= first.length ? "200" : "Unknown",
+        at >= answers.length ? "200" : "Unknown",
+        "NotSent"
+      ])
+    }
   })
 
   const Cut = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: dialogue.length }))
