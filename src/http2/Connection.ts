@@ -204,7 +204,8 @@ export interface Options {
   /**
    * How long a PING may go unanswered before the connection is given up. While
    * requests wait for answers, one is sent after half of this without a word
-   * from the peer. Default: 10 seconds.
+   * from the peer; it waits behind the bodies that are being written, so allow
+   * for large ones on a slow line. Default: 10 seconds.
    */
   readonly pingTimeout?: Duration.Input | undefined
   /** A PING is sent after so long without a word from the peer, when nothing waits for an answer. Default: 1 minute. */

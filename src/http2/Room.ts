@@ -27,7 +27,7 @@ export class Room {
 
   /** Is it the window that leaves no more room? */
   isNarrow(window: number, pending: number, waiting: number): boolean {
-    return this.carried(window) - waiting < this.limit - pending
+    return this.carried(window) - waiting < this.limit - pending || window <= 0
   }
 
   private carried(window: number): number {

@@ -34,9 +34,9 @@ export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: 
   }
   session.onWake = () => {
     if (isReading) return
-    // Who tries again and again on a connection that has ended must not keep the process from everything else.
-    if (hasEnded) setImmediate(flush)
-    else queueMicrotask(flush)
+    if (session.isOpen) queueMicrotask(flush)
+    // Who tries again and again on a connection that is retired must not keep the process from everything else.
+    else setImmediate(flush)
   }
   session.onEnd = (ending) => {
     hasEnded = true

@@ -137,23 +137,30 @@ describe("from inside of a settle", () => {
     }
   })
 
-  it.live("who submits again and again on a connection that has ended does not stop the process", () =>
-    Effect.gen(function*() {
-      const connection = yield* Servers.connect((socket) => {
-        socket.write(Peer.settings())
+  it.live.each(["retired", "ended"])(
+    "who submits again and again on a connection that is %s does not stop the process",
+    (state) =>
+      Effect.gen(function*() {
+        const connection = yield* Servers.connect((socket) => {
+          socket.write(Peer.settings())
+        })
+        if (state === "retired") {
+          connection.submit(get("/open"), () => {})
+          yield* Effect.forkChild(connection.retire)
+          yield* Effect.yieldNow
+        } else yield* connection.retire
+        let refused = 0
+        let isEnough = false
+        const again = () => {
+          refused++
+          if (!isEnough) connection.submit(get("/"), again)
+        }
+        again()
+        yield* Effect.sleep("20 millis")
+        isEnough = true
+        assert.isAbove(refused, 2)
       })
-      yield* connection.retire
-      let refused = 0
-      let isEnough = false
-      const again = () => {
-        refused++
-        if (!isEnough) connection.submit(get("/"), again)
-      }
-      again()
-      yield* Effect.sleep("20 millis")
-      isEnough = true
-      assert.isAbove(refused, 2)
-    }))
+  )
 
   it.live("a connection whose scope closes ends what is submitted meanwhile", () =>
     Effect.gen(function*() {
