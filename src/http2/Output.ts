@@ -1,8 +1,11 @@
 /** Bytes that are to be sent, in buffers that grow and are used again. */
 
+/** The size of a buffer to begin with, in bytes. */
+const initialSize = 16384
+
 /** A buffer to append to. Whoever writes past `size` reserves the room first. */
 export class Output {
-  bytes: Buffer = Buffer.allocUnsafe(16384)
+  bytes: Buffer = Buffer.allocUnsafe(initialSize)
   size = 0
 
   /** Makes sure that so many bytes can be written. */
@@ -44,8 +47,8 @@ export class Outbox {
 
   /** Gives large buffers back. A write that is under way keeps its own. */
   shrink(): void {
-    this.spare = new Output()
-    if (this.out.size === 0) this.out = new Output()
+    if (this.spare.bytes.length > initialSize) this.spare = new Output()
+    if (this.out.bytes.length > initialSize && this.out.size === 0) this.out = new Output()
   }
 
   /** How much memory the buffers take, in bytes. */
