@@ -3,8 +3,8 @@
  *
  * The name is looked up anew for each connection, and its addresses are tried in
  * a random order, so that connections spread over them; one that is silent does
- * not keep the others waiting. `node:tls` is used as it
- * is: the session writes once for many requests, from outside of any fiber.
+ * not keep the others waiting. `node:tls` is used as it is: the session writes
+ * once for many requests, from outside of any fiber.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Arr from "effect/Array"
@@ -85,7 +85,10 @@ const tcp = Effect.fnUntraced(function*(
   return socket
 })
 
-/** Begins with the first attempt, and with each next one when the one before has failed, or has taken too long. The first success counts. RFC 8305, section 5. */
+/**
+ * Begins with the first attempt, and with each next one when the one before has
+ * failed, or has taken too long. The first success counts. RFC 8305, section 5.
+ */
 const staggered = <A, E, R>(
   [first, ...others]: Arr.NonEmptyReadonlyArray<Effect.Effect<A, E, R>>
 ): Effect.Effect<A, E, R> =>

@@ -20,7 +20,10 @@ export class Room {
     this.bodySize += (size - this.bodySize) / recentBodies
   }
 
-  /** How many requests can follow those that are pending, some of which wait for a stream. `window` is that of all streams, in bytes. */
+  /**
+   * How many requests can follow those that are pending, some of which wait for
+   * a stream. `window` is that of all streams, in bytes.
+   */
   left(window: number, pending: number, waiting: number): number {
     return window <= 0 ? 0 : Math.max(0, Math.min(this.limit - pending, this.carried(window) - waiting))
   }

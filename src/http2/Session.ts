@@ -197,7 +197,7 @@ export class Session implements Target {
     this.end({ detail: `it broke the protocol: ${error.detail}`, violation: error })
   }
 
-  /** Tells what has changed, and ends what is done. To be called when it was woken; then there may be something to `take`. */
+  /** Tells what has changed, and ends what is done. To be called when it was woken; then there may be some to `take`. */
   flush(): void {
     this.isWoken = false
     if (this.onBusy !== undefined && (this.isBusy || this.hasEnded)) {
