@@ -38,7 +38,7 @@ const counted = ({ attempt, buries, lost, priority, ttr }: ListedJob): string =>
   [
     `attempt ${attempt}`,
     ...(lost > 0 ? [`${lost} lost`] : []),
-    ...(buries > 0 ? [`${buries} buries`] : []),
+    ...(buries > 0 ? [`buried ${buries === 1 ? "once" : `${buries} times`}`] : []),
     `priority ${priority}`,
     `ttr ${shortDuration(ttr)}`
   ].join(", ")

@@ -42,7 +42,10 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
     return Http2Error.make(new Http2Error.NotHttp2({ server, detail: `it refuses "h2" by ALPN (${text})` }))
   }
   if (untrusted.has(code)) {
-    return rejected("Untrusted", `its certificate is not trusted (${text}); set tls.ca to the authority that signed it`)
+    return rejected(
+      "Untrusted",
+      `its certificate is not trusted (${text}); give the authority that signed it, ca, if it is to be trusted`
+    )
   }
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
     return rejected(
