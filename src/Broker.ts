@@ -100,7 +100,7 @@ export interface Failure {
 export type Settlement =
   /** The job is done. */
   | { readonly _tag: "Delete"; readonly lease: Lease }
-  /** The job is to be tried again after a delay. `priority` defaults to what it was. */
+  /** The job is to be tried again after a delay, of up to {@link maxDelay}. `priority` defaults to what it was. */
   | {
     readonly _tag: "Release"
     readonly lease: Lease
@@ -308,7 +308,7 @@ export class Broker extends Context.Service<Broker, {
    */
   readonly moveJob: (id: JobId, queue: string) => Effect.Effect<JobId, BrokerError>
 
-  /** Serves no job of a queue for some time. */
+  /** Serves no job of a queue for some time, of up to {@link maxDelay}. */
   readonly pause: (queue: string, duration: Duration.Duration) => Effect.Effect<void, BrokerError>
 
   /** Ends a pause. */
@@ -338,7 +338,7 @@ export const defaultPriority = 1024
 export const defaultTtr = Duration.seconds(60)
 
 const maxUint32 = 4294967295
-/** The longest delay, and the longest time to run. */
+/** The longest delay, pause, and time to run. */
 export const maxDelay = Duration.seconds(maxUint32)
 
 const queueName = /^[A-Za-z0-9+/;.$_()][-A-Za-z0-9+/;.$_()]{0,199}$/
@@ -354,10 +354,11 @@ export const checkQueue = (queue: string): Result.Result<string, BrokerError> =>
 
 const refuse = (option: string, value: unknown, rule: string) => Result.fail(optionInvalid(option, value, rule))
 
-const checkDuration = (
+/** Checks a duration: not negative, at most {@link maxDelay}, and where zero means nothing, more than that. */
+export const checkDuration = (
   option: string,
   input: Duration.Input,
-  allowZero: boolean
+  allowZero = true
 ): Result.Result<Duration.Duration, BrokerError> => {
   const duration = Duration.fromInput(input)
   if (Option.isNone(duration)) {
@@ -382,6 +383,17 @@ export const checkPriority = (priority: number): Result.Result<number, BrokerErr
     ? Result.succeed(priority)
     : refuse("priority", priority, `it is an integer from 0 (most urgent) to ${maxUint32}`)
 
+/** Checks what a settlement asks for: the priority and the delay that the job is to have. */
+export const checkSettlement = (settlement: Settlement): Result.Result<void, BrokerError> => {
+  if ("priority" in settlement && settlement.priority !== undefined) {
+    const priority = checkPriority(settlement.priority)
+    if (Result.isFailure(priority)) return Result.fail(priority.failure)
+  }
+  return settlement._tag === "Release"
+    ? Result.map(checkDuration("delay", settlement.delay), () => undefined)
+    : Result.void
+}
+
 /** Checks how many jobs an operation may take: at least one. */
 export const checkMax = (max: number): Result.Result<number, BrokerError> =>
   Number.isInteger(max) && max > 0 ? Result.succeed(max) : refuse("max", max, "it is an integer from 1")
@@ -401,7 +413,7 @@ export const putOptions = (
   if (Result.isFailure(priority)) return Result.fail(priority.failure)
   const delay = options.delay === undefined
     ? Result.succeed(Duration.zero)
-    : checkDuration("delay", options.delay, true)
+    : checkDuration("delay", options.delay)
   if (Result.isFailure(delay)) return Result.fail(delay.failure)
   const ttr = options.ttr === undefined ? Result.succeed(defaultTtr) : checkDuration("ttr", options.ttr, false)
   if (Result.isFailure(ttr)) return Result.fail(ttr.failure)

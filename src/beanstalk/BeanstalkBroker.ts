@@ -21,6 +21,7 @@ import * as Result from "effect/Result"
 import {
   Broker,
   type BrokerStats,
+  checkDuration,
   checkQueue,
   type JobId,
   type JobState,
@@ -349,7 +350,11 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
       ),
     buryJob,
     moveJob,
-    pause: (queue, duration) => pauseTube(queue, wholeSeconds(duration)),
+    pause: (queue, duration) =>
+      Effect.flatMap(
+        Effect.fromResult(checkDuration("pause", duration)),
+        (checked) => pauseTube(queue, wholeSeconds(checked))
+      ),
     resume: (queue) => pauseTube(queue, 0),
     stats: one({ _tag: "Stats" }, (answer) => Result.map(serverStats(name, answer), brokerStats)),
     statsQueue: (queue) =>

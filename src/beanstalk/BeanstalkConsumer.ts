@@ -16,7 +16,7 @@ import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import { checkPriority, type Consumer, type Lease, type LeaseInfo, type Settlement } from "../Broker.ts"
+import { checkSettlement, type Consumer, type Lease, type LeaseInfo, type Settlement } from "../Broker.ts"
 import * as BrokerError from "../BrokerError.ts"
 import { failure, isHeld, jobStats, leaseInfo, wholeSeconds } from "./answers.ts"
 import { checkMax } from "./checks.ts"
@@ -57,9 +57,8 @@ const priorityOf = (settlement: Settlement): number | undefined =>
 
 /** Why a settlement can't be sent. */
 const invalid = (settlement: Settlement): Outcome | undefined => {
-  const priority = "priority" in settlement ? settlement.priority : undefined
-  const checked = priority === undefined ? undefined : checkPriority(priority)
-  return checked !== undefined && Result.isFailure(checked) ? Result.fail(checked.failure) : undefined
+  const checked = checkSettlement(settlement)
+  return Result.isFailure(checked) ? checked : undefined
 }
 
 const settleCommand = (settlement: Settlement, priority: number): Command => {

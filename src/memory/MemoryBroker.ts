@@ -18,7 +18,15 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { Broker, checkMax, checkPriority, checkQueue, checkSize, defaultMaxJobSize } from "../Broker.ts"
+import {
+  Broker,
+  checkDuration,
+  checkMax,
+  checkQueue,
+  checkSettlement,
+  checkSize,
+  defaultMaxJobSize
+} from "../Broker.ts"
 import type { BrokerStats, Consumer, JobId, Lease, LeaseInfo, PeekedJob, PutRequest, Settlement } from "../Broker.ts"
 import { type BrokerError, consumerClosed, jobNotFound, leaseLost, queueNotFound } from "../BrokerError.ts"
 import * as Paging from "../internal/paging.ts"
@@ -187,7 +195,7 @@ export const makeWith = Effect.fnUntraced(function*(
 
   const pause: Broker["Service"]["pause"] = (queue, duration) =>
     Effect.suspend(() => {
-      const checked = checkQueue(queue)
+      const checked = Result.andThen(checkQueue(queue), checkDuration("pause", duration))
       if (Result.isFailure(checked)) return Effect.fail(checked.failure)
       const target = look(Jobs.openQueue(jobs, queue))
       target.pausedUntil = Jobs.dueAfter(now(), duration)
@@ -249,6 +257,8 @@ export const makeWith = Effect.fnUntraced(function*(
   const settleOne = (holder: Holder, settlement: Settlement): Result.Result<void, BrokerError> => {
     const job = heldBy(holder, settlement.lease)
     if (job === undefined) return Result.fail(leaseLost(settlement.lease))
+    const checked = checkSettlement(settlement)
+    if (Result.isFailure(checked)) return checked
     switch (settlement._tag) {
       case "Delete": {
         Jobs.remove(jobs, job)
@@ -256,16 +266,12 @@ export const makeWith = Effect.fnUntraced(function*(
       }
       case "Release": {
         const { failure, priority, reason } = settlement
-        const checked = checkPriority(priority ?? job.priority)
-        if (Result.isFailure(checked)) return Result.fail(checked.failure)
         const due = Jobs.dueAfter(now(), settlement.delay)
         Jobs.release(job, { due, priority, reason, failure, at: clock.currentTimeMillisUnsafe() })
         return ok
       }
       case "Bury": {
         const { failure, priority, reason } = settlement
-        const checked = checkPriority(priority ?? job.priority)
-        if (Result.isFailure(checked)) return Result.fail(checked.failure)
         Jobs.bury(jobs, job, { priority, reason, failure, at: clock.currentTimeMillisUnsafe() })
         return ok
       }

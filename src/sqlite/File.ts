@@ -13,14 +13,14 @@ import { DatabaseSync } from "node:sqlite"
 import { FileUnusable } from "./failure.ts"
 
 /** "bckq" */
-const applicationId = 0x62636b71
+export const applicationId = 0x62636b71
 
 /**
  * `state`: 0 ready, 1 delayed, 2 reserved, 3 buried. `due`: when a delay or a
  * lease ends, null otherwise. A partial index for each state, so that a job is
  * only in those that its state needs.
  */
-const migrations: ReadonlyArray<string> = [
+export const migrations: ReadonlyArray<string> = [
   `CREATE TABLE queue (
      id INTEGER PRIMARY KEY,
      name TEXT NOT NULL UNIQUE,
@@ -83,7 +83,10 @@ const migrations: ReadonlyArray<string> = [
      body BLOB NOT NULL
    ) STRICT;
    CREATE INDEX done_listed ON done (queue, seq);
-   CREATE INDEX done_over ON done (keep_until);`
+   CREATE INDEX done_over ON done (keep_until);`,
+  // times that no number can be, of pauses and delays of centuries
+  `UPDATE queue SET paused_until = ${Number.MAX_SAFE_INTEGER} WHERE paused_until > ${Number.MAX_SAFE_INTEGER};
+   UPDATE job SET due = ${Number.MAX_SAFE_INTEGER} WHERE state IN (1, 2) AND due > ${Number.MAX_SAFE_INTEGER};`
 ]
 
 /** The schema version that this code reads and writes. */

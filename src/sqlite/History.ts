@@ -41,7 +41,7 @@ export class History {
 
   /** Keeps the job of a lease that is held, before it is deleted. */
   keep(lease: Delivery, duration: number, now: number): void {
-    this.statements.keep.run(lease.row, lease.number, now, now, Math.min(now + duration, Number.MAX_SAFE_INTEGER))
+    this.statements.keep.run(lease.row, lease.number, now, now, now + duration)
   }
 
   /** A page of a queue's finished jobs, the latest first. */

@@ -33,6 +33,7 @@ import type { DatabaseSync } from "node:sqlite"
 import {
   Broker,
   type BrokerStats,
+  checkDuration,
   checkMax,
   checkQueue,
   checkSize,
@@ -286,7 +287,10 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const pause: Broker["Service"]["pause"] = (queue, duration) =>
-    onQueue(queue, (now) => queues.pause(queue, dueAfter(now, duration) ?? 0))
+    Effect.flatMap(
+      Effect.fromResult(checkDuration("pause", duration)),
+      (checked) => onQueue(queue, (now) => queues.pause(queue, dueAfter(now, checked) ?? 0))
+    )
 
   const resume: Broker["Service"]["resume"] = (queue) =>
     onQueue(queue, (now) => {

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import {
   checkMax,
-  checkPriority,
+  checkSettlement,
   type Consumer,
   type JobId,
   type Lease,
@@ -171,11 +171,9 @@ export class SqliteConsumer implements Consumer {
 
   private settleOne(settlement: Settlement, lease: Delivery, now: number): Outcome<boolean> {
     const { history, jobs, keepFor } = this.store
+    const checked = checkSettlement(settlement)
+    if (Result.isFailure(checked)) return Result.fail(checked.failure)
     const priority = "priority" in settlement ? settlement.priority : undefined
-    if (priority !== undefined) {
-      const checked = checkPriority(priority)
-      if (Result.isFailure(checked)) return Result.fail(checked.failure)
-    }
     switch (settlement._tag) {
       case "Delete":
         if (keepFor > 0) history.keep(lease, keepFor, now)

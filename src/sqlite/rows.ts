@@ -3,7 +3,7 @@
  * microseconds since the epoch.
  */
 import * as Duration from "effect/Duration"
-import type { JobId, JobState, JobStats, LeaseInfo } from "../Broker.ts"
+import { type JobId, type JobState, type JobStats, type LeaseInfo, maxDelay } from "../Broker.ts"
 
 /** The columns that {@link jobStats} reads beside `due`. */
 export const known = `priority, put_at, ttr, deliveries, forgiven, lost, buries, reason, failure_tag, failure_message,
@@ -33,7 +33,11 @@ export const idOf = (row: Row): JobId => String(row["id"]) as JobId
 /** The row of an id, where it can be one. */
 export const rowId = (id: string): number => /^[1-9]\d{0,14}$/.test(id) ? Number(id) : 0
 
-export const microseconds = (duration: Duration.Duration): number => Math.ceil(Duration.toMillis(duration)) * 1000
+const longest = Duration.toMillis(maxDelay)
+
+/** At most the longest delay, so that no time in the file comes to be more than a number can be. */
+export const microseconds = (duration: Duration.Duration): number =>
+  Math.ceil(Math.min(Duration.toMillis(duration), longest)) * 1000
 
 /**
  * When a duration that begins now is over; null when it is over at once. The clock counts whole milliseconds, so

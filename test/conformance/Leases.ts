@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { Consumer, Lease } from "../../src/Broker.ts"
+import { type Consumer, type Lease, maxDelay } from "../../src/Broker.ts"
 import {
   assertFails,
   assertInfo,
@@ -87,6 +87,19 @@ export const leases = (test: Test): void => {
       yield* release(consumer, lease, { priority: 9 })
       assert.strictEqual((yield* h.broker.statsJob(id)).priority, 9)
       assert.deepStrictEqual((yield* takeMany(consumer, 2)).map(text), ["b", "a"])
+    }))
+
+  test("release: with a delay longer than the longest, or less than none, is refused, and the lease stays", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      const id = yield* h.put("a")
+      const lease = yield* take(consumer)
+      for (const delay of [Duration.infinity, Duration.days(365 * 300), Duration.seconds(-1)]) {
+        yield* assertFails(release(consumer, lease, { delay }), "OptionInvalid")
+      }
+      assert.strictEqual((yield* h.broker.statsJob(id)).state, "reserved")
+      yield* release(consumer, lease, { delay: maxDelay })
+      assert.strictEqual((yield* h.broker.statsJob(id)).state, "delayed")
     }))
 
   test("release: wakes a consumer that waits", (h) =>

@@ -4,7 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type { JobId } from "../../src/Broker.ts"
+import { type JobId, maxDelay } from "../../src/Broker.ts"
 import {
   assertFails,
   assertInfo,
@@ -229,6 +229,20 @@ const pausing = (test: Test) => {
       yield* done(consumer, a!)
       yield* release(consumer, b!)
       assert.include(yield* h.stats(), { ready: 1, reserved: 0 })
+    }))
+
+  test("pause: for longer than the longest delay, or for less than nothing, is refused", (h) =>
+    Effect.gen(function*() {
+      yield* h.put("a")
+      const longer = Duration.sum(maxDelay, Duration.seconds(1))
+      for (const duration of [Duration.infinity, longer, Duration.days(365 * 300), Duration.seconds(-1)]) {
+        yield* assertFails(h.broker.pause(h.queue, duration), "OptionInvalid")
+      }
+      assert.include(yield* h.stats(), { ready: 1 })
+      yield* h.broker.pause(h.queue, maxDelay)
+      assert.isAbove(Duration.toSeconds((yield* h.stats()).pausedFor), Duration.toSeconds(maxDelay) - 20)
+      yield* h.broker.resume(h.queue)
+      assert.strictEqual(text(yield* take(yield* h.consumer())), "a")
     }))
 
   test("resume: a queue that is not paused stays as it is", (h) =>
