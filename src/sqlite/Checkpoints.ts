@@ -2,18 +2,20 @@
  * Copies the write-ahead log into the database, so that the log stays short.
  *
  * SQLite would do that in the middle of a COMMIT, before anybody is told. Here
- * it comes after the answers, and where the disk is slow a thread with a
- * connection of its own does it while the main one goes on. The thread is
- * started when there is something to copy, so short programs never have it.
+ * it comes after the answers, and where the disk is slow, or there is much to
+ * copy, a thread with a connection of its own does it while the main one goes
+ * on. The thread is started when there is something to copy, so short programs
+ * never have it; where none can be started, the main one copies.
  *
  * The log has about {@link due} pages before it is copied, and starts anew when
- * nobody writes meanwhile. A writer that never rests is stopped when it has
- * {@link limit} pages, and what the thread has left is copied. Nothing can be
- * copied past what somebody reads: a transaction that another program leaves
- * open lets the log grow.
+ * nobody writes meanwhile. Where it has {@link limit} pages while it is copied,
+ * this process's writer rests until it is empty. Nothing can be copied past
+ * what somebody reads: a transaction that another program leaves open lets the
+ * log grow.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { statSync } from "node:fs"
 import type { DatabaseSync } from "node:sqlite"
 import { Worker } from "node:worker_threads"
 
@@ -25,23 +27,29 @@ const limit = 4000
 
 const pageSize = 4096
 
-// The thread's program is a string, so that it is there however this module was compiled or bundled.
+/** Bytes of a log that has as many pages as it may. Each has a header of 24 bytes. */
+const longest = limit * (pageSize + 24)
+
+/** Copies what it can; or waits a moment for those who read, copies everything and empties the log. */
+type Mode = "PASSIVE" | "TRUNCATE"
+
+// The thread's program is a string, so that it is there however this module was compiled or bundled. A checkpoint that
+// empties the log keeps others from writing, so most is copied before.
 const program = `
 const { parentPort, workerData } = require("node:worker_threads")
 const { DatabaseSync } = require("node:sqlite")
-const database = new DatabaseSync(workerData)
+const database = new DatabaseSync(workerData, { timeout: 25 })
 database.exec("PRAGMA synchronous = NORMAL")
-const checkpoint = database.prepare("PRAGMA wal_checkpoint(PASSIVE)")
-parentPort.on("message", (isLast) => {
-  if (isLast) {
+parentPort.on("message", (mode) => {
+  if (mode === undefined) {
     database.close()
     return parentPort.close()
   }
-  let log = 0
   try {
-    log = checkpoint.get().log
+    database.exec("PRAGMA wal_checkpoint(PASSIVE)")
+    if (mode === "TRUNCATE") database.exec("PRAGMA wal_checkpoint(TRUNCATE)")
   } catch {}
-  parentPort.postMessage(log)
+  parentPort.postMessage(mode)
 })`
 
 /** Keeps the log of a file short. */
@@ -50,14 +58,13 @@ export interface Checkpoints {
   readonly wrote: (pages: number) => void
   /** Copies everything and empties the log, which gives the space at the end of the file back. */
   readonly finish: () => void
+  /** Waits while the log is too long and is being copied. */
+  readonly room: Effect.Effect<void>
 }
 
-// A checkpoint that fails is tried again with the next pages; whoever writes is told of a full or broken disk.
-const checkpoint = (database: DatabaseSync, mode: "PASSIVE" | "RESTART" | "TRUNCATE"): void => {
-  try {
-    database.exec(`PRAGMA wal_checkpoint(${mode})`)
-  } catch {}
-}
+/** Copies everything and empties the log at once. Throws, or says no, where that can't be done now. */
+export const empty = (database: DatabaseSync): boolean =>
+  database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.["busy"] === 0
 
 /** Keeps the log of an open file short for as long as the scope lasts. `isQuick` says that no thread is needed. */
 export const make = Effect.fnUntraced(function*(
@@ -70,39 +77,63 @@ export const make = Effect.fnUntraced(function*(
   let isBusy = false
   let isFinishing = false
   let pages = 0
+  const waiting = new Set<() => void>()
+  let isResting = false
 
-  const start = (): Worker => {
-    const started = new Worker(program, { eval: true, workerData: path, execArgv: [], name: "backq checkpoints" })
-    const gone = () => {
-      if (worker === started) worker = undefined
-      isBusy = false
+  // The log is cut when it starts anew, so a longer file is a longer log.
+  const isLong = (): boolean => {
+    try {
+      return statSync(`${path}-wal`).size > longest
+    } catch {
+      return false
     }
-    // the program goes on without it, and the next pages start another
-    started.on("error", gone).on("exit", gone)
-    started.on("message", copied)
-    started.unref()
-    return started
   }
 
-  const copied = (log: number) => {
+  // A checkpoint that fails is tried again with the next pages; whoever writes is told of a full or broken disk.
+  const copyHere = (mode: Mode) => {
+    try {
+      database.exec(`PRAGMA wal_checkpoint(${mode})`)
+    } catch {}
+    copied(mode)
+  }
+
+  const start = (): Worker | undefined => {
+    try {
+      const started = new Worker(program, { eval: true, workerData: path, execArgv: [], name: "backq checkpoints" })
+      const gone = () => {
+        if (worker !== started) return
+        worker = undefined
+        if (isBusy) copyHere(isResting ? "TRUNCATE" : "PASSIVE")
+      }
+      // the program goes on without it, and the next pages start another
+      started.on("error", gone).on("exit", gone)
+      started.on("message", copied)
+      started.unref()
+      return started
+    } catch {
+      return undefined
+    }
+  }
+
+  const copied = (mode: Mode) => {
     isBusy = false
-    if (isFinishing) checkpoint(database, "TRUNCATE")
-    else if (log > limit) checkpoint(database, "RESTART")
-    isFinishing = false
-    if (pages >= due) copy()
+    if (mode === "PASSIVE" && (isFinishing || isLong())) return copy("TRUNCATE")
+    if (mode === "TRUNCATE") isFinishing = false
+    isResting = false
+    for (const resume of waiting) resume()
+    waiting.clear()
+    if (pages >= due) copy("PASSIVE")
   }
 
-  const copy = () => {
+  const copy = (mode: Mode) => {
     if (isBusy) return
+    const isLittle = pages < 2 * due && !isLong()
     pages = 0
-    if (isQuick()) {
-      checkpoint(database, isFinishing ? "TRUNCATE" : "PASSIVE")
-      isFinishing = false
-      return
-    }
     isBusy = true
+    if (isLittle && isQuick()) return copyHere(mode)
     worker ??= start()
-    worker.postMessage(false)
+    if (worker === undefined) copyHere(mode)
+    else worker.postMessage(mode)
   }
 
   yield* Effect.addFinalizer(() =>
@@ -110,17 +141,25 @@ export const make = Effect.fnUntraced(function*(
       if (worker === undefined) return resume(Effect.void)
       worker.once("exit", () => resume(Effect.void))
       worker.ref()
-      worker.postMessage(true)
+      worker.postMessage(undefined)
     })
   )
   return {
     wrote: (count) => {
       pages += count
-      if (pages >= due) copy()
+      if (pages < due) return
+      if (isBusy) isResting ||= isLong()
+      else copy("PASSIVE")
     },
     finish: () => {
       isFinishing = true
-      copy()
-    }
+      copy("TRUNCATE")
+    },
+    room: Effect.callback<void>((resume) => {
+      if (!isResting) return resume(Effect.void)
+      const resumed = () => resume(Effect.void)
+      waiting.add(resumed)
+      return Effect.sync(() => waiting.delete(resumed))
+    })
   }
 })

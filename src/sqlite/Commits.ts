@@ -6,11 +6,17 @@
  * An operation is a synchronous function. If SQLite fails in one of them, the
  * transaction is undone and all of its operations fail alike. While another
  * connection writes, nothing blocks: the transaction is tried again after a
- * short sleep, until a limit.
+ * short sleep, until a limit. Where all that is asked for only reads, and no
+ * time is over, nothing is locked.
  *
- * One turn holds the event loop for about {@link turn} and a COMMIT, which does
- * not wait for the disk; operations that are left over have the next. The
- * commits that are made while others are on their way to the disk go together.
+ * One turn holds the event loop for about {@link turn}, one operation more, and
+ * a COMMIT, which does not wait for the disk; operations that are left over have
+ * the next. The commits that are made while others are on their way to the disk
+ * go together. Where other processes have the file open, a writer that never
+ * rests lets them in after each turn.
+ *
+ * Whatever is thrown, each operation is answered, and the next transaction
+ * begins.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -19,15 +25,23 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import { brokerClosed, type BrokerError, type Unavailable } from "../BrokerError.ts"
-import { failure, isBusy } from "./failure.ts"
+import { brokerClosed, BrokerError, type Unavailable } from "../BrokerError.ts"
+import { failure, isBusy, isFull } from "./failure.ts"
 import type { Sync } from "./Sync.ts"
+import * as Upkeep from "./upkeep.ts"
 
 /** Milliseconds after which a transaction takes no more operations. */
 const turn = 4
 
+/** Bytes after which a transaction takes no more operations: its COMMIT has to write them. */
+const most = 1024 * 1024
+
 interface Operation {
   readonly work: (now: number) => unknown
+  /** Does it only read? */
+  readonly isRead: boolean
+  /** Has it to see the jobs as they are now? */
+  readonly isCurrent: boolean
   readonly resume: (effect: Effect.Effect<any, BrokerError>) => void
 }
 
@@ -35,8 +49,16 @@ interface Operation {
 interface Transaction {
   readonly operations: ReadonlyArray<Operation>
   readonly results: ReadonlyArray<unknown>
-  /** How many rows it changed. */
-  readonly changes: number
+  /** How many pages it wrote, about; 0 when it changed nothing. */
+  readonly pages: number
+}
+
+/** Why a transaction was not carried out. Its operations are pending again. */
+interface Undone {
+  readonly cause: unknown
+  readonly fate: Unavailable["fate"]
+  /** May one of its operations have been the cause? */
+  readonly isShared: boolean
 }
 
 const refuse = (operations: ReadonlyArray<Operation>, error: BrokerError): void => {
@@ -48,13 +70,12 @@ const answer = ({ operations, results }: Transaction, safe: Result.Result<void, 
   for (let i = 0; i < operations.length; i++) operations[i]!.resume(Effect.succeed(results[i]))
 }
 
-const nothing: Transaction = { operations: [], results: [], changes: 0 }
-
-/** Pages that a transaction writes beside about one for each row it changes. */
+/** Pages that a transaction writes beside about one for each row it changes, and what it has of bytes. */
 const pagesPerTransaction = 4
 
-/** What happens at the end of every transaction, before its COMMIT. Returns what to do after it. */
-export type AtEnd = (now: number) => () => void
+const pageSize = 4096
+
+const logInUse = "the disk failed, and other programs use the log of the file, which has to be emptied: end them"
 
 /** How operations are committed. */
 export interface Options {
@@ -63,9 +84,26 @@ export interface Options {
   /** How long a lock of another connection is borne. */
   readonly busyTimeout: Duration.Duration
   readonly clock: Clock.Clock
-  readonly atEnd: AtEnd
+  /** Applies the time that has passed. */
+  readonly advance: (now: number) => void
+  /** Is there time to be applied? */
+  readonly isDue: (now: number) => boolean
+  /** Throws where the file is not to be used any more. */
+  readonly check: () => void
+  /** What happens at the end of every transaction, before its COMMIT. Returns what to do after it. */
+  readonly atEnd: (now: number, isOver: () => boolean) => () => void
+  /** Forgets what belonged to a transaction that was undone. */
+  readonly undo: () => void
   /** Makes what was committed safe. */
   readonly sync: Sync
+  /** How many bytes of bodies were written so far. */
+  readonly bytes: () => number
+  /** Waits until there may be written. */
+  readonly room: Effect.Effect<void>
+  /** Makes space on a full disk. Says whether it could. */
+  readonly makeSpace: () => boolean
+  /** Do other processes have the file open? */
+  readonly hasCompany: () => boolean
   /** Called with about how many pages a transaction wrote. */
   readonly onWritten: (pages: number) => void
   /**
@@ -78,12 +116,20 @@ export interface Options {
 export class Commits {
   private pending: Array<Operation> = []
   private isWanted = false
+  /** Was a transaction asked for beside the operations? */
+  private isAsked = false
   private isClosed = false
+  /** What is committed and not answered yet. */
+  private underWay: ReadonlyArray<Operation> = []
   private lastNow = 0
+  /** For how many milliseconds the file was held without a rest. */
+  private heldFor = 0
   private wakeWriter: (() => void) | undefined
   private unsafe: Array<Transaction> = []
+  private isSyncing = false
   private wakeSyncer: (() => void) | undefined
   private readonly begin: StatementSync
+  private readonly beginRead: StatementSync
   private readonly commit: StatementSync
   private readonly totalChanges: StatementSync
   private readonly options: Options
@@ -91,6 +137,7 @@ export class Commits {
   constructor(options: Options) {
     this.options = options
     this.begin = options.database.prepare("BEGIN IMMEDIATE")
+    this.beginRead = options.database.prepare("BEGIN")
     this.commit = options.database.prepare("COMMIT")
     this.totalChanges = options.database.prepare("SELECT total_changes() AS count")
   }
@@ -104,16 +151,32 @@ export class Commits {
 
   /** Carries out an operation in the next transaction. Once asked for it is carried out, whoever waits for it. */
   run<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
+    return this.enter(work, false, false)
+  }
+
+  /** Carries out an operation that sees the jobs as they are now. */
+  runNow<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
+    return this.enter(work, false, true)
+  }
+
+  /** Carries out an operation that only reads, and sees the jobs as they are now. */
+  read<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
+    return this.enter(work, true, true)
+  }
+
+  private enter<A>(work: (now: number) => A, isRead: boolean, isCurrent: boolean): Effect.Effect<A, BrokerError> {
     return Effect.callback<A, BrokerError>((resume) => {
       if (this.isClosed) return resume(Effect.fail(brokerClosed(this.options.broker)))
-      this.pending.push({ work, resume })
-      this.want()
+      this.pending.push({ work, isRead, isCurrent, resume })
+      this.isWanted = true
+      this.wakeWriter?.()
     })
   }
 
   /** Asks for a transaction, also without an operation. */
   want(): void {
     this.isWanted = true
+    this.isAsked = true
     this.wakeWriter?.()
   }
 
@@ -129,15 +192,17 @@ export class Commits {
   }
 
   /** Commits for as long as its scope lasts. */
-  readonly start: Effect.Effect<void, never, Scope.Scope> = Effect.suspend(() =>
-    Effect.all([
-      Effect.forkScoped(Effect.forever(this.write)),
-      Effect.forkScoped(Effect.forever(this.makeSafe))
+  readonly start: Effect.Effect<void, never, Scope.Scope> = Effect.suspend(() => {
+    const { broker } = this.options
+    return Effect.all([
+      Effect.forkScoped(Upkeep.forever(`writing to ${broker}`, this.write, (fault) => this.giveUpAll(fault))),
+      Effect.forkScoped(Upkeep.forever(`the sync of ${broker}`, this.makeSafe))
     ], { discard: true })
-  )
+  })
 
   private readonly wanted = Effect.callback<void>((resume) => {
     if (this.isWanted) return resume(Effect.void)
+    this.heldFor = 0
     this.wakeWriter = () => {
       this.wakeWriter = undefined
       resume(Effect.void)
@@ -157,27 +222,56 @@ export class Commits {
     yield* this.committed
     const transactions = this.unsafe
     this.unsafe = []
-    yield* Effect.result(this.options.sync.elsewhere).pipe(
+    this.isSyncing = true
+    yield* this.options.sync.elsewhere.pipe(
+      Effect.catchDefect((defect) => Effect.fail(failure(this.options.broker, defect, "Unknown"))),
+      Effect.result,
       Effect.map((safe) => {
+        this.isSyncing = false
         for (const transaction of transactions) answer(transaction, safe)
       }),
       Effect.uninterruptible
     )
   })
 
+  private millis(): number {
+    return Number(this.options.clock.monotonicTimeNanosUnsafe()) / 1e6
+  }
+
   private readonly write = Effect.gen({ self: this }, function*() {
     yield* this.wanted
     // What other fibers ask for in this turn joins.
     yield* Effect.yieldNow
-    const { busyTimeout, clock } = this.options
-    const giveUpAt = clock.monotonicTimeNanosUnsafe() + BigInt(Math.ceil(Duration.toMillis(busyTimeout) * 1e6))
+    if (!this.isAsked && this.pending.every(({ isRead }) => isRead) && this.tryRead()) return
+    const { busyTimeout, room, sync } = this.options
+    yield* room
+    const giveUpAt = this.millis() + Duration.toMillis(busyTimeout)
     while (true) {
-      const cause = this.tryBegin()
-      if (cause === undefined) return this.finish(this.transaction())
-      if (!isBusy(cause) || clock.monotonicTimeNanosUnsafe() >= giveUpAt) return this.giveUp(cause)
-      yield* Effect.flatMap(Random.nextBetween(0.5, 3), (millis) => Effect.sleep(millis))
+      const fault = sync.recover()
+      if (fault instanceof BrokerError) return this.giveUp(fault)
+      const cause = fault === "Busy" ? logInUse : this.tryBegin()
+      if (cause === undefined) break
+      if (cause !== logInUse && !isBusy(cause) || this.millis() >= giveUpAt) return this.giveUp(cause)
+      // Often, so that a short rest of somebody who writes and writes is enough.
+      yield* Effect.flatMap(Random.nextBetween(0.5, 1.5), (millis) => Effect.sleep(millis))
     }
+    const began = this.millis()
+    this.carryOut()
+    this.heldFor += this.millis() - began
+    if (this.heldFor < turn) return
+    this.heldFor = 0
+    if (this.options.hasCompany()) yield* Effect.sleep(1)
   })
+
+  /** Carries out the transaction that is begun. */
+  private carryOut(): void {
+    const done = this.transaction()
+    if (!("cause" in done)) return this.finish(done)
+    const again = isFull(done.cause) && this.options.makeSpace() && this.tryBegin() === undefined
+    const last = again ? this.transaction() : done
+    if ("cause" in last) this.giveUp(last.cause, last.fate, last.isShared)
+    else this.finish(last)
+  }
 
   // try/catch from here on: this runs once for each transaction, between BEGIN and COMMIT, and must not yield.
 
@@ -190,38 +284,95 @@ export class Commits {
     }
   }
 
-  private transaction(): Transaction {
-    const { atEnd, clock, database } = this.options
-    const batch = this.pending
-    this.pending = []
-    this.isWanted = false
+  /** Carries out what is pending, if no time is over that would have to be applied before. Says whether it did. */
+  private tryRead(): boolean {
+    const { check, isDue } = this.options
+    const batch = this.takePending()
     const results: Array<unknown> = []
-    const changesBefore = this.changes()
+    try {
+      this.beginRead.run()
+      const isCurrent = !isDue(this.now())
+      if (isCurrent) {
+        check()
+        this.carryOutTurn(batch, results, () => {})
+      }
+      this.commit.run()
+      this.putBack(batch.splice(results.length))
+      answer({ operations: batch, results, pages: 0 }, Result.void)
+      return isCurrent
+    } catch (cause) {
+      this.putBack(batch)
+      this.rollBack()
+      if (!isBusy(cause)) this.giveUp(cause, "NotSent", true)
+      return !isBusy(cause)
+    }
+  }
+
+  private transaction(): Transaction | Undone {
+    const { advance, atEnd, bytes, check } = this.options
+    const batch = this.takePending()
+    const results: Array<unknown> = []
+    const bytesBefore = bytes()
+    let changes: number
     let afterwards: () => void
     let fate: Unavailable["fate"] = "NotSent"
     try {
-      const endAt = clock.monotonicTimeNanosUnsafe() + BigInt(turn * 1e6)
-      for (const operation of batch) {
-        results.push(operation.work(this.now()))
-        if (results.length % 16 === 0 && clock.monotonicTimeNanosUnsafe() > endAt) break
-      }
-      afterwards = atEnd(this.now())
+      const changesBefore = this.changes()
+      const isOver = this.carryOutTurn(batch, results, advance)
+      afterwards = atEnd(this.now(), isOver)
+      check()
       fate = "Unknown"
       this.commit.run()
+      changes = this.changes() - changesBefore
     } catch (cause) {
-      if (database.isTransaction) database.exec("ROLLBACK")
-      this.pending = batch.concat(this.pending)
-      this.giveUp(cause, fate, batch.length > 0)
-      return nothing
+      this.putBack(batch)
+      this.rollBack()
+      return { cause, fate, isShared: batch.length > 0 }
     }
-    const left = batch.splice(results.length)
-    if (left.length > 0) {
-      this.pending = left.concat(this.pending)
-      this.isWanted = true
-    }
-    const changes = this.changes() - changesBefore
+    this.putBack(batch.splice(results.length))
+    this.underWay = batch
     afterwards()
-    return { operations: batch, results, changes }
+    const pages = changes === 0 ? 0 : pagesPerTransaction + changes + Math.ceil((bytes() - bytesBefore) / pageSize)
+    return { operations: batch, results, pages }
+  }
+
+  /** Carries out operations until the turn is over. Returns what says whether it is. */
+  private carryOutTurn(
+    batch: ReadonlyArray<Operation>,
+    results: Array<unknown>,
+    advance: (now: number) => void
+  ): () => boolean {
+    const { bytes } = this.options
+    const endAt = this.millis() + turn
+    const endAtBytes = bytes() + most
+    const isOver = () => this.millis() > endAt || bytes() > endAtBytes
+    for (const { isCurrent, work } of batch) {
+      const now = this.now()
+      if (isCurrent) advance(now)
+      results.push(work(now))
+      if (isOver()) break
+    }
+    return isOver
+  }
+
+  private takePending(): Array<Operation> {
+    const batch = this.pending
+    this.pending = []
+    this.isWanted = false
+    this.isAsked = false
+    return batch
+  }
+
+  /** Leaves operations for the next turn. */
+  private putBack(operations: ReadonlyArray<Operation>): void {
+    if (operations.length === 0) return
+    this.pending = operations.concat(this.pending)
+    this.isWanted = true
+  }
+
+  private rollBack(): void {
+    this.options.undo()
+    if (this.options.database.isTransaction) this.options.database.exec("ROLLBACK")
   }
 
   private changes(): number {
@@ -231,21 +382,28 @@ export class Commits {
   /** Answers a transaction's operations when it is safe. A lease is handed out before: losing one loses no job. */
   private finish(transaction: Transaction): void {
     const { onWritten, sync } = this.options
-    const { changes, operations } = transaction
-    if (changes === 0 || operations.length === 0) answer(transaction, Result.void)
-    else if (sync.isQuick()) answer(transaction, sync.here())
+    const { operations, pages } = transaction
+    if (pages === 0 || operations.length === 0) answer(transaction, Result.void)
+    // Of two syncs at a time one would be told of a failure, and the other not.
+    else if (sync.isQuick() && !this.isSyncing) answer(transaction, sync.here())
     else {
       this.unsafe.push(transaction)
       this.wakeSyncer?.()
     }
-    if (changes > 0) onWritten(pagesPerTransaction + changes)
+    this.underWay = []
+    if (pages > 0) onWritten(pages)
+  }
+
+  private giveUpAll(fault: unknown): void {
+    const committed = this.underWay
+    this.underWay = []
+    refuse(committed, failure(this.options.broker, fault, "Unknown"))
+    this.giveUp(fault)
   }
 
   private giveUp(cause: unknown, fate: Unavailable["fate"] = "NotSent", isShared = false): void {
-    const error = failure(this.options.broker, cause, fate)
-    const batch = this.pending
-    this.pending = []
-    this.isWanted = false
+    const error = cause instanceof BrokerError ? cause : failure(this.options.broker, cause, fate)
+    const batch = this.takePending()
     this.options.onFailure(error, isShared || error.reason._tag === "OutOfMemory")
     refuse(batch, error)
   }

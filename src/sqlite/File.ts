@@ -124,9 +124,14 @@ const migrate = (database: DatabaseSync, path: string): void => {
   database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${currentVersion}; COMMIT`)
 }
 
-/** Opens a file, or throws and leaves it as it is. Lock conflicts are SQLite's error, at once: nothing waits here. */
+/**
+ * Opens a file, or throws and leaves it as it is. Lock conflicts are SQLite's error, at once: nothing waits here.
+ *
+ * A path is a path: one that looks like a URL is not read as one. Where the file is then says `location()`, whatever
+ * becomes of links and of the working directory.
+ */
 export const open = (path: string): DatabaseSync => {
-  const database = new DatabaseSync(path, { timeout: 0 })
+  const database = new DatabaseSync(path === ":memory:" ? path : resolve(path), { timeout: 0 })
   let isOpen = false
   try {
     const version = versionOf(database, path)
@@ -149,17 +154,19 @@ const identity = (path: string): string | undefined => {
   return file === undefined ? undefined : `${file.dev}:${file.ino}`
 }
 
+/** Where an open file is: its real path, which is also that of its log. */
+export const placeOf = (database: DatabaseSync): string => database.location()!
+
 /**
  * Guards against a file that is removed or replaced while it is open: SQLite would go on writing to what nobody can
  * open any more. What this returns throws when the file is not where it was.
  */
-export const guard = (path: string): () => void => {
-  const place = resolve(path)
+export const guard = (place: string): () => void => {
   const opened = identity(place)
   return () => {
     if (identity(place) === opened) return
     throw new FileUnusable({
-      path,
+      path: place,
       problem: "Moved",
       detail: "was removed or replaced while it was open: put it back, or restart this program"
     })

@@ -11,6 +11,7 @@ import type { Checkpoints } from "./Checkpoints.ts"
 import type { Commits } from "./Commits.ts"
 import type { History } from "./History.ts"
 import type { Space } from "./Space.ts"
+import * as Upkeep from "./upkeep.ts"
 
 const interval = "1 second"
 
@@ -19,6 +20,7 @@ const rest = "10 millis"
 
 /** What is kept in order. */
 export interface Store {
+  readonly broker: string
   readonly commits: Commits
   readonly history: History
   readonly space: Space
@@ -45,8 +47,7 @@ const giveBackSpace = ({ checkpoints, commits, space }: Store) => {
 
 /** Keeps a file in order for as long as it is not interrupted. */
 export const run = (store: Store): Effect.Effect<never> =>
-  forgetOver(store).pipe(
-    Effect.andThen(giveBackSpace(store)),
-    Effect.delay(interval),
-    Effect.forever
+  Upkeep.forever(
+    `housekeeping of ${store.broker}`,
+    Effect.delay(Effect.andThen(forgetOver(store), giveBackSpace(store)), interval)
   )

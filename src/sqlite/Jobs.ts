@@ -167,6 +167,9 @@ export class Jobs {
     return Math.min(this.get("nextDelay")?.["due"] ?? Infinity, this.get("nextLease")?.["due"] ?? Infinity)
   }
 
+  /** How many bytes of bodies were written so far. */
+  bytes = 0
+
   /** Adds jobs to a queue. Their ids are in order. */
   add(queue: number, requests: ReadonlyArray<PutRequest>, now: number): ReadonlyArray<JobId> {
     const ids: Array<JobId> = []
@@ -177,6 +180,7 @@ export class Jobs {
         const { body, delay, priority, ttr } = requests[i]!
         const due = dueAfter(now, delay)
         values.push(queue, due === null ? 0 : 1, priority, due, now, microseconds(ttr), body)
+        this.bytes += body.length
       }
       const { lastInsertRowid } = this.statements[count === 1 ? "insert" : "insertTogether"].run(...values)
       // One statement numbers its rows without a gap.

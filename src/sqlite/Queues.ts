@@ -25,6 +25,7 @@ export const sql = {
   register: "INSERT INTO process (pid, started, world) VALUES ($pid, $started, $world)",
   unregister: "DELETE FROM process WHERE id = $id",
   others: "SELECT id, pid, started, world FROM process WHERE id <> $id",
+  hasOthers: "SELECT EXISTS (SELECT 1 FROM process WHERE id <> $id) AS others",
   waitElsewhere: `SELECT coalesce(sum(workers), 0) AS workers FROM waiting JOIN process ON process.id = waiting.process
     WHERE queue = $queue AND process <> $id AND world = $world`,
   allElsewhere: `SELECT coalesce(sum(workers), 0) AS workers FROM waiting JOIN process ON process.id = waiting.process
@@ -121,6 +122,11 @@ export class Queues {
   /** The other processes that have the file open, or died with it. */
   others(id: number): ReadonlyArray<ProcessRow> {
     return this.statements.others.all({ $id: id }) as unknown as ReadonlyArray<ProcessRow>
+  }
+
+  /** Has another process the file open, or died with it? */
+  hasOthers(id: number): boolean {
+    return this.statements.hasOthers.get({ $id: id })?.["others"] === 1
   }
 
   /** How many workers of other processes, of which it is known whether they live, wait on a queue or on all. */

@@ -28,7 +28,10 @@ export class Space {
 
   /** Moves used pages into free ones and cuts the end of the file off. Returns about how many pages it wrote. */
   giveBack(): number {
-    this.database.exec(`PRAGMA incremental_vacuum(${Math.min(this.spare(), portion)})`)
-    return 2 * portion
+    // others may have used it since it was looked for; and 0 would mean everything
+    const pages = Math.min(this.spare(), portion)
+    if (pages === 0) return 0
+    this.database.exec(`PRAGMA incremental_vacuum(${pages})`)
+    return 2 * pages
   }
 }

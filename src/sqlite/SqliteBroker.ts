@@ -44,7 +44,7 @@ import {
   type PutRequest,
   type QueueStats
 } from "../Broker.ts"
-import { type BrokerError, jobNotFound, queueNotFound } from "../BrokerError.ts"
+import { brokerClosed, type BrokerError, jobNotFound, queueNotFound } from "../BrokerError.ts"
 import * as Paging from "../internal/paging.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import { Commits } from "./Commits.ts"
@@ -57,7 +57,7 @@ import * as Liveness from "./Liveness.ts"
 import { Queues } from "./Queues.ts"
 import { dueAfter, microseconds, timeLeft } from "./rows.ts"
 import { Space } from "./Space.ts"
-import { portion, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
+import { closeFor, portion, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
 import * as Sync from "./Sync.ts"
 import { Waiters } from "./Waiters.ts"
 import * as WriteAhead from "./WriteAhead.ts"
@@ -81,21 +81,19 @@ export interface Options {
 
 const orNotFound = (id: JobId) => (found: boolean) => found ? Effect.void : Effect.fail(jobNotFound(id))
 
+/** Only each attempt can't be interrupted. */
 const open = (name: string, options: Options): Effect.Effect<DatabaseSync, BrokerError, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.try({
-      try: () => File.open(options.path),
-      catch: (cause) => failure(name, cause)
-    }).pipe(
-      Effect.retry({
-        while: ({ reason }) => "cause" in reason && isBusy(reason.cause),
-        schedule: Schedule.spaced("5 millis").pipe(
-          Schedule.jittered,
-          Schedule.upTo({ duration: options.busyTimeout ?? "10 seconds" })
-        )
-      })
-    ),
+    Effect.try({ try: () => File.open(options.path), catch: (cause) => failure(name, cause) }),
     (database) => Effect.sync(() => database.close())
+  ).pipe(
+    Effect.retry({
+      while: ({ reason }) => "cause" in reason && isBusy(reason.cause),
+      schedule: Schedule.spaced("5 millis").pipe(
+        Schedule.jittered,
+        Schedule.upTo({ duration: options.busyTimeout ?? "10 seconds" })
+      )
+    })
   )
 
 // -----------------------------------------------------------------------------
@@ -111,62 +109,81 @@ export const make = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const startedAt = clock.monotonicTimeNanosUnsafe()
   const database = yield* open(name, options)
+  const place = File.placeOf(database)
   const isFull = options.durability !== "normal"
-  const sync = isFull ? yield* Sync.make(name, options.path) : Sync.none
-  const checkpoints = yield* Checkpoints.make(database, options.path, () => isFull && sync.isQuick())
-  const checkPlace = File.guard(options.path)
+  const empty = () => Checkpoints.empty(database)
+  const sync = isFull ? yield* Sync.make(name, place, empty) : Sync.none
+  const checkpoints = yield* Checkpoints.make(database, place, () => isFull && sync.isQuick())
   const jobs = new Jobs(database)
   const queues = new Queues(database)
   const history = new History(database)
   const self = Liveness.self()
   const dataVersion = database.prepare("PRAGMA data_version")
+  const millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
   const consumed = new Map<string, number>()
+
+  /** A disk that can't be read may have anything: whoever looks for it in a transaction is told. */
+  const version = () => Option.getOrElse(Option.liftThrowable(() => dataVersion.get()?.["data_version"])(), () => ({}))
+
+  const hasOthers = Option.liftThrowable(() => queues.hasOthers(holder))
+  let company = { isThere: false, lookedAt: -Infinity }
+  const hasCompany = () => {
+    const now = millis()
+    if (now - company.lookedAt > 1000) {
+      company = { isThere: Option.getOrElse(hasOthers(), () => true), lookedAt: now }
+    }
+    return company.isThere
+  }
 
   const commits: Commits = new Commits({
     broker: name,
     database,
     clock,
     busyTimeout: Duration.fromInputUnsafe(options.busyTimeout ?? "10 seconds"),
-    atEnd: (now) => {
+    advance: (now) => jobs.advance(now),
+    isDue: (now) => jobs.nextChange() <= now,
+    check: File.guard(place),
+    atEnd: (now, isOver) => {
       jobs.advance(now)
       queues.count()
-      const served = waiters.serve(now)
-      checkPlace()
-      return served
+      return waiters.serve(now, isOver)
     },
+    undo: () => queues.undo(),
     sync,
+    bytes: () => jobs.bytes,
+    room: checkpoints.room,
+    makeSpace: () => Option.getOrElse(Option.liftThrowable(empty)(), () => false),
+    hasCompany,
     onWritten: checkpoints.wrote,
     onFailure: (error, isShared) => {
-      queues.undo()
       if (isShared) waiters.tryAgain()
       else waiters.fail(error)
     }
   })
 
-  /** An operation that sees the jobs as they are now. */
-  const run = <A>(work: (now: number) => A): Effect.Effect<A, BrokerError> =>
-    commits.run((now) => {
-      jobs.advance(now)
-      return work(now)
-    })
-
   const waiters: Waiters<SqliteLease> = new Waiters({
-    version: () => dataVersion.get()?.["data_version"],
-    changedSince: (version) => WriteAhead.changed(options.path, () => dataVersion.get()?.["data_version"] !== version),
+    broker: name,
+    version,
+    changedSince: (known) => WriteAhead.changed(place, () => version() !== known),
     nextChange: (now) => Math.min(jobs.nextChange(), queues.nextResume(now)),
     now: () => commits.now(),
+    monotonic: millis,
     want: () => commits.want(),
     checkProcesses: Effect.suspend(() => Effect.ignore(checkProcesses)),
-    tell: (counts) => Effect.ignore(commits.run(() => queues.wait(holder, counts)))
+    tell: (counts) => Effect.isSuccess(commits.run(() => queues.wait(holder, counts)))
   })
   yield* commits.start
   const holder = yield* commits.run(() => queues.register(self))
   yield* Effect.addFinalizer(() =>
-    commits.run(() => {
-      jobs.giveBackAll(holder, "holderLeft")
-      queues.unregister(holder)
+    Effect.suspend(() => {
+      waiters.close(brokerClosed(name))
+      return commits.run(() => {
+        jobs.giveBackAll(holder, "holderLeft")
+        queues.unregister(holder)
+      })
     }).pipe(
-      Effect.timeoutOption("2 seconds"),
+      Effect.interruptible,
+      Effect.timeoutOption(closeFor),
       Effect.ignore,
       Effect.andThen(Effect.sync(() => commits.close()))
     )
@@ -186,7 +203,9 @@ export const make = Effect.fnUntraced(function*(
     }))
 
   yield* Effect.forkScoped(waiters.watch)
-  yield* Effect.forkScoped(Housekeeping.run({ commits, history, space: new Space(database), checkpoints }))
+  yield* Effect.forkScoped(
+    Housekeeping.run({ broker: name, commits, history, space: new Space(database), checkpoints })
+  )
   yield* Effect.ignore(checkProcesses)
 
   const store: Store = {
@@ -204,8 +223,14 @@ export const make = Effect.fnUntraced(function*(
   // Queues
   // ---------------------------------------------------------------------------
 
+  const run = <A>(work: (now: number) => A) => commits.runNow(work)
+  const read = <A>(work: (now: number) => A) => commits.read(work)
+
   const onQueue = <A>(queue: string, work: (now: number) => A): Effect.Effect<A, BrokerError> =>
     Effect.flatMap(Effect.fromResult(checkQueue(queue)), () => run(work))
+
+  const readQueue = <A>(queue: string, work: (now: number) => A): Effect.Effect<A, BrokerError> =>
+    Effect.flatMap(Effect.fromResult(checkQueue(queue)), () => read(work))
 
   const waitingOn = (queue: string) =>
     (waiters.counts().get(queue) ?? 0) + queues.waitElsewhere(holder, self.world, queue)
@@ -360,12 +385,12 @@ export const make = Effect.fnUntraced(function*(
     consume,
     waitingWorkers: (queue) =>
       Effect.andThen(Effect.fromResult(checkQueue(queue)), checkProcesses).pipe(
-        Effect.andThen(run(() => waitingOn(queue)))
+        Effect.andThen(read(() => waitingOn(queue)))
       ),
-    peek: (id) => Effect.map(run(() => jobs.peek(id)), Option.fromUndefinedOr),
+    peek: (id) => Effect.map(read(() => jobs.peek(id)), Option.fromUndefinedOr),
     peekNext: (queue, state) =>
       Effect.map(
-        onQueue(queue, () => {
+        readQueue(queue, () => {
           const found = queues.find(queue)
           return found === undefined ? undefined : jobs.peekNext(found.id, state)
         }),
@@ -373,7 +398,7 @@ export const make = Effect.fnUntraced(function*(
       ),
     list: Effect.fnUntraced(function*(queue, options) {
       const request = yield* Effect.fromResult(Paging.request(options))
-      return yield* onQueue(queue, (now): Page => {
+      return yield* readQueue(queue, (now): Page => {
         if (request.state === "done") return history.list(queue, request, now)
         const found = queues.find(queue)
         return found === undefined
@@ -398,14 +423,14 @@ export const make = Effect.fnUntraced(function*(
       ),
     pause,
     resume,
-    stats: Effect.andThen(checkProcesses, run(brokerStats)),
+    stats: Effect.andThen(checkProcesses, read(brokerStats)),
     statsQueue: (queue) =>
-      Effect.andThen(checkProcesses, onQueue(queue, (now) => queueStats(queue, now))).pipe(
+      Effect.andThen(checkProcesses, readQueue(queue, (now) => queueStats(queue, now))).pipe(
         Effect.filterOrFail(Predicate.isNotUndefined, () => queueNotFound(queue))
       ),
     statsJob: (id) =>
-      Effect.filterOrFail(run((now) => jobs.stats(id, now)), Predicate.isNotUndefined, () => jobNotFound(id)),
-    queues: run(names)
+      Effect.filterOrFail(read((now) => jobs.stats(id, now)), Predicate.isNotUndefined, () => jobNotFound(id)),
+    queues: read(names)
   })
 })
 

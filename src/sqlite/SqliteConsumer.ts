@@ -41,6 +41,9 @@ export interface Store {
 /** So many jobs share one turn of the event loop. */
 export const portion = 500
 
+/** How long closing waits for the file. */
+export const closeFor = "1 second"
+
 type Outcome<A = void> = Result.Result<A, BrokerError>
 
 const ok: Outcome = Result.void
@@ -147,13 +150,14 @@ export class SqliteConsumer implements Consumer {
       waiters.fail(consumerClosed(this.store.broker), (waiter) => waiter === this.waiter)
       const leases = Array.from(this.held)
       this.held.clear()
-      return Effect.ignore(commits.run((now) => {
+      // while somebody else holds the file it is not waited for: it is carried out when that ends
+      return commits.run((now) => {
         for (const lease of leases) jobs.giveBack(lease, now)
         for (const queue of this.queues) {
           const found = isConsumed(queue) ? undefined : queues.find(queue)
           if (found !== undefined) queues.removeUnused(found.id, now)
         }
-      }))
+      }).pipe(Effect.interruptible, Effect.timeoutOption(closeFor), Effect.ignore)
     })
 
   private waiter: Waiter<SqliteLease> | undefined
@@ -209,17 +213,18 @@ export class SqliteConsumer implements Consumer {
     leaseOf: (item: A) => Lease,
     f: (item: A, lease: SqliteLease, now: number) => Outcome<B>
   ): Effect.Effect<ReadonlyArray<Outcome<B>>> {
-    if (items.length === 0) return Effect.succeed([])
-    return Effect.match(
-      this.store.commits.run((now) =>
-        items.map((item): Outcome<B> => {
-          const lease = leaseOf(item)
-          return lease instanceof SqliteLease && lease.isOf(this) && !this.isClosed
-            ? f(item, lease, now)
-            : lost(lease)
-        })
-      ),
-      { onFailure: (error) => items.map(() => Result.fail(error)), onSuccess: (results) => results }
-    )
+    return Effect.suspend(() => {
+      if (items.length === 0) return Effect.succeed([])
+      if (this.isClosed) return Effect.succeed(items.map((item) => lost(leaseOf(item))))
+      return Effect.match(
+        this.store.commits.run((now) =>
+          items.map((item): Outcome<B> => {
+            const lease = leaseOf(item)
+            return lease instanceof SqliteLease && lease.isOf(this) ? f(item, lease, now) : lost(lease)
+          })
+        ),
+        { onFailure: (error) => items.map(() => Result.fail(error)), onSuccess: (results) => results }
+      )
+    })
   }
 }

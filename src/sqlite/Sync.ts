@@ -9,6 +9,11 @@
  * The order of writes stays SQLite's: it syncs the log before a checkpoint, and
  * the file before the log starts anew.
  *
+ * A disk that fails says so once: the system takes what it could not write for
+ * written, and the next sync succeeds without it. So after a failure nothing is
+ * safe, and nothing new is begun, until a checkpoint has brought all of the log
+ * to the database and its sync has succeeded: see {@link Sync.recover}.
+ *
  * The log stays the same file for as long as a connection is open. Nothing else
  * of a database may be opened beside SQLite: closing a descriptor of the file
  * itself would drop the locks that SQLite holds on it.
@@ -19,7 +24,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { closeSync, fdatasync, fdatasyncSync, openSync } from "node:fs"
 import type { BrokerError } from "../BrokerError.ts"
-import { failure } from "./failure.ts"
+import { diskFailed, failure } from "./failure.ts"
 
 /** Milliseconds. */
 const slow = 2
@@ -33,15 +38,33 @@ export interface Sync {
   readonly isQuick: () => boolean
   readonly here: () => Result.Result<void, BrokerError>
   readonly elsewhere: Effect.Effect<void, BrokerError>
+  /**
+   * To be called before a transaction. After a failure, makes safe what the log holds and begins it anew; says that
+   * this can't be done now, or why it fails. Then nothing must be written.
+   */
+  readonly recover: () => "Busy" | BrokerError | undefined
 }
 
 /** What is committed is as safe as it has to be. */
-export const none: Sync = { isQuick: () => true, here: () => Result.void, elsewhere: Effect.void }
+export const none: Sync = {
+  isQuick: () => true,
+  here: () => Result.void,
+  elsewhere: Effect.void,
+  recover: () => undefined
+}
 
-/** For a database that is open for as long as the scope lasts. */
+/** What the operating system does. */
+export interface Disk {
+  readonly fdatasync: (fd: number, done: (cause: Error | null) => void) => void
+  readonly fdatasyncSync: (fd: number) => void
+}
+
+/** For a database that is open for as long as the scope lasts. `empty` copies all of its log and empties it. */
 export const make = Effect.fnUntraced(function*(
   broker: string,
-  path: string
+  path: string,
+  empty: () => boolean,
+  disk: Disk = { fdatasync, fdatasyncSync }
 ): Effect.fn.Return<Sync, BrokerError, Scope.Scope> {
   const log = yield* Effect.acquireRelease(
     Effect.try({ try: () => openSync(`${path}-wal`, "r+"), catch: (cause) => failure(broker, cause) }),
@@ -49,8 +72,13 @@ export const make = Effect.fnUntraced(function*(
   )
   const clock = yield* Clock.Clock
   let average = 0
+  /** What the disk failed with, until it was made good. */
+  let fault: unknown
 
-  const failed = (cause: unknown) => failure(broker, cause, "Unknown")
+  const failed = (cause: unknown) => {
+    fault = cause
+    return diskFailed(broker, cause, "Unknown")
+  }
 
   /** Starts to take the time, which what it returns ends. */
   const timed = () => {
@@ -60,20 +88,36 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 
+  const recover: Sync["recover"] = () => {
+    if (fault === undefined) return undefined
+    const emptied = Result.try({ try: empty, catch: (cause) => diskFailed(broker, cause, "NotSent") })
+    if (Result.isFailure(emptied)) return emptied.failure
+    if (!emptied.success) return "Busy"
+    fault = undefined
+    return undefined
+  }
+
+  const sync = Effect.callback<void, BrokerError>((resume) => {
+    const end = timed()
+    disk.fdatasync(log, (cause) => {
+      end()
+      resume(cause === null ? Effect.void : Effect.fail(failed(cause)))
+    })
+  })
+
   return {
     isQuick: () => average <= slow,
     here: () => {
       const end = timed()
-      const result = Result.try({ try: () => fdatasyncSync(log), catch: failed })
+      const result = Result.try({ try: () => disk.fdatasyncSync(log), catch: failed })
       end()
       return result
     },
-    elsewhere: Effect.callback<void, BrokerError>((resume) => {
-      const end = timed()
-      fdatasync(log, (cause) => {
-        end()
-        resume(cause === null ? Effect.void : Effect.fail(failed(cause)))
-      })
-    })
+    // What was committed before a failure is safe when the log that holds it is.
+    elsewhere: Effect.suspend(() => {
+      if (fault === undefined) return sync
+      return recover() === undefined ? Effect.void : Effect.fail(diskFailed(broker, fault, "Unknown"))
+    }),
+    recover
   }
 })

@@ -12,16 +12,16 @@
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { BrokerError } from "../BrokerError.ts"
+import * as Upkeep from "./upkeep.ts"
 
 /** Milliseconds. What another process puts starts within twice of it. */
 export const tick = 25
-// In microseconds, as the file's times:
 /** How often the liveness of other processes is checked. */
-const checkEvery = 1_000_000
+const checkEvery = 1000
 /** How often other processes are told who waits here, when that changes. */
-const tellEvery = 100_000
+const tellEvery = 100
 /** After how long without a change the fiber sleeps. */
-const quietAfter = 1_000_000
+const quietAfter = 1000
 
 /** A call of `reserve`. */
 export interface Waiter<Lease> {
@@ -36,19 +36,25 @@ export interface Waiter<Lease> {
 
 /** What the waiters need of the file. */
 export interface Source {
-  /** Changes when another connection has committed. */
+  readonly broker: string
+  /** Changes when another connection has committed, and where that can't be known. */
   readonly version: () => unknown
-  /** Waits until the file is not as it was at a version any more. It may be too early, and once in a while too late. */
+  /**
+   * Waits until the file is not as it was at a version any more. It may be too early: the log is written before its
+   * commit is seen. And once in a while too late.
+   */
   readonly changedSince: (version: unknown) => Effect.Effect<void>
   /** When time changes something next, in the file's microseconds. */
   readonly nextChange: (now: number) => number
   readonly now: () => number
+  /** Milliseconds of a clock that nobody sets. */
+  readonly monotonic: () => number
   /** Begins a transaction soon. */
   readonly want: () => void
   /** Gives back what the processes that died held. */
   readonly checkProcesses: Effect.Effect<void>
-  /** Tells other processes how many wait here. */
-  readonly tell: (counts: ReadonlyMap<string, number>) => Effect.Effect<void>
+  /** Tells other processes how many wait here. Says whether it could. */
+  readonly tell: (counts: ReadonlyMap<string, number>) => Effect.Effect<boolean>
 }
 
 const sameCounts = (a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean =>
@@ -60,6 +66,7 @@ export class Waiters<Lease> {
   private changeAt = Infinity
   private wakeWatcher: (() => void) | undefined
   private knownElsewhere: ReadonlyMap<string, number> = new Map()
+  private closed: BrokerError | undefined
 
   constructor(source: Source) {
     this.source = source
@@ -67,6 +74,7 @@ export class Waiters<Lease> {
 
   /** Enters a call, which looks for jobs in the next transaction. */
   add(waiter: Waiter<Lease>): void {
+    if (this.closed !== undefined) return waiter.failed(this.closed)
     this.all.add(waiter)
     this.source.want()
   }
@@ -92,12 +100,27 @@ export class Waiters<Lease> {
     return waiting
   }
 
-  /** Serves those who wait. To be called within a transaction; what it returns, after its COMMIT. */
-  serve(now: number): () => void {
+  /** Fails those who wait, and whoever comes from now on. */
+  close(error: BrokerError): void {
+    this.closed = error
+    this.fail(error)
+  }
+
+  /**
+   * Serves those who wait, until the turn is over. To be called within a transaction; what it returns, after its
+   * COMMIT.
+   */
+  serve(now: number, isOver: () => boolean): () => void {
     if (this.all.size === 0) return () => {}
     const served: Array<readonly [Waiter<Lease>, NonEmptyReadonlyArray<Lease>]> = []
     const unserved: Array<Waiter<Lease>> = []
+    let isFirst = true
     for (const waiter of this.all) {
+      if (!isFirst && isOver()) {
+        this.source.want()
+        break
+      }
+      isFirst = false
       const leases = waiter.take(now)
       if (isReadonlyArrayNonEmpty(leases)) served.push([waiter, leases])
       else unserved.push(waiter)
@@ -146,22 +169,26 @@ export class Waiters<Lease> {
   private readonly tell = Effect.suspend(() => {
     const counts = this.counts()
     if (sameCounts(counts, this.knownElsewhere)) return Effect.void
-    this.knownElsewhere = counts
-    return this.source.tell(counts)
+    return Effect.map(this.source.tell(counts), (isTold) => {
+      if (isTold) this.knownElsewhere = counts
+    })
   })
 
   /** Watches for as long as it is not interrupted. */
-  readonly watch: Effect.Effect<never> = Effect.gen({ self: this }, function*() {
+  readonly watch: Effect.Effect<never> = Effect.suspend(() => {
     const { source } = this
     let version: unknown = undefined
-    let [checkedAt, toldAt, changedAt] = [0, 0, 0]
-    while (true) {
+    let [checkedAt, toldAt, changedAt] = [-Infinity, -Infinity, -Infinity]
+    const changed = Effect.sync(() => {
+      changedAt = source.monotonic()
+    })
+    const look = Effect.gen({ self: this }, function*() {
       if (this.all.size === 0) {
         yield* this.tell
         yield* this.somebodyWaits
-        changedAt = source.now()
+        yield* changed
       }
-      const now = source.now()
+      const now = source.monotonic()
       if (now - checkedAt >= checkEvery) {
         checkedAt = now
         yield* source.checkProcesses
@@ -177,10 +204,14 @@ export class Waiters<Lease> {
         this.changeAt = Infinity
         source.want()
       }
-      const isQuiet = now - changedAt >= quietAfter
-      yield* isQuiet
-        ? Effect.raceAllFirst([this.woken, source.changedSince(version), Effect.sleep(this.sleepFor(1000))])
-        : Effect.sleep(this.sleepFor(tick))
-    }
+      if (now - changedAt < quietAfter) return yield* Effect.sleep(this.sleepFor(tick))
+      yield* Effect.raceAllFirst([
+        this.woken,
+        // what was written now may be committed in a moment
+        Effect.andThen(source.changedSince(version), changed),
+        Effect.sleep(this.sleepFor(1000))
+      ])
+    })
+    return Upkeep.forever(`waiting for jobs of ${source.broker}`, look)
   })
 }

@@ -41,6 +41,9 @@ export const isBusy = (cause: unknown): boolean => {
   return code === busy || code === locked
 }
 
+/** Is there no space left on the disk? */
+export const isFull = (cause: unknown): boolean => resultCode(cause) === full
+
 const detailOf = (cause: unknown): string => {
   if (cause instanceof FileUnusable) return cause.message
   if (isBusy(cause)) return "another program holds a lock on the file, for longer than busyTimeout: end it, or wait"
@@ -51,6 +54,18 @@ const detailOf = (cause: unknown): string => {
 
 /** The broker's error for one of SQLite's. */
 export const failure = (broker: string, cause: unknown, fate: Unavailable["fate"] = "NotSent"): BrokerError =>
-  resultCode(cause) === full
+  isFull(cause)
     ? brokerError(new OutOfMemory({ broker }))
     : brokerError(new Unavailable({ broker, fate, detail: detailOf(cause), cause }))
+
+/** The disk could not keep what it had accepted. */
+export const diskFailed = (broker: string, cause: unknown, fate: Unavailable["fate"]): BrokerError =>
+  brokerError(
+    new Unavailable({
+      broker,
+      fate,
+      detail: `the disk failed to write (${cause instanceof Error ? cause.message : String(cause)}). Nothing is ` +
+        "accepted until all that the log of the file holds could be written: look after the disk",
+      cause
+    })
+  )

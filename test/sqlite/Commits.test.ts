@@ -4,6 +4,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type { BrokerError } from "../../src/BrokerError.ts"
@@ -22,18 +23,40 @@ const make = Effect.gen(function*() {
   const failures: Array<boolean> = []
   const written: Array<number> = []
   const disk = { isQuick: true, sync: Effect.void, error: undefined as BrokerError | undefined }
+  /** What is thrown once outside of an operation. */
+  const faults = { onWritten: false, afterwards: false, sync: false }
+  const throwOnce = (where: keyof typeof faults) => {
+    if (!faults[where]) return
+    faults[where] = false
+    throw new Error(`a fault in ${where}`)
+  }
   const commits = new Commits({
     broker: "test",
     database,
     clock: yield* Clock.Clock,
     busyTimeout: Duration.seconds(1),
-    atEnd: () => () => {},
+    advance: () => {},
+    isDue: () => false,
+    check: () => {},
+    atEnd: () => () => throwOnce("afterwards"),
+    undo: () => {},
     sync: {
       isQuick: () => disk.isQuick,
       here: () => disk.error === undefined ? Result.void : Result.fail(disk.error),
-      elsewhere: Effect.suspend(() => disk.error === undefined ? disk.sync : Effect.fail(disk.error))
+      elsewhere: Effect.suspend(() => {
+        throwOnce("sync")
+        return disk.error === undefined ? disk.sync : Effect.fail(disk.error)
+      }),
+      recover: () => undefined
     },
-    onWritten: (pages) => written.push(pages),
+    bytes: () => 0,
+    room: Effect.void,
+    makeSpace: () => false,
+    hasCompany: () => false,
+    onWritten: (pages) => {
+      throwOnce("onWritten")
+      written.push(pages)
+    },
     onFailure: (_, isShared) => failures.push(isShared)
   })
   yield* commits.start
@@ -46,6 +69,7 @@ const make = Effect.gen(function*() {
     failures,
     written,
     disk,
+    faults,
     insert: (size: number) => commits.run(() => insert.run(size)),
     count: commits.run(() => count.get()?.["things"]),
     untilCommitted: (things: number) =>
@@ -123,6 +147,24 @@ describe("Commits", () => {
         yield* insert(10)
         assert.strictEqual(yield* count, 2)
       })
+  )
+
+  it.live.each(["onWritten", "afterwards", "sync"] as const)(
+    "whatever is thrown (%s), every operation is answered, and the next is carried out",
+    (where) =>
+      Effect.gen(function*() {
+        const { count, disk, faults, insert } = yield* make
+        disk.isQuick = where !== "sync"
+        faults[where] = true
+        const results = yield* Effect.all([Effect.result(insert(10)), Effect.result(insert(10))], { concurrency: 2 })
+          .pipe(Effect.timeout("2 seconds"))
+        for (const result of results) {
+          if (Result.isFailure(result)) assert.include(result.failure.reason, { _tag: "Unavailable", fate: "Unknown" })
+        }
+        // what was asked for meanwhile is told that it was not begun
+        yield* Effect.retry(insert(10), { times: 1, while: ({ message }) => message.includes("a fault") })
+        assert.strictEqual(yield* count, 3)
+      }).pipe(Effect.provide(Logger.layer([])))
   )
 
   it.live("its time never stands still", () =>

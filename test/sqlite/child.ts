@@ -54,6 +54,17 @@ const hold = Effect.gen(function*() {
   return yield* Effect.never
 })
 
+/** Puts more than the log may have. */
+const fill = Effect.gen(function*() {
+  const broker = yield* Broker
+  const requests = Array.from({ length: 100 }, () => request("x".repeat(60_000)))
+  for (let i = 0; i < 8; i++) {
+    for (const result of yield* broker.putAll("q", requests)) yield* Effect.fromResult(result)
+  }
+  yield* say("filled")
+  return yield* Effect.never
+})
+
 // -- with a ledger
 
 const Chore = Job.make("chore", {
@@ -106,6 +117,7 @@ const roles: Record<string, Effect.Effect<unknown, unknown, Broker | Publisher.P
   publish,
   work,
   hold,
+  fill,
   feed,
   serve
 }
@@ -114,7 +126,9 @@ NodeRuntime.runMain(
   Effect.scoped(roles[role!]!).pipe(
     Effect.tapCause((cause) => Effect.sync(() => console.error(String(cause)))),
     Effect.provide([
-      Publisher.layer.pipe(Layer.provideMerge(SqliteBroker.layer({ path }))),
+      Publisher.layer.pipe(
+        Layer.provideMerge(SqliteBroker.layer({ path, durability: role === "fill" ? "normal" : "full" }))
+      ),
       Logger.layer([])
     ])
   )

@@ -29,10 +29,14 @@ export interface Child {
 }
 
 /** Starts a process, which is killed with the scope. */
-export const child = (role: "publish" | "work" | "hold" | "feed" | "serve", path: string) =>
+export const child = (
+  role: "publish" | "work" | "hold" | "feed" | "serve" | "fill",
+  path: string,
+  flags: ReadonlyArray<string> = []
+) =>
   Effect.acquireRelease(
     Effect.sync((): Child => {
-      const spawned = spawn(process.execPath, [join(import.meta.dirname, "child.ts"), role, path])
+      const spawned = spawn(process.execPath, [...flags, join(import.meta.dirname, "child.ts"), role, path])
       const lines: Array<string> = []
       let rest = ""
       let complaints = ""

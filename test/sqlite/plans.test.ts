@@ -23,7 +23,7 @@ const database = Effect.flatMap(file, (path) =>
 
 describe("query plans", () => {
   // All queues, and all processes, are few.
-  const mayScan: ReadonlyArray<string> = ["all", "others", "allElsewhere", "nextResume", "waitNoMore"]
+  const mayScan: ReadonlyArray<string> = ["all", "others", "allElsewhere", "hasOthers", "nextResume", "waitNoMore"]
 
   for (
     const [name, sql] of [...Object.entries(Jobs.sql), ...Object.entries(Queues.sql), ...Object.entries(History.sql)]
