@@ -7,7 +7,7 @@
  * on. The thread is started when there is something to copy, so short programs
  * never have it; where none can be started, the main one copies.
  *
- * The log has about {@link due} pages before it is copied, and starts anew when
+ * The log has about {@link due} pages before it is copied (or {@link dueHere}), and starts anew when
  * nobody writes meanwhile. Where it has {@link limit} pages while it is copied,
  * this process's writer rests until it is empty. Nothing can be copied past
  * what somebody reads: a transaction that another program leaves open lets the
@@ -21,6 +21,9 @@ import { Worker } from "node:worker_threads"
 
 /** Pages that are written before the log is copied: 4 MiB. */
 const due = 1000
+
+/** The same where it is copied at once: 1 MiB, so that the event loop is not held for long. */
+const dueHere = 250
 
 /** Pages that the log may have: 16 MiB. */
 const limit = 4000
@@ -122,12 +125,16 @@ export const make = Effect.fnUntraced(function*(
     isResting = false
     for (const resume of waiting) resume()
     waiting.clear()
-    if (pages >= due) copy("PASSIVE")
+    copyIfDue()
+  }
+
+  const copyIfDue = () => {
+    if (pages >= (isQuick() ? dueHere : due)) copy("PASSIVE")
   }
 
   const copy = (mode: Mode) => {
     if (isBusy) return
-    const isLittle = pages < 2 * due && !isLong()
+    const isLittle = pages < due && !isLong()
     pages = 0
     isBusy = true
     if (isLittle && isQuick()) return copyHere(mode)
@@ -147,9 +154,8 @@ export const make = Effect.fnUntraced(function*(
   return {
     wrote: (count) => {
       pages += count
-      if (pages < due) return
-      if (isBusy) isResting ||= isLong()
-      else copy("PASSIVE")
+      if (!isBusy) copyIfDue()
+      else if (pages >= due) isResting ||= isLong()
     },
     finish: () => {
       isFinishing = true

@@ -31,7 +31,7 @@ import type { Sync } from "./Sync.ts"
 import * as Upkeep from "./upkeep.ts"
 
 /** Milliseconds after which a transaction takes no more operations. */
-const turn = 4
+const turn = 3
 
 /** Bytes after which a transaction takes no more operations: its COMMIT has to write them. */
 const most = 1024 * 1024

@@ -18,7 +18,9 @@ export const applicationId = 0x62636b71
 /**
  * `state`: 0 ready, 1 delayed, 2 reserved, 3 buried. `due`: when a delay or a
  * lease ends, null otherwise. A partial index for each state, so that a job is
- * only in those that its state needs.
+ * only in those that its state needs. A large body is in a table of its own, and
+ * `small` is empty, so that a change of state does not write it again; one that
+ * an older version has stored stays where it is.
  */
 export const migrations: ReadonlyArray<string> = [
   `CREATE TABLE queue (
@@ -86,7 +88,13 @@ export const migrations: ReadonlyArray<string> = [
    CREATE INDEX done_over ON done (keep_until);`,
   // times that no number can be, of pauses and delays of centuries
   `UPDATE queue SET paused_until = ${Number.MAX_SAFE_INTEGER} WHERE paused_until > ${Number.MAX_SAFE_INTEGER};
-   UPDATE job SET due = ${Number.MAX_SAFE_INTEGER} WHERE state IN (1, 2) AND due > ${Number.MAX_SAFE_INTEGER};`
+   UPDATE job SET due = ${Number.MAX_SAFE_INTEGER} WHERE state IN (1, 2) AND due > ${Number.MAX_SAFE_INTEGER};`,
+  // The column has another name, so that an older backq that has the file open fails instead of taking an empty body.
+  `ALTER TABLE job RENAME COLUMN body TO small;
+   CREATE TABLE large (
+     job INTEGER PRIMARY KEY,
+     body BLOB NOT NULL
+   ) STRICT;`
 ]
 
 /** The schema version that this code reads and writes. */

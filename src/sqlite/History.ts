@@ -8,18 +8,19 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { Page } from "../Broker.ts"
-import * as Paging from "../internal/paging.ts"
+import type * as Paging from "../internal/paging.ts"
 import type { Delivery } from "./Jobs.ts"
-import { idOf, jobStats, known, type Row } from "./rows.ts"
+import { idOf, jobStats, known, readPage, type Row } from "./rows.ts"
 
 /** So many are removed at a time. */
-const portion = 200
+const portion = 100
 
 /** The statements. */
 export const sql = {
   keep: `INSERT INTO done (job, queue, finished_at, keep_until, body, priority, put_at, ttr, deliveries, forgiven, lost,
       buries, reason, failure_tag, failure_message, failure_at)
-    SELECT job.id, queue.name, ?4, ?5, body, priority, put_at, ttr, deliveries, forgiven, lost,
+    SELECT job.id, queue.name, ?4, ?5,
+      iif(length(small) > 0, small, coalesce((SELECT body FROM large WHERE large.job = job.id), small)), priority, put_at, ttr, deliveries, forgiven, lost,
       buries, reason, failure_tag, failure_message, failure_at
     FROM job JOIN queue ON queue.id = job.queue WHERE job.id = ?1 AND state = 2 AND deliveries = ?2 AND due > ?3`,
   list: `SELECT job AS id, seq AS place, finished_at, body, NULL AS due, ${known} FROM done
@@ -46,22 +47,17 @@ export class History {
 
   /** A page of a queue's finished jobs, the latest first. */
   list(queue: string, request: Paging.Request, now: number): Page {
-    const rows = this.statements.list.all({
+    const rows = this.statements.list.iterate({
       $queue: queue,
       $before: request.after?.order ?? Number.MAX_SAFE_INTEGER,
       $max: request.limit + 1
-    }) as Array<Row>
-    return Paging.page(
-      request,
-      rows,
-      (row) => ({ order: row["place"], number: row["id"] }),
-      (row) => ({
-        ...jobStats(row, idOf(row), queue, "ready", now),
-        state: "done",
-        body: row["body"],
-        finishedAt: Math.floor(row["finished_at"] / 1000)
-      })
-    )
+    }) as Iterable<Row>
+    return readPage(request, rows, (row) => ({
+      ...jobStats(row, idOf(row), queue, "ready", now),
+      state: "done",
+      body: row["body"],
+      finishedAt: Math.floor(row["finished_at"] / 1000)
+    }))
   }
 
   /** When the time of one is over next; infinite when there is none. */

@@ -11,30 +11,37 @@
  */
 import type * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
-import type {
-  Failure,
-  JobId,
-  JobState,
-  JobStats,
-  LeaseInfo,
-  ListedJob,
-  Page,
-  PeekedJob,
-  PutRequest
-} from "../Broker.ts"
-import * as Paging from "../internal/paging.ts"
-import { type Counters, dueAfter, idOf, jobStats, known, leaseInfo, microseconds, type Row, rowId } from "./rows.ts"
+import type { Failure, JobId, JobState, JobStats, LeaseInfo, Page, PeekedJob, PutRequest } from "../Broker.ts"
+import type * as Paging from "../internal/paging.ts"
+import {
+  type Counters,
+  dueAfter,
+  idOf,
+  jobStats,
+  known,
+  leaseInfo,
+  microseconds,
+  mostBytes,
+  readPage,
+  type Row,
+  rowId
+} from "./rows.ts"
 
 const states: ReadonlyArray<JobState> = ["ready", "delayed", "reserved", "buried"]
 
 /** Delays and leases that are over are noticed in portions, so that a flood of them holds nobody up for long. */
-const portion = 1000
+const portion = 200
+
+/** Bytes of the largest body that is in its job's row. A row that fits its page is written as quickly with it. */
+export const largestSmall = 2048
+
+const nothing = new Uint8Array(0)
 
 /** So many jobs are added by one statement where there are as many, which costs half of one for each. */
 const together = 8
 
 const insert = (rows: number): string =>
-  `INSERT INTO job (queue, state, priority, due, put_at, ttr, body)
+  `INSERT INTO job (queue, state, priority, due, put_at, ttr, small)
     VALUES ${Array.from({ length: rows }, () => "(?, ?, ?, ?, ?, ?, ?)").join(", ")}`
 
 const ended = "state = 0, due = NULL, holder = NULL"
@@ -65,7 +72,7 @@ export const sql = {
   insertTogether: insert(together),
   ready: "SELECT id, priority FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT $max",
   deliver: `UPDATE job SET state = 2, due = ?2 + ttr + 1000, holder = ?3, deliveries = deliveries + 1
-    WHERE id = ?1 RETURNING body, priority, ttr, deliveries, forgiven, lost, buries`,
+    WHERE id = ?1 RETURNING small AS body, priority, ttr, deliveries, forgiven, lost, buries`,
   done: `DELETE FROM job WHERE ${heldByPlace}`,
   release: `UPDATE job SET state = $state, due = $due, holder = NULL, priority = coalesce($priority, priority),
     reason = $reason, ${keepFailure} WHERE ${held}`,
@@ -81,21 +88,25 @@ export const sql = {
   kickJob: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE id = $id AND state IN (1, 3)`,
   buryJob: `UPDATE job SET state = 3, due = NULL, reason = $reason, deliveries = deliveries + 1, buries = buries + 1,
     burial = ${nextBurial} WHERE id = $id AND state IN (0, 1)`,
-  putAnew: `INSERT INTO job (queue, state, priority, put_at, ttr, body)
-    SELECT $queue, 0, priority, $now, ttr, body FROM job WHERE id = $id`,
+  putAnew: `INSERT INTO job (queue, state, priority, put_at, ttr, small)
+    SELECT $queue, 0, priority, $now, ttr, small FROM job WHERE id = $id`,
+  large: "SELECT body FROM large WHERE job = ?",
+  addLarge: "INSERT INTO large (job, body) VALUES (?, ?)",
+  copyLarge: "INSERT INTO large (job, body) SELECT $to, body FROM large WHERE job = $from",
+  removeLarge: "DELETE FROM large WHERE job = ?",
   mayMove: "SELECT queue FROM job WHERE id = $id AND state <> 2",
   remove: "DELETE FROM job WHERE id = $id AND state <> 2 RETURNING queue",
-  peek: "SELECT id, body FROM job WHERE id = $id",
-  peekReady: "SELECT id, body FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT 1",
-  peekDelayed: "SELECT id, body FROM job WHERE queue = $queue AND state = 1 ORDER BY due, id LIMIT 1",
-  peekBuried: "SELECT id, body FROM job WHERE queue = $queue AND state = 3 ORDER BY burial LIMIT 1",
-  listReady: `SELECT id, priority AS place, due, body, ${known} FROM job
+  peek: "SELECT id, small AS body FROM job WHERE id = $id",
+  peekReady: "SELECT id, small AS body FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT 1",
+  peekDelayed: "SELECT id, small AS body FROM job WHERE queue = $queue AND state = 1 ORDER BY due, id LIMIT 1",
+  peekBuried: "SELECT id, small AS body FROM job WHERE queue = $queue AND state = 3 ORDER BY burial LIMIT 1",
+  listReady: `SELECT id, priority AS place, due, small AS body, ${known} FROM job
     WHERE queue = $queue AND state = 0 AND (priority, id) > ($order, $number) ORDER BY priority, id LIMIT $max`,
-  listDelayed: `SELECT id, due AS place, due, body, ${known} FROM job
+  listDelayed: `SELECT id, due AS place, due, small AS body, ${known} FROM job
     WHERE queue = $queue AND state = 1 AND (due, id) > ($order, $number) ORDER BY due, id LIMIT $max`,
-  listReserved: `SELECT id, due AS place, due, body, ${known} FROM job WHERE state = 2 AND due IS NOT NULL
+  listReserved: `SELECT id, due AS place, due, small AS body, ${known} FROM job WHERE state = 2 AND due IS NOT NULL
     AND due >= $order AND (due, id) > ($order, $number) AND queue = $queue ORDER BY due, id LIMIT $max`,
-  listBuried: `SELECT id, burial AS place, due, body, ${known} FROM job
+  listBuried: `SELECT id, burial AS place, due, small AS body, ${known} FROM job
     WHERE queue = $queue AND state = 3 AND (burial, id) > ($order, $number) ORDER BY burial, id LIMIT $max`,
   stats: `SELECT name, state, due, ${known}
     FROM job JOIN queue ON queue.id = job.queue WHERE job.id = $id`,
@@ -110,9 +121,6 @@ export const sql = {
   countBuried: "SELECT count(*) AS jobs FROM job WHERE queue = $queue AND state = 3"
 } as const
 
-const peeked = (row: Row | undefined): PeekedJob | undefined =>
-  row === undefined ? undefined : { id: idOf(row), body: row["body"] }
-
 const kept = (failure: Failure | undefined) => ({
   $failureTag: failure?.tag ?? null,
   $failureMessage: failure?.message ?? null
@@ -122,6 +130,8 @@ const kept = (failure: Failure | undefined) => ({
 export interface Delivery {
   readonly row: number
   readonly number: number
+  /** Has its job a row for its body? */
+  readonly isLarge: boolean
 }
 
 /** A delivery as it is handed out. */
@@ -179,18 +189,39 @@ export class Jobs {
       for (const end = i + count; i < end; i++) {
         const { body, delay, priority, ttr } = requests[i]!
         const due = dueAfter(now, delay)
-        values.push(queue, due === null ? 0 : 1, priority, due, now, microseconds(ttr), body)
-        this.bytes += body.length
+        const small = body.length > largestSmall ? nothing : body
+        values.push(queue, due === null ? 0 : 1, priority, due, now, microseconds(ttr), small)
       }
       const { lastInsertRowid } = this.statements[count === 1 ? "insert" : "insertTogether"].run(...values)
       // One statement numbers its rows without a gap.
       const first = Number(lastInsertRowid) - count + 1
-      for (let j = 0; j < count; j++) ids.push(String(first + j) as JobId)
+      for (let id = first; id < first + count; id++) {
+        this.addBody(id, requests[ids.length]!.body)
+        ids.push(String(id) as JobId)
+      }
     }
     return ids
   }
 
-  /** Leases the next jobs of queues to a process. */
+  private addBody(id: number, body: Uint8Array): void {
+    this.bytes += body.length
+    if (body.length > largestSmall) this.statements.addLarge.run(id, body)
+  }
+
+  /** The body of a row that is large. An empty one may be just that. */
+  private large(row: Row, id: number): Uint8Array | undefined {
+    return row["body"].length > 0 ? undefined : this.statements.large.get(id)?.["body"] as Uint8Array | undefined
+  }
+
+  private bodyOf(row: Row): Uint8Array {
+    return this.large(row, row["id"]) ?? row["body"]
+  }
+
+  private peeked(row: Row | undefined): PeekedJob | undefined {
+    return row === undefined ? undefined : { id: idOf(row), body: this.bodyOf(row) }
+  }
+
+  /** Leases the next jobs of queues to a process: up to a number, and about as many as can be read in one go. */
   take(queues: ReadonlyMap<string, number>, max: number, holder: number, now: number): ReadonlyArray<Delivered> {
     const candidates: Array<Candidate> = []
     for (const [queue, id] of queues) {
@@ -199,23 +230,32 @@ export class Jobs {
       }
     }
     if (queues.size > 1) candidates.sort((a, b) => a.priority - b.priority || a.id - b.id)
-    return candidates.slice(0, max).map(({ id, queue }) => {
+    const delivered: Array<Delivered> = []
+    for (let i = 0, bytes = 0; i < Math.min(candidates.length, max) && bytes < mostBytes; i++) {
+      const { id, queue } = candidates[i]!
       const row = this.statements.deliver.get(id, now, holder) as Row & Counters
-      return {
+      const large = this.large(row, id)
+      const body = large ?? row["body"]
+      bytes += body.length
+      delivered.push({
         row: id,
         number: row.deliveries,
+        isLarge: large !== undefined,
         id: String(id) as JobId,
         queue,
-        body: row["body"],
+        body,
         info: leaseInfo(row)
-      }
-    })
+      })
+    }
+    return delivered
   }
 
   // Each of these says whether the lease was held.
 
   done(lease: Delivery, now: number): boolean {
-    return Number(this.statements.done.run(lease.row, lease.number, now).changes) > 0
+    const isHeld = Number(this.statements.done.run(lease.row, lease.number, now).changes) > 0
+    if (isHeld && lease.isLarge) this.statements.removeLarge.run(lease.row)
+    return isHeld
   }
 
   release(
@@ -300,21 +340,27 @@ export class Jobs {
 
   /** Puts a job anew on a queue. Returns the id of the new one; the old one is still there. */
   putAnew(id: JobId, queue: number, now: number): JobId {
-    return String(this.statements.putAnew.run({ $id: rowId(id), $queue: queue, $now: now }).lastInsertRowid) as JobId
+    const row = rowId(id)
+    const anew = Number(this.statements.putAnew.run({ $id: row, $queue: queue, $now: now }).lastInsertRowid)
+    this.run("copyLarge", { $from: row, $to: anew })
+    return String(anew) as JobId
   }
 
   /** Deletes a job that nobody holds. Returns its queue's id. */
   remove(id: JobId): number | undefined {
-    return this.get("remove", { $id: rowId(id) })?.["queue"]
+    const row = rowId(id)
+    const queue = this.get("remove", { $id: row })?.["queue"]
+    if (queue !== undefined) this.statements.removeLarge.run(row)
+    return queue
   }
 
   peek(id: JobId): PeekedJob | undefined {
-    return peeked(this.get("peek", { $id: rowId(id) }))
+    return this.peeked(this.get("peek", { $id: rowId(id) }))
   }
 
   peekNext(queue: number, state: "ready" | "delayed" | "buried"): PeekedJob | undefined {
     const name = ({ ready: "peekReady", delayed: "peekDelayed", buried: "peekBuried" } as const)[state]
-    return peeked(this.get(name, { $queue: queue }))
+    return this.peeked(this.get(name, { $queue: queue }))
   }
 
   /** Has a queue any job? */
@@ -340,27 +386,22 @@ export class Jobs {
     return jobStats(row, id, row["name"], states[row["state"]]!, now)
   }
 
-  /** A page of the jobs of a queue in a state. */
+  /** A page of the jobs of a queue in a state, with about as many as can be read in one go. */
   list(queue: number, name: string, state: JobState, request: Paging.Request, now: number): Page {
     const { after, limit } = request
     const statement = this.statements[
       ({ ready: "listReady", delayed: "listDelayed", reserved: "listReserved", buried: "listBuried" } as const)[state]
     ]
-    const rows = statement.all({
+    const rows = statement.iterate({
       $queue: queue,
       $order: after?.order ?? -1,
       $number: after?.number ?? -1,
       $max: limit + 1
-    }) as Array<Row>
-    return Paging.page(
-      request,
-      rows,
-      (row) => ({ order: row["place"], number: row["id"] }),
-      (row): ListedJob => ({
-        ...jobStats(row, idOf(row), name, state, now),
-        body: row["body"],
-        finishedAt: undefined
-      })
-    )
+    }) as Iterable<Row>
+    return readPage(request, rows, (row) => ({
+      ...jobStats(row, idOf(row), name, state, now),
+      body: this.bodyOf(row),
+      finishedAt: undefined
+    }))
   }
 }

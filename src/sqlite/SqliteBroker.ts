@@ -55,9 +55,9 @@ import * as Housekeeping from "./Housekeeping.ts"
 import { Jobs } from "./Jobs.ts"
 import * as Liveness from "./Liveness.ts"
 import { Queues } from "./Queues.ts"
-import { dueAfter, microseconds, timeLeft } from "./rows.ts"
+import { dueAfter, microseconds, mostBytes, timeLeft } from "./rows.ts"
 import { Space } from "./Space.ts"
-import { closeFor, portion, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
+import { closeFor, portion, portions, SqliteConsumer, type SqliteLease, type Store } from "./SqliteConsumer.ts"
 import * as Sync from "./Sync.ts"
 import { Waiters } from "./Waiters.ts"
 import * as WriteAhead from "./WriteAhead.ts"
@@ -80,6 +80,8 @@ export interface Options {
 }
 
 const orNotFound = (id: JobId) => (found: boolean) => found ? Effect.void : Effect.fail(jobNotFound(id))
+
+const sizeOf = ({ body }: PutRequest) => body.length
 
 /** Only each attempt can't be interrupted. */
 const open = (name: string, options: Options): Effect.Effect<DatabaseSync, BrokerError, Scope.Scope> =>
@@ -271,16 +273,15 @@ export const make = Effect.fnUntraced(function*(
   const putAll: Broker["Service"]["putAll"] = (queue, requests) => {
     const checked = checkQueue(queue)
     if (Result.isFailure(checked)) return Effect.succeed(requests.map(() => Result.fail(checked.failure)))
-    const portions = Array.from(
-      { length: Math.ceil(requests.length / portion) },
-      (_, i) => requests.slice(i * portion, (i + 1) * portion)
-    )
     const putPortion = (requests: ReadonlyArray<PutRequest>) =>
       Effect.match(commits.run((now) => putNow(queue, requests, now)), {
         onFailure: (error) => requests.map((): Put => Result.fail(error)),
         onSuccess: (results) => results
       })
-    return Effect.map(Effect.forEach(portions, putPortion, { concurrency: "unbounded" }), (results) => results.flat())
+    return Effect.map(
+      Effect.forEach(portions(requests, portion, mostBytes / 2, sizeOf), putPortion, { concurrency: "unbounded" }),
+      (results) => results.flat()
+    )
   }
 
   const kick: Broker["Service"]["kick"] = Effect.fnUntraced(function*(queue, max) {

@@ -38,11 +38,38 @@ export interface Store {
   readonly keepFor: number
 }
 
-/** So many jobs share one turn of the event loop. */
-export const portion = 500
+/** So many jobs are handed out at a time. */
+const handedOut = 500
+
+/** So many jobs share one operation. */
+export const portion = 250
+
+/** So many leases share one operation: a settlement takes longer than a put. */
+const leasesTogether = 128
 
 /** How long closing waits for the file. */
 export const closeFor = "1 second"
+
+/** Cuts a list into parts of at most a weight, and of at most a number. */
+export const portions = <A>(
+  items: ReadonlyArray<A>,
+  most: number,
+  mostWeight = Infinity,
+  weightOf: (item: A) => number = () => 0
+): ReadonlyArray<ReadonlyArray<A>> => {
+  const parts: Array<Array<A>> = []
+  let last: Array<A> = []
+  let weight = 0
+  for (const item of items) {
+    weight += weightOf(item)
+    if (last.length === 0 || last.length === most || weight > mostWeight) {
+      parts.push(last = [])
+      weight = weightOf(item)
+    }
+    last.push(item)
+  }
+  return parts
+}
 
 type Outcome<A = void> = Result.Result<A, BrokerError>
 
@@ -58,6 +85,7 @@ export class SqliteLease implements Lease, Delivery {
   readonly info: LeaseInfo
   readonly row: number
   readonly number: number
+  readonly isLarge: boolean
   // Not to be seen in logs, where it would take everything along.
   readonly #consumer: SqliteConsumer
 
@@ -68,6 +96,7 @@ export class SqliteLease implements Lease, Delivery {
     this.info = delivered.info
     this.row = delivered.row
     this.number = delivered.number
+    this.isLarge = delivered.isLarge
     this.#consumer = consumer
   }
 
@@ -168,19 +197,22 @@ export class SqliteConsumer implements Consumer {
       const queue = this.store.queues.find(name)
       if (queue !== undefined && queue.pausedUntil <= now) open.set(name, queue.id)
     }
-    return this.store.jobs.take(open, Math.min(max, portion), this.store.holder, now).map((delivered) =>
+    return this.store.jobs.take(open, Math.min(max, handedOut), this.store.holder, now).map((delivered) =>
       new SqliteLease(this, delivered)
     )
   }
 
-  private settleOne(settlement: Settlement, lease: Delivery, now: number): Outcome<boolean> {
+  private settleOne(settlement: Settlement, lease: SqliteLease, now: number): Outcome<boolean> {
     const { history, jobs, keepFor } = this.store
     const checked = checkSettlement(settlement)
     if (Result.isFailure(checked)) return Result.fail(checked.failure)
     const priority = "priority" in settlement ? settlement.priority : undefined
     switch (settlement._tag) {
       case "Delete":
-        if (keepFor > 0) history.keep(lease, keepFor, now)
+        if (keepFor > 0) {
+          history.keep(lease, keepFor, now)
+          jobs.bytes += lease.body.length
+        }
         return Result.succeed(jobs.done(lease, now))
       case "Release":
         return Result.succeed(
@@ -214,16 +246,21 @@ export class SqliteConsumer implements Consumer {
     f: (item: A, lease: SqliteLease, now: number) => Outcome<B>
   ): Effect.Effect<ReadonlyArray<Outcome<B>>> {
     return Effect.suspend(() => {
-      if (items.length === 0) return Effect.succeed([])
       if (this.isClosed) return Effect.succeed(items.map((item) => lost(leaseOf(item))))
-      return Effect.match(
-        this.store.commits.run((now) =>
-          items.map((item): Outcome<B> => {
-            const lease = leaseOf(item)
-            return lease instanceof SqliteLease && lease.isOf(this) ? f(item, lease, now) : lost(lease)
-          })
-        ),
-        { onFailure: (error) => items.map(() => Result.fail(error)), onSuccess: (results) => results }
+      const together = (items: ReadonlyArray<A>) =>
+        Effect.match(
+          this.store.commits.run((now) =>
+            items.map((item): Outcome<B> => {
+              const lease = leaseOf(item)
+              return lease instanceof SqliteLease && lease.isOf(this) ? f(item, lease, now) : lost(lease)
+            })
+          ),
+          { onFailure: (error) => items.map(() => Result.fail(error)), onSuccess: (results) => results }
+        )
+      if (items.length <= leasesTogether) return items.length === 0 ? Effect.succeed([]) : together(items)
+      return Effect.map(
+        Effect.forEach(portions(items, leasesTogether), together, { concurrency: "unbounded" }),
+        (results) => results.flat()
       )
     })
   }

@@ -5,7 +5,7 @@
  * within each COMMIT, on the thread that runs everything else. Here COMMIT only
  * writes to the log (`synchronous = NORMAL`), and the same is done before
  * anybody is told: by another thread where it takes more than {@link slow} on
- * the average, else at once, which is faster than to have another thread do it.
+ * the average, or for the first time, else at once, which is faster than to have another thread do it.
  * The order of writes stays SQLite's: it syncs the log before a checkpoint, and
  * the file before the log starts anew.
  *
@@ -71,7 +71,7 @@ export const make = Effect.fnUntraced(function*(
     (log) => Effect.sync(() => closeSync(log))
   )
   const clock = yield* Clock.Clock
-  let average = 0
+  let average: number | undefined
   /** What the disk failed with, until it was made good. */
   let fault: unknown
 
@@ -84,7 +84,8 @@ export const make = Effect.fnUntraced(function*(
   const timed = () => {
     const began = clock.monotonicTimeNanosUnsafe()
     return () => {
-      average += (Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6 - average) / memory
+      const millis = Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
+      average = average === undefined ? millis : average + (millis - average) / memory
     }
   }
 
@@ -106,7 +107,7 @@ export const make = Effect.fnUntraced(function*(
   })
 
   return {
-    isQuick: () => average <= slow,
+    isQuick: () => average !== undefined && average <= slow,
     here: () => {
       const end = timed()
       const result = Result.try({ try: () => disk.fdatasyncSync(log), catch: failed })

@@ -3,7 +3,19 @@
  * microseconds since the epoch.
  */
 import * as Duration from "effect/Duration"
-import { type JobId, type JobState, type JobStats, type LeaseInfo, maxDelay } from "../Broker.ts"
+import {
+  type JobId,
+  type JobState,
+  type JobStats,
+  type LeaseInfo,
+  type ListedJob,
+  maxDelay,
+  type Page
+} from "../Broker.ts"
+import * as Paging from "../internal/paging.ts"
+
+/** Bytes of bodies that are read at a time, about. */
+export const mostBytes = 512 * 1024
 
 /** The columns that {@link jobStats} reads beside `due`. */
 export const known = `priority, put_at, ttr, deliveries, forgiven, lost, buries, reason, failure_tag, failure_message,
@@ -67,3 +79,23 @@ export const jobStats = (row: Row, id: JobId, queue: string, state: JobState, no
     at: Math.floor(row["failure_at"] / 1000)
   }
 })
+
+/** A page of the rows that were found: as many as were asked for, or about as many as can be read in one go. */
+export const readPage = (request: Paging.Request, rows: Iterable<Row>, show: (row: Row) => ListedJob): Page => {
+  const found: Array<{ readonly row: Row; readonly job: ListedJob }> = []
+  let { limit } = request
+  let bytes = 0
+  for (const row of rows) {
+    const job = show(row)
+    found.push({ row, job })
+    if (found.length > limit) break
+    bytes += job.body.length
+    if (bytes >= mostBytes) limit = found.length
+  }
+  return Paging.page(
+    { ...request, limit },
+    found,
+    ({ row }) => ({ order: row["place"], number: row["id"] }),
+    ({ job }) => job
+  )
+}
