@@ -15,7 +15,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { statSync } from "node:fs"
+import { statfsSync, statSync } from "node:fs"
 import type { DatabaseSync } from "node:sqlite"
 import { Worker } from "node:worker_threads"
 
@@ -80,6 +80,8 @@ export const make = Effect.fnUntraced(function*(
   let isBusy = false
   let isFinishing = false
   let pages = 0
+  /** At how many pages the space of the disk was looked at. */
+  let lookedAt = 0
   const waiting = new Set<() => void>()
   let isResting = false
 
@@ -87,6 +89,16 @@ export const make = Effect.fnUntraced(function*(
   const isLong = (): boolean => {
     try {
       return statSync(`${path}-wal`).size > longest
+    } catch {
+      return false
+    }
+  }
+
+  // A log that took the last space could not be copied any more.
+  const isTight = (): boolean => {
+    try {
+      const { bavail, bsize } = statfsSync(path)
+      return bavail * bsize < longest
     } catch {
       return false
     }
@@ -129,15 +141,19 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const copyIfDue = () => {
-    if (pages >= (isQuick() ? dueHere : due)) copy("PASSIVE")
+    if (pages >= due || pages >= dueHere && isQuick()) copy("PASSIVE")
+    else if (pages - lookedAt >= dueHere) {
+      lookedAt = pages
+      if (isTight()) copy("TRUNCATE", true)
+    }
   }
 
-  const copy = (mode: Mode) => {
+  const copy = (mode: Mode, atOnce = pages < due && isQuick() && !isLong()) => {
     if (isBusy) return
-    const isLittle = pages < due && !isLong()
     pages = 0
+    lookedAt = 0
     isBusy = true
-    if (isLittle && isQuick()) return copyHere(mode)
+    if (atOnce) return copyHere(mode)
     worker ??= start()
     if (worker === undefined) copyHere(mode)
     else worker.postMessage(mode)

@@ -15,17 +15,20 @@ import { file, request } from "./harness.ts"
 
 const mount = (...args: ReadonlyArray<string>) => execFileSync("mount", args, { stdio: "ignore" })
 
-/** A file system of one mebibyte. */
-const disk = Effect.flatMap(folder, (path) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const place = join(path, "disk")
-      mkdirSync(place)
-      mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", place)
-      return place
-    }),
-    (place) => Effect.sync(() => execFileSync("umount", ["-l", place], { stdio: "ignore" }))
-  ))
+/** A small file system. */
+const diskOf = (size: string) =>
+  Effect.flatMap(folder, (path) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const place = join(path, "disk")
+        mkdirSync(place)
+        mount("-t", "tmpfs", "-o", `size=${size}`, "tmpfs", place)
+        return place
+      }),
+      (place) => Effect.sync(() => execFileSync("umount", ["-l", place], { stdio: "ignore" }))
+    ))
+
+const disk = diskOf("1m")
 
 const cannotMount = spawnSync("unshare", ["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).status !== 0
 
@@ -91,6 +94,20 @@ describe.skipIf(cannotMount)("a full disk", () => {
       assert.strictEqual(text(yield* Fiber.join(waiting)), "second")
       assert.include(yield* broker.statsQueue("q"), { buried: 1, reserved: 1 })
     }))
+
+  it.live.each(["full", "normal"] as const)(
+    "that has room for the jobs (%s) is not filled by the log of many that come and go",
+    (durability) =>
+      Effect.gen(function*() {
+        const place = yield* diskOf("6m")
+        const broker = yield* SqliteBroker.make({ path: join(place, "queue.db"), durability })
+        const consumer = yield* broker.consume(["q"])
+        for (let i = 0; i < 400; i++) {
+          yield* broker.put("q", request("x".repeat(60_000)))
+          yield* done(consumer, yield* take(consumer))
+        }
+      })
+  )
 
   it.live("says so when there is no room even for a new file, and when the disk is read-only", () =>
     Effect.gen(function*() {
