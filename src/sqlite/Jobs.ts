@@ -66,6 +66,7 @@ export const sql = {
   holderGone: `UPDATE job SET ${ended}, lost = lost + 1 WHERE state = 2 AND due IS NOT NULL AND holder = $holder`,
   holderLeft:
     `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE state = 2 AND due IS NOT NULL AND holder = $holder`,
+  holds: "SELECT 1 FROM job WHERE state = 2 AND due IS NOT NULL AND holder = $holder LIMIT 1",
   nextDelay: "SELECT min(due) AS due FROM job WHERE state = 1 AND due IS NOT NULL",
   nextLease: "SELECT min(due) AS due FROM job WHERE state = 2 AND due IS NOT NULL",
   insert: insert(1),
@@ -316,6 +317,11 @@ export class Jobs {
   /** Returns what a process holds: its deliveries were lost, or it left and they are unspent. */
   giveBackAll(holder: number, how: "holderGone" | "holderLeft"): number {
     return this.run(how, { $holder: holder })
+  }
+
+  /** Does a process hold any lease? */
+  holds(holder: number): boolean {
+    return this.get("holds", { $holder: holder }) !== undefined
   }
 
   /** Makes up to `max` jobs of a queue ready. Returns how many. */

@@ -58,3 +58,9 @@ export const isDead = (other: Process, seenBy: Process): boolean => {
   if (started === null) return !isThere(other.pid)
   return started !== other.started || state === "Z" || state === "X"
 }
+
+/** Is a process of before the last boot of this machine, and so certainly dead? */
+export const isOfFormerBoot = (other: Process, seenBy: Process): boolean => {
+  const [boot, ofSeer] = [other, seenBy].map(({ world }) => world?.split(" ")[0])
+  return boot !== undefined && ofSeer !== undefined && boot !== ofSeer
+}

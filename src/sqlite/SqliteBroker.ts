@@ -175,7 +175,14 @@ export const make = Effect.fnUntraced(function*(
     tell: (counts) => Effect.isSuccess(commits.run(() => queues.wait(holder, counts)))
   })
   yield* commits.start
-  const holder = yield* commits.run(() => queues.register(self))
+  const holder = yield* commits.runNow(() => {
+    const id = queues.register(self)
+    // What they held is given back at its time, as before: the disk may be another machine's.
+    for (const other of queues.others(id)) {
+      if (Liveness.isOfFormerBoot(other, self) && !jobs.holds(other.id)) queues.unregister(other.id)
+    }
+    return id
+  })
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       waiters.close(brokerClosed(name))

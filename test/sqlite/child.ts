@@ -65,6 +65,17 @@ const fill = Effect.gen(function*() {
   return yield* Effect.never
 })
 
+/** Puts as many as it can on a queue that nobody works. */
+const flood = Effect.gen(function*() {
+  const broker = yield* Broker
+  const requests = Array.from({ length: 500 }, () => request("x".repeat(200)))
+  yield* broker.putAll("flood", requests)
+  yield* say("flooding")
+  return yield* Effect.all(Array.from({ length: 4 }, () => Effect.forever(broker.putAll("flood", requests))), {
+    concurrency: 4
+  })
+})
+
 // -- with a ledger
 
 const Chore = Job.make("chore", {
@@ -118,6 +129,7 @@ const roles: Record<string, Effect.Effect<unknown, unknown, Broker | Publisher.P
   work,
   hold,
   fill,
+  flood,
   feed,
   serve
 }

@@ -30,7 +30,7 @@ export interface Child {
 
 /** Starts a process, which is killed with the scope. */
 export const child = (
-  role: "publish" | "work" | "hold" | "feed" | "serve" | "fill",
+  role: "publish" | "work" | "hold" | "feed" | "serve" | "fill" | "flood",
   path: string,
   flags: ReadonlyArray<string> = []
 ) =>
