@@ -24,7 +24,7 @@
  * A job can run more than once: after a crash, or when an acknowledgement was
  * lost. Use `delivery.id` as idempotency key where that matters.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -107,6 +107,9 @@ type Services<Handlers extends ReadonlyArray<Handler.Handler<any>>> = Handler.Se
 
 /** After its grace time an interrupted handler gets this long to clean up. */
 const cleanupTime = Duration.seconds(10)
+
+/** After which time a settlement that the broker did not carry out is tried again. */
+const settleAgainAfter = Duration.millis(250)
 
 /** Deliveries that wait for their settlement are bounded by this, or by twice the concurrency if that is more. */
 const minUnsettled = 256
@@ -215,7 +218,8 @@ const start = Effect.fnUntraced(function*<R>(
         fiber: undefined,
         interruption: undefined,
         verdict: undefined,
-        settling: false
+        settling: false,
+        refused: undefined
       })
       caretaker.watch(touchAt)
     }
@@ -254,20 +258,31 @@ const start = Effect.fnUntraced(function*<R>(
 
   // -- settle
 
+  let again: ReadonlyArray<InFlight.Entry> = []
+
+  const nextEnded = Effect.suspend(() =>
+    again.length === 0
+      ? Queue.takeAll(ended)
+      : Effect.map(Effect.delay(Queue.clear(ended), settleAgainAfter), (entries) => [...again, ...entries])
+  )
+
   const settleEnded = Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(Queue.takeAll(ended)), (entries) => {
+    Effect.flatMap(restore(nextEnded), (entries) => {
       for (const entry of entries) entry.settling = true
-      return Effect.map(settle(consumer, entries), (outcomes) => {
-        for (const entry of entries) inFlight.remove(entry)
-        for (const { _tag } of outcomes) {
+      return Effect.map(settle(consumer, entries, now), (all) => {
+        again = all.again
+        for (const entry of entries) if (!again.includes(entry)) inFlight.remove(entry)
+        for (const { _tag } of all.outcomes) {
           counts[_tag]++
           if (_tag !== "GivenBack" && _tag !== "Lost") settled++
         }
         room.openUnsafe()
-        return outcomes as unknown as NonEmptyReadonlyArray<Outcome>
+        return all.outcomes
       })
     }).pipe(Effect.tap(telemetry.report))
   )
+
+  const pull: Running["pull"] = Effect.filterOrElse(settleEnded, isArrayNonEmpty, () => pull)
 
   const allSettled = Effect.gen(function*() {
     while (inFlight.entries.size > 0) {
@@ -328,7 +343,7 @@ const start = Effect.fnUntraced(function*<R>(
     Effect.forkScoped
   )
 
-  return { pull: settleEnded, exit: () => ({ reason, counts: { ...counts } }) }
+  return { pull, exit: () => ({ reason, counts: { ...counts } }) }
 })
 
 // -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { Broker, type Lease } from "../src/Broker.ts"
-import { leaseLost, make as brokerError, Unavailable } from "../src/BrokerError.ts"
+import { type BrokerError, leaseLost, make as brokerError, OutOfMemory, Unavailable } from "../src/BrokerError.ts"
 import { Job, Publisher, Worker } from "../src/index.ts"
 import { TestBroker } from "../src/testing/index.ts"
 import { Count, isGone, layerConsumer, numbers, only, pass, publish, rest, start, statsOf } from "./WorkerHarness.ts"
@@ -22,6 +22,52 @@ const unavailable = brokerError(
 /** A handler that never ends, and says that it was interrupted. */
 const endless = (interrupted: Array<number>) =>
   Worker.handler(Count, (n) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted.push(n))))
+
+describe("settle", () => {
+  const outOfMemory = brokerError(new OutOfMemory({ broker: "double:" }))
+  const notSent = brokerError(
+    new Unavailable({ broker: "double:", fate: "NotSent", detail: "somebody holds the file" })
+  )
+
+  /** A broker that refuses to settle for a time. */
+  const refusing = (error: BrokerError, isOver: () => boolean) =>
+    layerConsumer((consumer) => ({
+      settle: (settlements) =>
+        isOver() ? consumer.settle(settlements) : Effect.succeed(settlements.map(() => Result.fail(error)))
+    }))
+
+  for (const error of [outOfMemory, notSent]) {
+    it.effect(`a settlement that was not carried out (${error.reason._tag}) is tried again: the job runs once`, () => {
+      let refused = 0
+      return Effect.gen(function*() {
+        let runs = 0
+        const ids = yield* publish(3)
+        const worker = yield* start({}, Worker.handler(Count, () => Effect.sync(() => runs++)))
+        yield* pass("20 seconds")
+        assert.deepStrictEqual(worker.tags(), ["Done", "Done", "Done"])
+        assert.strictEqual(runs, 3)
+        for (const id of ids) assert.isTrue(yield* isGone(id))
+      }).pipe(Effect.provide(refusing(error, () => refused++ >= 5)))
+    })
+  }
+
+  it.effect("but not longer than its lease lasts for sure", () =>
+    Effect.gen(function*() {
+      yield* publish(1, { ttr: "10 seconds" })
+      const worker = yield* start({}, Worker.handler(Count, () => Effect.void))
+      yield* pass("4 seconds")
+      assert.deepStrictEqual(worker.tags(), [])
+      yield* pass("2 seconds")
+      assert.include(only(worker, "Lost"), { handled: true, error: outOfMemory })
+    }).pipe(Effect.provide(refusing(outOfMemory, () => false))))
+
+  it.effect("one that may have been carried out is not tried again", () =>
+    Effect.gen(function*() {
+      yield* publish(1)
+      const worker = yield* start({}, Worker.handler(Count, () => Effect.void))
+      assert.include(only(worker, "Lost"), { handled: true, error: unavailable })
+    }).pipe(Effect.provide(refusing(unavailable, () => false))))
+})
 
 describe("touch", () => {
   it.effect("a handler of 5 minutes with a time to run of 5 seconds runs once", () =>

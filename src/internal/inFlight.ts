@@ -8,6 +8,7 @@
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { Lease, LeaseInfo } from "../Broker.ts"
+import type { BrokerError } from "../BrokerError.ts"
 import type { Dispatched, Work } from "./dispatch.ts"
 import type { Interruption, Verdict } from "./verdict.ts"
 import { fromExit } from "./verdict.ts"
@@ -29,6 +30,8 @@ export interface Entry {
   verdict: Verdict | undefined
   /** Is its settlement under way? Until then its lease is renewed. */
   settling: boolean
+  /** Why the broker did not carry out its settlement at first. */
+  refused: BrokerError | undefined
 }
 
 /** The deliveries in hand. */

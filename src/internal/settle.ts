@@ -1,11 +1,16 @@
 /**
  * The last stage: settles deliveries that ended, in one round trip for all of
  * them, and says what became of each.
+ *
+ * A settlement that the broker certainly did not carry out, because its disk is
+ * full or somebody else holds its file, is worth trying again while the lease
+ * lasts: else a job that was handled would run once more.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { type Consumer, maxDelay, type Settlement } from "../Broker.ts"
+import type { BrokerError } from "../BrokerError.ts"
 import type { Job } from "../Job.ts"
 import type { Delivered, Outcome } from "../Outcome.ts"
 import type { Entry } from "./inFlight.ts"
@@ -85,11 +90,27 @@ const inspectFailed = Effect.fnUntraced(function*(consumer: Consumer, entries: R
 /** The job that a delivery is for. Only one that could not be read has none. */
 const jobOf = ({ dispatched: { next } }: Entry): Job<any> => ("verdict" in next ? next.job : next.handler.job)!
 
-/** Settles deliveries that have their verdict. The outcomes are in the order of the input. */
+/** What became of deliveries. */
+export interface Settled {
+  /** Those that are over, in the order of the input. */
+  readonly outcomes: Array<Outcome>
+  /** Those to be settled again. */
+  readonly again: ReadonlyArray<Entry>
+}
+
+const isNotDone = ({ reason }: BrokerError): boolean =>
+  reason._tag === "OutOfMemory" || reason._tag === "Unavailable" && reason.fate === "NotSent"
+
+/** Until when a lease lasts for sure: it is renewed when half of its time is over. */
+const lastsUntil = ({ endedAt, info }: Entry): number =>
+  info === undefined ? -Infinity : endedAt + Duration.toMillis(info.ttr) / 2
+
+/** Settles deliveries that have their verdict. */
 export const settle = Effect.fnUntraced(function*(
   consumer: Consumer,
-  entries: ReadonlyArray<Entry>
-): Effect.fn.Return<Array<Outcome>> {
+  entries: ReadonlyArray<Entry>,
+  now: () => number
+): Effect.fn.Return<Settled> {
   yield* inspectFailed(consumer, entries)
   const verdicts: Array<FinalVerdict> = []
   const settlements: Array<Settlement> = []
@@ -107,14 +128,21 @@ export const settle = Effect.fnUntraced(function*(
     }
     verdicts.push(verdict)
   }
+  const again: Array<Entry> = []
   if (settlements.length > 0) {
     const answers = yield* consumer.settle(settlements)
     for (let i = 0; i < answers.length; i++) {
       const answer = answers[i]!
       if (Result.isSuccess(answer)) continue
       const position = settled[i]!
-      verdicts[position] = { _tag: "Lost", handled: verdicts[position]!._tag === "Done", error: answer.failure }
+      const entry = entries[position]!
+      const error = entry.refused ??= answer.failure
+      if (isNotDone(answer.failure) && now() < lastsUntil(entry)) again.push(entry)
+      else verdicts[position] = { _tag: "Lost", handled: verdicts[position]!._tag === "Done", error }
     }
   }
-  return entries.map((entry, i) => outcome(entry, verdicts[i]!))
+  const outcomes = entries.map((entry, i) => outcome(entry, verdicts[i]!))
+  return again.length === 0
+    ? { outcomes, again }
+    : { outcomes: outcomes.filter((_, i) => !again.includes(entries[i]!)), again }
 })
