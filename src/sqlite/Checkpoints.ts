@@ -7,7 +7,7 @@
  * on. The thread is started when there is something to copy, so short programs
  * never have it; where none can be started, the main one copies.
  *
- * The log has about {@link due} pages before it is copied (or {@link dueHere}), and starts anew when
+ * The log has about {@link due} pages before it is copied, and starts anew when
  * nobody writes meanwhile. Where it has {@link limit} pages while it is copied,
  * this process's writer rests until it is empty. Nothing can be copied past
  * what somebody reads: a transaction that another program leaves open lets the
@@ -22,8 +22,11 @@ import { Worker } from "node:worker_threads"
 /** Pages that are written before the log is copied: 4 MiB. */
 const due = 1000
 
-/** The same where it is copied at once: 1 MiB, so that the event loop is not held for long. */
-const dueHere = 250
+/** Bytes of bodies that are not copied at once, so that the event loop is not held for long. */
+const much = 1024 * 1024
+
+/** After how many pages the space of the disk is looked at. */
+const lookAfter = 250
 
 /** Pages that the log may have: 16 MiB. */
 const limit = 4000
@@ -57,8 +60,8 @@ parentPort.on("message", (mode) => {
 
 /** Keeps the log of a file short. */
 export interface Checkpoints {
-  /** Tells how many pages were written, about. */
-  readonly wrote: (pages: number) => void
+  /** Tells how many pages were written, about, beside how many bytes of bodies. */
+  readonly wrote: (pages: number, bytes: number) => void
   /** Copies everything and empties the log, which gives the space at the end of the file back. */
   readonly finish: () => void
   /** Waits while the log is too long and is being copied. */
@@ -80,6 +83,7 @@ export const make = Effect.fnUntraced(function*(
   let isBusy = false
   let isFinishing = false
   let pages = 0
+  let bytes = 0
   /** At how many pages the space of the disk was looked at. */
   let lookedAt = 0
   const waiting = new Set<() => void>()
@@ -141,16 +145,17 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const copyIfDue = () => {
-    if (pages >= due || pages >= dueHere && isQuick()) copy("PASSIVE")
-    else if (pages - lookedAt >= dueHere) {
+    if (pages >= due) copy("PASSIVE")
+    else if (pages - lookedAt >= lookAfter) {
       lookedAt = pages
       if (isTight()) copy("TRUNCATE", true)
     }
   }
 
-  const copy = (mode: Mode, atOnce = pages < due && isQuick() && !isLong()) => {
+  const copy = (mode: Mode, atOnce = bytes < much && isQuick() && !isLong()) => {
     if (isBusy) return
     pages = 0
+    bytes = 0
     lookedAt = 0
     isBusy = true
     if (atOnce) return copyHere(mode)
@@ -168,8 +173,9 @@ export const make = Effect.fnUntraced(function*(
     })
   )
   return {
-    wrote: (count) => {
-      pages += count
+    wrote: (count, bytesOfBodies) => {
+      pages += count + Math.ceil(bytesOfBodies / pageSize)
+      bytes += bytesOfBodies
       if (!isBusy) copyIfDue()
       else if (pages >= due) isResting ||= isLong()
     },

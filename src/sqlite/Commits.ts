@@ -49,8 +49,10 @@ interface Operation {
 interface Transaction {
   readonly operations: ReadonlyArray<Operation>
   readonly results: ReadonlyArray<unknown>
-  /** How many pages it wrote, about; 0 when it changed nothing. */
-  readonly pages: number
+  /** How many rows it changed. */
+  readonly changes: number
+  /** How many bytes of bodies it wrote. */
+  readonly bytes: number
 }
 
 /** Why a transaction was not carried out. Its operations are pending again. */
@@ -70,10 +72,8 @@ const answer = ({ operations, results }: Transaction, safe: Result.Result<void, 
   for (let i = 0; i < operations.length; i++) operations[i]!.resume(Effect.succeed(results[i]))
 }
 
-/** Pages that a transaction writes beside about one for each row it changes, and what it has of bytes. */
+/** Pages that a transaction writes beside its bodies and about one for each row that it changes. */
 const pagesPerTransaction = 4
-
-const pageSize = 4096
 
 const logInUse = "the disk failed, and other programs use the log of the file, which has to be emptied: end them"
 
@@ -104,8 +104,8 @@ export interface Options {
   readonly makeSpace: () => boolean
   /** Do other processes have the file open? */
   readonly hasCompany: () => boolean
-  /** Called with about how many pages a transaction wrote. */
-  readonly onWritten: (pages: number) => void
+  /** Called with about how many pages a transaction wrote, and how many bytes of bodies beside them. */
+  readonly onWritten: (pages: number, bytes: number) => void
   /**
    * Called when a transaction could not be carried out. `isShared` says that an operation may have been the cause, or
    * a disk that is full for now, so that what else belonged to the transaction is worth trying again.
@@ -298,7 +298,7 @@ export class Commits {
       }
       this.commit.run()
       this.putBack(batch.splice(results.length))
-      answer({ operations: batch, results, pages: 0 }, Result.void)
+      answer({ operations: batch, results, changes: 0, bytes: 0 }, Result.void)
       return isCurrent
     } catch (cause) {
       this.putBack(batch)
@@ -332,8 +332,7 @@ export class Commits {
     this.putBack(batch.splice(results.length))
     this.underWay = batch
     afterwards()
-    const pages = changes === 0 ? 0 : pagesPerTransaction + changes + Math.ceil((bytes() - bytesBefore) / pageSize)
-    return { operations: batch, results, pages }
+    return { operations: batch, results, changes, bytes: bytes() - bytesBefore }
   }
 
   /** Carries out operations until the turn is over. Returns what says whether it is. */
@@ -382,8 +381,8 @@ export class Commits {
   /** Answers a transaction's operations when it is safe. A lease is handed out before: losing one loses no job. */
   private finish(transaction: Transaction): void {
     const { onWritten, sync } = this.options
-    const { operations, pages } = transaction
-    if (pages === 0 || operations.length === 0) answer(transaction, Result.void)
+    const { bytes, changes, operations } = transaction
+    if (changes === 0 || operations.length === 0) answer(transaction, Result.void)
     // Of two syncs at a time one would be told of a failure, and the other not.
     else if (sync.isQuick() && !this.isSyncing) answer(transaction, sync.here())
     else {
@@ -391,7 +390,7 @@ export class Commits {
       this.wakeSyncer?.()
     }
     this.underWay = []
-    if (pages > 0) onWritten(pages)
+    if (changes > 0) onWritten(pagesPerTransaction + changes, bytes)
   }
 
   private giveUpAll(fault: unknown): void {

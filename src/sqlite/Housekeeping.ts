@@ -38,7 +38,7 @@ const forgetOver = ({ commits, history }: Store) =>
 
 const giveBackSpace = ({ checkpoints, commits, space }: Store) => {
   const portion = Effect.map(commits.run(() => space.giveBack()), (pages) => {
-    checkpoints.wrote(pages)
+    checkpoints.wrote(pages, 0)
     // the file gets shorter when the log is copied
     if (space.spare() === 0) checkpoints.finish()
   })

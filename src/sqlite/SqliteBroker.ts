@@ -14,10 +14,11 @@
  * Limits: time is the wall clock, because it is all that processes and reboots
  * have in common; setting it shifts delays and leases. SQLite works on the main
  * thread, in turns of a few milliseconds; where the disk is slow others wait for
- * it. Counting the jobs of a queue (`stats`, `statsQueue`) reads an index and
- * holds the event loop for that: 3 to 5 ms for each 100,000 jobs; all else takes
- * as long with a million jobs as with a few. When more than 1000 delays end at
- * once, they are over in portions. The file has to be on a local disk.
+ * it. Counting the jobs of a queue (`stats`, `statsQueue`) reads an index: 3 to
+ * 5 ms for each 100,000 jobs; all else takes as long with a million jobs as with
+ * a few. When more than 200 delays end at once, they are over in portions. A
+ * large body holds the event loop for as long as SQLite takes to write it. The
+ * file has to be on a local disk.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -53,7 +54,7 @@ import * as File from "./File.ts"
 import { History } from "./History.ts"
 import * as Housekeeping from "./Housekeeping.ts"
 import { Jobs } from "./Jobs.ts"
-import * as Liveness from "./Liveness.ts"
+import { Processes } from "./Processes.ts"
 import { Queues } from "./Queues.ts"
 import { dueAfter, microseconds, mostBytes, timeLeft } from "./rows.ts"
 import { Space } from "./Space.ts"
@@ -119,23 +120,13 @@ export const make = Effect.fnUntraced(function*(
   const jobs = new Jobs(database)
   const queues = new Queues(database)
   const history = new History(database)
-  const self = Liveness.self()
   const dataVersion = database.prepare("PRAGMA data_version")
   const millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
   const consumed = new Map<string, number>()
+  const processes = new Processes(jobs, queues, millis)
 
   /** A disk that can't be read may have anything: whoever looks for it in a transaction is told. */
   const version = () => Option.getOrElse(Option.liftThrowable(() => dataVersion.get()?.["data_version"])(), () => ({}))
-
-  const hasOthers = Option.liftThrowable(() => queues.hasOthers(holder))
-  let company = { isThere: false, lookedAt: -Infinity }
-  const hasCompany = () => {
-    const now = millis()
-    if (now - company.lookedAt > 1000) {
-      company = { isThere: Option.getOrElse(hasOthers(), () => true), lookedAt: now }
-    }
-    return company.isThere
-  }
 
   const commits: Commits = new Commits({
     broker: name,
@@ -155,7 +146,7 @@ export const make = Effect.fnUntraced(function*(
     bytes: () => jobs.bytes,
     room: checkpoints.room,
     makeSpace: () => Option.getOrElse(Option.liftThrowable(empty)(), () => false),
-    hasCompany,
+    hasCompany: processes.hasCompany,
     onWritten: checkpoints.wrote,
     onFailure: (error, isShared) => {
       if (isShared) waiters.tryAgain()
@@ -172,24 +163,14 @@ export const make = Effect.fnUntraced(function*(
     monotonic: millis,
     want: () => commits.want(),
     checkProcesses: Effect.suspend(() => Effect.ignore(checkProcesses)),
-    tell: (counts) => Effect.isSuccess(commits.run(() => queues.wait(holder, counts)))
+    tell: (counts) => Effect.isSuccess(commits.run(() => processes.wait(counts)))
   })
   yield* commits.start
-  const holder = yield* commits.runNow(() => {
-    const id = queues.register(self)
-    // What they held is given back at its time, as before: the disk may be another machine's.
-    for (const other of queues.others(id)) {
-      if (Liveness.isOfFormerBoot(other, self) && !jobs.holds(other.id)) queues.unregister(other.id)
-    }
-    return id
-  })
+  processes.id = yield* commits.runNow(() => processes.enter())
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       waiters.close(brokerClosed(name))
-      return commits.run(() => {
-        jobs.giveBackAll(holder, "holderLeft")
-        queues.unregister(holder)
-      })
+      return commits.run(() => processes.leave())
     }).pipe(
       Effect.interruptible,
       Effect.timeoutOption(closeFor),
@@ -198,18 +179,10 @@ export const make = Effect.fnUntraced(function*(
     )
   )
 
-  const deadProcesses = Effect.try({
-    try: () => queues.others(holder).filter((other) => Liveness.isDead(other, self)),
-    catch: (cause) => failure(name, cause)
-  })
-
-  const checkProcesses = Effect.flatMap(deadProcesses, (dead) =>
-    dead.length === 0 ? Effect.void : commits.run(() => {
-      for (const { id } of dead) {
-        jobs.giveBackAll(id, "holderGone")
-        queues.unregister(id)
-      }
-    }))
+  const checkProcesses = Effect.flatMap(
+    Effect.try({ try: () => processes.dead(), catch: (cause) => failure(name, cause) }),
+    (dead) => dead.length === 0 ? Effect.void : commits.run(() => processes.forget(dead))
+  )
 
   yield* Effect.forkScoped(waiters.watch)
   yield* Effect.forkScoped(
@@ -219,7 +192,7 @@ export const make = Effect.fnUntraced(function*(
 
   const store: Store = {
     broker: name,
-    holder,
+    holder: processes.id,
     jobs,
     queues,
     commits,
@@ -241,8 +214,7 @@ export const make = Effect.fnUntraced(function*(
   const readQueue = <A>(queue: string, work: (now: number) => A): Effect.Effect<A, BrokerError> =>
     Effect.flatMap(Effect.fromResult(checkQueue(queue)), () => read(work))
 
-  const waitingOn = (queue: string) =>
-    (waiters.counts().get(queue) ?? 0) + queues.waitElsewhere(holder, self.world, queue)
+  const waitingOn = (queue: string) => (waiters.counts().get(queue) ?? 0) + processes.waitElsewhere(queue)
 
   const exists = (queue: string, id: number, pausedUntil: number, now: number) =>
     consumed.has(queue) || pausedUntil > now || jobs.has(id)
@@ -373,7 +345,7 @@ export const make = Effect.fnUntraced(function*(
       version: `sqlite ${process.versions["sqlite"]}`,
       uptime: Duration.nanos(clock.monotonicTimeNanosUnsafe() - startedAt),
       ...sum,
-      waiting: waiters.size + queues.waitElsewhere(holder, self.world),
+      waiting: waiters.size + processes.waitElsewhere(),
       maxJobSize,
       draining: false,
       durable: true

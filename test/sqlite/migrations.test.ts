@@ -57,6 +57,21 @@ describe("migrations", () => {
       })
   )
 
+  it.live("an older version that has the file open fails, and takes no job without its body", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const database = older(path, 3)
+      const take = database.prepare("UPDATE job SET state = 2 WHERE state = 0 RETURNING body")
+      const put = database.prepare(
+        "INSERT INTO job (queue, state, priority, put_at, ttr, body) VALUES (1, 0, 1, 1, 1, ?)"
+      )
+      const broker = yield* SqliteBroker.make({ path })
+      assert.throws(() => take.all(), /no such column/)
+      assert.throws(() => put.run(new Uint8Array(1)), /no column/)
+      assert.include(yield* broker.statsQueue("q"), { ready: 4 })
+      database.close()
+    }))
+
   it.live("a pause and a delay of centuries, which older versions stored, break nothing", () =>
     Effect.gen(function*() {
       const path = yield* file
