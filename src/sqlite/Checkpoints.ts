@@ -82,6 +82,7 @@ export const make = Effect.fnUntraced(function*(
   let worker: Worker | undefined
   let isBusy = false
   let isFinishing = false
+  let isClosed = false
   let pages = 0
   let bytes = 0
   /** At how many pages the space of the disk was looked at. */
@@ -122,7 +123,7 @@ export const make = Effect.fnUntraced(function*(
       const gone = () => {
         if (worker !== started) return
         worker = undefined
-        if (isBusy) copyHere(isResting ? "TRUNCATE" : "PASSIVE")
+        if (isBusy && !isClosed) copyHere(isResting ? "TRUNCATE" : "PASSIVE")
       }
       // the program goes on without it, and the next pages start another
       started.on("error", gone).on("exit", gone)
@@ -153,12 +154,14 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const copy = (mode: Mode, atOnce = bytes < much && isQuick() && !isLong()) => {
-    if (isBusy) return
+    if (isBusy || isClosed) return
     pages = 0
     bytes = 0
     lookedAt = 0
     isBusy = true
     if (atOnce) return copyHere(mode)
+    // else the thread might not come to its turn
+    if (mode === "TRUNCATE") isResting = true
     worker ??= start()
     if (worker === undefined) copyHere(mode)
     else worker.postMessage(mode)
@@ -166,6 +169,7 @@ export const make = Effect.fnUntraced(function*(
 
   yield* Effect.addFinalizer(() =>
     Effect.callback<void>((resume) => {
+      isClosed = true
       if (worker === undefined) return resume(Effect.void)
       worker.once("exit", () => resume(Effect.void))
       worker.ref()

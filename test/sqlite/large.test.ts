@@ -64,7 +64,7 @@ describe("large bodies", () => {
   it.live("a page of a list is cut where it would be too much, and the next goes on", () =>
     Effect.gen(function*() {
       const broker = yield* SqliteBroker.make({ path: yield* file, history: "1 hour", durability: "normal" })
-      yield* put(broker, "q", 30, 60_000)
+      yield* put(broker, "q", 60, 60_000)
       const pages: Array<number> = []
       const listAll = Effect.fnUntraced(function*(state: "ready" | "done") {
         const ids: Array<string> = []
@@ -77,15 +77,15 @@ describe("large bodies", () => {
         } while (after !== undefined)
         return ids
       })
-      assert.strictEqual(new Set(yield* listAll("ready")).size, 30)
+      assert.strictEqual(new Set(yield* listAll("ready")).size, 60)
       const consumer = yield* broker.consume(["q"])
-      for (let left = 30; left > 0;) {
-        const leases = yield* consumer.reserve(30)
-        assert.isBelow(leases.length, 15)
+      for (let left = 60; left > 0;) {
+        const leases = yield* consumer.reserve(60)
+        assert.isAtMost(leases.length, 32)
         yield* consumer.settle(leases.map((lease) => ({ _tag: "Delete", lease })))
         left -= leases.length
       }
-      assert.strictEqual(new Set(yield* listAll("done")).size, 30)
+      assert.strictEqual(new Set(yield* listAll("done")).size, 60)
       assert.isTrue(pages.every((jobs) => jobs < 15))
     }))
 
