@@ -22,7 +22,12 @@ const make = Effect.gen(function*() {
   )
   const failures: Array<boolean> = []
   const written: Array<number> = []
-  const disk = { isQuick: true, sync: Effect.void, error: undefined as BrokerError | undefined }
+  const disk = {
+    isQuick: true,
+    sync: Effect.void,
+    error: undefined as BrokerError | undefined,
+    fault: undefined as BrokerError | "Busy" | undefined
+  }
   /** What is thrown once outside of an operation. */
   const faults = { onWritten: false, afterwards: false, sync: false }
   const throwOnce = (where: keyof typeof faults) => {
@@ -47,7 +52,7 @@ const make = Effect.gen(function*() {
         throwOnce("sync")
         return disk.error === undefined ? disk.sync : Effect.fail(disk.error)
       }),
-      recover: () => undefined
+      recover: () => disk.fault
     },
     bytes: () => 0,
     room: Effect.void,
@@ -148,6 +153,22 @@ describe("Commits", () => {
         assert.strictEqual(yield* count, 2)
       })
   )
+
+  it.live("while a failed sync is not made good nothing is begun: what is asked for fails or waits, and then goes on", () =>
+    Effect.gen(function*() {
+      const { count, disk, insert } = yield* make
+      disk.fault = failure("test", "EIO")
+      const error = yield* Effect.flip(insert(10))
+      assert.include(error.reason, { _tag: "Unavailable", fate: "NotSent" })
+      disk.fault = "Busy"
+      assert.include((yield* Effect.flip(insert(10))).message, "end them")
+      const waiting = yield* Effect.forkChild(insert(10))
+      yield* Effect.sleep("50 millis")
+      assert.isUndefined(waiting.pollUnsafe())
+      disk.fault = undefined
+      yield* Fiber.join(waiting)
+      assert.strictEqual(yield* count, 1)
+    }))
 
   it.live.each(["onWritten", "afterwards", "sync"] as const)(
     "whatever is thrown (%s), every operation is answered, and the next is carried out",
