@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import type { DatabaseSync } from "node:sqlite"
 import { open } from "../../src/sqlite/File.ts"
 import * as History from "../../src/sqlite/History.ts"
-import * as Jobs from "../../src/sqlite/Jobs.ts"
+import * as Jobs from "../../src/sqlite/jobStatements.ts"
 import * as Queues from "../../src/sqlite/Queues.ts"
 import { file } from "./harness.ts"
 
