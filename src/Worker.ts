@@ -259,6 +259,8 @@ const start = Effect.fnUntraced(function*<R>(
   // -- settle
 
   let again: ReadonlyArray<InFlight.Entry> = []
+  /** Has the broker been away for too long? Then nothing is tried again, and whoever supervises the worker is told. */
+  let isAway = false
 
   const nextEnded = Effect.suspend(() =>
     again.length === 0
@@ -269,7 +271,7 @@ const start = Effect.fnUntraced(function*<R>(
   const settleEnded = Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(restore(nextEnded), (entries) => {
       for (const entry of entries) entry.settling = true
-      return Effect.map(settle(consumer, entries, now), (all) => {
+      return Effect.map(settle(consumer, entries, isAway ? () => Infinity : now), (all) => {
         again = all.again
         for (const entry of entries) if (!again.includes(entry)) inFlight.remove(entry)
         for (const { _tag } of all.outcomes) {
@@ -338,7 +340,10 @@ const start = Effect.fnUntraced(function*<R>(
     Effect.matchCauseEffect({
       onSuccess: () => Queue.end(ended),
       // the leases went with the broker: their handlers are being interrupted
-      onFailure: (cause) => Effect.andThen(allSettled, Queue.failCause(ended, cause))
+      onFailure: (cause) => {
+        isAway = true
+        return Effect.andThen(allSettled, Queue.failCause(ended, cause))
+      }
     }),
     Effect.forkScoped
   )

@@ -181,6 +181,44 @@ describe("a lease that is lost", () => {
     }))))
   })
 
+  it.effect("a renewal that a full disk refuses is tried again", () =>
+    Effect.gen(function*() {
+      yield* publish(1, { ttr: "5 seconds" })
+      const worker = yield* start({}, Worker.handler(Count, () => Effect.sleep("30 seconds")))
+      for (let i = 0; i < 31; i++) yield* pass("1 second")
+      only(worker, "Done")
+    }).pipe(Effect.provide(layerConsumer((consumer) => {
+      let asked = 0
+      const full = brokerError(new OutOfMemory({ broker: "double:" }))
+      return {
+        touch: (leases) =>
+          asked++ % 2 === 0 ? Effect.succeed(leases.map(() => Result.fail(full))) : consumer.touch(leases)
+      }
+    }))))
+
+  it.effect("counts also for a handler that winds up after another interruption", () => {
+    const seen: Array<boolean> = []
+    return Effect.gen(function*() {
+      yield* publish(1, { ttr: "10 seconds" })
+      const worker = yield* start(
+        { timeout: "3 seconds" },
+        Worker.handler(
+          Count,
+          (_, { isLost }) =>
+            Effect.onInterrupt(
+              Effect.never,
+              () => Effect.andThen(Effect.sleep("4 seconds"), Effect.map(isLost, (is) => seen.push(is)))
+            )
+        )
+      )
+      for (let i = 0; i < 8; i++) yield* pass("1 second")
+      assert.deepStrictEqual(seen, [true])
+      only(worker, "Lost")
+    }).pipe(Effect.provide(layerConsumer(() => ({
+      touch: (leases) => Effect.succeed(leases.map((lease) => Result.fail(leaseLost(lease))))
+    }))))
+  })
+
   it.effect("is told apart from other interruptions by the handler", () => {
     const seen: Array<boolean> = []
     return Effect.gen(function*() {

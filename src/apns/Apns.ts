@@ -37,6 +37,7 @@ import * as Endpoint from "./Endpoint.ts"
 import * as InFlight from "./inFlight.ts"
 import type { Notification } from "./Notification.ts"
 import * as PooledSender from "./PooledSender.ts"
+import type { PushType } from "./PushType.ts"
 import type { Receipt, Route, Sender } from "./Sender.ts"
 import { bundleIdOf, route } from "./Sender.ts"
 
@@ -106,10 +107,10 @@ export class Apns extends Context.Service<Apns, {
   ) => Stream.Stream<PushResult<P>, E, R>
 
   /**
-   * The app that a notification with this topic is for. Fails with
-   * `ConfigFault` when no credential covers it.
+   * The app that a notification with this topic, and of this push type, is for.
+   * Fails with `ConfigFault` when no credential covers it.
    */
-  readonly app: (topic?: string) => Effect.Effect<App, ApnsError.ApnsError>
+  readonly app: (topic?: string, pushType?: PushType) => Effect.Effect<App, ApnsError.ApnsError>
 
   /**
    * Sends an update, or the end, of a Live Activity to everybody who follows a
@@ -215,9 +216,9 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
           : Stream.die(CredentialError.make(
             new CredentialError.OptionInvalid({ option: "inFlight", rule: "it has to be a whole number of at least 1" })
           )),
-      app: (topic) =>
+      app: (topic, pushType) =>
         Effect.map(
-          Effect.fromResult(route(senders, topic)),
+          Effect.fromResult(route(senders, topic, pushType)),
           ({ sender, topic }) => ({ topic, environment: sender.environment })
         ),
       broadcast: (notification, id, options) =>

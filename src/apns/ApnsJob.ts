@@ -184,9 +184,9 @@ const logDead = (dead: ReadonlyArray<Plan.Failed>, total: number): Effect.Effect
 /** Tells the application of dead tokens. Succeeds with those that it could not be told of. */
 const report = (dead: ReadonlyArray<Plan.Failed>, total: number, notification: Notification) =>
   Arr.isReadonlyArrayNonEmpty(dead)
-    ? Apns.Apns.use((apns) => apns.app(bundleIdOf(notification))).pipe(
-      // a push that was answered had an app
-      Effect.orDie,
+    ? Apns.Apns.use((apns) => apns.app(bundleIdOf(notification), notification.pushType)).pipe(
+      // the credential may have been replaced since
+      Effect.mapError((cause) => new DeadTokenJob.NotReported({ detail: cause.message, cause })),
       Effect.flatMap((app) => DeadTokenJob.report(Arr.map(dead, (failed) => deadToken(failed, app)))),
       Effect.tap(() => logDead(dead, total)),
       Effect.match({ onSuccess: () => [], onFailure: (error) => Plan.unreported(dead, error) })
@@ -219,7 +219,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
     part: Plan.Part,
     notification: Notification,
     origin: Origin,
-    { expiresAt, info, queue }: Handler.Delivery
+    { expiresAt, info, isLost, queue }: Handler.Delivery
   ) {
     const { priority, ttr } = yield* insist(info)
     const id = `${origin.id}#${origin.buried === undefined ? "after" : "buried"}-${origin.attempts}`
@@ -229,7 +229,8 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
     // a job of another language may have been as large as the broker takes
     for (const [index, tokens] of split(part.tokens).entries()) {
       const own = { ...options, id: index === 0 ? id : `${id}/${index + 1}` }
-      yield* insist(Publisher.publish(job, { tokens, notification, origin }, own)).pipe(
+      const publish = Publisher.publish(job, { tokens, notification, origin }, own)
+      yield* insist(Effect.flatMap(isLost, (lost) => lost ? Effect.interrupt : publish)).pipe(
         Effect.mapError((error) => Job.bury(`${part.reason}, and can't be published: ${error.message}`, error))
       )
     }
@@ -279,7 +280,12 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
       yield* Effect.logWarning(`published as a new job: ${again.reason}`)
     }
     if (buried !== undefined) {
-      yield* publishPart(buried, notification, { ...origin, buried: buried.reason }, delivery)
+      yield* publishPart(
+        buried,
+        notification,
+        { ...origin, buried: { reason: buried.reason, queue: delivery.queue } },
+        delivery
+      )
     }
     return { ...over, again: again?.tokens.length ?? 0, buried: buried?.tokens.length ?? 0 } satisfies Summary
   })
@@ -287,7 +293,8 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
   return Handler.make(job, (payload, delivery) =>
     Effect.gen(function*() {
       const { buried, id } = originOf(payload, delivery)
-      if (buried !== undefined && (yield* delivery.info).buries === 0) return yield* Job.bury(buried)
+      // whoever kicks it, or moves it, wants it to be pushed
+      if (buried?.queue === delivery.queue && (yield* delivery.info).buries === 0) return yield* Job.bury(buried.reason)
       const attempt: Attempt = { payload, tokens: distinct(payload.tokens), results: [] }
       return yield* concluded(
         pushAll(attempt, id),

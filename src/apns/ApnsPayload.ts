@@ -16,10 +16,11 @@
  * ```
  *
  * Only `tokens` and `payload` are required, and unknown keys beside them are
- * ignored. `origin` is what a worker writes when it publishes pushes again. Without a `pushType` it is inferred where that is certain. A
- * notification that breaks a rule of Apple's is refused when it is published,
- * and when it is read. A token is not judged here: one that is wrong is not to
- * keep the notification from the others.
+ * ignored; `backqOrigin` is what a worker writes when it publishes pushes again.
+ * Without a `pushType` it is inferred where that is certain. A notification that
+ * breaks a rule of Apple's is refused when it is published, and when it is read.
+ * A token is not judged here: one that is wrong is not to keep the notification
+ * from the others.
  */
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -48,8 +49,8 @@ export const Origin = Schema.Struct({
   attempts: Schema.Natural,
   /** When it was published, in milliseconds since the epoch. */
   publishedAt: Schema.Finite,
-  /** Why they are not to be tried again: they are buried with this reason, and pushed only when somebody kicks them. */
-  buried: Schema.optionalKey(Schema.String)
+  /** Why they are not to be tried again: they are buried in this queue, and pushed only when somebody kicks or moves them. */
+  buried: Schema.optionalKey(Schema.Struct({ reason: Schema.String, queue: Schema.String }))
 })
 
 /** Where pushes that are published again come from: the first job that they were in. */
@@ -58,7 +59,12 @@ export type Origin = typeof Origin.Type
 const tokens = Schema.NonEmptyArray(Schema.String)
 const origin = Schema.optionalKey(Origin)
 
-const Wire = Schema.Struct({ tokens, ...Notification.fields, pushType: Schema.optionalKey(PushType), origin }).check(
+const Wire = Schema.Struct({
+  tokens,
+  ...Notification.fields,
+  pushType: Schema.optionalKey(PushType),
+  backqOrigin: origin
+}).check(
   Schema.makeFilter(({ payload, pushType = inferPushType(payload) }) =>
     pushType === undefined
       ? { path: ["pushType"], issue: "Expected a push type: what the payload is for can't be told from its keys" }
@@ -82,7 +88,7 @@ export const ApnsPayload = Wire.pipe(
       })
     ),
     SchemaTransformation.transform({
-      decode: ({ origin, tokens, pushType, ...rest }) => ({
+      decode: ({ backqOrigin: origin, tokens, pushType, ...rest }) => ({
         tokens,
         notification: { pushType: pushType ?? inferPushType(rest.payload) ?? "alert", ...rest },
         ...(origin === undefined ? undefined : { origin })
@@ -90,7 +96,7 @@ export const ApnsPayload = Wire.pipe(
       encode: ({ notification, origin, tokens }) => ({
         tokens,
         ...notification,
-        ...(origin === undefined ? undefined : { origin })
+        ...(origin === undefined ? undefined : { backqOrigin: origin })
       })
     })
   )

@@ -317,7 +317,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       }
       if (waiting.size > 0 && connections.usable === 0) connections.openOne()
     }
-    if (waiting.size > 0) tick()
+    if (waiting.size > 0 || circuits.hasWaiting) tick()
   }
 
   const pump = (): void => {
@@ -355,7 +355,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     isTicking = true
     fork(
       Effect.gen(function*() {
-        while (waiting.size > 0 || connections.usable > 1) {
+        while (waiting.size > 0 || circuits.hasWaiting || connections.usable > 1) {
           yield* Effect.sleep(interval)
           time = -1
           giveUpLate()

@@ -44,6 +44,12 @@ export class Circuits<A> {
     return this.open.size === 0
   }
 
+  /** Does a request wait for a probe? */
+  get hasWaiting(): boolean {
+    for (const { waiting } of this.open.values()) if (waiting.length > 0) return true
+    return false
+  }
+
   /** The fault for which no request at all is sent now. */
   faultOfAll(now: number): ApnsError | undefined {
     const circuit = this.open.get(everything)

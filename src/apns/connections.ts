@@ -252,7 +252,13 @@ export class Connections {
   private retire(member: Member): void {
     if (member.isRetired) return
     member.isRetired = true
+    this.gone(member)
     this.options.fork(member.connection.retire)
+  }
+
+  /** Pauses that second connections have earned are not those of the first: when the last good one goes, the next is dialled at once. */
+  private gone(member: Member): void {
+    if (member.isProven && this.isCurrent(member) && this.usable === 0) this.dialing.worked()
   }
 
   /** One that never was of use makes the next one wait. */
@@ -269,6 +275,7 @@ export class Connections {
     const fault = goaway === undefined ? undefined : Verdict.faultIn(goaway.debug)
     this.useless(member, fault?.message ?? "the connection was closed by APNs before it was of use")
     member.isRetired = true
+    this.gone(member)
     if (fault !== undefined && this.isCurrent(member)) this.options.onFault(fault)
   }
 

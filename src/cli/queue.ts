@@ -28,8 +28,10 @@ export const pause = Command.make("pause", {
 }, ({ duration, json, queue }) =>
   operate(Effect.gen(function*() {
     const broker = yield* Broker
-    // a pause would make a queue that is not there, where the broker can
-    yield* broker.statsQueue(queue)
+    // a pause would make a queue that is not there, where the broker can; workers elsewhere may wait on an empty one
+    yield* Effect.catchReason(broker.statsQueue(queue), "BrokerError", "NotFound", (_, error) =>
+      Effect.flatMap(broker.waitingWorkers(queue), (workers) =>
+        workers > 0 ? Effect.void : Effect.fail(error)))
     yield* broker.pause(queue, duration)
     yield* Console.log(
       json

@@ -249,7 +249,12 @@ export class Session implements Target {
     const wrong = stream.timeout > 0
       ? this.sender.open(this.out, stream, this.nextId, batchSize)
       : unanswered.notTimeout
-    if (wrong !== undefined) return this.fail(stream, unanswered.invalid(wrong))
+    if (wrong !== undefined) {
+      // its place is free again, and whoever waits for one is to be told
+      this.roomChanged = true
+      this.wake()
+      return this.fail(stream, unanswered.invalid(wrong))
+    }
     this.streams.set(stream.id, stream)
     this.nextId += 2
     if (this.nextId > maxStreamId) this.retire("its stream numbers are used up")

@@ -48,8 +48,9 @@ export const make = (options: {
 
   // an answer that did not come says nothing of the lease: whoever closed the connection tells what is lost
   const failed = (entry: Entry, error: BrokerError) => {
-    if (error.reason._tag === "Unavailable") watch(entry.touchAt = now() + inspectAfter)
-    else inFlight.interrupt(entry, { _tag: "Lost", handled: false, error })
+    if (error.reason._tag === "Unavailable" || error.reason._tag === "OutOfMemory") {
+      watch(entry.touchAt = now() + inspectAfter)
+    } else inFlight.interrupt(entry, { _tag: "Lost", handled: false, error })
   }
 
   const inspect = Effect.fnUntraced(function*(entries: ReadonlyArray<Entry>) {

@@ -117,7 +117,12 @@ export const make = (options: {
       for (const entry of dropped) end(entry, verdict)
     },
     interrupt: (entry, interruption) => {
-      if (entry.verdict !== undefined || entry.interruption !== undefined) return
+      if (entry.verdict !== undefined) return
+      if (entry.interruption !== undefined) {
+        // a lease that is lost while its handler winds up is lost all the same
+        if (interruption._tag === "Lost") entry.interruption = interruption
+        return
+      }
       if (entry.fiber === undefined) {
         waiting = waiting.filter((other) => other !== entry)
         return end(entry, interruption)

@@ -48,8 +48,13 @@ const describe = (failure: unknown): string => {
 
 /** A failure as a broker keeps it. */
 export const toKeep = ({ failure, reason, tag }: Why): Failure => ({
-  tag: tag ?? nameOf(failure) ?? "Failure",
-  message: failure instanceof Error ? failure.message : typeof failure === "string" ? failure : reason
+  tag: String(tag ?? nameOf(failure) ?? "Failure"),
+  // what others throw may have anything for a message
+  message: failure instanceof Error && typeof failure.message === "string"
+    ? failure.message
+    : typeof failure === "string"
+    ? failure
+    : reason
 })
 
 /** What is behind a handler's own word. */

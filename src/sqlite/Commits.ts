@@ -26,7 +26,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { brokerClosed, BrokerError, type Unavailable } from "../BrokerError.ts"
-import { failure, isBusy, isFull } from "./failure.ts"
+import { failure, isBusy, isFull, isOfSqlite } from "./failure.ts"
 import type { Sync } from "./Sync.ts"
 import * as Upkeep from "./upkeep.ts"
 
@@ -325,9 +325,14 @@ export class Commits {
       this.commit.run()
       changes = this.changes() - changesBefore
     } catch (cause) {
-      this.putBack(batch)
+      // What is not SQLite's was thrown by one operation, and would be again: the others go on without it.
+      const culprit = isOfSqlite(cause) ? undefined : batch[results.length]
+      this.putBack(batch.filter((operation) => operation !== culprit))
       this.rollBack()
-      return { cause, fate, isShared: batch.length > 0 }
+      if (culprit === undefined) return { cause, fate, isShared: batch.length > 0 }
+      culprit.resume(Effect.fail(failure(this.options.broker, cause, "Unknown")))
+      this.want()
+      return { operations: [], results: [], changes: 0, bytes: 0 }
     }
     this.putBack(batch.splice(results.length))
     this.underWay = batch

@@ -147,6 +147,9 @@ export class Jobs {
     return row === undefined ? undefined : { id: idOf(row), body: this.bodyOf(row) }
   }
 
+  /** Was the last body that was handed out too large for others beside it? Until one is known, it may be. */
+  private areLarge = true
+
   /** Leases the next jobs of queues to a process: up to a number, and about as many as can be read in one go. */
   take(queues: ReadonlyMap<string, number>, max: number, holder: number, now: number): ReadonlyArray<Delivered> {
     const taken: Array<Delivered> = []
@@ -160,6 +163,7 @@ export class Jobs {
         const large = this.large(row, row.id)
         const body = large ?? row.body
         bytes += body.length
+        this.areLarge = body.length > mostBytes / deliveredTogether
         taken.push({
           row: row.id,
           number: row.deliveries,
@@ -178,7 +182,7 @@ export class Jobs {
   private *ofOne(queues: ReadonlyMap<string, number>, max: number, holder: number, now: number): Iterable<Taken> {
     for (const [queue, id] of queues) {
       for (let left = max; left > 0;) {
-        const size = Math.min(left, deliveredTogether)
+        const size = Math.min(left, this.areLarge ? 1 : deliveredTogether)
         const rows = this.statements.deliverNext.all(id, now, holder, size) as unknown as Array<DeliveredRow>
         yield [queue, rows.sort(isServedBefore)]
         if (rows.length < size) return
@@ -297,6 +301,7 @@ export class Jobs {
     const row = rowId(id)
     const anew = Number(this.statements.putAnew.run({ $id: row, $queue: queue, $now: now }).lastInsertRowid)
     this.run("copyLarge", { $from: row, $to: anew })
+    this.bytes += Number(this.get("size", { $id: anew })?.["bytes"] ?? 0)
     return String(anew) as JobId
   }
 

@@ -114,13 +114,12 @@ export class Waiters<Lease> {
     if (this.all.size === 0) return () => {}
     const served: Array<readonly [Waiter<Lease>, NonEmptyReadonlyArray<Lease>]> = []
     const unserved: Array<Waiter<Lease>> = []
-    let isFirst = true
     for (const waiter of this.all) {
-      if (!isFirst && isOver()) {
+      // Who is served goes to the end. To look in vain is quick, and whoever did would be first the next time, too.
+      if (served.length > 0 && isOver()) {
         this.source.want()
         break
       }
-      isFirst = false
       const leases = waiter.take(now)
       if (isReadonlyArrayNonEmpty(leases)) served.push([waiter, leases])
       else unserved.push(waiter)

@@ -41,6 +41,9 @@ export const isBusy = (cause: unknown): boolean => {
   return code === busy || code === locked
 }
 
+/** Is it SQLite's, or about the file: not what an operation was asked for with? */
+export const isOfSqlite = (cause: unknown): boolean => cause instanceof FileUnusable || resultCode(cause) !== undefined
+
 /** Is there no space left on the disk? */
 export const isFull = (cause: unknown): boolean => resultCode(cause) === full
 

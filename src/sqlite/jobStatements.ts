@@ -67,6 +67,8 @@ export const sql = {
     SELECT $queue, 0, priority, $now, ttr, small FROM job WHERE id = $id`,
   large: "SELECT body FROM large WHERE job = ?",
   addLarge: "INSERT INTO large (job, body) VALUES (?, ?)",
+  size:
+    "SELECT length(small) + coalesce((SELECT length(body) FROM large WHERE job = job.id), 0) AS bytes FROM job WHERE id = $id",
   copyLarge: "INSERT INTO large (job, body) SELECT $to, body FROM large WHERE job = $from",
   removeLarge: "DELETE FROM large WHERE job = ?",
   mayMove: "SELECT queue FROM job WHERE id = $id AND state <> 2",

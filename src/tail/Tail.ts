@@ -172,10 +172,19 @@ export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent> =>
       const fs = yield* FileSystem.FileSystem
       const folder = options.folder ?? Folder.path()
       const followed = yield* FiberMap.make<number>()
+      /** The sockets that something was seen of, by process. */
+      const over = new Map<number, string>()
       const followOne = Effect.fnUntraced(function*(pid: number) {
         const path = Folder.socketOf(folder, pid)
-        if (yield* isAlive(pid)) yield* Stream.runForEach(lines(path), (event) => Queue.offer(queue, event))
-        else yield* fs.remove(path, { force: true })
+        if (!(yield* isAlive(pid))) return yield* fs.remove(path, { force: true })
+        const socket = yield* fs.stat(path)
+        const id = `${Option.getOrElse(socket.ino, () => 0)} ${Number(Option.getOrElse(socket.mtime, () => 0))}`
+        // it may listen for a moment yet, since others are slow: what was shown would be shown again
+        if (over.get(pid) === id) return
+        yield* Effect.ignore(Stream.runForEach(lines(path), (event) => {
+          over.set(pid, id)
+          return Queue.offer(queue, event)
+        }))
       }, (effect) => Effect.ignore(effect))
       // made by the first worker otherwise: what is not there can't be watched
       yield* Effect.ignore(Folder.open(folder))

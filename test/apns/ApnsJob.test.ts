@@ -8,12 +8,14 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import * as Apns from "../../src/apns/Apns.ts"
 import * as ApnsError from "../../src/apns/ApnsError.ts"
 import * as ApnsJob from "../../src/apns/ApnsJob.ts"
 import { ApnsPayload } from "../../src/apns/ApnsPayload.ts"
 import * as DeadTokenJob from "../../src/apns/DeadTokenJob.ts"
 import * as Notification from "../../src/apns/Notification.ts"
 import { uuidV5 } from "../../src/apns/pushId.ts"
+import type { Sender } from "../../src/apns/Sender.ts"
 import * as TestApns from "../../src/apns/TestApns.ts"
 import * as Broker from "../../src/Broker.ts"
 import * as BrokerError from "../../src/BrokerError.ts"
@@ -672,5 +674,80 @@ describe("the id of a push", () => {
       uuidV5("6ba7b810-9dad-11d1-80b4-00c04fd430c8", "www.example.com"),
       "2ed6657d-e927-568b-95e1-2665a8aea6a2"
     )
+  })
+})
+
+describe("the app of a dead token", () => {
+  const dead = Result.fail(ApnsError.fromAnswer({ status: 410, reason: "Unregistered", timestamp: 1, token: B }))
+  const accepted = Result.succeed({ apnsId: "", apnsUniqueId: undefined, attempts: 1, duration: 1 })
+
+  /** The connections of a credential; `onPush` is called when one is made. */
+  const sender = (
+    credential: Sender["credential"],
+    topics: () => ReadonlyArray<string>,
+    onPush: (token: string) => void = () => {}
+  ): Sender => ({
+    environment: "production",
+    credential,
+    get topics() {
+      return topics()
+    },
+    get defaultTopic() {
+      return topics()[0]
+    },
+    inFlight: 10,
+    submit: ({ token }, settle) => {
+      onPush(token)
+      queueMicrotask(() => settle(token === B ? dead : accepted))
+      return () => {}
+    },
+    exchange: () => Effect.never
+  })
+
+  const on = (...senders: ReadonlyArray<Sender>) =>
+    Layer.merge(TestBroker.layer, Layer.effect(Apns.Apns, Apns.make(senders)))
+
+  it.effect("is the one that the push went to, where the kind of credential decided that", () =>
+    Effect.gen(function*() {
+      yield* ApnsJob.publish({ pushType: "location", payload: { aps: {} } }, [B])
+      yield* drain()
+      const told = yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob)
+      assert.deepStrictEqual(told.map(({ payload }) => payload.topic), ["com.example.b"])
+    }).pipe(
+      Effect.provide(on(sender("Certificate", () => ["com.example.a"]), sender("Key", () => ["com.example.b"])))
+    ))
+
+  it.effect("may be gone when its certificate was replaced meanwhile: the token is told later, and nothing sent twice", () => {
+    let topics = ["com.example.a"]
+    const pushed: Array<string> = []
+    return Effect.gen(function*() {
+      yield* ApnsJob.publish(Notification.alert({ body: "Hello", topic: "com.example.a" }), [A, B])
+      yield* drain()
+      topics = ["com.example.a"]
+      yield* TestBroker.advance("1 day")
+      yield* drain()
+      assert.deepStrictEqual(pushed.filter((token) => token === A), [A])
+      assert.lengthOf(yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob), 1)
+    }).pipe(Effect.provide(on(sender("Certificate", () => topics, (token) => {
+      if (token === B && !pushed.includes(B)) topics = ["com.example.b"]
+      pushed.push(token)
+    }))))
+  })
+})
+
+describe("pushes that were buried as a part", () => {
+  it.effect("are made when an operator moves their job to another queue", () => {
+    let isMended = false
+    return Effect.gen(function*() {
+      yield* publish([A, B])
+      yield* drain()
+      const [buried] = yield* TestBroker.enqueued(ApnsJob.ApnsJob, { state: "buried" })
+      isMended = true
+      yield* Broker.Broker.use((broker) => broker.moveJob(buried!.jobId, "apns-again"))
+      yield* TestBroker.drainWith({ queue: "apns-again" }, ApnsJob.handler())
+      assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, B])
+    }).pipe(Effect.provide(world({
+      answer: ({ token }) => token === B && !isMended ? TestApns.reject(400, "BadTopic") : TestApns.accept
+    })))
   })
 })

@@ -24,10 +24,12 @@ describe("ApnsPayload", () => {
   it.effect("keeps where pushes come from that are published again", () =>
     Effect.gen(function*() {
       const wire = { tokens: ["00"], pushType: "alert", payload: { aps: { badge: 1 } } }
-      const again: unknown = { ...wire, origin: { id: "order-42", attempts: 3, publishedAt: 1_764_000_000_000 } }
+      const again: unknown = { ...wire, backqOrigin: { id: "order-42", attempts: 3, publishedAt: 1_764_000_000_000 } }
       const read = yield* decode(again)
       assert.notProperty(read.notification, "origin")
       assert.deepStrictEqual(yield* encode(read), again)
+      // what others call so is no business of ours
+      assert.notProperty(yield* decode({ ...wire, origin: "web" }), "origin")
     }))
 
   it.effect("keeps keys of aps that are not known yet", () =>

@@ -178,6 +178,28 @@ describe("connections that can't be had", () => {
       }
     }))
 
+  it.effect("the pauses that a second connection has earned are not those of the first", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      one.limit = 2
+      const { dialed, submitAll } = yield* setUp([one, ...times(8, "").map(() => unreachable), two], {
+        queueTimeout: Duration.minutes(30)
+      })
+      submitAll(0, 0)
+      yield* settle
+      one.answer(200)
+      submitAll(1, 3000)
+      yield* settle
+      while (dialed() < 9) {
+        one.answer(200)
+        yield* pass("250 millis")
+      }
+      one.leave()
+      yield* settle
+      assert.strictEqual(dialed(), 10)
+      assert.isAbove(two.paths.length, 0)
+    }))
+
   it.effect("a server that leaves before it answers is followed by a pause, one that was of use is not", () =>
     Effect.gen(function*() {
       const [one, two, three] = [new FakeConnection(), new FakeConnection(), new FakeConnection()]
@@ -369,6 +391,20 @@ describe("faults of the configuration", () => {
       yield* settle
       two.answer(200)
       assert.deepStrictEqual(ends(1, 4), ["pending", "Timeout", "200", "200"])
+    }))
+
+  it.effect("a push that waits for whoever finds out is given up in time", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { ends, submit } = yield* setUp([one], { queueTimeout: Duration.seconds(2) })
+      submit(0)
+      yield* settle
+      one.answer(400, "TopicDisallowed")
+      yield* pass("1100 millis")
+      submit(1)
+      submit(2)
+      for (let i = 0; i < 10; i++) yield* pass("250 millis")
+      assert.deepStrictEqual(ends(1, 2), ["pending", "Timeout"])
     }))
 
   it.effect("a good-bye that tells of a fault opens the circuit", () =>

@@ -74,12 +74,15 @@ const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
     drainTimeout: Duration.zero
   })
 
+  let time = 0
+  const submittedAt: Array<number> = []
   const ends = new Map<number, Pool.Outcome>()
   const cancels: Array<() => void> = []
   const cancelled = new Set<number>()
   const submit = () => {
     const n = cancels.length
     let isBack = false
+    submittedAt.push(time)
     cancels.push(pool.submit(push(n, n % 3 === 0 ? "com.example.other" : undefined), (outcome) => {
       assert.isTrue(isBack, `${n} ended before it was submitted`)
       assert.isFalse(ends.has(n), `${n} ended twice`)
@@ -117,9 +120,20 @@ const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
     }
   }
   for (const event of events) {
-    if (event._tag === "Pass") yield* TestClock.adjust(event.millis)
-    else happen(event)
+    if (event._tag !== "Pass") happen(event)
+    else {
+      time += event.millis
+      yield* TestClock.adjust(event.millis)
+    }
     yield* turn
+    // what is not on its way is given up in time; the pool looks after it four times a second
+    if (event._tag === "Pass" && event.millis >= 1100) {
+      const sent = new Set(connections.flatMap(({ sent }) => sent.map(({ path }) => path)))
+      for (let n = 0; n < cancels.length; n++) {
+        if (ends.has(n) || cancelled.has(n) || sent.has(`/3/device/${n}`)) continue
+        assert.isAtMost(time - submittedAt[n]!, 31_000, `${n} waits`)
+      }
+    }
     assert.isAtMost(connections.filter(({ connection }) => connection.isOpen()).length, 3)
   }
 

@@ -80,6 +80,16 @@ describe("opening", () => {
     assert.deepStrictEqual(play.fields(headers!).at(-1), ["x-first", "1"])
     assert.deepStrictEqual(play.brief(), ["RequestInvalid", "RequestInvalid", "RequestInvalid", "open"])
   })
+
+  it("a request that can't be written tells whoever waits that its place is free", () => {
+    const play = Play.ready()
+    let told = 0
+    play.session.onRoom = () => told++
+    play.submit(1, { path: "" })
+    play.sent()
+    play.sent()
+    assert.isAbove(told, 0)
+  })
 })
 
 describe("a request that the peer would call malformed is not sent", () => {

@@ -113,6 +113,22 @@ describe("Commits", () => {
       assert.deepStrictEqual(failures, [true])
     }))
 
+  it.live("what an operation was asked for with, and can't be done, fails that one and no other", () =>
+    Effect.gen(function*() {
+      const { commits, count, insert } = yield* make
+      yield* Effect.all([
+        insert(1),
+        assertFails(
+          commits.run(() => {
+            throw new TypeError("not a value for a file")
+          }),
+          "Unavailable"
+        ),
+        insert(1)
+      ], { concurrency: 3 })
+      assert.strictEqual(yield* count, 2)
+    }))
+
   it.live("what changed something is answered after it is on disk, and what comes meanwhile goes there together", () =>
     Effect.gen(function*() {
       const { count, disk, insert, untilCommitted, written } = yield* make

@@ -119,4 +119,42 @@ describe("Waiters", () => {
       waiters.add(waiter)
       assert.deepStrictEqual(failures, [error, error])
     }))
+
+  it("those who find nothing hold up nobody, also where there is no time left", () => {
+    const waiters: Waiters<string> = new Waiters<string>({
+      broker: "test",
+      version: () => 1,
+      changedSince: () => Effect.never,
+      nextChange: () => Infinity,
+      now: () => 0,
+      monotonic: () => 0,
+      want: () => {
+        wanted++
+      },
+      checkProcesses: Effect.void,
+      tell: () => Effect.succeed(true)
+    })
+    let wanted = 0
+    const served: Array<string> = []
+    const wait = (name: string, leases: ReadonlyArray<string>) =>
+      waiters.add({
+        queues: [name],
+        isWaiting: false,
+        take: () => leases,
+        served: () => served.push(name),
+        failed: () => {}
+      })
+    wait("idle", [])
+    wait("busy", ["1"])
+    wait("late", ["2"])
+    wanted = 0
+    waiters.serve(0, () => true)()
+    // one is served, and the next turn goes on with the others
+    assert.deepStrictEqual([served, wanted], [["busy"], 1])
+    waiters.serve(0, () => true)()
+    assert.deepStrictEqual(served, ["busy", "late"])
+    // looking in vain asks for no other turn
+    waiters.serve(0, () => true)()
+    assert.strictEqual(wanted, 1)
+  })
 })

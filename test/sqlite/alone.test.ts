@@ -1,18 +1,23 @@
 /** What the broker in a file promises beyond the contract. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import * as Scheduler from "effect/Scheduler"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
-import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { chmodSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import type { Lease } from "../../src/Broker.ts"
+import { Broker, type Lease } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
+import { Job, Publisher, Worker } from "../../src/index.ts"
 import { FileUnusable } from "../../src/sqlite/failure.ts"
 import { currentVersion } from "../../src/sqlite/File.ts"
 import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
@@ -283,5 +288,42 @@ describe("files that can't be used", () => {
       const id = yield* broker.put("q", request("b"))
       assert.strictEqual((yield* Fiber.join(fiber)).id, id)
       assert.include(yield* broker.statsQueue("q"), { reserved: 1, ready: 0, total: 1 })
+    }))
+
+  it.live("taken away for good while a job runs: the worker says so when the job has ended, not after its time to run", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const One = Job.make("one", { payload: Schema.Struct({}), queue: "q", ttr: "1 hour" })
+      const begun = yield* Deferred.make<void>()
+      const layer = Publisher.layer.pipe(Layer.fresh, Layer.provideMerge(SqliteBroker.layer({ path })))
+      yield* Effect.gen(function*() {
+        yield* Publisher.publish(One, {})
+        const handler = Worker.handler(One, () => Effect.andThen(Deferred.succeed(begun, undefined), Effect.sleep(300)))
+        const worker = yield* Effect.forkChild(Worker.make({ concurrency: 2, grace: "1 second" }, handler))
+        yield* Deferred.await(begun)
+        renameSync(path, `${path}.away`)
+        const exit = yield* Fiber.await(worker).pipe(Effect.timeout("20 seconds"))
+        assert.strictEqual(exit._tag, "Failure")
+      }).pipe(Effect.provide(layer))
+    }))
+})
+
+describe("a failure that is no text", () => {
+  it.live("is kept in words, and holds up no other job", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const One = Job.make("one", { payload: Schema.Struct({}), queue: "q", retry: Schedule.spaced("1 hour") })
+      const layer = Publisher.layer.pipe(Layer.fresh, Layer.provideMerge(SqliteBroker.layer({ path })))
+      yield* Effect.gen(function*() {
+        const id = yield* Publisher.publish(One, {})
+        yield* Worker.make(
+          { maxJobs: 1, idleTimeout: "100 millis" },
+          // as HTTP clients have it that take over what a server says
+          Worker.handler(One, () => Effect.fail(Object.assign(new Error(), { message: ["no", "text"] })))
+        )
+        const { lastFailure, state } = yield* Broker.use((broker) => broker.statsJob(id))
+        assert.strictEqual(state, "delayed")
+        assert.isString(lastFailure?.message)
+      }).pipe(Effect.provide(layer))
     }))
 })

@@ -162,4 +162,20 @@ describe("the event loop", () => {
       for (const [name, load] of Object.entries(loads)) held[name] = yield* longestHold(load)
       for (const [name, millis] of Object.entries(held)) assert.isBelow(millis, 30, `${name}: ${JSON.stringify(held)}`)
     }))
+
+  it.live("very large ones are handed out one by one, and small ones together again after them", () =>
+    Effect.gen(function*() {
+      const broker = yield* SqliteBroker.make({ path: yield* file, maxJobSize: 4 * mebibyte, durability: "normal" })
+      yield* put(broker, "q", 3, 2 * mebibyte)
+      yield* put(broker, "q", 20, 10)
+      const consumer = yield* broker.consume(["q"])
+      const counts: Array<number> = []
+      for (let taken = 0; taken < 23;) {
+        const leases = yield* consumer.reserve(32)
+        taken += leases.length
+        counts.push(leases.length)
+      }
+      assert.deepStrictEqual(counts.slice(0, 3), [1, 1, 1])
+      assert.isAtMost(counts.length, 5)
+    }))
 })

@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs"
-import { createServer } from "node:net"
+import { connect, createServer } from "node:net"
 import { join } from "node:path"
 import type { JobId } from "../../src/Broker.ts"
 import type { Outcome } from "../../src/Outcome.ts"
@@ -125,6 +125,39 @@ describe("Tail", () => {
       }
       yield* Effect.sleep("50 millis")
       assert.deepStrictEqual(seen, [1, 2, 3, 4].flatMap((worker) => [`${worker} first`, `${worker} last`]))
+    }))
+
+  it.live("nothing is told twice when a worker ends that waits for somebody else who reads nothing", () =>
+    Effect.gen(function*() {
+      const place = join(yield* folder, "run")
+      const seen: Array<string> = []
+      yield* Effect.gen(function*() {
+        yield* Effect.forkScoped(
+          Stream.runForEach(Tail.follow({ folder: place }), ({ jobId }) => Effect.sync(() => seen.push(jobId)))
+        )
+        const slow = connect(join(place, `${process.pid}.sock`)).on("error", () => {})
+        slow.pause()
+        yield* Effect.addFinalizer(() => Effect.sync(() => slow.destroy()))
+        yield* Effect.gen(function*() {
+          yield* Effect.sleep("500 millis")
+          const reason = "x".repeat(1000)
+          for (let i = 1; i <= 1000; i++) {
+            yield* Tail.offer({
+              ...delivered,
+              _tag: "Buried",
+              jobId: String(i) as JobId,
+              reason,
+              failure: undefined,
+              cause: undefined
+            })
+            if (i % 100 === 0) yield* Effect.sleep("5 millis")
+          }
+          yield* Effect.sleep("100 millis")
+        })
+      }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
+      yield* Effect.sleep("500 millis")
+      assert.strictEqual(new Set(seen).size, seen.length)
+      assert.isAbove(seen.length, 900)
     }))
 
   it.live("what was over before somebody came to look is not told", () =>
