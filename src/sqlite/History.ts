@@ -10,7 +10,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { Page } from "../Broker.ts"
 import type * as Paging from "../internal/paging.ts"
 import type { Delivery } from "./Jobs.ts"
-import { idOf, jobStats, known, readPage, type Row } from "./rows.ts"
+import { idOf, jobStats, known, prepareAll, readPage, type Row } from "./rows.ts"
 
 /** So many are removed at a time. */
 const portion = 100
@@ -35,9 +35,7 @@ export class History {
   private readonly statements: Record<keyof typeof sql, StatementSync>
 
   constructor(database: DatabaseSync) {
-    this.statements = Object.fromEntries(
-      Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])
-    ) as Record<keyof typeof sql, StatementSync>
+    this.statements = prepareAll(database, sql)
   }
 
   /** Keeps the job of a lease that is held, before it is deleted. */

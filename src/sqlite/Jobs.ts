@@ -21,6 +21,7 @@ import {
   leaseInfo,
   microseconds,
   mostBytes,
+  prepareAll,
   readPage,
   type Row,
   rowId
@@ -80,9 +81,7 @@ export class Jobs {
   private readonly statements: Record<keyof typeof sql, StatementSync>
 
   constructor(database: DatabaseSync) {
-    this.statements = Object.fromEntries(
-      Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])
-    ) as Record<keyof typeof sql, StatementSync>
+    this.statements = prepareAll(database, sql)
   }
 
   private run(name: keyof typeof sql, parameters: Record<string, SQLInputValue>): number {

@@ -7,6 +7,7 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type * as Liveness from "./Liveness.ts"
+import { prepareAll } from "./rows.ts"
 
 /** The statements. */
 export const sql = {
@@ -54,9 +55,7 @@ export class Queues {
   private readonly counted = new Map<string, { readonly id: number; jobs: number }>()
 
   constructor(database: DatabaseSync) {
-    this.statements = Object.fromEntries(
-      Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])
-    ) as Record<keyof typeof sql, StatementSync>
+    this.statements = prepareAll(database, sql)
   }
 
   find(name: string): QueueRow | undefined {

@@ -3,6 +3,8 @@
  * microseconds since the epoch.
  */
 import * as Duration from "effect/Duration"
+import * as Record from "effect/Record"
+import type { DatabaseSync, StatementSync } from "node:sqlite"
 import {
   type JobId,
   type JobState,
@@ -22,6 +24,12 @@ export const known = `priority, put_at, ttr, deliveries, forgiven, lost, buries,
     failure_at`
 
 export type Row = Record<string, any>
+
+/** Prepares statements, by their names. */
+export const prepareAll = <Name extends string>(
+  database: DatabaseSync,
+  sql: Readonly<Record<Name, string>>
+): Record<Name, StatementSync> => Record.map(sql, (text) => database.prepare(text))
 
 export interface Counters {
   readonly deliveries: number
