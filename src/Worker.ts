@@ -258,12 +258,13 @@ const start = Effect.fnUntraced(function*<R>(
 
   // -- settle
 
-  let again: ReadonlyArray<InFlight.Entry> = []
+  let again: ReadonlySet<InFlight.Entry> = new Set()
   /** Has the broker been away for too long? Then nothing is tried again, and whoever supervises the worker is told. */
   let isAway = false
+  const mayWaitUntil = (time: number) => !isAway && now() < time
 
   const nextEnded = Effect.suspend(() =>
-    again.length === 0
+    again.size === 0
       ? Queue.takeAll(ended)
       : Effect.map(Effect.delay(Queue.clear(ended), settleAgainAfter), (entries) => [...again, ...entries])
   )
@@ -271,9 +272,9 @@ const start = Effect.fnUntraced(function*<R>(
   const settleEnded = Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(restore(nextEnded), (entries) => {
       for (const entry of entries) entry.settling = true
-      return Effect.map(settle(consumer, entries, isAway ? () => Infinity : now), (all) => {
+      return Effect.map(settle(consumer, entries, mayWaitUntil), (all) => {
         again = all.again
-        for (const entry of entries) if (!again.includes(entry)) inFlight.remove(entry)
+        for (const entry of entries) if (!again.has(entry)) inFlight.remove(entry)
         for (const { _tag } of all.outcomes) {
           counts[_tag]++
           if (_tag !== "GivenBack" && _tag !== "Lost") settled++

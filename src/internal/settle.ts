@@ -95,7 +95,7 @@ export interface Settled {
   /** Those that are over, in the order of the input. */
   readonly outcomes: Array<Outcome>
   /** Those to be settled again. */
-  readonly again: ReadonlyArray<Entry>
+  readonly again: ReadonlySet<Entry>
 }
 
 const isNotDone = ({ reason }: BrokerError): boolean =>
@@ -105,11 +105,11 @@ const isNotDone = ({ reason }: BrokerError): boolean =>
 const lastsUntil = ({ endedAt, info }: Entry): number =>
   info === undefined ? -Infinity : endedAt + Duration.toMillis(info.ttr) / 2
 
-/** Settles deliveries that have their verdict. */
+/** Settles deliveries that have their verdict. `mayWaitUntil` says whether one that is refused may be tried again until then. */
 export const settle = Effect.fnUntraced(function*(
   consumer: Consumer,
   entries: ReadonlyArray<Entry>,
-  now: () => number
+  mayWaitUntil: (time: number) => boolean
 ): Effect.fn.Return<Settled> {
   yield* inspectFailed(consumer, entries)
   const verdicts: Array<FinalVerdict> = []
@@ -128,7 +128,7 @@ export const settle = Effect.fnUntraced(function*(
     }
     verdicts.push(verdict)
   }
-  const again: Array<Entry> = []
+  const again = new Set<Entry>()
   if (settlements.length > 0) {
     const answers = yield* consumer.settle(settlements)
     for (let i = 0; i < answers.length; i++) {
@@ -137,12 +137,14 @@ export const settle = Effect.fnUntraced(function*(
       const position = settled[i]!
       const entry = entries[position]!
       const error = entry.refused ??= answer.failure
-      if (isNotDone(answer.failure) && now() < lastsUntil(entry)) again.push(entry)
+      if (isNotDone(answer.failure) && mayWaitUntil(lastsUntil(entry))) again.add(entry)
       else verdicts[position] = { _tag: "Lost", handled: verdicts[position]!._tag === "Done", error }
     }
   }
-  const outcomes = entries.map((entry, i) => outcome(entry, verdicts[i]!))
-  return again.length === 0
-    ? { outcomes, again }
-    : { outcomes: outcomes.filter((_, i) => !again.includes(entries[i]!)), again }
+  const outcomes: Array<Outcome> = []
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries[i]!
+    if (!again.has(entry)) outcomes.push(outcome(entry, verdicts[i]!))
+  }
+  return { outcomes, again }
 })
