@@ -254,6 +254,9 @@ export class ApnsError extends Schema.TaggedError<ApnsError>()("ApnsError", {
 // Constructors
 // -----------------------------------------------------------------------------
 
+/** Apple's word for a failure, where there was an answer and it had one. */
+export const wordOf = ({ reason }: ApnsError): string | undefined => "reason" in reason ? reason.reason : undefined
+
 /** Wraps a reason in the service's error. */
 export const make = (reason: ApnsErrorReason): ApnsError => new ApnsError({ reason })
 

@@ -41,6 +41,7 @@ import * as Handler from "../Handler.ts"
 import * as Job from "../Job.ts"
 import * as Publisher from "../Publisher.ts"
 import * as Apns from "./Apns.ts"
+import * as ApnsError from "./ApnsError.ts"
 import { ApnsPayload, type Origin } from "./ApnsPayload.ts"
 import { concluded } from "./concluded.ts"
 import * as DeadTokenJob from "./DeadTokenJob.ts"
@@ -159,20 +160,24 @@ const pushAll = ({ payload: { notification }, results, tokens }: Attempt, id: st
     Stream.runForEachArray((some) => Effect.sync(() => results.push(...some)))
   )
 
-const deadToken = ({ error: { action, reason }, token }: Plan.Failed, app: Apns.App): DeadTokenJob.DeadToken => ({
-  token,
-  topic: app.topic,
-  environment: app.environment,
-  kind: action === "DropToken" ? "Dead" : "Wrong",
-  ...("reason" in reason && reason.reason !== undefined ? { reason: reason.reason } : undefined),
-  ...("timestamp" in reason && reason.timestamp !== undefined ? { timestamp: reason.timestamp } : undefined)
-})
+const deadToken = ({ error, token }: Plan.Failed, app: Apns.App): DeadTokenJob.DeadToken => {
+  const { action, reason } = error
+  const word = ApnsError.wordOf(error)
+  return {
+    token,
+    topic: app.topic,
+    environment: app.environment,
+    kind: action === "DropToken" ? "Dead" : "Wrong",
+    ...(word === undefined ? undefined : { reason: word }),
+    ...("timestamp" in reason && reason.timestamp !== undefined ? { timestamp: reason.timestamp } : undefined)
+  }
+}
 
 /** `2 of 500 device tokens are of no use, and the application is told: 1 Unregistered, 1 BadDeviceToken`. */
 const logDead = (dead: ReadonlyArray<Plan.Failed>, total: number): Effect.Effect<void> => {
   const reasons = new Map<string, number>()
-  for (const { error: { reason } } of dead) {
-    const word = ("reason" in reason ? reason.reason : undefined) ?? reason._tag
+  for (const { error } of dead) {
+    const word = ApnsError.wordOf(error) ?? error.reason._tag
     reasons.set(word, (reasons.get(word) ?? 0) + 1)
   }
   const counts = Array.from(reasons, ([word, count]) => `${count} ${word}`).join(", ")

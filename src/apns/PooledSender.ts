@@ -21,6 +21,7 @@ import { BadTokens } from "./badTokens.ts"
 import type * as Channel from "./Channel.ts"
 import * as Credential from "./Credential.ts"
 import * as CredentialError from "./CredentialError.ts"
+import * as DeviceToken from "./DeviceToken.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import * as Pool from "./Pool.ts"
 import type { Receipt, Sender } from "./Sender.ts"
@@ -116,7 +117,7 @@ const badToken = (token: string) =>
   Result.fail(ApnsError.fromAnswer({ status: 400, reason: "BadDeviceToken", timestamp: undefined, token }))
 
 const isBadToken = (result: Result.Result<Receipt, ApnsError.ApnsError>): boolean =>
-  Result.isFailure(result) && "reason" in result.failure.reason && result.failure.reason.reason === "BadDeviceToken"
+  Result.isFailure(result) && ApnsError.wordOf(result.failure) === "BadDeviceToken"
 
 const isSame = (a: Endpoint.Authority, b: Endpoint.Authority): boolean => a.host === b.host && a.port === b.port
 
@@ -187,7 +188,7 @@ export const make = Effect.fnUntraced(function*(
       }
       return push.submit({
         method: "POST",
-        path: `/3/device/${token}`,
+        path: DeviceToken.path(token),
         shared: encoded.headers,
         headers: [{ name: "apns-id", value: apnsId }],
         body: encoded.body,

@@ -84,9 +84,8 @@ export class Circuits<A> {
     request?: A
   ): { readonly isNew: boolean; readonly with: Array<A> } {
     const known = this.open.get(scope)
-    const isProbe = known !== undefined && (request === undefined || known.probe === request)
     // what was sent together tells of one fault
-    if (known !== undefined && !isProbe) return { isNew: false, with: [] }
+    if (known !== undefined && request !== undefined && known.probe !== request) return { isNew: false, with: [] }
     const circuit = known ?? { fault, backoff: new Backoff(this.random), probe: undefined, waiting: [] }
     const isNew = known === undefined || known.fault.message !== fault.message
     const failed = circuit.waiting

@@ -235,29 +235,29 @@ export class Connections {
       const what = `APNs answered ${status}${reason === undefined ? "" : ` ${reason}`}`
       // a server that fails again and again does so for the next connection too
       if (isFailing) member.isProven = false
-      this.useless(member, what)
-      this.retire(member)
+      this.giveUp(member, what)
     } else if (!member.isProven && fault !== "All" && !isServerError) {
       member.isProven = true
       if (this.isCurrent(member)) this.dialing.worked()
     }
   }
 
-  /** An answer did not come. */
-  timedOut(member: Member, what: string): void {
+  /** It is of no use any more. */
+  giveUp(member: Member, what: string): void {
     this.useless(member, what)
     this.retire(member)
   }
 
   private retire(member: Member): void {
     if (member.isRetired) return
-    member.isRetired = true
-    this.gone(member)
+    this.leave(member)
     this.options.fork(member.connection.retire)
   }
 
-  /** Pauses that second connections have earned are not those of the first: when the last good one goes, the next is dialled at once. */
-  private gone(member: Member): void {
+  /** Sends it no more requests. */
+  private leave(member: Member): void {
+    member.isRetired = true
+    // the pauses that second connections have earned are not those of the first: the next one is dialled at once
     if (member.isProven && this.isCurrent(member) && this.usable === 0) this.dialing.worked()
   }
 
@@ -274,8 +274,7 @@ export class Connections {
     const goaway = member.connection.goaway()
     const fault = goaway === undefined ? undefined : Verdict.faultIn(goaway.debug)
     this.useless(member, fault?.message ?? "the connection was closed by APNs before it was of use")
-    member.isRetired = true
-    this.gone(member)
+    this.leave(member)
     if (fault !== undefined && this.isCurrent(member)) this.options.onFault(fault)
   }
 
