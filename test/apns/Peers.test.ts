@@ -84,6 +84,21 @@ const assertOnce = (seen: ReadonlyArray<{ readonly id: string }>, count: number)
   assert.deepStrictEqual({ lost, twice: twice(seen.map(({ id }) => id)) }, { lost: [], twice: [] })
 }
 
+/** Pushes 4000 while a server replaces its connections: all are accepted, and each was seen once. */
+const assertSurvives = Effect.fnUntraced(function*(
+  server: Servers.Target & { readonly seen: () => ReadonlyArray<Servers.Seen> },
+  pushes: Stream.Stream<Numbered>
+) {
+  const results = yield* Apns.sendAll(pushes, { inFlight: 300 }).pipe(
+    Stream.runCollect,
+    Effect.provide(Servers.client(server))
+  )
+  assert.deepStrictEqual(words(results), { accepted: 4000 })
+  yield* eventually(() => server.seen().length >= 4000)
+  assertOnce(server.seen(), 4000)
+  assert.isAtLeast(new Set(server.seen().map(({ connection }) => connection)).size, 3)
+})
+
 describe.skipIf(Http2.isMissing("nginx"))("nginx", () => {
   it.live("a GOAWAY after each 1000 of 20,000 pushes, 900 at once: none is lost, none is sent twice", () =>
     Effect.gen(function*() {
@@ -225,14 +240,7 @@ describe.skipIf(Http2.isMissing("haproxy"))("haproxy", () => {
         Stream.tap(() => ++taken === 1000 || taken === 2500 ? server.reload : Effect.void),
         Stream.tap(() => taken % 500 === 0 ? Effect.sleep("200 millis") : Effect.void)
       )
-      const results = yield* Apns.sendAll(pushes, { inFlight: 300 }).pipe(
-        Stream.runCollect,
-        Effect.provide(Servers.client(server))
-      )
-      assert.deepStrictEqual(words(results), { accepted: 4000 })
-      yield* eventually(() => server.seen().length >= 4000)
-      assertOnce(server.seen(), 4000)
-      assert.isAtLeast(new Set(server.seen().map(({ connection }) => connection)).size, 3)
+      yield* assertSurvives(server, pushes)
     }))
 })
 
@@ -258,14 +266,7 @@ describe.skipIf(Http2.isMissing("caddy"))("caddy", () => {
         Stream.tap(() => ++taken === 1000 || taken === 2500 ? Effect.forkChild(server.reload) : Effect.void),
         Stream.tap(() => taken % 200 === 0 ? Effect.sleep("50 millis") : Effect.void)
       )
-      const results = yield* Apns.sendAll(pushes, { inFlight: 300 }).pipe(
-        Stream.runCollect,
-        Effect.provide(Servers.client(server))
-      )
-      assert.deepStrictEqual(words(results), { accepted: 4000 })
-      yield* eventually(() => server.seen().length >= 4000)
-      assertOnce(server.seen(), 4000)
-      assert.isAtLeast(new Set(server.seen().map(({ connection }) => connection)).size, 3)
+      yield* assertSurvives(server, pushes)
     }))
 })
 
