@@ -25,6 +25,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
+import { oneLine } from "./internal/text.ts"
 
 /** What is around a payload. */
 export const Envelope = Schema.Struct({
@@ -71,9 +72,6 @@ export const decode = (body: Uint8Array): Result.Result<Envelope, string> => {
     ? Result.fail(`the body is not an envelope: ${oneLine(envelope.failure.message)}`)
     : Result.succeed(envelope.success)
 }
-
-/** A Schema's message on one line. */
-export const oneLine = (message: string): string => message.replace(/\s*\n\s*/g, " ")
 
 /** A span as the `traceparent` of W3C Trace Context, section 3.2. */
 export const traceparent = (span: Tracer.AnySpan): string =>

@@ -31,6 +31,7 @@ import * as Tracer from "effect/Tracer"
 import { Broker, checkQueue, type JobId, type PutOptions, putOptions, type PutRequest } from "./Broker.ts"
 import { type BrokerError, BrokerErrorReason, OptionInvalid } from "./BrokerError.ts"
 import * as Envelope from "./Envelope.ts"
+import { oneLine } from "./internal/text.ts"
 import * as Uuid from "./internal/uuid.ts"
 import type { Job } from "./Job.ts"
 
@@ -143,7 +144,7 @@ const request = <A>(
   if (Result.isFailure(checked)) return Result.fail(checked.failure.reason)
   const encoded = job.encode(payload)
   if (Result.isFailure(encoded)) {
-    return Result.fail(new PayloadInvalid({ job: job.name, detail: Envelope.oneLine(encoded.failure.message) }))
+    return Result.fail(new PayloadInvalid({ job: job.name, detail: oneLine(encoded.failure.message) }))
   }
   const json = encoded.success
   if (json === undefined || typeof json === "function" || typeof json === "symbol") {

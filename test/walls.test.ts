@@ -12,6 +12,7 @@ interface Import {
 }
 
 type Room =
+  | "internal"
   | "core"
   | "url"
   | "memory"
@@ -37,8 +38,12 @@ const rooms: ReadonlySet<string> = new Set([
   "cli"
 ])
 
+/** What every room may use; the rest of internal/ is the worker's. */
+const helpers: ReadonlySet<string> = new Set(["internal/text.ts", "internal/thrown.ts", "internal/uuid.ts"])
+
 /** The room of a file. A folder that nobody gave walls to has none, and fails. */
 const roomOf = (path: string): Room | undefined => {
+  if (helpers.has(path)) return "internal"
   if (path === "BrokerUrl.ts") return "url"
   if (path.startsWith("testing/apns/")) return "testing/apns"
   const [folder, ...rest] = path.split("/")
@@ -48,6 +53,7 @@ const roomOf = (path: string): Room | undefined => {
 
 /** What each room may import from the others, and from outside. */
 const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outside: RegExp }> = {
+  internal: { rooms: [], outside: /^effect\// },
   core: { rooms: [], outside: /^effect\// },
   url: { rooms: ["core", "memory", "sqlite", "beanstalk"], outside: /^(effect\/|@effect\/platform-node\/)/ },
   memory: { rooms: ["core"], outside: /^effect\// },
@@ -79,7 +85,7 @@ const objection = ({ from, specifier }: Import): string | undefined => {
   }
   const target = normalize(join(dirname(from), specifier)).split(sep).join("/")
   const other = roomOf(target)
-  return other === room || (other !== undefined && walls[room].rooms.includes(other))
+  return other === room || other === "internal" || (other !== undefined && walls[room].rooms.includes(other))
     ? undefined
     : `${from} (${room}) imports ${target} (${other ?? "no room"})`
 }

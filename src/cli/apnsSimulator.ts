@@ -16,6 +16,7 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { Environment } from "../apns/Endpoint.ts"
 import * as Reason from "../apns/Reason.ts"
+import { clip, safeLine } from "../internal/text.ts"
 import * as ApnsSimulator from "../testing/apns/ApnsSimulator.ts"
 import * as Key from "../testing/apns/Key.ts"
 import type { Push } from "../testing/apns/Recorder.ts"
@@ -23,7 +24,6 @@ import * as Script from "../testing/apns/Script.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
 import { Shutdown } from "./Shutdown.ts"
-import { clip, safeLine } from "./text.ts"
 
 // -----------------------------------------------------------------------------
 // Flags

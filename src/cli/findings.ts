@@ -9,9 +9,10 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { BrokerStats, ListedJob } from "../Broker.ts"
 import * as Envelope from "../Envelope.ts"
+import { safeLine } from "../internal/text.ts"
 import { ProcessJob } from "../process/ProcessJob.ts"
 import type { QueueNumbers } from "./numbers.ts"
-import { jobs as countJobs, safeLine, shortDuration } from "./text.ts"
+import { jobs as countJobs, shortDuration } from "./text.ts"
 
 /** An error loses work or keeps it from being done, a warning may. */
 export type Level = "error" | "warning" | "ok"

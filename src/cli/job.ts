@@ -8,7 +8,8 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { ListedJob } from "../Broker.ts"
 import * as Envelope from "../Envelope.ts"
-import { clip, safeBytes, safeLine, safeLines, shortDuration, utf8 } from "./text.ts"
+import { clip, safeLine, safeLines } from "../internal/text.ts"
+import { safeBytes, shortDuration, utf8 } from "./text.ts"
 
 /** How much of a payload people are shown. */
 const shownPayload = 4000

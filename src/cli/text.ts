@@ -1,32 +1,10 @@
 /**
- * Text that comes from jobs, made fit for a terminal, and figures as people
+ * Bytes that come from jobs, made fit for a terminal, and figures as people
  * read them. Pure.
  */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
-
-// Control characters, and those that turn the direction of what follows or hide themselves.
-// oxlint-disable-next-line no-control-regex
-const unsafe = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\p{Cs}/gu
-
-const escaped = (char: string): string => {
-  switch (char) {
-    case "\n":
-      return "\\n"
-    case "\t":
-      return "\\t"
-    case "\r":
-      return "\\r"
-  }
-  const code = char.codePointAt(0)!
-  return code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`
-}
-
-/** One line that does nothing to a terminal but show itself. */
-export const safeLine = (text: string): string => text.replace(unsafe, escaped)
-
-/** The same for a text of several lines. */
-export const safeLines = (text: string): string => text.split("\n").map(safeLine).join("\n")
+import { safeLine } from "../internal/text.ts"
 
 /** Bytes as text, where they are UTF-8. */
 export const utf8 = (bytes: Uint8Array): string | undefined =>
@@ -44,10 +22,6 @@ export const safeBytes = (bytes: Uint8Array): string => {
     ).join("")
     : safeLine(text)
 }
-
-/** At most so many characters, and how many are left out. */
-export const clip = (text: string, max: number): string =>
-  text.length <= max ? text : `${text.slice(0, max)} … and ${text.length - max} more characters`
 
 const units = [["d", 86_400_000], ["h", 3_600_000], ["m", 60_000], ["s", 1000]] as const
 

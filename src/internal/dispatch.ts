@@ -7,6 +7,7 @@ import type { Lease } from "../Broker.ts"
 import * as Envelope from "../Envelope.ts"
 import type { Handler } from "../Handler.ts"
 import type { Job } from "../Job.ts"
+import { oneLine } from "./text.ts"
 import type { Verdict } from "./verdict.ts"
 
 /** A job that is ready to run. */
@@ -94,7 +95,7 @@ const select = (envelope: Envelope.Envelope, lease: Lease, rules: Rules, now: nu
   }
   const payload = guarded("its decoder", () => handler.job.decode(envelope.payload, version))
   if (Result.isSuccess(payload)) return { handler, payload: payload.success }
-  const why = typeof payload.failure === "string" ? payload.failure : Envelope.oneLine(payload.failure.message)
+  const why = typeof payload.failure === "string" ? payload.failure : oneLine(payload.failure.message)
   return bury("PayloadInvalid", `the payload is not what job "${envelope.job}" expects: ${why}`)
 }
 

@@ -6,10 +6,10 @@ import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Predicate from "effect/Predicate"
 import type { Failure } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import { isVerdict, type Job, retryDelay } from "../Job.ts"
+import { describe } from "./thrown.ts"
 
 /** Why a job is not done: what the handler failed with, in words, and the whole cause when that was a defect. */
 interface Why {
@@ -37,25 +37,11 @@ export type FinalVerdict = Exclude<Verdict, { readonly _tag: "Failed" }>
 /** Why a worker interrupted a handler: what is to become of the job, if the interruption is what ended it. */
 export type Interruption = Exclude<Verdict, { readonly _tag: "Done" | "Retry" | "Bury" | "Discard" }>
 
-const nameOf = (failure: unknown): string | undefined =>
-  Predicate.hasProperty(failure, "_tag") ? String(failure._tag) : failure instanceof Error ? failure.name : undefined
-
-const describe = (failure: unknown): string => {
-  const name = nameOf(failure)
-  if (failure instanceof Error) return failure.message === "" ? name! : `${name}: ${failure.message}`
-  return typeof failure === "string" ? failure : name ?? `failed with ${failure === null ? "null" : typeof failure}`
-}
-
 /** A failure as a broker keeps it. */
-export const toKeep = ({ failure, reason, tag }: Why): Failure => ({
-  tag: String(tag ?? nameOf(failure) ?? "Failure"),
-  // what others throw may have anything for a message
-  message: failure instanceof Error && typeof failure.message === "string"
-    ? failure.message
-    : typeof failure === "string"
-    ? failure
-    : reason
-})
+export const toKeep = ({ failure, reason, tag }: Why): Failure => {
+  const { message, name } = describe(failure)
+  return { tag: tag ?? name ?? "Failure", message: message ?? reason }
+}
 
 /** What is behind a handler's own word. */
 const failureOf = (verdict: Error): unknown => verdict.cause ?? verdict
@@ -87,7 +73,7 @@ export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interr
     }
   }
   const failure = Cause.squash(cause)
-  const reason = Cause.hasInterruptsOnly(cause) ? "the handler interrupted itself" : describe(failure)
+  const reason = Cause.hasInterruptsOnly(cause) ? "the handler interrupted itself" : describe(failure).text
   return Cause.hasDies(cause)
     ? { _tag: "Failed", failure, reason: `defect: ${reason}`, cause }
     : { _tag: "Failed", failure, reason }

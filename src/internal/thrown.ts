@@ -1,0 +1,67 @@
+/**
+ * What user code throws or fails with, read with care.
+ *
+ * Anything can be thrown: an error whose `message` is a getter that throws, a
+ * proxy that answers no question, an object that can't be turned into text.
+ * Whoever has to say what happened asks here. No function of this module throws,
+ * and every text is bounded.
+ */
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import { clip, maxNameChars, maxReasonChars } from "./text.ts"
+
+/** Calls user code. Whatever it throws becomes a failure. */
+export const callSafely = <A>(call: () => A): Result.Result<A, unknown> => Result.try({ try: call, catch: (e) => e })
+
+/** What a failure says of itself, as text. */
+export interface Description {
+  /** Its `_tag`, or the name of its class; `undefined` when it has none. */
+  readonly name: string | undefined
+  /** Its message, or the text that it is; `undefined` when it has none. */
+  readonly message: string | undefined
+  /** Both, or what kind of value it is. Never empty. */
+  readonly text: string
+}
+
+const unreadable: Description = {
+  name: undefined,
+  message: undefined,
+  text: "failed with an error that can't be read"
+}
+
+const nameOf = (failure: unknown): string | undefined => {
+  const name = Predicate.hasProperty(failure, "_tag")
+    ? String(failure._tag)
+    : failure instanceof Error
+    ? String(failure.name)
+    : undefined
+  return name === undefined ? undefined : clip(name, maxNameChars)
+}
+
+const messageOf = (failure: unknown): string | undefined => {
+  const message = failure instanceof Error ? failure.message : failure
+  return typeof message === "string" && message !== "" ? clip(message, maxReasonChars) : undefined
+}
+
+const read = (failure: unknown): Description => {
+  const name = nameOf(failure)
+  const message = messageOf(failure)
+  const kind = failure === null ? "null" : typeof failure
+  return {
+    name,
+    message,
+    text: name === undefined || message === undefined
+      ? message ?? name ?? `failed with ${kind}`
+      : `${name}: ${message}`
+  }
+}
+
+/** What a failure says of itself. */
+export const describe = (failure: unknown): Description =>
+  Result.getOrElse(callSafely(() => read(failure)), () => unreadable)
+
+/** The message of an error, or whatever else can be said of it. */
+export const messageOfThrown = (thrown: unknown): string => {
+  const { message, text } = describe(thrown)
+  return message ?? text
+}

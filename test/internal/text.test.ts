@@ -1,0 +1,53 @@
+import { assert, describe, it } from "@effect/vitest"
+import { clip, oneLine, safeLine, safeLines, safeName } from "../../src/internal/text.ts"
+
+/** How much longer four times as much takes; quadratic code takes 16 times as long. */
+const growth = (run: (length: number) => void): number => {
+  const time = (length: number) => {
+    let best = Infinity
+    for (let i = 0; i < 3; i++) {
+      const before = performance.now()
+      run(length)
+      best = Math.min(best, performance.now() - before)
+    }
+    return best
+  }
+  run(100_000)
+  return time(800_000) / time(200_000)
+}
+
+describe("text of others", () => {
+  it("a text of several lines comes on one", () => {
+    assert.strictEqual(
+      oneLine("Expected string\n  at [\"a\"]\r\n\n  at [\"b\"]\n"),
+      "Expected string at [\"a\"] at [\"b\"]"
+    )
+    assert.strictEqual(oneLine("x".repeat(10), 4), "xxxx … and 6 more characters")
+  })
+
+  it("takes time linear in its length, whatever the text", () => {
+    for (const char of [" ", "\t", "\n", "\r", " \n", "\u001b[", "\ud800", "a "]) {
+      const long = char.repeat(800_000 / char.length)
+      assert.isBelow(growth((length) => void oneLine(long.slice(0, length))), 10, JSON.stringify(char))
+      assert.isBelow(growth((length) => void safeLines(long.slice(0, length))), 10, JSON.stringify(char))
+    }
+  })
+
+  it("what does something to a terminal is escaped", () => {
+    assert.strictEqual(safeLine("a\u001b]0;title\u0007b"), "a\\x1b]0;title\\x07b")
+    assert.strictEqual(safeLine("one\r\ntwo\tthree"), "one\\r\\ntwo\\tthree")
+    assert.strictEqual(
+      safeLine("\u009b31m \u202egpj.exe \u2066\u200b\u00ad"),
+      "\\x9b31m \\u{202e}gpj.exe \\u{2066}\\u{200b}\\xad"
+    )
+    assert.strictEqual(safeLine("\u2028\u2029\ufeff\ud800"), "\\u{2028}\\u{2029}\\u{feff}\\u{d800}")
+    assert.strictEqual(safeLine("Zażółć gęślą 😀 日本"), "Zażółć gęślą 😀 日本")
+    assert.strictEqual(safeLines("a\u0007\nb"), "a\\x07\nb")
+  })
+
+  it("is bounded, and no character is cut in two", () => {
+    assert.strictEqual(clip("ab😀c", 3), "ab … and 3 more characters")
+    assert.strictEqual(clip("ab😀c", 4), "ab😀 … and 1 more characters")
+    assert.isBelow(safeName("\u0007".repeat(60_000)).length, 1000)
+  })
+})
