@@ -26,6 +26,7 @@ import * as Schema from "effect/Schema"
 import type { TlsOptions } from "./beanstalk/Connection.ts"
 import type { Broker } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
+import { clip, maxReasonChars, safeLine, safeName } from "./internal/text.ts"
 import type { Durability } from "./sqlite/SqliteBroker.ts"
 
 /** The URL names no broker. */
@@ -34,10 +35,9 @@ export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("Broker
   detail: Schema.String
 }) {
   override get message() {
-    return `${
-      JSON.stringify(this.url)
-    } is not a broker's URL: ${this.detail}. Write sqlite:PATH, beanstalk://HOST:PORT, ` +
-      `beanstalks://HOST:PORT (TLS) or memory:`
+    return `"${safeName(this.url)}" is not a broker's URL: ` +
+      `${safeLine(clip(this.detail, maxReasonChars))}. ` +
+      `Write sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS) or memory:`
   }
 }
 
@@ -64,6 +64,9 @@ export type Parsed =
 
 /** The broker of those who name none. */
 export const defaultUrl = "sqlite:./backq.db"
+
+/** Longer than a URL with four paths of the longest kind. To take one apart costs more per character, the more there are. */
+const maxUrlChars = 20_000
 
 const durationParameters = ["connect-timeout", "reply-timeout", "reconnect-for"] as const
 const tlsParameters = ["ca", "cert", "key", "servername", "min-version"] as const
@@ -132,6 +135,7 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
 /** Reads a URL. */
 export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
   const fail = (detail: string) => Result.fail(new BrokerUrlError({ url: input.replace(/\/\/[^/@]*@/, "//"), detail }))
+  if (input.length > maxUrlChars) return fail(`it must have at most ${maxUrlChars} characters`)
   // Not by the URL parser, which takes a relative path, or one with a %, for something else.
   if (/^sqlite:/i.test(input)) return parseSqlite(input.slice("sqlite:".length), fail)
   const url = URL.parse(input)

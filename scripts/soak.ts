@@ -1,0 +1,86 @@
+/**
+ * `npm run soak`: what the tests do for seconds, for as long as you like.
+ *
+ *     npm run soak                                   lists the names
+ *     npm run soak -- fuzz/envelope --rounds 100000  one of them
+ *     npm run soak -- fuzz                           all whose names begin so
+ *
+ * `--rounds` says how many rounds each takes, `--seed` what they are made from,
+ * and `--from` the number of the first. A round that fails is printed with what
+ * brings it again; the exit code is then 1.
+ */
+import { parseArgs } from "node:util"
+import * as Fuzz from "../test/support/fuzz.ts"
+
+/** Rounds that may be taken for ever: the same seed and number make the same round. */
+interface Soak {
+  readonly name: string
+  readonly about: string
+  /** How many rounds it takes where nobody says. */
+  readonly rounds: number
+  /** Takes one round. Throws when a promise was broken. */
+  readonly round: (seed: string, index: number) => Promise<void>
+}
+
+const fuzz = (target: Fuzz.Target): Soak => ({
+  name: `fuzz/${target.name}`,
+  about: target.about,
+  rounds: target.rounds * 20,
+  round: (seed, index) => Fuzz.feedOne(target, seed, index)
+})
+
+const soaks: ReadonlyArray<Soak> = (await Fuzz.targets()).map(fuzz)
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: "string" },
+    seed: { type: "string", default: String(Date.now()) },
+    from: { type: "string", default: "0" }
+  }
+})
+
+const count = (option: string, text: string): number => {
+  const number = Number(text)
+  if (Number.isSafeInteger(number) && number >= 0) return number
+  console.error(`--${option} must be a whole number: it is ${JSON.stringify(text)}`)
+  process.exit(2)
+}
+
+const list = (): void => {
+  for (const { about, name } of soaks) console.log(`${name.padEnd(28)} ${about}`)
+}
+
+const take = async (soak: Soak, from: number, rounds: number, seed: string): Promise<boolean> => {
+  console.log(`${soak.name}: ${rounds} rounds from ${from}, seed ${seed}`)
+  const started = performance.now()
+  for (let index = from; index < from + rounds; index++) {
+    try {
+      await soak.round(seed, index)
+    } catch (error) {
+      console.log(
+        `${soak.name}: round ${index} failed, seed ${seed}\n${error instanceof Error ? error.message : error}`
+      )
+      return false
+    }
+  }
+  console.log(`${soak.name}: ${rounds} rounds passed in ${((performance.now() - started) / 1000).toFixed(1)} s`)
+  return true
+}
+
+const [wanted] = positionals
+if (wanted === undefined) {
+  list()
+} else {
+  const chosen = soaks.filter(({ name }) => name === wanted || name.startsWith(`${wanted}/`))
+  if (chosen.length === 0) {
+    console.error(`there is no ${JSON.stringify(wanted)}; there are:`)
+    list()
+    process.exit(2)
+  }
+  const from = count("from", values.from)
+  const rounds = values.rounds === undefined ? undefined : count("rounds", values.rounds)
+  const results: Array<boolean> = []
+  for (const soak of chosen) results.push(await take(soak, from, rounds ?? soak.rounds, values.seed))
+  process.exit(results.every(Boolean) ? 0 : 1)
+}

@@ -1,0 +1,32 @@
+import * as BrokerUrl from "../../src/BrokerUrl.ts"
+import * as Fuzz from "../support/fuzz.ts"
+import * as Hostile from "../support/hostile.ts"
+
+const valid: ReadonlyArray<string> = [
+  "memory:",
+  "sqlite:./backq.db?durability=full&busy-timeout=10s&history=2h",
+  "beanstalk://127.0.0.1:11300?connect-timeout=5s&reply-timeout=500ms&reconnect-for=5%20minutes",
+  "beanstalk://[::1]:11300",
+  "beanstalks://queue.example.com:11400?ca=ca.pem&cert=cert.pem&key=key.pem&servername=queue&min-version=TLSv1.3",
+  "beanstalk://svc:s3cret@queue"
+]
+
+const heads: ReadonlyArray<string> = [
+  "",
+  "sqlite:",
+  "sqlite:a?history=",
+  "beanstalk://",
+  "beanstalk://h?reply-timeout="
+]
+
+export const target = Fuzz.make({
+  name: "url",
+  about: "the URL of a broker",
+  rounds: 2000,
+  make: (random, size) =>
+    random.chance(0.7)
+      ? Buffer.from(Hostile.mutate(random, Hostile.bytesOf(random.pick(valid)))).toString()
+      : random.pick(heads) + Hostile.text(random, size),
+  feed: (url) => BrokerUrl.parse(url),
+  grow: heads.flatMap((head) => Hostile.runs.map((run) => (size: number) => head + Hostile.fill(run, size)))
+})
