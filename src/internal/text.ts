@@ -12,12 +12,15 @@ export const maxReasonChars = 2000
 /** How many characters of a name, an id or a key of others are shown. */
 export const maxNameChars = 200
 
-/** At most so many characters, and how many are left out. Cuts no character in two. */
+// A slice keeps all of the text that it was cut from in memory.
+const copied = (text: string): string => Buffer.from(text, "utf16le").toString("utf16le")
+
+/** At most so many characters, and how many are left out. Cuts no character in two, and lets go of the rest. */
 export const clip = (text: string, maxChars: number): string => {
   if (text.length <= maxChars) return text
   const last = text.charCodeAt(maxChars - 1)
   const end = last >= 0xd800 && last < 0xdc00 ? maxChars - 1 : maxChars
-  return `${text.slice(0, end)} … and ${text.length - end} more characters`
+  return `${copied(text.slice(0, end))} … and ${text.length - end} more characters`
 }
 
 /** A text of several lines, such as a Schema's message, on one. Bounded. */
@@ -45,6 +48,18 @@ export const safeLine = (text: string): string => text.replace(unsafe, escaped)
 
 /** The same for a text of several lines. */
 export const safeLines = (text: string): string => text.split("\n").map(safeLine).join("\n")
+
+/** One line with blanks in the place of what does something to a terminal: for texts in which that is noise. Not bounded. */
+export const blankLine = (text: string): string => text.replace(unsafe, " ")
+
+/** A value as JSON on one line. It reads as the same value, and does nothing to a terminal. */
+export const safeJson = (value: unknown): string =>
+  JSON.stringify(value).replace(
+    unsafe,
+    (char) => Array.from({ length: char.length }, (_, i) => hex4(char.charCodeAt(i))).join("")
+  )
+
+const hex4 = (unit: number): string => `\\u${unit.toString(16).padStart(4, "0")}`
 
 /** A name, an id or a key of others as it is quoted in a message: bounded and safe. */
 export const safeName = (name: string): string => safeLine(clip(name, maxNameChars))

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { clip, oneLine, safeLine, safeLines, safeName } from "../../src/internal/text.ts"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import { blankLine, clip, oneLine, safeJson, safeLine, safeLines, safeName } from "../../src/internal/text.ts"
 
 /** How much longer four times as much takes; quadratic code takes 16 times as long. */
 const growth = (run: (length: number) => void): number => {
@@ -43,6 +45,31 @@ describe("text of others", () => {
     assert.strictEqual(safeLine("\u2028\u2029\ufeff\ud800"), "\\u{2028}\\u{2029}\\u{feff}\\u{d800}")
     assert.strictEqual(safeLine("Zażółć gęślą 😀 日本"), "Zażółć gęślą 😀 日本")
     assert.strictEqual(safeLines("a\u0007\nb"), "a\\x07\nb")
+  })
+
+  it("or is left out", () => {
+    assert.strictEqual(blankLine("\u001b[31mred\u009b0m\u202e\r\n\u2028x\ud800"), " [31mred 0m    x ")
+    assert.strictEqual(blankLine("Zażółć 😀"), "Zażółć 😀")
+  })
+
+  it("JSON reads as the same value, and does nothing to a terminal", () => {
+    const value = { "\u202ekey": "\u001b[2J\u009b31m\u2028\ufeff\u{e0001}\ud800\n\\u0041 Zażółć 😀", n: [1, null] }
+    const json = safeJson(value)
+    assert.notMatch(json, /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u)
+    assert.include(json, "Zażółć 😀")
+    assert.deepStrictEqual(JSON.parse(json), value)
+  })
+
+  it("what is clipped does not keep the rest in memory", () => {
+    setFlagsFromString("--expose-gc")
+    const heapUsed = (): number => {
+      runInNewContext("gc")()
+      return process.memoryUsage().heapUsed
+    }
+    const before = heapUsed()
+    const kept = Array.from({ length: 500 }, (_, i) => clip(JSON.parse(`"${"x".repeat(100_000)}${i}"`), 100))
+    assert.isBelow(heapUsed() - before, 10_000_000)
+    assert.lengthOf(kept, 500)
   })
 
   it("is bounded, and no character is cut in two", () => {
