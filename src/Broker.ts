@@ -401,9 +401,11 @@ export const checkMax = (max: number): Result.Result<number, BrokerError> =>
 /** The largest body of a broker that is not told otherwise, in bytes: beanstalkd's own. */
 export const defaultMaxJobSize = 65535
 
-/** Checks a body against the largest that is accepted. */
+const raiseLimit = "raise the limit (max-job-size in the broker's URL, maxJobSize in a program)"
+
+/** Checks a body against the largest that a broker of this process accepts. */
 export const checkSize = (queue: string, body: Uint8Array, limit: number): Result.Result<void, BrokerError> =>
-  body.length > limit ? Result.fail(jobTooBig(queue, body.length, limit)) : Result.void
+  body.length > limit ? Result.fail(jobTooBig(queue, body.length, limit, raiseLimit)) : Result.void
 
 /** Checks the options of a put and fills in the defaults. */
 export const putOptions = (

@@ -59,11 +59,13 @@ export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", {
 export class JobTooBig extends Schema.TaggedError<JobTooBig>()("JobTooBig", {
   queue: Schema.String,
   size: Schema.Int,
-  limit: Schema.Int
+  limit: Schema.Int,
+  /** How this broker's limit is raised. */
+  advice: Schema.optional(Schema.String)
 }) {
   override get message() {
     return `a job of ${this.size} bytes for queue "${this.queue}" is over the broker's limit of ${this.limit} bytes: ` +
-      `store the large part elsewhere and publish a reference, or raise the limit (beanstalkd -z)`
+      `store the large part elsewhere and publish a reference, or ${this.advice ?? "raise the limit"}`
   }
 }
 
@@ -162,9 +164,9 @@ export const make = (reason: BrokerErrorReason): BrokerError => new BrokerError(
 export const optionInvalid = (option: string, value: unknown, rule: string): BrokerError =>
   make(new OptionInvalid({ option, value: String(value), rule }))
 
-/** A body is over the limit. */
-export const jobTooBig = (queue: string, size: number, limit: number): BrokerError =>
-  make(new JobTooBig({ queue, size, limit }))
+/** A body is over the limit. `advice` says how this broker's is raised. */
+export const jobTooBig = (queue: string, size: number, limit: number, advice: string): BrokerError =>
+  make(new JobTooBig({ queue, size, limit, advice }))
 
 /** A lease ended before it was settled. */
 export const leaseLost = (lease: { readonly queue: string; readonly id: string }): BrokerError =>

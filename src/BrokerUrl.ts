@@ -4,11 +4,11 @@
  * | URL | broker |
  * |---|---|
  * | `memory:` | in this process, gone with it |
- * | `sqlite:PATH` | in a file, which is created where there is none; the path is `./backq.db` where none is given |
+ * | `sqlite:PATH` | in a file, which is created where there is none; the path is `./backq.db` where none is given; `%3F` in it is `?`, `%25` is `%` |
  * | `beanstalk://HOST:PORT` | beanstalkd; the port is 11300 where none is given |
  * | `beanstalks://HOST:PORT?ca=FILE&cert=FILE&key=FILE&servername=NAME` | beanstalkd behind TLS |
  *
- * In the query `sqlite:` takes `durability` (`full` or `normal`),
+ * In the query `memory:` and `sqlite:` take `max-job-size` (bytes). `sqlite:` takes `durability` (`full` or `normal`),
  * `busy-timeout` and `history` (how long finished jobs are kept), both forms of beanstalkd take `connect-timeout`,
  * `reply-timeout` and `reconnect-for`. Times are durations: `10s`, `500ms`,
  * `2 minutes`. A broker's code is loaded when its URL is used.
@@ -43,13 +43,14 @@ export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("Broker
 
 /** A URL that was read. */
 export type Parsed =
-  | { readonly _tag: "Memory" }
+  | { readonly _tag: "Memory"; readonly maxJobSize?: number }
   | {
     readonly _tag: "Sqlite"
     readonly path: string
     readonly durability: Durability | undefined
     readonly busyTimeout: Duration.Duration | undefined
     readonly history: Duration.Duration | undefined
+    readonly maxJobSize?: number
   }
   | {
     readonly _tag: "Beanstalk"
@@ -112,23 +113,67 @@ const durationOf = (
   })
 }
 
-const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
-  const [path = "", search] = rest.split(/\?(.*)/s)
-  if (path.startsWith("//")) return fail("a file has no host: write sqlite:PATH")
+/** The limit of a broker that is in this process. */
+const maxJobSizeOf = (
+  query: URLSearchParams,
+  fail: Fail
+): Result.Result<{ readonly maxJobSize?: number }, BrokerUrlError> => {
+  const text = query.get("max-job-size")
+  if (text === null) return Result.succeed({})
+  const maxJobSize = /^\d+$/.test(text) ? Number(text) : 0
+  return Number.isSafeInteger(maxJobSize) && maxJobSize > 0
+    ? Result.succeed({ maxJobSize })
+    : fail("max-job-size is a number of bytes, from 1")
+}
+
+const parseMemory = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
+  const [path, search] = rest.split(/\?(.*)/s)
+  if (path !== "") return fail("memory: has no path: for a file write sqlite:PATH")
   const query = new URLSearchParams(search)
-  const names = checkNames(query, ["durability", "busy-timeout", "history"], fail)
+  return checkNames(query, ["max-job-size"], fail).pipe(
+    Result.andThen(maxJobSizeOf(query, fail)),
+    Result.map((limit) => ({ _tag: "Memory", ...limit }))
+  )
+}
+
+/** Reads what is percent-encoded in a path: `%` and two digits. Any other `%` is itself. */
+const decodePath = (path: string, fail: Fail): Result.Result<string, BrokerUrlError> => {
+  const decoded = Result.try({
+    try: () => path.replace(/(?:%[0-9a-f]{2})+/gi, decodeURIComponent),
+    catch: () => undefined
+  })
+  if (Result.isFailure(decoded)) return fail("its path is percent-encoded, and not in UTF-8: write % as %25")
+  if (decoded.success.includes("\0")) return fail("a path has no NUL (%00)")
+  return Result.succeed(decoded.success)
+}
+
+const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
+  const [encoded = "", search] = rest.split(/\?(.*)/s)
+  if (encoded.startsWith("//")) return fail("a file has no host: write sqlite:PATH")
+  if (/^~[^/]*\//.test(encoded)) {
+    return fail("~ is your shell's: write the home folder in full, or ./~ for a folder of that name")
+  }
+  const path = decodePath(encoded, fail)
+  if (Result.isFailure(path)) return Result.fail(path.failure)
+  const query = new URLSearchParams(search)
+  const names = checkNames(query, ["durability", "busy-timeout", "history", "max-job-size"], fail)
   if (Result.isFailure(names)) return Result.fail(names.failure)
   const durability = query.get("durability") ?? undefined
   if (durability !== undefined && durability !== "full" && durability !== "normal") {
     return fail("durability is full or normal")
   }
-  const durations = Result.all([durationOf(query, "busy-timeout", fail), durationOf(query, "history", fail)])
-  return Result.map(durations, ([busyTimeout, history]) => ({
+  const options = Result.all([
+    durationOf(query, "busy-timeout", fail),
+    durationOf(query, "history", fail),
+    maxJobSizeOf(query, fail)
+  ])
+  return Result.map(options, ([busyTimeout, history, limit]) => ({
     _tag: "Sqlite",
-    path: path === "" ? "./backq.db" : path,
+    path: path.success === "" ? "./backq.db" : path.success,
     durability,
     busyTimeout,
-    history
+    history,
+    ...limit
   }))
 }
 
@@ -138,11 +183,11 @@ export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
   if (input.length > maxUrlChars) return fail(`it must have at most ${maxUrlChars} characters`)
   // Not by the URL parser, which takes a relative path, or one with a %, for something else.
   if (/^sqlite:/i.test(input)) return parseSqlite(input.slice("sqlite:".length), fail)
+  if (/^memory:/i.test(input)) return parseMemory(input.slice("memory:".length), fail)
   const url = URL.parse(input)
   if (url === null) {
     return fail(/^[./~]|\.db$/.test(input) ? `for a file write sqlite:${input}` : "it can't be read as a URL")
   }
-  if (url.protocol === "memory:") return Result.succeed({ _tag: "Memory" })
   if (url.protocol !== "beanstalk:" && url.protocol !== "beanstalks:") {
     return fail(`there is no broker "${url.protocol}"`)
   }
@@ -215,8 +260,8 @@ export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, B
   Layer.unwrap(Effect.gen(function*() {
     const parsed = yield* Effect.fromResult(parse(url))
     if (parsed._tag === "Memory") {
-      const { layer } = yield* Effect.promise(() => import("./memory/MemoryBroker.ts"))
-      return layer
+      const { layer, layerWith } = yield* Effect.promise(() => import("./memory/MemoryBroker.ts"))
+      return parsed.maxJobSize === undefined ? layer : layerWith(parsed)
     }
     if (parsed._tag === "Sqlite") {
       const { layer } = yield* Effect.promise(() => import("./sqlite/SqliteBroker.ts"))

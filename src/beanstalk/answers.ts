@@ -52,7 +52,7 @@ export const noQueue = (name: string) => new BrokerError.NotFound({ what: "queue
 
 /** That a body is over the server's limit. */
 export const tooBig = (queue: string, size: number, limit: number): Failed =>
-  Result.fail(BrokerError.jobTooBig(queue, size, limit))
+  Result.fail(BrokerError.jobTooBig(queue, size, limit, "raise the limit (beanstalkd -z)"))
 
 /** Reads the answer to `stats`. */
 export const serverStats = (broker: string, answer: Answer | undefined): Result.Result<

@@ -97,6 +97,9 @@ export const migrations: ReadonlyArray<string> = [
    ) STRICT;`
 ]
 
+/** Bytes of the largest body that can be in a file. */
+export const largestBody = 64 * 1024 * 1024
+
 /** The schema version that this code reads and writes. */
 export const currentVersion = migrations.length
 

@@ -45,7 +45,7 @@ import {
   type PutRequest,
   type QueueStats
 } from "../Broker.ts"
-import { brokerClosed, type BrokerError, jobNotFound, queueNotFound } from "../BrokerError.ts"
+import { brokerClosed, type BrokerError, jobNotFound, optionInvalid, queueNotFound } from "../BrokerError.ts"
 import * as Paging from "../internal/paging.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import { Commits } from "./Commits.ts"
@@ -74,7 +74,7 @@ export interface Options {
   readonly durability?: Durability | undefined
   /** How long another connection may lock the file before operations fail with `Unavailable`. Default: 10 seconds. */
   readonly busyTimeout?: Duration.Input | undefined
-  /** The largest body that is accepted, in bytes. Default: 65535, beanstalkd's own. */
+  /** The largest body that is accepted, in bytes, up to 64 MiB. Default: 65535, beanstalkd's own. */
   readonly maxJobSize?: number | undefined
   /** How long jobs that are done can still be listed. It costs what they take in the file. Default: not at all. */
   readonly history?: Duration.Input | undefined
@@ -83,6 +83,15 @@ export interface Options {
 const orNotFound = (id: JobId) => (found: boolean) => found ? Effect.void : Effect.fail(jobNotFound(id))
 
 const sizeOf = ({ body }: PutRequest) => body.length
+
+const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> =>
+  Number.isInteger(bytes) && bytes > 0 && bytes <= File.largestBody
+    ? Effect.succeed(bytes)
+    : Effect.fail(optionInvalid(
+      "the largest job (max-job-size in the URL, maxJobSize in a program)",
+      bytes,
+      `a file takes bodies of 1 to ${File.largestBody} bytes`
+    ))
 
 /** Only each attempt can't be interrupted. */
 const open = (name: string, options: Options): Effect.Effect<DatabaseSync, BrokerError, Scope.Scope> =>
@@ -108,7 +117,7 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Broker["Service"], BrokerError, Scope.Scope> {
   const name = `sqlite:${options.path}`
-  const maxJobSize = options.maxJobSize ?? defaultMaxJobSize
+  const maxJobSize = yield* checkMaxJobSize(options.maxJobSize ?? defaultMaxJobSize)
   const clock = yield* Clock.Clock
   const startedAt = clock.monotonicTimeNanosUnsafe()
   const database = yield* open(name, options)

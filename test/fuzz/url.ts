@@ -4,7 +4,9 @@ import * as Hostile from "../support/hostile.ts"
 
 const valid: ReadonlyArray<string> = [
   "memory:",
-  "sqlite:./backq.db?durability=full&busy-timeout=10s&history=2h",
+  "memory:?max-job-size=1000",
+  "sqlite:./backq.db?durability=full&busy-timeout=10s&history=2h&max-job-size=65535",
+  "sqlite:a%3Fb%25c.db",
   "beanstalk://127.0.0.1:11300?connect-timeout=5s&reply-timeout=500ms&reconnect-for=5%20minutes",
   "beanstalk://[::1]:11300",
   "beanstalks://queue.example.com:11400?ca=ca.pem&cert=cert.pem&key=key.pem&servername=queue&min-version=TLSv1.3",
@@ -15,6 +17,8 @@ const heads: ReadonlyArray<string> = [
   "",
   "sqlite:",
   "sqlite:a?history=",
+  "sqlite:a?max-job-size=",
+  "sqlite:%41",
   "beanstalk://",
   "beanstalk://h?reply-timeout="
 ]

@@ -2,12 +2,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { execFile } from "node:child_process"
+import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import { tooBig } from "../../src/beanstalk/answers.ts"
 import { Broker } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/BrokerUrl.ts"
+import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
+import { folder } from "../beanstalk/servers.ts"
+import { assertFails } from "../conformance/Harness.ts"
 import { file, request } from "./harness.ts"
 
 const detailOf = (url: string) => Result.getOrThrow(Result.flip(BrokerUrl.parse(url))).detail
@@ -30,6 +36,75 @@ describe("sqlite:", () => {
       }
     )
   })
+
+  it("names any file: what means something in a URL is percent-encoded", () => {
+    for (
+      const [path, encoded] of [
+        ["a?b.db", "a%3Fb.db"],
+        ["/srv/100%.db", "/srv/100%.db"],
+        ["a%20b.db", "a%2520b.db"],
+        ["what?#1 ä 💾.db", "what%3f#1 ä 💾.db"],
+        ["what?#1 ä 💾.db", "what%3F%231%20%C3%A4%20%F0%9F%92%BE.db"],
+        ["./~/jobs.db", "./~/jobs.db"],
+        ["~jobs.db", "~jobs.db"],
+        ["../x&y=z.db", "../x&y=z.db"]
+      ] as const
+    ) {
+      const read = Result.getOrThrow(BrokerUrl.parse(`sqlite:${encoded}?history=1d`))
+      assert.include(read, { _tag: "Sqlite", path }, encoded)
+    }
+    assert.include(detailOf("sqlite:a%ff.db"), "not in UTF-8")
+    assert.include(detailOf("sqlite:a%00b.db"), "NUL")
+    for (const home of ["~/jobs.db", "~bob/jobs.db"]) assert.include(detailOf(`sqlite:${home}`), "in full")
+  })
+
+  it.live("makes the very file that the URL names", () =>
+    Effect.gen(function*() {
+      const place = yield* folder
+      const names = ["a?b.db", "a#b.db", "a%3Fb.db", "a b.db", "ä💾.db", "file:x.db", "-.db", "a?mode=memory"]
+      for (const name of names) {
+        const url = `sqlite:${place}/${name.replace(/[%?]/g, encodeURIComponent)}`
+        yield* Broker.use((broker) => broker.put("q", request(name))).pipe(Effect.provide(BrokerUrl.layer(url)))
+        assert.include(readdirSync(place), name)
+        const stats = Broker.use((broker) => broker.statsQueue("q"))
+        assert.include(yield* Effect.provide(stats, SqliteBroker.layer({ path: join(place, name) })), { ready: 1 })
+      }
+      assert.deepStrictEqual(readdirSync(place).toSorted(), names.toSorted())
+    }))
+
+  it.live("takes the largest job, and says in the broker's own words how to raise it", () =>
+    Effect.gen(function*() {
+      for (const url of [`sqlite:${yield* file}`, "memory:"]) {
+        const put = (query: string, size: number) =>
+          Broker.use((broker) => broker.put("q", request("x".repeat(size)))).pipe(
+            Effect.provide(Layer.fresh(BrokerUrl.layer(url + query)))
+          )
+        for (
+          const [query, limit] of [["", 65_535], ["?max-job-size=100000", 100_000], ["?max-job-size=1", 1]] as const
+        ) {
+          yield* put(query, limit)
+          const error = yield* Effect.flip(put(query, limit + 1))
+          assert.strictEqual(error._tag === "BrokerError" ? error.reason._tag : undefined, "JobTooBig", url + query)
+          assert.include(error.message, "max-job-size")
+          assert.notInclude(error.message, "beanstalkd")
+        }
+      }
+      const beanstalkd = tooBig("q", 2, 1)
+      assert.include(Result.getOrThrow(Result.flip(beanstalkd)).message, "beanstalkd -z")
+    }))
+
+  it.live("refuses a largest job that can't be meant", () =>
+    Effect.gen(function*() {
+      for (const size of ["0", "-1", "1.5", "64k", "", "NaN", "1e3", "99999999999999999999"]) {
+        assert.include(detailOf(`sqlite:a.db?max-job-size=${size}`), "max-job-size", size)
+        assert.include(detailOf(`memory:?max-job-size=${size}`), "max-job-size", size)
+      }
+      for (const maxJobSize of [0, -1, 1.5, NaN, Infinity, 64 * 1024 * 1024 + 1]) {
+        yield* assertFails(Effect.scoped(SqliteBroker.make({ path: yield* file, maxJobSize })), "OptionInvalid")
+      }
+      assert.include(detailOf("memory:?size=1"), `no option "size"`)
+      assert.include(detailOf("memory:jobs.db"), "sqlite:PATH")
+    }))
 
   it("says what is wrong", () => {
     assert.include(detailOf("sqlite:jobs.db?durability=none"), "full or normal")
