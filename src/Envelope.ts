@@ -19,12 +19,14 @@
  * | `expiresAt` | optional | milliseconds since the epoch; from then on the job is not run |
  * | `traceparent` | optional | the publisher's span, as in W3C Trace Context |
  *
- * Unknown fields are ignored.
+ * Unknown fields are ignored. Numbers of the payload are what `JSON.parse` makes
+ * of them, 53 bits; {@link exactPayload} is for those who need all digits.
  */
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
+import * as ExactNumbers from "./internal/exactNumbers.ts"
 import { oneLine } from "./internal/text.ts"
 
 /** What is around a payload. */
@@ -71,6 +73,17 @@ export const decode = (body: Uint8Array): Result.Result<Envelope, string> => {
   return Result.isFailure(envelope)
     ? Result.fail(`the body is not an envelope: ${oneLine(envelope.failure.message)}`)
     : Result.succeed(envelope.success)
+}
+
+/**
+ * The payload of an envelope that was decoded from this body, in which numbers
+ * that JavaScript would change are what `JSON.rawJSON` makes of their digits:
+ * `JSON.stringify` writes them as they were published. Throws a `RangeError`
+ * where there are such numbers in what is nested by the thousand.
+ */
+export const exactPayload = (body: Uint8Array, envelope: Envelope): unknown => {
+  const text = decoder.decode(body)
+  return ExactNumbers.mayChange(text) ? (ExactNumbers.parse(text) as Envelope).payload : envelope.payload
 }
 
 /** A span as the `traceparent` of W3C Trace Context, section 3.2. */

@@ -58,6 +58,8 @@ export interface Job<in out A> extends Policy {
   readonly encode: (payload: A) => Result.Result<unknown, Schema.SchemaError>
   /** From the JSON on the wire, published by any version up to this one. */
   readonly decode: (payload: unknown, version: number) => Result.Result<A, Schema.SchemaError>
+  /** Does `decode` get numbers that JavaScript would change as they were published? See {@link Options}. */
+  readonly exactNumbers: boolean
 }
 
 /** The payload's type. */
@@ -71,6 +73,16 @@ export interface Options<A> {
   readonly version?: number | undefined
   /** Turns a payload of an older version into one that this version decodes. Default: as it is. */
   readonly upgrade?: ((payload: unknown, version: number) => unknown) | undefined
+  /**
+   * What becomes of numbers that JavaScript would change, such as
+   * `1234567890123456789` in a job of another language. `false`: they are
+   * rounded, as everywhere in JavaScript. `true`: they come as what
+   * `JSON.rawJSON` makes of their digits, so that JSON which is only handed on
+   * stays as it is; `Schema.Json` and `Schema.Unknown` let them through,
+   * `Schema.Finite` refuses them. Default: what the payload's Schema is
+   * annotated with, else `false`.
+   */
+  readonly exactNumbers?: boolean | undefined
   readonly queue?: string | undefined
   readonly priority?: number | undefined
   readonly ttr?: Duration.Input | undefined
@@ -89,6 +101,9 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.min([
   Schedule.spaced("5 minutes")
 ]).pipe(Schedule.upTo({ times: 10 }))
 
+/** The annotation of a Schema whose jobs have {@link Options.exactNumbers}. */
+export const exactNumbers = "backq/exactNumbers"
+
 /** Defines a job. */
 export const make = <A>(name: string, options: Options<A>): Job<A> => {
   const codec = Schema.toCodecJson(options.payload)
@@ -104,6 +119,7 @@ export const make = <A>(name: string, options: Options<A>): Job<A> => {
     timeout: options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout),
     deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline),
     retry: options.retry ?? defaultRetry,
+    exactNumbers: options.exactNumbers ?? Schema.resolveAnnotations(options.payload)?.[exactNumbers] === true,
     encode: Schema.encodeUnknownResult(codec),
     decode: (payload, from) => decode(upgrade !== undefined && from < version ? upgrade(payload, from) : payload)
   }

@@ -133,4 +133,19 @@ describe("traceparent", () => {
     header.replace(/-[0-9a-f]{32}-/, `-${"0".repeat(32)}-`),
     header.replace(/-[0-9a-f]{16}-/, `-${"0".repeat(16)}-`)
   ])("%j names none", (value) => assert.isTrue(Option.isNone(Envelope.span(value))))
+
+  it("gives the payload with every number as it was published, for those who ask", () => {
+    const json = (payload: string) => `{"backq":1,"id":"1","job":"a","payload":${payload}}`
+    for (
+      const payload of [`{"id":1234567890123456789,"big":1e400}`, `[-0,0.1000000000000000055]`, `9007199254740993`]
+    ) {
+      const body = bytes(json(payload))
+      const envelope = Result.getOrThrow(Envelope.decode(body))
+      assert.strictEqual(JSON.stringify(Envelope.exactPayload(body, envelope)), payload)
+      assert.notStrictEqual(JSON.stringify(envelope.payload), payload)
+    }
+    const plain = bytes(json(`{"id":42}`))
+    const envelope = Result.getOrThrow(Envelope.decode(plain))
+    assert.strictEqual(Envelope.exactPayload(plain, envelope), envelope.payload)
+  })
 })

@@ -8,7 +8,10 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
+import { Broker, putRequest } from "../src/Broker.ts"
 import * as Job from "../src/Job.ts"
+import { TestBroker } from "../src/testing/index.ts"
+import * as Worker from "../src/Worker.ts"
 
 /** The delays after the attempts 1 to n, in milliseconds. */
 const delays = (schedule: Schedule.Schedule<unknown, any, unknown>, n: number, failure: unknown = "no") =>
@@ -145,4 +148,43 @@ describe("a handler's own word", () => {
     assert.isTrue([Job.retryAfter(1), Job.bury(""), Job.discard("")].every(Job.isVerdict))
     assert.isFalse([new Error("Bury"), { _tag: "Bury", reason: "by accident" }, "Bury", undefined].some(Job.isVerdict))
   })
+})
+
+describe("numbers that JavaScript would change", () => {
+  const text = `{"id":1234567890123456789,"rate":0.69999999999999996,"none":1e400}`
+  const body = new TextEncoder().encode(`{"backq":1,"id":"1","job":"a","payload":${text}}`)
+  const work = (job: Job.Job<any>) =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      yield* Effect.flatMap(Broker, (broker) => broker.put("a", Result.getOrThrow(putRequest(body))))
+      const outcomes = yield* TestBroker.drain(Worker.handler(job, (payload) => Effect.sync(() => seen.push(payload))))
+      return { seen: seen[0], outcome: outcomes[0]! }
+    }).pipe(Effect.provide(TestBroker.layer))
+
+  it.effect("are rounded, as everywhere in JavaScript", () =>
+    Effect.gen(function*() {
+      const payload = Schema.Struct({ id: Schema.Finite, rate: Schema.Finite })
+      const { seen } = yield* work(Job.make("a", { payload }))
+      assert.deepStrictEqual(seen, { id: Number("1234567890123456789"), rate: 0.7 })
+    }))
+
+  it.effect.each([Schema.Json, Schema.Unknown])(
+    "are handed on as they were published, where the job asks for it",
+    (payload) =>
+      Effect.gen(function*() {
+        const job = Job.make<unknown>("a", { payload, exactNumbers: true })
+        const { seen } = yield* work(job)
+        const json = JSON.stringify(Result.getOrThrow(job.encode(seen)))
+        assert.strictEqual(json, `{"id":1234567890123456789,"rate":0.7,"none":1e400}`)
+      })
+  )
+
+  it.effect("are refused by a Schema of numbers then, and the job is buried", () =>
+    Effect.gen(function*() {
+      const { outcome } = yield* work(
+        Job.make("a", { payload: Schema.Struct({ id: Schema.Finite }).annotate({ [Job.exactNumbers]: true }) })
+      )
+      assert.strictEqual(outcome._tag, "Buried")
+      assert.match("reason" in outcome ? String(outcome.reason) : "", /Expected number.*id/)
+    }))
 })

@@ -39,7 +39,12 @@ const rooms: ReadonlySet<string> = new Set([
 ])
 
 /** What every room may use; the rest of internal/ is the worker's. */
-const helpers: ReadonlySet<string> = new Set(["internal/text.ts", "internal/thrown.ts", "internal/uuid.ts"])
+const helpers: ReadonlySet<string> = new Set([
+  "internal/exactNumbers.ts",
+  "internal/text.ts",
+  "internal/thrown.ts",
+  "internal/uuid.ts"
+])
 
 /** The room of a file. A folder that nobody gave walls to has none, and fails. */
 const roomOf = (path: string): Room | undefined => {

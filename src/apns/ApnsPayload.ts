@@ -24,6 +24,7 @@
  */
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { exactNumbers } from "../Job.ts"
 import { check } from "./Encoder.ts"
 import { Notification } from "./Notification.ts"
 import type { Payload } from "./Payload.ts"
@@ -99,7 +100,9 @@ export const ApnsPayload = Wire.pipe(
         ...(origin === undefined ? undefined : { backqOrigin: origin })
       })
     })
-  )
+  ),
+  // what an app keeps in a payload, such as an id, is handed on as it was published
+  Schema.annotate({ [exactNumbers]: true })
 )
 
 /** One notification, for one or many device tokens. */

@@ -67,9 +67,17 @@ const failureFields = ({ finishedAt, lastFailure, reason }: ListedJob, now: numb
   ])
 ]
 
+/** The envelope with the numbers of its payload as they were published. */
+const envelopeOf = (body: Uint8Array): Result.Result<Envelope.Envelope, string> =>
+  Result.flatMap(Envelope.decode(body), (envelope) =>
+    Result.try({
+      try: () => ({ ...envelope, payload: Envelope.exactPayload(body, envelope) }),
+      catch: () => "the payload is nested too deeply"
+    }))
+
 /** A job for people, over several lines. */
 export const showJob = (job: ListedJob, now: number): string => {
-  const envelope = Envelope.decode(job.body)
+  const envelope = envelopeOf(job.body)
   const fields: ReadonlyArray<Field> = [
     ["put", `${shortDuration(job.age)} ago`],
     ["counts", counted(job)],
@@ -83,7 +91,7 @@ export const showJob = (job: ListedJob, now: number): string => {
 }
 
 const encodeBody = (body: Uint8Array) => {
-  const envelope = Envelope.decode(body)
+  const envelope = envelopeOf(body)
   if (Result.isSuccess(envelope)) return { envelope: envelope.success }
   const text = utf8(body)
   return {

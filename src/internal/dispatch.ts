@@ -58,9 +58,7 @@ const guarded = <A, E>(what: string, decode: () => Result.Result<A, E>): Result.
     (reason): Result.Result<A, E | string> => Result.fail(reason)
   )
 
-const read = (lease: Lease, foreign: Envelope.ForeignDecoder | undefined): Result.Result<Envelope.Envelope, string> => {
-  const envelope = Envelope.decode(lease.body)
-  if (Result.isSuccess(envelope) || foreign === undefined) return envelope
+const readForeign = (lease: Lease, foreign: Envelope.ForeignDecoder): Result.Result<Envelope.Envelope, string> => {
   const decoded = guarded("the decoder of foreign bodies", () => foreign(lease.body, lease.queue))
   return Result.map(decoded, ({ expiresAt, id, job, payload, version }) => ({
     backq: 1,
@@ -72,7 +70,13 @@ const read = (lease: Lease, foreign: Envelope.ForeignDecoder | undefined): Resul
   }))
 }
 
-const select = (envelope: Envelope.Envelope, lease: Lease, rules: Rules, now: number): Dispatched["next"] => {
+const select = (
+  envelope: Envelope.Envelope,
+  lease: Lease,
+  rules: Rules,
+  now: number,
+  isForeign: boolean
+): Dispatched["next"] => {
   const handler = rules.handlers.get(envelope.job)
   if (handler === undefined) {
     return bury(
@@ -93,7 +97,9 @@ const select = (envelope: Envelope.Envelope, lease: Lease, rules: Rules, now: nu
     const reason = `published with version ${version} of the payload, this worker knows ${handler.job.version}`
     return { verdict: { _tag: "Failed", tag: "VersionUnknown", failure: reason, reason }, job: handler.job }
   }
-  const payload = guarded("its decoder", () => handler.job.decode(envelope.payload, version))
+  const payloadOf = () =>
+    handler.job.exactNumbers && !isForeign ? Envelope.exactPayload(lease.body, envelope) : envelope.payload
+  const payload = guarded("its decoder", () => handler.job.decode(payloadOf(), version))
   if (Result.isSuccess(payload)) return { handler, payload: payload.success }
   const why = typeof payload.failure === "string" ? payload.failure : oneLine(payload.failure.message)
   return bury("PayloadInvalid", `the payload is not what job "${envelope.job}" expects: ${why}`)
@@ -101,8 +107,10 @@ const select = (envelope: Envelope.Envelope, lease: Lease, rules: Rules, now: nu
 
 /** Reads a lease and finds its handler. */
 export const dispatch = (lease: Lease, rules: Rules, now: number): Dispatched => {
-  const envelope = read(lease, rules.foreign)
+  const own = Envelope.decode(lease.body)
+  const isForeign = Result.isFailure(own) && rules.foreign !== undefined
+  const envelope = isForeign ? readForeign(lease, rules.foreign) : own
   if (Result.isFailure(envelope)) return unreadable(envelope.failure)
   const { expiresAt, id, job, publishedAt, traceparent } = envelope.success
-  return { job, id, publishedAt, expiresAt, traceparent, next: select(envelope.success, lease, rules, now) }
+  return { job, id, publishedAt, expiresAt, traceparent, next: select(envelope.success, lease, rules, now, isForeign) }
 }

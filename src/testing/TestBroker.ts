@@ -109,7 +109,9 @@ const makeEnqueued = (broker: Broker["Service"], ids: Set<JobId>): TestBroker["S
     const { expiresAt, id, payload, version = 1 } = envelope.success
     return {
       ...stats,
-      payload: Result.getOrThrow(job.decode(payload, version)),
+      payload: Result.getOrThrow(
+        job.decode(job.exactNumbers ? Envelope.exactPayload(peeked.value.body, envelope.success) : payload, version)
+      ),
       id,
       jobId,
       delay: stats.state === "delayed" ? timeLeft : Duration.zero,
