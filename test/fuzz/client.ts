@@ -1,0 +1,73 @@
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Client from "../../src/beanstalk/Client.ts"
+import * as Native from "../../src/beanstalk/Native.ts"
+import { ServerStats } from "../../src/beanstalk/Stats.ts"
+import type { BrokerError } from "../../src/BrokerError.ts"
+import { scripted } from "../beanstalk/servers.ts"
+import * as Fuzz from "../support/fuzz.ts"
+import * as Hostile from "../support/hostile.ts"
+import { replies, reply } from "./replies.ts"
+
+const stats = Object.keys(ServerStats.fields).map((key) => `${key}: ${key === "draining" ? "false" : "65535"}`)
+const greeting = `---\n${stats.join("\n")}\n`
+
+const framed = (body: string): Uint8Array => Buffer.from(`OK ${Buffer.byteLength(body)}\r\n${body}\r\n`)
+
+const calls = (client: Client.Client["Service"]): ReadonlyArray<Effect.Effect<unknown, BrokerError>> => [
+  client.put(Buffer.from("body")),
+  client.reserveWithTimeout(0),
+  client.peekReady,
+  client.statsJob("42"),
+  client.statsTube("default"),
+  client.stats,
+  client.listTubes,
+  client.delete("42"),
+  client.release("42"),
+  client.kick(10),
+  client.watch("a"),
+  client.ignore("a"),
+  client.reserveJob("42")
+]
+
+interface Input {
+  /** What the server answers to the first command, the second, and so on. Later it says nothing. */
+  readonly answers: ReadonlyArray<Uint8Array>
+  readonly order: ReadonlyArray<number>
+}
+
+export const target = Fuzz.make<Input>({
+  name: "beanstalk client",
+  about: "a server that answers anything to the commands of the client",
+  rounds: 150,
+  make: (random, size) => ({
+    answers: [
+      random.chance(0.9) ? framed(greeting) : Hostile.mutate(random, framed(greeting)),
+      ...Array.from(
+        { length: 8 },
+        () => random.chance(0.8) ? reply(random, Math.min(size, 1000)) : replies(random, Math.min(size, 1000))
+      )
+    ],
+    order: Array.from({ length: 8 }, () => random.below(13))
+  }),
+  feed: ({ answers, order }) =>
+    Effect.scoped(Effect.gen(function*() {
+      const port = yield* scripted((socket) => {
+        let next = 0
+        // a put is two lines, and one command: its answers come a little early
+        socket.on("data", (data) => {
+          for (let i = data.toString("latin1").split("\r\n").length - 1; i > 0 && next < answers.length; i--) {
+            socket.write(answers[next++]!)
+          }
+        })
+      })
+      const opened = yield* Effect.result(Client.make(Native.driver({ port, replyTimeout: "40 millis" })))
+      if (Result.isFailure(opened)) return Fuzz.checkBounded(opened.failure.message)
+      const all = calls(opened.success)
+      yield* Effect.forEach(
+        order,
+        (index) => Effect.catch(all[index]!, (error) => Effect.sync(() => Fuzz.checkBounded(error.message))),
+        { concurrency: 2 }
+      )
+    }))
+})
