@@ -6,7 +6,7 @@
  * |---|---|
  * | 0 | done: published, shown, changed, or a worker that stopped as it should |
  * | 1 | usage: a flag or value that can't be meant, or a question that was not answered with yes |
- * | 2 | the broker, or Apple, can't be reached, or can't be used, or can't do that |
+ * | 2 | the broker, Apple, or the folder of the workers (`tail`) can't be reached, or can't be used, or can't do that |
  * | 3 | no workers wait on the queue (with `--require-workers`) |
  * | 4 | the broker refused the job, or Apple a push |
  * | 5 | there is no such queue, no such job in a state that allows it, or no such worker |
@@ -18,6 +18,7 @@ import { ApnsError } from "../apns/ApnsError.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import type { BrokerUrlError } from "../BrokerUrl.ts"
 import type { PublishError } from "../Publisher.ts"
+import type { FolderUnusable } from "../tail/Tail.ts"
 
 /** The flags and arguments, each allowed alone, make no sense together, or name something that isn't there. */
 export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", { detail: Schema.String }) {
@@ -93,6 +94,7 @@ export type Failure =
   | Unhealthy
   | PushesFailed
   | Interrupted
+  | FolderUnusable
   | BrokerError
   | PublishError
   | BrokerUrlError
@@ -149,6 +151,7 @@ export const exitCode = (failure: Failure): number => {
       return ofReason(failure.reason)
     case "NoFile":
     case "NotShown":
+    case "FolderUnusable":
       return 2
     case "SomeMissing":
     case "NoWorker":

@@ -82,6 +82,7 @@ export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
         case "Unhealthy":
         case "PushesFailed":
         case "Interrupted":
+        case "FolderUnusable":
         case "BrokerError":
         case "PublishError":
         case "BrokerUrlError":

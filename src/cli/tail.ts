@@ -9,11 +9,12 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { oneLine } from "../internal/text.ts"
+import { oneLine, safeJson, safeLine, safeName } from "../internal/text.ts"
 import * as Tail from "../tail/Tail.ts"
 import type { TailEvent } from "../tail/TailEvent.ts"
 import { NoWorker } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
+import { withLogging } from "./root.ts"
 import { Shutdown } from "./Shutdown.ts"
 
 const config = {
@@ -46,7 +47,7 @@ const words = {
 
 const wordWidth = Math.max(...Object.values(words).map((word) => word.length))
 
-/** An event as a person reads it. */
+/** An event as a person reads it, on one line, whatever is in it. */
 export const format = (event: TailEvent): string => {
   const time = DateTime.formatIso(DateTime.makeUnsafe(event.at)).slice(11, 23)
   const attempt = event.attempt === undefined ? "" : `attempt ${event.attempt}`
@@ -54,12 +55,12 @@ export const format = (event: TailEvent): string => {
   return [
     time,
     words[event.outcome].padEnd(wordWidth),
-    event.queue,
-    event.job === undefined || event.job === event.queue ? "" : event.job,
-    `#${event.jobId}`,
+    safeName(event.queue),
+    event.job === undefined || event.job === event.queue ? "" : safeName(event.job),
+    `#${safeName(event.jobId)}`,
     attempt,
     `${event.duration} ms`,
-    `${delay}${oneLine(event.reason ?? "")}`
+    `${delay}${safeLine(oneLine(event.reason ?? ""))}`
   ].filter((part) => part !== "").join("  ")
 }
 
@@ -72,10 +73,10 @@ export const tail = Command.make("tail", config, ({ json, pid, queue }) =>
     if (offering.length === 0) yield* Console.error("backq: no worker of yours offers outcomes yet; waiting")
     const shown = Tail.follow({ pid }).pipe(
       Stream.filter((event) => queue.length === 0 || queue.includes(event.queue)),
-      Stream.runForEach((event) => Console.log(json ? JSON.stringify(event) : format(event)))
+      Stream.runForEach((event) => Console.log(json ? safeJson(event) : format(event)))
     )
     yield* Effect.raceFirst(shown, asked)
-  })).pipe(
+  }).pipe(withLogging)).pipe(
     Command.withDescription(
       "Show what becomes of jobs, as the workers of this user on this machine settle them, until it is stopped"
     ),

@@ -13,8 +13,11 @@
  * Worker.stream({}, handler).pipe(Stream.runForEach(Tail.offer), Effect.provide(Tail.layer))
  * ```
  *
- * Limits: workers of the same machine and user. Where the socket can't be
- * made, the worker works and says so in one warning.
+ * Limits: workers of the same machine and user. Where the folder is not this
+ * user's alone nothing is offered in it and nobody followed: the worker works and
+ * says so in one warning, as when its socket can't be made; who wants to follow is
+ * refused with {@link FolderUnusable}. A line that does not end costs a follower
+ * 64 KiB, and the worker that sent it the connection.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
@@ -22,6 +25,7 @@ import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberMap from "effect/FiberMap"
@@ -31,13 +35,17 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import type { Outcome } from "../Outcome.ts"
 import * as Folder from "./folder.ts"
+import * as Lines from "./lines.ts"
 import { fromOutcome, Line, type TailEvent } from "./TailEvent.ts"
+
+export { FolderUnusable } from "./folder.ts"
 
 // -----------------------------------------------------------------------------
 // Services
@@ -77,8 +85,6 @@ const shownBefore = 1000
 /** How long a worker that ends waits for those who have not read everything yet. */
 const flushTime = "300 millis"
 
-const encode = Schema.encodeSync(Line)
-
 /** The last of what is published: the worker ends. */
 const end = Symbol("end")
 
@@ -88,7 +94,7 @@ const serve = (events: PubSub.PubSub<TailEvent | typeof end>, since: number) => 
     const writer = yield* socket.writer
     const { pull } = yield* socket.reader
     const send = (lines: NonEmptyReadonlyArray<TailEvent>) =>
-      writer.write(lines.map((event) => `${encode(event)}\n`).join(""))
+      writer.write(lines.map((event) => `${JSON.stringify(event)}\n`).join(""))
     const lines = Stream.fromPubSub(events).pipe(
       Stream.takeWhile((event) => event !== end),
       Stream.dropWhile(({ at }) => at < since)
@@ -149,10 +155,18 @@ const decode = Schema.decodeUnknownResult(Line)
 const isAlive = (pid: number): Effect.Effect<boolean> =>
   Effect.orElseSucceed(Effect.try(() => process.kill(pid, 0)), () => false)
 
-const lines = (path: string): Stream.Stream<TailEvent, Socket.SocketError> =>
-  Stream.unwrap(Effect.map(NodeSocket.makeNet({ path }), Socket.toStream)).pipe(
-    Stream.decodeText,
-    Stream.splitLines,
+/** Another program than a worker's, or a worker gone wild. */
+class LineTooLong extends Data.TaggedError("LineTooLong") {}
+
+const events = (path: string): Stream.Stream<TailEvent, Socket.SocketError | LineTooLong> =>
+  Stream.unwrap(Effect.map(NodeSocket.makeNet({ path }), (socket) => {
+    const cut = Lines.cutter()
+    return Stream.mapEffect(
+      Socket.toStream(socket),
+      (chunk) => Effect.fromResult(Result.mapError(cut(chunk), () => new LineTooLong()))
+    )
+  })).pipe(
+    Stream.flattenIterable,
     Stream.filterMap((line) => decode(line))
   )
 
@@ -166,35 +180,44 @@ const watch = Effect.fnUntraced(function*(folder: string, looks: Queue.Queue<voi
 })
 
 /** The outcomes of the workers of this user on this machine, as they come, for as long as somebody looks. */
-export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent> =>
-  Stream.callback<TailEvent, never, FileSystem.FileSystem>(
+export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent, Folder.FolderUnusable> =>
+  Stream.callback<TailEvent, Folder.FolderUnusable, FileSystem.FileSystem>(
     Effect.fnUntraced(function*(queue) {
       const fs = yield* FileSystem.FileSystem
-      const folder = options.folder ?? Folder.path()
       const followed = yield* FiberMap.make<number>()
       /** The sockets that something was seen of, by process. */
       const over = new Map<number, string>()
-      const followOne = Effect.fnUntraced(function*(pid: number) {
+      const followOne = Effect.fnUntraced(function*(folder: string, pid: number) {
         const path = Folder.socketOf(folder, pid)
         if (!(yield* isAlive(pid))) return yield* fs.remove(path, { force: true })
-        const socket = yield* fs.stat(path)
-        const id = `${Option.getOrElse(socket.ino, () => 0)} ${Number(Option.getOrElse(socket.mtime, () => 0))}`
+        const id = Option.getOrUndefined(yield* Folder.identityOf(path))
         // it may listen for a moment yet, since others are slow: what was shown would be shown again
-        if (over.get(pid) === id) return
-        yield* Effect.ignore(Stream.runForEach(lines(path), (event) => {
+        if (id === undefined || over.get(pid) === id) return
+        yield* Stream.runForEach(events(path), (event) => {
           over.set(pid, id)
           return Queue.offer(queue, event)
-        }))
+        }).pipe(
+          Effect.catchTag("LineTooLong", () => {
+            over.set(pid, id)
+            return Effect.logWarning(
+              `process ${pid} is not followed any more: it sent a line of more than ${Lines.maxLineBytes} bytes, as no worker does`
+            )
+          }),
+          Effect.ignore
+        )
       }, (effect) => Effect.ignore(effect))
       // made by the first worker otherwise: what is not there can't be watched
-      yield* Effect.ignore(Folder.open(folder))
+      const place = yield* Folder.open(options.folder ?? Folder.path())
       const looks = yield* Queue.sliding<void>(1)
-      yield* watch(folder, looks)
+      yield* watch(place, looks)
       return yield* Effect.forever(Effect.gen(function*() {
         yield* Queue.take(looks)
-        for (const pid of yield* Folder.processes(folder)) {
+        // again: whoever cleans up temporary folders makes room for one of somebody else
+        const folder = yield* Folder.verify(place)
+        if (Option.isNone(folder)) return
+        for (const pid of yield* Folder.processes(folder.value)) {
           if (options.pid === undefined || options.pid === pid) {
-            yield* FiberMap.run(followed, pid, followOne(pid), { onlyIfMissing: true })
+            yield* FiberMap.run(followed, pid, followOne(folder.value, pid), { onlyIfMissing: true })
           }
         }
       }))
@@ -202,11 +225,16 @@ export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent> =>
   ).pipe(Stream.provide(NodeFileSystem.layer))
 
 /** The processes of this user on this machine that offer their outcomes now. */
-export const workers = ({ folder = Folder.path() }: Options = {}): Effect.Effect<ReadonlyArray<number>> =>
-  Folder.processes(folder).pipe(
-    Effect.flatMap(Effect.filter(isAlive)),
-    Effect.provide(NodeFileSystem.layer)
-  )
+export const workers = (
+  { folder = Folder.path() }: Options = {}
+): Effect.Effect<ReadonlyArray<number>, Folder.FolderUnusable> =>
+  Effect.flatMap(
+    Folder.verify(folder),
+    Option.match({
+      onNone: () => Effect.succeed([]),
+      onSome: (real) => Effect.flatMap(Folder.processes(real), Effect.filter(isAlive))
+    })
+  ).pipe(Effect.provide(NodeFileSystem.layer))
 
 // -----------------------------------------------------------------------------
 // Layers

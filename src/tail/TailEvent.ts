@@ -1,14 +1,24 @@
 /**
  * What those who follow a worker see of an outcome: one JSON object per line.
+ *
+ * Names, ids and reasons, which may be anybody's, are bounded, so that a line
+ * is, and what a worker keeps for those who come later. They are not made safe
+ * for a terminal: who shows them does that.
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
+import { clip, maxNameChars, maxReasonChars } from "../internal/text.ts"
 import type { Outcome } from "../Outcome.ts"
+
+/** The last instant of JavaScript, and a longer time than any duration that is meant. */
+const maxMillis = 8.64e15
+
+const Millis = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: maxMillis }))
 
 /** An outcome, without results and failures, which stay in the worker. */
 export const TailEvent = Schema.Struct({
   /** Milliseconds since the epoch. */
-  at: Schema.Finite,
+  at: Millis,
   /** The worker's process. */
   pid: Schema.Int,
   outcome: Schema.Literals(["Done", "Retried", "Buried", "Discarded", "Expired", "GivenBack", "Lost"]),
@@ -22,11 +32,11 @@ export const TailEvent = Schema.Struct({
   /** Which attempt it was, where the worker came to know it. */
   attempt: Schema.optionalKey(Schema.Int),
   /** How long the handler ran, in milliseconds. */
-  duration: Schema.Finite,
+  duration: Millis,
   /** Why it is not done. */
   reason: Schema.optionalKey(Schema.String),
   /** After how many milliseconds it is tried again. */
-  delay: Schema.optionalKey(Schema.Finite)
+  delay: Schema.optionalKey(Millis)
 })
 
 /** An outcome, as those who follow a worker see it. */
@@ -45,22 +55,25 @@ const reasonOf = (outcome: Outcome): string | undefined => {
   }
 }
 
+const bounded = (millis: number): number => Math.min(Math.max(millis, 0), maxMillis)
+
 /** What is told of an outcome. */
 export const fromOutcome = (outcome: Outcome, at: number, pid: number): TailEvent => {
   const { attempt, duration, id, job, jobId, queue } = outcome
   const reason = reasonOf(outcome)
   return {
-    at,
+    at: bounded(at),
     pid,
     outcome: outcome._tag,
     queue,
     jobId,
-    ...(job === undefined ? undefined : { job }),
-    ...(id === undefined ? undefined : { id }),
+    ...(job === undefined ? undefined : { job: clip(job, maxNameChars) }),
+    ...(id === undefined ? undefined : { id: clip(id, maxNameChars) }),
     ...(attempt === undefined ? undefined : { attempt }),
-    duration,
-    ...(reason === undefined ? undefined : { reason }),
-    ...(outcome._tag === "Retried" ? { delay: Duration.toMillis(outcome.delay) } : undefined)
+    // a clock that was set back makes it negative
+    duration: bounded(duration),
+    ...(reason === undefined ? undefined : { reason: clip(reason, maxReasonChars) }),
+    ...(outcome._tag === "Retried" ? { delay: bounded(Duration.toMillis(outcome.delay)) } : undefined)
   }
 }
 

@@ -1,6 +1,9 @@
 /** `backq tail` beside a real worker. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { chmodSync, mkdirSync } from "node:fs"
+import { join } from "node:path"
+import { format } from "../../src/cli/tail.ts"
 import { folder } from "../beanstalk/servers.ts"
 import { file } from "../sqlite/harness.ts"
 import { eventually, run, start } from "./program.ts"
@@ -53,6 +56,32 @@ describe("backq tail", () => {
       yield* run(["work", "process", ...broker, "--max-jobs", "1"], undefined, env)
       yield* eventually("it saw the job", () => /done +process/.test(tail.stdout()))
     }), 60_000)
+
+  it.live("refuses a folder that isn't this user's alone, with a line that says what to do", () =>
+    Effect.gen(function*() {
+      const runtime = yield* folder
+      mkdirSync(join(runtime, "backq"))
+      chmodSync(join(runtime, "backq"), 0o755)
+      const { code, stderr, stdout } = yield* run(["tail"], undefined, { XDG_RUNTIME_DIR: runtime })
+      assert.strictEqual(code, 2)
+      assert.strictEqual(stdout, "")
+      assert.match(
+        stderr,
+        /^backq: the folder of the workers, .*, is open, others may enter it \(mode 0755\): chmod 700 .*\n$/
+      )
+    }))
+
+  it("whatever is in an event, its line shows itself and nothing else", () => {
+    const hostile = "a\u001b]0;t\u0007\r\n\u009b2J\u202e\u2028\ud800"
+    const event = { at: 1, pid: 2, outcome: "Retried", queue: hostile, jobId: hostile, duration: 4 } as const
+    for (const more of [{}, { job: hostile, id: hostile, reason: hostile, attempt: 1, delay: 8.64e15 }]) {
+      const line = format({ ...event, ...more })
+      assert.notMatch(line, /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u)
+      assert.include(line, "a\\x1b]0;t\\x07\\r\\n\\x9b2J\\u{202e}\\u{2028}\\u{d800}")
+    }
+    const long = "x".repeat(60_000)
+    assert.isBelow(format({ ...event, queue: long, job: long, jobId: long, reason: long }).length, 4000)
+  })
 
   it.live("follows no process that does not offer its outcomes", () =>
     Effect.gen(function*() {

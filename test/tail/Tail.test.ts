@@ -1,5 +1,6 @@
 /** Following workers: over real sockets, in folders of the tests' own. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -8,12 +9,24 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs"
-import { connect, createServer } from "node:net"
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
+import { connect, createServer, type Socket } from "node:net"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { JobId } from "../../src/Broker.ts"
 import type { Outcome } from "../../src/Outcome.ts"
+import * as Folder from "../../src/tail/folder.ts"
 import { Tail } from "../../src/tail/index.ts"
+import { maxLineBytes } from "../../src/tail/lines.ts"
 import { folder } from "../beanstalk/servers.ts"
 
 const done: Outcome = {
@@ -51,7 +64,7 @@ const outcomes: ReadonlyArray<Outcome> = [
 ]
 
 /** Offers one outcome again and again, until somebody who follows has seen one. */
-const offerUntil = (outcome: Outcome, seen: Fiber.Fiber<unknown>) =>
+const offerUntil = (outcome: Outcome, seen: Fiber.Fiber<unknown, unknown>) =>
   Tail.offer(outcome).pipe(
     Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: () => seen.pollUnsafe() !== undefined })
   )
@@ -64,6 +77,25 @@ const warnings = (place: string) =>
     yield* Effect.provide(Tail.offer(done), Layer.provide(Tail.layerOptions({ folder: place }), Logger.layer([logger])))
     return messages
   })
+
+/** A program that is no worker, at a socket. */
+const server = (path: string, onConnection: (socket: Socket) => void) => {
+  const sockets: Array<Socket> = []
+  return Effect.acquireRelease(
+    Effect.callback<ReturnType<typeof createServer>>((resume) => {
+      const server = createServer((socket) => {
+        sockets.push(socket.on("error", () => {}))
+        onConnection(socket)
+      })
+      server.listen(path, () => resume(Effect.succeed(server)))
+    }),
+    (server) =>
+      Effect.callback<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        for (const socket of sockets) socket.destroy()
+      })
+  )
+}
 
 describe("Tail", () => {
   it.live("whoever follows sees each outcome, without what the handler returned", () =>
@@ -240,6 +272,169 @@ describe("Tail", () => {
         Effect.provide(Tail.layerOptions({ folder: place })),
         Effect.timeoutOrElse({ duration: "3 seconds", orElse: () => Effect.die("the worker does not come to its end") })
       )
+    }))
+
+  it.live("a folder that isn't this user's alone is refused, and nothing in it is touched", () =>
+    Effect.gen(function*() {
+      const parent = yield* folder
+      const make = (name: string, mode: number): string => {
+        const path = join(parent, name)
+        mkdirSync(path, { recursive: true })
+        chmodSync(path, mode)
+        writeFileSync(join(path, "999999999.sock"), "")
+        return path
+      }
+      const own = make("own", 0o700)
+      symlinkSync(own, join(parent, "link"))
+      symlinkSync(join(parent, "nowhere"), join(parent, "dangling"))
+      writeFileSync(join(parent, "file"), "")
+      const refused: Array<readonly [string, RegExp]> = [
+        [make("open", 0o755), /others may enter it \(mode 0755\)/],
+        [make("group", 0o770), /others may enter it \(mode 0770\)/],
+        [join(parent, "link"), /is a link/],
+        [join(parent, "dangling"), /is a link/],
+        [join(parent, "file"), /is no folder/],
+        [make("shared/own", 0o700), /is in .*shared, where others can replace it \(mode 0777\)/]
+      ]
+      chmodSync(join(parent, "shared"), 0o777)
+      if (process.getuid?.() === 0) {
+        const theirs = make("theirs", 0o700)
+        chownSync(theirs, 65534, 65534)
+        refused.push([theirs, /belongs to somebody else/])
+        const below = make("parent/own", 0o700)
+        chownSync(join(parent, "parent"), 65534, 65534)
+        refused.push([below, /is in .*parent, where others can replace it/])
+      }
+      for (const [place, reason] of refused) {
+        const { message } = yield* Effect.flip(Stream.runDrain(Tail.follow({ folder: place })))
+        assert.match(message, reason)
+        assert.match(message, /set XDG_RUNTIME_DIR to a folder that is yours alone$/)
+        assert.notInclude(message, "\n")
+        assert.strictEqual((yield* Effect.flip(Tail.workers({ folder: place }))).message, message)
+        assert.include((yield* warnings(place)).join(), message)
+      }
+      const left = refused.filter(([place]) => existsSync(join(place, "999999999.sock")))
+      assert.strictEqual(left.length, refused.length - 2, "all but what is no folder")
+      assert.deepStrictEqual(readdirSync(join(parent, "open")), ["999999999.sock"])
+    }))
+
+  it.live("a folder below one with the sticky bit, or below a link, is a good one", () =>
+    Effect.gen(function*() {
+      const parent = yield* folder
+      mkdirSync(join(parent, "sticky"))
+      chmodSync(join(parent, "sticky"), 0o1777)
+      symlinkSync(join(parent, "sticky"), join(parent, "way"))
+      for (const place of [join(parent, "sticky", "own"), join(parent, "way", "other")]) {
+        yield* Effect.gen(function*() {
+          const first = yield* Effect.forkChild(Stream.runHead(Tail.follow({ folder: place })))
+          yield* offerUntil(done, first)
+        }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
+      }
+    }))
+
+  it.live("a folder that stops being this user's alone ends who follows", () =>
+    Effect.gen(function*() {
+      const place = join(yield* folder, "run")
+      const fiber = yield* Effect.forkChild(Stream.runDrain(Tail.follow({ folder: place })))
+      yield* Effect.repeat(Effect.sync(() => existsSync(place)), {
+        until: (exists) => exists,
+        schedule: Schedule.spaced("5 millis")
+      })
+      chmodSync(place, 0o777)
+      assert.match((yield* Effect.flip(Fiber.join(fiber))).message, /others may enter it/)
+    }))
+
+  it("the folder is below XDG_RUNTIME_DIR where that is an absolute path", () => {
+    const fallback = join(tmpdir(), `backq-${process.getuid?.()}`)
+    assert.strictEqual(Folder.path({ XDG_RUNTIME_DIR: "/run/user/7" }), "/run/user/7/backq")
+    for (const runtime of ["", ".", "run", "./run", "~", " /run"]) {
+      assert.strictEqual(Folder.path({ XDG_RUNTIME_DIR: runtime }), fallback, JSON.stringify(runtime))
+    }
+    assert.strictEqual(Folder.path({}), fallback)
+  })
+
+  it.live("what has the name of a socket of a living process and is none, or another's, is passed over", () =>
+    Effect.gen(function*() {
+      const parent = yield* folder
+      const elsewhere = join(yield* folder, "socket")
+      let connections = 0
+      yield* server(elsewhere, () => connections++)
+      const place = join(parent, "run")
+      mkdirSync(place, { mode: 0o700 })
+      const own = join(place, `${process.pid}.sock`)
+      symlinkSync(elsewhere, own)
+      writeFileSync(join(place, `${process.ppid}.sock`), "")
+      const other = "99999999999999999999.sock"
+      writeFileSync(join(place, other), "")
+      const fiber = yield* Effect.forkChild(Stream.runDrain(Tail.follow({ folder: place })))
+      yield* Effect.sleep("400 millis")
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(connections, 0)
+      assert.isTrue(lstatSync(own).isSymbolicLink())
+      assert.include(readdirSync(place), other)
+    }))
+
+  it.live("a line without an end costs its sender the connection, and nobody else anything", () =>
+    Effect.gen(function*() {
+      const place = yield* folder
+      const line = JSON.stringify({ at: 1, pid: 2, outcome: "Done", queue: "q", jobId: "3", duration: 4 })
+      let sent = 0
+      let connections = 0
+      const closed = yield* Deferred.make<void>()
+      yield* server(join(place, `${process.pid}.sock`), (socket) => {
+        connections++
+        socket.on("close", () => Deferred.doneUnsafe(closed, Effect.void))
+        const endless = () => {
+          while (socket.writable && sent < 1e9) {
+            sent += 65_536
+            if (!socket.write("x".repeat(65_536))) return
+          }
+        }
+        socket.on("drain", endless).write(`${line}\n`)
+        endless()
+      })
+      const seen: Array<string> = []
+      const messages: Array<string> = []
+      const logger = Logger.make(({ message }) => messages.push(String(message)))
+      yield* Effect.forkScoped(
+        Stream.runForEach(Tail.follow({ folder: place }), ({ jobId }) => Effect.sync(() => seen.push(jobId))).pipe(
+          Effect.provide(Logger.layer([logger]))
+        )
+      )
+      yield* Deferred.await(closed)
+      yield* Effect.sleep("700 millis")
+      assert.isBelow(sent, 20_000_000)
+      assert.strictEqual(connections, 1, "it is not asked again")
+      assert.deepStrictEqual(seen, ["3"])
+      assert.deepStrictEqual(messages, [
+        `process ${process.pid} is not followed any more: it sent a line of more than ${maxLineBytes} bytes, as no worker does`
+      ])
+    }))
+
+  it.live("a flood waits for who follows: it is held neither in memory nor dropped", () =>
+    Effect.gen(function*() {
+      const place = yield* folder
+      let sent = 0
+      const chunk = `${JSON.stringify({ at: 1, pid: 2, outcome: "Done", queue: "q", jobId: "3", duration: 4 })}\n`
+        .repeat(500)
+      yield* server(join(place, `${process.pid}.sock`), (socket) => {
+        const flood = () => {
+          while (socket.writable && sent < 1e9) {
+            sent += chunk.length
+            if (!socket.write(chunk)) return
+          }
+        }
+        socket.on("drain", flood)
+        flood()
+      })
+      const first = yield* Deferred.make<void>()
+      yield* Effect.forkScoped(
+        Stream.runForEach(Tail.follow({ folder: place }), () =>
+          Effect.andThen(Deferred.succeed(first, undefined), Effect.never))
+      )
+      yield* Deferred.await(first)
+      yield* Effect.sleep("300 millis")
+      assert.isBelow(sent, 10_000_000)
     }))
 
   it.live("lines of another program are passed over", () =>
