@@ -41,7 +41,8 @@ export const path = (environment: NodeJS.ProcessEnv = process.env): string => {
   return runtime === undefined || !isAbsolute(runtime) ? join(tmpdir(), `backq-${uid}`) : join(runtime, "backq")
 }
 
-const advice = "remove it, or set XDG_RUNTIME_DIR to a folder that is yours alone"
+const another = "set XDG_RUNTIME_DIR to a folder that is yours alone"
+const advice = `remove it, or ${another}`
 
 const modeOf = (info: FileSystem.File.Info): string => (info.mode & 0o7777).toString(8).padStart(4, "0")
 
@@ -55,7 +56,7 @@ const faultOf = (info: FileSystem.File.Info): string | undefined =>
     : info.type !== "Directory"
     ? `is no folder: ${advice}`
     : !isOwner(info, uid)
-    ? `belongs to somebody else: ${advice}`
+    ? `belongs to somebody else: ${another}`
     : (info.mode & 0o077) !== 0
     ? `is open, others may enter it (mode ${modeOf(info)}): chmod 700 it if it is yours, ${advice}`
     : undefined
@@ -93,7 +94,7 @@ export const verify = Effect.fnUntraced(function*(folder: string): Effect.fn.Ret
     const info = yield* Effect.mapError(fs.lstat(place), unusable(folder))
     const fault = place === real ? faultOf(info) : isShared(info)
       ? `is in ${safeName(place)}, where others can replace it (mode ${modeOf(info)}): ` +
-        "set XDG_RUNTIME_DIR to a folder that is yours alone"
+        another
       : undefined
     if (fault !== undefined) return yield* new FolderUnusable({ folder, detail: fault })
   }
