@@ -9,23 +9,29 @@
 import * as Schema from "effect/Schema"
 
 /**
- * The broker can't be reached, or went away while an operation was under way.
- *
- * `fate` says what became of the operation: `"NotSent"` means that it was not
+ * What became of an operation that failed: `"NotSent"` means that it was not
  * carried out and can be repeated safely; `"Unknown"` means that it was sent
- * and never answered, so a repeated `put` may enqueue a second copy.
+ * and not answered, so a repeated `put` may enqueue a second copy.
  */
+export const Fate = Schema.Literals(["NotSent", "Unknown"])
+
+/** What became of an operation that failed. */
+export type Fate = typeof Fate.Type
+
+const fateSentence = (fate: Fate) =>
+  fate === "Unknown"
+    ? " The operation was sent but not answered: it may or may not have been carried out."
+    : ""
+
+/** The broker can't be reached, or went away while an operation was under way. */
 export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", {
   broker: Schema.String,
-  fate: Schema.Literals(["NotSent", "Unknown"]),
+  fate: Fate,
   detail: Schema.String,
   cause: Schema.optional(Schema.Defect())
 }) {
   override get message() {
-    const fate = this.fate === "Unknown"
-      ? " The operation was sent but not answered: it may or may not have been carried out."
-      : ""
-    return `${this.broker} is unavailable: ${this.detail}.${fate}`
+    return `${this.broker} is unavailable: ${this.detail}.${fateSentence(this.fate)}`
   }
 }
 
@@ -113,10 +119,13 @@ export class OutOfMemory extends Schema.TaggedError<OutOfMemory>()("OutOfMemory"
 /** What answers is not what was expected: another protocol, or a broken server. The connection was given up. */
 export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("ProtocolViolation", {
   broker: Schema.String,
+  fate: Fate,
   detail: Schema.String
 }) {
   override get message() {
-    return `${this.broker} does not speak the expected protocol: ${this.detail}. Check host and port`
+    return `${this.broker} does not speak the expected protocol: ${this.detail}. Check host and port.${
+      fateSentence(this.fate)
+    }`
   }
 }
 
@@ -159,6 +168,24 @@ export class BrokerError extends Schema.TaggedError<BrokerError>()("BrokerError"
 
 /** Wraps a reason in the broker's error. */
 export const make = (reason: BrokerErrorReason): BrokerError => new BrokerError({ reason })
+
+/** The same failure of an operation that was certainly not carried out. */
+export const notSent = (error: BrokerError): BrokerError => withFate(error, "NotSent")
+
+/** The same failure of an operation of which a part was carried out, or may have been. */
+export const maybeDone = (error: BrokerError): BrokerError => withFate(error, "Unknown")
+
+const withFate = (error: BrokerError, fate: Fate): BrokerError => {
+  const { reason } = error
+  switch (reason._tag) {
+    case "Unavailable":
+      return reason.fate === fate ? error : make(new Unavailable({ ...reason, fate }))
+    case "ProtocolViolation":
+      return reason.fate === fate ? error : make(new ProtocolViolation({ ...reason, fate }))
+    default:
+      return error
+  }
+}
 
 /** An option is out of its range. */
 export const optionInvalid = (option: string, value: unknown, rule: string): BrokerError =>

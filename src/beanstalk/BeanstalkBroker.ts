@@ -36,8 +36,11 @@ import {
   leaseInfo,
   noJob,
   noQueue,
+  readOn,
   serverStats,
   tooBig,
+  tubeList,
+  tubeStats,
   violation,
   wholeSeconds
 } from "./answers.ts"
@@ -48,7 +51,7 @@ import type { Connection, ConnectOptions, Driver } from "./Connection.ts"
 import * as Native from "./Native.ts"
 import type { Answer } from "./Pipeline.ts"
 import * as Reconnect from "./Reconnect.ts"
-import { decodeTubeStats, type JobStats as StatsReply, parseList, type ServerStats } from "./Stats.ts"
+import type { JobStats as StatsReply, ServerStats } from "./Stats.ts"
 
 /** How a broker behaves, whatever the driver. */
 export interface BrokerOptions {
@@ -98,6 +101,13 @@ const brokerStats = (stats: ServerStats): BrokerStats => ({
   durable: stats["binlog-current-index"] > 0
 })
 
+/** What becomes of a command without an answer: what became of itself, not of the `use` before it. */
+const unanswered = (answer: Answer | undefined): Result.Result<never, Fail> | undefined =>
+  answer?._tag === "Unanswered" ? Result.fail(answer.error) : undefined
+
+const notUsed = (use: Use): Result.Result<never, Fail> | undefined =>
+  use.failure === undefined ? undefined : Result.fail(use.failure)
+
 const failAll = (requests: ReadonlyArray<PutRequest>, error: Fail): ReadonlyArray<Result.Result<JobId, Fail>> =>
   requests.map(() => Result.fail(error))
 
@@ -118,25 +128,20 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
     ? Duration.infinity
     : Duration.fromInputUnsafe(options.reconnectFor)
 
-  const handshake = (connection: Connection): Effect.Effect<Greeting, Fail> =>
-    Effect.flatMap(
-      connection.request([{ _tag: "Stats" }]),
-      ([answer]) =>
-        Effect.fromResult(Result.map(serverStats(name, answer), (stats) => ({
-          maxJobSize: stats["max-job-size"],
-          use: { queue: "default", failure: undefined }
-        })))
-    )
-
-  const { current } = yield* Reconnect.make(driver, handshake)
-
-  const request = (commands: ReadonlyArray<Command>): Effect.Effect<ReadonlyArray<Answer>, Fail> =>
-    Effect.flatMap(current, ({ connection }) => connection.request(commands))
+  const { current } = yield* Reconnect.make(driver, (stats): Greeting => ({
+    maxJobSize: stats["max-job-size"],
+    use: { queue: "default", failure: undefined }
+  }))
 
   const one = <A>(
     command: Command,
     read: (answer: Answer | undefined) => Result.Result<A, Fail>
-  ): Effect.Effect<A, Fail> => Effect.flatMap(request([command]), ([answer]) => Effect.fromResult(read(answer)))
+  ): Effect.Effect<A, Fail> =>
+    Effect.flatMap(current, ({ connection }) =>
+      Effect.flatMap(
+        connection.request([command]),
+        ([answer]) => Effect.fromResult(readOn(connection, answer, read))
+      ))
 
   /**
    * Sends commands that are about the used tube. The order in which batches are
@@ -170,8 +175,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
       yield* Effect.fromResult(checkQueue(queue))
       const ready = yield* current
       const { answers, use } = yield* inQueue(ready, queue, [command])
-      if (use.failure !== undefined) return yield* use.failure
-      return yield* Effect.fromResult(read(answers[0]))
+      return yield* Effect.fromResult(unanswered(answers[0]) ?? notUsed(use) ?? read(answers[0]))
     })
 
   const accepted = (
@@ -206,14 +210,13 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
       if (use.failure !== undefined) {
         // They went to whatever was used before.
         deleteAll(ready.connection, answers.flatMap((answer) => answer._tag === "Inserted" ? [answer.id] : []))
-        return failAll(requests, use.failure)
       }
       let next = 0
-      return requests.map((request) =>
-        request.body.length <= limit
-          ? accepted(ready, queue, request, answers[next++])
-          : tooBig(queue, request.body.length, limit)
-      )
+      return requests.map((request) => {
+        if (request.body.length > limit) return tooBig(queue, request.body.length, limit)
+        const answer = answers[next++]
+        return unanswered(answer) ?? notUsed(use) ?? accepted(ready, queue, request, answer)
+      })
     })
   }
 
@@ -230,10 +233,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
   const statsTube = (queue: string) =>
     Effect.andThen(
       Effect.fromResult(checkQueue(queue)),
-      one({ _tag: "StatsTube", tube: queue }, (answer) =>
-        answer?._tag === "Ok"
-          ? Result.mapError(decodeTubeStats(answer.body), (detail) => violation(name, detail))
-          : failure(name, "StatsTube", answer, noQueue(queue)))
+      one({ _tag: "StatsTube", tube: queue }, (answer) => tubeStats(name, queue, answer))
     )
 
   const pauseTube = (queue: string, seconds: number) =>
@@ -244,13 +244,11 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
     )
 
   /** A command about one job. What can't be an id is not sent. */
-  const aboutJob = (
+  const aboutJob = <A>(
     tag: "Delete" | "KickJob" | "StatsJob" | "Peek",
-    id: JobId
-  ): Effect.Effect<Answer | undefined, Fail> =>
-    isId(id)
-      ? Effect.map(request([{ _tag: tag, id }]), ([answer]) => answer)
-      : Effect.succeed({ _tag: "NotFound" })
+    id: JobId,
+    read: (answer: Answer | undefined) => Result.Result<A, Fail>
+  ): Effect.Effect<A, Fail> => isId(id) ? one({ _tag: tag, id }, read) : Effect.fromResult(read({ _tag: "NotFound" }))
 
   const peeked = (command: Command["_tag"]) => (answer: Answer | undefined) => {
     switch (answer?._tag) {
@@ -264,7 +262,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
   }
 
   const statsOf = (id: JobId): Effect.Effect<StatsReply, Fail> =>
-    Effect.flatMap(aboutJob("StatsJob", id), (answer) => Effect.fromResult(jobStats(name, id, answer)))
+    aboutJob("StatsJob", id, (answer) => jobStats(name, id, answer))
 
   /** Looks at a job and takes it, if it is in one of some states. It has to be settled on the same connection. */
   const takeJob = Effect.fnUntraced(function*(id: JobId, states: ReadonlyArray<JobState>) {
@@ -295,7 +293,13 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
         return yield* put?.failure ?? violation(name, "it did not answer to a put")
       }
       const [answer] = yield* ready.connection.request([{ _tag: "Delete", id }])
-      if (answer?._tag !== "Deleted") return yield* Effect.fromResult(failure(name, "Delete", answer, noJob(id)))
+      // The copy is there.
+      if (answer?._tag !== "Deleted") {
+        return yield* Effect.mapError(
+          Effect.fromResult(failure(name, "Delete", answer, noJob(id))),
+          BrokerError.maybeDone
+        )
+      }
       return put.success
     }))
 
@@ -318,7 +322,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
       Effect.map(statsTube(queue), (stats) => stats["current-waiting"]).pipe(
         Effect.catchReason("BrokerError", "NotFound", () => Effect.succeed(0))
       ),
-    peek: (id) => Effect.flatMap(aboutJob("Peek", id), (answer) => Effect.fromResult(peeked("Peek")(answer))),
+    peek: (id) => aboutJob("Peek", id, peeked("Peek")),
     peekNext: (queue, state) => oneInQueue(queue, { _tag: peekCommands[state] }, peeked(peekCommands[state])),
     list: () =>
       Effect.fail(BrokerError.make(
@@ -329,10 +333,10 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
         })
       )),
     delete: (id) =>
-      Effect.flatMap(
-        aboutJob("Delete", id),
-        (answer) =>
-          Effect.fromResult(answer?._tag === "Deleted" ? Result.void : failure(name, "Delete", answer, noJob(id)))
+      aboutJob(
+        "Delete",
+        id,
+        (answer) => answer?._tag === "Deleted" ? Result.void : failure(name, "Delete", answer, noJob(id))
       ),
     kick: (queue, max) =>
       Effect.andThen(
@@ -343,10 +347,10 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
             : failure(name, "Kick", answer))
       ),
     kickJob: (id) =>
-      Effect.flatMap(
-        aboutJob("KickJob", id),
-        (answer) =>
-          Effect.fromResult(answer?._tag === "Kicked" ? Result.void : failure(name, "KickJob", answer, noJob(id)))
+      aboutJob(
+        "KickJob",
+        id,
+        (answer) => answer?._tag === "Kicked" ? Result.void : failure(name, "KickJob", answer, noJob(id))
       ),
     buryJob,
     moveJob,
@@ -379,10 +383,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
         reason: undefined,
         lastFailure: undefined
       })),
-    queues: one({ _tag: "ListTubes" }, (answer) => {
-      const tubes = answer?._tag === "Ok" ? parseList(answer.body) : undefined
-      return tubes === undefined ? failure(name, "ListTubes", answer) : Result.succeed(tubes)
-    })
+    queues: one({ _tag: "ListTubes" }, (answer) => tubeList(name, "ListTubes", answer))
   })
 })
 

@@ -18,7 +18,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { checkSettlement, type Consumer, type Lease, type LeaseInfo, type Settlement } from "../Broker.ts"
 import * as BrokerError from "../BrokerError.ts"
-import { failure, isHeld, jobStats, leaseInfo, wholeSeconds } from "./answers.ts"
+import { failure, isHeld, jobStats, leaseInfo, readOn, wholeSeconds } from "./answers.ts"
 import { checkMax } from "./checks.ts"
 import type { Command } from "./Command.ts"
 import type { Driver } from "./Connection.ts"
@@ -26,7 +26,7 @@ import { kicksFor, releaseUnspent } from "./giveBack.ts"
 import { Holders } from "./Holders.ts"
 import { BeanstalkLease, type Holder } from "./Lease.ts"
 import type { Answer } from "./Pipeline.ts"
-import { backOff, isWorthWaiting } from "./Reconnect.ts"
+import { isWorthWaiting } from "./Reconnect.ts"
 import { Reserving } from "./Reserving.ts"
 
 /** What a consumer is made of. */
@@ -127,9 +127,7 @@ class BeanstalkConsumer implements Consumer {
       const batch = yield* this.reserving.next(max)
       if (Result.isSuccess(batch)) {
         if (batch.success.length > 0) return batch.success as unknown as NonEmptyReadonlyArray<Lease>
-      } else if (isWorthWaiting(batch.failure)) {
-        yield* Effect.flatMap(backOff(1), Effect.sleep)
-      } else {
+      } else if (!isWorthWaiting(batch.failure)) {
         return yield* batch.failure
       }
     }
@@ -172,7 +170,7 @@ class BeanstalkConsumer implements Consumer {
         (answers) =>
           answers.map((answer, i): Outcome<LeaseInfo> => {
             const lease = group[i]!
-            const stats = jobStats(this.broker, lease.id, answer)
+            const stats = readOn(holder.connection, answer, (answer) => jobStats(this.broker, lease.id, answer))
             if (Result.isFailure(stats)) {
               return stats.failure.reason._tag === "NotFound" ? this.forget(lease) : Result.fail(stats.failure)
             }
@@ -193,7 +191,7 @@ class BeanstalkConsumer implements Consumer {
       (holder) => this.holders.close(holder),
       { discard: true }
     )
-    const leases = holders.flatMap((holder) => Array.from(holder.leases))
+    const leases = holders.flatMap((holder) => Array.from(holder.leases.values()))
     yield* this.settle(leases.map((lease) => ({ _tag: "GiveBack", lease }))).pipe(
       Effect.andThen(Effect.repeat(Effect.sleep("1 millis"), { while: () => this.reserving.isBusy })),
       Effect.interruptible,
@@ -206,7 +204,7 @@ class BeanstalkConsumer implements Consumer {
     return this.each(settlements, (settlement) => settlement.lease, (holder, group) =>
       Effect.suspend(() => {
         const commands = group.map((settlement) => settleCommand(settlement, priorityOf(settlement) ?? 0))
-        for (const settlement of group) holder.leases.delete(settlement.lease as BeanstalkLease)
+        for (const settlement of group) holder.leases.delete(settlement.lease.id)
         const sent = send(holder, commands)
         const results = (answers: ReadonlyArray<Answer>) => answers.map((answer, i) => this.settled(group[i]!, answer))
         return group.some((settlement) => settlement._tag === "GiveBack")
@@ -230,18 +228,19 @@ class BeanstalkConsumer implements Consumer {
         return Result.fail(BrokerError.make(new BrokerError.OutOfMemory({ broker: this.broker })))
       case "OutOfMemory":
       case "InternalError":
-        if (lease.holder.connection.isOpen()) lease.holder.leases.add(lease)
+        if (lease.holder.connection.isOpen()) lease.holder.leases.set(lease.id, lease)
     }
     return failure(this.broker, settleCommand(settlement, 0)._tag, answer)
   }
 
   private forget(lease: Lease): Result.Result<never, BrokerError.BrokerError> {
-    if (lease instanceof BeanstalkLease) lease.holder.leases.delete(lease)
+    if (this.isMine(lease)) lease.holder.leases.delete(lease.id)
     return leaseLost(lease)
   }
 
   private isMine(lease: Lease): lease is BeanstalkLease {
-    return lease instanceof BeanstalkLease && lease.holder.leases.has(lease) && this.holders.has(lease.holder)
+    return lease instanceof BeanstalkLease && lease.holder.leases.get(lease.id) === lease &&
+      this.holders.has(lease.holder)
   }
 
   /** Does something for leases, in one go for each connection; leases that are not held are lost. */

@@ -17,14 +17,15 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { checkPriority, checkQueue, defaultPriority } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
-import { failure, jobStats, noJob, noQueue, serverStats, tooBig, violation } from "./answers.ts"
+import { failure, jobStats, noJob, noQueue, readOn, serverStats, tooBig, tubeList, tubeStats } from "./answers.ts"
 import { checkDelay, checkMax, checkTimeout, checkTtr, isId } from "./checks.ts"
 import type { Command } from "./Command.ts"
 import type { ConnectOptions, Driver } from "./Connection.ts"
 import { giveBack } from "./giveBack.ts"
+import { greet } from "./greet.ts"
 import * as Native from "./Native.ts"
 import type { Answer } from "./Pipeline.ts"
-import { decodeTubeStats, type JobStats, parseList, type ServerStats, type TubeStats } from "./Stats.ts"
+import type { JobStats, ServerStats, TubeStats } from "./Stats.ts"
 
 /** A job and its id. */
 export interface Job {
@@ -121,15 +122,14 @@ export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Retur
   Scope.Scope
 > {
   const { name } = driver
-  const connection = yield* driver.connect
-  const [greeting] = yield* connection.request([{ _tag: "Stats" }])
-  const { "max-job-size": limit } = yield* Effect.fromResult(serverStats(name, greeting))
+  const { connection, stats } = yield* greet(driver)
+  const limit = stats["max-job-size"]
   let used = "default"
 
   type Read<A> = (answer: Answer | undefined) => Result.Result<A, BrokerError>
 
   const call = <A>(command: Command, read: Read<A>): Call<A> =>
-    Effect.flatMap(connection.request([command]), ([answer]) => Effect.fromResult(read(answer)))
+    Effect.flatMap(connection.request([command]), ([answer]) => Effect.fromResult(readOn(connection, answer, read)))
 
   const checkId = (id: string) => isId(id) ? Result.succeed(id) : failure(name, "Peek", { _tag: "NotFound" }, noJob(id))
 
@@ -171,23 +171,8 @@ export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Retur
       })
     })
 
-  const decoded = <A>(
-    command: Command,
-    decode: (body: Uint8Array) => Result.Result<A, string>,
-    notFound?: Parameters<typeof failure>[3]
-  ): Call<A> =>
-    call(command, (answer) =>
-      answer?._tag === "Ok"
-        ? Result.mapError(decode(answer.body), (detail) => violation(name, detail))
-        : failure(name, command._tag, answer, notFound))
-
-  const list = (command: Command): Call<ReadonlyArray<string>> =>
-    decoded(command, (body) => {
-      const values = parseList(body)
-      return values === undefined
-        ? Result.fail("the list is not lines of the form \"- value\"")
-        : Result.succeed(values)
-    })
+  const list = (command: "ListTubes" | "ListTubesWatched"): Call<ReadonlyArray<string>> =>
+    call({ _tag: command }, (answer) => tubeList(name, command, answer))
 
   return Client.of({
     use: (tube) =>
@@ -264,13 +249,13 @@ export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Retur
     statsJob: (id) =>
       checked(checkId(id), () => call({ _tag: "StatsJob", id }, (answer) => jobStats(name, id, answer))),
     statsTube: (tube) =>
-      checked(checkQueue(tube), () => decoded({ _tag: "StatsTube", tube }, decodeTubeStats, noQueue(tube))),
-    listTubes: list({ _tag: "ListTubes" }),
+      checked(checkQueue(tube), () => call({ _tag: "StatsTube", tube }, (answer) => tubeStats(name, tube, answer))),
+    listTubes: list("ListTubes"),
     listTubeUsed: call(
       { _tag: "ListTubeUsed" },
       (answer) => answer?._tag === "Using" ? Result.succeed(answer.tube) : failure(name, "ListTubeUsed", answer)
     ),
-    listTubesWatched: list({ _tag: "ListTubesWatched" }),
+    listTubesWatched: list("ListTubesWatched"),
     pauseTube: (tube, seconds) =>
       checked(
         checkQueue(tube),

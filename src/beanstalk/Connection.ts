@@ -9,12 +9,14 @@
  * Limits: a connection is not reopened (see `Reconnect.ts`), and a `reserve`
  * that waits holds up everything that is submitted after it.
  */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as BrokerError from "../BrokerError.ts"
+import { messageOfThrown } from "../internal/thrown.ts"
 import type { Command } from "./Command.ts"
 import { type Answer, Pipeline } from "./Pipeline.ts"
 
@@ -39,6 +41,12 @@ export interface Connection {
 
   /** Waits for the end of the connection, and gives the error of everything that is asked for later. */
   readonly closed: Effect.Effect<BrokerError.BrokerError>
+
+  /** Ends the connection because of an answer that can't be; `detail` says which. */
+  readonly giveUp: (detail: string) => void
+
+  /** Says how large a job of this server can be. Larger ones end the connection. */
+  readonly limitJobs: (maxJobSize: number) => void
 }
 
 /** Opens connections; the seam between the typed commands and what moves the bytes. */
@@ -99,7 +107,7 @@ export interface Ending {
 const endingError = (broker: string, ending: Ending, fate: "NotSent" | "Unknown"): BrokerError.BrokerError =>
   BrokerError.make(
     ending.violation === true
-      ? new BrokerError.ProtocolViolation({ broker, detail: ending.detail })
+      ? new BrokerError.ProtocolViolation({ broker, fate, detail: ending.detail })
       : new BrokerError.Unavailable({
         broker,
         fate,
@@ -127,6 +135,15 @@ const patience = (command: Command, replyTimeout: number): number =>
     : command._tag === "ReserveWithTimeout"
     ? command.seconds * 1000 + replyTimeout
     : replyTimeout
+
+/** Ends a connection with the failure of what serves it, so that nobody waits for ever: also with one that is a fault of ours. */
+export const orEnd = (end: (ending: Ending) => void) => <A>(effect: Effect.Effect<A, Ending>): Effect.Effect<void> =>
+  effect.pipe(
+    Effect.catchDefect((cause) =>
+      Effect.fail<Ending>({ detail: `the connection failed: ${messageOfThrown(cause)}`, cause })
+    ),
+    Effect.matchEager({ onFailure: end, onSuccess: () => {} })
+  )
 
 /** A silence is looked at this many times before it is too long. */
 const looks = 4
@@ -160,11 +177,10 @@ const watch = (
       if (pipeline.progress !== seen) continue
       silent += tick
       if (silent >= allowed) {
-        return {
-          detail: `it did not answer "${awaited._tag}" within ${
-            Duration.format(Duration.millis(allowed))
-          }; it may be overloaded or cut off`
-        }
+        const detail = `it did not answer "${awaited._tag}" within ${
+          Duration.format(Duration.millis(allowed))
+        }; it may be overloaded or cut off`
+        return { detail, cause: new Cause.TimeoutError(detail) }
       }
     }
   })
@@ -218,15 +234,15 @@ export const make = Effect.fnUntraced(function*<E, R>(
     resumeWatch = resume
   })
 
-  const destroyed = (ending: Ending) => Effect.andThen(Effect.sync(() => end(ending)), transport.destroy)
-
   yield* somethingToSend.pipe(
     Effect.andThen(transport.flush),
     Effect.forever({ disableYield: true }),
-    Effect.catch(destroyed),
+    orEnd(end),
     Effect.forkScoped
   )
-  yield* watch(pipeline, replyTimeout, busy).pipe(Effect.flatMap(destroyed), Effect.forkScoped)
+  yield* watch(pipeline, replyTimeout, busy).pipe(Effect.flatMap(Effect.fail), orEnd(end), Effect.forkScoped)
+  // Whatever ended it, nothing is sent or read any more.
+  yield* Deferred.await(closed).pipe(Effect.andThen(transport.destroy), Effect.forkScoped)
 
   const connection: Connection = {
     request: (commands) =>
@@ -236,7 +252,11 @@ export const make = Effect.fnUntraced(function*<E, R>(
       }),
     submit: (commands, done) => pipeline.submit(commands, done),
     isOpen: () => !pipeline.isEnded,
-    closed: Deferred.await(closed)
+    closed: Deferred.await(closed),
+    giveUp: (detail) => end({ detail, violation: true }),
+    limitJobs: (maxJobSize) => {
+      pipeline.maxJobSize = maxJobSize
+    }
   }
   return connection
 })

@@ -5,13 +5,12 @@
  * has no reason to choose it. fivebeans is an optional peer dependency and is
  * loaded when the first connection is opened.
  *
- * What this driver makes good: calls that fivebeans leaves hanging when its
- * socket closes are ended, and replies with statistics are taken as bytes, so
- * that a tube named `1e5` keeps its name and nothing is run through fivebeans'
- * YAML library.
+ * fivebeans opens the connection and writes the commands. The replies are read
+ * by the parser of the native driver: so calls end when the socket closes, a
+ * tube named `1e5` keeps its name, nothing is run through a YAML library, and
+ * what a server says is bounded and held against what it was asked.
  *
- * Limits: no TLS, no `reserve-job`, several times the CPU per job, and time
- * that grows with the square of a body's size.
+ * Limits: no TLS, no `reserve-job`, and more CPU per job.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -33,25 +32,20 @@ import {
   type Transport
 } from "./Connection.ts"
 import { openFailure } from "./failure.ts"
-import type { Answer, Pipeline } from "./Pipeline.ts"
-import { describeStranger, parseLine, type Reply, type Violation, withBody } from "./Reply.ts"
+import type { Pipeline } from "./Pipeline.ts"
+import { Receiver } from "./receiver.ts"
 
 /** The part of a fivebeans client that is used here. */
 interface FivebeansClient extends EventEmitter {
   readonly connect: () => void
   readonly stream: Socket | null
-  /** Its line of pending calls; each has the object that reads the reply, and the callback. */
-  readonly handlers: Array<[Handler, unknown]>
+  /** What was received and not read yet. */
+  buffer: Buffer | undefined
+  /** Reads what was received. */
+  tryHandlingResponse: () => void
+  /** Its line of pending calls, each with what reads the reply. */
+  readonly handlers: Array<unknown>
   readonly [method: string]: unknown
-}
-
-interface Handler {
-  /** The words of the reply's line, without the one that was expected, and the body. */
-  readonly args: ReadonlyArray<string | Buffer>
-  readonly success: boolean
-  readonly expectedResponse: string
-  /** Which replies have a body, and what is made of it. */
-  RESPONSES_REQUIRING_BODY: Record<string, "passthrough">
 }
 
 interface Module {
@@ -59,8 +53,6 @@ interface Module {
 }
 
 type Method = (...args: ReadonlyArray<unknown>) => void
-
-const bodies = { RESERVED: "passthrough", FOUND: "passthrough", OK: "passthrough" } as const
 
 const unsupported = (broker: string, operation: string, hint: string) =>
   BrokerError.make(new BrokerError.Unsupported({ broker, operation, hint }))
@@ -127,20 +119,6 @@ const standIn = ["list_tube_used"] as const
 const lacking = (broker: string, command: string) =>
   unsupported(broker, command, "fivebeans has no such command; use the native driver")
 
-/** Rebuilds the reply from what fivebeans read. It drops the body's length from the line; the parser wants one. */
-const replyOf = (handler: Handler): Reply | Violation => {
-  const words = handler.success ? [handler.expectedResponse, ...handler.args] : handler.args
-  const body = words.at(-1)
-  if (typeof body === "string" || body === undefined) {
-    const reply = parseLine(words.join(" "))
-    return reply._tag === "BodyHead" ? { _tag: "Violation", detail: describeStranger(words.join(" ")) } : reply
-  }
-  const head = parseLine([...words.slice(0, -1), body.length].join(" "))
-  return head._tag === "BodyHead"
-    ? withBody(head, body)
-    : { _tag: "Violation", detail: describeStranger(words.join(" ")) }
-}
-
 const load = (
   broker: string
 ): Effect.Effect<new(host: string, port: number) => FivebeansClient, BrokerError.BrokerError> =>
@@ -154,6 +132,8 @@ const load = (
         "the package is not installed: npm i fivebeans, or use the native driver"
       )
   }).pipe(Effect.map((module) => module.default.client))
+
+const closedByServer: Ending = { detail: "the server closed the connection" }
 
 const opened = (
   client: FivebeansClient,
@@ -169,9 +149,8 @@ const opened = (
       end(ending)
     })
     client.on("close", () => {
-      const ending = { detail: "the server closed the connection" }
-      resume(Effect.fail(ending))
-      end(ending)
+      resume(Effect.fail(closedByServer))
+      end(closedByServer)
     })
     client.connect()
   })
@@ -198,30 +177,27 @@ const open = (options: ConnectOptions) =>
     client.stream?.setNoDelay(true)
     client.stream?.setKeepAlive(true, 30_000)
 
-    const settle = (reply: Answer | Violation) => {
-      if (reply._tag === "Violation") end({ detail: reply.detail, violation: true })
-      else pipeline.answer(reply)
+    const receiver = new Receiver(
+      pipeline,
+      (command) =>
+        methodOf(command) === undefined ? { _tag: "Unanswered", error: lacking(name, command._tag) } : undefined
+    )
+    // Read by fivebeans, a reply takes time that grows with its square, is bounded by nothing, and is believed.
+    client.tryHandlingResponse = () => {
+      const received = client.buffer
+      client.buffer = undefined
+      const ending = received === undefined ? undefined : receiver.take(received)
+      if (ending !== undefined) end(ending)
     }
-    // fivebeans would keep such a reply for the next call.
-    client.stream?.prependListener("data", () => {
-      if (pipeline.outstanding === 0) end({ detail: "it sent a reply that nobody asked for", violation: true })
-    })
-
-    const call = (command: Command) => {
-      const [method, ...args] = methodOf(command) ?? standIn
-      const supported = methodOf(command) !== undefined
-      const answered = () => {
-        // fivebeans calls back for a quit at once; it is answered by the end of the connection.
-        if (command._tag === "Quit") return
-        settle(supported ? replyOf(handler) : { _tag: "Unanswered", error: lacking(name, command._tag) })
-      }
-      ;(client[method] as Method).call(client, ...args, answered)
-      const handler = client.handlers.at(-1)![0]
-      handler.RESPONSES_REQUIRING_BODY = bodies
-    }
+    // It tells of the close alone, which comes late when there is something left to write.
+    client.stream?.once("end", () => end(closedByServer))
 
     const flush = Effect.sync(() => {
-      for (let command = pipeline.next(); command !== undefined; command = pipeline.next()) call(command)
+      for (let command = pipeline.next(); command !== undefined; command = pipeline.next()) {
+        const [method, ...args] = methodOf(command) ?? standIn
+        ;(client[method] as Method).call(client, ...args, () => {})
+        client.handlers.length = 0
+      }
     })
     const transport: Transport = { flush, destroy }
     return transport

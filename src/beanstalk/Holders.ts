@@ -15,19 +15,20 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as BrokerError from "../BrokerError.ts"
-import { failure } from "./answers.ts"
-import type { Command } from "./Command.ts"
 import type { Driver } from "./Connection.ts"
+import { greet } from "./greet.ts"
 import type { BeanstalkLease, Holder } from "./Lease.ts"
-import { backOff, isWorthWaiting } from "./Reconnect.ts"
+import { backOff, Breath, isWorthWaiting, Log } from "./Reconnect.ts"
 
 /** A connection with more leases than this makes the server slow. */
 const maxLeases = 256
 /** How many connections that do nothing are kept. */
 const maxIdle = 2
 
-const handshake = (queues: ReadonlyArray<string>): ReadonlyArray<Command> => {
-  const watch = queues.map((tube): Command => ({ _tag: "Watch", tube }))
+type Watching = Parameters<typeof greet>[1]
+
+const watchOnly = (queues: ReadonlyArray<string>): Watching => {
+  const watch = queues.map((tube) => ({ _tag: "Watch", tube }) as const)
   return queues.includes("default") ? watch : [...watch, { _tag: "Ignore", tube: "default" }]
 }
 
@@ -37,7 +38,9 @@ export class Holders {
   private awaySince: number | undefined
   private wakeTender: (() => void) | undefined
   private readonly driver: Driver
-  private readonly commands: ReadonlyArray<Command>
+  private readonly watching: Watching
+  private readonly log: Log
+  private readonly breath = new Breath()
   private readonly scope: Scope.Scope
   private readonly reconnectFor: Duration.Duration
   private readonly onLost: (leases: ReadonlyArray<BeanstalkLease>) => void
@@ -50,7 +53,8 @@ export class Holders {
     readonly onLost: (leases: ReadonlyArray<BeanstalkLease>) => void
   }) {
     this.driver = options.driver
-    this.commands = handshake(options.queues)
+    this.log = new Log(options.driver.name)
+    this.watching = watchOnly(options.queues)
     this.scope = options.scope
     this.reconnectFor = options.reconnectFor
     this.onLost = options.onLost
@@ -60,8 +64,9 @@ export class Holders {
     return this.all.has(holder)
   }
 
+  /** Are all connections gone? */
   get isEmpty(): boolean {
-    return this.all.size === 0
+    return Array.from(this.all).every((holder) => !holder.connection.isOpen())
   }
 
   [Symbol.iterator](): Iterator<Holder> {
@@ -112,7 +117,12 @@ export class Holders {
 
   /** Enters leases. */
   hold(holder: Holder, leases: ReadonlyArray<BeanstalkLease>): void {
-    for (const lease of leases) holder.leases.add(lease)
+    for (const lease of leases) {
+      const earlier = holder.leases.get(lease.id)
+      // The job was served again, so the time of the lease before is over.
+      if (earlier !== undefined) this.onLost([earlier])
+      holder.leases.set(lease.id, lease)
+    }
     this.wakeTender?.()
     this.wakeTender = undefined
   }
@@ -121,30 +131,34 @@ export class Holders {
   readonly attempt: Effect.Effect<Holder, BrokerError.BrokerError> = Effect.uninterruptibleMask((restore) =>
     Effect.gen({ self: this }, function*() {
       const scope = yield* Scope.fork(this.scope)
-      const connection = yield* this.driver.connect.pipe(
-        Effect.tap((connection) => this.greet(connection.request(this.commands))),
+      const { connection } = yield* greet(this.driver, this.watching).pipe(
         Scope.provide(scope),
         restore,
         Effect.onError(() => Scope.close(scope, Exit.void))
       )
-      const holder: Holder = { connection, scope, leases: new Set(), reserving: false }
+      const holder: Holder = { connection, scope, leases: new Map(), reserving: false }
       this.all.add(holder)
+      const openedAt = yield* Clock.currentTimeMillis
       yield* connection.closed.pipe(
-        Effect.andThen(Effect.suspend(() => this.lost(holder))),
+        Effect.flatMap((error) => this.lost(holder, openedAt, error)),
         Effect.forkIn(this.scope)
       )
       return holder
     })
   )
 
-  /** Opens a connection, and goes on trying while that makes sense and the policy allows it. */
+  /**
+   * Opens a connection, at once after one that worked, and goes on trying while
+   * that makes sense and the policy allows it.
+   */
   readonly open: Effect.Effect<Holder, BrokerError.BrokerError> = Effect.gen({ self: this }, function*() {
     const since = this.awaySince ??= yield* Clock.currentTimeMillis
+    yield* this.breath.take
     for (let failures = 1;; failures++) {
       const result = yield* Effect.result(this.attempt)
       if (result._tag === "Success") {
         this.awaySince = undefined
-        if (failures > 1) yield* Effect.logInfo(`${this.driver.name} is reachable again`)
+        yield* this.log.opened
         return result.success
       }
       const error = result.failure
@@ -152,24 +166,23 @@ export class Holders {
       const pause = yield* backOff(failures)
       const away = (yield* Clock.currentTimeMillis) - since + Duration.toMillis(pause)
       if (away > Duration.toMillis(this.reconnectFor)) return yield* error
-      if (failures === 1) yield* Effect.logWarning(`connecting again: ${error.message}`)
+      yield* this.log.failed(error)
       yield* Effect.sleep(pause)
     }
   })
 
-  private greet(answers: ReturnType<Effect.Success<Driver["connect"]>["request"]>) {
-    return Effect.flatMap(answers, (answers) => {
-      const bad = answers.findIndex((answer) => answer._tag !== "Watching")
-      return bad === -1
-        ? Effect.void
-        : Effect.fromResult(failure(this.driver.name, this.commands[bad]!._tag, answers[bad]))
-    })
-  }
-
-  private lost(holder: Holder): Effect.Effect<void> {
-    const leases = Array.from(holder.leases)
-    holder.leases.clear()
-    if (this.all.has(holder)) this.onLost(leases)
-    return this.close(holder)
-  }
+  /** A connection has ended. When it was not closed from here, its leases are lost. */
+  private readonly lost = Effect.fnUntraced(
+    { self: this },
+    function*(holder: Holder, openedAt: number, error: BrokerError.BrokerError) {
+      const leases = Array.from(holder.leases.values())
+      holder.leases.clear()
+      if (this.all.has(holder)) {
+        this.breath.ended(openedAt, yield* Clock.currentTimeMillis)
+        this.onLost(leases)
+        yield* this.log.ended(error)
+      }
+      yield* this.close(holder)
+    }
+  )
 }

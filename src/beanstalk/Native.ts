@@ -21,12 +21,14 @@ import {
   type Ending,
   make,
   openError,
+  orEnd,
   type TlsOptions,
   type Transport
 } from "./Connection.ts"
 import { socketFailure } from "./failure.ts"
 import type { Pipeline } from "./Pipeline.ts"
-import { describeStranger, Parser, type Reply } from "./Reply.ts"
+import { Receiver } from "./receiver.ts"
+import { describeStranger } from "./Reply.ts"
 
 /** Encode at most about this much before the socket has taken it. */
 const writeSize = 262144
@@ -73,53 +75,45 @@ const open = (options: ConnectOptions) =>
       const socket = yield* dial(options)
       const { pull } = yield* socket.reader
       const writer = yield* socket.writer
-      const parser = new Parser()
+      const receiver = new Receiver(pipeline)
       const slab = new Slab()
-      let answered = false
       let waited = false
       const failure = (error: Socket.SocketError): Ending => {
-        if (parser.isInside && !answered && parser.unfinishedLine !== "") {
-          return { detail: describeStranger(parser.unfinishedLine), violation: true }
+        if (receiver.isInside && !receiver.answered && receiver.unfinishedLine !== "") {
+          return { detail: describeStranger(receiver.unfinishedLine), violation: true }
         }
-        const ending = socketFailure(options, error, answered)
-        return parser.isInside ? { ...ending, detail: `${ending.detail} in the middle of a reply` } : ending
+        const ending = socketFailure(options, error, receiver.answered)
+        return receiver.isInside ? { ...ending, detail: `${ending.detail} in the middle of a reply` } : ending
       }
 
-      const replies: Array<Reply> = []
       const received = (chunks: ReadonlyArray<Uint8Array | string>): Effect.Effect<void, Ending> => {
         for (const chunk of chunks) {
-          const violation = parser.feed(typeof chunk === "string" ? Buffer.from(chunk) : chunk, replies)
-          for (let i = 0; i < replies.length; i++) {
-            answered = true
-            if (!pipeline.answer(replies[i]!)) {
-              return Effect.fail({ detail: `it sent "${replies[i]!._tag}", which nobody asked for`, violation: true })
-            }
-          }
-          replies.length = 0
-          if (violation !== undefined) return Effect.fail({ detail: violation.detail, violation: true })
+          const ending = receiver.take(typeof chunk === "string" ? Buffer.from(chunk) : chunk)
+          if (ending !== undefined) return Effect.fail(ending)
         }
         // The first read after a wait gives what Node.js had read ahead before it: the rest is there already.
         waited = !waited && pipeline.outstanding > manyReplies
         return waited ? shortly : Effect.void
       }
 
-      const destroy = Effect.ignore(writer.write(new CloseEvent()))
       yield* pull.pipe(
         Effect.mapError(failure),
         Effect.flatMap(received),
         Effect.forever({ disableYield: true }),
-        Effect.catch((ending) => Effect.andThen(Effect.sync(() => end(ending)), destroy)),
+        orEnd(end),
         Effect.forkScoped
       )
 
       // A large body leaves in pieces, so that each of them counts as progress.
-      const write = (bytes: Uint8Array): Effect.Effect<void, Socket.SocketError> =>
-        bytes.length <= 2 * writeSize
-          ? writer.write(bytes)
-          : Effect.flatMap(writer.write(bytes.subarray(0, writeSize)), () => {
+      const write = (bytes: Uint8Array): Effect.Effect<void, Socket.SocketError> => {
+        pipeline.isCutOff = bytes.length > 2 * writeSize
+        return pipeline.isCutOff
+          ? Effect.flatMap(writer.write(bytes.subarray(0, writeSize)), () => {
             pipeline.progress++
             return write(bytes.subarray(writeSize))
           })
+          : writer.write(bytes)
+      }
 
       const flush: Effect.Effect<void, Ending> = Effect.suspend(() => {
         while (slab.size < writeSize) {
@@ -131,7 +125,7 @@ const open = (options: ConnectOptions) =>
           ? Effect.void
           : write(slab.take()).pipe(Effect.mapError(failure), Effect.andThen(flush))
       })
-      const transport: Transport = { flush, destroy }
+      const transport: Transport = { flush, destroy: Effect.ignore(writer.write(new CloseEvent())) }
       return transport
     },
     Effect.mapError((error: Socket.SocketError) => openError(brokerName(options), socketFailure(options, error, false)))

@@ -9,6 +9,7 @@
  */
 import type { BrokerError } from "../BrokerError.ts"
 import type { Command } from "./Command.ts"
+import { maxJob } from "./expected.ts"
 import type { Reply } from "./Reply.ts"
 
 /** There will be no reply; the error says why, and whether the command was sent. */
@@ -37,12 +38,18 @@ export class Pipeline {
   private tail: Batch | undefined
   /** The first batch that may have commands to send. */
   private sending: Batch | undefined
+  /** The batch of the last command that was taken. */
+  private last: Batch | undefined
   private ended: { readonly sent: BrokerError; readonly notSent: BrokerError } | undefined
 
   /** How many commands were sent and not answered. */
   outstanding = 0
   /** Grows with every reply received, and with every piece of a large body sent. */
   progress = 0
+  /** The last command taken has not left in full, so the server can't have carried it out. */
+  isCutOff = false
+  /** How large a job of this server can be. */
+  maxJobSize = maxJob
   /** Called when there is something to send. */
   wake: () => void = () => {}
 
@@ -79,7 +86,7 @@ export class Pipeline {
   next(): Command | undefined {
     for (let batch = this.sending; batch !== undefined; batch = batch.next) {
       if (batch.sent < batch.limit) {
-        this.sending = batch
+        this.sending = this.last = batch
         this.outstanding++
         return batch.commands[batch.sent++]
       }
@@ -116,8 +123,13 @@ export class Pipeline {
   end(errors: { readonly sent: BrokerError; readonly notSent: BrokerError }): void {
     if (this.ended !== undefined) return
     this.ended = errors
+    if (this.isCutOff && this.last !== undefined) this.last.sent--
     let batch = this.head
-    this.head = this.tail = this.sending = undefined
+    this.head =
+      this.tail =
+      this.sending =
+      this.last =
+        undefined
     this.outstanding = 0
     while (batch !== undefined) {
       const next = batch.next

@@ -1,19 +1,26 @@
 /**
  * Keeps one connection alive.
  *
- * A fiber connects, runs the handshake (so that what it sets up is there
- * before anybody's command), waits for the end of the connection and begins
- * again, with a growing pause between failed attempts. Who asks for the
- * connection during an attempt waits for its outcome; who asks during a pause
- * fails at once with the last failure.
+ * A fiber connects, greets (so that what is needed is known before anybody's
+ * command), waits for the end of the connection and begins again: at once
+ * after a connection that worked, since a proxy or a server that closes idle
+ * connections is no failure, and with a growing pause after an attempt that
+ * failed. Who asks for the connection meanwhile waits for the outcome of the
+ * attempt; who asks in the pause after a failed attempt fails at once with its
+ * failure. The fate of those failures is `NotSent`.
  */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as BrokerError from "../BrokerError.ts"
 import type { Connection, Driver } from "./Connection.ts"
 import { isMisconfigured } from "./failure.ts"
+import { greet } from "./greet.ts"
+import type { ServerStats } from "./Stats.ts"
 
 const firstPause = 50
 const longestPause = 5000
@@ -29,7 +36,64 @@ export const backOff = (failures: number): Effect.Effect<Duration.Duration> =>
 export const isWorthWaiting = (error: BrokerError.BrokerError): boolean =>
   error.reason._tag === "Unavailable" && !isMisconfigured(error.reason.cause)
 
-/** A connection whose handshake succeeded, and what the handshake found out. */
+/** A connection that lived for less than this counts towards a pause, in milliseconds. */
+const brief = 1000
+/** The longest pause after connections that worked. */
+const longestBreath = Duration.seconds(1)
+
+/**
+ * Keeps connections that work, and end as soon as they are there, from being
+ * replaced as fast as the network allows.
+ */
+export class Breath {
+  private briefOnes = 0
+
+  /** A connection that was opened at a time has ended. */
+  ended(openedAt: number, now: number): void {
+    this.briefOnes = now - openedAt < brief ? this.briefOnes + 1 : 0
+  }
+
+  /** Before the next attempt. Nothing after a connection that lived. */
+  readonly take: Effect.Effect<void> = Effect.suspend(() =>
+    this.briefOnes === 0
+      ? Effect.void
+      : Effect.flatMap(backOff(this.briefOnes), (pause) => Effect.sleep(Duration.min(pause, longestBreath)))
+  )
+}
+
+/**
+ * What the log says of one server: that an attempt failed, once, and that it
+ * went well again. A connection that was closed by the other side, as idle
+ * ones are, is not worth a line; one that fell silent or broke the protocol is.
+ */
+export class Log {
+  private readonly name: string
+  private told = false
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  readonly failed = (error: BrokerError.BrokerError): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (this.told) return Effect.void
+      this.told = true
+      return Effect.logWarning(`connecting again: ${error.message}`)
+    })
+
+  readonly ended = (error: BrokerError.BrokerError): Effect.Effect<void> =>
+    error.reason._tag === "Unavailable" && !Cause.isTimeoutError(error.reason.cause)
+      ? Effect.logDebug(`connecting again: ${error.message}`)
+      : this.failed(error)
+
+  readonly opened: Effect.Effect<void> = Effect.suspend(() => {
+    if (!this.told) return Effect.void
+    this.told = false
+    return Effect.logInfo(`${this.name} is reachable again`)
+  })
+}
+
+/** A connection that was greeted, and what the greeting found out. */
 export interface Ready<A> {
   readonly connection: Connection
   readonly greeting: A
@@ -38,64 +102,69 @@ export interface Ready<A> {
 type State<A> =
   | { readonly _tag: "Connecting"; readonly outcome: Deferred.Deferred<Ready<A>, BrokerError.BrokerError> }
   | { readonly _tag: "Ready"; readonly ready: Ready<A> }
-  | { readonly _tag: "Pausing"; readonly error: BrokerError.BrokerError }
+  | { readonly _tag: "Failed"; readonly error: BrokerError.BrokerError }
+
+const connecting = <A>(): State<A> => ({ _tag: "Connecting", outcome: Deferred.makeUnsafe() })
 
 /**
  * Connects in the background until the scope closes, and gives the
  * connection of the moment.
  */
-export const make = Effect.fnUntraced(function*<A>(
-  driver: Driver,
-  handshake: (connection: Connection) => Effect.Effect<A, BrokerError.BrokerError>
-) {
-  let state: State<A> = { _tag: "Connecting", outcome: Deferred.makeUnsafe() }
+export const make = Effect.fnUntraced(function*<A>(driver: Driver, greetingOf: (stats: ServerStats) => A) {
+  const log = new Log(driver.name)
+  const breath = new Breath()
+  let state: State<A> = connecting()
   let failures = 0
 
+  /** The state, where a connection that has ended is being replaced. */
+  const now = (): State<A> => state._tag === "Ready" && !state.ready.connection.isOpen() ? state = connecting() : state
+
+  const become = (next: State<A>, outcome: Exit.Exit<Ready<A>, BrokerError.BrokerError>) =>
+    Effect.suspend(() => {
+      const last = now()
+      state = next
+      return last._tag === "Connecting" ? Deferred.done(last.outcome, outcome) : Effect.void
+    })
+
   const lifetime = Effect.gen(function*() {
-    const connection = yield* driver.connect
-    const ready: Ready<A> = { connection, greeting: yield* handshake(connection) }
-    if (failures > 1) yield* Effect.logInfo(`${driver.name} is reachable again`)
+    yield* breath.take
+    const { connection, stats } = yield* greet(driver)
+    const openedAt = yield* Clock.currentTimeMillis
+    const ready: Ready<A> = { connection, greeting: greetingOf(stats) }
     failures = 0
-    const attempt = state
-    state = { _tag: "Ready", ready }
-    if (attempt._tag === "Connecting") yield* Deferred.succeed(attempt.outcome, ready)
-    return yield* Effect.flatMap(connection.closed, Effect.fail)
+    yield* log.opened
+    yield* become({ _tag: "Ready", ready }, Exit.succeed(ready))
+    const error = yield* connection.closed
+    breath.ended(openedAt, yield* Clock.currentTimeMillis)
+    yield* log.ended(error)
   })
 
-  const attempt = Effect.scoped(lifetime).pipe(
+  const next = Effect.scoped(lifetime).pipe(
     Effect.catch((error) =>
       Effect.gen(function*() {
-        const attempt = state
-        state = { _tag: "Pausing", error }
-        if (attempt._tag === "Connecting") yield* Deferred.fail(attempt.outcome, error)
-        failures++
-        if (failures === 1) yield* Effect.logWarning(`connecting again: ${error.message}`)
-        yield* Effect.flatMap(backOff(failures), Effect.sleep)
-        state = { _tag: "Connecting", outcome: Deferred.makeUnsafe() }
+        yield* become({ _tag: "Failed", error }, Exit.fail(error))
+        yield* log.failed(error)
+        yield* Effect.flatMap(backOff(++failures), Effect.sleep)
+        state = connecting()
       })
     )
   )
 
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      const last = state
-      const error = BrokerError.brokerClosed(driver.name)
-      state = { _tag: "Pausing", error }
-      return last._tag === "Connecting" ? Deferred.fail(last.outcome, error) : Effect.void
-    })
-  )
-  yield* Effect.forkScoped(Effect.forever(attempt))
+  yield* Effect.addFinalizer(() => {
+    const error = BrokerError.brokerClosed(driver.name)
+    return become({ _tag: "Failed", error }, Exit.fail(error))
+  })
+  yield* Effect.forkScoped(Effect.forever(next))
 
   const current: Effect.Effect<Ready<A>, BrokerError.BrokerError> = Effect.suspend(() => {
-    switch (state._tag) {
+    const seen = now()
+    switch (seen._tag) {
       case "Ready":
-        return state.ready.connection.isOpen()
-          ? Effect.succeed(state.ready)
-          : Effect.flatMap(state.ready.connection.closed, Effect.fail)
+        return Effect.succeed(seen.ready)
       case "Connecting":
-        return Deferred.await(state.outcome)
-      case "Pausing":
-        return Effect.fail(state.error)
+        return Deferred.await(seen.outcome)
+      case "Failed":
+        return Effect.fail(seen.error)
     }
   })
   return { current }

@@ -10,6 +10,7 @@
  *
  * Source: beanstalkd's doc/protocol.txt, version 1.12.
  */
+import { clip, safeLine } from "../internal/text.ts"
 
 /** One reply. */
 export type Reply =
@@ -83,6 +84,8 @@ export interface Violation {
 const maxLine = 1024
 /** beanstalkd's own limit for `-z`. */
 const maxBody = 1073741824
+const maxUint32 = 4294967295
+const maxUint64 = "18446744073709551615"
 
 const isDigits = (text: string, from: number, to: number): boolean => {
   if (to <= from) return false
@@ -93,12 +96,19 @@ const isDigits = (text: string, from: number, to: number): boolean => {
   return true
 }
 
-const isId = (text: string, from: number, to: number): boolean => to - from <= 20 && isDigits(text, from, to)
+/** Is it an integer as the server writes it: without a sign or leading zeros? */
+const isInteger = (text: string, from: number, to: number): boolean =>
+  isDigits(text, from, to) && (to - from === 1 || text.charCodeAt(from) !== 48)
 
-const parseSize = (text: string, from: number): number => {
-  if (text.length - from > 10 || !isDigits(text, from, text.length)) return -1
-  const size = Number(text.slice(from))
-  return size <= maxBody ? size : -1
+/** Is it an unsigned integer of 64 bits? */
+const isId = (text: string, from: number, to: number): boolean =>
+  isInteger(text, from, to) && (to - from < 20 || (to - from === 20 && text.slice(from, to) <= maxUint64))
+
+/** A number up to a limit, or -1. */
+const parseNumber = (text: string, from: number, max: number): number => {
+  if (text.length - from > 10 || !isInteger(text, from, text.length)) return -1
+  const number = Number(text.slice(from))
+  return number <= max ? number : -1
 }
 
 /** Says what a line that is not beanstalkd's looks like. */
@@ -110,14 +120,14 @@ export const describeStranger = (text: string): string => {
   }
   if (/^220[ -]/.test(text)) return "a mail or FTP server answers on this port"
   if (/^-ERR|^\+OK/.test(text)) return "a Redis or POP3 server answers on this port"
-  return `it answered ${JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}...` : text)}`
+  return `it answered "${safeLine(clip(text, 60))}"`
 }
 
 const violation = (detail: string): Violation => ({ _tag: "Violation", detail })
 
 const bodyHead = (kind: BodyHead["kind"], text: string, idAt: number): BodyHead | Violation => {
   const sizeAt = kind === "Ok" ? idAt : text.indexOf(" ", idAt) + 1
-  const size = sizeAt === 0 ? -1 : parseSize(text, sizeAt)
+  const size = sizeAt === 0 ? -1 : parseNumber(text, sizeAt, maxBody)
   return size < 0 || (kind !== "Ok" && !isId(text, idAt, sizeAt - 1))
     ? violation(describeStranger(text))
     : { _tag: "BodyHead", kind, id: kind === "Ok" ? "" : text.slice(idAt, sizeAt - 1), size }
@@ -132,20 +142,29 @@ export const parseLine = (text: string): Reply | BodyHead | Violation => {
   if (text.startsWith("OK ")) return bodyHead("Ok", text, 3)
   if (text.startsWith("FOUND ")) return bodyHead("Found", text, 6)
   if (text.startsWith("USING ") && text.length > 6) return { _tag: "Using", tube: text.slice(6) }
-  if (text.startsWith("WATCHING ") && isId(text, 9, text.length)) {
-    return { _tag: "Watching", count: Number(text.slice(9)) }
+  if (text.startsWith("WATCHING ")) {
+    const count = parseNumber(text, 9, maxUint32)
+    if (count > 0) return { _tag: "Watching", count }
   }
-  if (text.startsWith("KICKED ") && isId(text, 7, text.length)) return { _tag: "Kicked", count: Number(text.slice(7)) }
+  if (text.startsWith("KICKED ")) {
+    const count = parseNumber(text, 7, maxUint32)
+    if (count >= 0) return { _tag: "Kicked", count }
+  }
   if (text.startsWith("BURIED ") && isId(text, 7, text.length)) return { _tag: "Buried", id: text.slice(7) }
   return violation(describeStranger(text))
 }
 
 /** Puts a line and the body that followed it together. */
-export const withBody = (head: BodyHead, body: Uint8Array): Reply =>
+const withBody = (head: BodyHead, body: Uint8Array): Reply =>
   head.kind === "Ok" ? { _tag: "Ok", body } : { _tag: head.kind, id: head.id, body }
 
 const CR = 13
 const LF = 10
+
+/** Where the parser puts replies: an array, or who answers with them. */
+export interface Replies {
+  readonly push: (reply: Reply) => unknown
+}
 
 const asBuffer = (chunk: Uint8Array): Buffer =>
   Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
@@ -155,12 +174,18 @@ const asBuffer = (chunk: Uint8Array): Buffer =>
  * in, or a copy when it came in several.
  */
 export class Parser {
+  /** How many bytes the body after a line may have. */
+  private readonly limitOf: (head: BodyHead) => number
   private readonly line = Buffer.allocUnsafeSlow(maxLine)
   private lineLength = 0
   private head: BodyHead | undefined
   private missing = 0
   private parts: Array<Buffer> = []
   private failed: Violation | undefined
+
+  constructor(limitOf: (head: BodyHead) => number = () => maxBody) {
+    this.limitOf = limitOf
+  }
 
   /** The beginning of a line whose end has not arrived. */
   get unfinishedLine(): string {
@@ -173,12 +198,12 @@ export class Parser {
   }
 
   /** Adds the replies that the chunk completes to `out`. */
-  feed(chunk: Uint8Array, out: Array<Reply>): Violation | undefined {
+  feed(chunk: Uint8Array, out: Replies): Violation | undefined {
     if (this.failed === undefined) this.failed = this.run(asBuffer(chunk), out)
     return this.failed
   }
 
-  private run(chunk: Buffer, out: Array<Reply>): Violation | undefined {
+  private run(chunk: Buffer, out: Replies): Violation | undefined {
     let at = 0
     while (at < chunk.length) {
       if (this.head === undefined) {
@@ -218,13 +243,17 @@ export class Parser {
     return undefined
   }
 
-  private endOfLine(bytes: Buffer, start: number, end: number, out: Array<Reply>): Violation | undefined {
+  private endOfLine(bytes: Buffer, start: number, end: number, out: Replies): Violation | undefined {
     if (end - start < 2 || bytes[end - 2] !== CR) {
       return violation(describeStranger(bytes.toString("latin1", start, end)))
     }
     const parsed = parseLine(bytes.toString("latin1", start, end - 2))
     if (parsed._tag === "Violation") return parsed
     if (parsed._tag === "BodyHead") {
+      const limit = this.limitOf(parsed)
+      if (parsed.size > limit) {
+        return violation(`it announced a body of ${parsed.size} bytes where at most ${limit} can be`)
+      }
       this.head = parsed
       this.missing = parsed.size + 2
     } else {
@@ -233,7 +262,7 @@ export class Parser {
     return undefined
   }
 
-  private endOfBody(head: BodyHead, last: Buffer, out: Array<Reply>): Violation | undefined {
+  private endOfBody(head: BodyHead, last: Buffer, out: Replies): Violation | undefined {
     let whole = last
     if (this.parts.length > 0) {
       this.parts.push(last)

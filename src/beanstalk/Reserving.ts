@@ -24,7 +24,8 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { JobId } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
-import { failure, jobStats, leaseInfo } from "./answers.ts"
+import { safeName } from "../internal/text.ts"
+import { failure, isHeld, jobStats, leaseInfo, violation } from "./answers.ts"
 import type { Command } from "./Command.ts"
 import { giveBack } from "./giveBack.ts"
 import type { Holders } from "./Holders.ts"
@@ -150,6 +151,9 @@ export class Reserving {
     if (bad !== undefined && (reserved.length === 0 || !round.holder.connection.isOpen())) {
       return this.finish(round, failure(this.broker, "ReserveWithTimeout", bad), [])
     }
+    if (reserved.length > 1 && new Set(reserved.map(({ id }) => id)).size < reserved.length) {
+      return this.distrust(round, "it served one job twice at once")
+    }
     this.dry = reserved.length === 0
     if (round.waits) this.want = 2
     else if (reserved.length < answers.length) this.want = reserved.length + 1
@@ -183,10 +187,17 @@ export class Reserving {
     for (const job of reserved) {
       const answer = answers.get(job.id)
       const stats = answer === undefined ? undefined : jobStats(this.broker, job.id, answer)
-      if (stats !== undefined && Result.isFailure(stats) && stats.failure.reason._tag !== "NotFound") {
-        return this.finish(round, Result.fail(stats.failure), reserved)
+      if (stats !== undefined && Result.isFailure(stats)) {
+        const { reason } = stats.failure
+        if (reason._tag === "ProtocolViolation") return this.distrust(round, reason.detail)
+        if (reason._tag !== "NotFound") return this.finish(round, Result.fail(stats.failure), reserved)
       }
       const known = stats !== undefined && Result.isSuccess(stats) ? stats.success : undefined
+      if (known !== undefined && !this.queues.includes(known.tube)) {
+        return this.distrust(round, `it served job ${job.id} of tube "${safeName(known.tube)}", which is not watched`)
+      }
+      // Its time to run is over already.
+      if (known !== undefined && !isHeld(known.state)) continue
       // A job that is gone already, and could be from any queue, is nobody's.
       const queue = known?.tube ?? (this.queues.length === 1 ? this.queues[0] : undefined)
       if (queue === undefined) continue
@@ -194,6 +205,12 @@ export class Reserving {
       leases.push(new BeanstalkLease(job.id as JobId, queue, job.body, round.holder, info))
     }
     this.finish(round, Result.succeed(leases), leases)
+  }
+
+  /** Gives up a connection that served what it can't have. None of it is run: what is real is served again. */
+  private distrust(round: Round, detail: string): void {
+    round.holder.connection.giveUp(detail)
+    this.finish(round, Result.fail(violation(this.broker, detail)), [])
   }
 
   /** Hands the batch to the call that waits; without one, or with a failure, the jobs are given back. */

@@ -4,10 +4,14 @@
  * They look like YAML and are not read as YAML: a tube may be named `1e5` or
  * `null`, an operating system `#1 SMP`. A line is a key, a colon, a space and
  * text; the text may stand in double quotes (since 1.13). What type a value
- * has is said here, not guessed from how it looks.
+ * has is said here, not guessed from how it looks; a number is digits, without
+ * leading zeros, and no larger than it can be.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import { oneLine } from "../internal/text.ts"
 
 const marker = "---\n"
 
@@ -40,24 +44,45 @@ export const parseList = (body: Uint8Array): ReadonlyArray<string> | undefined =
     : undefined
 }
 
-const Count = Schema.FiniteFromString.pipe(Schema.check(Schema.isGreaterThanOrEqualTo(0)))
+/** A number as the server writes it, no larger than it can be. */
+const number = (pattern: RegExp, max: number) =>
+  Schema.String.pipe(
+    Schema.check(Schema.isPattern(pattern, { message: "Expected a number in digits" })),
+    Schema.decodeTo(Schema.Finite, SchemaTransformation.numberFromString),
+    Schema.check(Schema.isLessThanOrEqualTo(max))
+  )
+
+const integer = /^(0|[1-9]\d{0,19})$/
+
+/** A counter of 64 bits. */
+const Count = number(integer, 2 ** 64)
+/** A number of 32 bits. */
+const Uint32 = number(integer, 4294967295)
+/** CPU time, with its parts of a second. */
+const Seconds = number(/^\d{1,20}(\.\d{1,9})?$/, 2 ** 64)
+/** Bytes that a job may have: beanstalkd's `-z` goes no further. */
+const Size = number(integer, 1073741824)
+/** Whole seconds that have gone by, or are left: less than none when a clock was set, or a server is late. */
+const Elapsed = number(/^-?(0|[1-9]\d{0,19})$/, 2 ** 64).pipe(
+  Schema.decode({ decode: SchemaGetter.transform((value) => Math.max(0, value)), encode: SchemaGetter.passthrough() })
+)
 
 /** What `stats-job` says. Times are in whole seconds. */
 export const JobStats = Schema.Struct({
   id: Schema.String,
   tube: Schema.String,
   state: Schema.Literals(["ready", "delayed", "reserved", "buried"]),
-  pri: Count,
-  age: Count,
-  delay: Count,
-  ttr: Count,
-  "time-left": Count,
+  pri: Uint32,
+  age: Elapsed,
+  delay: Uint32,
+  ttr: Uint32,
+  "time-left": Elapsed,
   file: Count,
-  reserves: Count,
-  timeouts: Count,
-  releases: Count,
-  buries: Count,
-  kicks: Count
+  reserves: Uint32,
+  timeouts: Uint32,
+  releases: Uint32,
+  buries: Uint32,
+  kicks: Uint32
 })
 
 /** What `stats-job` says. */
@@ -77,8 +102,8 @@ export const TubeStats = Schema.Struct({
   "current-waiting": Count,
   "cmd-delete": Count,
   "cmd-pause-tube": Count,
-  pause: Count,
-  "pause-time-left": Count
+  pause: Uint32,
+  "pause-time-left": Elapsed
 })
 
 /** What `stats-tube` says. */
@@ -93,7 +118,7 @@ export const ServerStats = Schema.Struct({
   "current-jobs-buried": Count,
   "job-timeouts": Count,
   "total-jobs": Count,
-  "max-job-size": Count,
+  "max-job-size": Size,
   "current-tubes": Count,
   "current-connections": Count,
   "current-producers": Count,
@@ -102,9 +127,9 @@ export const ServerStats = Schema.Struct({
   "total-connections": Count,
   pid: Count,
   version: Schema.String,
-  "rusage-utime": Count,
-  "rusage-stime": Count,
-  uptime: Count,
+  "rusage-utime": Seconds,
+  "rusage-stime": Seconds,
+  uptime: Elapsed,
   "binlog-oldest-index": Count,
   "binlog-current-index": Count,
   "binlog-records-migrated": Count,
@@ -126,7 +151,7 @@ const decoder = <A, I>(schema: Schema.Codec<A, I>) => {
     const dictionary = parseDictionary(body)
     return dictionary === undefined
       ? Result.fail("the statistics are not lines of the form \"key: value\"")
-      : Result.mapError(decode(dictionary), (error) => `the statistics are not as expected: ${error.message}`)
+      : Result.mapError(decode(dictionary), (error) => `the statistics are not as expected: ${oneLine(error.message)}`)
   }
 }
 

@@ -3,17 +3,43 @@
  */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
-import type { JobState, LeaseInfo } from "../Broker.ts"
+import { checkQueue, type JobState, type LeaseInfo } from "../Broker.ts"
 import * as BrokerError from "../BrokerError.ts"
+import { safeName } from "../internal/text.ts"
 import type { Command } from "./Command.ts"
+import type { Connection } from "./Connection.ts"
 import type { Answer } from "./Pipeline.ts"
-import { decodeJobStats, decodeServerStats, type JobStats, type ServerStats } from "./Stats.ts"
+import {
+  decodeJobStats,
+  decodeServerStats,
+  decodeTubeStats,
+  type JobStats,
+  parseList,
+  type ServerStats,
+  type TubeStats
+} from "./Stats.ts"
 
 type Failed = Result.Result<never, BrokerError.BrokerError>
 
-/** A failure of this server. */
+/** A failure of this server, in answer to what was sent. */
 export const violation = (broker: string, detail: string): BrokerError.BrokerError =>
-  BrokerError.make(new BrokerError.ProtocolViolation({ broker, detail }))
+  BrokerError.make(new BrokerError.ProtocolViolation({ broker, fate: "Unknown", detail }))
+
+/**
+ * Reads an answer. A connection whose answer is not what was asked for is given
+ * up: the next one may be another's. (Its kind was looked at already.)
+ */
+export const readOn = <A>(
+  connection: Connection,
+  answer: Answer | undefined,
+  read: (answer: Answer | undefined) => Result.Result<A, BrokerError.BrokerError>
+): Result.Result<A, BrokerError.BrokerError> => {
+  const result = read(answer)
+  if (answer?._tag === "Ok" && Result.isFailure(result) && result.failure.reason._tag === "ProtocolViolation") {
+    connection.giveUp(result.failure.reason.detail)
+  }
+  return result
+}
 
 /** The error of an answer that doesn't mean success. `notFound` says what was looked for. */
 export const failure = (
@@ -69,8 +95,46 @@ export const jobStats = (broker: string, id: string, answer: Answer | undefined)
   BrokerError.BrokerError
 > =>
   answer?._tag === "Ok"
-    ? Result.mapError(decodeJobStats(answer.body), (detail) => violation(broker, detail))
+    ? about(broker, "job", id, (stats) => stats.id, decodeJobStats(answer.body))
     : failure(broker, "StatsJob", answer, noJob(id))
+
+/** Reads the answer to `stats-tube`. */
+export const tubeStats = (broker: string, tube: string, answer: Answer | undefined): Result.Result<
+  TubeStats,
+  BrokerError.BrokerError
+> =>
+  answer?._tag === "Ok"
+    ? about(broker, "tube", tube, (stats) => stats.name, decodeTubeStats(answer.body))
+    : failure(broker, "StatsTube", answer, noQueue(tube))
+
+/** Reads the answer to `list-tubes` and `list-tubes-watched`. */
+export const tubeList = (
+  broker: string,
+  command: "ListTubes" | "ListTubesWatched",
+  answer: Answer | undefined
+): Result.Result<ReadonlyArray<string>, BrokerError.BrokerError> => {
+  if (answer?._tag !== "Ok") return failure(broker, command, answer)
+  const tubes = parseList(answer.body)
+  if (tubes === undefined) return Result.fail(violation(broker, "the list is not lines of the form \"- value\""))
+  const bad = tubes.find((tube) => Result.isFailure(checkQueue(tube)))
+  return bad === undefined
+    ? Result.succeed(tubes)
+    : Result.fail(violation(broker, `the list has "${safeName(bad)}", which is no name of a tube`))
+}
+
+const about = <A>(
+  broker: string,
+  what: "job" | "tube",
+  asked: string,
+  nameOf: (stats: A) => string,
+  decoded: Result.Result<A, string>
+): Result.Result<A, BrokerError.BrokerError> => {
+  if (Result.isFailure(decoded)) return Result.fail(violation(broker, decoded.failure))
+  const name = nameOf(decoded.success)
+  return name === asked
+    ? Result.succeed(decoded.success)
+    : Result.fail(violation(broker, `asked about ${what} ${asked}, it answered about "${safeName(name)}"`))
+}
 
 /**
  * What is known of a delivery. Every delivery counts in `reserves`; a give-back

@@ -6,7 +6,6 @@ import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import type * as Net from "node:net"
 import { connect } from "node:net"
 import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
 import * as Fivebeans from "../../src/beanstalk/Fivebeans.ts"
@@ -190,62 +189,10 @@ describe("a server that refuses", () => {
       assert.strictEqual((yield* broker.statsQueue("q")).total, 2)
     }))
 
-  const statsReply = (() => {
-    const keys = [
-      "current-jobs-urgent",
-      "current-jobs-ready",
-      "current-jobs-reserved",
-      "current-jobs-delayed",
-      "current-jobs-buried",
-      "job-timeouts",
-      "total-jobs",
-      "current-tubes",
-      "current-connections",
-      "current-producers",
-      "current-workers",
-      "current-waiting",
-      "total-connections",
-      "pid",
-      "rusage-utime",
-      "rusage-stime",
-      "uptime",
-      "binlog-oldest-index",
-      "binlog-current-index",
-      "binlog-records-migrated",
-      "binlog-records-written",
-      "binlog-max-size"
-    ]
-    const body = `---\n${
-      keys.map((key) => `${key}: 0\n`).join("")
-    }max-job-size: 65535\nversion: "1.13"\ndraining: false\nid: x\n`
-    return `OK ${body.length}\r\n${body}\r\n`
-  })()
-
-  /** A server that answers the handshake, and the rest by a table; it records what it was told. */
-  const tableServer = Effect.fnUntraced(function*(table: (line: string) => string | undefined) {
-    const told: Array<string> = []
-    const script = (socket: Net.Socket) => {
-      let body = false
-      socket.on("data", (data) => {
-        for (const line of data.toString().split("\r\n").slice(0, -1)) {
-          if (body) {
-            body = false
-            continue
-          }
-          told.push(line)
-          body = line.startsWith("put ")
-          const reply = line === "stats" ? statsReply : table(line)
-          if (reply !== undefined) socket.write(reply)
-        }
-      })
-    }
-    return { told, port: yield* Servers.scripted(script) }
-  })
-
   it.live("a put that is buried for want of memory is taken back and reported", () =>
     Effect.gen(function*() {
       const deleted = yield* Deferred.make<void>()
-      const { port } = yield* tableServer((line) => {
+      const { port } = yield* Servers.answering((line) => {
         if (line.startsWith("use")) return "USING q\r\n"
         if (line.startsWith("put")) return "BURIED 7\r\n"
         if (line === "delete 7") Deferred.doneUnsafe(deleted, Effect.void)
@@ -260,7 +207,7 @@ describe("a server that refuses", () => {
     Effect.gen(function*() {
       let id = 0
       let uses = 0
-      const { port, told } = yield* tableServer((line) => {
+      const { port, told } = yield* Servers.answering((line) => {
         if (line.startsWith("use")) return ++uses === 1 ? "OUT_OF_MEMORY\r\n" : "USING q\r\n"
         return line.startsWith("put") ? `INSERTED ${++id}\r\n` : "DELETED\r\n"
       })
@@ -277,7 +224,7 @@ describe("a server that refuses", () => {
 
   it.live("a reply of the wrong kind is a violation, not a success", () =>
     Effect.gen(function*() {
-      const { port } = yield* tableServer((line) => line.startsWith("use") ? "USING q\r\n" : "TOUCHED\r\n")
+      const { port } = yield* Servers.answering((line) => line.startsWith("use") ? "USING q\r\n" : "TOUCHED\r\n")
       const broker = yield* brokerOn(port)
       assert.strictEqual((yield* reasonOf(broker.put("q", request("a"))))._tag, "ProtocolViolation")
     }))

@@ -90,6 +90,100 @@ export const scripted = Effect.fnUntraced(function*(script: Script) {
   return (server.address() as Net.AddressInfo).port
 })
 
+const counters = [
+  "current-jobs-urgent",
+  "current-jobs-ready",
+  "current-jobs-reserved",
+  "current-jobs-delayed",
+  "current-jobs-buried",
+  "job-timeouts",
+  "total-jobs",
+  "current-tubes",
+  "current-connections",
+  "current-producers",
+  "current-workers",
+  "current-waiting",
+  "total-connections",
+  "pid",
+  "rusage-utime",
+  "rusage-stime",
+  "uptime",
+  "binlog-oldest-index",
+  "binlog-current-index",
+  "binlog-records-migrated",
+  "binlog-records-written",
+  "binlog-max-size"
+]
+
+/** A body with the line that announces it. */
+export const ok = (body: string) => `OK ${body.length}\r\n${body}\r\n`
+
+/** Statistics as the server writes them. */
+export const dictionary = (values: Record<string, unknown>) =>
+  ok(`---\n${Object.entries(values).map(([key, value]) => `${key}: ${value}\n`).join("")}`)
+
+/** An answer to `stats`. */
+export const statsReply = (changes: Record<string, unknown> = {}) =>
+  dictionary({
+    ...Object.fromEntries(counters.map((key) => [key, 0])),
+    "max-job-size": 65535,
+    version: "\"1.13\"",
+    draining: false,
+    id: "x",
+    ...changes
+  })
+
+/** An answer to `stats-job`. */
+export const jobReply = (id: string, changes: Record<string, unknown> = {}) =>
+  dictionary({
+    id,
+    tube: "\"q\"",
+    state: "reserved",
+    pri: 1024,
+    age: 5,
+    delay: 0,
+    ttr: 60,
+    "time-left": 59,
+    file: 0,
+    reserves: 1,
+    timeouts: 0,
+    releases: 0,
+    buries: 0,
+    kicks: 0,
+    ...changes
+  })
+
+/**
+ * A server that greets as the real one does, and answers by a table. It records what it was told, and how often it was called.
+ */
+export const answering = Effect.fnUntraced(
+  function*(
+    table: (line: string, socket: Net.Socket) => string | undefined,
+    stats: Record<string, unknown> = {}
+  ) {
+    const told: Array<string> = []
+    let connections = 0
+    const watching = (line: string) => /^(watch|ignore) /.test(line) ? "WATCHING 1\r\n" : undefined
+    const port = yield* scripted((socket) => {
+      connections++
+      let body = false
+      socket.on("data", (data) => {
+        for (const line of data.toString().split("\r\n").slice(0, -1)) {
+          if (body) {
+            body = false
+            continue
+          }
+          told.push(line)
+          body = line.startsWith("put ")
+          const reply = line === "stats" ? statsReply(stats) : table(line, socket) ?? watching(line)
+          if (reply !== undefined) socket.write(reply)
+        }
+      })
+    })
+    return { told, port, connections: () => connections }
+  }
+)
+
 /** A relay in front of a server, whose traffic can be held up (as by a dead network) or cut. */
 export const relay = Effect.fnUntraced(function*(target: number) {
   const pairs = new Set<readonly [Net.Socket, Net.Socket]>()
