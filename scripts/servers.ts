@@ -51,10 +51,35 @@ const aptGet = (...args: ReadonlyArray<string>): boolean =>
     env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
   }).status === 0
 
-/** Installs some servers. Returns those that are still missing. */
+/** How much apt-get would fetch and write for some packages, in its own words; empty where it can't say. */
+const sizes = (wanted: ReadonlyArray<Server>): string => {
+  const { stdout } = spawnSync("apt-get", ["install", "--assume-no", "--no-install-recommends", ...wanted], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+    env: { ...process.env, LC_ALL: "C" }
+  })
+  return sizesIn(stdout)
+}
+
+/** What apt-get says of sizes, on one line. */
+export const sizesIn = (output: string): string => {
+  const fetched = /^Need to get (.+) of archives/m.exec(output)?.[1]
+  const written = /^After this operation, (.+) of additional disk space/m.exec(output)?.[1]
+  return [fetched && `${fetched} to fetch`, written && `${written} on disk`].filter(Boolean).join(", ")
+}
+
+/** Whether this machine lets us install packages. */
+export const isInstaller = (): boolean => process.getuid?.() === 0 && find("apt-get") !== undefined
+
+/** Says what it installs and how large that is, and installs it. Returns the servers that are still missing. */
 export const install = (wanted: ReadonlyArray<Server>): ReadonlyArray<Server> => {
-  if (wanted.length > 0 && process.getuid?.() === 0 && find("apt-get") !== undefined) {
+  if (wanted.length > 0 && isInstaller()) {
     aptGet("update", "-qq")
+    const size = sizes(wanted)
+    console.log(
+      `> apt-get install ${wanted.join(" ")}${size === "" ? "" : ` (${size})`}; ` +
+        `npm test -- --no-install leaves this machine as it is and skips the tests that need them`
+    )
     // One at a time: what can't be had does not keep the others away.
     for (const server of wanted) aptGet("install", "-qq", "--no-install-recommends", server)
   }

@@ -4,7 +4,8 @@
  * Every step runs, whatever became of the one before it, and a step that fails
  * counts as one failure. The last line is the summary; the exit code is 0 only
  * when it says `0 failed`. With arguments (`npm test -- test/memory`) only
- * those tests run; they are vitest's arguments.
+ * those tests run; they are vitest's arguments. `--no-install` installs no
+ * server.
  *
  * With `CI=true` a server that can't be had is a failure; elsewhere its tests
  * are skipped.
@@ -16,7 +17,8 @@ import { skipped } from "./skipped.ts"
 import * as Summary from "./test.summary.ts"
 
 const ci = process.env["CI"] === "true"
-const args = process.argv.slice(2)
+const isInstalling = !process.argv.includes("--no-install")
+const args = process.argv.slice(2).filter((arg) => arg !== "--no-install")
 
 const failedSteps: Array<string> = []
 
@@ -43,11 +45,11 @@ const runTests = async (): Promise<Summary.Summary> => {
   }
 }
 
-const absent = Servers.install(Servers.missing())
+const missing = Servers.missing()
+const absent = isInstalling ? Servers.install(missing) : missing
 if (absent.length > 0) {
-  console.log(
-    `${absent.join(" and ")} can't be installed here (it takes apt-get and root): the tests that need it are skipped`
-  )
+  const why = isInstalling ? "can't be installed here (it takes apt-get and root)" : "not installed"
+  console.log(`${absent.join(", ")}: ${why}; the tests that need them are skipped`)
   if (ci) failedSteps.push("servers")
 }
 
