@@ -6,13 +6,13 @@
  *
  * `npx tsx src/cli/bin.ts apns-simulator` is an Apple to try it with.
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-// in a project: from "backq", "backq/broker-url" and "backq/apns"
+// in a project: from "backq", "backq/broker-url", "backq/main" and "backq/apns"
 import { Apns, ApnsJob, DeadTokenJob } from "../src/apns/index.ts"
 import * as BrokerUrl from "../src/BrokerUrl.ts"
 import { Publisher, Worker } from "../src/index.ts"
+import { Main } from "../src/main/index.ts"
 
 // Here the application deletes the token from its database; it may come more than once.
 const forget = Worker.handler(
@@ -22,5 +22,5 @@ const forget = Worker.handler(
 
 Worker.make({ concurrency: 64, grace: "30 seconds" }, ApnsJob.handler(), forget).pipe(
   Effect.provide(Layer.merge(Apns.layerConfig(), Publisher.layer).pipe(Layer.provideMerge(BrokerUrl.layerConfig()))),
-  NodeRuntime.runMain
+  Main.run
 )

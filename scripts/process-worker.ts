@@ -3,15 +3,16 @@
  *
  *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/process-worker.ts
  *
- * SIGTERM or Ctrl-C stops it: what runs may finish, the rest goes back. A
+ * SIGTERM, SIGHUP or Ctrl-C stops it: what runs may finish, the rest goes back.
+ * A second one, or SIGQUIT, ends it at once, and its processes with it. A
  * supervisor has to start `node` or `tsx` itself: npx does not pass SIGTERM on.
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-// in a project: from "backq", "backq/broker-url" and "backq/process"
+// in a project: from "backq", "backq/broker-url", "backq/main" and "backq/process"
 import * as BrokerUrl from "../src/BrokerUrl.ts"
 import { Worker } from "../src/index.ts"
+import { Main } from "../src/main/index.ts"
 import { ExitPolicy, Process, ProcessJob, ProcessPolicy } from "../src/process/index.ts"
 
 const handler = ProcessJob.handler({
@@ -24,5 +25,5 @@ const policy = ProcessPolicy.layer(ProcessPolicy.make({ maxTimeout: "1 hour" }))
 
 Worker.make({ concurrency: 8, grace: "30 seconds" }, handler).pipe(
   Effect.provide(Layer.mergeAll(BrokerUrl.layerConfig(), Process.ProcessRunner.layer, policy)),
-  NodeRuntime.runMain
+  Main.run
 )

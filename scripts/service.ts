@@ -5,14 +5,14 @@
  *
  * Without a server: BACKQ_BROKER=memory:
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-// in a project: from "backq" and "backq/broker-url"
+// in a project: from "backq", "backq/broker-url" and "backq/main"
 import * as BrokerUrl from "../src/BrokerUrl.ts"
 import { Job, Publisher, Worker } from "../src/index.ts"
+import { Main } from "../src/main/index.ts"
 
 const SendWelcome = Job.make("send-welcome", {
   payload: Schema.Struct({ userId: Schema.String }),
@@ -35,5 +35,5 @@ const signUps = Layer.effectDiscard(
 Layer.mergeAll(worker, signUps.pipe(Layer.provide(Publisher.layer))).pipe(
   Layer.provide(BrokerUrl.layerConfig()),
   Layer.launch,
-  NodeRuntime.runMain
+  Main.run
 )

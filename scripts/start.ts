@@ -8,7 +8,6 @@
  * The file is `./backq.db`; `BACKQ_BROKER=beanstalk://127.0.0.1:11300 npm start`
  * runs the same over beanstalkd.
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Deferred from "effect/Deferred"
@@ -27,6 +26,7 @@ import { Apns, ApnsJob, ApnsPayload, DeadTokenJob, Notification } from "../src/a
 import { Broker } from "../src/Broker.ts"
 import * as BrokerUrl from "../src/BrokerUrl.ts"
 import { Job, type Outcome, Publisher, Worker } from "../src/index.ts"
+import { Main } from "../src/main/index.ts"
 import { OutputTail, Process, ProcessJob, ProcessPayload } from "../src/process/index.ts"
 import { ApnsSimulator, Key } from "../src/testing/apns/index.ts"
 import * as Board from "./demo/Board.ts"
@@ -201,4 +201,4 @@ const services = Layer.mergeAll(Publisher.layer, Process.ProcessRunner.layer, ap
   Layer.provideMerge(BrokerUrl.layerConfig())
 )
 
-demo.pipe(Effect.provide(services), NodeRuntime.runMain)
+demo.pipe(Effect.provide(services), Main.run)

@@ -22,6 +22,7 @@ type Room =
   | "http2"
   | "process"
   | "tail"
+  | "main"
   | "testing"
   | "testing/apns"
   | "cli"
@@ -34,6 +35,7 @@ const rooms: ReadonlySet<string> = new Set([
   "http2",
   "process",
   "tail",
+  "main",
   "testing",
   "cli"
 ])
@@ -68,10 +70,11 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   apns: { rooms: ["core", "http2"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   process: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
   tail: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
+  main: { rooms: ["process"], outside: /^effect\// },
   testing: { rooms: ["core", "memory", "process"], outside: /^effect\// },
   "testing/apns": { rooms: ["core", "apns"], outside: /^(effect\/|node:)/ },
   cli: {
-    rooms: ["core", "url", "memory", "beanstalk", "apns", "process", "tail", "testing/apns"],
+    rooms: ["core", "url", "memory", "beanstalk", "apns", "process", "tail", "main", "testing/apns"],
     outside: /^(effect\/|@effect\/platform-node\/|node:)/
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The operator's wish that the program ends: SIGINT or SIGTERM once for "come
- * to an end", twice for "at once". A command decides what the first means for
- * it; the second ends every program.
+ * The operator's wish that the program comes to an end: SIGINT, SIGTERM or
+ * SIGHUP. A command decides what that means for it; what ends every program at
+ * once is in `main/signals.ts`.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -10,6 +10,4 @@ import * as Effect from "effect/Effect"
 export const Shutdown = Context.Reference<{
   /** Completes when the program is asked to come to an end. */
   readonly asked: Effect.Effect<void>
-  /** Completes when it is told to end at once: what it started has to go now. */
-  readonly forced: Effect.Effect<void>
-}>("backq/cli/Shutdown", { defaultValue: () => ({ asked: Effect.never, forced: Effect.never }) })
+}>("backq/cli/Shutdown", { defaultValue: () => ({ asked: Effect.never }) })

@@ -4,7 +4,6 @@
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -23,6 +22,7 @@ import type { Push } from "../testing/apns/Recorder.ts"
 import * as Script from "../testing/apns/Script.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
+import { print, printJson, whileRead } from "./output.ts"
 import { Shutdown } from "./Shutdown.ts"
 
 // -----------------------------------------------------------------------------
@@ -169,12 +169,12 @@ const format = ({ at, body, headers, reason, status, target }: Push): string =>
     headers["apns-topic"] ?? "no topic",
     headers["apns-push-type"] ?? "alert",
     clip(safeLine(body), 200)
-  ].map(safeLine).join("  ")
+  ].join("  ")
 
 /** A push for machines; who sent it is nobody's business. */
-const toJson = ({ headers, ...push }: Push): string => {
+const toJson = ({ headers, ...push }: Push) => {
   const { authorization: _, ...others } = headers
-  return JSON.stringify({ ...push, headers: others })
+  return { ...push, headers: others }
 }
 
 // -----------------------------------------------------------------------------
@@ -214,10 +214,10 @@ export const apnsSimulator = Command.make(
       const paths = yield* write(folder, simulator.ca, key)
       const { keyId, teamId } = key
       const place: Place = { host, port: simulator.port, environment, ...paths, keyId, teamId }
-      const shown = Stream.runForEach(simulator.changes, (push) => Console.log(json ? toJson(push) : format(push)))
+      const shown = Stream.runForEach(simulator.changes, (push) => json ? printJson(toJson(push)) : print(format(push)))
       const showing = yield* Effect.forkScoped(shown, { startImmediately: true })
-      yield* Console.log(json ? JSON.stringify(place) : introduce(place, yield* program))
-      yield* Effect.raceFirst(Fiber.join(showing), stopped)
+      yield* json ? printJson(place) : print(...introduce(place, yield* program).split("\n"))
+      yield* Effect.raceFirst(whileRead(Fiber.join(showing)), stopped)
     }).pipe(
       Effect.scoped,
       Effect.catchTags({

@@ -8,10 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import { safeLine } from "../internal/text.ts"
 import { UsageError } from "./exitCode.ts"
+import { Output } from "./output.ts"
 
 /** A command that works on more jobs than this asks. */
 export const few = 10
+
+const question = (text: string) => Output.use(({ err }) => err(`backq: ${safeLine(text)} [y/N] `))
 
 /** Asks whether to go on, and fails unless the answer is yes. */
 export const confirm = Effect.fnUntraced(function*(
@@ -25,7 +29,7 @@ export const confirm = Effect.fnUntraced(function*(
       detail: `nothing was done: to ${what} needs a yes, which can't be asked for without a terminal; write --yes`
     })
   }
-  yield* Stream.run(Stream.make(`backq: ${what}? [y/N] `), stdio.stderr()).pipe(Effect.ignore)
+  yield* question(`${what}?`)
   const answer = yield* stdio.stdin.pipe(
     Stream.decodeText(),
     Stream.splitLines,

@@ -8,7 +8,6 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -23,6 +22,7 @@ import * as Job from "../Job.ts"
 import * as Publisher from "../Publisher.ts"
 import * as Worker from "../Worker.ts"
 import * as Flags from "./flags.ts"
+import { print, printJson } from "./output.ts"
 import { interruptible, root, withBroker } from "./root.ts"
 import { table } from "./table.ts"
 
@@ -142,15 +142,16 @@ export const bench = Command.make("bench", config, ({ jobs, json, size }) =>
     const figures = yield* withBroker(
       Effect.provide(run(jobs, size), Layer.merge(Publisher.layer, Logger.layer([])))
     )
-    if (json) return yield* Console.log(JSON.stringify({ broker: broker.replace(/\?.*/s, ""), jobs, size, ...figures }))
-    yield* Console.log(table(["", "jobs/s", "CPU us"], [
-      row("publish, one at a time", figures.publish),
-      row(`publish, ${batch} at once`, figures.publishAll),
-      row("work, 64 at once, a handler that does nothing", figures.work)
-    ]))
-    yield* Console.log(
-      `\npublished to started: ${figures.latency.median} ms median, ${figures.latency.p99} ms p99\n`
-        + "Rough figures: one run, on a machine that does other things too. CPU is this program's, per job."
+    if (json) return yield* printJson({ broker: broker.replace(/\?.*/s, ""), jobs, size, ...figures })
+    yield* print(
+      ...table(["", "jobs/s", "CPU us"], [
+        row("publish, one at a time", figures.publish),
+        row(`publish, ${batch} at once`, figures.publishAll),
+        row("work, 64 at once, a handler that does nothing", figures.work)
+      ]),
+      "",
+      `published to started: ${figures.latency.median} ms median, ${figures.latency.p99} ms p99`,
+      "Rough figures: one run, on a machine that does other things too. CPU is this program's, per job."
     )
   }).pipe(interruptible)).pipe(
     Command.withDescription(

@@ -2,9 +2,9 @@
 import * as CliConfig from "effect/cli/CliConfig"
 import * as Completions from "effect/cli/Completions"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { display } from "./output.ts"
 
 const completions: typeof GlobalFlag.Completions = {
   ...GlobalFlag.Completions,
@@ -12,10 +12,11 @@ const completions: typeof GlobalFlag.Completions = {
     Option.match(shell, {
       onNone: () => Effect.void,
       onSome: (shell) =>
-        Console.log(
+        // what is known of its failure is in main.ts
+        Effect.orDie(display(
           Completions.generate(command.name, shell, Completions.fromCommand(command))
-            .replace("\ncomplete -F", "\ncomplete -o default -F")
-        )
+            .replace("\ncomplete -F", "\ncomplete -o default -F") + "\n"
+        ))
     })
 }
 

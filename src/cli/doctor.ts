@@ -6,7 +6,6 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { realpathSync, statfsSync, statSync } from "node:fs"
 import { dirname } from "node:path"
@@ -18,6 +17,7 @@ import { Unhealthy } from "./exitCode.ts"
 import { type FileSeen, type Finding, ofBeanstalkd, ofConnection, ofFile, ofJobs, ofQueue } from "./findings.ts"
 import * as Flags from "./flags.ts"
 import { sample } from "./numbers.ts"
+import { print, printJson } from "./output.ts"
 import { operate, root } from "./root.ts"
 
 const foldersAbove = (path: string): ReadonlyArray<string> => {
@@ -78,10 +78,10 @@ const jobFindings = Effect.fnUntraced(function*(queue: string, limit: number, kn
 const marks = { error: "✘", warning: "!", ok: "✔" } as const
 
 /** A finding as a person reads it. */
-const format = ({ level, message, queue, todo }: Finding): string =>
-  `${marks[level]} ${queue === undefined ? "" : `queue ${queue}: `}${message}${
-    todo === undefined ? "" : `\n    → ${todo}`
-  }`
+const format = ({ level, message, queue, todo }: Finding): ReadonlyArray<string> => [
+  `${marks[level]} ${queue === undefined ? "" : `queue ${queue}: `}${message}`,
+  ...(todo === undefined ? [] : [`    → ${todo}`])
+]
 
 const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? "" : "s"}`
 
@@ -115,11 +115,9 @@ export const doctor = Command.make("doctor", {
     ]
     const errors = findings.filter(({ level }) => level === "error").length
     const warnings = findings.filter(({ level }) => level === "warning").length
-    yield* Console.log(
-      json
-        ? JSON.stringify({ broker: name, errors, warnings, findings })
-        : [name, ...findings.map(format), "", `${count(errors, "error")}, ${count(warnings, "warning")}`].join("\n")
-    )
+    yield* json
+      ? printJson({ broker: name, errors, warnings, findings })
+      : print(name, ...findings.flatMap(format), "", `${count(errors, "error")}, ${count(warnings, "warning")}`)
     if (errors > 0) return yield* new Unhealthy({ errors })
   }))).pipe(
     Command.withDescription(

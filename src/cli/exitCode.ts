@@ -11,7 +11,10 @@
  * | 4 | the broker refused the job, or Apple a push |
  * | 5 | there is no such queue, no such job in a state that allows it, or no such worker |
  * | 6 | `doctor` found an error |
+ * | 7 | stdout can't be written: a full disk, a broken terminal |
+ * | 70 | a fault of backq itself |
  * | 130 | interrupted before the end |
+ * | 141 | the reader of stdout left before the end, as for a program that SIGPIPE ended |
  */
 import * as Schema from "effect/Schema"
 import { ApnsError } from "../apns/ApnsError.ts"
@@ -19,6 +22,7 @@ import type { BrokerError } from "../BrokerError.ts"
 import type { BrokerUrlError } from "../BrokerUrl.ts"
 import type { PublishError } from "../Publisher.ts"
 import type { FolderUnusable } from "../tail/Tail.ts"
+import type { OutputError } from "./output.ts"
 
 /** The flags and arguments, each allowed alone, make no sense together, or name something that isn't there. */
 export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", { detail: Schema.String }) {
@@ -95,6 +99,7 @@ export type Failure =
   | PushesFailed
   | Interrupted
   | FolderUnusable
+  | OutputError
   | BrokerError
   | PublishError
   | BrokerUrlError
@@ -140,6 +145,9 @@ const ofPush = ({ reason }: ApnsError): number => {
   }
 }
 
+/** The exit code of what is no failure that anybody expected. */
+export const fault = 70
+
 /** The exit code of a failure. */
 export const exitCode = (failure: Failure): number => {
   switch (failure._tag) {
@@ -160,6 +168,8 @@ export const exitCode = (failure: Failure): number => {
       return 6
     case "PushesFailed":
       return ofPush(failure.error)
+    case "OutputError":
+      return failure.isClosed ? 141 : 7
     case "Interrupted":
       return 130
   }

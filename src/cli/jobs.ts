@@ -2,7 +2,6 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Broker, JobId, type ListedState, type QueueStats } from "../Broker.ts"
@@ -11,6 +10,7 @@ import * as Operator from "../Operator.ts"
 import { confirm, few } from "./ask.ts"
 import { SomeMissing, UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
+import { complain, print, printJson, tell } from "./output.ts"
 import { operate } from "./root.ts"
 import { jobs as countJobs } from "./text.ts"
 
@@ -37,14 +37,17 @@ export const each = Effect.fnUntraced(function*(
     )
   }
   const present = ids.filter((id) => !missing.includes(id))
-  if (json) yield* Console.log(JSON.stringify({ [done]: present, missing }))
-  else if (present.length > 0) yield* Console.log(`${done}: ${present.join(", ")}`)
+  const line = `${done}: ${present.join(", ")}`
+  if (json) yield* tell(line, printJson({ [done]: present, missing }))
+  else if (present.length > 0) yield* tell(line, print(line))
   if (missing.length > 0) return yield* new SomeMissing({ ids: missing })
 })
 
 /** Tells how many jobs something was done with. */
-export const tellCount = (done: string, count: number, json: boolean) =>
-  Console.log(json ? JSON.stringify({ [done]: count }) : `${done}: ${countJobs(count)}`)
+export const tellCount = (done: string, count: number, json: boolean) => {
+  const line = `${done}: ${countJobs(count)}`
+  return tell(line, json ? printJson({ [done]: count }) : print(line))
+}
 
 /** Says where the jobs of a queue are when none is in the state that was asked for. */
 export const tellWhere = (
@@ -54,9 +57,7 @@ export const tellWhere = (
 ) => {
   const others = states.filter((state) => state !== asked && stats[state] > 0)
   const where = others.map((state) => `${stats[state]} ${state}`).join(", ")
-  return Console.error(
-    `backq: no job of ${stats.queue} is ${asked}${where === "" ? "" : `, but ${where}: see --state`}`
-  )
+  return complain(`no job of ${stats.queue} is ${asked}${where === "" ? "" : `, but ${where}: see --state`}`)
 }
 
 const kickQueue = Effect.fnUntraced(function*(

@@ -1,23 +1,25 @@
 /**
  * The `backq` command: work, publish, look, mend.
  *
- * Results go to stdout, everything else to stderr. An expected failure is one
- * line that says what to do, and an exit code (see `exitCode.ts`).
+ * Results go to stdout, everything else to stderr. A failure is one line that
+ * says what to do, and an exit code (see `exitCode.ts`); so is a fault of ours.
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as CliConfig from "effect/cli/CliConfig"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
-import * as Console from "effect/Console"
+import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Effect from "effect/Effect"
 import { createRequire } from "node:module"
 import { oneLine } from "../internal/text.ts"
+import { describe } from "../internal/thrown.ts"
 import { apnsSimulator } from "./apnsSimulator.ts"
 import { bench } from "./bench.ts"
 import * as Completions from "./completions.ts"
 import { doctor } from "./doctor.ts"
-import { exitCode } from "./exitCode.ts"
+import { exitCode, type Failure, fault } from "./exitCode.ts"
 import { bury, del, kick } from "./jobs.ts"
+import { complain, display, Output, OutputError, print } from "./output.ts"
 import { peek } from "./peek.ts"
 import { publish } from "./publish.ts"
 import { push } from "./push.ts"
@@ -39,34 +41,51 @@ const command = Command.withSubcommands(root, [
   { group: "Check", commands: [doctor, bench, apnsSimulator] }
 ])
 
-const complain = (message: string) => Console.error(`backq: ${oneLine(message).trim()}`)
+const formatter = Effect.gen(function*() {
+  const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
+  return CliOutput.defaultFormatter({ colors: canColor })
+})
 
 /** Keeps stdout for what was asked for: a wrong invocation gets one line on stderr, not the whole help. */
-const presenter: CliOutput.Presenter = {
-  present: (event) => {
-    switch (event._tag) {
-      case "Version":
-        return Console.log(event.version)
-      case "InvalidInvocation": {
-        const [error] = event.errors
-        const path = event.commandPath.join(" ")
-        const message = oneLine(error!.message).trim()
-        const valueless = /^Missing value for flag (--\S+)\./.exec(message)?.[1]
-        // most likely an option of the program that is to run
-        const hint = error!._tag === "UnrecognizedOption" && path === "backq publish process"
-          ? "If it is for the program, write -- before the program"
-          : valueless === undefined
-          ? `See ${path} --help`
-          : `A value that begins with - is written ${valueless}=VALUE. See ${path} --help`
-        return complain(`${message}. ${hint}`)
-      }
-      case "Help":
-        return event.reason === "Requested"
-          ? CliOutput.defaultPresenter.present(event)
-          : Effect.flatMap(CliOutput.Formatter, (formatter) => Console.error(formatter.formatHelpDoc(event.helpDoc)))
+const present = (event: CliOutput.Presenter.Event): Effect.Effect<void, OutputError> => {
+  switch (event._tag) {
+    case "Version":
+      return print(event.version)
+    case "InvalidInvocation": {
+      const [error] = event.errors
+      const path = event.commandPath.join(" ")
+      const message = oneLine(error!.message)
+      const valueless = /^Missing value for flag (--\S+)\./.exec(message)?.[1]
+      // most likely an option of the program that is to run
+      const hint = error!._tag === "UnrecognizedOption" && path === "backq publish process"
+        ? "If it is for the program, write -- before the program"
+        : valueless === undefined
+        ? `See ${path} --help`
+        : `A value that begins with - is written ${valueless}=VALUE. See ${path} --help`
+      return complain(`${message}. ${hint}`)
     }
+    case "Help":
+      return Effect.flatMap(formatter, ({ formatHelpDoc }) => {
+        const help = `${formatHelpDoc(event.helpDoc)}\n`
+        return event.reason === "Requested" ? display(help) : Output.use(({ err }) => err(help))
+      })
   }
 }
+
+/** Its failures have no type of their own; {@link main} knows them again. */
+const presenter: CliOutput.Presenter = { present: (event) => Effect.orDie(present(event)) }
+
+const end = (failure: Failure): Effect.Effect<number> =>
+  Effect.as(isQuiet(failure) ? Effect.void : complain(failure.message), exitCode(failure))
+
+/** Who reads no more need not be told, unless something was done. */
+const isQuiet = (failure: Failure): boolean =>
+  failure._tag === "OutputError" && failure.isClosed && failure.done === undefined
+
+const endByFault = (defect: unknown): Effect.Effect<number> =>
+  defect instanceof OutputError
+    ? end(defect)
+    : Effect.as(complain(`a fault of backq itself, please report it: ${describe(defect).text}`), fault)
 
 /** Runs the program with some arguments and returns its exit code. */
 export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
@@ -83,14 +102,16 @@ export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
         case "PushesFailed":
         case "Interrupted":
         case "FolderUnusable":
+        case "OutputError":
         case "BrokerError":
         case "PublishError":
         case "BrokerUrlError":
-          return Effect.as(complain(error.message), exitCode(error))
+          return end(error)
         default:
           return Effect.succeed(1)
       }
     }),
+    Effect.catchDefect(endByFault),
     Effect.provideService(CliOutput.Presenter, presenter),
     Effect.provideService(CliConfig.CliConfig, Completions.config),
     Effect.provide(NodeServices.layer)

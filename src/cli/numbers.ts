@@ -121,9 +121,9 @@ const rateColumns: ReadonlyArray<Column> = [
 
 const isPaused = ({ pausedFor }: QueueNumbers): boolean => !Duration.isZero(pausedFor)
 
-/** The queues as a table, without the columns in which there would be nothing: a terminal may have no more than 80. */
-export const queueTable = (queues: ReadonlyArray<QueueNumbers>): string => {
-  if (queues.length === 0) return "there are no queues"
+/** The lines of a table of queues, without the columns in which there would be nothing: a terminal may have no more than 80. */
+export const queueTable = (queues: ReadonlyArray<QueueNumbers>): ReadonlyArray<string> => {
+  if (queues.length === 0) return ["there are no queues"]
   const shown: ReadonlyArray<Column> = [
     ...columns,
     ...(queues.some(({ rates }) => rates !== undefined) ? rateColumns : []),

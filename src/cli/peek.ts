@@ -3,7 +3,6 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Broker, type JobId, type ListedJob, type ListedState, type ListOptions } from "../Broker.ts"
@@ -11,8 +10,9 @@ import { type BrokerError, jobNotFound } from "../BrokerError.ts"
 import * as Operator from "../Operator.ts"
 import { NotShown, UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
-import { encodeJob, showJob } from "./job.ts"
+import { encodeJob, showJobs } from "./job.ts"
 import { tellWhere } from "./jobs.ts"
+import { complain, print, printJson } from "./output.ts"
 import { operate } from "./root.ts"
 
 const byId = Effect.fnUntraced(function*(id: JobId): Effect.fn.Return<ListedJob, BrokerError, Broker> {
@@ -69,27 +69,25 @@ const ofQueue = Effect.fnUntraced(function*(
   const stats = state === "done" ? undefined : yield* Broker.use((broker) => broker.statsQueue(queue))
   const { isNextOnly, jobs, next } = yield* look(queue, { state, limit, after })
   if (json) {
-    yield* Console.log(JSON.stringify({ jobs: jobs.map(encodeJob), next: next ?? null, isNextOnly }))
+    yield* printJson({ jobs: jobs.map(encodeJob), next: next ?? null, isNextOnly })
     return
   }
   const now = yield* Clock.currentTimeMillis
-  if (jobs.length > 0) yield* Console.log(jobs.map((job) => showJob(job, now)).join("\n\n"))
-  else if (stats === undefined) yield* Console.error(`backq: no job of ${queue} is done; ${historyHint}`)
+  if (jobs.length > 0) yield* print(...showJobs(jobs, now))
+  else if (stats === undefined) yield* complain(`no job of ${queue} is done; ${historyHint}`)
   else yield* tellWhere(stats, state, ["ready", "delayed", "buried"])
-  if (next !== undefined) yield* Console.error(`backq: there are more, see them with --after ${next}`)
+  if (next !== undefined) yield* complain(`there are more, see them with --after ${next}`)
   if (isNextOnly && jobs.length > 0 && limit > 1) {
-    yield* Console.error("backq: this is the next one; this broker does not show those behind it")
+    yield* complain("this is the next one; this broker does not show those behind it")
   }
 })
 
 const ofIds = Effect.fnUntraced(function*(ids: ReadonlyArray<JobId>, json: boolean) {
   const jobs = yield* Effect.forEach(ids, byId)
   const now = yield* Clock.currentTimeMillis
-  yield* Console.log(
-    json
-      ? JSON.stringify({ jobs: jobs.map(encodeJob), next: null, isNextOnly: false })
-      : jobs.map((job) => showJob(job, now)).join("\n\n")
-  )
+  yield* json
+    ? printJson({ jobs: jobs.map(encodeJob), next: null, isNextOnly: false })
+    : print(...showJobs(jobs, now))
 })
 
 /** `backq peek`. */

@@ -1,34 +1,40 @@
-/** Runs the `backq` command on this process. The first SIGINT or SIGTERM asks it to end, the second ends it. */
+/**
+ * Runs the `backq` command on this process, until it ends or a signal ends it
+ * (see `main/signals.ts`). What it has printed and logged arrives before it
+ * exits.
+ */
+import * as Console from "effect/Console"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
+import * as Signals from "../main/signals.ts"
+import { fault } from "./exitCode.ts"
 import { main } from "./main.ts"
+import { Output } from "./output.ts"
 import { Shutdown } from "./Shutdown.ts"
+import * as Stdio from "./stdio.ts"
+
+Stdio.guard()
 
 const asked = Deferred.makeUnsafe<void>()
-const forced = Deferred.makeUnsafe<void>()
+const signals = Signals.listen(() => {
+  Deferred.doneUnsafe(asked, Effect.void)
+})
 
-const interrupted = 130
-
-/** Long enough to pass SIGTERM on to the processes that run. */
-const exitSoon = Effect.andThen(Effect.sleep("100 millis"), Effect.sync(() => process.exit(interrupted)))
-
-const onSignal = () => {
-  if (Deferred.doneUnsafe(asked, Effect.void)) return
-  if (Deferred.doneUnsafe(forced, Effect.void)) Effect.runFork(exitSoon)
-}
-
-const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
-  process.on("SIGINT", onSignal)
-  process.on("SIGTERM", onSignal)
+const runMain = Runtime.makeRunMain(({ fiber }) => {
   fiber.addObserver((exit) => {
-    if (Deferred.isDoneUnsafe(forced)) process.exit(interrupted)
-    if (exit._tag === "Success") process.exit(Number(exit.value))
-    teardown(exit, process.exit)
+    const code = Exit.isSuccess(exit) ? Number(exit.value) : fault
+    Effect.runFork(Effect.andThen(
+      Stdio.flush,
+      Effect.sync(() => process.exit(signals.isForced() ? Signals.interrupted : code))
+    ))
   })
 })
 
 main(process.argv.slice(2)).pipe(
-  Effect.provideService(Shutdown, { asked: Deferred.await(asked), forced: Deferred.await(forced) }),
+  Effect.provideService(Shutdown, { asked: Deferred.await(asked) }),
+  Effect.provideService(Output, Stdio.output),
+  Effect.provideService(Console.Console, Stdio.console()),
   runMain
 )

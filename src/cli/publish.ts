@@ -5,7 +5,6 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Result from "effect/Result"
@@ -15,6 +14,7 @@ import { maxOutputLimit, type ProcessPayload } from "../process/ProcessPayload.t
 import * as Publisher from "../Publisher.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
+import { print, tell } from "./output.ts"
 import { apns } from "./publishApns.ts"
 import { publishFlags, readInput, warnOfMemory } from "./publishing.ts"
 import { interruptible, withBroker } from "./root.ts"
@@ -128,7 +128,7 @@ const process = Command.make("process", config, (flags) =>
     const payload = yield* payloadOf(flags)
     yield* warnOfMemory
     const id = yield* withBroker(Publisher.publish(ProcessJob, payload, flags).pipe(Effect.provide(Publisher.layer)))
-    yield* Console.log(id)
+    yield* tell(`job ${id} was accepted`, print(id))
   }).pipe(interruptible)).pipe(
     Command.withDescription(
       "Publish a job that runs a process. Prints the job's id. " +

@@ -3,12 +3,12 @@
  * number of devices, and prints the ids of the jobs.
  */
 import * as Command from "effect/cli/Command"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as ApnsJob from "../apns/ApnsJob.ts"
 import * as Publisher from "../Publisher.ts"
 import { notificationFlags, pushOf } from "./notification.ts"
+import { print, tell } from "./output.ts"
 import { publishFlags, warnOfMemory } from "./publishing.ts"
 import { interruptible, withBroker } from "./root.ts"
 
@@ -25,7 +25,8 @@ export const apns = Command.make(
       const published = yield* withBroker(
         Effect.provide(ApnsJob.publish(notification, tokens, options), Publisher.layer)
       )
-      for (const one of published) if (Result.isSuccess(one)) yield* Console.log(one.success)
+      const ids = published.flatMap((one) => Result.isSuccess(one) ? [one.success] : [])
+      if (ids.length > 0) yield* tell(`accepted: ${ids.join(", ")}`, print(...ids))
       yield* Effect.fromResult(Result.all(published))
     }).pipe(interruptible)
 ).pipe(

@@ -4,7 +4,6 @@
  */
 import * as CliError from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -15,6 +14,7 @@ import * as Stream from "effect/Stream"
 import { parseDuration } from "../BrokerUrl.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
+import { complain } from "./output.ts"
 import { root } from "./root.ts"
 
 /** A time from now, or an instant. */
@@ -89,5 +89,5 @@ export const readInput = Effect.fnUntraced(function*(flag: string, file: string)
 /** What is published in memory is gone when the program ends. */
 export const warnOfMemory = Effect.flatMap(root, ({ broker }) =>
   broker.startsWith("memory:")
-    ? Console.error("backq: memory: is in this process alone, the job is gone when it ends; name a server")
+    ? complain("memory: is in this process alone, the job is gone when it ends; name a server")
     : Effect.void)

@@ -3,7 +3,6 @@
  * Apple answers.
  */
 import * as Command from "effect/cli/Command"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
@@ -12,22 +11,31 @@ import { apnsFlags, apnsLayer } from "./apnsFlags.ts"
 import { PushesFailed } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
 import { notificationFlags, pushOf } from "./notification.ts"
+import { complain, type OutputError, print, printJson, tell } from "./output.ts"
 import { interruptible, withLogging } from "./root.ts"
 
-const jsonOf = ({ push: { token }, result }: Apns.PushResult): string =>
-  JSON.stringify(
-    Result.isSuccess(result)
-      ? { token, ...result.success }
-      : { token, error: result.failure.reason._tag, action: result.failure.action, message: result.failure.message }
-  )
+const toJson = ({ push: { token }, result }: Apns.PushResult) =>
+  Result.isSuccess(result)
+    ? { token, ...result.success }
+    : { token, error: result.failure.reason._tag, action: result.failure.action, message: result.failure.message }
 
-/** A line for each push: an accepted one on stdout, a failed one on stderr. */
-const report = (pushed: Apns.PushResult, json: boolean): Effect.Effect<void> => {
-  if (json) return Console.log(jsonOf(pushed))
-  const { push: { token }, result } = pushed
-  return Result.isSuccess(result)
-    ? Console.log(`${result.success.apnsId} ${token}`)
-    : Console.error(`backq: ${token}: ${result.failure.message}`)
+const line = ({ push: { token }, result }: Apns.PushResult): string =>
+  Result.isSuccess(result) ? `${result.success.apnsId} ${token}` : `${token}: ${result.failure.message}`
+
+/**
+ * A line for each push: an accepted one on stdout, a failed one on stderr. Once
+ * stdout can't be written all are told on stderr: the pushes themselves go on.
+ */
+const reporter = (json: boolean) => {
+  let lost: OutputError | undefined
+  const report = (pushed: Apns.PushResult): Effect.Effect<void> => {
+    if (lost !== undefined || !json && Result.isFailure(pushed.result)) return complain(line(pushed))
+    return Effect.catch(json ? printJson(toJson(pushed)) : print(line(pushed)), (error) => {
+      lost = error
+      return complain(line(pushed))
+    })
+  }
+  return { report, lost: () => lost }
 }
 
 /** `backq push`. */
@@ -38,10 +46,11 @@ export const push = Command.make(
     Effect.gen(function*() {
       const { notification, tokens } = yield* pushOf(flags)
       const total = new Set(tokens).size
+      const { lost, report } = reporter(flags.json)
       const failures = yield* Stream.fromIterable(new Set(tokens)).pipe(
         Stream.map((token) => ({ notification, token })),
         Apns.sendAll,
-        Stream.tap((pushed) => report(pushed, flags.json)),
+        Stream.tap(report),
         Stream.filterMap(({ result }) => Result.flip(result)),
         Stream.runCollect,
         Effect.provide(apnsLayer(flags)),
@@ -49,6 +58,8 @@ export const push = Command.make(
       )
       const [first] = failures
       if (first !== undefined) return yield* new PushesFailed({ failed: failures.length, total, error: first })
+      const error = lost()
+      if (error !== undefined) return yield* tell("the pushes were accepted: see above", Effect.fail(error))
     }).pipe(interruptible)
 ).pipe(
   Command.withDescription(

@@ -2,7 +2,6 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Broker, checkQueue, type JobId } from "../Broker.ts"
@@ -12,6 +11,7 @@ import { confirm, few } from "./ask.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
 import { each, tellCount, tellWhere } from "./jobs.ts"
+import { complain, print, printJson, tell } from "./output.ts"
 import { operate } from "./root.ts"
 import { jobs as countJobs, shortDuration } from "./text.ts"
 
@@ -33,11 +33,8 @@ export const pause = Command.make("pause", {
       Effect.flatMap(broker.waitingWorkers(queue), (workers) =>
         workers > 0 ? Effect.void : Effect.fail(error)))
     yield* broker.pause(queue, duration)
-    yield* Console.log(
-      json
-        ? JSON.stringify({ queue, pausedFor: Duration.toMillis(duration) })
-        : `${queue} is paused for ${shortDuration(duration)}; backq resume ${queue} ends it`
-    )
+    const line = `${queue} is paused for ${shortDuration(duration)}; backq resume ${queue} ends it`
+    yield* tell(line, json ? printJson({ queue, pausedFor: Duration.toMillis(duration) }) : print(line))
   }))).pipe(
     Command.withDescription(
       "Serve no job of a queue for some time. What runs goes on, and jobs may still be published"
@@ -55,7 +52,8 @@ export const resume = Command.make(
       const broker = yield* Broker
       yield* broker.statsQueue(queue)
       yield* broker.resume(queue)
-      yield* Console.log(json ? JSON.stringify({ queue, pausedFor: 0 }) : `${queue} goes on`)
+      const line = `${queue} goes on`
+      yield* tell(line, json ? printJson({ queue, pausedFor: 0 }) : print(line))
     }))
 ).pipe(
   Command.withDescription("End a pause"),
@@ -146,9 +144,7 @@ export const drain = Command.make("drain", {
     }
     yield* tellCount("deleted", deleted, json)
     if (stats.reserved > 0 && !json) {
-      yield* Console.error(
-        `backq: ${countJobs(stats.reserved)} of ${queue} ran meanwhile and were left to their workers`
-      )
+      yield* complain(`${countJobs(stats.reserved)} of ${queue} ran meanwhile and were left to their workers`)
     }
   }))).pipe(
     Command.withDescription(

@@ -2,12 +2,12 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Broker, type BrokerStats } from "../Broker.ts"
 import * as Flags from "./flags.ts"
 import { encodeQueue, queueTable, sample, sampleFor } from "./numbers.ts"
+import { print, printJson } from "./output.ts"
 import { isServer, operate } from "./root.ts"
 import { table } from "./table.ts"
 import { shortDuration } from "./text.ts"
@@ -17,7 +17,7 @@ const summary = ({ buried, delayed, ready, reserved }: BrokerStats): string =>
     ? "at rest and empty: no job is ready, delayed, reserved or buried"
     : `${ready} ready, ${delayed} delayed, ${reserved} reserved, ${buried} buried`
 
-const brokerLines = (name: string, stats: BrokerStats, uptime: Duration.Duration | undefined): string =>
+const brokerLines = (name: string, stats: BrokerStats, uptime: Duration.Duration | undefined) =>
   table(["broker", name], [
     ["version", stats.version],
     ...(uptime === undefined ? [] : [["uptime", shortDuration(uptime)]]),
@@ -35,16 +35,14 @@ export const stats = Command.make("stats", { json: Flags.json }, ({ json }) =>
     const stats = yield* broker.stats
     const uptime = (yield* isServer) ? stats.uptime : undefined
     const { queues } = yield* sample()
-    yield* Console.log(
-      json
-        ? JSON.stringify({
-          broker: broker.name,
-          ...stats,
-          uptime: uptime === undefined ? null : Duration.toMillis(uptime),
-          queues: queues.map(encodeQueue)
-        })
-        : `${brokerLines(broker.name, stats, uptime)}\n\n${queueTable(queues)}`
-    )
+    yield* json
+      ? printJson({
+        broker: broker.name,
+        ...stats,
+        uptime: uptime === undefined ? null : Duration.toMillis(uptime),
+        queues: queues.map(encodeQueue)
+      })
+      : print(...brokerLines(broker.name, stats, uptime), "", ...queueTable(queues))
   }))).pipe(
     Command.withDescription("Show the broker and its queues in numbers"),
     Command.withExamples([{ command: "backq stats --broker beanstalk://127.0.0.1:11300" }])
@@ -64,7 +62,7 @@ export const queues = Command.make("queues", {
 }, ({ json, queue, sample }) =>
   operate(Effect.gen(function*() {
     const { queues } = yield* sampleFor(sample, queue)
-    yield* Console.log(json ? JSON.stringify(queues.map(encodeQueue)) : queueTable(queues))
+    yield* json ? printJson(queues.map(encodeQueue)) : print(...queueTable(queues))
   }))).pipe(
     Command.withDescription(
       "Show the queues in numbers: jobs in each state, workers that wait, how old the job is that is served next, " +

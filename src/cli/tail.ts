@@ -4,16 +4,16 @@
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { oneLine, safeJson, safeLine, safeName } from "../internal/text.ts"
+import { oneLine, safeLine, safeName } from "../internal/text.ts"
 import * as Tail from "../tail/Tail.ts"
 import type { TailEvent } from "../tail/TailEvent.ts"
 import { NoWorker } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
+import { complain, print, printJson, whileRead } from "./output.ts"
 import { withLogging } from "./root.ts"
 import { Shutdown } from "./Shutdown.ts"
 
@@ -70,12 +70,12 @@ export const tail = Command.make("tail", config, ({ json, pid, queue }) =>
     const { asked } = yield* Shutdown
     const offering = yield* Tail.workers()
     if (pid !== undefined && !offering.includes(pid)) return yield* new NoWorker({ pid })
-    if (offering.length === 0) yield* Console.error("backq: no worker of yours offers outcomes yet; waiting")
+    if (offering.length === 0) yield* complain("no worker of yours offers outcomes yet; waiting")
     const shown = Tail.follow({ pid }).pipe(
       Stream.filter((event) => queue.length === 0 || queue.includes(event.queue)),
-      Stream.runForEach((event) => Console.log(json ? safeJson(event) : format(event)))
+      Stream.runForEach((event) => json ? printJson(event) : print(format(event)))
     )
-    yield* Effect.raceFirst(shown, asked)
+    yield* Effect.raceFirst(whileRead(shown), asked)
   }).pipe(withLogging)).pipe(
     Command.withDescription(
       "Show what becomes of jobs, as the workers of this user on this machine settle them, until it is stopped"

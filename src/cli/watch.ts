@@ -8,20 +8,21 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Clock from "effect/Clock"
-import * as Console from "effect/Console"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Terminal from "effect/Terminal"
 import { Broker } from "../Broker.ts"
+import { safeLine } from "../internal/text.ts"
 import * as Flags from "./flags.ts"
 import { encodeQueue, type QueueNumbers, queueTable, type Sample, sample, withRates } from "./numbers.ts"
+import { display, OutputError, print, printJson, whileRead } from "./output.ts"
 import { withExisting } from "./root.ts"
 import { Shutdown } from "./Shutdown.ts"
 import { rate, shortDuration } from "./text.ts"
 
 /** Shows a sample; what is kept from one to the next is its own. */
-type Show = (sample: Sample) => Effect.Effect<void>
+type Show = (sample: Sample) => Effect.Effect<void, OutputError>
 
 const time = Effect.map(DateTime.now, (now) => DateTime.formatIso(now).slice(11, 19))
 
@@ -47,26 +48,24 @@ const inLines = (): Show => {
     for (const queue of queues) {
       if (shown.get(queue.queue) === counts(queue)) continue
       shown.set(queue.queue, counts(queue))
-      yield* Console.log(`${now}  ${line(queue)}`)
+      yield* print(`${now}  ${line(queue)}`)
     }
     for (const name of shown.keys()) {
       if (queues.some(({ queue }) => queue === name)) continue
       shown.delete(name)
-      yield* Console.log(`${now}  ${name}  gone`)
+      yield* print(`${now}  ${name}  gone`)
     }
   })
 }
 
 const asJson: Show = Effect.fnUntraced(function*({ queues }) {
-  yield* Console.log(JSON.stringify({ at: yield* Clock.currentTimeMillis, queues: queues.map(encodeQueue) }))
+  yield* printJson({ at: yield* Clock.currentTimeMillis, queues: queues.map(encodeQueue) })
 })
 
-/** As much of a text as a terminal shows without moving on. */
-export const fit = (text: string, columns: number, rows: number): string => {
-  const lines = text.split("\n").map((line) => columns > 0 ? line.slice(0, columns) : line)
-  return rows <= 2 || lines.length < rows
-    ? lines.join("\n")
-    : [...lines.slice(0, rows - 2), `… ${lines.length - rows + 2} more`].join("\n")
+/** As many lines, and as much of each, as a terminal shows without moving on. */
+export const fit = (lines: ReadonlyArray<string>, columns: number, rows: number): ReadonlyArray<string> => {
+  const safe = lines.map((line) => columns > 0 ? safeLine(line).slice(0, columns) : safeLine(line))
+  return rows <= 2 || safe.length < rows ? safe : [...safe.slice(0, rows - 2), `… ${safe.length - rows + 2} more`]
 }
 
 const inPlace = Effect.gen(function*() {
@@ -75,14 +74,14 @@ const inPlace = Effect.gen(function*() {
   let height = 0
   const show: Show = Effect.fnUntraced(function*({ queues }) {
     const frame = fit(
-      `${name}  ${yield* time}  Ctrl-C ends\n\n${queueTable(queues)}`,
+      [`${name}  ${yield* time}  Ctrl-C ends`, "", ...queueTable(queues)],
       yield* terminal.columns,
       yield* terminal.rows
     )
     // up to where the last frame began, and wipe from there
     const back = height === 0 ? "" : `\x1b[${height}A\r\x1b[J`
-    height = frame.split("\n").length
-    yield* Effect.ignore(terminal.display(`${back}${frame}\n`))
+    height = frame.length
+    yield* display(`${back}${frame.join("\n")}\n`)
   })
   return show
 })
@@ -114,7 +113,7 @@ export const watch = Command.make("watch", {
       }
     })
     // it has no end of its own, so a signal is not before the end
-    yield* Effect.raceFirst(withExisting(looks), asked)
+    yield* Effect.raceFirst(whileRead(withExisting(looks)), asked)
   })).pipe(
     Command.withDescription(
       "Show the queues in numbers, again and again: a table on a terminal, a line for each change elsewhere"

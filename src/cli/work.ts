@@ -4,7 +4,6 @@
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Job from "../Job.ts"
@@ -14,7 +13,6 @@ import * as ProcessJob from "../process/ProcessJob.ts"
 import { ProcessPayload } from "../process/ProcessPayload.ts"
 import * as ProcessPolicy from "../process/ProcessPolicy.ts"
 import * as Flags from "./flags.ts"
-import { Shutdown } from "./Shutdown.ts"
 import { apns } from "./workApns.ts"
 import { nonEmpty, retryFlags, retryOf, runWorker, workFlags } from "./working.ts"
 
@@ -100,21 +98,13 @@ const policyOf = (flags: Input): ProcessPolicy.ProcessPolicy =>
     detach: flags.detach
   })
 
-/** Runs processes until the program is told to end at once: then they get SIGTERM. */
-const runner = (killGrace: Duration.Duration | undefined): Layer.Layer<ProcessRunner> =>
-  Layer.effect(
-    ProcessRunner,
-    Effect.gen(function*() {
-      const { policy, run } = yield* ProcessRunner
-      const { forced } = yield* Shutdown
-      return { policy, run: (payload) => Effect.raceFirst(run(payload), Effect.andThen(forced, Effect.interrupt)) }
-    })
-  ).pipe(Layer.provide(ProcessRunner.layerOptions({ grace: killGrace })))
-
 const process = Command.make("process", config, (flags) =>
   Effect.suspend(() => {
     const handler = ProcessJob.handler({ exitPolicy: exitPolicyOf(flags), job: jobOf(flags) })
-    const layer = Layer.merge(runner(flags.killGrace), ProcessPolicy.layer(policyOf(flags)))
+    const layer = Layer.merge(
+      ProcessRunner.layerOptions({ grace: flags.killGrace }),
+      ProcessPolicy.layer(policyOf(flags))
+    )
     return runWorker(flags, handler, layer)
   })).pipe(
     Command.withDescription(

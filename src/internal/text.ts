@@ -52,12 +52,12 @@ export const safeLines = (text: string): string => text.split("\n").map(safeLine
 /** One line with blanks in the place of what does something to a terminal: for texts in which that is noise. Not bounded. */
 export const blankLine = (text: string): string => text.replace(unsafe, " ")
 
+/** JSON on one line. It reads as the same value, and does nothing to a terminal. */
+export const safeJsonText = (json: string): string =>
+  json.replace(unsafe, (char) => Array.from({ length: char.length }, (_, i) => hex4(char.charCodeAt(i))).join(""))
+
 /** A value as JSON on one line. It reads as the same value, and does nothing to a terminal. */
-export const safeJson = (value: unknown): string =>
-  JSON.stringify(value).replace(
-    unsafe,
-    (char) => Array.from({ length: char.length }, (_, i) => hex4(char.charCodeAt(i))).join("")
-  )
+export const safeJson = (value: unknown): string => safeJsonText(JSON.stringify(value))
 
 const hex4 = (unit: number): string => `\\u${unit.toString(16).padStart(4, "0")}`
 

@@ -19,6 +19,7 @@ import { display, ProcessError, Signalled, TimedOut } from "./ProcessError.ts"
 import * as ProcessGroup from "./ProcessGroup.ts"
 import type { ProcessPayload } from "./ProcessPayload.ts"
 import { argv, defaultOutputLimit } from "./ProcessPayload.ts"
+import * as Running from "./running.ts"
 import * as SpawnError from "./SpawnError.ts"
 
 /** How processes are ended. */
@@ -63,6 +64,7 @@ const supervise = Effect.fnUntraced(function*(
   payload: ProcessPayload,
   grace: Duration.Duration
 ): Effect.fn.Return<ProcessResult, ProcessError> {
+  if (Running.isOver()) return yield* Effect.interrupt
   const timeout = Duration.fromInputUnsafe(payload.timeout ?? Duration.infinity)
   const [duration, [child, end]] = yield* Effect.acquireUseRelease(
     spawn(payload, "pipe"),
@@ -73,6 +75,7 @@ const supervise = Effect.fnUntraced(function*(
       )),
     (child) => finish(child, grace)
   )
+  if (Running.isOver()) return yield* Effect.interrupt
   const { pid } = child
   const command = display(payload.command)
   const output = { stdout: child.stdout.output(), stderr: child.stderr.output() }
@@ -119,6 +122,7 @@ const spawn = (payload: ProcessPayload, output: "pipe" | "ignore"): Effect.Effec
       stdout: OutputTail.make(limit),
       stderr: OutputTail.make(limit)
     }
+    if (output === "pipe" && handle.pid !== undefined) Running.add(handle.pid)
     handle.on("error", fail)
     handle.once("spawn", () => resume(Effect.succeed({ ...child, pid: handle.pid! })))
     handle.once("exit", (code, signal) => Deferred.doneUnsafe(child.end, Effect.succeed({ code, signal })))
@@ -153,6 +157,7 @@ const finish = Effect.fnUntraced(function*(child: Child, grace: Duration.Duratio
       yield* until(isOver, grace)
     }
   }
+  Running.remove(child.pid)
   yield* Effect.timeoutOption(Effect.interruptible(Deferred.await(child.closed)), lingerTime)
   child.handle.stdin?.destroy()
   child.handle.stdout?.destroy()

@@ -1,0 +1,82 @@
+/**
+ * The stdout, stderr and console of the program itself.
+ *
+ * The console is for the log, which nobody waits for: it loses lines when more
+ * of them wait than a reader of stderr will ever want.
+ */
+import * as Effect from "effect/Effect"
+import { Console as NodeConsole } from "node:console"
+import { writeSync } from "node:fs"
+import { Socket } from "node:net"
+import { Writable } from "node:stream"
+import * as StandardStreams from "../main/standardStreams.ts"
+import { type Output, OutputError } from "./output.ts"
+import * as Reader from "./reader.ts"
+import { safeColoured } from "./text.ts"
+
+/** What is known of a stream that failed: the first error, since those that follow only say that it was closed. */
+const errorOf = (error: unknown, stream?: NodeJS.WriteStream): OutputError => {
+  const { code, message } = (stream?.errored ?? error) as NodeJS.ErrnoException
+  const isGone = code === "EPIPE" || code === "ECONNRESET" || code === "ERR_STREAM_DESTROYED"
+  return new OutputError({ code: isGone ? "EPIPE" : code ?? "EIO", detail: message })
+}
+
+/** A file is written at once, and not always in whole: Node.js does not see to the rest. */
+const toFile = (fd: number, text: string): Effect.Effect<void, OutputError> =>
+  Effect.try({
+    try: () => {
+      const bytes = Buffer.from(text)
+      for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at)
+    },
+    catch: (error) => errorOf(error)
+  })
+
+const toStream = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void, OutputError> =>
+  Effect.callback((resume) => {
+    stream.write(text, (error) => resume(error ? Effect.fail(errorOf(error, stream)) : Effect.void))
+  })
+
+const write = (fd: 1 | 2, text: string): Effect.Effect<void, OutputError> =>
+  Effect.suspend(() => {
+    const stream: NodeJS.WriteStream = fd === 1 ? process.stdout : process.stderr
+    return (stream as object) instanceof Socket ? toStream(stream, text) : toFile(fd, text)
+  })
+
+/** Prints to the stdout and stderr of this process. */
+export const output: Output = {
+  out: (text) => write(1, text),
+  err: (text) => Effect.ignore(write(2, text)),
+  left: Effect.andThen(
+    Reader.left(1),
+    Effect.fail(new OutputError({ code: "EPIPE", detail: "nobody reads it any more" }))
+  )
+}
+
+/** How much of the log may wait for its reader. */
+const maxWaiting = 16 * 1024 * 1024
+
+/** stderr for a log. Its lines hold strings of others, and colours of ours. */
+const log = (): Writable => {
+  let lost = 0
+  return new Writable({
+    decodeStrings: false,
+    write: (text, _, done) => {
+      if (process.stderr.writableLength > maxWaiting) lost++
+      else {
+        const missing = lost === 0 ? "" : `backq: ${lost} lines of the log were lost: its reader is too slow\n`
+        lost = 0
+        process.stderr.write(missing + safeColoured(String(text)))
+      }
+      done()
+    }
+  })
+}
+
+/** The console of this process; `error` is made safe. */
+export const console = () => new NodeConsole({ stdout: process.stdout, stderr: log(), ignoreErrors: true })
+
+/** From now on a stream that is closed is no reason to die. */
+export const guard = StandardStreams.guard
+
+/** What was logged has arrived, or can't. */
+export const flush = StandardStreams.flush

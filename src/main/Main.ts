@@ -1,0 +1,45 @@
+/**
+ * Runs the main effect of a program of workers, as `NodeRuntime.runMain` does,
+ * with what a worker needs beyond that:
+ *
+ * - SIGHUP stops it gracefully, as SIGTERM and SIGINT do. A second SIGTERM or
+ *   SIGINT, or SIGQUIT, ends it at once, and its processes before it.
+ * - A pipe that nobody reads any more, such as that of its log, does not end it:
+ *   it goes on without.
+ * - What it has printed and logged arrives before it exits, however slow the
+ *   reader.
+ *
+ * Limits: Node.js itself takes back what `nohup` set, before a program can see
+ * it; start such a program with `setsid`, or by a service manager.
+ */
+import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
+import * as Signals from "./signals.ts"
+import * as StandardStreams from "./standardStreams.ts"
+
+/**
+ * Runs an effect as the main program, until it ends or a signal ends it.
+ *
+ * It exits with 0 when the effect succeeds, 130 when a signal stopped it, and 1
+ * when it fails; `teardown` decides otherwise.
+ *
+ * **Example**
+ *
+ * ```ts
+ * Worker.make({}, handler).pipe(Effect.provide(BrokerUrl.layerConfig()), Main.run)
+ * ```
+ */
+export const run = Runtime.makeRunMain(({ fiber, teardown }) => {
+  StandardStreams.guard()
+  const signals = Signals.listen(() => fiber.interruptUnsafe(fiber.id))
+  fiber.addObserver((exit) =>
+    teardown(exit, (code) => {
+      // without a signal or a failure the rest of the program, if there is any, goes on
+      if (code === 0 && !signals.isAsked()) return signals.close()
+      Effect.runFork(Effect.andThen(
+        StandardStreams.flush,
+        Effect.sync(() => process.exit(signals.isForced() ? Signals.interrupted : code))
+      ))
+    })
+  )
+})

@@ -1,0 +1,28 @@
+/**
+ * stdout and stderr of this program: a reader that leaves is no reason to die,
+ * and what was written arrives before the end.
+ *
+ * Node.js throws where a pipe is closed and nobody listens for its errors; it
+ * queues what a pipe does not take at once, and `process.exit` throws that away.
+ */
+// @effect-diagnostics nodeBuiltinImport:off
+import * as Effect from "effect/Effect"
+
+const ignore = () => {}
+
+/** From now on an error of stdout or stderr ends nothing. What is written to one that is closed is lost. */
+export const guard = (): void => {
+  process.stdout.on("error", ignore)
+  process.stderr.on("error", ignore)
+}
+
+/** Waits until a stream has passed on what it was given, or can't. */
+export const flushed = (stream: NodeJS.WriteStream): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    stream.write("", () => resume(Effect.void))
+  })
+
+/** The same for both. */
+export const flush: Effect.Effect<void> = Effect.suspend(() =>
+  Effect.andThen(flushed(process.stdout), flushed(process.stderr))
+)
