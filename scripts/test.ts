@@ -12,6 +12,7 @@
  */
 import { spawnSync } from "node:child_process"
 import { parseCLI, startVitest } from "vitest/node"
+import * as Bench from "./bench/install.ts"
 import * as Servers from "./servers.ts"
 import { skipped } from "./skipped.ts"
 import * as Summary from "./test.summary.ts"
@@ -52,6 +53,9 @@ if (absent.length > 0) {
   console.log(`${absent.join(", ")}: ${why}; the tests that need them are skipped`)
   if (ci) failedSteps.push("servers")
 }
+
+// Without a network the benchmarks are neither checked nor run.
+if (isInstalling && args.length === 0 && !Bench.install() && ci) failedSteps.push("bench")
 
 if (args.length === 0) ["format:check", "lint", "check"].forEach(step)
 

@@ -3,13 +3,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import * as Bench from "../scripts/bench/install.ts"
 import { isMissing } from "./beanstalk/servers.ts"
 import * as Http2Servers from "./http2/servers.ts"
 
 const run = (name: string, ...args: ReadonlyArray<string>) =>
   promisify(execFile)(process.execPath, ["--expose-gc", join(import.meta.dirname, "../scripts/bench", name), ...args])
 
-describe.skipIf(isMissing)("benchmarks", () => {
+describe.skipIf(isMissing || !Bench.isInstalled())("benchmarks", () => {
   it("beanstalk.ts prints a table of ratios", async () => {
     const { stdout } = await run("beanstalk.ts", "--jobs", "300", "--rounds", "1")
     for (const title of ["publish, one at a time", "publish, 1000 at once", "work: reserve"]) {

@@ -2,8 +2,8 @@
  * Pushes per second, and what a push costs: backq's `Apns`, a bare loop over
  * `node:http2`, and the clients that people use now, in one run, to nghttpd.
  *
- *     npx tsx scripts/bench/apns.ts [--pushes 20000] [--rounds 3] [--window 1000]
- *     npx tsx --expose-gc scripts/bench/apns.ts --memory 1000000
+ *     npm run bench -- apns [--pushes 20000] [--rounds 3] [--window 1000]
+ *     npm run bench -- apns --memory 1000000
  *
  * `--memory` shows the memory of one `Apns.sendAll` over so many pushes instead.
  * Absolute figures say little on a shared machine: read the CPU and the ratios.

@@ -2,7 +2,7 @@
  * Jobs per second over beanstalkd: backq, fivebeans, jackd, and a plain socket
  * that only moves the bytes, on one server, in one run.
  *
- *     npx tsx scripts/bench/beanstalk.ts [--jobs 50000] [--rounds 3]
+ *     npm run bench -- beanstalk [--jobs 50000] [--rounds 3]
  *
  * Absolute figures say little on a shared machine: read the ratios. Every
  * candidate is warmed up, then measured in rounds, in turn; the table shows

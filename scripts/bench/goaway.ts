@@ -2,7 +2,7 @@
  * What becomes of pushes when the server says GOAWAY after each 1000 of them,
  * as nginx does: by backq and by @parse/node-apn, counted in nginx's log.
  *
- *     npx tsx scripts/bench/goaway.ts [--pushes 20000] [--window 900] [--requests 1000]
+ *     npm run bench -- goaway [--pushes 20000] [--window 900] [--requests 1000]
  *
  * It says how many pushes the client calls failed, how many nginx has not
  * answered, and how many it has answered more than once.

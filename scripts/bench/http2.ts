@@ -2,7 +2,7 @@
  * Requests per second over HTTP/2: a small POST with the headers of a push, to
  * nghttpd, by backq's connection and by `node:http2`, in one run.
  *
- *     npx tsx scripts/bench/http2.ts [--requests 50000] [--rounds 3] [--window 1000] [--size 240]
+ *     npm run bench -- http2 [--requests 50000] [--rounds 3] [--window 1000] [--size 240]
  *
  * Absolute figures say little on a shared machine: read the CPU and the ratios.
  */

@@ -2,7 +2,7 @@
  * What a worker costs while its queue is empty, and how soon it starts a job
  * that comes then.
  *
- *     node scripts/bench/idle.ts [--broker beanstalkd | sqlite] [--seconds 60] [--jobs 100]
+ *     npm run bench -- idle [--broker beanstalkd | sqlite] [--seconds 60] [--jobs 100]
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"

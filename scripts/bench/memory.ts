@@ -2,7 +2,7 @@
  * Memory over many small jobs: publisher and worker in one process, over
  * beanstalkd.
  *
- *     node --expose-gc scripts/bench/memory.ts [--jobs 1000000]
+ *     npm run bench -- memory [--jobs 1000000]
  *
  * Prints the heap after a collection, and the resident set, every tenth of the
  * way. Both have to be flat.

@@ -3,7 +3,7 @@
  * table with one index (the limit), Effect's PersistedQueue and plainjob, all
  * with the same durability, in one run.
  *
- *     node --expose-gc scripts/bench/sqlite.ts [--jobs 20000] [--rounds 3] [--durability full] [--waiting 1000000]
+ *     npm run bench -- sqlite [--jobs 20000] [--rounds 3] [--durability full] [--waiting 1000000]
  *
  * Absolute figures say little on a shared machine: read the ratios. Every
  * candidate is warmed up, then measured in rounds, in turn; the table shows the

@@ -2,7 +2,7 @@
  * What many waiting jobs cost in a file: the same work on a queue that is
  * almost empty and on one with a million jobs, in turn, and what counting takes.
  *
- *     node --expose-gc scripts/bench/waiting.ts [--waiting 1000000] [--rounds 20] [--durability full]
+ *     npm run bench -- waiting [--waiting 1000000] [--rounds 20] [--durability full]
  *
  * CPU time is that of this process, all threads. Elapsed time includes the
  * disk, whose mood changes: read the ratios, and those of CPU time first.

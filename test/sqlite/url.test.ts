@@ -8,6 +8,7 @@ import { execFile } from "node:child_process"
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import * as Bench from "../../scripts/bench/install.ts"
 import { tooBig } from "../../src/beanstalk/answers.ts"
 import { Broker } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/BrokerUrl.ts"
@@ -124,7 +125,7 @@ describe("sqlite:", () => {
     }))
 })
 
-describe("benchmark", () => {
+describe.skipIf(!Bench.isInstalled())("benchmark", () => {
   it("sqlite.ts prints a table of ratios", async () => {
     const script = join(import.meta.dirname, "../../scripts/bench/sqlite.ts")
     const { stdout } = await promisify(execFile)(process.execPath, [script, "--jobs", "300", "--rounds", "1"])
