@@ -1,15 +1,14 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { ApnsJob, DeadTokenJob, TestApns } from "../../src/apns/index.ts"
-import { Broker, putRequest } from "../../src/Broker.ts"
 import { Job, Worker } from "../../src/index.ts"
 import { ExitPolicy, Process, ProcessJob, ProcessPolicy } from "../../src/process/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"
 import type { Random } from "../support/Random.ts"
+import { work } from "../support/work.ts"
 import { fields } from "./envelope.ts"
 
 class User extends Schema.Class<User>("User")({
@@ -126,18 +125,7 @@ export const target = Fuzz.make<ReadonlyArray<Uint8Array>>({
       envelope(job, bend(random, 20, payload)),
       envelope(job, Hostile.jsonObject(random, size, payload))
     ]),
-  feed: (bodies) =>
-    Effect.gen(function*() {
-      const broker = yield* Broker
-      for (const body of bodies) yield* broker.put("q", Result.getOrThrow(putRequest(body)))
-      const outcomes = yield* TestBroker.drainWith({ queue: "q", concurrency: 4 }, ...handlers)
-      if (outcomes.length < bodies.length) throw new Error(`${outcomes.length} outcomes of ${bodies.length}`)
-      for (const outcome of outcomes) {
-        if (outcome._tag === "Lost" || outcome._tag === "GivenBack") throw new Error(outcome._tag)
-        if ("cause" in outcome && outcome.cause !== undefined) throw new Error(outcome.reason)
-        if ("reason" in outcome) Fuzz.checkBounded(outcome.reason)
-      }
-    }).pipe(Effect.provide(services)),
+  feed: (bodies) => Effect.provide(work(bodies, ...handlers), services),
   grow: [
     ...Hostile.runs.flatMap((run) => [
       (size: number) => [envelope("process", JSON.stringify({ ...process, env: { [Hostile.fill(run, size)]: 1 } }))],
@@ -156,6 +144,5 @@ export const target = Fuzz.make<ReadonlyArray<Uint8Array>>({
       size
     ) => [envelope("apns", JSON.stringify({ ...push, tokens: Array.from({ length: size / 64 }, (_, i) => `${i}`) }))],
     (size) => [envelope("process", JSON.stringify({ ...process, command: Array(size / 4).fill("a") }))]
-  ],
-  largest: 1 << 16
+  ]
 })

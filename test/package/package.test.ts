@@ -115,10 +115,11 @@ const programsOf = (page: string): ReadonlyArray<readonly [name: string, source:
       source
     ])
 
-/** A project as the quick start has one, with all that the pages show. */
-const document = (folder: string): void => {
-  const [, config] = /```json\n([^]*?)```/.exec(textOf("docs/quick-start.md"))!
-  write(folder, { "tsconfig.json": config, ...Object.fromEntries(pages.flatMap(programsOf)) })
+/** A project as the quick start has one. */
+const quickStart = (folder: string, files: Record<string, string>): void => {
+  const [, config] = /`tsconfig.json`[^]*?```json\n([^]*?)```/.exec(textOf("docs/quick-start.md"))!
+  mkdirSync(folder)
+  write(folder, { "tsconfig.json": config, ...files })
 }
 
 describe("package", () => {
@@ -132,8 +133,7 @@ describe("package", () => {
     mkdirSync(join(folder, "source"))
     mkdirSync(project())
     install(project(), pack(join(folder, "source")))
-    mkdirSync(documented())
-    document(documented())
+    quickStart(documented(), Object.fromEntries(pages.flatMap(programsOf)))
   }, 120_000)
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -173,6 +173,12 @@ describe("package", () => {
 
   it("type-checks the programs of the pages, with what the quick start tells", () => {
     assert.strictEqual(run(documented(), "tsc", "-p", "."), "")
+  }, 120_000)
+
+  it("type-checks, with what the quick start tells, a program that has what Node.js has and imports nothing", () => {
+    const alone = join(project(), "alone")
+    quickStart(alone, { "alone.ts": `console.log(process.pid, Buffer.from("a"), setTimeout(() => {}, 1).hasRef())` })
+    assert.strictEqual(run(alone, "tsc", "-p", "."), "")
   }, 120_000)
 
   it("runs the quick start: jobs are published by two programs, worked on by another, and tested", () => {

@@ -21,8 +21,9 @@ describe("docs/testing.md", () => {
   })
 
   it("shows the example of the APNs simulator that is tested", () => {
-    const example = readFileSync(join(root, "test/testing/apns/example.test.ts"), "utf8")
+    const example = readFileSync(join(root, "test/testing/apns/pushes.test.ts"), "utf8")
+      .replace(`"../../../src/apns/index.ts"`, `"backq/apns"`)
       .replace(`"../../../src/testing/apns/index.ts"`, `"backq/testing/apns"`)
-    assert.strictEqual(/## Push notifications\n[^]*?```ts\n([^]*?)```/.exec(page)?.[1], example)
+    assert.strictEqual(/### The simulator\n[^]*?```ts\n([^]*?)```/.exec(page)?.[1], example)
   })
 })
