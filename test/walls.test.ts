@@ -43,6 +43,7 @@ const rooms: ReadonlySet<string> = new Set([
 /** What every room may use; the rest of internal/ is the worker's. */
 const helpers: ReadonlySet<string> = new Set([
   "internal/exactNumbers.ts",
+  "internal/peerNumber.ts",
   "internal/text.ts",
   "internal/thrown.ts",
   "internal/uuid.ts"
