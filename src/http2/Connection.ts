@@ -72,14 +72,19 @@ export interface Submitted {
   readonly isSettled: boolean
 }
 
-/** What the peer said with its last GOAWAY. RFC 9113, section 6.8. */
+/** What the peer said when it took no more requests, in one GOAWAY or in several. RFC 9113, section 6.8. */
 export interface Goaway {
   /** Streams above this one were not processed. */
   readonly lastStreamId: number
-  /** 0 for a peer that just stops. */
+  /** The last one that tells of an error; 0 for a peer that just stops. */
   readonly code: number
-  /** Its debug data as text: for Apple a JSON object with a `reason`. */
+  /**
+   * The last debug data that are not empty, as text: for Apple a JSON object with a `reason`. It is what the peer sent,
+   * with whatever characters: not to be shown as it is.
+   */
   readonly debug: string
+  /** Other debug data that came before, if any did. */
+  readonly earlier?: ReadonlyArray<string>
 }
 
 /** Why a connection ended. */
@@ -87,6 +92,8 @@ export interface Ending {
   readonly detail: string
   readonly goaway: Goaway | undefined
   readonly cause?: unknown
+  /** What the peer has against our certificate, where it said so as its last word: TLS 1.3 tells it that late. */
+  readonly rejection?: Http2Error.Http2Error
 }
 
 /** A connection that is open, or was. It closes with the scope it was made in. */
@@ -269,17 +276,28 @@ const sessionOptions = Effect.fnUntraced(function*(options: Options) {
 })
 
 /** What is wrong with a peer whose connection ended before its first SETTINGS. */
-const notReady = (server: string, { cause, detail, violation }: SessionEnding): Http2Error.Http2Error =>
-  cause !== undefined
-    ? tlsFailure(server, cause)
-    : Http2Error.make(
-      violation
-        ? new Http2Error.NotHttp2({ server, detail })
-        : new Http2Error.Unreachable({
-          server,
-          detail: `${detail} before it said anything; it may refuse our address or certificate`
-        })
-    )
+const notReady = (
+  server: string,
+  { cause, detail, goaway, isPassing, violation }: SessionEnding
+): Http2Error.Http2Error => {
+  if (cause !== undefined) return tlsFailure(server, cause)
+  if (violation && !isPassing) return Http2Error.make(new Http2Error.NotHttp2({ server, detail }))
+  const isSilent = goaway === undefined && !violation
+  return Http2Error.make(
+    new Http2Error.Unreachable({
+      server,
+      detail: isSilent ? `${detail} before it said anything; it may refuse our address or certificate` : detail
+    })
+  )
+}
+
+/** With what the peer's TLS says against our certificate, if it does. */
+const explained = (server: string, ending: SessionEnding): Ending => {
+  const rejection = ending.cause === undefined ? undefined : tlsFailure(server, ending.cause)
+  return rejection?.reason._tag === "TlsRejected" && rejection.reason.kind === "ClientCertificate"
+    ? { ...ending, rejection }
+    : ending
+}
 
 /**
  * Opens a connection: it is there once the peer's first SETTINGS have come, so
@@ -313,7 +331,7 @@ export const make = Effect.fnUntraced(function*(
     session.onReady = () => Deferred.doneUnsafe(ready, Effect.void)
     attach(session, socket, (ending) => {
       Deferred.doneUnsafe(ready, Effect.fail(notReady(server, ending)))
-      Deferred.doneUnsafe(closed, Effect.succeed(ending))
+      Deferred.doneUnsafe(closed, Effect.succeed(explained(server, ending)))
     })
     yield* Effect.addFinalizer(() => Effect.sync(() => session.close("the connection was closed on this side")))
     yield* Deferred.await(ready)

@@ -17,15 +17,13 @@ import type * as Scope from "effect/Scope"
 import * as Dns from "node:dns"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
-import type { Options, ProxyOptions, TlsOptions } from "./Connection.ts"
-import { connectFailure, lookupFailure, tlsFailure } from "./failure.ts"
+import type { Options, TlsOptions } from "./Connection.ts"
+import { connectFailure, lookupFailure, textOf, tlsFailure } from "./failure.ts"
 import * as Http2Error from "./Http2Error.ts"
+import { tunnel } from "./tunnel.ts"
 
 /** An address that is silent for so long does not keep the next one from being tried. */
 const attemptDelay = Duration.millis(250)
-
-/** A proxy's answer to CONNECT may have so many bytes. */
-const maxProxyAnswer = 16384
 
 /** The peer's name in messages. */
 export const serverName = (options: Options): string => `https://${hostPort(options.host, options.port ?? 443)}`
@@ -111,63 +109,6 @@ const tcpAny = Effect.fnUntraced(function*(addresses: ReadonlyArray<string>, hos
   return connected
 })
 
-const credentials = ({ password, username }: ProxyOptions): string => {
-  if (username === undefined) return ""
-  const pair = Buffer.from(`${username}:${password === undefined ? "" : Redacted.value(password)}`)
-  return `Proxy-Authorization: Basic ${pair.toString("base64")}\r\n`
-}
-
-/** The end of a message's head. A line may end without CR: RFC 9112, section 2.2. */
-const headEnd = /\r?\n\r?\n/
-
-/** Asks a proxy to connect the socket to the server. RFC 9110, section 9.3.6. */
-const tunnel = (
-  socket: Net.Socket,
-  proxy: ProxyOptions,
-  target: string,
-  server: string
-): Effect.Effect<void, Http2Error.Http2Error> =>
-  Effect.callback((resume) => {
-    let answer = Buffer.alloc(0)
-    const refused = (status: number, detail: string) =>
-      end(Effect.fail(Http2Error.make(
-        new Http2Error.ProxyRefused({ proxy: hostPort(proxy.host, proxy.port), server, status, detail })
-      )))
-    const received = (chunk: Buffer) => {
-      answer = Buffer.concat([answer, chunk])
-      for (;;) {
-        const text = answer.toString("latin1", 0, maxProxyAnswer)
-        const end = headEnd.exec(text)
-        if (end === null) return answer.length > maxProxyAnswer ? noProxy() : undefined
-        const line = /^HTTP\/1\.\d (\d{3}) ?([^\r\n]*)/.exec(text)
-        if (line === null) return noProxy()
-        answer = answer.subarray(end.index + end[0].length)
-        const status = Number(line[1])
-        if (status < 100 || status > 199) return answered(status, line[2]!)
-      }
-    }
-    const answered = (status: number, phrase: string) => {
-      if (status === 407) {
-        return refused(status, "it asks for a user name and a password (407); set proxy.username and proxy.password")
-      }
-      if (status < 200 || status > 299) {
-        return refused(status, `it answered ${status} ${phrase.slice(0, 100)}; check that it may connect there`)
-      }
-      end(Effect.void)
-      if (answer.length > 0) socket.unshift(answer)
-    }
-    const noProxy = () => refused(0, "its answer is not one of an HTTP proxy; check its host and port")
-    const closed = () => refused(0, "it closed the connection instead of an answer")
-    const end = (effect: Effect.Effect<void, Http2Error.Http2Error>) => {
-      socket.off("data", received).off("close", closed)
-      socket.pause()
-      resume(effect)
-    }
-    socket.on("data", received).once("close", closed)
-    socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${credentials(proxy)}\r\n`)
-    return Effect.sync(() => end(Effect.void))
-  })
-
 const asPem = (pem: string | Uint8Array): string | Buffer => typeof pem === "string" ? pem : Buffer.from(pem)
 
 const secretPem = (pem: Redacted.Redacted<string | Uint8Array>) => asPem(Redacted.value(pem))
@@ -191,9 +132,7 @@ const tlsOptions = (tls: TlsOptions, host: string): Effect.Effect<Tls.Connection
       Http2Error.make(
         new Http2Error.OptionInvalid({
           option: "tls",
-          rule: `Node.js can't use it: ${
-            cause instanceof Error ? cause.message : String(cause)
-          }; check ca, cert, key, pfx and passphrase`
+          rule: `Node.js can't use it: ${textOf(cause)}; check ca, cert, key, pfx and passphrase`
         })
       )
   })
@@ -212,7 +151,7 @@ export const dial = Effect.fnUntraced(function*(options: Options, reached: (stag
   const socket = yield* tcpAny(addresses, next.host, next.port, name)
   if (proxy !== undefined) {
     reached("proxy")
-    yield* tunnel(socket, proxy, hostPort(host, port), server)
+    yield* tunnel(socket, proxy, { proxy: hostPort(proxy.host, proxy.port), server, target: hostPort(host, port) })
   }
 
   reached("tls")

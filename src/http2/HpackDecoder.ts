@@ -33,6 +33,8 @@ const staticEntries: ReadonlyArray<Entry> = staticTable.map((field) => ({
 export class HpackDecoder {
   /** Did the last block hold more than the limit? */
   isOverLimit = false
+  /** How much the last block held, in bytes, each field with its {@link overhead}. */
+  listSize = 0
 
   private readonly maxListSize: number
   /** The limit that a size update has to keep. */
@@ -78,7 +80,7 @@ export class HpackDecoder {
     this.end = end
     this.error = undefined
     this.isOverLimit = false
-    let listSize = 0
+    this.listSize = 0
     let mayUpdate = true
     while (this.at < this.end) {
       const byte = bytes[this.at]!
@@ -94,8 +96,8 @@ export class HpackDecoder {
         : this.literal(byte & 0x40 ? 0x3f : 0x0f)
       if ((byte & 0xc0) === 0x40) this.insert(entry)
       if (this.error !== undefined) return this.error
-      listSize += entry.size
-      if (listSize > this.maxListSize) this.isOverLimit = true
+      this.listSize += entry.size
+      if (this.listSize > this.maxListSize) this.isOverLimit = true
       else fields.push(entry.field)
     }
     return undefined

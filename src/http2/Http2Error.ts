@@ -72,16 +72,22 @@ export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
   /** The time that was allowed, in milliseconds. */
   millis: Schema.Finite,
   /** Did it leave in that time? Else it waited for a free stream, and was not processed. */
-  sent: Schema.Boolean
+  sent: Schema.Boolean,
+  /** What kept it waiting, where the peer let it be known. */
+  detail: Schema.optional(Schema.String)
 }) {
   get fate(): Fate {
     return this.sent ? "Unknown" : "NotProcessed"
   }
   override get message() {
-    return this.sent
-      ? `${this.server} did not answer within ${this.millis} ms. The request may have been processed`
-      : `the request to ${this.server} found no free stream within ${this.millis} ms and was not sent. ` +
-        `Send fewer at a time, or open more connections`
+    const why = this.detail === undefined ? "" : `: ${this.detail}`
+    if (this.sent) {
+      return `${this.server} did not answer within ${this.millis} ms${why}. The request may have been processed`
+    }
+    return `the request to ${this.server} found no free stream within ${this.millis} ms and was not sent${why}. ` +
+      (this.detail === undefined
+        ? `Send fewer at a time, or open more connections`
+        : `Send it on another connection`)
   }
 }
 
@@ -155,6 +161,17 @@ export class ConnectTimeout extends Schema.TaggedError<ConnectTimeout>()("Connec
   }
 }
 
+const passing = new Set([408, 421, 425, 429])
+const lasting = new Set([501, 505, 511])
+
+/**
+ * Does the status of an HTTP answer tell of something that may pass by itself?
+ * A server that is too busy or can't be reached may be well again; one that
+ * can't do what it is asked, or wants somebody to log in first, will not.
+ */
+export const isPassing = (status: number): boolean =>
+  passing.has(status) || (status >= 500 && status <= 599 && !lasting.has(status))
+
 /** The proxy would not connect us to the server. */
 export class ProxyRefused extends Schema.TaggedError<ProxyRefused>()("ProxyRefused", {
   proxy: Schema.String,
@@ -165,6 +182,10 @@ export class ProxyRefused extends Schema.TaggedError<ProxyRefused>()("ProxyRefus
 }) {
   get fate(): Fate {
     return "NotProcessed"
+  }
+  /** May it pass by itself? So may whatever cut the answer of the proxy short, or garbled it. */
+  get isPassing(): boolean {
+    return this.status === 0 || isPassing(this.status)
   }
   override get message() {
     return `the proxy ${this.proxy} did not connect to ${this.server}: ${this.detail}`

@@ -37,7 +37,6 @@ export interface Target {
   /** Those that are open, by their id. */
   readonly streams: ReadonlyMap<number, Stream>
   readonly settings: Settings
-  readonly goaway: Goaway | undefined
   /** Have the peer's first SETTINGS come? */
   readonly isReady: boolean
   /** Was there never such a stream? RFC 9113, section 5.1: idle. */
@@ -57,7 +56,7 @@ export interface Target {
   readonly wasReset: (stream: Stream, code: number) => void
   /** The answer can't be taken: the stream is to be reset. */
   readonly reset: (stream: Stream, code: number, what: string) => void
-  /** The peer takes no more requests. */
+  /** The peer takes no more requests, and says so perhaps not for the first time. */
   readonly goneAway: (goaway: Goaway) => void
 }
 
@@ -87,7 +86,8 @@ export class Receiver {
     if (this.blocks.stream !== 0 && (type !== Type.continuation || stream !== this.blocks.stream)) {
       return protocolError("a frame amid a header block")
     }
-    if (!this.session.isReady && (type !== Type.settings || (flags & Flag.ack) !== 0)) {
+    // A server that is going may say so first of all: that is no other protocol.
+    if (!this.session.isReady && type !== Type.goaway && (type !== Type.settings || (flags & Flag.ack) !== 0)) {
       return protocolError("a first frame that is not SETTINGS")
     }
     switch (type) {
@@ -169,7 +169,7 @@ export class Receiver {
       session.reset(stream, Code.cancel, `headers of more than ${maxHeaderListSize} bytes`)
       return undefined
     }
-    const malformed = stream.headers(fields, isLast)
+    const malformed = stream.headers(fields, isLast, this.decoder.listSize)
     if (malformed !== undefined) {
       session.reset(stream, Code.protocolError, malformed)
       return undefined
@@ -290,10 +290,8 @@ export class Receiver {
   private goaway(id: number, bytes: Buffer, start: number, end: number): ConnectionError | undefined {
     if (id !== 0) return protocolError("GOAWAY of a stream")
     if (end - start < 8) return frameSizeError("GOAWAY of a length that is none")
-    const lastStreamId = bytes.readUInt32BE(start) & 0x7fffffff
     this.session.goneAway({
-      // It may be lowered by a later one, never raised: RFC 9113, section 6.8.
-      lastStreamId: Math.min(lastStreamId, this.session.goaway?.lastStreamId ?? lastStreamId),
+      lastStreamId: bytes.readUInt32BE(start) & 0x7fffffff,
       code: bytes.readUInt32BE(start + 4),
       debug: bytes.toString("utf8", start + 8, Math.min(end, start + 8 + maxDebugSize))
     })

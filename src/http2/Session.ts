@@ -17,8 +17,10 @@ import { putAnnouncement } from "./announcement.ts"
 import type { Answer, Ending, Goaway, Request } from "./Connection.ts"
 import { Flood } from "./Flood.ts"
 import * as Frame from "./Frame.ts"
+import { goawayDetail, merged } from "./goaway.ts"
 import { guarded } from "./guarded.ts"
 import type { Http2Error } from "./Http2Error.ts"
+import { otherProtocol } from "./otherProtocol.ts"
 import { Outbox, type Output } from "./Output.ts"
 import { Pings } from "./Pings.ts"
 import { Receiver, type Target } from "./Receiver.ts"
@@ -58,6 +60,8 @@ export interface SessionOptions {
 export interface SessionEnding extends Ending {
   /** The peer broke the protocol. */
   readonly violation: boolean
+  /** It spoke another one, and said that this may pass by itself. */
+  readonly isPassing: boolean
 }
 
 /** One connection's state. */
@@ -184,7 +188,10 @@ export class Session implements Target {
 
   private expire(stream: Stream, time: number): void {
     if (stream.isSettled || stream.deadline > time) return
-    this.abort(stream, Frame.Code.cancel, unanswered.late(this.options.server, stream))
+    const why = stream.id === 0
+      ? unanswered.whyWaiting(this.capacity.limit, this.sender.window)
+      : unanswered.whyUnanswered(stream, this.goaway)
+    this.abort(stream, Frame.Code.cancel, unanswered.late(this.options.server, stream, why))
   }
 
   /** Takes what the peer sent. */
@@ -194,7 +201,12 @@ export class Session implements Target {
     const error = this.reader.feed(chunk) ?? (this.out.size > maxOwed ? readsNothing : undefined)
     if (error === undefined || this.ending !== undefined) return
     Frame.putGoaway(this.out, error.code, error.detail)
-    this.end({ detail: `it broke the protocol: ${error.detail}`, violation: error })
+    const other = this.isReady ? undefined : otherProtocol(chunk)
+    this.end({
+      detail: other === undefined ? `it broke the protocol: ${error.detail}` : other.detail,
+      violation: error,
+      isPassing: other?.isPassing ?? false
+    })
   }
 
   /** Tells what has changed, and ends what is done. To be called when it was woken; then there may be some to `take`. */
@@ -325,17 +337,18 @@ export class Session implements Target {
 
   wasReset(stream: Stream, code: number): void {
     this.remove(stream)
-    this.fail(stream, unanswered.wasReset(this.options.server, stream, code))
+    this.fail(stream, unanswered.wasReset(this.options.server, stream, code, this.goaway))
   }
 
   reset(stream: Stream, code: number, what: string): void {
-    this.abort(stream, code, unanswered.unreadable(this.options.server, code, what))
+    this.abort(stream, code, unanswered.unreadable(this.options.server, code, what, this.goaway))
   }
 
-  goneAway(goaway: Goaway): void {
+  goneAway(next: Goaway): void {
     if (this.ending !== undefined) return
+    const goaway = merged(this.goaway, next)
     this.goaway = goaway
-    this.retired = unanswered.goawayDetail(goaway)
+    this.retired = goawayDetail(goaway)
     const above = Array.from(this.streams.values()).filter(({ id }) => id > goaway.lastStreamId)
     this.failAll(above, (stream) => unanswered.isAbove(this.options.server, stream, goaway))
     this.refuseWaiting()
@@ -352,16 +365,18 @@ export class Session implements Target {
     this.end({ detail, cause })
   }
 
-  private end({ cause, detail, violation }: {
+  private end({ cause, detail, isPassing = false, violation }: {
     readonly detail: string
     readonly cause?: unknown
     readonly violation?: Frame.ConnectionError
+    readonly isPassing?: boolean
   }): void {
     const { goaway, options: { server }, retired } = this
     const ending: SessionEnding = {
-      detail: goaway === undefined || detail === retired ? detail : `${retired}; then ${detail}`,
+      detail: detail === retired ? detail : unanswered.afterGoaway(goaway, detail),
       goaway,
       violation: violation !== undefined,
+      isPassing,
       ...(cause === undefined ? {} : { cause })
     }
     this.ending = ending

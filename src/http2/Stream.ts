@@ -5,6 +5,9 @@
  * knows by itself: how far its body is sent, and whether the answer is well
  * formed.
  */
+import { wholeNumber } from "../internal/peerNumber.ts"
+import { safeName } from "../internal/text.ts"
+import { maxHeaderListSize } from "./announcement.ts"
 import type { Answer, Request, Response, Submitted } from "./Connection.ts"
 import type { Field } from "./StaticTable.ts"
 
@@ -24,6 +27,12 @@ const isBlank = (code: number): boolean => code === 32 || code === 9
 const isMalformed = (name: string, value: string): boolean =>
   name === "" || forbidden.has(name) || notInName.test(name) || notInValue.test(value) ||
   isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(value.length - 1))
+
+/** So many informational answers may come before the one that counts; together they may be as large as that one's headers. */
+const maxInformational = 16
+
+/** What the peer wrote, as it is quoted in a message. */
+const quoted = (text: string): string => `"${safeName(text)}"`
 
 const isStatus = (value: string): boolean => /^[1-9]\d\d$/.test(value)
 
@@ -47,6 +56,8 @@ export class Stream implements Submitted {
   readonly deadline: number
 
   private status = 0
+  private informational = 0
+  private informationalSize = 0
   private fields: Array<Field> = []
   /** The body that has come, in its first `received` bytes. */
   private content = nothing
@@ -69,16 +80,19 @@ export class Stream implements Submitted {
     return this.status !== 0
   }
 
-  /** Takes a block of headers: informational, final or trailers. Returns what is wrong with it, if anything. */
-  headers(fields: Array<Field>, isLast: boolean): string | undefined {
+  /**
+   * Takes a block of headers, informational, final or trailers, and its size in bytes. Returns what is wrong with it,
+   * if anything.
+   */
+  headers(fields: Array<Field>, isLast: boolean, size: number): string | undefined {
     if (this.status !== 0) {
       if (!isLast) return "headers amid its answer"
       const wrong = fields.find(([name, value]) => isMalformed(name, value))
-      return wrong === undefined ? undefined : `the trailer ${JSON.stringify(wrong[0])}, or its value`
+      return wrong === undefined ? undefined : `the trailer ${quoted(wrong[0])}, or its value`
     }
     const first = fields[0]
     if (first === undefined || first[0] !== ":status") return "an answer that does not begin with a status"
-    if (!isStatus(first[1])) return `the status ${JSON.stringify(first[1])}`
+    if (!isStatus(first[1])) return `the status ${quoted(first[1])}`
     for (let i = 1; i < fields.length; i++) {
       const wrong = this.field(fields[i]![0], fields[i]![1])
       if (wrong !== undefined) return wrong
@@ -86,6 +100,10 @@ export class Stream implements Submitted {
     const status = Number(first[1])
     if (status < 200) {
       this.expected = -1
+      this.informationalSize += size
+      if (++this.informational > maxInformational || this.informationalSize > maxHeaderListSize) {
+        return `more than ${maxInformational} informational answers, or ${maxHeaderListSize} bytes of them`
+      }
       return isLast || status === 101 ? `an answer that ends with the status ${status}` : undefined
     }
     this.status = status
@@ -96,15 +114,16 @@ export class Stream implements Submitted {
 
   private field(name: string, value: string): string | undefined {
     const code = name.charCodeAt(0)
-    if (code === 58) return `the pseudo-header ${name} after the status`
+    if (code === 58) return `the pseudo-header ${quoted(name)} after the status`
     if (name === "content-length") {
-      if (!/^\d{1,15}$/.test(value) || (this.expected !== -1 && this.expected !== Number(value))) {
-        return `the content-length ${JSON.stringify(value)}`
+      const length = wholeNumber(value)
+      if (length === undefined || (this.expected !== -1 && this.expected !== length)) {
+        return `the content-length ${quoted(value)}`
       }
-      this.expected = Number(value)
+      this.expected = length
       return undefined
     }
-    return isMalformed(name, value) ? `the header ${JSON.stringify(name)}, or its value` : undefined
+    return isMalformed(name, value) ? `the header ${quoted(name)}, or its value` : undefined
   }
 
   /** Takes a part of the body. In small pieces it takes no more than twice its size. */

@@ -7,7 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Tls from "node:tls"
-import { cutDetail } from "./failure.ts"
+import { cutDetail, plain } from "./failure.ts"
 import type { Session, SessionEnding } from "./Session.ts"
 
 /** Deadlines are looked at so often while something is under way, in milliseconds. */
@@ -52,7 +52,7 @@ export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: 
     isReading = false
     flush()
   })
-  const failed = (cause: Error) => session.close(cutDetail(cause), cause)
+  const failed = (cause: Error) => session.close(cutDetail(cause), plain(cause))
   const closed = () => session.close("it closed the connection")
   socket.on("end", closed).on("error", failed).on("close", closed)
   if (socket.errored !== null) failed(socket.errored)

@@ -1,10 +1,34 @@
-/** Says in plain words why a connection could not be opened, or was cut, and what to do. */
+/**
+ * Says in plain words why a connection could not be opened, or was cut, and what
+ * to do.
+ *
+ * What fails for a reason that may pass by itself (the network, a name server, a
+ * peer that is cut off or fails in the middle of a handshake) is told apart from
+ * what somebody has to mend: a name that a certificate is not for, a
+ * certificate that is refused, no version of TLS in common. When in doubt it may
+ * pass. Texts and names that the peer wrote are shown escaped and short.
+ */
+import { clip, oneLine, safeLine } from "../internal/text.ts"
+import { messageOfThrown } from "../internal/thrown.ts"
 import * as Http2Error from "./Http2Error.ts"
 
-const codeOf = (cause: unknown): string =>
-  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" ? cause.code : ""
+/** So much of the text of an error is shown: certificates hold what their owner likes. */
+const maxTextChars = 300
 
-const textOf = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)
+const codeOf = (cause: unknown): string =>
+  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
+    ? safeLine(clip(cause.code, maxTextChars))
+    : ""
+
+/** What an error says, in a form that can be shown. */
+export const textOf = (cause: unknown): string => safeLine(oneLine(messageOfThrown(cause), maxTextChars))
+
+/** The cause as it goes into an error: without the peer's certificate, and with a text that can be shown. */
+export const plain = (cause: unknown): unknown => {
+  if (!(cause instanceof Error)) return textOf(cause)
+  const code = codeOf(cause)
+  return Object.assign(new Error(textOf(cause)), code === "" ? {} : { code })
+}
 
 const untrusted = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
@@ -17,9 +41,29 @@ const untrusted = new Set([
   "CERT_SIGNATURE_FAILURE"
 ])
 
-/** Explains a failure of the name server. */
-export const lookupFailure = (host: string, cause: unknown): Http2Error.Http2Error =>
-  Http2Error.make(new Http2Error.HostNotFound({ host, detail: codeOf(cause) || textOf(cause), cause }))
+/**
+ * What TLS says when a handshake was cut, garbled on the way, or given up by a
+ * peer that failed: the next attempt may go well.
+ */
+const passing =
+  /UNEXPECTED_EOF|ALERT_INTERNAL_ERROR|ALERT_USER_CANCELL?ED|BAD_RECORD_MAC|DECRYPTION_FAILED|LENGTH_MISMATCH/i
+
+const nameServer: Readonly<Record<string, string>> = {
+  EAI_AGAIN: "EAI_AGAIN: the name server did not answer",
+  ENOTFOUND: "ENOTFOUND: there is no such name"
+}
+
+/** Explains a failure of the name server. A name that isn't there now may be there later: it is asked for again. */
+export const lookupFailure = (host: string, cause: unknown): Http2Error.Http2Error => {
+  const code = codeOf(cause)
+  return Http2Error.make(
+    new Http2Error.HostNotFound({
+      host,
+      detail: nameServer[code] ?? (code || textOf(cause)),
+      cause: plain(cause)
+    })
+  )
+}
 
 /** Explains a failure to reach an address over TCP. */
 export const connectFailure = (server: string, cause: unknown): Http2Error.Http2Error => {
@@ -29,7 +73,7 @@ export const connectFailure = (server: string, cause: unknown): Http2Error.Http2
     : code === "EHOSTUNREACH" || code === "ENETUNREACH" || code === "ETIMEDOUT"
     ? `no way to the host (${code}); check the network and firewalls`
     : textOf(cause)
-  return Http2Error.make(new Http2Error.Unreachable({ server, detail, cause }))
+  return Http2Error.make(new Http2Error.Unreachable({ server, detail, cause: plain(cause) }))
 }
 
 /** Explains a failure during the TLS handshake, or right after it: there TLS 1.3 tells what it has against our certificate. */
@@ -37,7 +81,9 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
   const code = codeOf(cause)
   const text = textOf(cause)
   const rejected = (kind: Http2Error.TlsRejected["kind"], detail: string) =>
-    Http2Error.make(new Http2Error.TlsRejected({ server, kind, detail, cause }))
+    Http2Error.make(new Http2Error.TlsRejected({ server, kind, detail, cause: plain(cause) }))
+  const unreachable = (detail: string) =>
+    Http2Error.make(new Http2Error.Unreachable({ server, detail, cause: plain(cause) }))
   if (/NO_APPLICATION_PROTOCOL/.test(code)) {
     return Http2Error.make(new Http2Error.NotHttp2({ server, detail: `it refuses "h2" by ALPN (${text})` }))
   }
@@ -66,6 +112,7 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
       `it refuses our certificate (${text}); check tls.cert and tls.key, or tls.pfx, and that they are valid now`
     )
   }
+  if (passing.test(code)) return unreachable(`the handshake was cut short (${text})`)
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|INVALID_RECORD|HTTP_REQUEST/i.test(code)) {
     return rejected("Handshake", "it does not speak TLS on this port; check host and port")
   }
@@ -76,14 +123,8 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
     )
   }
   const cut = code === "ECONNRESET" || code === "EPIPE"
-  return Http2Error.make(
-    new Http2Error.Unreachable({
-      server,
-      detail: cut
-        ? `it closed the connection (${code}) before it was open; it may refuse our address or certificate`
-        : text,
-      cause
-    })
+  return unreachable(
+    cut ? `it closed the connection (${code}) before it was open; it may refuse our address or certificate` : text
   )
 }
 

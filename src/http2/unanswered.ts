@@ -1,6 +1,7 @@
 /** Says why a request has no answer, and with that, whether the peer can have processed it. */
 import type { Goaway } from "./Connection.ts"
 import { Code, codeName } from "./Frame.ts"
+import { goawayDetail } from "./goaway.ts"
 import * as Http2Error from "./Http2Error.ts"
 import type { Stream } from "./Stream.ts"
 
@@ -30,8 +31,13 @@ export const lost = (server: string, { cause, code, detail }: End): Http2Error.H
   )
 
 /** What came for it is no answer that we take. */
-export const unreadable = (server: string, code: number, what: string): Http2Error.Http2Error =>
-  make(new Http2Error.Unknown({ server, code, detail: `it sent ${what}` }))
+export const unreadable = (
+  server: string,
+  code: number,
+  what: string,
+  goaway: Goaway | undefined
+): Http2Error.Http2Error =>
+  make(new Http2Error.Unknown({ server, code, detail: afterGoaway(goaway, `it sent ${what}`) }))
 
 /** The peer says that it took no notice of it. Where its answer has begun already, that word is worth nothing. */
 const disowned = (server: string, stream: Stream, code: number, detail: string): Http2Error.Http2Error =>
@@ -41,29 +47,48 @@ const disowned = (server: string, stream: Stream, code: number, detail: string):
       : new Http2Error.Refused({ server, code, detail })
   )
 
+/** What has happened, after what the peer said when it took no more requests: a reason is there, if anywhere. */
+export const afterGoaway = (goaway: Goaway | undefined, detail: string): string =>
+  goaway === undefined ? detail : `${goawayDetail(goaway)}; then ${detail}`
+
 /** The peer reset its stream. */
-export const wasReset = (server: string, stream: Stream, code: number): Http2Error.Http2Error => {
-  const detail = `it reset the stream with ${codeName(code)}`
+export const wasReset = (
+  server: string,
+  stream: Stream,
+  code: number,
+  goaway: Goaway | undefined
+): Http2Error.Http2Error => {
+  const detail = afterGoaway(goaway, `it reset the stream with ${codeName(code)}`)
   return code === Code.refusedStream
     ? disowned(server, stream, code, detail)
     : make(new Http2Error.Unknown({ server, code, detail }))
 }
 
-/** What a GOAWAY says. */
-export const goawayDetail = ({ code, debug }: Goaway): string =>
-  `it is closing the connection (GOAWAY ${codeName(code)}${debug === "" ? "" : `, ${debug}`})`
-
 /** Its stream is above the last one of a GOAWAY. */
 export const isAbove = (server: string, stream: Stream, goaway: Goaway): Http2Error.Http2Error =>
   disowned(server, stream, goaway.code, goawayDetail(goaway))
 
-/** Its time is over; a timeout that is none is over at once. */
-export const late = (server: string, { id, timeout }: Stream): Http2Error.Http2Error =>
+/** Its time is over; a timeout that is none is over at once. `detail` says what kept it waiting, where that is known. */
+export const late = (server: string, { id, timeout }: Stream, detail: string | undefined): Http2Error.Http2Error =>
   make(
     timeout > 0
-      ? new Http2Error.Timeout({ server, millis: timeout, sent: id !== 0 })
+      ? new Http2Error.Timeout({ server, millis: timeout, sent: id !== 0, ...(detail === undefined ? {} : { detail }) })
       : new Http2Error.RequestInvalid({ detail: notTimeout })
   )
+
+/** What keeps a request waiting that found no stream: what the peer allows. */
+export const whyWaiting = (streams: number, window: number): string | undefined =>
+  streams === 0
+    ? "it allows no stream at all (SETTINGS_MAX_CONCURRENT_STREAMS is 0)"
+    : window <= 0
+    ? "it takes no bytes (its window of flow control is used up)"
+    : undefined
+
+/** What keeps a request waiting that was sent. */
+export const whyUnanswered = ({ body, sent }: Stream, goaway: Goaway | undefined): string | undefined =>
+  sent < body.length
+    ? afterGoaway(goaway, `it took ${sent} of the ${body.length} bytes of the body, and lets no more through`)
+    : goaway && goawayDetail(goaway)
 
 export const notTimeout = "its timeout is not longer than nothing"
 

@@ -413,6 +413,57 @@ describe("a proxy", () => {
       assert.deepInclude(reason, { _tag: "ProxyRefused", status })
     }))
 
+  const may: ReadonlyArray<readonly [string, (socket: Net.Socket) => void, boolean]> = [
+    ["closes", (socket) => socket.end(), true],
+    ["resets", (socket) => socket.resetAndDestroy(), true],
+    ["closes within its answer", (socket) => socket.end("HTTP/1.1 200 Conn"), true],
+    ["closes after information", (socket) => socket.end("HTTP/1.1 100 Continue\r\n\r\n"), true],
+    ["sends something else", (socket) => socket.write("220 smtp.example.org\r\n"), true],
+    ["waits too long", (socket) => socket.write("HTTP/1.0 408 Request Time-out\r\n\r\n"), true],
+    ["has too much to do", (socket) => socket.write("HTTP/1.1 429 Too Many Requests\r\n\r\n"), true],
+    ["can't reach the server", (socket) => socket.write("HTTP/1.1 502 Bad Gateway\r\n\r\n"), true],
+    ["is being restarted", (socket) => socket.write("HTTP/1.1 503 Unavailable\r\n\r\n"), true],
+    ["gets no answer", (socket) => socket.write("HTTP/1.1 504 Gateway Timeout\r\n\r\n"), true],
+    ["wants a password", (socket) => socket.write("HTTP/1.1 407 Who\r\n\r\n"), false],
+    ["wants a login", (socket) => socket.write("HTTP/1.1 401 Who\r\n\r\n"), false],
+    ["forbids it", (socket) => socket.write("HTTP/1.1 403 Forbidden\r\n\r\n"), false],
+    ["does not connect", (socket) => socket.write("HTTP/1.1 405 Method Not Allowed\r\n\r\n"), false],
+    ["can't connect", (socket) => socket.write("HTTP/1.1 501 Not Implemented\r\n\r\n"), false],
+    ["is a portal", (socket) => socket.write("HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n"), false]
+  ]
+
+  it.live.each(may)("that %s: does it pass?", ([, script, isPassing]) =>
+    Effect.gen(function*() {
+      const port = yield* scripted((socket) => socket.once("data", () => script(socket)))
+      const reason = yield* failure({ host: "localhost", proxy: { host: "127.0.0.1", port } })
+      assert.strictEqual(reason._tag === "ProxyRefused" && reason.isPassing, isPassing)
+    }))
+
+  it.live("that sends information without an end is left at once, and its words are shown escaped", () =>
+    Effect.gen(function*() {
+      const endless = yield* scripted((socket) =>
+        socket.once("data", () => {
+          const more = () => {
+            while (!socket.destroyed && socket.write("HTTP/1.1 102 Processing\r\n\r\n".repeat(100)));
+          }
+          socket.on("drain", more)
+          more()
+        })
+      )
+      const given = yield* failure({
+        host: "localhost",
+        proxy: { host: "127.0.0.1", port: endless },
+        connectTimeout: "1 minute"
+      })
+      assert.include(given.message, "informational answers")
+      const hostile = yield* scripted((socket) =>
+        socket.once("data", () => socket.end("HTTP/1.1 403 \u001b]0;x\u0007 no\u009b31m\r\n\r\n"))
+      )
+      const reason = yield* failure({ host: "localhost", proxy: { host: "127.0.0.1", port: hostile } })
+      assert.include(reason.message, "403 \\x1b]0;x\\x07 no")
+      assert.notMatch(reason.message, /\p{Cc}/u)
+    }))
+
   it.live("that is not there", () =>
     Effect.gen(function*() {
       const reason = yield* failure({ host: "localhost", proxy: { host: "127.0.0.1", port: yield* freePort } })

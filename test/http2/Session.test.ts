@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { Request } from "../../src/http2/Connection.ts"
+import type { Goaway, Request } from "../../src/http2/Connection.ts"
 import { Code, Flag, Setting, Type } from "../../src/http2/Frame.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
@@ -246,6 +246,35 @@ describe("answers", () => {
     assert.deepStrictEqual(play.brief(), ["Unknown 1", "204"])
     assert.deepStrictEqual(play.words(), ["rstStream 1"])
     assert.isFalse(play.hasEnded)
+  })
+
+  it("names and values are quoted escaped and short", () => {
+    // no encoder of ours would write them
+    const string = (text: string) => {
+      const bytes = Buffer.from(text)
+      const rest = bytes.length - 127
+      return Buffer.concat([Buffer.from([127, rest & 127 | 128, rest >> 7]), bytes])
+    }
+    const hostile = "\u001b[31m\u202e".repeat(1000)
+    const length = Buffer.concat([Buffer.from([0x88, 0x0f, 0x0d]), string(hostile)])
+    const blocks: ReadonlyArray<Buffer> = [
+      Buffer.concat([Buffer.from([0x08]), string(hostile)]),
+      Buffer.concat([Buffer.from([0x88, 0x00]), string(hostile), string(hostile)]),
+      Buffer.concat([Buffer.from([0x88, 0x00]), string(`:${hostile}`), string(hostile)]),
+      length
+    ]
+    for (const block of blocks) {
+      const play = Play.ready()
+      play.submit(1)
+      play.sent()
+      play.feed(Peer.frame(Type.headers, 0, 1, block.subarray(0, 10_000)))
+      play.feed(Peer.frame(Type.continuation, Flag.endHeaders, 1, block.subarray(10_000)))
+      const [answer] = play.answers
+      const message = answer && Result.isFailure(answer) ? answer.failure.message : ""
+      assert.include(message, "\\x1b[31m\\u{202e}")
+      assert.notMatch(message, /[\p{Cc}\p{Cf}]/u)
+      assert.isBelow(message.length, 1000)
+    }
   })
 
   it("an answer to HEAD has no body, whatever length it tells", () => {
@@ -637,6 +666,87 @@ describe("GOAWAY and resets", () => {
     assert.deepStrictEqual(play.brief(), [`Unknown ${Code.enhanceYourCalm}`])
   })
 
+  const reason = `{"reason":"BadCertificate"}`
+  const words: ReadonlyArray<readonly [string, ReadonlyArray<Buffer>, Partial<Goaway>]> = [
+    ["a reason, then silence", [Peer.goaway(9, 0, reason), Peer.goaway(1, 0)], { code: 0, debug: reason }],
+    ["silence, then a reason", [Peer.goaway(9, 0), Peer.goaway(1, 0, reason)], { code: 0, debug: reason }],
+    [
+      "an error, then none",
+      [Peer.goaway(9, Code.enhanceYourCalm, reason), Peer.goaway(1, 0)],
+      { code: Code.enhanceYourCalm, debug: reason }
+    ],
+    [
+      "a reason, then an error",
+      [Peer.goaway(9, 0, reason), Peer.goaway(1, Code.internalError)],
+      { code: Code.internalError, debug: reason }
+    ],
+    [
+      "two reasons",
+      [Peer.goaway(9, 0, reason), Peer.goaway(1, 0, "Shutdown")],
+      { debug: "Shutdown", earlier: [reason] }
+    ],
+    [
+      "a reason twice, and others around it",
+      ["a", reason, reason, "b", ""].map((text) => Peer.goaway(1, 0, text)),
+      { debug: "b", earlier: ["a", reason] }
+    ]
+  ]
+
+  it.each(words)("the reason counts, whatever is said later: %s", (_, frames, expected) => {
+    for (const together of [true, false]) {
+      const play = Play.ready()
+      play.submit(2)
+      play.sent()
+      play.feed(...together ? [Buffer.concat(frames)] : frames)
+      assert.deepInclude(play.session.goaway, expected)
+      assert.strictEqual(play.session.goaway?.lastStreamId, 1)
+      play.session.close("it closed the connection")
+      const [answer] = play.answers
+      assert.include(answer && Result.isFailure(answer) ? answer.failure.message : "", "BadCertificate")
+      assert.include(play.ending?.detail, "BadCertificate")
+    }
+  })
+
+  it("the reason counts for what ends one by one after it: by resets, at deadlines, with what can't be read", () => {
+    const play = Play.ready({ requestTimeout: 100 })
+    play.submit(4)
+    play.sent()
+    play.feed(Peer.goaway(2 ** 31 - 1, 0, reason), Peer.goaway(2 ** 31 - 1, 0))
+    play.feed(Peer.rst(1, Code.cancel), Peer.rst(3, Code.refusedStream), Peer.headers(5, [["x", "y"]]))
+    play.now += 100
+    play.session.tick()
+    assert.deepStrictEqual(play.brief(), ["Unknown 8", "Refused 7", "Unknown 1", "Timeout sent"])
+    for (const answer of play.answers) {
+      const error = answer && Result.isFailure(answer) ? answer.failure : undefined
+      assert.include(error?.message, "BadCertificate")
+    }
+  })
+
+  it("many of them take no more memory than a few", () => {
+    const play = Play.ready()
+    play.submit(1)
+    play.sent()
+    for (let i = 0; i < 900; i++) play.feed(Peer.goaway(1, 0, `${i}`.padEnd(1000, "x")))
+    assert.isAtMost(play.session.goaway?.earlier?.length ?? 0, 4)
+    play.session.close("cut")
+    assert.isBelow(play.ending?.detail.length ?? 0, 2500)
+  })
+
+  it("their text is shown escaped, and kept as it came", () => {
+    const debug = "\u001b]0;forged\u0007\r\nERROR\u202e\u009b31m"
+    const play = Play.ready()
+    play.submit(2)
+    play.sent()
+    play.feed(Peer.goaway(1, 0, debug))
+    play.session.close("cut")
+    assert.strictEqual(play.ending?.goaway?.debug, debug)
+    for (const answer of play.answers) {
+      const message = answer && Result.isFailure(answer) ? answer.failure.message : ""
+      assert.include(message, "\\x1b]0;forged\\x07\\r\\nERROR\\u{202e}\\x9b31m")
+      assert.notMatch(message, /[\p{Cc}\p{Cf}]/u)
+    }
+  })
+
   it("an answer that had begun: the peer can have processed the request, whatever it says then", () => {
     const play = Play.ready()
     play.submit(3)
@@ -720,6 +830,27 @@ describe("time", () => {
     assert.deepStrictEqual(play.words(), ["rstStream 1", "headers 3"])
     play.feed(Peer.answer(1), Peer.answer(3))
     assert.deepStrictEqual(play.brief(), ["Timeout sent", "Timeout waiting", "200"])
+  })
+
+  it("a deadline says what the peer did not allow", () => {
+    const cases: ReadonlyArray<readonly [ReadonlyArray<readonly [number, number]>, string, string]> = [
+      [[[maxConcurrentStreams, 0]], "Timeout waiting", "it allows no stream at all"],
+      [[[Setting.initialWindowSize, 0]], "Timeout sent", "it took 0 of the 100 bytes of the body"],
+      [[[Setting.initialWindowSize, 60]], "Timeout sent", "it took 60 of the 100 bytes of the body"],
+      [[], "Timeout sent", "did not answer within 100 ms. "]
+    ]
+    for (const [settings, expected, what] of cases) {
+      const play = Play.ready({ requestTimeout: 100 }, ...settings)
+      play.submit(1, { body: Buffer.alloc(100) })
+      play.sent()
+      play.now += 100
+      play.session.tick()
+      const [answer] = play.answers
+      assert.strictEqual(Peer.brief(answer), expected)
+      const message = answer && Result.isFailure(answer) ? answer.failure.message : ""
+      assert.include(message, what)
+      assert.notInclude(expected === "Timeout waiting" ? message : "", "open more")
+    }
   })
 
   it.each([0, -1, NaN])("a timeout of %d makes its request invalid, and does no harm to others", (timeout) => {
@@ -896,6 +1027,44 @@ describe("a peer that breaks the rules of the connection", () => {
     const play = new Play()
     play.feed(bytes)
     assert.isTrue(play.ending?.violation)
+  })
+
+  it("a first frame that is GOAWAY is a good-bye in HTTP/2", () => {
+    const play = new Play()
+    play.submit(1)
+    play.feed(Peer.goaway(0, 0, `{"reason":"Shutdown"}`))
+    play.sent()
+    assert.isFalse(play.ending?.violation)
+    assert.include(play.ending?.detail, "Shutdown")
+    assert.deepStrictEqual(play.brief(), ["NotSent"])
+  })
+
+  it.each([
+    ["HTTP/1.1 503 Service Unavailable\r\n\r\n", true],
+    ["HTTP/1.1 408 Request Time-out\r\n\r\n", true],
+    ["HTTP/1.0 429 \u001b[31m\r\n\r\n", true],
+    ["HTTP/1.1 400 Bad Request\r\n\r\n", false],
+    ["HTTP/1.1 200 OK\r\n\r\n", false],
+    ["SSH-2.0-OpenSSH\r\n", false]
+  ])("an answer of another protocol, %j, may pass: %s", (text, isPassing) => {
+    const play = new Play()
+    play.feed(Buffer.from(text))
+    assert.deepInclude(play.ending, { violation: true, isPassing })
+    assert.notMatch(play.ending!.detail, /\p{Cc}/u)
+  })
+
+  it("information without an end costs its stream, in number and in bytes", () => {
+    const info = (id: number, size: number) => Peer.headers(id, [[":status", "103"], ["link", "x".repeat(size)]])
+    const play = Play.ready()
+    play.submit(4)
+    play.sent()
+    for (let i = 0; i < 16; i++) play.feed(info(1, 1), info(3, 1))
+    play.feed(Peer.answer(1), info(3, 1))
+    for (let i = 0; i < 6; i++) play.feed(info(5, 10_000))
+    play.feed(Peer.answer(5))
+    for (let i = 0; i < 7; i++) play.feed(info(7, 10_000))
+    assert.deepStrictEqual(play.brief(), ["200", "Unknown 1", "200", "Unknown 1"])
+    assert.isFalse(play.hasEnded)
   })
 
   const floods: ReadonlyArray<readonly [string, Buffer]> = [
