@@ -100,16 +100,19 @@ export class Unknown extends Schema.TaggedError<Unknown>()("Unknown", {
 export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
   /** Where the time went: `"Queue"`, waiting to be sent (nothing was sent); `"Answer"`, sent and not answered. */
   stage: Schema.Literals(["Queue", "Answer"]),
-  after: Schema.Duration
+  after: Schema.Duration,
+  /** What kept it waiting, where APNs let it be known. */
+  detail: Schema.optional(Schema.String)
 }) {
   get action(): Action {
     return this.stage === "Queue" ? "Retry" : "RetryMayDuplicate"
   }
   override get message() {
     const after = Duration.format(this.after)
+    const why = this.detail === undefined ? "" : `: ${this.detail}`
     return this.stage === "Queue"
       ? `the push was not sent within ${after}: it can be repeated safely; allow more connections, or push less at once`
-      : `the push was sent but not answered within ${after}. It may have been delivered: ` +
+      : `the push was sent but not answered within ${after}${why}. It may have been delivered: ` +
         `repeat it only where a second copy does no harm, and give it a collapse id`
   }
 }
@@ -124,15 +127,26 @@ const Answered = {
   /** Apple's word, where the answer had one. */
   reason: Schema.optional(Schema.String),
   /** The push's id, by which Apple's delivery log and support find it. */
-  apnsId: Schema.optional(Schema.String)
+  apnsId: Schema.optional(Schema.String),
+  /** Is the answer not one that APNs gives? It had none of Apple's reasons: something between here and APNs gave it. */
+  isForeign: Schema.optional(Schema.Boolean)
 }
 
-const said = (answer: { readonly status: number; readonly reason?: string | undefined }): string =>
-  `${answer.status}${answer.reason === undefined ? "" : ` ${answer.reason}`}`
+/** What an answer says, for messages. */
+interface Said {
+  readonly status: number
+  readonly reason?: string | undefined
+  readonly isForeign?: boolean | undefined
+}
+
+const said = ({ isForeign, reason, status }: Said): string =>
+  isForeign === true
+    ? `${status} without a reason of Apple's`
+    : `${status}${reason === undefined ? "" : ` ${reason}`}`
 
 /** What went wrong, in Apple's word and in ours, and what to do next. */
-const explain = (answer: { readonly status: number; readonly reason?: string | undefined }): string => {
-  const { advice, meaning } = Reason.classify(answer.status, answer.reason)
+const explain = (answer: Said): string => {
+  const { advice, meaning } = Reason.classify(answer.status, answer.reason, undefined, answer.isForeign)
   return `${meaning} (${said(answer)}). ${advice}`
 }
 
@@ -179,10 +193,10 @@ export class ConfigFault extends Schema.TaggedError<ConfigFault>()("ConfigFault"
     return "FixConfiguration"
   }
   override get message() {
-    const { detail, reason, status } = this
+    const { detail, isForeign, reason, status } = this
     const what = [
       ...(detail === undefined ? [] : [detail]),
-      ...(status === undefined ? [] : [explain({ status, reason })])
+      ...(status === undefined ? [] : [explain({ status, reason, isForeign })])
     ]
     return `APNs can't be used as it is configured: ${what.join(". ")}`
   }
@@ -270,15 +284,18 @@ export interface Answer extends Reason.Body {
   readonly retryAfter?: Duration.Duration | undefined
 }
 
-const reasonOf = ({ apnsId, reason, retryAfter, status, timestamp, token }: Answer): ApnsErrorReason => {
-  const { action, delay } = Reason.classify(status, reason)
-  const answered = { status, reason, apnsId }
+const reasonOf = (
+  { apnsId, isForeign = false, reason, retryAfter, status, timestamp, token }: Answer
+): ApnsErrorReason => {
+  const { action, delay } = Reason.classify(status, reason, timestamp, isForeign)
+  const answered = { status, reason, apnsId, ...(isForeign ? { isForeign } : undefined) }
   if (action === "FixConfiguration") return new ConfigFault(answered)
   if (action === "DropToken" && token !== undefined) return new DeadToken({ ...answered, token, timestamp })
   if (action === "CheckToken" && token !== undefined) return new WrongToken({ ...answered, token })
   if (action !== "RetryLater") return new Rejected({ ...answered, action, timestamp })
   const wait = retryAfter ?? delay ?? Duration.zero
-  return (status === 429 && reason !== "TooManyProviderTokenUpdates") || reason === "TooManyRequests"
+  const isThrottled = status === 429 && reason !== "TooManyProviderTokenUpdates" && !isForeign
+  return isThrottled || reason === "TooManyRequests"
     ? new TooManyRequests({ ...answered, delay: wait })
     : new Rejected({ ...answered, action, delay: wait })
 }

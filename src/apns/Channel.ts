@@ -12,6 +12,7 @@
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { safeName } from "../internal/text.ts"
 import * as ApnsError from "./ApnsError.ts"
 import type { BroadcastOptions } from "./Encoder.ts"
 import { encodeBroadcast } from "./Encoder.ts"
@@ -82,9 +83,11 @@ const checkBundleId = (bundleId: string): ApnsError.ApnsError | undefined => {
     : undefined
 }
 
+const isChannelId = (id: string | undefined): id is string => id !== undefined && /^[A-Za-z0-9+/_-]+={0,2}$/.test(id)
+
 const checkChannelId = (id: string): ApnsError.ApnsError | undefined => {
   if (id === "") return invalid("channelId", "give the id that was answered on creation", "MissingChannelId")
-  return /^[A-Za-z0-9+/_-]+={0,2}$/.test(id)
+  return isChannelId(id)
     ? undefined
     : invalid("channelId", "give the id exactly as it was answered on creation, in base64", "BadChannelId")
 }
@@ -114,9 +117,17 @@ const ChannelBody = Schema.fromJsonString(Schema.Struct({ "message-storage-polic
 
 const decodeChannel = Schema.decodeUnknownOption(ChannelBody)
 
-const ListBody = Schema.fromJsonString(Schema.Struct({ channels: Schema.Array(Schema.String) }))
+const ListBody = Schema.fromJsonString(
+  Schema.Struct({ channels: Schema.Array(Schema.String.check(Schema.makeFilter(isChannelId))) })
+)
 
 const decodeList = Schema.decodeUnknownOption(ListBody)
+
+/** The id that the answer is known by, fit to be shown. */
+const idOf = (response: Response): string | undefined => {
+  const id = header(response, "apns-request-id") ?? header(response, "apns-id")
+  return id === undefined ? undefined : safeName(id)
+}
 
 /** Reads the answer of a success; any other is the failure that it stands for. */
 const reading = <A>(read: (response: Response) => A | undefined, missing: string) =>
@@ -124,9 +135,9 @@ const reading = <A>(read: (response: Response) => A | undefined, missing: string
   response: Response
 ): Result.Result<A, ApnsError.ApnsError> => {
   if (response.status < 200 || response.status > 299) {
-    const apnsId = header(response, "apns-request-id") ?? header(response, "apns-id")
+    const apnsId = idOf(response)
     return Result.fail(
-      ApnsError.fromAnswer({ status: response.status, ...Reason.parseBody(text(response)), apnsId })
+      ApnsError.fromAnswer({ status: response.status, ...Reason.parseAnswer(text(response), Infinity), apnsId })
     )
   }
   const value = read(response)
@@ -137,7 +148,11 @@ const reading = <A>(read: (response: Response) => A | undefined, missing: string
     : Result.succeed(value)
 }
 
-const accepted = reading(() => true as const, "anything")
+const accepted = reading(
+  // a page with the status 200 is that of a portal
+  (response) => response.body.length === 0 || idOf(response) !== undefined ? true : undefined,
+  "the id of the request: something else may be answering, check host, port and proxy"
+)
 
 /** Nothing is to be learnt from the answer but that it is a success. */
 const done = (response: Response): Result.Result<void, ApnsError.ApnsError> => Result.map(accepted(response), () => {})
@@ -160,7 +175,10 @@ export const create = (bundleId: string, storage: Storage): CallResult<string> =
         JSON.stringify({ "message-storage-policy": wirePolicy[storage], "push-type": "LiveActivity" })
       )
     },
-    decode: reading((response) => header(response, "apns-channel-id"), "the id of the channel")
+    decode: reading((response) => {
+      const id = header(response, "apns-channel-id")
+      return isChannelId(id) ? id : undefined
+    }, "the id of the channel")
   }))
 
 /** Asks for a channel. */

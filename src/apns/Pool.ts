@@ -159,6 +159,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const connections = new Connections(options.open, {
     maxConnections: options.maxConnections,
     idleTimeout: Duration.toMillis(options.idleTimeout),
+    queueTimeout,
     scope,
     fork,
     now,
@@ -241,7 +242,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const by = signer
     const { generation } = by
     entry.attempts++
-    member.usedAt = now()
+    connections.sends(member)
     const submitted = member.connection.submit(
       { method, path, shared: by.sign(shared), headers, body },
       (answer) => {
@@ -267,7 +268,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     response: Connection.Response
   ): void => {
     const { status } = response
-    const body = status < 300 ? noBody : Reason.parseBody(text.decode(response.body))
+    const body = status < 300
+      ? noBody
+      : Reason.parseAnswer(text.decode(response.body), clock.currentTimeMillisUnsafe())
     const verdict = Verdict.ofAnswer(status, body)
     const { fault, renew } = verdict
     const isCurrent = connections.isCurrent(member)
@@ -359,6 +362,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
           yield* Effect.sleep(interval)
           time = -1
           giveUpLate()
+          if (waiting.size > 0) connections.leaveStuck()
           connections.grow(waiting.size > 0 && circuits.faultOfAll(now()) === undefined)
           connections.shrink()
           pump()

@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Connection from "../http2/Connection.ts"
+import { retryAfter } from "../internal/peerNumber.ts"
 import * as ApnsError from "./ApnsError.ts"
 import { BadTokens } from "./badTokens.ts"
 import type * as Channel from "./Channel.ts"
@@ -24,6 +25,7 @@ import * as CredentialError from "./CredentialError.ts"
 import * as DeviceToken from "./DeviceToken.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import * as Pool from "./Pool.ts"
+import * as Reason from "./Reason.ts"
 import type { Receipt, Sender } from "./Sender.ts"
 
 /** How many connections there are, and how long is waited. */
@@ -87,29 +89,37 @@ const header = (headers: Connection.Response["headers"], name: string): string |
   return undefined
 }
 
-/** What became of a push, from what became of its request. */
+/**
+ * What became of a push, from what became of its request. `now` gives
+ * milliseconds since 1970. Ids that are no UUIDs are not Apple's, and not handed
+ * on; nor is a page with the status 200, as portals give it, an accepted push.
+ */
 const receiptOf = (
   token: string,
   apnsId: string,
-  outcome: Pool.Outcome
+  outcome: Pool.Outcome,
+  now: () => number
 ): Result.Result<Receipt, ApnsError.ApnsError> => {
   if (Result.isFailure(outcome)) return Result.fail(outcome.failure)
-  const { attempts, body, duration, response: { headers, status } } = outcome.success
-  if (status === 200) {
+  const { attempts, body, duration, response } = outcome.success
+  const { headers, status } = response
+  const answeredId = Reason.idOf(header(headers, "apns-id"), apnsId)
+  if (status === 200 && (response.body.length === 0 || answeredId !== undefined)) {
     return Result.succeed({
-      apnsId: header(headers, "apns-id") ?? apnsId,
-      apnsUniqueId: header(headers, "apns-unique-id"),
+      apnsId: answeredId ?? apnsId,
+      apnsUniqueId: Reason.idOf(header(headers, "apns-unique-id")),
       attempts,
       duration
     })
   }
-  const after = Number(header(headers, "retry-after") ?? Number.NaN)
+  const after = header(headers, "retry-after")
+  const wait = after === undefined ? undefined : retryAfter(after, now())
   return Result.fail(ApnsError.fromAnswer({
     status,
-    ...body,
+    ...(status < 300 ? { ...body, isForeign: true } : body),
     token,
-    apnsId: header(headers, "apns-id") ?? apnsId,
-    ...(Number.isFinite(after) ? { retryAfter: Duration.seconds(after) } : undefined)
+    apnsId: answeredId ?? apnsId,
+    ...(wait === undefined ? undefined : { retryAfter: wait })
   }))
 }
 
@@ -194,7 +204,7 @@ export const make = Effect.fnUntraced(function*(
         body: encoded.body,
         expiration: encoded.expiration
       }, (outcome) => {
-        const result = receiptOf(token, apnsId, outcome)
+        const result = receiptOf(token, apnsId, outcome, now)
         if (isBadToken(result)) bad.add(token, now())
         settle(result)
       })

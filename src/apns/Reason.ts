@@ -6,6 +6,10 @@
  * by its status, since Apple adds reasons without notice. Where a status and a
  * known reason disagree, the reason counts.
  *
+ * APNs gives a reason with every refusal. An answer without one comes from
+ * something else, such as a proxy, or a portal that wants a login: it says
+ * nothing about a token or a notification, and none of them is given up for it.
+ *
  * Source: Apple, "Handling notification responses from APNs" and "Handling
  * error responses from Apple Push Notification service" (broadcasts). The same
  * reasons come in the debug data of a GOAWAY frame.
@@ -13,6 +17,7 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { pastTime } from "../internal/peerNumber.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -333,6 +338,40 @@ export const isReason = (reason: string | undefined): reason is Reason =>
 // Judging an answer
 // -----------------------------------------------------------------------------
 
+const passing = (status: number, meaning: string, advice: string): Entry => ({
+  status,
+  action: "Reconnect",
+  meaning,
+  advice,
+  reconnect: true
+})
+
+/** What a server says of a connection or of a moment, whoever it is. RFC 9110, section 15.5, and RFC 8470. */
+const byMoment = (status: number): Entry | undefined => {
+  switch (status) {
+    case 408:
+      return passing(status, "the server did not wait for the whole request", "Try again on a new connection")
+    case 421:
+      return passing(status, "the connection leads to a server that is not for this host", "Open a new connection")
+    case 425:
+      return {
+        status,
+        action: "RetryLater",
+        meaning: "the server does not take the request so early on a connection",
+        advice: "Try again a little later",
+        delay: throttled
+      }
+  }
+  return status >= 500 && status <= 599 ? server(status, "APNs failed", true) : undefined
+}
+
+const notApns = (status: number): Entry =>
+  configuration(
+    status,
+    "the answer is not one that APNs gives",
+    "Check host, port and proxy: something else may be answering"
+  )
+
 /** What a status means when the reason does not say. */
 const byStatus = (status: number): Entry => {
   switch (status) {
@@ -349,15 +388,25 @@ const byStatus = (status: number): Entry => {
     case 429:
       return table.TooManyRequests
   }
-  if (status >= 500 && status <= 599) return server(status, "APNs failed", true)
-  if (status >= 400 && status <= 499) {
-    return notification("the request is not valid", "Look the reason up in Apple's documentation", status)
-  }
-  return configuration(
-    status,
-    "the answer is not one that APNs gives",
-    "Check host, port and proxy: something else may be answering"
+  return byMoment(status) ?? (
+    status >= 400 && status <= 499
+      ? notification("the request is not valid", "Look the reason up in Apple's documentation", status)
+      : notApns(status)
   )
+}
+
+/** What a status means in an answer that is not APNs' own. */
+const byOther = (status: number): Entry => {
+  if (status === 429) {
+    return {
+      status,
+      action: "RetryLater",
+      meaning: "something between here and APNs takes no more requests for now",
+      advice: "Try again later; if it does not pass, check the proxy",
+      delay: throttled
+    }
+  }
+  return byMoment(status) ?? notApns(status)
 }
 
 /**
@@ -370,10 +419,21 @@ const byStatus = (status: number): Entry => {
  * classify(400, "NewInAnyYear").action // => "FixNotification"
  * classify(500, undefined).action // => "RetryLater"
  * ```
+ *
+ * `isForeign`: the answer is not APNs' own, see {@link Body}.
  */
-export const classify = (status: number, reason: string | undefined, timestamp?: number): Classification => {
+export const classify = (
+  status: number,
+  reason: string | undefined,
+  timestamp?: number,
+  isForeign = false
+): Classification => {
   const known = isReason(reason)
-  const { action, advice, delay, meaning, reconnect } = known ? table[reason] : byStatus(status)
+  const { action, advice, delay, meaning, reconnect } = known
+    ? table[reason]
+    : isForeign
+    ? byOther(status)
+    : byStatus(status)
   return { status, reason, known, action, meaning, advice, delay, reconnect: reconnect ?? false, timestamp }
 }
 
@@ -383,6 +443,8 @@ export interface Body {
   readonly reason: string | undefined
   /** When APNs found the token dead: milliseconds since 1970. */
   readonly timestamp: number | undefined
+  /** Is it an answer, and not one that APNs gives? */
+  readonly isForeign?: boolean
 }
 
 const decodeBody = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
@@ -390,11 +452,24 @@ const decodeBody = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Recor
 /** Apple's reasons are single words of letters. Anything else is not repeated into logs and errors. */
 const isWord = (u: unknown): u is string => typeof u === "string" && /^[A-Za-z][A-Za-z0-9_]{0,63}$/.test(u)
 
-/** Reads the body of an answer. What can't be read is absent. */
-export const parseBody = (text: string): Body => {
+/**
+ * Reads what APNs says. What can't be read is absent. A time that is later than
+ * `now`, in milliseconds since 1970, is `now`: a token that is registered after
+ * the answer is alive.
+ */
+export const parseBody = (text: string, now = Infinity): Body => {
   const { reason, timestamp } = Option.getOrElse(decodeBody(text), (): Record<string, unknown> => ({}))
-  return {
-    reason: isWord(reason) ? reason : undefined,
-    timestamp: typeof timestamp === "number" && Number.isFinite(timestamp) ? timestamp : undefined
-  }
+  return { reason: isWord(reason) ? reason : undefined, timestamp: pastTime(timestamp, now) }
 }
+
+/** Reads the body of an answer that is no success. Without a reason of Apple's, it is not APNs' own. */
+export const parseAnswer = (text: string, now: number): Body => {
+  const body = parseBody(text, now)
+  return body.reason === undefined ? { ...body, isForeign: true } : body
+}
+
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+/** An id of an answer, if it is one that APNs gives: a UUID. That which was `sent` is known to be one. */
+export const idOf = (id: string | undefined, sent?: string): string | undefined =>
+  id !== undefined && (id === sent || uuid.test(id)) ? id : undefined

@@ -5,7 +5,9 @@
  * A connection that can't be opened, or is of no use, is followed by a pause
  * before the next one that doubles from one second to a minute; those that are
  * of use go on meanwhile. One that was idle is asked whether it is still there
- * before it gets a request. When the way to open them changes, what the old
+ * before it gets a request. One on which nothing moves while requests wait is
+ * left for another: it may allow no stream for ever, or take no bytes, and
+ * answer PINGs all the same. When the way to open them changes, what the old
  * ones come to is of no interest any more: they are closed when they are done.
  */
 import type * as Duration from "effect/Duration"
@@ -35,10 +37,14 @@ export interface Member {
   /** When it got its last request, and when its last answer came. */
   usedAt: number
   heardAt: number
+  /** Since when what was sent on it waits for an answer, or it has no room though nothing is under way. */
+  stuckSince: number
   /** Is it asked whether it is still there? */
   isAsked: boolean
   /** Does it get no more requests? */
   isRetired: boolean
+  /** Has it told of a fault of the configuration? */
+  isFaulty: boolean
 }
 
 /** What connections need of their pool. */
@@ -46,6 +52,8 @@ export interface Options {
   readonly maxConnections: number
   /** After how long without a request one is closed that others can do the work of, in milliseconds. */
   readonly idleTimeout: number
+  /** How long a request may wait for a connection, in milliseconds. */
+  readonly queueTimeout: number
   readonly scope: Scope.Scope
   readonly fork: (effect: Effect.Effect<unknown>) => void
   /** Monotonic, in milliseconds. */
@@ -63,6 +71,10 @@ const maxServerErrors = 2
 /** After so many milliseconds without an answer or a request a connection is asked whether it is still there. */
 const doubtAfter = 5000
 
+/** One on which nothing moves for so many milliseconds is left: sooner where requests can't wait that long. */
+const minPatience = 5000
+const maxPatience = 10_000
+
 /** Of two connections with room: the one whose server has not just failed, then the one with more room. */
 const isBetter = (one: Member, room: number, other: Member, otherRoom: number): boolean =>
   (one.serverErrors === 0) === (other.serverErrors === 0) ? room > otherRoom : one.serverErrors === 0
@@ -74,10 +86,13 @@ export class Connections {
   private open: Open
   private opening: Open | undefined
   private wasFull = false
+  private readonly patience: number
 
   constructor(open: Open, options: Options) {
     this.open = open
     this.options = options
+    // another one is to be opened, and to answer, before they give up
+    this.patience = Math.max(minPatience, Math.min(maxPatience, options.queueTimeout / 3))
     this.dialing = new Backoff(options.random)
   }
 
@@ -120,11 +135,23 @@ export class Connections {
   private roomOf(member: Member): number {
     if (member.isRetired || member.isAsked) return 0
     const { connection, heardAt, usedAt } = member
-    if (connection.pending() > 0 || this.options.now() - Math.max(heardAt, usedAt) < doubtAfter) {
-      return connection.room()
-    }
+    const now = this.options.now()
+    if (connection.pending() > 0) return this.isStuck(member, now) ? 0 : connection.room()
+    if (now - Math.max(heardAt, usedAt) < doubtAfter) return connection.room()
     this.ask(member)
     return 0
+  }
+
+  /** Nothing was answered for too long. */
+  private isStuck({ heardAt, stuckSince }: Member, now: number): boolean {
+    return now - Math.max(heardAt, stuckSince) >= this.patience
+  }
+
+  /** A request is to leave on it. */
+  sends(member: Member): void {
+    const now = this.options.now()
+    member.usedAt = now
+    if (member.connection.pending() === 0) member.stuckSince = now
   }
 
   /** One that does not answer ends by itself. */
@@ -169,6 +196,31 @@ export class Connections {
     this.wasFull = isFull
   }
 
+  /** To be called now and then while requests wait: leaves those on which nothing moves. */
+  leaveStuck(): void {
+    const now = this.options.now()
+    const seconds = Math.round(this.patience / 1000)
+    for (const member of this.members) {
+      const { connection, isAsked, isRetired } = member
+      if (isRetired) continue
+      const pending = connection.pending()
+      if (pending > 0) {
+        if (this.isStuck(member, now)) this.leaveAs(member, `it answered none of ${pending} pushes in ${seconds} s`)
+      } else if (isAsked) continue
+      else if (connection.room() > 0) member.stuckSince = now
+      else if (now - member.stuckSince >= this.patience) {
+        this.leaveAs(member, `it allowed no push for ${seconds} s, by its limit of streams or its window`)
+      }
+    }
+  }
+
+  private leaveAs(member: Member, why: string): void {
+    // another one may be no better
+    member.isProven = false
+    this.giveUp(member, `a connection to APNs was of no use: ${why}`)
+    this.options.fork(Effect.logWarning(`a connection to APNs is left for another: ${why}`))
+  }
+
   /** To be called now and then. */
   shrink(): void {
     const { idleTimeout, now } = this.options
@@ -188,16 +240,18 @@ export class Connections {
       serverErrors: 0,
       usedAt: now(),
       heardAt: now(),
+      stuckSince: now(),
       isAsked: false,
-      isRetired: false
+      isRetired: false,
+      isFaulty: false
     }
     this.members.add(member)
     connection.onRoom(() => {
-      if (!connection.isOpen()) this.sentAway(member)
+      if (!connection.isOpen()) this.sentAway(member, { goaway: connection.goaway() })
       onChange()
     })
-    fork(Effect.flatMap(connection.closed, () => {
-      this.sentAway(member)
+    fork(Effect.flatMap(connection.closed, (ending) => {
+      this.sentAway(member, ending)
       this.members.delete(member)
       onChange()
       return Scope.close(own, Exit.void)
@@ -268,14 +322,16 @@ export class Connections {
     }
   }
 
-  /** The server wants no more requests on a connection. */
-  private sentAway(member: Member): void {
-    if (member.isRetired) return
-    const goaway = member.connection.goaway()
-    const fault = goaway === undefined ? undefined : Verdict.faultIn(goaway.debug)
-    this.useless(member, fault?.message ?? "the connection was closed by APNs before it was of use")
-    this.leave(member)
-    if (fault !== undefined && this.isCurrent(member)) this.options.onFault(fault)
+  /** The server wants no more requests on a connection. It may say why later than that. */
+  private sentAway(member: Member, end: Parameters<typeof Verdict.faultAtEnd>[0]): void {
+    const fault = member.isFaulty || !this.isCurrent(member) ? undefined : Verdict.faultAtEnd(end)
+    if (!member.isRetired) {
+      this.useless(member, fault?.message ?? "the connection was closed by APNs before it was of use")
+      this.leave(member)
+    }
+    if (fault === undefined) return
+    member.isFaulty = true
+    this.options.onFault(fault)
   }
 
   /** Waits for the answers to what was sent, for so long, and closes all. */

@@ -5,6 +5,8 @@
  * request is to be sent again.
  */
 import * as Duration from "effect/Duration"
+import type * as Connection from "../http2/Connection.ts"
+import { textsOf } from "../http2/goaway.ts"
 import type * as Http2Error from "../http2/Http2Error.ts"
 import * as ApnsError from "./ApnsError.ts"
 import * as Reason from "./Reason.ts"
@@ -24,13 +26,14 @@ export interface Verdict {
 const fine: Verdict = { renew: "Nothing", retire: false, fault: "None", isServerError: false }
 
 /** A credential that is not accepted is so for all, and so is a server that isn't Apple's; a topic is wrong for itself. */
-const reachOf = (status: number, reason: string | undefined): "Scope" | "All" =>
-  status < 400 || (status === 403 && reason !== "TopicMismatch") ? "All" : "Scope"
+const reachOf = (status: number, { isForeign, reason }: Reason.Body): "Scope" | "All" =>
+  isForeign === true || status < 400 || (status === 403 && reason !== "TopicMismatch") ? "All" : "Scope"
 
 /** What to do about the answer to a request. */
-export const ofAnswer = (status: number, { reason }: Reason.Body): Verdict => {
+export const ofAnswer = (status: number, body: Reason.Body): Verdict => {
   if (status < 300) return fine
-  const { action, reconnect } = Reason.classify(status, reason)
+  const { reason } = body
+  const { action, reconnect } = Reason.classify(status, reason, undefined, body.isForeign)
   switch (action) {
     case "RenewToken":
       return { ...fine, renew: "Token", retire: true }
@@ -41,18 +44,32 @@ export const ofAnswer = (status: number, { reason }: Reason.Body): Verdict => {
         renew: "Nothing",
         // one failure of a server is no reason to leave it, unless it says that it is going
         retire: reconnect && (status < 500 || reason === "Shutdown"),
-        fault: action === "FixConfiguration" ? reachOf(status, reason) : "None",
+        fault: action === "FixConfiguration" ? reachOf(status, body) : "None",
         isServerError: status >= 500
       }
   }
 }
 
-/** The fault of the configuration that a GOAWAY tells of, if it does. */
+/** The fault of the configuration that a GOAWAY tells of, if it does. A reason that nobody knows yet may be of the moment. */
 export const faultIn = (debug: string): ApnsError.ApnsError | undefined => {
   const { reason } = Reason.parseBody(debug)
-  if (reason === undefined) return undefined
-  const { action, status } = Reason.classify(403, reason)
-  return action === "FixConfiguration" ? ApnsError.fromAnswer({ status, reason, timestamp: undefined }) : undefined
+  return Reason.isReason(reason) && Reason.table[reason].action === "FixConfiguration"
+    ? ApnsError.fromAnswer({ status: 403, reason, timestamp: undefined })
+    : undefined
+}
+
+/**
+ * The fault of the configuration that the end of a connection tells of: in whichever of the peer's words it is, and
+ * whatever else it said.
+ */
+export const faultAtEnd = (
+  { goaway, rejection }: Pick<Connection.Ending, "goaway" | "rejection">
+): ApnsError.ApnsError | undefined => {
+  for (const text of goaway === undefined ? [] : textsOf(goaway)) {
+    const fault = faultIn(text)
+    if (fault !== undefined) return fault
+  }
+  return rejection && faultOf(rejection)
 }
 
 /** The fault of the configuration for which a connection can't be opened, if it is one: it won't go away by itself. */
@@ -63,9 +80,7 @@ export const faultOf = ({ message, reason }: Http2Error.Http2Error): ApnsError.A
     case "OptionInvalid":
       return ApnsError.make(new ApnsError.ConfigFault({ detail: message }))
     case "ProxyRefused":
-      return reason.status >= 500
-        ? undefined
-        : ApnsError.make(new ApnsError.ConfigFault({ detail: message }))
+      return reason.isPassing ? undefined : ApnsError.make(new ApnsError.ConfigFault({ detail: message }))
     default:
       return undefined
   }
@@ -76,7 +91,11 @@ export const failureOf = (error: Http2Error.Http2Error): ApnsError.ApnsErrorReas
   const { message: detail, reason } = error
   switch (reason._tag) {
     case "Timeout":
-      return new ApnsError.Timeout({ stage: reason.sent ? "Answer" : "Queue", after: Duration.millis(reason.millis) })
+      return new ApnsError.Timeout({
+        stage: reason.sent ? "Answer" : "Queue",
+        after: Duration.millis(reason.millis),
+        ...(reason.detail === undefined ? undefined : { detail: reason.detail })
+      })
     case "Refused":
       return new ApnsError.Refused({ detail: reason.detail })
     case "RequestInvalid":

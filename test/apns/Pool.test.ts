@@ -7,6 +7,7 @@ import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Pool from "../../src/apns/Pool.ts"
+import { table } from "../../src/apns/Reason.ts"
 import * as Http2Error from "../../src/http2/Http2Error.ts"
 import { FakeConnection, fakeToken, push, word } from "./fakeConnection.ts"
 
@@ -312,6 +313,222 @@ describe("a connection that was idle", () => {
       assert.deepStrictEqual([one.pings, one.paths.length], [2, 2])
       two.answer(200)
       assert.strictEqual(end(2), "200")
+    }))
+})
+
+describe("a connection on which nothing moves", () => {
+  const stuck = (limit: number) => {
+    const one = new FakeConnection()
+    one.limit = limit
+    return one
+  }
+
+  it.effect("it allows no push: another one takes its place after a while", () =>
+    Effect.gen(function*() {
+      const [one, two] = [stuck(0), new FakeConnection()]
+      const { dialed, ends, logged, submit, submitAll } = yield* setUp([one, two])
+      submitAll(0, 2)
+      yield* pass("9 seconds")
+      assert.strictEqual(dialed(), 1)
+      for (let second = 0; second < 4; second++) yield* pass("1 second")
+      assert.deepStrictEqual([dialed(), two.paths.length], [2, 3])
+      for (let n = 0; n < 3; n++) two.answer(200)
+      submit(3)
+      yield* settle
+      two.answer(200)
+      assert.deepStrictEqual(ends(0, 3), times(4, "200"))
+      assert.lengthOf(logged.filter((line) => line.includes("it allowed no push for 10 s")), 1)
+    }))
+
+  it.effect("it allows one push and never answers: those that wait go over another one, that one ends in time", () =>
+    Effect.gen(function*() {
+      const [one, two] = [stuck(1), new FakeConnection()]
+      const { ends, logged, submitAll } = yield* setUp([one, two])
+      submitAll(0, 3)
+      for (let second = 0; second < 13; second++) yield* pass("1 second")
+      assert.deepStrictEqual([one.paths.length, two.paths.length], [1, 3])
+      for (let n = 0; n < 3; n++) two.answer(200)
+      one.timeOut()
+      assert.deepStrictEqual(ends(0, 3), ["Timeout", "200", "200", "200"])
+      assert.lengthOf(logged.filter((line) => line.includes("it answered none of 1 pushes in 10 s")), 1)
+    }))
+
+  it.effect("it has room and answers nothing, as when it takes no bytes: it gets no more than it had", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { submit, submitAll } = yield* setUp([one, two])
+      submitAll(0, 9)
+      for (let second = 0; second < 11; second++) yield* pass("1 second")
+      for (let n = 10; n < 20; n++) {
+        submit(n)
+        yield* pass("500 millis")
+      }
+      assert.deepStrictEqual([one.paths.length, two.paths.length], [10, 10])
+    }))
+
+  it.effect("it was of use, and allows none any more: another one, after a pause", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { dialed, end, submit } = yield* setUp([one, two])
+      submit(0)
+      yield* settle
+      one.answer(200)
+      one.limit = 0
+      submit(1)
+      for (let second = 0; second < 13; second++) yield* pass("1 second")
+      assert.strictEqual(dialed(), 2)
+      two.answer(200)
+      assert.strictEqual(end(1), "200")
+    }))
+
+  it.effect("all of them are so: pushes end in time and say why, and connections become rare", () =>
+    Effect.gen(function*() {
+      for (const [limit, what] of [[0, "it allowed no push"], [1, "it answered none"]] as const) {
+        const connections = Array.from({ length: 50 }, () => stuck(limit))
+        const { dialed, ends, logged, submitAll } = yield* setUp(connections, { maxConnections: 1 })
+        submitAll(0, 9)
+        for (let second = 0; second < 31; second++) yield* pass("1 second")
+        assert.includeMembers(ends(limit * 3, 9), ["NotSent"])
+        assert.isAtMost(dialed(), 4)
+        assert.isTrue(logged.some((line) => line.includes(what)))
+      }
+    }))
+
+  it.effect("one that answers slowly is not left", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      one.limit = 2
+      const { dialed, submitAll } = yield* setUp([one], { maxConnections: 1, queueTimeout: Duration.minutes(10) })
+      submitAll(0, 19)
+      for (let n = 0; n < 20; n++) {
+        yield* pass("8 seconds")
+        one.answer(200)
+      }
+      assert.strictEqual(dialed(), 1)
+    }))
+
+  it.effect("nor is one that nobody used for long", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { dialed, end, submit } = yield* setUp([one])
+      for (let n = 0; n < 3; n++) {
+        submit(n)
+        yield* settle
+        one.answer(200)
+        yield* pass("1 hour")
+        assert.strictEqual(end(n), "200")
+      }
+      assert.strictEqual(dialed(), 1)
+    }))
+})
+
+describe("what a connection says at its end", () => {
+  const reason = (word: string) => JSON.stringify({ reason: word })
+  const faults = Object.entries(table).filter(([, { action }]) => action === "FixConfiguration").map(([word]) => word)
+  const rejection = Http2Error.make(
+    new Http2Error.TlsRejected({ server: "fake", kind: "ClientCertificate", detail: "it refuses our certificate" })
+  )
+
+  const ends: ReadonlyArray<readonly [string, (one: FakeConnection, word: string) => void]> = [
+    ["once", (one, word) => one.say({ debug: reason(word) })],
+    ["and then something else", (one, word) => one.say({ debug: reason("Shutdown"), earlier: [reason(word)] })],
+    ["and something else before", (one, word) => one.say({ debug: reason(word), earlier: ["bye"] })],
+    ["after a silent one", (one, word) => {
+      one.say({})
+      one.say({ debug: reason(word) })
+    }],
+    ["and then its socket ends", (one, word) => {
+      one.say({ debug: reason(word) })
+      one.cut({ cause: new Error("ECONNRESET") })
+    }],
+    ["with what its TLS says after it", (one, word) => {
+      one.say({ debug: reason(word) })
+      one.cut({ rejection })
+    }]
+  ]
+
+  it.effect.each(ends)("a reason that opens a circuit counts: %s", ([, end]) =>
+    Effect.gen(function*() {
+      assert.isAbove(faults.length, 5)
+      for (const word of faults) {
+        const one = new FakeConnection()
+        const { end: endOf, logged, submit } = yield* setUp([one])
+        submit(0)
+        yield* settle
+        end(one, word)
+        yield* settle
+        submit(1)
+        yield* settle
+        assert.strictEqual(endOf(1), "ConfigFault")
+        assert.lengthOf(logged.filter((line) => line.includes(word)), 1)
+      }
+    }))
+
+  it.effect("what TLS says of our certificate as its last word opens it too", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { ends, submit } = yield* setUp([one])
+      submit(0)
+      yield* settle
+      one.cut({ rejection })
+      yield* settle
+      submit(1)
+      yield* settle
+      assert.deepStrictEqual(ends(0, 1), ["Unknown", "ConfigFault"])
+    }))
+
+  it.effect("a reason that opens none, or none at all, opens none", () =>
+    Effect.gen(function*() {
+      for (const debug of ["", reason("Shutdown"), reason("NewInAnyYear"), "BadCertificate", "{"]) {
+        const [one, two] = [new FakeConnection(), new FakeConnection()]
+        const { end, submit } = yield* setUp([one, two])
+        submit(0)
+        yield* settle
+        one.leave(debug)
+        yield* pass("2 seconds")
+        two.answer(200)
+        assert.strictEqual(end(0), "200")
+      }
+    }))
+})
+
+describe("a proxy that does not connect", () => {
+  const refused = (status: number) =>
+    Http2Error.make(
+      new Http2Error.ProxyRefused({ proxy: "p", server: "fake", status, detail: `it answered ${status}` })
+    )
+
+  it.effect.each([0, 408, 421, 425, 429, 500, 502, 503, 504])(
+    "%d may pass: pushes wait, and go out when it has passed",
+    (status) =>
+      Effect.gen(function*() {
+        const one = new FakeConnection()
+        const { end, logged, submit } = yield* setUp([refused(status), refused(status), one])
+        submit(0)
+        for (let second = 0; second < 5; second++) yield* pass("1 second")
+        one.answer(200)
+        assert.strictEqual(end(0), "200")
+        assert.isTrue(logged.every((line) => line.startsWith("no connection to APNs")))
+      })
+  )
+
+  it.effect.each([302, 400, 401, 403, 405, 407, 501, 511])(
+    "%d is a fault of the configuration",
+    (status) =>
+      Effect.gen(function*() {
+        const { end, submit } = yield* setUp([refused(status)])
+        submit(0)
+        yield* settle
+        assert.strictEqual(end(0), "ConfigFault")
+      })
+  )
+
+  it.effect("nor is what never passes told as one, if it may: the push says so in the end", () =>
+    Effect.gen(function*() {
+      const { end, submit } = yield* setUp([refused(0)])
+      submit(0)
+      for (let second = 0; second < 31; second++) yield* pass("1 second")
+      assert.strictEqual(end(0), "NotSent")
     }))
 })
 

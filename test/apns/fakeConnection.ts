@@ -78,6 +78,23 @@ export class FakeConnection {
     this.listener()
   }
 
+  /** The server says something more with its good-bye, while what was sent is still to be answered. */
+  say(goaway: Partial<Connection.Goaway>): void {
+    this.isOpen = false
+    this.goaway = { lastStreamId: 2 ** 31 - 1, code: 0, debug: "", ...goaway }
+    this.listener()
+    this.endIfDone()
+  }
+
+  /** The socket ends. What was sent gets no answer. */
+  cut(ending: Partial<Connection.Ending>): void {
+    this.isOpen = false
+    for (const { settle } of this.sent.splice(0)) {
+      settle(Result.fail(Http2Error.make(new Http2Error.Unknown({ server: "fake", detail: "cut" }))))
+    }
+    Deferred.doneUnsafe(this.closed, Effect.succeed({ detail: "cut", goaway: this.goaway, ...ending }))
+  }
+
   /** The server says good-bye. What was sent is refused. */
   leave(debug = ""): void {
     this.isOpen = false
