@@ -66,7 +66,8 @@ export class Holders {
 
   /** Are all connections gone? */
   get isEmpty(): boolean {
-    return Array.from(this.all).every((holder) => !holder.connection.isOpen())
+    for (const holder of this.all) if (holder.connection.isOpen()) return false
+    return true
   }
 
   [Symbol.iterator](): Iterator<Holder> {
@@ -102,6 +103,7 @@ export class Holders {
   close(holder: Holder): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.all.delete(holder)
+      holder.leases.clear()
       return Scope.close(holder.scope, Exit.void)
     })
   }
@@ -136,13 +138,10 @@ export class Holders {
         restore,
         Effect.onError(() => Scope.close(scope, Exit.void))
       )
-      const holder: Holder = { connection, scope, leases: new Map(), reserving: false }
-      this.all.add(holder)
       const openedAt = yield* Clock.currentTimeMillis
-      yield* connection.closed.pipe(
-        Effect.flatMap((error) => this.lost(holder, openedAt, error)),
-        Effect.forkIn(this.scope)
-      )
+      const holder: Holder = { connection, scope, openedAt, leases: new Map(), reserving: false }
+      this.all.add(holder)
+      yield* connection.closed.pipe(Effect.andThen(this.lost(holder)), Effect.forkIn(this.scope))
       return holder
     })
   )
@@ -153,6 +152,9 @@ export class Holders {
    */
   readonly open: Effect.Effect<Holder, BrokerError.BrokerError> = Effect.gen({ self: this }, function*() {
     const since = this.awaySince ??= yield* Clock.currentTimeMillis
+    // who saw the end of a connection first may be here before it was noted
+    const ended = Array.from(this.all).filter(({ connection }) => !connection.isOpen())
+    yield* Effect.forEach(ended, (holder) => this.lost(holder), { discard: true })
     yield* this.breath.take
     for (let failures = 1;; failures++) {
       const result = yield* Effect.result(this.attempt)
@@ -171,18 +173,17 @@ export class Holders {
     }
   })
 
-  /** A connection has ended. When it was not closed from here, its leases are lost. */
-  private readonly lost = Effect.fnUntraced(
-    { self: this },
-    function*(holder: Holder, openedAt: number, error: BrokerError.BrokerError) {
-      const leases = Array.from(holder.leases.values())
+  /** Notes the end of a connection. When it was not closed from here, its leases are lost. */
+  private lost(holder: Holder): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.all.delete(holder)) return Effect.void
+      this.onLost(Array.from(holder.leases.values()))
       holder.leases.clear()
-      if (this.all.has(holder)) {
-        this.breath.ended(openedAt, yield* Clock.currentTimeMillis)
-        this.onLost(leases)
-        yield* this.log.ended(error)
-      }
-      yield* this.close(holder)
-    }
-  )
+      return Effect.gen({ self: this }, function*() {
+        this.breath.ended(holder.openedAt, yield* Clock.currentTimeMillis)
+        yield* this.log.ended(yield* holder.connection.closed)
+        yield* Scope.close(holder.scope, Exit.void)
+      })
+    })
+  }
 }

@@ -14,6 +14,8 @@ import type { Connection } from "./Connection.ts"
 export interface Holder {
   readonly connection: Connection
   readonly scope: Scope.Closeable
+  /** In milliseconds since the epoch. */
+  readonly openedAt: number
   /** The leases that are neither settled nor known to be lost, by the ids of their jobs. */
   readonly leases: Map<JobId, BeanstalkLease>
   /** Is a reserve under way on this connection? */

@@ -222,6 +222,17 @@ export const relay = Effect.fnUntraced(function*(target: number) {
     release: Effect.sync(() => {
       held = false
     }),
+    /** Closes the connections in good order, as a proxy does with idle ones. Returns when the client has closed too. */
+    close: Effect.suspend(() =>
+      Effect.forEach(
+        Array.from(pairs),
+        ([inner]) =>
+          Effect.callback<void>((resume) => {
+            inner.once("close", () => resume(Effect.void)).end()
+          }),
+        { concurrency: "unbounded", discard: true }
+      )
+    ),
     cut: Effect.sync(() => {
       for (const [inner, outer] of pairs) {
         inner.resetAndDestroy()
