@@ -22,8 +22,10 @@ import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import { callSafely } from "../internal/thrown.ts"
 import * as Uuid from "../internal/uuid.ts"
 import * as ApnsConfig from "./ApnsConfig.ts"
 import * as ApnsError from "./ApnsError.ts"
@@ -37,7 +39,9 @@ import * as Endpoint from "./Endpoint.ts"
 import * as InFlight from "./inFlight.ts"
 import type { Notification } from "./Notification.ts"
 import * as PooledSender from "./PooledSender.ts"
+import { canonical } from "./pushId.ts"
 import type { PushType } from "./PushType.ts"
+import { problem } from "./rules.ts"
 import type { Receipt, Route, Sender } from "./Sender.ts"
 import { bundleIdOf, route } from "./Sender.ts"
 
@@ -52,7 +56,8 @@ export interface Push {
   readonly token: string
   /**
    * The push's id, a UUID, by which Apple's delivery log finds it. Give the
-   * same one when a push is repeated. Default: a new UUID v7.
+   * same one when a push is repeated; one that is no UUID is refused. Default:
+   * a new UUID v7.
    */
   readonly apnsId?: string | undefined
 }
@@ -147,15 +152,33 @@ interface Prepared extends Route {
   readonly encoded: Encoded
 }
 
+/** Where the wrong topic is not the notification's but the default of the service, it is not the notification that has to be mended. */
+const blameTopic = (error: ApnsError.ApnsError, field: "topic" | "bundleId"): ApnsError.ApnsError => {
+  const { reason } = error
+  return reason._tag === "InvalidNotification" && reason.field === field
+    ? ApnsError.make(
+      new ApnsError.ConfigFault({ detail: `the topic of notifications that have none is wrong: ${reason.rule}` })
+    )
+    : error
+}
+
 const prepare = (
   senders: ReadonlyArray<Sender>,
   notification: Notification
 ): Result.Result<Prepared, ApnsError.ApnsError> =>
-  Result.flatMap(route(senders, bundleIdOf(notification), notification.pushType), (found) =>
-    Result.map(
-      Encoder.encode(notification, { topic: found.topic }),
-      (encoded) => ({ ...found, encoded })
-    ))
+  Result.getOrElse(
+    callSafely(() =>
+      Result.flatMap(route(senders, bundleIdOf(notification), notification.pushType), (found) =>
+        Result.mapBoth(Encoder.encode(notification, { topic: found.topic }), {
+          onSuccess: (encoded) => ({ ...found, encoded }),
+          onFailure: (error) =>
+            notification.topic === undefined ? blameTopic(error, "topic") : error
+        }))
+    ),
+    // what can't be routed breaks a rule, or can't even be read
+    () =>
+      Result.fail(Encoder.invalid(Encoder.check(notification) ?? problem("notification", "it can't be read")))
+  )
 
 /** Once for each notification, however many tokens it goes to, until a credential is replaced. */
 const once = <A>(senders: ReadonlyArray<Sender>, f: (notification: Notification) => A) => {
@@ -169,10 +192,16 @@ const once = <A>(senders: ReadonlyArray<Sender>, f: (notification: Notification)
     const found = known.get(notification)
     if (found !== undefined) return found
     const made = f(notification)
-    known.set(notification, made)
+    if (Predicate.isObject(notification)) known.set(notification, made)
     return made
   }
 }
+
+const notUuid = Encoder.invalid(problem(
+  "apnsId",
+  "it has to be a UUID, such as 0193e2c8-6d1e-7c4a-9b57-2f0a8e6d41b3: make one of an id of your own, or give none",
+  "BadMessageId"
+))
 
 const tooLate = (expiration: number | undefined, now: number): ApnsError.ApnsError | undefined =>
   Encoder.isExpired(expiration, now)
@@ -190,19 +219,23 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
       if (Result.isFailure(ready)) return Result.fail(ready.failure)
       const wrong = DeviceToken.check(token)
       if (wrong !== undefined) return Result.fail(ApnsError.make(wrong))
+      const id = apnsId === undefined ? undefined : canonical(apnsId)
+      if (id === undefined && apnsId !== undefined) return Result.fail(notUuid)
       const { encoded, sender } = ready.success
       const now = clock.currentTimeMillisUnsafe()
       const late = tooLate(encoded.expiration, now)
       if (late !== undefined) return Result.fail(late)
       return Result.succeed(
-        sender.submit({ notification, encoded, token, apnsId: apnsId ?? Uuid.v7(now) }, settle)
+        sender.submit({ notification, encoded, token, apnsId: id ?? Uuid.v7(now) }, settle)
       )
     }
 
     const call = <A>(topic: string | undefined, make: (bundleId: string) => Channel.CallResult<A>) =>
       Effect.gen(function*() {
         const found = yield* Effect.fromResult(route(senders, topic, "liveactivity"))
-        const { decode, request } = yield* Effect.fromResult(make(found.topic))
+        const { decode, request } = yield* Effect.fromResult(
+          Result.mapError(make(found.topic), (error) => topic === undefined ? blameTopic(error, "bundleId") : error)
+        )
         const late = tooLate(request.expiration, clock.currentTimeMillisUnsafe())
         if (late !== undefined) return yield* late
         return yield* Effect.fromResult(decode(yield* found.sender.exchange(request)))

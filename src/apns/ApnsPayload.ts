@@ -60,9 +60,12 @@ export type Origin = typeof Origin.Type
 const tokens = Schema.NonEmptyArray(Schema.String)
 const origin = Schema.optionalKey(Origin)
 
+// nothing comes with it that makers could not put into a payload
+const { data: _, ...fields } = Notification.fields
+
 const Wire = Schema.Struct({
   tokens,
-  ...Notification.fields,
+  ...fields,
   pushType: Schema.optionalKey(PushType),
   backqOrigin: origin
 }).check(

@@ -5,10 +5,13 @@
 import { WrongToken } from "./ApnsError.ts"
 
 /** What is wrong with a token, as APNs would say it; `undefined` for one of whole bytes in hexadecimal. */
-export const check = (token: string): WrongToken | undefined =>
-  /^(?:[0-9a-fA-F]{2})+$/.test(token)
+export const check = (token: string): WrongToken | undefined => {
+  // a database may have none for a device
+  const text = typeof token === "string" ? token : ""
+  return /^(?:[0-9a-fA-F]{2})+$/.test(text)
     ? undefined
-    : new WrongToken({ status: 400, reason: token === "" ? "MissingDeviceToken" : "BadDeviceToken", token })
+    : new WrongToken({ status: 400, reason: text === "" ? "MissingDeviceToken" : "BadDeviceToken", token: text })
+}
 
 /** Where a push to this token is posted. */
 export const path = (token: string): string => `/3/device/${token}`

@@ -8,12 +8,15 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
+import { safeName } from "../internal/text.ts"
+import { callSafely, describe } from "../internal/thrown.ts"
 import * as ApnsError from "./ApnsError.ts"
+import { faultIn } from "./json.ts"
 import { Notification } from "./Notification.ts"
 import * as PushType from "./PushType.ts"
 import type { Reason } from "./Reason.ts"
 import type { Problem } from "./rules.ts"
-import { firstBroken } from "./rules.ts"
+import { firstBroken, problem } from "./rules.ts"
 
 /** What goes on the wire, the same for every token: all but `:path`, `authorization` and `apns-id`. */
 export interface Encoded {
@@ -55,40 +58,71 @@ const misshapen = (notification: unknown): Problem | undefined => {
   if (Result.isSuccess(result)) return undefined
   const first = issuesOf(result.failure.issue).issues[0]
   const path = (first?.path ?? []).map((step) => String(typeof step === "object" ? step.key : step))
-  const apple = structural[path[0] ?? ""]
-  return {
-    field: path.length === 0 ? "notification" : path.join("."),
-    rule: first?.message ?? "it is not a notification",
-    ...(apple === undefined ? {} : { apple })
-  }
+  return problem(
+    path.length === 0 ? "notification" : path.join("."),
+    first?.message ?? "it is not a notification",
+    structural[path[0] ?? ""]
+  )
+}
+
+/** The key of the payload, or of `aps`, in which something can't be sent as JSON. */
+const unsendable = (payload: unknown): Problem | undefined => {
+  const fault = typeof payload === "object" ? faultIn(payload) : undefined
+  if (fault === undefined) return undefined
+  const named = fault.path[0] === "aps" ? 2 : 1
+  const place = fault.path.slice(named).map((step) => typeof step === "number" ? `[${step}]` : `.${step}`).join("")
+  return problem(
+    ["payload", ...fault.path.slice(0, named)].join("."),
+    place === "" ? fault.rule : `at ${safeName(place)}: ${fault.rule}`
+  )
 }
 
 /** A half of a surrogate pair, as `JSON.stringify` escapes it. No UTF-8 can hold it, and no device reads it. */
 const loneSurrogate = /(?<!\\)(?:\\\\)*\\ud[89a-f]/
 
-const tooLarge = (size: number, limit: number): Problem => ({
-  field: "payload",
-  rule: `it has ${size} bytes, and ${limit} are allowed: shorten it, or let fit shorten the alert's body`,
-  apple: "PayloadTooLarge"
-})
+const tooLarge = (size: number, limit: number): Problem =>
+  problem(
+    "payload",
+    `it has ${size} bytes, and ${limit} are allowed: shorten it, or let fit shorten the alert's body`,
+    "PayloadTooLarge"
+  )
+
+/** A program's getters and proxies are asked while it is checked. */
+const guarded = <A>(check: () => Result.Result<A, Problem>): Result.Result<A, Problem> =>
+  Result.getOrElse(
+    callSafely(check),
+    (thrown) =>
+      Result.fail(problem(
+        "notification",
+        `it can't be read: a part of it throws ${describe(thrown).name ?? "something"}`
+      ))
+  )
+
+/** The payload as JSON, where its form and its values are those of a notification; what it means is not judged. */
+export const json = (notification: Notification): Result.Result<string, Problem> =>
+  guarded(() => {
+    const broken = unsendable(notification?.payload) ?? misshapen(notification)
+    return broken === undefined ? Result.succeed(JSON.stringify(notification.payload)) : Result.fail(broken)
+  })
 
 /** Checks everything but the presence of a topic, which the service may give. The payload in bytes where nothing is wrong. */
 const body = (notification: Notification, max?: number): Result.Result<Uint8Array, Problem> => {
-  const broken = misshapen(notification) ?? firstBroken(notification)
+  const written = json(notification)
+  if (Result.isFailure(written)) return Result.fail(written.failure)
+  const broken = firstBroken(notification)
   if (broken !== undefined) return Result.fail(broken)
-  const json = JSON.stringify(notification.payload)
-  if (loneSurrogate.test(json)) {
-    return Result.fail({
-      field: "payload",
-      rule: "it has half a character (a lone surrogate): cut texts between characters"
-    })
+  if (loneSurrogate.test(written.success)) {
+    return Result.fail(
+      problem("payload", "it has half a character (a lone surrogate): cut texts between characters")
+    )
   }
-  const bytes = utf8.encode(json)
+  const bytes = utf8.encode(written.success)
   const limit = max ?? PushType.table[notification.pushType].limit
   return bytes.byteLength > limit ? Result.fail(tooLarge(bytes.byteLength, limit)) : Result.succeed(bytes)
 }
 
-const invalid = ({ apple, field, rule }: Problem): ApnsError.ApnsError =>
+/** The failure of a push whose notification breaks a rule. */
+export const invalid = ({ apple, field, rule }: Problem): ApnsError.ApnsError =>
   ApnsError.make(new ApnsError.InvalidNotification({ field, rule, apple }))
 
 /**
@@ -96,7 +130,7 @@ const invalid = ({ apple, field, rule }: Problem): ApnsError.ApnsError =>
  * is none: the service may have one.
  */
 export const check = (notification: Notification): Problem | undefined => {
-  const result = body(notification)
+  const result = guarded(() => body(notification))
   return Result.isFailure(result) ? result.failure : undefined
 }
 
@@ -104,26 +138,14 @@ export const check = (notification: Notification): Problem | undefined => {
 // Encoding
 // -----------------------------------------------------------------------------
 
-/**
- * A notification on the wire. Fails with `InvalidNotification`.
- *
- * **Example**
- *
- * ```ts
- * const encoded = yield* Effect.fromResult(encode(Notification.alert({ body: "Hello" }), { topic: "com.example.app" }))
- * ```
- */
-export const encode = (
-  notification: Notification,
-  defaults: Defaults = {}
-): Result.Result<Encoded, ApnsError.ApnsError> => {
+const encoded = (notification: Notification, defaults: Defaults): Result.Result<Encoded, Problem> => {
   const topic = notification.topic ?? defaults.topic
   const complete = topic === undefined ? notification : { ...notification, topic }
   const checked = body(complete)
-  if (Result.isFailure(checked)) return Result.fail(invalid(checked.failure))
+  if (Result.isFailure(checked)) return Result.fail(checked.failure)
   if (topic === undefined) {
     const rule = "give the app's bundle id, here or as the topic of the service"
-    return Result.fail(invalid({ field: "topic", rule, apple: "MissingTopic" }))
+    return Result.fail(problem("topic", rule, "MissingTopic"))
   }
   const { collapseId, pushType } = notification
   const rules = PushType.table[pushType]
@@ -137,6 +159,22 @@ export const encode = (
   if (collapseId !== undefined) headers.push(["apns-collapse-id", collapseId])
   return Result.succeed({ headers, body: checked.success, expiration })
 }
+
+/**
+ * A notification on the wire. Fails with `InvalidNotification`, whatever a
+ * program has put into it.
+ *
+ * **Example**
+ *
+ * ```ts
+ * const encoded = yield* Effect.fromResult(encode(Notification.alert({ body: "Hello" }), { topic: "com.example.app" }))
+ * ```
+ */
+export const encode = (
+  notification: Notification,
+  defaults: Defaults = {}
+): Result.Result<Encoded, ApnsError.ApnsError> =>
+  Result.mapError(guarded(() => encoded(notification, defaults)), invalid)
 
 /** What is known of the channel. */
 export interface BroadcastOptions {
@@ -165,20 +203,16 @@ const broadcastProblem = (notification: Notification, { stored }: BroadcastOptio
     : undefined
 }
 
-/**
- * A notification for a broadcast channel: without a topic, which the path has,
- * and always with priority and expiration. Fails with `InvalidNotification`.
- */
-export const encodeBroadcast = (
+const encodedBroadcast = (
   notification: Notification,
-  options: BroadcastOptions = {}
-): Result.Result<Encoded, ApnsError.ApnsError> => {
+  options: BroadcastOptions
+): Result.Result<Encoded, Problem> => {
   const { expiration = 0, priority = 10 } = notification
   // Unlike a push to a token, a broadcast may have the priority 1.
   const checked = body(priority === 1 ? { ...notification, priority: 5 } : notification, broadcastLimit)
   const broken = Result.isFailure(checked) ? checked.failure : broadcastProblem(notification, options)
-  if (broken !== undefined) return Result.fail(invalid(broken))
-  return Result.map(Result.mapError(checked, invalid), (body) => ({
+  if (broken !== undefined) return Result.fail(broken)
+  return Result.map(checked, (body) => ({
     headers: [
       ["apns-push-type", "liveactivity"],
       ["apns-priority", String(priority)],
@@ -188,6 +222,16 @@ export const encodeBroadcast = (
     expiration
   }))
 }
+
+/**
+ * A notification for a broadcast channel: without a topic, which the path has,
+ * and always with priority and expiration. Fails with `InvalidNotification`.
+ */
+export const encodeBroadcast = (
+  notification: Notification,
+  options: BroadcastOptions = {}
+): Result.Result<Encoded, ApnsError.ApnsError> =>
+  Result.mapError(guarded(() => encodedBroadcast(notification, options)), invalid)
 
 /** Is it too late to send it? `now` in milliseconds since 1970. An expiration of 0 means one attempt, whenever it is made. */
 export const isExpired = (expiration: number | undefined, now: number): boolean =>

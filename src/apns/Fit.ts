@@ -1,9 +1,12 @@
 /** Makes a notification small enough, for those who ask for it. */
 import * as Result from "effect/Result"
-import * as ApnsError from "./ApnsError.ts"
+import type * as ApnsError from "./ApnsError.ts"
+import { invalid, json } from "./Encoder.ts"
 import type { Notification } from "./Notification.ts"
 import type { Payload } from "./Payload.ts"
 import { table } from "./PushType.ts"
+import type { Problem } from "./rules.ts"
+import { problem } from "./rules.ts"
 
 const utf8 = new TextEncoder()
 
@@ -48,6 +51,19 @@ export interface FitOptions {
   readonly limit?: number | undefined
 }
 
+const fitted = (notification: Notification, limit: number, size: number): Result.Result<Notification, Problem> => {
+  if (size <= limit) return Result.succeed(notification)
+  const body = bodyOf(notification.payload)
+  const room = body === undefined ? -1 : limit - (size - textBytes(body)) - textBytes(ellipsis)
+  return body === undefined || room < 0
+    ? Result.fail(problem(
+      "payload",
+      `it has ${size} bytes, ${limit} are allowed, and a shorter body of the alert doesn't help: shorten the rest`,
+      "PayloadTooLarge"
+    ))
+    : Result.succeed(withBody(notification, beginning(body, room) + ellipsis))
+}
+
 /**
  * Shortens the body of the alert until the payload is within the limit of its
  * push type; a broadcast may have more, `Encoder.broadcastLimit`. The cut is between characters as people see them, and an ellipsis
@@ -55,24 +71,15 @@ export interface FitOptions {
  * is.
  *
  * Fails with `InvalidNotification` where even a body of one ellipsis is too
- * much, or there is no body to shorten.
+ * much, there is no body to shorten, or it is no notification.
  */
 export const fit = (
   notification: Notification,
-  { limit = table[notification.pushType].limit }: FitOptions = {}
-): Result.Result<Notification, ApnsError.ApnsError> => {
-  const size = jsonBytes(notification.payload)
-  if (size <= limit) return Result.succeed(notification)
-  const body = bodyOf(notification.payload)
-  const room = body === undefined ? -1 : limit - (size - textBytes(body)) - textBytes(ellipsis)
-  return body === undefined || room < 0
-    ? Result.fail(ApnsError.make(
-      new ApnsError.InvalidNotification({
-        field: "payload",
-        rule:
-          `it has ${size} bytes, ${limit} are allowed, and a shorter body of the alert doesn't help: shorten the rest`,
-        apple: "PayloadTooLarge"
-      })
-    ))
-    : Result.succeed(withBody(notification, beginning(body, room) + ellipsis))
-}
+  options: FitOptions = {}
+): Result.Result<Notification, ApnsError.ApnsError> =>
+  Result.flatMap(json(notification), (json) => {
+    const limit = options.limit ?? table[notification.pushType].limit
+    return Number.isInteger(limit) && limit > 0
+      ? fitted(notification, limit, utf8.encode(json).byteLength)
+      : Result.fail(problem("limit", "it has to be a whole number of bytes"))
+  }).pipe(Result.mapError(invalid))

@@ -4,7 +4,8 @@
  *
  * A notification is plain data. It is written with a maker for its kind, or by
  * hand with Apple's names in `payload`. The makers check nothing; `encode` in
- * `Encoder.ts` does, before anything is sent.
+ * `Encoder.ts` does, before anything is sent. Keys that a maker makes are its
+ * own: data of the app under the same name is refused there.
  *
  * ```ts
  * const notification = Notification.alert({
@@ -45,7 +46,9 @@ export const Notification = Schema.Struct({
   expiration: Schema.optionalKey(Schema.Finite),
   /** A notification replaces the one with the same id on the device. At most 64 bytes of UTF-8. */
   collapseId: Schema.optionalKey(Schema.String),
-  payload: Payload
+  payload: Payload,
+  /** Data of the app under keys that the maker has made itself. Such a notification is refused. */
+  data: Schema.optionalKey(Schema.Record(Schema.String, Schema.Unknown))
 })
 
 /** What is pushed. */
@@ -165,15 +168,20 @@ const flag = (on: boolean | undefined): 1 | undefined => on === true ? 1 : undef
 const present = <A extends object>(values: A): { readonly [K in keyof A]: Exclude<A[K], undefined> } =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
 
-const make = (pushType: PushType.PushType, options: Options, aps: Aps | undefined): Notification =>
-  present({
+const make = (pushType: PushType.PushType, options: Options, made: Payload): Notification => {
+  const isTaken = (key: string) => key === "aps" || Object.hasOwn(made, key)
+  const entries: ReadonlyArray<[string, Schema.Json]> = Object.entries(options.data ?? {})
+  const taken = entries.filter(([key]) => isTaken(key))
+  return present({
     pushType,
     topic: options.topic,
     priority: options.priority,
     expiration: seconds(options.expiration),
     collapseId: options.collapseId,
-    payload: { ...(aps === undefined ? {} : { aps }), ...options.data }
+    payload: { ...made, ...Object.fromEntries(entries.filter(([key]) => !isTaken(key))) },
+    data: taken.length === 0 ? undefined : Object.fromEntries(taken)
   })
+}
 
 /**
  * Something that the user sees or hears. Title, body and the other keys of the
@@ -193,40 +201,39 @@ export const alert = (options: AlertOptions): Notification => {
     "loc-args": options.locArgs,
     action: options.action
   })
-  return make(
-    "alert",
-    options,
-    present({
-      alert: Object.keys(shown).length === 0 ? undefined : shown,
-      badge: options.badge,
-      sound: options.sound,
-      "thread-id": options.threadId,
-      category: options.category,
-      "content-available": flag(options.contentAvailable),
-      "mutable-content": flag(options.mutableContent),
-      "target-content-id": options.targetContentId,
-      "interruption-level": options.interruptionLevel,
-      "relevance-score": options.relevanceScore,
-      "filter-criteria": options.filterCriteria,
-      "url-args": options.urlArgs
-    })
-  )
+  const aps: Aps = present({
+    alert: Object.keys(shown).length === 0 ? undefined : shown,
+    badge: options.badge,
+    sound: options.sound,
+    "thread-id": options.threadId,
+    category: options.category,
+    "content-available": flag(options.contentAvailable),
+    "mutable-content": flag(options.mutableContent),
+    "target-content-id": options.targetContentId,
+    "interruption-level": options.interruptionLevel,
+    "relevance-score": options.relevanceScore,
+    "filter-criteria": options.filterCriteria,
+    "url-args": options.urlArgs
+  })
+  return make("alert", options, { aps })
 }
 
 /** Wakes the app for a while; nobody sees it. Apple advises at most two or three an hour, and may drop them. */
 export const background = (options: Options = {}): Notification =>
-  make("background", options, { "content-available": 1 })
+  make("background", options, { aps: { "content-available": 1 } })
 
 const liveActivity = (event: "start" | "update" | "end", options: LiveActivityOptions, aps: Aps): Notification =>
   make("liveactivity", options, {
-    ...present({
-      timestamp: seconds(options.timestamp),
-      event,
-      alert: options.alert === undefined ? undefined : present(options.alert),
-      "stale-date": seconds(options.staleDate),
-      "relevance-score": options.relevanceScore
-    }),
-    ...aps
+    aps: {
+      ...present({
+        timestamp: seconds(options.timestamp),
+        event,
+        alert: options.alert === undefined ? undefined : present(options.alert),
+        "stale-date": seconds(options.staleDate),
+        "relevance-score": options.relevanceScore
+      }),
+      ...aps
+    }
   })
 
 /** Starts a Live Activity, on a push-to-start token. */
@@ -256,22 +263,24 @@ export const liveActivityEnd = (options: LiveActivityEndOptions): Notification =
   )
 
 /** A call comes in. */
-export const voip = (options: Options = {}): Notification => make("voip", options, {})
+export const voip = (options: Options = {}): Notification => make("voip", options, { aps: {} })
 
 /** Somebody talks in a Push to Talk channel. */
-export const pushToTalk = (options: Options = {}): Notification => make("pushtotalk", options, {})
+export const pushToTalk = (options: Options = {}): Notification => make("pushtotalk", options, { aps: {} })
 
 /** New data for a complication of watchOS. */
-export const complication = (options: Options = {}): Notification => make("complication", options, {})
+export const complication = (options: Options = {}): Notification => make("complication", options, { aps: {} })
 
 /** Asks the location push service extension of the app where the device is. Needs a key; a certificate can't do it. */
-export const location = (options: Options = {}): Notification => make("location", options, {})
+export const location = (options: Options = {}): Notification => make("location", options, { aps: {} })
 
 /** Has the app's widgets load their content again. */
-export const widgets = (options: Options = {}): Notification => make("widgets", options, { "content-changed": true })
+export const widgets = (options: Options = {}): Notification =>
+  make("widgets", options, { aps: { "content-changed": true } })
 
 /** Has the app's controls load their state again. */
-export const controls = (options: Options = {}): Notification => make("controls", options, { "content-changed": true })
+export const controls = (options: Options = {}): Notification =>
+  make("controls", options, { aps: { "content-changed": true } })
 
 /** What {@link fileProvider} takes. */
 export interface FileProviderOptions extends Options {
@@ -283,14 +292,8 @@ export interface FileProviderOptions extends Options {
 export const fileProvider = (options: FileProviderOptions): Notification =>
   make(
     "fileprovider",
-    {
-      ...options,
-      data: {
-        ...options.data,
-        ...present({ "container-identifier": options.containerIdentifier, domain: options.domain })
-      }
-    },
-    undefined
+    options,
+    present({ "container-identifier": options.containerIdentifier, domain: options.domain })
   )
 
 /** What {@link mdm} takes. */
@@ -302,5 +305,4 @@ export interface MdmOptions extends Omit<Options, "data"> {
 }
 
 /** Has a managed device ask its MDM server for commands. */
-export const mdm = (options: MdmOptions): Notification =>
-  make("mdm", { ...options, data: { mdm: options.pushMagic } }, undefined)
+export const mdm = (options: MdmOptions): Notification => make("mdm", options, { mdm: options.pushMagic })

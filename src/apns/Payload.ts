@@ -10,6 +10,7 @@
  * "Starting and updating Live Activities with ActivityKit push notifications".
  */
 import * as Schema from "effect/Schema"
+import { isRawNumber } from "../internal/exactNumbers.ts"
 
 const unit = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 
@@ -17,8 +18,8 @@ const rest = [Schema.Record(Schema.String, Schema.Json)] as const
 
 const args = Schema.Array(Schema.String)
 
-/** Devices format numbers as well as texts. */
-const formatted = Schema.Array(Schema.Union([Schema.String, Schema.Finite]))
+/** Devices format numbers as well as texts, with all of their digits. */
+const formatted = Schema.Array(Schema.Union([Schema.String, Schema.Finite, Schema.declare(isRawNumber)]))
 
 /** Apple documents 1; what other languages write for yes and no means the same to a device. */
 const flag = Schema.Union([Schema.Literals([0, 1]), Schema.Boolean])

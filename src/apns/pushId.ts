@@ -14,6 +14,14 @@ export const uuidV5 = (namespace: string, name: string): string => {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
 }
 
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+/** An id that somebody gives a push, as Apple takes it: a UUID in lower case. `undefined` where it is none. */
+export const canonical = (id: string): string | undefined => {
+  const lower = typeof id === "string" ? id.toLowerCase() : ""
+  return uuid.test(lower) ? lower : undefined
+}
+
 /** Any UUID will do, as long as it stays. */
 const namespace = "0193f2c8-6d1e-7c4a-9b57-2f0a8e6d41b3"
 

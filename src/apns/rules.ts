@@ -6,6 +6,7 @@
  * enforce names the reason that they would give; the others are enforced by the
  * device, which says nothing to anybody.
  */
+import { safeName } from "../internal/text.ts"
 import type { Notification } from "./Notification.ts"
 import type { Aps } from "./Payload.ts"
 import { isOn, meantInAlert, meantInAps } from "./Payload.ts"
@@ -25,8 +26,9 @@ export interface Problem {
 
 type Rule = (notification: Notification, aps: Aps) => Problem | undefined
 
-const problem = (field: string, rule: string, apple?: Reason): Problem => ({
-  field,
+/** Keys of others may be in the field. */
+export const problem = (field: string, rule: string, apple?: Reason): Problem => ({
+  field: safeName(field),
   rule,
   ...(apple === undefined ? {} : { apple })
 })
@@ -91,13 +93,29 @@ const collapseId: Rule = ({ collapseId }) => {
     return problem("collapseId", `1 to ${collapseIdLimit} bytes of UTF-8 are allowed, not ${size}`, "BadCollapseId")
   }
   // RFC 9113, section 8.2.1.
-  return /\p{Cc}|^ | $/u.test(collapseId) || !collapseId.isWellFormed()
+  return /[\p{Cc}\p{Cs}]|^ | $/u.test(collapseId)
     ? problem(
       "collapseId",
       "a header can't have control characters, half characters, or spaces at its ends",
       "BadCollapseId"
     )
     : undefined
+}
+
+// -----------------------------------------------------------------------------
+// Data
+// -----------------------------------------------------------------------------
+
+const data: Rule = ({ data, payload }) => {
+  if (data === undefined) return undefined
+  const taken = Object.keys(data).find((key) => Object.hasOwn(payload, key) || key === "aps")
+  return taken === undefined
+    ? problem("data", "the app's own keys stand in the payload, beside aps")
+    : problem(
+      `data.${taken}`,
+      `data can't replace "${safeName(taken)}", which is made from the other options: give the key another name, ` +
+        "or write the payload by hand"
+    )
 }
 
 // -----------------------------------------------------------------------------
@@ -273,6 +291,7 @@ const rules: ReadonlyArray<Rule> = [
   priority,
   expiration,
   collapseId,
+  data,
   apsSpelling,
   alertSpelling,
   ownKeys,

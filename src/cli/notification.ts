@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import type * as Stdio from "effect/Stdio"
 import { ApnsPayload } from "../apns/ApnsPayload.ts"
 import { PushType } from "../apns/PushType.ts"
+import * as ExactNumbers from "../internal/exactNumbers.ts"
 import { oneLine } from "../internal/text.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
@@ -101,8 +102,11 @@ const payloadOf = Effect.fnUntraced(function*({ badge, body, payload, sound, tit
   }
   const text = utf8(yield* readInput("payload", payload))
   return yield* Effect.fromResult(Result.try({
-    try: (): unknown => JSON.parse(text),
-    catch: () => new UsageError({ detail: `--payload ${payload} is not JSON` })
+    try: (): unknown => ExactNumbers.parse(text),
+    catch: (thrown) =>
+      new UsageError({
+        detail: `--payload ${payload} is ${thrown instanceof RangeError ? "nested too deeply" : "not JSON"}`
+      })
   }))
 })
 

@@ -12,7 +12,7 @@
  */
 
 /** A number as it was written: what `JSON.rawJSON` makes. */
-export interface RawNumber {
+export type RawNumber = {
   readonly rawJSON: string
 }
 

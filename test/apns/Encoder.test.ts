@@ -29,7 +29,7 @@ const start = (aps: Anything) =>
 const isUtf8 = (json: string): boolean => {
   const wellFormed = (value: unknown): boolean =>
     typeof value === "string"
-      ? value.isWellFormed()
+      ? !/\p{Cs}/u.test(value)
       : typeof value !== "object" || value === null || Object.entries(value).flat().every(wellFormed)
   return wellFormed(JSON.parse(json))
 }
