@@ -92,7 +92,7 @@ const credentials = ({ password, username }: ProxyOptions): string => {
 }
 
 /** What a status other than success says, and what to do. */
-const statusDetail = (status: number, phrase: string): string => {
+export const statusDetail = (status: number, phrase: string): string => {
   if (status === 407) return "it asks for a user name and a password (407); set proxy.username and proxy.password"
   const said = `${status} ${safeLine(clip(phrase, maxPhraseChars))}`.trim()
   return Http2Error.isPassing(status)

@@ -1189,38 +1189,7 @@ describe("a peer that breaks the rules of the connection", () => {
 })
 
 describe("bytes", () => {
-  const inPieces = Peer.block([[":status", "200"], ["apns-id", "x"]])
-  const end = Flag.endHeaders | Flag.endStream
-
-  /** Every kind of frame that there is, a table of headers included. */
-  const dialogue = Buffer.concat([
-    Peer.settings([maxConcurrentStreams, 20]),
-    Peer.headers(1, [[":status", "103"]]),
-    Peer.frame(
-      Type.headers,
-      Flag.padded | Flag.priority,
-      1,
-      Buffer.concat([Buffer.from([2]), Buffer.alloc(5), inPieces.subarray(0, 3), Buffer.alloc(2)])
-    ),
-    Peer.frame(Type.continuation, 0, 1, inPieces.subarray(3, 5)),
-    Peer.frame(Type.continuation, Flag.endHeaders, 1, inPieces.subarray(5)),
-    Peer.frame(0x55, 3, 9, "unknown"),
-    Peer.data(1, "hello", 0),
-    Peer.data(1, Buffer.concat([Buffer.from([3]), Buffer.from(" world"), Buffer.alloc(3)]), Flag.padded),
-    Peer.frame(Type.priority, 0, 1, Buffer.alloc(5)),
-    Peer.windowUpdate(0, 5000),
-    Peer.windowUpdate(3, 9),
-    Peer.headers(1, [["x-trailer", "1"]], end),
-    Peer.ping(0, Buffer.from("12345678")),
-    // A field enters the table; the next answer takes it from there; then there is no table any more.
-    Peer.frame(Type.headers, end, 3, Buffer.from([0x88, 0x40, 1, 0x78, 1, 0x31])),
-    Peer.frame(Type.headers, end, 5, Buffer.from([0x88, 0xbe])),
-    Peer.frame(Type.settings, Flag.ack, 0),
-    Peer.frame(Type.headers, end, 7, Buffer.from([0x20, 0x88])),
-    Peer.rst(9, Code.refusedStream),
-    Peer.goaway(11, 2, "bye"),
-    Peer.answer(11, 410, `{"reason":"Unregistered"}`)
-  ])
+  const dialogue = Buffer.concat(Peer.dialogue)
 
   const play = (cuts: ReadonlyArray<number>) => {
     const play = Play.ready({}, [maxConcurrentStreams, 20])

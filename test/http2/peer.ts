@@ -1,7 +1,7 @@
 /** The other side of a session, frame by frame, without a socket. */
 import * as Result from "effect/Result"
 import type { Answer, Request } from "../../src/http2/Connection.ts"
-import { Flag, preface, Type } from "../../src/http2/Frame.ts"
+import { Code, Flag, preface, Setting, Type } from "../../src/http2/Frame.ts"
 import { HpackDecoder } from "../../src/http2/HpackDecoder.ts"
 import { HpackEncoder } from "../../src/http2/HpackEncoder.ts"
 import { Output } from "../../src/http2/Output.ts"
@@ -65,6 +65,39 @@ export const windowUpdate = (stream: number, increment: number): Buffer =>
 
 export const ping = (flags: number, payload: Uint8Array = Buffer.alloc(8)): Buffer =>
   frame(Type.ping, flags, 0, payload)
+
+const inPieces = block([[":status", "200"], ["apns-id", "x"]])
+const end = Flag.endHeaders | Flag.endStream
+
+/** Answers to seven requests: every kind of frame that there is, a table of headers included. */
+export const dialogue: ReadonlyArray<Buffer> = [
+  settings([Setting.maxConcurrentStreams, 20]),
+  headers(1, [[":status", "103"]]),
+  frame(
+    Type.headers,
+    Flag.padded | Flag.priority,
+    1,
+    Buffer.concat([Buffer.from([2]), Buffer.alloc(5), inPieces.subarray(0, 3), Buffer.alloc(2)])
+  ),
+  frame(Type.continuation, 0, 1, inPieces.subarray(3, 5)),
+  frame(Type.continuation, Flag.endHeaders, 1, inPieces.subarray(5)),
+  frame(0x55, 3, 9, "unknown"),
+  data(1, "hello", 0),
+  data(1, Buffer.concat([Buffer.from([3]), Buffer.from(" world"), Buffer.alloc(3)]), Flag.padded),
+  frame(Type.priority, 0, 1, Buffer.alloc(5)),
+  windowUpdate(0, 5000),
+  windowUpdate(3, 9),
+  headers(1, [["x-trailer", "1"]], end),
+  ping(0, Buffer.from("12345678")),
+  // A field enters the table; the next answer takes it from there; then there is no table any more.
+  frame(Type.headers, end, 3, Buffer.from([0x88, 0x40, 1, 0x78, 1, 0x31])),
+  frame(Type.headers, end, 5, Buffer.from([0x88, 0xbe])),
+  frame(Type.settings, Flag.ack, 0),
+  frame(Type.headers, end, 7, Buffer.from([0x20, 0x88])),
+  rst(9, Code.refusedStream),
+  goaway(11, 2, "bye"),
+  answer(11, 410, `{"reason":"Unregistered"}`)
+]
 
 /** A frame that the session sent. */
 export interface Sent {
