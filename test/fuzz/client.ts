@@ -7,6 +7,7 @@ import type { BrokerError } from "../../src/BrokerError.ts"
 import { scripted } from "../beanstalk/servers.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"
+import type { Random } from "../support/Random.ts"
 import { replies, reply } from "./replies.ts"
 
 const stats = Object.keys(ServerStats.fields).map((key) => `${key}: ${key === "draining" ? "false" : "65535"}`)
@@ -30,8 +31,36 @@ const calls = (client: Client.Client["Service"]): ReadonlyArray<Effect.Effect<un
   client.reserveJob("42")
 ]
 
+/** What a server answers to the first command of a connection, the second, and so on. Later it says nothing. */
+export const answers = (random: Random, size: number): ReadonlyArray<Uint8Array> => [
+  random.chance(0.9) ? framed(greeting) : Hostile.mutate(random, framed(greeting)),
+  ...Array.from(
+    { length: 8 },
+    () => random.chance(0.8) ? reply(random, Math.min(size, 1000)) : replies(random, Math.min(size, 1000))
+  )
+]
+
+/** A server that answers so on every connection. Returns its port. */
+export const answering = (answers: ReadonlyArray<Uint8Array>) =>
+  scripted((socket) => {
+    let next = 0
+    // a put is two lines, and one command: its answers come a little early
+    socket.on("data", (data) => {
+      for (let i = data.toString("latin1").split("\r\n").length - 1; i > 0 && next < answers.length; i--) {
+        socket.write(answers[next++]!)
+      }
+    })
+  })
+
+/** Calls one after the other, two at a time. What they fail with may be shown. */
+export const callAll = (calls: ReadonlyArray<Effect.Effect<unknown, BrokerError>>) =>
+  Effect.forEach(
+    calls,
+    Effect.catch((error: BrokerError) => Effect.sync(() => Fuzz.checkError(error))),
+    { concurrency: 2 }
+  )
+
 interface Input {
-  /** What the server answers to the first command, the second, and so on. Later it says nothing. */
   readonly answers: ReadonlyArray<Uint8Array>
   readonly order: ReadonlyArray<number>
 }
@@ -41,33 +70,15 @@ export const target = Fuzz.make<Input>({
   about: "a server that answers anything to the commands of the client",
   rounds: 150,
   make: (random, size) => ({
-    answers: [
-      random.chance(0.9) ? framed(greeting) : Hostile.mutate(random, framed(greeting)),
-      ...Array.from(
-        { length: 8 },
-        () => random.chance(0.8) ? reply(random, Math.min(size, 1000)) : replies(random, Math.min(size, 1000))
-      )
-    ],
+    answers: answers(random, size),
     order: Array.from({ length: 8 }, () => random.below(13))
   }),
   feed: ({ answers, order }) =>
     Effect.scoped(Effect.gen(function*() {
-      const port = yield* scripted((socket) => {
-        let next = 0
-        // a put is two lines, and one command: its answers come a little early
-        socket.on("data", (data) => {
-          for (let i = data.toString("latin1").split("\r\n").length - 1; i > 0 && next < answers.length; i--) {
-            socket.write(answers[next++]!)
-          }
-        })
-      })
+      const port = yield* answering(answers)
       const opened = yield* Effect.result(Client.make(Native.driver({ port, replyTimeout: "40 millis" })))
-      if (Result.isFailure(opened)) return Fuzz.checkBounded(opened.failure.message)
+      if (Result.isFailure(opened)) return Fuzz.checkError(opened.failure)
       const all = calls(opened.success)
-      yield* Effect.forEach(
-        order,
-        (index) => Effect.catch(all[index]!, (error) => Effect.sync(() => Fuzz.checkBounded(error.message))),
-        { concurrency: 2 }
-      )
+      yield* callAll(order.map((index) => all[index]!))
     }))
 })

@@ -1,0 +1,68 @@
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
+import { Broker, JobId, putRequest } from "../../src/Broker.ts"
+import type { BrokerError } from "../../src/BrokerError.ts"
+import * as Fuzz from "../support/fuzz.ts"
+import { answering, answers, callAll } from "./client.ts"
+
+const id = JobId.make("42")
+const request = Result.getOrThrow(putRequest(Buffer.from("body")))
+
+/** Takes jobs for a moment, and settles them in each way. */
+const work = (broker: Broker["Service"]) =>
+  Effect.scoped(Effect.gen(function*() {
+    const consumer = yield* broker.consume(["q", "r"])
+    const leases = yield* Effect.timeoutOrElse(consumer.reserve(4), {
+      duration: "60 millis",
+      orElse: () => Effect.succeed([])
+    })
+    yield* consumer.touch(leases)
+    yield* consumer.inspect(leases)
+    yield* consumer.settle(
+      leases.map((lease, i) => i % 2 === 0 ? { _tag: "Delete", lease } : { _tag: "GiveBack", lease })
+    )
+  }))
+
+const calls = (broker: Broker["Service"]): ReadonlyArray<Effect.Effect<unknown, BrokerError>> => [
+  broker.ping,
+  broker.put("q", request),
+  broker.putAll("q", [request, request, request]),
+  broker.waitingWorkers("q"),
+  broker.peek(id),
+  broker.peekNext("q", "ready"),
+  broker.delete(id),
+  broker.kick("q", 10),
+  broker.buryJob(id, "reason"),
+  broker.moveJob(id, "r"),
+  broker.stats,
+  broker.statsQueue("q"),
+  broker.statsJob(id),
+  broker.queues,
+  work(broker),
+  work(broker)
+]
+
+interface Input {
+  readonly answers: ReadonlyArray<Uint8Array>
+  readonly order: ReadonlyArray<number>
+}
+
+export const target = Fuzz.make<Input>({
+  name: "beanstalk broker",
+  about: "a server that answers anything to publishers, workers and operators",
+  rounds: 20,
+  make: (random, size) => ({
+    answers: answers(random, size),
+    order: Array.from({ length: 6 }, () => random.below(16))
+  }),
+  feed: ({ answers, order }) =>
+    Effect.scoped(Effect.gen(function*() {
+      const port = yield* answering(answers)
+      const layer = BeanstalkBroker.layer({ port, replyTimeout: "40 millis", reconnectFor: "100 millis" })
+      yield* Broker.use((broker) => {
+        const all = calls(broker)
+        return callAll(order.map((index) => all[index]!))
+      }).pipe(Effect.provide(layer))
+    }))
+})
