@@ -66,7 +66,7 @@ export interface Options<Input> {
   readonly feed: (input: Input) => void | Result.Result<unknown, unknown> | Effect.Effect<unknown, unknown>
   /** Inputs that grow, one function for each shape that could cost more than it should. */
   readonly grow?: ReadonlyArray<(size: number) => Input> | undefined
-  /** The largest size that growth is measured at. Default: 256 Ki. */
+  /** The largest size that growth is measured at. Default: 128 Ki. */
   readonly largest?: number | undefined
   /** How many inputs the tests feed. Default: 500. */
   readonly rounds?: number | undefined
@@ -114,7 +114,7 @@ const quiet = Logger.layer([])
 
 /** A target of inputs of some type. */
 export const make = <Input>(options: Options<Input>): Target => {
-  const { about, feed, grow = [], largest = 1 << 18, make, name, patienceMillis = 5000, rounds = 500 } = options
+  const { about, feed, grow = [], largest = 1 << 17, make, name, patienceMillis = 5000, rounds = 500 } = options
   const caseOf = (input: Input): Case => ({
     input,
     run: async () => {
@@ -194,8 +194,8 @@ export const feedMany = async (
   return fed
 }
 
-/** Below this nothing is said about growth: it is noise. */
-const noiseMillis = 8
+/** What takes less is taken for this: it may be noise, or nothing at all. */
+const leastMillis = 0.3
 /** Sizes grow by this factor. */
 const step = 16
 /** How much longer `step` times as much may take; quadratic code takes 256 times as long. */
@@ -229,7 +229,7 @@ export const checkGrowth = async (target: Target): Promise<void> => {
       const what = `${target.name}, shape ${index}, ${show(one.input).slice(0, 80)}`
       const peak = process.resourceUsage().maxRSS
       let larger = await time(one, 1)
-      const isSuspect = () => larger > noiseMillis && larger / smaller > maxRatio
+      const isSuspect = () => larger > maxRatio * Math.max(smaller, leastMillis)
       for (let again = 0; again < 3 && isSuspect(); again++) {
         smaller = Math.max(smaller, await time(shape(size / step), 2))
         larger = Math.min(larger, await time(one, 1))
