@@ -18,6 +18,7 @@ import type * as Scope from "effect/Scope"
 import { statfsSync, statSync } from "node:fs"
 import type { DatabaseSync } from "node:sqlite"
 import { Worker } from "node:worker_threads"
+import { urlOf } from "./File.ts"
 
 /** Pages that are written before the log is copied: 4 MiB. */
 const due = 1000
@@ -44,8 +45,8 @@ type Mode = "PASSIVE" | "TRUNCATE"
 const program = `
 const { parentPort, workerData } = require("node:worker_threads")
 const { DatabaseSync } = require("node:sqlite")
-const database = new DatabaseSync(workerData, { timeout: 25 })
-database.exec("PRAGMA synchronous = NORMAL")
+const database = new DatabaseSync(new URL(workerData), { timeout: 25, defensive: true })
+database.exec("PRAGMA trusted_schema = OFF; PRAGMA synchronous = NORMAL")
 parentPort.on("message", (mode) => {
   if (mode === undefined) {
     database.close()
@@ -119,7 +120,12 @@ export const make = Effect.fnUntraced(function*(
 
   const start = (): Worker | undefined => {
     try {
-      const started = new Worker(program, { eval: true, workerData: path, execArgv: [], name: "backq checkpoints" })
+      const started = new Worker(program, {
+        eval: true,
+        workerData: urlOf(path).href,
+        execArgv: [],
+        name: "backq checkpoints"
+      })
       const gone = () => {
         if (worker !== started) return
         worker = undefined

@@ -2,106 +2,27 @@
  * The database file: opening it, and what is in it.
  *
  * A file is backq's by its `application_id`; its `user_version` counts the
- * migrations that it has seen. Migrations only go forward. A file of another
- * program, or of a newer backq, is refused before anything is written.
+ * migrations that it has seen. A file of another program, of a newer backq, or
+ * with anything in it that no migration made, is refused before anything is
+ * written, and before any statement runs that could run what is in the file.
+ *
+ * A file is made here and never by SQLite, so that it has its mode from the
+ * first moment, and SQLite gives it to the log and the shared memory.
  *
  * Times are whole microseconds since the epoch.
  */
-import { closeSync, openSync, statSync } from "node:fs"
-import { resolve } from "node:path"
-import { DatabaseSync } from "node:sqlite"
+import { closeSync, openSync, readlinkSync, statSync } from "node:fs"
+import { dirname, isAbsolute, resolve } from "node:path"
+import { DatabaseSync, type DatabaseSyncOptions } from "node:sqlite"
+import { pathToFileURL } from "node:url"
 import { FileUnusable } from "./failure.ts"
+import { currentVersion, difference, migrations } from "./schema.ts"
 
 /** "bckq" */
 export const applicationId = 0x62636b71
 
-/**
- * `state`: 0 ready, 1 delayed, 2 reserved, 3 buried. `due`: when a delay or a
- * lease ends, null otherwise. A partial index for each state, so that a job is
- * only in those that its state needs. A large body is in a table of its own, and
- * `small` is empty, so that a change of state does not write it again; one that
- * an older version has stored stays where it is.
- */
-export const migrations: ReadonlyArray<string> = [
-  `CREATE TABLE queue (
-     id INTEGER PRIMARY KEY,
-     name TEXT NOT NULL UNIQUE,
-     total INTEGER NOT NULL DEFAULT 0,
-     paused_until INTEGER NOT NULL DEFAULT 0
-   ) STRICT;
-   CREATE TABLE process (
-     id INTEGER PRIMARY KEY AUTOINCREMENT,
-     pid INTEGER NOT NULL,
-     started TEXT,
-     world TEXT
-   ) STRICT;
-   CREATE TABLE waiting (
-     process INTEGER NOT NULL,
-     queue TEXT NOT NULL,
-     workers INTEGER NOT NULL,
-     PRIMARY KEY (queue, process)
-   ) STRICT, WITHOUT ROWID;
-   CREATE TABLE job (
-     id INTEGER PRIMARY KEY AUTOINCREMENT,
-     queue INTEGER NOT NULL,
-     state INTEGER NOT NULL,
-     priority INTEGER NOT NULL,
-     due INTEGER,
-     burial INTEGER,
-     holder INTEGER,
-     put_at INTEGER NOT NULL,
-     ttr INTEGER NOT NULL,
-     deliveries INTEGER NOT NULL DEFAULT 0,
-     forgiven INTEGER NOT NULL DEFAULT 0,
-     lost INTEGER NOT NULL DEFAULT 0,
-     buries INTEGER NOT NULL DEFAULT 0,
-     reason TEXT,
-     body BLOB NOT NULL
-   ) STRICT;
-   CREATE INDEX job_ready ON job (queue, priority, id) WHERE state = 0;
-   CREATE INDEX job_delayed ON job (queue, due, id) WHERE state = 1;
-   CREATE INDEX job_buried ON job (queue, burial) WHERE state = 3;
-   CREATE INDEX job_due ON job (state, due, queue) WHERE due IS NOT NULL;`,
-  `ALTER TABLE job ADD COLUMN failure_tag TEXT;
-   ALTER TABLE job ADD COLUMN failure_message TEXT;
-   ALTER TABLE job ADD COLUMN failure_at INTEGER;`,
-  `CREATE TABLE done (
-     seq INTEGER PRIMARY KEY,
-     job INTEGER NOT NULL,
-     queue TEXT NOT NULL,
-     finished_at INTEGER NOT NULL,
-     keep_until INTEGER NOT NULL,
-     priority INTEGER NOT NULL,
-     put_at INTEGER NOT NULL,
-     ttr INTEGER NOT NULL,
-     deliveries INTEGER NOT NULL,
-     forgiven INTEGER NOT NULL,
-     lost INTEGER NOT NULL,
-     buries INTEGER NOT NULL,
-     reason TEXT,
-     failure_tag TEXT,
-     failure_message TEXT,
-     failure_at INTEGER,
-     body BLOB NOT NULL
-   ) STRICT;
-   CREATE INDEX done_listed ON done (queue, seq);
-   CREATE INDEX done_over ON done (keep_until);`,
-  // times that no number can be, of pauses and delays of centuries
-  `UPDATE queue SET paused_until = ${Number.MAX_SAFE_INTEGER} WHERE paused_until > ${Number.MAX_SAFE_INTEGER};
-   UPDATE job SET due = ${Number.MAX_SAFE_INTEGER} WHERE state IN (1, 2) AND due > ${Number.MAX_SAFE_INTEGER};`,
-  // The column has another name, so that an older backq that has the file open fails instead of taking an empty body.
-  `ALTER TABLE job RENAME COLUMN body TO small;
-   CREATE TABLE large (
-     job INTEGER PRIMARY KEY,
-     body BLOB NOT NULL
-   ) STRICT;`
-]
-
 /** Bytes of the largest body that can be in a file. */
 export const largestBody = 64 * 1024 * 1024
-
-/** The schema version that this code reads and writes. */
-export const currentVersion = migrations.length
 
 const pragma = (database: DatabaseSync, name: string): unknown =>
   Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]
@@ -126,6 +47,23 @@ const versionOf = (database: DatabaseSync, path: string): number => {
       detail: `was written by a newer backq (schema ${version}, this one knows ${currentVersion}): use that one`
     })
   }
+  const foreign = version < 0 ? `has a schema version that is none (${version})` : difference(database, version)
+  if (foreign !== undefined) {
+    throw new FileUnusable({
+      path,
+      problem: "Foreign",
+      detail: `${foreign}: somebody else changed the file, and it may do harm; take out what is not backq's with the ` +
+        "sqlite3 program if you know what it is, or give another path"
+    })
+  }
+  return version
+}
+
+/** The version, as of one moment: others may migrate the file meanwhile. */
+const inspect = (database: DatabaseSync, path: string): number => {
+  database.exec("BEGIN")
+  const version = versionOf(database, path)
+  database.exec("COMMIT")
   return version
 }
 
@@ -135,13 +73,59 @@ const migrate = (database: DatabaseSync, path: string): void => {
   database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${currentVersion}; COMMIT`)
 }
 
-/** A new file is its owner's and the group's, as the umask allows: what is in a service's jobs is for nobody else. */
-const create = (path: string): void => {
+/** How many links lead to a file at most, as the operating system has it. */
+const mostLinks = 40
+
+/** Where a file would come to be: at the end of the links, which may lead to nothing. */
+const targetOf = (path: string, links = 0): string => {
+  let link: string
   try {
-    closeSync(openSync(path, "wx", 0o660))
+    link = readlinkSync(path)
   } catch {
-    // it is there, or SQLite says why it can't be
+    return path
   }
+  return links === mostLinks ? path : targetOf(isAbsolute(link) ? link : `${dirname(path)}/${link}`, links + 1)
+}
+
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0
+
+/**
+ * Makes the file where there is none. It is its owner's and the group's, as the umask allows: what is in a service's
+ * jobs is for nobody else.
+ */
+const create = (path: string): void => {
+  const target = targetOf(path)
+  // In this order: while somebody else makes the file, it is not empty any more when its log is not.
+  if (sizeOf(`${target}-wal`) > 0 && sizeOf(target) === 0) {
+    throw new FileUnusable({
+      path,
+      problem: "StrayLog",
+      detail:
+        `is not there, but its log ${target}-wal is, and may hold jobs: put the file back, or move the log away too`
+    })
+  }
+  try {
+    closeSync(openSync(target, "wx", 0o660))
+  } catch (cause) {
+    // it is there, or SQLite says why it can't be
+    if (!(cause instanceof Error && "errno" in cause)) throw cause
+  }
+}
+
+/** A file as SQLite is told of it: one that is there, whatever its name looks like. */
+export const urlOf = (path: string): URL => {
+  const url = pathToFileURL(path)
+  url.search = "?mode=rw"
+  return url
+}
+
+/** Of a connection that trusts nothing that is in the file. */
+const careful: DatabaseSyncOptions = {
+  timeout: 0,
+  allowExtension: false,
+  defensive: true,
+  // a row has more than its body
+  limits: { length: largestBody + 1024 * 1024 }
 }
 
 /**
@@ -151,19 +135,23 @@ const create = (path: string): void => {
  * becomes of links and of the working directory.
  */
 export const open = (path: string): DatabaseSync => {
-  const isFile = path !== ":memory:"
-  if (isFile) create(path)
-  const database = new DatabaseSync(isFile ? resolve(path) : path, { timeout: 0 })
+  const noLog = () =>
+    new FileUnusable({ path, problem: "NoWal", detail: "can't have a write-ahead log there: use a local disk" })
+  if (path === ":memory:") throw noLog()
+  const place = resolve(path)
+  create(place)
+  const database = new DatabaseSync(urlOf(place), careful)
   let isOpen = false
   try {
-    const version = versionOf(database, path)
+    database.exec("PRAGMA trusted_schema = OFF")
+    const version = inspect(database, path)
     // only a file without tables can be told to
     if (version === 0) database.exec("PRAGMA auto_vacuum = INCREMENTAL")
-    if (pragma(database, "journal_mode = WAL") !== "wal") {
-      throw new FileUnusable({ path, problem: "NoWal", detail: "can't have a write-ahead log there: use a local disk" })
-    }
+    if (pragma(database, "journal_mode = WAL") !== "wal") throw noLog()
     database.exec("PRAGMA synchronous = NORMAL")
     if (version < currentVersion) migrate(database, path)
+    // a copy that was made without a log has one from its first read on
+    database.exec("SELECT 1 FROM sqlite_schema LIMIT 1")
     isOpen = true
     return database
   } finally {

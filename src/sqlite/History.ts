@@ -10,7 +10,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { Page } from "../Broker.ts"
 import type * as Paging from "../internal/paging.ts"
 import type { Delivery } from "./Jobs.ts"
-import { idOf, jobStats, known, prepareAll, readPage, type Row } from "./rows.ts"
+import { bytesOf, idOf, jobStats, known, numberOf, prepareAll, readPage, type Row, timeOf } from "./rows.ts"
 
 /** So many are removed at a time. */
 const portion = 100
@@ -53,14 +53,14 @@ export class History {
     return readPage(request, rows, (row) => ({
       ...jobStats(row, idOf(row), queue, "ready", now),
       state: "done",
-      body: row["body"],
-      finishedAt: Math.floor(row["finished_at"] / 1000)
+      body: bytesOf(row["body"], row),
+      finishedAt: Math.floor(numberOf(row["finished_at"], "the end of a job") / 1000)
     }))
   }
 
   /** When the time of one is over next; infinite when there is none. */
   nextOver(): number {
-    return Number(this.statements.nextOver.get()?.["due"] ?? Infinity)
+    return timeOf(this.statements.nextOver.get())
   }
 
   /** Removes some of those whose time is over. Says whether there may be more. */

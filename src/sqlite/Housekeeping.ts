@@ -27,11 +27,15 @@ export interface Store {
   readonly checkpoints: Checkpoints
 }
 
-/** Works while there is something to do. Failures are those of the file, which everybody else sees. */
-const whileDue = (isDue: () => boolean, work: Effect.Effect<unknown, BrokerError>) =>
-  Effect.gen(function*() {
-    while (yield* Effect.try(isDue)) yield* work
-  }).pipe(Effect.ignore)
+/**
+ * Works while there is something to do, and the work says that there may be more: a file that is damaged may say so
+ * for ever. Failures are those of the file, which everybody else sees.
+ */
+const whileDue = (isDue: () => boolean, work: Effect.Effect<boolean, BrokerError>) =>
+  Effect.flatMap(Effect.try(isDue), (due) => due ? work : Effect.succeed(false)).pipe(
+    Effect.repeat({ while: (more) => more }),
+    Effect.ignore
+  )
 
 const forgetOver = ({ commits, history }: Store) =>
   whileDue(() => history.nextOver() <= commits.now(), commits.run(history.forget))
@@ -41,6 +45,7 @@ const giveBackSpace = ({ checkpoints, commits, space }: Store) => {
     checkpoints.wrote(pages, 0)
     // the file gets shorter when the log is copied
     if (space.spare() === 0) checkpoints.finish()
+    return pages > 0
   })
   return whileDue(() => space.spare() > 0, Effect.delay(portion, rest))
 }

@@ -12,8 +12,10 @@ import type * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type { Failure, JobId, JobState, JobStats, LeaseInfo, Page, PeekedJob, PutRequest } from "../Broker.ts"
 import type * as Paging from "../internal/paging.ts"
+import { Damaged } from "./failure.ts"
 import { sql, together } from "./jobStatements.ts"
 import {
+  bytesOf,
   type Counters,
   dueAfter,
   idOf,
@@ -24,7 +26,8 @@ import {
   prepareAll,
   readPage,
   type Row,
-  rowId
+  rowId,
+  timeOf
 } from "./rows.ts"
 
 const states: ReadonlyArray<JobState> = ["ready", "delayed", "reserved", "buried"]
@@ -99,7 +102,7 @@ export class Jobs {
 
   /** When a delay or a lease ends next; infinite when none does. */
   nextChange(): number {
-    return Math.min(this.get("nextDelay")?.["due"] ?? Infinity, this.get("nextLease")?.["due"] ?? Infinity)
+    return Math.min(timeOf(this.get("nextDelay")), timeOf(this.get("nextLease")))
   }
 
   /** How many bytes of bodies were written so far. */
@@ -135,7 +138,9 @@ export class Jobs {
 
   /** The body of a row that is large. An empty one may be just that. */
   private large(row: Row, id: number): Uint8Array | undefined {
-    return row["body"].length > 0 ? undefined : this.statements.large.get(id)?.["body"] as Uint8Array | undefined
+    if (bytesOf(row["body"], row).length > 0) return undefined
+    const large = this.statements.large.get(id)
+    return large === undefined ? undefined : bytesOf(large["body"], row)
   }
 
   private bodyOf(row: Row): Uint8Array {
@@ -198,7 +203,9 @@ export class Jobs {
       }
     }
     for (const { id, queue } of candidates.sort(isServedBefore).slice(0, max)) {
-      yield [queue, [this.statements.deliver.get(id, now, holder) as unknown as DeliveredRow]]
+      const row = this.statements.deliver.get(id, now, holder)
+      if (row === undefined) throw new Damaged({ detail: `job ${id} is in an index and nowhere else` })
+      yield [queue, [row as unknown as DeliveredRow]]
     }
   }
 
@@ -341,7 +348,7 @@ export class Jobs {
   stats(id: JobId, now: number): JobStats | undefined {
     const row = this.get("stats", { $id: rowId(id) })
     if (row === undefined) return undefined
-    return jobStats(row, id, row["name"], states[row["state"]]!, now)
+    return jobStats(row, id, row["name"], states[row["state"]], now)
   }
 
   /** A page of the jobs of a queue in a state, with about as many as can be read in one go. */

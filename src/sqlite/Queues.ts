@@ -6,8 +6,9 @@
  * transaction, because another process may have removed a row.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
+import { Damaged } from "./failure.ts"
 import type * as Liveness from "./Liveness.ts"
-import { prepareAll } from "./rows.ts"
+import { numberOf, prepareAll, timeOf } from "./rows.ts"
 
 /** The statements. */
 export const sql = {
@@ -17,7 +18,7 @@ export const sql = {
   count: "UPDATE queue SET total = total + $jobs WHERE id = $id",
   pause: `INSERT INTO queue (name, paused_until) VALUES ($name, $until)
     ON CONFLICT (name) DO UPDATE SET paused_until = excluded.paused_until`,
-  nextResume: "SELECT min(paused_until) AS until FROM queue WHERE paused_until > $now",
+  nextResume: "SELECT min(paused_until) AS due FROM queue WHERE paused_until > $now",
   removeUnused: `DELETE FROM queue WHERE id = $id AND paused_until <= $now
     AND NOT EXISTS (SELECT 1 FROM job WHERE queue = $id AND state = 0)
     AND NOT EXISTS (SELECT 1 FROM job WHERE queue = $id AND state = 1)
@@ -25,7 +26,8 @@ export const sql = {
     AND NOT EXISTS (SELECT 1 FROM job WHERE queue = $id AND state = 3)`,
   register: "INSERT INTO process (pid, started, world) VALUES ($pid, $started, $world)",
   unregister: "DELETE FROM process WHERE id = $id",
-  others: "SELECT id, pid, started, world FROM process WHERE id <> $id",
+  // many more than a machine has, so that it is quick whatever is in a file
+  others: "SELECT id, pid, started, world FROM process WHERE id <> $id LIMIT 1000",
   hasOthers: "SELECT EXISTS (SELECT 1 FROM process WHERE id <> $id) AS others",
   waitElsewhere: `SELECT coalesce(sum(workers), 0) AS workers FROM waiting JOIN process ON process.id = waiting.process
     WHERE queue = $queue AND process <> $id AND world = $world`,
@@ -41,6 +43,11 @@ export interface QueueRow {
   readonly total: number
   /** 0, or a time of the past, when it is not paused. */
   readonly pausedUntil: number
+}
+
+const check = ({ id, pausedUntil, total }: QueueRow): void => {
+  numberOf(pausedUntil, `the pause of queue ${id}`)
+  numberOf(total, `the number of jobs of queue ${id}`)
 }
 
 /** A process that has the file open, or died with it. */
@@ -60,12 +67,19 @@ export class Queues {
 
   find(name: string): QueueRow | undefined {
     this.count()
-    return this.statements.find.get({ $name: name }) as QueueRow | undefined
+    const row = this.statements.find.get({ $name: name }) as QueueRow | undefined
+    if (row !== undefined) check(row)
+    return row
   }
 
   all(): ReadonlyArray<QueueRow & { readonly name: string }> {
     this.count()
-    return this.statements.all.all() as unknown as ReadonlyArray<QueueRow & { readonly name: string }>
+    const rows = this.statements.all.all() as unknown as ReadonlyArray<QueueRow & { readonly name: string }>
+    for (const row of rows) {
+      check(row)
+      if (typeof row.name !== "string") throw new Damaged({ detail: `queue ${row.id} has a name that is no text` })
+    }
+    return rows
   }
 
   /** Counts jobs that are put on a queue, which comes to be by this. Returns its id. */
@@ -96,7 +110,7 @@ export class Queues {
 
   /** When a pause ends next; infinite when none does. */
   nextResume(now: number): number {
-    return Number(this.statements.nextResume.get({ $now: now })?.["until"] ?? Infinity)
+    return timeOf(this.statements.nextResume.get({ $now: now }))
   }
 
   /** Forgets a queue that has no jobs and is not paused. */
@@ -120,7 +134,9 @@ export class Queues {
 
   /** The other processes that have the file open, or died with it. */
   others(id: number): ReadonlyArray<ProcessRow> {
-    return this.statements.others.all({ $id: id }) as unknown as ReadonlyArray<ProcessRow>
+    const rows = this.statements.others.all({ $id: id }) as unknown as ReadonlyArray<ProcessRow>
+    for (const { id, pid } of rows) numberOf(pid, `the pid of process ${id}`)
+    return rows
   }
 
   /** Has another process the file open, or died with it? */

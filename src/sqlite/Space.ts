@@ -26,12 +26,16 @@ export class Space {
     return Math.max(Number(this.freePages.get()?.["freelist_count"]) - kept, 0)
   }
 
-  /** Moves used pages into free ones and cuts the end of the file off. Returns about how many pages it wrote. */
+  /**
+   * Moves used pages into free ones and cuts the end of the file off. Returns about how many pages it wrote: none in a
+   * file that was made anew by another program, and does not know which page belongs to which.
+   */
   giveBack(): number {
     // others may have used it since it was looked for; and 0 would mean everything
-    const pages = Math.min(this.spare(), portion)
+    const spare = this.spare()
+    const pages = Math.min(spare, portion)
     if (pages === 0) return 0
     this.database.exec(`PRAGMA incremental_vacuum(${pages})`)
-    return 2 * pages
+    return this.spare() < spare ? 2 * pages : 0
   }
 }

@@ -5,7 +5,8 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import { mkdirSync, readdirSync, readlinkSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
@@ -86,6 +87,59 @@ describe("a path", () => {
         yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), (broker) => broker.put("q", request("a"))))
       }
       assert.includeMembers(readdirSync(place), ["file:x.db", "file:y.db?mode=memory"])
+    }))
+})
+
+describe("the mode of a new file", () => {
+  const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8)
+
+  for (
+    const [umask, mode] of [
+      ["022", "640"],
+      ["000", "660"],
+      ["077", "600"],
+      ["002", "660"]
+    ] as const
+  ) {
+    it.live(`is ${mode} with a umask of ${umask}, also at the end of links that led to nothing, and beside it`, () =>
+      Effect.gen(function*() {
+        const place = yield* folder
+        mkdirSync(join(place, "real/deep"), { recursive: true })
+        symlinkSync("real/deep", join(place, "short"))
+        const links: ReadonlyArray<readonly [link: string, to: string, file: string]> = [
+          ["plain.db", "", "plain.db"],
+          ["relative.db", "real/relative.db", "real/relative.db"],
+          ["absolute.db", join(place, "real/absolute.db"), "real/absolute.db"],
+          ["chain.db", "relative-too.db", "real/chain.db"],
+          ["relative-too.db", "./real/chain.db", "real/chain.db"],
+          // up from where the folder really is
+          ["short/up.db", "../up.db", "real/up.db"]
+        ]
+        for (const [link, to] of links) if (to !== "") symlinkSync(to, join(place, link))
+        const { stderr, stdout } = spawnSync("sh", [
+          "-c",
+          `umask ${umask}; exec "$0" "$@"`,
+          process.execPath,
+          join(import.meta.dirname, "modes.ts"),
+          ...links.flatMap(([link, , real]) => [join(place, link), join(place, real)])
+        ], { encoding: "utf8" })
+        const expected = links.map(() => `${mode} ${mode} ${mode}`)
+        assert.deepStrictEqual(stdout.trim().split("\n"), expected, stderr)
+        for (const [, , real] of links) assert.strictEqual(modeOf(join(place, real)), mode)
+      }))
+  }
+
+  it.live("a log that is left without its file is kept: it may hold jobs", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const log = "a log that may hold jobs"
+      writeFileSync(`${path}-wal`, log)
+      for (const content of [undefined, ""]) {
+        if (content !== undefined) writeFileSync(path, content)
+        const error = yield* Effect.flip(Effect.scoped(SqliteBroker.make({ path })))
+        assert.include(error.message, `${path}-wal`)
+        assert.strictEqual(readFileSync(`${path}-wal`, "utf8"), log)
+      }
     }))
 })
 
