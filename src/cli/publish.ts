@@ -39,7 +39,9 @@ const config = {
     Flags.repeated
   ),
   extendEnv: Flag.Boolean("extend-env").pipe(
-    Flag.withDescription("Give the process the worker's environment as well (--no-extend-env: not). Default: yes"),
+    Flag.withDescription(
+      "Give the process the variables that the worker passes on as well (--no-extend-env: not). Default: yes"
+    ),
     Flag.withDefault(true)
   ),
   input: Flag.String("input").pipe(
@@ -55,7 +57,9 @@ const config = {
   outputLimit: Flags.integer("output-limit", 0).pipe(
     Flag.filter((value) => value <= maxOutputLimit, () => `at most ${maxOutputLimit} bytes`),
     Flag.withMetavar("BYTES"),
-    Flag.withDescription("How much of the end of each of stdout and stderr is kept. Default: 16384"),
+    Flag.withDescription(
+      "How much of the end of each of stdout and stderr is kept; more than 262144 the worker has to allow (--max-output). Default: 16384"
+    ),
     Flags.optional
   ),
   detach: Flag.Boolean("detach").pipe(

@@ -6,12 +6,14 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Job from "../Job.ts"
 import * as ExitPolicy from "../process/ExitPolicy.ts"
 import { ProcessRunner } from "../process/Process.ts"
 import * as ProcessJob from "../process/ProcessJob.ts"
-import { ProcessPayload } from "../process/ProcessPayload.ts"
+import { maxOutputLimit, ProcessPayload } from "../process/ProcessPayload.ts"
 import * as ProcessPolicy from "../process/ProcessPolicy.ts"
+import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
 import { apns } from "./workApns.ts"
 import { nonEmpty, retryFlags, retryOf, runWorker, workFlags } from "./working.ts"
@@ -23,7 +25,9 @@ const config = {
     Flags.optional
   ),
   shell: Flag.Boolean("shell").pipe(
-    Flag.withDescription("Allow shell lines. Default: programs with arguments only"),
+    Flag.withDescription(
+      "Allow shell lines, which can run every program: not together with --allow. Default: programs with arguments only"
+    ),
     Flag.withDefault(false)
   ),
   allow: Flag.String("allow").pipe(
@@ -45,6 +49,13 @@ const config = {
     ),
     Flags.repeated
   ),
+  inheritEnv: Flag.String("inherit-env").pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription(
+      "Pass on this variable of the worker, or with NAME* all that begin so, besides PATH, HOME, USER, LOGNAME, SHELL, TMPDIR, LANG, LANGUAGE, LC_* and TZ, and no others; can be repeated. Default: all but BACKQ_*, with --allow or --allow-env no others"
+    ),
+    Flags.repeated
+  ),
   maxTimeout: Flags.positiveDuration("max-timeout").pipe(
     Flag.withDescription("The longest timeout of a job, and that of a job without one. Default: none"),
     Flags.optional
@@ -53,6 +64,14 @@ const config = {
     Flag.withNegation("no-detach"),
     Flag.withDescription(
       "May jobs start processes that nobody waits for (--no-detach: not)? Default: yes, with --max-timeout no"
+    ),
+    Flags.optional
+  ),
+  maxOutput: Flags.integer("max-output", 0).pipe(
+    Flag.filter((value) => value <= maxOutputLimit, () => `at most ${maxOutputLimit} bytes`),
+    Flag.withMetavar("BYTES"),
+    Flag.withDescription(
+      `How much of the end of each of stdout and stderr a job may have kept, in memory. Default: ${ProcessPolicy.defaultMaxOutputLimit}`
     ),
     Flags.optional
   ),
@@ -88,22 +107,27 @@ const exitPolicyOf = ({ doneCodes, permanentCodes, retryCodes }: Input): ExitPol
     retryAfter: retryCodes === undefined ? undefined : Object.fromEntries(retryCodes)
   })
 
-const policyOf = (flags: Input): ProcessPolicy.ProcessPolicy =>
-  ProcessPolicy.make({
+const policyOf = (flags: Input): Effect.Effect<ProcessPolicy.ProcessPolicy, UsageError> =>
+  ProcessPolicy.makeResult({
     shellLines: flags.shell,
     programs: nonEmpty(flags.allow),
     directories: nonEmpty(flags.allowDir),
     environment: nonEmpty(flags.allowEnv),
+    inherit: nonEmpty(flags.inheritEnv),
     maxTimeout: flags.maxTimeout,
-    detach: flags.detach
-  })
+    detach: flags.detach,
+    maxOutputLimit: flags.maxOutput
+  }).pipe(
+    Result.mapError(({ detail }) => new UsageError({ detail })),
+    Effect.fromResult
+  )
 
 const process = Command.make("process", config, (flags) =>
-  Effect.suspend(() => {
+  Effect.flatMap(policyOf(flags), (policy) => {
     const handler = ProcessJob.handler({ exitPolicy: exitPolicyOf(flags), job: jobOf(flags) })
     const layer = Layer.merge(
       ProcessRunner.layerOptions({ grace: flags.killGrace }),
-      ProcessPolicy.layer(policyOf(flags))
+      ProcessPolicy.layer(policy)
     )
     return runWorker(flags, handler, layer)
   })).pipe(

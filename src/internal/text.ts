@@ -15,12 +15,17 @@ export const maxNameChars = 200
 // A slice keeps all of the text that it was cut from in memory.
 const copied = (text: string): string => Buffer.from(text, "utf16le").toString("utf16le")
 
-/** At most so many characters, and how many are left out. Cuts no character in two, and lets go of the rest. */
-export const clip = (text: string, maxChars: number): string => {
+/** The first characters of a text, at most so many. Cuts no character in two, and lets go of the rest. */
+export const cut = (text: string, maxChars: number): string => {
   if (text.length <= maxChars) return text
   const last = text.charCodeAt(maxChars - 1)
-  const end = last >= 0xd800 && last < 0xdc00 ? maxChars - 1 : maxChars
-  return `${copied(text.slice(0, end))} … and ${text.length - end} more characters`
+  return copied(text.slice(0, last >= 0xd800 && last < 0xdc00 ? maxChars - 1 : maxChars))
+}
+
+/** The same, and how many are left out. */
+export const clip = (text: string, maxChars: number): string => {
+  const first = cut(text, maxChars)
+  return first.length === text.length ? text : `${first} … and ${text.length - first.length} more characters`
 }
 
 /** A text of several lines, such as a Schema's message, on one. Bounded. */

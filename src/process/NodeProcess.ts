@@ -13,12 +13,14 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as NodeChildProcess from "node:child_process"
+import * as NodeFs from "node:fs"
 import * as OutputTail from "./OutputTail.ts"
 import type { ProcessResult } from "./Process.ts"
-import { display, ProcessError, Signalled, TimedOut } from "./ProcessError.ts"
+import { display, ProcessError, Refused, Signalled, TimedOut } from "./ProcessError.ts"
 import * as ProcessGroup from "./ProcessGroup.ts"
 import type { ProcessPayload } from "./ProcessPayload.ts"
 import { argv, defaultOutputLimit } from "./ProcessPayload.ts"
+import * as ProcessPolicy from "./ProcessPolicy.ts"
 import * as Running from "./running.ts"
 import * as SpawnError from "./SpawnError.ts"
 
@@ -91,7 +93,30 @@ const supervise = Effect.fnUntraced(function*(
   return { _tag: "Exited", pid, exitCode: code, duration, ...output }
 })
 
+/** Starts a process as the policy in force says. */
 const spawn = (payload: ProcessPayload, output: "pipe" | "ignore"): Effect.Effect<Child, ProcessError> =>
+  Effect.flatMap(ProcessPolicy.ProcessPolicy, (policy) => spawnUnder(policy, payload, output))
+
+const realPath = (path: string): Result.Result<string, NodeJS.ErrnoException> =>
+  Result.try({ try: () => NodeFs.realpathSync.native(path), catch: (error) => error as NodeJS.ErrnoException })
+
+/** Where a payload runs, if the links on the way lead where it may. */
+const placeOf = (
+  policy: ProcessPolicy.ProcessPolicy,
+  cwd: string | undefined
+): Result.Result<string | undefined, NodeJS.ErrnoException | Refused> =>
+  cwd === undefined || policy.directories === "any"
+    ? Result.succeed(cwd)
+    : Result.flatMap(
+      realPath(cwd),
+      (real) => ProcessPolicy.checkPlace(policy, cwd, real, (path) => Result.getOrUndefined(realPath(path)))
+    )
+
+const spawnUnder = (
+  policy: ProcessPolicy.ProcessPolicy,
+  payload: ProcessPayload,
+  output: "pipe" | "ignore"
+): Effect.Effect<Child, ProcessError> =>
   Effect.callback((resume) => {
     const environment = process.env
     const [program, ...args] = argv(payload.command)
@@ -99,14 +124,22 @@ const spawn = (payload: ProcessPayload, output: "pipe" | "ignore"): Effect.Effec
       resume(Effect.fail(SpawnError.classify(error, program, payload.cwd, environment.PATH)))
 
     const file = SpawnError.findProgram(program, environment.PATH)
-    if (file === undefined) return fail({ code: "ENOENT", message: "" })
+    if (file === undefined) return fail({ code: "ENOENT" })
+
+    // nothing waits between this look at the directory and the start in it
+    const place = placeOf(policy, payload.cwd)
+    if (Result.isFailure(place)) {
+      return place.failure instanceof Refused
+        ? resume(Effect.fail(new ProcessError({ reason: place.failure })))
+        : fail(place.failure)
+    }
 
     const spawned = Result.try({
       try: () =>
         NodeChildProcess.spawn(file, args, {
           argv0: program,
-          cwd: payload.cwd,
-          env: env(payload, environment),
+          cwd: place.success,
+          env: ProcessPolicy.environmentOf(policy, payload, environment),
           stdio: [payload.input === undefined ? "ignore" : "pipe", output, output],
           detached: true
         }),
@@ -134,15 +167,6 @@ const spawn = (payload: ProcessPayload, output: "pipe" | "ignore"): Effect.Effec
   })
 
 const ignore = () => {}
-
-const env = (payload: ProcessPayload, environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv => {
-  const merged: NodeJS.ProcessEnv = payload.extendEnv === false ? {} : { ...environment }
-  for (const [name, value] of Object.entries(payload.env ?? {})) {
-    if (value === null) delete merged[name]
-    else merged[name] = value
-  }
-  return merged
-}
 
 /** Ends what is left of the group, and takes in the rest of the output. */
 const finish = Effect.fnUntraced(function*(child: Child, grace: Duration.Duration) {

@@ -4,6 +4,7 @@
  * copied a small constant number of times.
  */
 import * as Schema from "effect/Schema"
+import { blankLine, cut, safeLines } from "../internal/text.ts"
 
 /** The end of what a process wrote to one of its streams. */
 export const Output = Schema.Struct({
@@ -65,9 +66,48 @@ export const fromText = (text: string | Uint8Array): Output => {
 /** The output as text; what isn't UTF-8, a cut character at its start for instance, becomes U+FFFD. */
 export const toText = (output: Output): string => new TextDecoder().decode(output.bytes)
 
-/** The last line that isn't blank, on one line and without control characters, at most 200 characters long. */
+const isLineEnd = (byte: number | undefined): boolean => byte === 10 || byte === 13
+
+const isBlank = (byte: number | undefined): boolean => byte !== undefined && (byte === 32 || (byte >= 9 && byte <= 13))
+
+/** How many bytes a character, as strings count them, takes at most. */
+const maxBytesPerChar = 3
+
+/**
+ * The end of an output as text for people: at most so many characters, without
+ * blanks at its end, safe for a terminal but for its line ends. Decodes no more
+ * than it shows.
+ */
+export const lastChars = ({ bytes }: Output, maxChars: number): string => {
+  let end = bytes.length
+  while (isBlank(bytes[end - 1])) end--
+  const start = Math.max(0, end - maxBytesPerChar * maxChars)
+  const text = new TextDecoder().decode(bytes.subarray(start, end)).slice(-maxChars)
+  return safeLines(text.replace(/^[\udc00-\udfff]/, "").replaceAll("\r\n", "\n"))
+}
+
+const lastLineChars = 200
+/** So much of the output, and so much of a line, is looked at. */
+const lookedAtBytes = 64 * 1024
+const lastLineBytes = 4096
+
+/**
+ * The last line that isn't blank, without control characters, at most 200
+ * characters long. Looks for it from the end, in the last 64 KiB.
+ */
 export const lastLine = (output: Output): string => {
-  const lines = toText(output).split(/[\r\n]+/)
-  const line = lines.findLast((line) => line.trim() !== "") ?? ""
-  return line.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, " ").trim().slice(0, 200)
+  const bytes = output.bytes.subarray(-lookedAtBytes)
+  const decoder = new TextDecoder()
+  for (let end = bytes.length; end > 0;) {
+    while (isBlank(bytes[end - 1])) end--
+    let start = end
+    while (start > 0 && !isLineEnd(bytes[start - 1])) start--
+    let first = start
+    while (first < end && isBlank(bytes[first])) first++
+    const text = decoder.decode(bytes.subarray(first, Math.min(end, first + lastLineBytes)))
+    const line = cut(blankLine(text).trim(), lastLineChars)
+    if (line !== "") return line
+    end = start
+  }
+  return ""
 }

@@ -83,10 +83,25 @@ const allowed = (policy: ProcessPolicy.ProcessPolicy, payload: ProcessPayload) =
 
 type Run = (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError>
 
+/** Runs with a policy in force: what it says of the start of a process is for the runner. */
+const inForce = (policy: ProcessPolicy.ProcessPolicy, run: Run): Run => (payload) =>
+  Effect.provideService(run(payload), ProcessPolicy.ProcessPolicy, policy)
+
+/** What holds where one policy is provided here, and one to the runner. */
+const together = (
+  here: ProcessPolicy.ProcessPolicy | undefined,
+  own: ProcessPolicy.ProcessPolicy | undefined
+): ProcessPolicy.ProcessPolicy | undefined =>
+  here === undefined ? own : own === undefined ? here : ProcessPolicy.both(here, own)
+
 /** Lets a runner run what a policy allows. */
 const under = (policy: ProcessPolicy.ProcessPolicy | undefined, run: Run) => ({
   policy,
-  run: policy === undefined ? run : (payload: ProcessPayload) => Effect.flatMap(allowed(policy, payload), run)
+  run: policy === undefined ? run : (payload: ProcessPayload) =>
+    Effect.flatMap(
+      Effect.all([allowed(policy, payload), ProcessPolicy.provided]),
+      ([payload, here]) => inForce(together(here, policy) ?? policy, run)(payload)
+    )
 })
 
 /** Starts processes and waits for their end. */
@@ -139,16 +154,6 @@ export class RecordedProcesses extends Context.Service<RecordedProcesses, {
 // Running
 // -----------------------------------------------------------------------------
 
-/** The policy that holds here, with a runner that may have one of its own. */
-const inForce = Effect.fnUntraced(function*(runner: ProcessRunner["Service"]) {
-  const here = yield* ProcessPolicy.provided
-  return here === undefined
-    ? runner.policy ?? ProcessPolicy.argvOnly
-    : runner.policy === undefined
-    ? here
-    : ProcessPolicy.both(here, runner.policy)
-})
-
 /**
  * Runs a process under the policy in force, and waits for its end unless the
  * payload says `detach`.
@@ -166,5 +171,6 @@ export const run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, Proc
     Effect.mapError((detail) => refuse(new Refused({ rule: "payload", detail })))
   )
   const runner = yield* ProcessRunner
-  return yield* runner.run(yield* allowed(yield* inForce(runner), valid))
+  const policy = together(yield* ProcessPolicy.provided, runner.policy) ?? ProcessPolicy.argvOnly
+  return yield* inForce(policy, runner.run)(yield* allowed(policy, valid))
 })

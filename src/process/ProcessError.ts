@@ -10,13 +10,26 @@
 import * as Duration from "effect/Duration"
 import * as CommandLine from "effect/process/CommandLine"
 import * as Schema from "effect/Schema"
+import { blankLine, cut } from "../internal/text.ts"
 import { Output } from "./OutputTail.ts"
 
-const shorten = (text: string): string => text.length > 200 ? `${text.slice(0, 197)}...` : text
+/** How much of a command is shown. */
+const maxChars = 200
 
-/** A command, or a list of words, as messages show it: quoted as for a shell, on one line, at most 200 characters long. */
+const shorten = (text: string): string => text.length > maxChars ? `${cut(text, maxChars - 3)}...` : text
+
+/** The first words of a list, as many and as much of each as is shown. */
+const firstWords = (words: ReadonlyArray<string>): ReadonlyArray<string> =>
+  words.slice(0, maxChars).map((word) => word.slice(0, maxChars + 1))
+
+/**
+ * A command, or a list of words, as messages show it: quoted as for a shell, on
+ * one line that does nothing to a terminal, at most 200 characters long.
+ */
 export const display = (command: string | ReadonlyArray<string>): string =>
-  shorten((typeof command === "string" ? command : CommandLine.display(command)).replace(/[\p{Cc}\p{Cf}]+/gu, " "))
+  shorten(blankLine(
+    typeof command === "string" ? command.slice(0, maxChars + 1) : CommandLine.display(firstWords(command))
+  ))
 
 /** A signal that nobody here sent ended the process: a crash, the kernel out of memory, an operator. */
 export class Signalled extends Schema.TaggedError<Signalled>()("Signalled", {
@@ -78,6 +91,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
     "directories",
     "environment",
     "maxTimeout",
+    "maxOutputLimit",
     "detach"
   ]),
   /** What is wrong and what to do. */

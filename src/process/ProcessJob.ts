@@ -42,12 +42,12 @@ const outputOf = (outcome: Result.Result<Process.ProcessResult, ProcessError>) =
   return "stdout" in ended ? { stdout: ended.stdout, stderr: ended.stderr } : undefined
 }
 
-/** The last lines of an output, fit for a log. */
-const forLog = (output: OutputTail.Output): string => OutputTail.toText(output).slice(-1000).trimEnd()
+/** How much of the end of an output is logged. */
+const loggedChars = 1000
 
 const logOutput = (output: ReturnType<typeof outputOf>) => {
-  const stdout = output === undefined ? "" : forLog(output.stdout)
-  const stderr = output === undefined ? "" : forLog(output.stderr)
+  const stdout = output === undefined ? "" : OutputTail.lastChars(output.stdout, loggedChars)
+  const stderr = output === undefined ? "" : OutputTail.lastChars(output.stderr, loggedChars)
   return stdout === "" && stderr === "" ? Effect.void : Effect.logInfo("output of the process that failed").pipe(
     Effect.annotateLogs({
       ...(stdout === "" ? undefined : { stdout }),

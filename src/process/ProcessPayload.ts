@@ -22,11 +22,12 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { oneLine, safeLine } from "../internal/text.ts"
 
 /** How much of the end of each output stream is kept when a payload doesn't say: 16 KiB. */
 export const defaultOutputLimit = 16 * 1024
 
-/** The most that a payload may ask to keep of each output stream: 16 MiB. */
+/** The most that a payload may ask to keep of each output stream, where the worker's policy allows it: 16 MiB. */
 export const maxOutputLimit = 16 * 1024 * 1024
 
 const noNul = Schema.makeFilter<string>((text) => text.includes("\0") ? "Expected a string without NUL" : true)
@@ -95,13 +96,16 @@ export const ProcessPayload = Schema.Struct({
   cwd: Schema.optionalKey(OsNonEmptyString),
   /** Environment variables to set, or with `null` to unset. */
   env: Schema.optionalKey(Env),
-  /** Does the process get the worker's environment as well? Default: true. */
+  /** Does the process also get of the worker's environment what the worker's policy passes on? Default: true. */
   extendEnv: Schema.optionalKey(Schema.Boolean),
   /** What the process reads from its standard input: text, or bytes (`{"base64": ...}` on the wire). Default: nothing. */
   input: Schema.optionalKey(Input),
   /** How long the process may run; milliseconds on the wire. Default: for ever. */
   timeout: Schema.optionalKey(Timeout),
-  /** How many bytes of the end of each of stdout and stderr are kept; at most {@link maxOutputLimit}. Default: {@link defaultOutputLimit}. */
+  /**
+   * How many bytes of the end of each of stdout and stderr are kept; at most what
+   * the worker's policy allows, and {@link maxOutputLimit}. Default: {@link defaultOutputLimit}.
+   */
   outputLimit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: maxOutputLimit }))),
   /**
    * Start the process and let it go: nobody waits for it, sees its output or
@@ -127,7 +131,7 @@ const decodeType = Schema.decodeUnknownResult(Schema.toType(ProcessPayload))
 
 /** Checks a payload that was written by hand against the rules of the schema, and says which is broken. */
 export const validate = (payload: ProcessPayload): Result.Result<ProcessPayload, string> =>
-  Result.mapError(decodeType(payload), (error) => error.message)
+  Result.mapError(decodeType(payload), (error) => safeLine(oneLine(error.message)))
 
 /** The program and its arguments, as the operating system gets them. */
 export const argv = (command: ProcessPayload["command"]): NonEmptyReadonlyArray<string> =>

@@ -8,13 +8,12 @@
 // @effect-diagnostics nodeBuiltinImport:off
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
-import { ProcessError, SpawnFailed } from "./ProcessError.ts"
+import { display, ProcessError, SpawnFailed } from "./ProcessError.ts"
 
 /** What the system says of a failed start. */
 export interface SystemError {
   /** For instance `ENOENT`; see errno(3). */
   readonly code?: string | undefined
-  readonly message: string
 }
 
 const isExecutable = (path: string): boolean => {
@@ -57,8 +56,9 @@ export const classify = (
   if (temporary.has(code)) {
     return fail("Temporary", `the machine has no room for it now (${code}); try again later, or run fewer at once`)
   }
+  const place = cwd === undefined ? "" : display([cwd])
   if (cwd !== undefined && !isDirectory(cwd)) {
-    return fail("BadCwd", `its working directory ${cwd} ${exists(cwd) ? "is not a directory" : "does not exist"}`)
+    return fail("BadCwd", `its working directory ${place} ${exists(cwd) ? "is not a directory" : "does not exist"}`)
   }
   const file = program.includes("/")
     ? NodePath.posix.resolve(cwd ?? ".", program)
@@ -72,17 +72,21 @@ export const classify = (
       if (!exists(file)) return fail("NotFound", "there is no such file; install it where the worker runs")
       return isExecutable(file)
         ? fail("NotFound", `the interpreter that its first line names does not exist`)
-        : fail("NotExecutable", `${file} is not an executable file; chmod +x it`)
+        : fail("NotExecutable", `${display([file])} is not an executable file; chmod +x it`)
     case "EACCES":
     case "EPERM":
     case "ENOEXEC":
     case "EISDIR":
       return cwd !== undefined && isExecutable(file)
-        ? fail("BadCwd", `the worker may not enter its working directory ${cwd} (${code})`)
-        : fail("NotExecutable", `${file} is not a file that the worker may execute; check it, or chmod +x it`)
+        ? fail("BadCwd", `the worker may not enter its working directory ${place} (${code})`)
+        : fail(
+          "NotExecutable",
+          `${display([file])} is not a file that the worker may execute; check it, or chmod +x it`
+        )
     case "E2BIG":
       return fail("Other", "its arguments and environment are too long for the system; pass them as input")
     default:
-      return fail("Other", `${error.message} (${code})`)
+      // the error's own message may quote arguments and variables
+      return fail("Other", `the system refused it (${code})`)
   }
 }

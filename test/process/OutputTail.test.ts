@@ -42,4 +42,36 @@ describe("OutputTail", () => {
     assert.strictEqual(lastLine("\x1b[31mred\x07\x1b[0m"), "[31mred  [0m")
     assert.strictEqual(lastLine("x".repeat(300)).length, 200)
   })
+
+  const hostile = "\u001b]0;t\u0007\u009b2J\u202e\u2066\u2028\u2029\u00ad\ufeff"
+  const raw = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
+
+  it("finds the last line of whatever was written, in a moment", () => {
+    const lastLine = (text: string) => OutputTail.lastLine(OutputTail.fromText(text))
+    assert.strictEqual(lastLine(`one\r${hostile} two \t\n\u200b\n\r\n`), "]0;t  2J       two")
+    assert.strictEqual(lastLine("Zażółć 😀\n"), "Zażółć 😀")
+    assert.strictEqual(lastLine(`a\n${" ".repeat(10_000)}b${" ".repeat(10_000)}`), "b")
+    assert.strictEqual(lastLine(`${"x".repeat(199)}😀`), "x".repeat(199))
+    assert.strictEqual(OutputTail.lastLine(OutputTail.fromText(Uint8Array.of(0xff, 0xc3))), "\ufffd\ufffd")
+    const size = 16 * 1024 * 1024
+    for (const text of ["x", " ", "\n", "\r\n", "\0", "\u200b\n", "a \n"]) {
+      const output = OutputTail.fromText(text.repeat(size / text.length / 3))
+      const started = performance.now()
+      const line = OutputTail.lastLine(output)
+      assert.isBelow(performance.now() - started, 500, JSON.stringify(text))
+      assert.isAtMost(line.length, 200)
+    }
+  })
+
+  it("gives its end to people", () => {
+    const lastChars = (text: string, chars: number) => OutputTail.lastChars(OutputTail.fromText(text), chars)
+    assert.strictEqual(lastChars("one\ntwo\r\n three \n\n", 1000), "one\ntwo\n three")
+    assert.strictEqual(lastChars("one\ntwo\n", 5), "e\ntwo")
+    assert.strictEqual(lastChars("a😀b", 2), "b")
+    assert.strictEqual(lastChars("50%\r60%\r", 1000), "50%\\r60%")
+    assert.strictEqual(lastChars("日本".repeat(1000), 3), "本日本")
+    assert.notMatch(lastChars(hostile.repeat(1000), 1000), raw)
+    assert.strictEqual(lastChars("", 5), "")
+    assert.strictEqual(lastChars(" \n", 5), "")
+  })
 })

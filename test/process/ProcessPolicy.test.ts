@@ -22,6 +22,12 @@ const strict = ProcessPolicy.make({
   maxTimeout: "10 minutes"
 })
 
+/** A policy that {@link ProcessPolicy.make} would refuse. */
+const byHand = (parts: Partial<ProcessPolicy.ProcessPolicy>): ProcessPolicy.ProcessPolicy => ({
+  ...ProcessPolicy.argvOnly,
+  ...parts
+})
+
 const verdict = (policy: ProcessPolicy.ProcessPolicy, payload: ProcessPayload): string =>
   Result.match(ProcessPolicy.check(policy, payload), {
     onSuccess: () => "allowed",
@@ -47,7 +53,14 @@ const table: ReadonlyArray<readonly [string, ProcessPolicy.ProcessPolicy, Proces
   ["strict", strict, { command: ["/opt/bin//build"] }, "programs"],
   ["strict", strict, { command: ["/opt/bin/build/"] }, "programs"],
   ["strict", strict, { command: ["convert "] }, "programs"],
-  ["a relative path in the list", ProcessPolicy.make({ programs: ["./x"] }), { command: ["./x"] }, "programs"],
+  ["a relative path in the list", byHand({ programs: new Set(["./x"]) }), { command: ["./x"] }, "programs"],
+  [
+    "shell lines and programs",
+    byHand({ shellLines: true, programs: new Set(["/bin/sh", "ls"]) }),
+    { command: "ls" },
+    "programs"
+  ],
+  ["shell lines and programs", byHand({ shellLines: true, programs: new Set(["ls"]) }), { command: ["ls"] }, "allowed"],
   ["no programs", ProcessPolicy.make({ programs: [] }), { command: ["ls"] }, "programs"],
 
   ["strict", strict, { command: ["convert"], cwd: "/srv/images" }, "allowed"],
@@ -71,7 +84,8 @@ const table: ReadonlyArray<readonly [string, ProcessPolicy.ProcessPolicy, Proces
   ["strict", strict, { command: ["convert"], env: { LANG: "C", PATH: "/tmp" } }, "environment"],
   ["strict", strict, { command: ["convert"], env: { LD_PRELOAD: "/tmp/x.so" } }, "environment"],
   ["strict", strict, { command: ["convert"], env: { HOME: null } }, "environment"],
-  ["strict", strict, { command: ["convert"], extendEnv: false }, "environment"],
+  ["strict", strict, { command: ["convert"], extendEnv: false }, "allowed"],
+  ["strict", strict, { command: ["convert"], extendEnv: false, env: { PATH: "/x" } }, "environment"],
   ["programs alone", ProcessPolicy.make({ programs: ["ls"] }), { command: ["ls"], env: { A: "1" } }, "environment"],
   [
     "programs, any environment",
@@ -84,6 +98,18 @@ const table: ReadonlyArray<readonly [string, ProcessPolicy.ProcessPolicy, Proces
   ["strict", strict, { command: ["convert"], timeout: "601 seconds" }, "maxTimeout"],
   ["strict", strict, { command: ["convert"], detach: true }, "detach"],
   ["no detach", ProcessPolicy.make({ detach: false }), { command: ["ls"], detach: true }, "detach"],
+  ["strict", strict, { command: ["convert"], outputLimit: 256 * 1024 }, "allowed"],
+  ["strict", strict, { command: ["convert"], outputLimit: 256 * 1024 + 1 }, "maxOutputLimit"],
+  ["argvOnly", ProcessPolicy.argvOnly, { command: ["ls"], outputLimit: 16 * 1024 * 1024 }, "maxOutputLimit"],
+  ["open", ProcessPolicy.open, { command: ["ls"], outputLimit: 16 * 1024 * 1024 }, "allowed"],
+  [
+    "more output",
+    ProcessPolicy.make({ maxOutputLimit: 1024 * 1024 }),
+    { command: ["ls"], outputLimit: 1_000_000 },
+    "allowed"
+  ],
+  ["no output", ProcessPolicy.make({ maxOutputLimit: 0 }), { command: ["ls"], outputLimit: 1 }, "maxOutputLimit"],
+
   [
     "detach in spite of maxTimeout",
     ProcessPolicy.make({ maxTimeout: "1 second", detach: true }),
@@ -108,6 +134,15 @@ describe("ProcessPolicy", () => {
     const checked = (payload: ProcessPayload) => Result.getOrThrow(ProcessPolicy.check(strict, payload))
     assert.deepStrictEqual(checked({ command: ["convert"] }).timeout, Duration.minutes(10))
     assert.strictEqual(checked({ command: ["convert"], timeout: "1 second" }).timeout, "1 second")
+  })
+
+  it("keeps no more output than is allowed, also of a payload that does not say", () => {
+    const kept = (maxOutputLimit: number, payload: ProcessPayload) =>
+      Result.getOrThrow(ProcessPolicy.check(ProcessPolicy.make({ maxOutputLimit }), payload)).outputLimit
+    assert.strictEqual(kept(1000, { command: ["ls"] }), 1000)
+    assert.strictEqual(kept(0, { command: ["ls"] }), 0)
+    assert.isUndefined(kept(16_384, { command: ["ls"] }))
+    assert.strictEqual(kept(1000, { command: ["ls"], outputLimit: 10 }), 10)
   })
 
   it("gives no timeout to a detached process", () => {
@@ -159,6 +194,109 @@ describe("ProcessPolicy", () => {
       const error = yield* Effect.flip(run({ command: ["ls", "\0"] }))
       assert.strictEqual(error.reason._tag === "Refused" && error.reason.rule, "payload")
     }).pipe(Effect.provide(ProcessRunner.layerTest())))
+})
+
+describe("options that can't be meant", () => {
+  const refused: ReadonlyArray<readonly [ProcessPolicy.Options, RegExp]> = [
+    [{ shellLines: true, programs: ["convert"] }, /--shell and --allow.* cancel each other/],
+    [{ shellLines: true, programs: [] }, /cancel each other/],
+    [{ programs: [""] }, /--allow\) must be .*, not ''$/],
+    [{ programs: ["convert", ""] }, /--allow\) must be/],
+    ...["./x", "bin/x", "/opt/../bin/x", "/opt//x", "/opt/./x", "/opt/x/", "/", ".", "..", "ls\0", "ls\n", " ls"].map((
+      program
+    ) => [{ programs: [program] }, /--allow\) must be a name without a slash, or an absolute path/] as const),
+    ...["", ".", "images", "./images", "~/images", "/srv/../etc", "/srv\0", "/srv\n"].map((directory) =>
+      [{ directories: ["/srv", directory] }, /--allow-dir\) must be an absolute path without \.\./] as const
+    ),
+    ...["", "A=B", "A\0", "A ", "\n"].map((name) => [{ environment: [name] }, /--allow-env\) must be a name/] as const),
+    ...["", "A=B", "A\0", "A*B", "**", "A*B*"].map((name) =>
+      [{ inherit: [name] }, /--inherit-env\) must be a name/] as const
+    ),
+    ...[0, -1, NaN, Infinity, "Infinity", "0 millis", "soon"].map((maxTimeout) =>
+      [{ maxTimeout: maxTimeout as Duration.Input }, /maxTimeout must be a finite duration of more than 0/] as const
+    ),
+    ...[-1, 0.5, NaN, Infinity, 16 * 1024 * 1024 + 1].map((maxOutputLimit) =>
+      [{ maxOutputLimit }, /maxOutputLimit must be a number of bytes from 0 to 16777216/] as const
+    )
+  ]
+
+  it.each(refused)("%j", (options, reason) => {
+    const result = ProcessPolicy.makeResult(options)
+    assert.match(Result.isFailure(result) ? result.failure.message : "made", reason)
+    assert.throws(() => ProcessPolicy.make(options), reason)
+  })
+
+  it("what is hostile is told safely, and in short", () => {
+    const result = ProcessPolicy.makeResult({ programs: [`/\u001b[31m\u202e\n${"x".repeat(60_000)}/`] })
+    const message = Result.isFailure(result) ? result.failure.message : ""
+    assert.notMatch(message, /[\p{Cc}\p{Cf}]/u)
+    assert.isBelow(message.length, 500)
+  })
+
+  it("what can be meant is made", () => {
+    const { make } = ProcessPolicy
+    assert.deepStrictEqual(make({ directories: ["/srv//images/./a/", "/"] }).directories, ["/srv/images/a", "/"])
+    assert.deepStrictEqual(
+      make({ programs: ["c++", "/opt/my tools/x", "été"] }).programs,
+      new Set(["c++", "/opt/my tools/x", "été"])
+    )
+    make({ shellLines: true, programs: "any", environment: ["A"], directories: ["/srv"] })
+    make({ maxTimeout: "1 milli", detach: true, maxOutputLimit: 0, programs: [], directories: [] })
+  })
+})
+
+describe("what of the worker's environment a process gets", () => {
+  const own = {
+    PATH: "/bin",
+    HOME: "/root",
+    LC_TIME: "C",
+    TZ: "UTC",
+    AWS_SECRET: "s",
+    BACKQ_BROKER: "beanstalk://u:p@h",
+    BACKQ_APNS_KEY: "k",
+    BACKQ: "q"
+  }
+  const basic = { PATH: "/bin", HOME: "/root", LC_TIME: "C", TZ: "UTC" }
+  const { AWS_SECRET, BACKQ, BACKQ_APNS_KEY, BACKQ_BROKER } = own
+  const { argvOnly, environmentOf, make, open } = ProcessPolicy
+  const cases: ReadonlyArray<readonly [string, ProcessPolicy.ProcessPolicy, object]> = [
+    ["argvOnly", argvOnly, { ...basic, AWS_SECRET, BACKQ }],
+    ["open", open, { ...basic, AWS_SECRET, BACKQ }],
+    ["a list of programs", make({ programs: ["ls"] }), basic],
+    ["a list of variables", make({ environment: ["A"] }), basic],
+    ["programs, any variable", make({ programs: ["ls"], environment: "any" }), basic],
+    ["directories alone", make({ directories: ["/srv"] }), { ...basic, AWS_SECRET, BACKQ }],
+    ["nothing more", make({ inherit: [] }), basic],
+    ["one more", make({ programs: ["ls"], inherit: ["AWS_SECRET"] }), { ...basic, AWS_SECRET }],
+    ["all", make({ programs: ["ls"], inherit: ["*"] }), { ...basic, AWS_SECRET, BACKQ }],
+    ["all and one of ours", make({ inherit: ["*", "BACKQ_BROKER"] }), { ...basic, AWS_SECRET, BACKQ, BACKQ_BROKER }],
+    ["a beginning", make({ inherit: ["B*"] }), { ...basic, BACKQ }],
+    ["all of ours", make({ inherit: ["BACKQ_*"] }), { ...basic, BACKQ_BROKER, BACKQ_APNS_KEY }],
+    ["some of ours", make({ inherit: ["BACKQ_A*"] }), { ...basic, BACKQ_APNS_KEY }],
+    ["both", ProcessPolicy.both(open, make({ programs: ["ls"] })), basic],
+    ["both", ProcessPolicy.both(make({ inherit: ["BACKQ_*", "A*"] }), open), { ...basic, AWS_SECRET }],
+    ["both", ProcessPolicy.both(make({ inherit: ["BACKQ_*"] }), make({ inherit: ["BACKQ_BROKER"] })), {
+      ...basic,
+      BACKQ_BROKER
+    }]
+  ]
+  it.each(cases)("%s", (_name, policy, expected) => {
+    assert.deepEqual({ ...environmentOf(policy, {}, own) }, { ...expected })
+    assert.deepEqual({ ...environmentOf(policy, { extendEnv: false }, own) }, {})
+  })
+
+  it("what the payload sets and unsets comes after it, whatever its name", () => {
+    const env = JSON.parse(`{"A":"1","HOME":null,"TZ":"X","__proto__":"p","constructor":"c","toString":null}`)
+    const environment = environmentOf(make({ programs: ["ls"], environment: "any" }), { env }, own)
+    assert.deepStrictEqual(Object.entries(environment), [
+      ["PATH", "/bin"],
+      ["LC_TIME", "C"],
+      ["TZ", "X"],
+      ["A", "1"],
+      ["__proto__", "p"],
+      ["constructor", "c"]
+    ])
+  })
 })
 
 /** The rule that refuses a payload, or "done". */
