@@ -60,7 +60,9 @@ export const target = Fuzz.make({
     ...["\n", "{}\n"].map((run) => (size: number) => ({ bytes: Hostile.bytesOf(Hostile.fill(run, size)), size: 1 })),
     // reasons as long as a line may be, again and again
     ...Hostile.runs.map((run) => (size: number) => ({
-      bytes: Buffer.concat(Array.from({ length: size / 16_384 }, () => lineOf({ reason: Hostile.fill(run, 8_000) }))),
+      bytes: Buffer.concat(
+        Array.from({ length: Math.ceil(size / 16_384) }, () => lineOf({ reason: Hostile.fill(run, 8_000) }))
+      ),
       size: 65_536
     }))
   ]
