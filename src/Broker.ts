@@ -29,6 +29,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { BrokerError, jobTooBig, optionInvalid, QueueNameInvalid } from "./BrokerError.ts"
+import { textOf } from "./internal/thrown.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -348,8 +349,8 @@ const queueName = /^[A-Za-z0-9+/;.$_()][-A-Za-z0-9+/;.$_()]{0,199}$/
  * holds for all brokers, so that a program can move from one to another.
  */
 export const checkQueue = (queue: string): Result.Result<string, BrokerError> =>
-  queueName.test(queue) ? Result.succeed(queue) : Result.fail(
-    new BrokerError({ reason: new QueueNameInvalid({ queue }) })
+  typeof queue === "string" && queueName.test(queue) ? Result.succeed(queue) : Result.fail(
+    new BrokerError({ reason: new QueueNameInvalid({ queue: textOf(queue) }) })
   )
 
 const refuse = (option: string, value: unknown, rule: string) => Result.fail(optionInvalid(option, value, rule))

@@ -7,6 +7,8 @@
  * handle one of them.
  */
 import * as Schema from "effect/Schema"
+import { clip, maxNameChars, safeLine } from "./internal/text.ts"
+import { shown } from "./internal/thrown.ts"
 
 /**
  * What became of an operation that failed: `"NotSent"` means that it was not
@@ -81,7 +83,7 @@ export class QueueNameInvalid extends Schema.TaggedError<QueueNameInvalid>()("Qu
 }) {
   override get message() {
     return `${
-      JSON.stringify(this.queue)
+      safeLine(JSON.stringify(clip(this.queue, maxNameChars)))
     } is not a queue name: use 1 to 200 of the characters A-Z a-z 0-9 - + / ; . $ _ ( ) ` +
       `and do not begin with "-"`
   }
@@ -189,7 +191,7 @@ const withFate = (error: BrokerError, fate: Fate): BrokerError => {
 
 /** An option is out of its range. */
 export const optionInvalid = (option: string, value: unknown, rule: string): BrokerError =>
-  make(new OptionInvalid({ option, value: String(value), rule }))
+  make(new OptionInvalid({ option, value: shown(value), rule }))
 
 /** A body is over the limit. `advice` says how this broker's is raised. */
 export const jobTooBig = (queue: string, size: number, limit: number, advice: string): BrokerError =>

@@ -20,9 +20,10 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Pull from "effect/Pull"
-import type * as Result from "effect/Result"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import { asCause, callSafely, messageOfThrown } from "./internal/thrown.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -163,12 +164,18 @@ export class Discard extends Schema.TaggedError<Discard>()("Discard", {
 /** What a handler can say itself about what becomes of its job. */
 export type Verdict = RetryAfter | Bury | Discard
 
-/** Is this a handler's own word? */
-export const isVerdict: (u: unknown) => u is Verdict = Schema.is(Schema.Union([RetryAfter, Bury, Discard]))
+const isWord = Schema.is(Schema.Union([RetryAfter, Bury, Discard]))
+
+/** Is this a handler's own word? What can't be read is none. */
+export const isVerdict = (u: unknown): u is Verdict => Result.getOrElse(callSafely(() => isWord(u)), () => false)
+
+/** A reason is a text, also where a type was forced. */
+const reasonOf = (reason: unknown): string => typeof reason === "string" ? reason : messageOfThrown(reason)
 
 /**
  * Ends the attempt; the job is tried again after `delay`, and its schedule is
- * not asked. A delay that is over already (a "retry at" in the past) is none.
+ * not asked. A delay that is over already (a "retry at" in the past) is none. What
+ * is no duration, `NaN` for instance, throws: then the schedule is asked.
  *
  * ```ts
  * if (response.status === 429) return yield* Job.retryAfter("30 seconds", "the API asks us to slow down")
@@ -178,13 +185,21 @@ export const retryAfter = (
   delay: Duration.Input,
   reason = "the handler asked for another attempt",
   cause?: unknown
-): RetryAfter => new RetryAfter({ delay: Duration.max(Duration.fromInputUnsafe(delay), Duration.zero), reason, cause })
+): RetryAfter =>
+  new RetryAfter({
+    // Duration takes NaN for none: the job would run again and again without a pause
+    delay: Duration.max(Duration.fromInputUnsafe(Number.isNaN(delay) ? "NaN" as Duration.Input : delay), Duration.zero),
+    reason: reasonOf(reason),
+    cause: asCause(cause)
+  })
 
 /** Ends the attempt; the job is buried with the reason, to be looked at by a person. */
-export const bury = (reason: string, cause?: unknown): Bury => new Bury({ reason, cause })
+export const bury = (reason: string, cause?: unknown): Bury =>
+  new Bury({ reason: reasonOf(reason), cause: asCause(cause) })
 
 /** Ends the attempt; the job is deleted, with the reason in the log. */
-export const discard = (reason: string, cause?: unknown): Discard => new Discard({ reason, cause })
+export const discard = (reason: string, cause?: unknown): Discard =>
+  new Discard({ reason: reasonOf(reason), cause: asCause(cause) })
 
 // -----------------------------------------------------------------------------
 // Retry

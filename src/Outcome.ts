@@ -10,6 +10,7 @@ import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import type { JobId } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
+import { safeName } from "./internal/text.ts"
 
 /** Which delivery an outcome is about. */
 export interface Delivered {
@@ -109,10 +110,10 @@ export const formatCounts = (counts: Counts): string =>
     [counts.Lost, "lost"]
   ] as const).flatMap(([count, name]) => count === 0 && name !== "done" ? [] : [`${count} ${name}`]).join(", ")
 
-/** Which job an outcome is about, for a log line. */
+/** Which job an outcome is about, for a log line: bounded, and safe to print. */
 export const logAnnotations = (outcome: Outcome): Record<string, unknown> => ({
-  queue: outcome.queue,
-  jobId: outcome.jobId,
-  ...(outcome.job === undefined ? undefined : { job: outcome.job }),
+  queue: safeName(outcome.queue),
+  jobId: safeName(outcome.jobId),
+  ...(outcome.job === undefined ? undefined : { job: safeName(outcome.job) }),
   ...(outcome.attempt === undefined ? undefined : { attempt: outcome.attempt })
 })

@@ -301,7 +301,8 @@ const start = Effect.fnUntraced(function*<R>(
     inFlight.close({ _tag: "GiveBack" })
     yield* Effect.sleep(settings.grace)
     if (inFlight.running() > 0) {
-      yield* Effect.logWarning(
+      yield* Telemetry.log(
+        "Warn",
         `jobs that did not finish within the grace time and are given back: ${inFlight.running()}`
       )
     }
@@ -326,11 +327,12 @@ const start = Effect.fnUntraced(function*<R>(
       wind
     ).pipe(
       Effect.ignore,
-      Effect.andThen(Effect.suspend(() => Effect.logInfo(`worker stopped: ${formatCounts(counts)}`)))
+      Effect.andThen(Effect.suspend(() => Telemetry.log("Info", `worker stopped: ${formatCounts(counts)}`)))
     )
   )
 
-  yield* Effect.logInfo(
+  yield* Telemetry.log(
+    "Info",
     `worker started: ${[...rules.handlers.keys()].join(", ")} on ${queues.join(", ")} of ${broker.name}`
   )
 
@@ -405,7 +407,7 @@ export const layer = <const Handlers extends ReadonlyArray<Handler.Handler<any>>
   Layer.effectDiscard(Effect.gen(function*() {
     const running = yield* start<Services<Handlers>>(options, handlers)
     yield* drain(running).pipe(
-      Effect.tapCause((cause) => Effect.logError("the worker ended", cause)),
+      Effect.tapCause((cause) => Telemetry.log("Error", "the worker ended", cause)),
       Effect.forkScoped
     )
   }))

@@ -3,11 +3,13 @@
  * none does. Pure.
  */
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Lease } from "../Broker.ts"
 import * as Envelope from "../Envelope.ts"
 import type { Handler } from "../Handler.ts"
 import type { Job } from "../Job.ts"
-import { oneLine } from "./text.ts"
+import { clip, maxReasonChars, oneLine, safeLine, safeName } from "./text.ts"
+import { callSafely, describe, messageOfThrown } from "./thrown.ts"
 import type { Verdict } from "./verdict.ts"
 
 /** A job that is ready to run. */
@@ -49,26 +51,36 @@ const unreadable = (reason: string): Dispatched => ({
 })
 
 /** What the program gave to decode with may throw. Its message may quote the body, so only its name is told. */
-const guarded = <A, E>(what: string, decode: () => Result.Result<A, E>): Result.Result<A, E | string> =>
-  Result.getOrElse(
-    Result.try({
-      try: decode,
-      catch: (thrown) => `${what} threw ${thrown instanceof Error ? thrown.name : typeof thrown}`
-    }),
-    (reason): Result.Result<A, E | string> => Result.fail(reason)
+const guarded = <A>(what: string, decode: () => Result.Result<A, unknown>): Result.Result<A, string> => {
+  const decoded = callSafely(() => {
+    const result: unknown = decode()
+    return Result.isResult(result)
+      ? Result.mapError(result as Result.Result<A, unknown>, (failure) => safeLine(oneLine(messageOfThrown(failure))))
+      : Result.fail(`${what} returned no Result`)
+  })
+  return Result.isSuccess(decoded)
+    ? decoded.success
+    : Result.fail(`${what} threw ${safeName(describe(decoded.failure).name ?? typeof decoded.failure)}`)
+}
+
+const checkEnvelope = Schema.decodeUnknownResult(Envelope.Envelope)
+
+const readForeign = (lease: Lease, foreign: Envelope.ForeignDecoder): Result.Result<Envelope.Envelope, string> =>
+  guarded(
+    "the decoder of foreign bodies",
+    () =>
+      Result.flatMap(foreign(lease.body, lease.queue), ({ expiresAt, id, job, payload, version }) =>
+        checkEnvelope({
+          backq: 1,
+          id: id ?? lease.id,
+          job,
+          payload,
+          ...(version === undefined ? undefined : { version }),
+          ...(expiresAt === undefined ? undefined : { expiresAt })
+        }))
   )
 
-const readForeign = (lease: Lease, foreign: Envelope.ForeignDecoder): Result.Result<Envelope.Envelope, string> => {
-  const decoded = guarded("the decoder of foreign bodies", () => foreign(lease.body, lease.queue))
-  return Result.map(decoded, ({ expiresAt, id, job, payload, version }) => ({
-    backq: 1,
-    id: id ?? lease.id,
-    job,
-    payload,
-    ...(version === undefined ? undefined : { version }),
-    ...(expiresAt === undefined ? undefined : { expiresAt })
-  }))
-}
+const namesOf = (rules: Rules): string => clip([...rules.handlers.keys()].map(safeName).join(", "), maxReasonChars)
 
 const select = (
   envelope: Envelope.Envelope,
@@ -81,7 +93,7 @@ const select = (
   if (handler === undefined) {
     return bury(
       "NoHandler",
-      `no handler for job "${envelope.job}": this worker handles ${[...rules.handlers.keys()].join(", ")}`
+      `no handler for job "${safeName(envelope.job)}": this worker handles ${namesOf(rules)}`
     )
   }
   if (envelope.expiresAt !== undefined && envelope.expiresAt <= now) {
@@ -101,8 +113,7 @@ const select = (
     handler.job.exactNumbers && !isForeign ? Envelope.exactPayload(lease.body, envelope) : envelope.payload
   const payload = guarded("its decoder", () => handler.job.decode(payloadOf(), version))
   if (Result.isSuccess(payload)) return { handler, payload: payload.success }
-  const why = typeof payload.failure === "string" ? payload.failure : oneLine(payload.failure.message)
-  return bury("PayloadInvalid", `the payload is not what job "${envelope.job}" expects: ${why}`)
+  return bury("PayloadInvalid", `the payload is not what job "${handler.job.name}" expects: ${payload.failure}`)
 }
 
 /** Reads a lease and finds its handler. */

@@ -7,11 +7,12 @@
  */
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
 import type { Lease, LeaseInfo } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import type { Dispatched, Work } from "./dispatch.ts"
-import type { Interruption, Verdict } from "./verdict.ts"
-import { fromExit } from "./verdict.ts"
+import { callSafely } from "./thrown.ts"
+import { failed, fromExit, type Interruption, type Verdict } from "./verdict.ts"
 
 /** One delivery, from its lease to its settlement. Times are milliseconds of the Clock's monotonic time. */
 export interface Entry {
@@ -78,7 +79,13 @@ export const make = (options: {
   const start = (entry: Entry, work: Work) => {
     running++
     entry.startedAt = options.now()
-    entry.fiber = options.run(entry, work)
+    // an Effect that is none may throw out of the fiber that runs it
+    const fiber = callSafely(() => options.run(entry, work))
+    if (Result.isFailure(fiber)) {
+      running--
+      return end(entry, failed(fiber.failure))
+    }
+    entry.fiber = fiber.success
     entry.fiber.addObserver((exit: Exit.Exit<unknown, unknown>) => {
       running--
       end(entry, fromExit(exit, entry.interruption))

@@ -9,7 +9,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { type Consumer, maxDelay, type Settlement } from "../Broker.ts"
+import type { Consumer, Settlement } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import type { Job } from "../Job.ts"
 import type { Delivered, Outcome } from "../Outcome.ts"
@@ -28,7 +28,7 @@ const settlement = (entry: Entry, verdict: FinalVerdict): Settlement | undefined
       return {
         _tag: "Release",
         lease,
-        delay: Duration.min(verdict.delay, maxDelay),
+        delay: verdict.delay,
         reason: verdict.reason,
         failure: toKeep(verdict)
       }

@@ -5,10 +5,12 @@
  * Without a tracing backend no span is made, since nobody would see it; metrics
  * are looked up once per queue and outcome, not once per job.
  */
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
@@ -19,6 +21,8 @@ import * as Tracer from "effect/Tracer"
 import * as Envelope from "../Envelope.ts"
 import { logAnnotations, noCounts, type Outcome } from "../Outcome.ts"
 import type { Entry } from "./inFlight.ts"
+import { loggable } from "./loggable.ts"
+import { clip, maxReasonChars, safeLine } from "./text.ts"
 
 /** What a worker lets others see. */
 export interface Telemetry {
@@ -52,12 +56,25 @@ const memoize = <A>(make: (key: string) => A): (key: string) => A => {
 const time = (millis: number): string =>
   Option.match(DateTime.make(millis), { onNone: () => `${millis}`, onSome: DateTime.formatIso })
 
+/** A line of a worker's log. Whoever publishes must not forge lines, and a logger that throws must not end the worker. */
+export const log = (
+  level: "Debug" | "Info" | "Warn" | "Error",
+  message: string,
+  cause?: Cause.Cause<unknown>
+): Effect.Effect<void> => {
+  const write = Effect.logWithLevel(level)
+  const text = safeLine(clip(message, maxReasonChars))
+  return Effect.ignoreCause(
+    cause === undefined ? write(text) : Effect.catchCause(write(text, loggable(cause)), () => write(text))
+  )
+}
+
 const line = (outcome: Outcome): Effect.Effect<void> => {
   switch (outcome._tag) {
     case "Done":
-      return Effect.logDebug(`done in ${outcome.duration} ms`)
+      return log("Debug", `done in ${outcome.duration} ms`)
     case "GivenBack":
-      return Effect.logDebug("given back")
+      return log("Debug", "given back")
     case "Retried":
       return log(
         "Warn",
@@ -69,18 +86,40 @@ const line = (outcome: Outcome): Effect.Effect<void> => {
     case "Buried":
       return log("Error", `buried: ${outcome.reason}`, outcome.cause)
     case "Discarded":
-      return Effect.logInfo(`discarded: ${outcome.reason}`)
+      return log("Info", `discarded: ${outcome.reason}`)
     case "Expired":
-      return Effect.logWarning(`expired at ${time(outcome.expiresAt)}, deleted`)
+      return log("Warn", `expired at ${time(outcome.expiresAt)}, deleted`)
     case "Lost":
-      return Effect.logWarning(
+      return log(
+        "Warn",
         `${outcome.handled ? "done, but it will run again" : "interrupted"}: ${outcome.error.message}`
       )
   }
 }
 
-const log = (level: "Warn" | "Error", message: string, cause: unknown): Effect.Effect<void> =>
-  cause === undefined ? Effect.logWithLevel(level)(message) : Effect.logWithLevel(level)(message, cause)
+/** Ends a span with a failure that a tracer can print, and lets no tracer change how the handler ended. */
+const endSpan = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Effect.ignoreCause(
+    Effect.flatMap(References.TracerTimingEnabled, (isTimed) =>
+      Effect.clockWith((clock) =>
+        Effect.sync(() =>
+          span.end(
+            isTimed ? clock.currentTimeNanosUnsafe() : 0n,
+            Exit.isSuccess(exit) ? exit : Exit.failCause(loggable(exit.cause))
+          )
+        )
+      ))
+  )
+
+const spanned = <R>(
+  effect: Effect.Effect<unknown, unknown, R>,
+  name: string,
+  options: Tracer.SpanOptionsNoTrace
+): Effect.Effect<unknown, unknown, Exclude<R, Tracer.ParentSpan>> =>
+  Effect.flatMap(
+    Effect.makeSpan(name, options),
+    (span) => Effect.onExit(Effect.withParentSpan(effect, span), (exit) => endSpan(span, exit))
+  )
 
 /** Makes what a worker lets others see, for handlers that run in `context`. */
 export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>): Effect.fn.Return<Telemetry> {
@@ -105,7 +144,7 @@ export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>):
       const run = Effect.runForkWith(annotated as Context.Context<any>)
       if (!traced) return run(effect)
       const publisher = dispatched.traceparent === undefined ? Option.none() : Envelope.span(dispatched.traceparent)
-      return run(Effect.withSpan(effect, `backq.${dispatched.job}`, {
+      return run(spanned(effect, `backq.${dispatched.job}`, {
         kind: "consumer",
         root: true,
         links: Option.isSome(publisher) ? [{ span: publisher.value, attributes: {} }] : [],

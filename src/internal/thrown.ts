@@ -6,9 +6,10 @@
  * Whoever has to say what happened asks here. No function of this module throws,
  * and every text is bounded.
  */
+import * as Cause from "effect/Cause"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
-import { clip, maxNameChars, maxReasonChars } from "./text.ts"
+import { clip, maxNameChars, maxReasonChars, safeName } from "./text.ts"
 
 /** Calls user code. Whatever it throws becomes a failure. */
 export const callSafely = <A>(call: () => A): Result.Result<A, unknown> => Result.try({ try: call, catch: (e) => e })
@@ -43,7 +44,12 @@ const messageOf = (failure: unknown): string | undefined => {
   return typeof message === "string" && message !== "" ? clip(message, maxReasonChars) : undefined
 }
 
-const read = (failure: unknown): Description => {
+// a Schema throws what its encoder or decoder threw as a Cause within an error of its own
+const behind = (failure: unknown): unknown =>
+  failure instanceof Error && Cause.isCause(failure.cause) ? Cause.squash(failure.cause) : failure
+
+const read = (thrown: unknown): Description => {
+  const failure = behind(thrown)
   const name = nameOf(failure)
   const message = messageOf(failure)
   const kind = failure === null ? "null" : typeof failure
@@ -65,3 +71,16 @@ export const messageOfThrown = (thrown: unknown): string => {
   const { message, text } = describe(thrown)
   return message ?? text
 }
+
+/** Any value as it is quoted in a message. */
+export const shown = (value: unknown): string =>
+  Result.getOrElse(callSafely(() => safeName(String(value))), () => typeof value)
+
+/** What ought to be a text, also where a type was forced. */
+export const textOf = (value: string): string => typeof value === "string" ? value : shown(value)
+
+/** The value itself where an error of ours can have it as its cause, and else an error that says what it was. */
+export const asCause = (thrown: unknown): unknown =>
+  Result.isSuccess(callSafely(() => Array.isArray(thrown) || Predicate.hasProperty(thrown, "cause")))
+    ? thrown
+    : new Error(describe(thrown).text)

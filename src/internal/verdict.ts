@@ -3,13 +3,15 @@
  * retry schedule, which is an Effect.
  */
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { Failure } from "../Broker.ts"
+import * as Result from "effect/Result"
+import { type Failure, maxDelay } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import { isVerdict, type Job, retryDelay } from "../Job.ts"
-import { describe } from "./thrown.ts"
+import { clip, maxReasonChars } from "./text.ts"
+import { callSafely, describe } from "./thrown.ts"
 
 /** Why a job is not done: what the handler failed with, in words, and the whole cause when that was a defect. */
 interface Why {
@@ -46,15 +48,11 @@ export const toKeep = ({ failure, reason, tag }: Why): Failure => {
 /** What is behind a handler's own word. */
 const failureOf = (verdict: Error): unknown => verdict.cause ?? verdict
 
-/** How a handler's exit is judged, given why the worker interrupted it, if it did. */
-export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interruption | undefined): Verdict => {
-  if (Exit.isSuccess(exit)) {
-    // what was done is done, even when the interruption came before its last step
-    return interruption?._tag === "Lost"
-      ? { ...interruption, handled: true }
-      : { _tag: "Done", result: exit.value }
-  }
-  const { cause } = exit
+/** A delay that a broker takes: what is over already, or no number, is none. */
+const possible = (delay: Duration.Duration): Duration.Duration =>
+  Duration.clamp(delay, { minimum: Duration.zero, maximum: maxDelay })
+
+const fromCause = (cause: Cause.Cause<unknown>, interruption: Interruption | undefined): Verdict => {
   if (interruption !== undefined && Cause.hasInterruptsOnly(cause)) return interruption
   for (const reason of cause.reasons) {
     if (!Cause.isFailReason(reason) || !isVerdict(reason.error)) continue
@@ -62,14 +60,14 @@ export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interr
       case "RetryAfter":
         return {
           _tag: "Retry",
-          delay: reason.error.delay,
-          reason: reason.error.reason,
+          delay: possible(reason.error.delay),
+          reason: clip(reason.error.reason, maxReasonChars),
           failure: failureOf(reason.error)
         }
       case "Bury":
-        return { _tag: "Bury", reason: reason.error.reason, failure: failureOf(reason.error) }
+        return { _tag: "Bury", reason: clip(reason.error.reason, maxReasonChars), failure: failureOf(reason.error) }
       case "Discard":
-        return { _tag: "Discard", reason: reason.error.reason }
+        return { _tag: "Discard", reason: clip(reason.error.reason, maxReasonChars) }
     }
   }
   const failure = Cause.squash(cause)
@@ -77,6 +75,20 @@ export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interr
   return Cause.hasDies(cause)
     ? { _tag: "Failed", failure, reason: `defect: ${reason}`, cause }
     : { _tag: "Failed", failure, reason }
+}
+
+/** The verdict on an attempt of which nothing is known but that it failed. */
+export const failed = (failure: unknown): Verdict => ({ _tag: "Failed", failure, reason: describe(failure).text })
+
+/** How a handler's exit is judged, given why the worker interrupted it, if it did. There is a verdict whatever the exit has in it. */
+export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interruption | undefined): Verdict => {
+  if (Exit.isSuccess(exit)) {
+    // what was done is done, even when the interruption came before its last step
+    return interruption?._tag === "Lost"
+      ? { ...interruption, handled: true }
+      : { _tag: "Done", result: exit.value }
+  }
+  return Result.getOrElse(callSafely(() => fromCause(exit.cause, interruption)), failed)
 }
 
 /** What the job's retry schedule makes of a failure: another attempt, or none. */
@@ -87,7 +99,9 @@ export const fromSchedule = Effect.fnUntraced(function*(
 ): Effect.fn.Return<FinalVerdict> {
   const { cause, failure, reason, tag } = failed
   const kind = tag === undefined ? undefined : { tag }
-  const replayed = yield* Effect.exit(retryDelay(job.retry, attempt, failure))
+  const replayed = yield* Effect.exit(
+    Effect.map(retryDelay(job.retry, attempt, failure), (delay) => delay === undefined ? undefined : possible(delay))
+  )
   if (Exit.isFailure(replayed)) {
     return { _tag: "Bury", reason: `${reason}; and its retry schedule failed`, failure, ...kind, cause: replayed.cause }
   }

@@ -1,0 +1,100 @@
+/**
+ * A cause as it can be given to any logger or tracer.
+ *
+ * They print what a handler failed with, and that is a stranger's value: it may
+ * refuse to be read, have causes without end, or a message that moves the cursor
+ * of a terminal or looks like the next line of the log. A cause that is harmless
+ * stays as it is. Of any other there is a copy: names and messages on one safe
+ * line each, frames of stacks and no other line of them, all of it bounded.
+ */
+import * as Cause from "effect/Cause"
+import * as Formatter from "effect/Formatter"
+import * as Result from "effect/Result"
+import { clip, maxNameChars, maxReasonChars, oneLine, safeLine } from "./text.ts"
+import { callSafely, describe } from "./thrown.ts"
+
+const maxReasons = 20
+const maxDepth = 10
+const maxFrames = 50
+const maxFrameChars = 500
+const maxStackChars = 20_000
+const maxKeys = 100
+
+const isSafe = (text: string, maxChars: number): boolean => text.length <= maxChars && safeLine(text) === text
+
+const isFrame = (line: string): boolean => /^ {1,8}at /.test(line)
+
+/** Everything that printing an error reads of it. May throw. */
+const isHarmless = (failure: unknown, depth = 0): boolean => {
+  if (typeof failure === "string") return isSafe(failure, maxReasonChars)
+  if (typeof failure === "function") return false
+  if (typeof failure !== "object" || failure === null) return true
+  if (depth === maxDepth) return false
+  const { cause, message, name, stack } = failure as Record<string, unknown>
+  const keys = Object.keys(failure)
+  if (keys.length > maxKeys) return false
+  for (const key of keys) void (failure as Record<string, unknown>)[key]
+  const text = typeof message === "string"
+    ? message
+    : Object.getPrototypeOf(failure) === Object.prototype || Array.isArray(failure)
+    ? Formatter.formatJson(failure)
+    : String(failure)
+  return isSafe(text, maxReasonChars) &&
+    (typeof name !== "string" || isSafe(name, maxNameChars)) &&
+    (typeof stack !== "string" || (stack.length <= maxStackChars &&
+      stack.split("\n").every((line, index) => index === 0 || (isFrame(line) && isSafe(line, maxFrameChars))))) &&
+    (cause === undefined || isHarmless(cause, depth + 1))
+}
+
+const field = (failure: unknown, name: "stack" | "cause"): unknown =>
+  typeof failure === "object" && failure !== null
+    ? Result.getOrUndefined(callSafely(() => (failure as Record<string, unknown>)[name]))
+    : undefined
+
+const framesOf = (failure: unknown): ReadonlyArray<string> => {
+  const stack = field(failure, "stack")
+  return typeof stack !== "string"
+    ? []
+    : stack.slice(0, maxStackChars).split("\n").filter(isFrame).slice(0, maxFrames).map((frame) =>
+      safeLine(clip(frame, maxFrameChars))
+    )
+}
+
+/** An error that says the same, as far as it can be read. Never throws. */
+const copy = (failure: unknown, depth = 0): Error => {
+  const { message, name, text } = describe(failure)
+  const behind = field(failure, "cause")
+  const error = new Error(
+    safeLine(oneLine(message ?? text)),
+    behind === undefined || behind === failure || depth === maxDepth ? undefined : { cause: copy(behind, depth + 1) }
+  )
+  error.name = name === undefined ? "Error" : safeLine(name)
+  error.stack = [`${error.name}: ${error.message}`, ...framesOf(failure)].join("\n")
+  return error
+}
+
+const copyReason = (reason: Cause.Reason<unknown>): Cause.Reason<unknown> =>
+  Cause.isFailReason(reason)
+    ? Cause.makeFailReason(copy(reason.error))
+    : Cause.isDieReason(reason)
+    ? Cause.makeDieReason(copy(reason.defect))
+    : reason
+
+const isHarmlessCause = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.length <= maxReasons &&
+  cause.reasons.every((reason) =>
+    Cause.isFailReason(reason)
+      ? isHarmless(reason.error)
+      : Cause.isDieReason(reason)
+      ? isHarmless(reason.defect)
+      : true
+  )
+
+/** The cause itself where it is harmless, and else its copy. Never throws. */
+export const loggable = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
+  Result.getOrElse(callSafely(() => isHarmlessCause(cause)), () => false)
+    ? cause
+    : Result.getOrElse(
+      callSafely(() => Cause.fromReasons(cause.reasons.slice(0, maxReasons).map(copyReason))),
+      () => Cause.die(copy(cause))
+    )
