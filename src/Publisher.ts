@@ -31,7 +31,8 @@ import * as Tracer from "effect/Tracer"
 import { Broker, checkQueue, type JobId, type PutOptions, putOptions, type PutRequest } from "./Broker.ts"
 import { type BrokerError, BrokerErrorReason, OptionInvalid } from "./BrokerError.ts"
 import * as Envelope from "./Envelope.ts"
-import { oneLine } from "./internal/text.ts"
+import { oneLine, safeLine, safeName } from "./internal/text.ts"
+import { callSafely, describe, messageOfThrown, shown, textOf } from "./internal/thrown.ts"
 import * as Uuid from "./internal/uuid.ts"
 import type { Job } from "./Job.ts"
 
@@ -52,7 +53,7 @@ export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>()("Payloa
 /** Workers were required, and none waits on the queue. Nothing was sent. */
 export class NoWorkers extends Schema.TaggedError<NoWorkers>()("NoWorkers", { queue: Schema.String }) {
   override get message() {
-    return `no worker is waiting on queue "${this.queue}": start one, or publish without requiring workers`
+    return `no worker is waiting on queue "${safeName(this.queue)}": start one, or publish without requiring workers`
   }
 }
 
@@ -63,7 +64,7 @@ export class PublishError extends Schema.TaggedError<PublishError>()("PublishErr
   reason: Schema.Union([PayloadInvalid, NoWorkers, BrokerErrorReason])
 }) {
   override get message() {
-    return `job "${this.job}" was not published to queue "${this.queue}": ${this.reason.message}`
+    return `job "${this.job}" was not published to queue "${safeName(this.queue)}": ${this.reason.message}`
   }
 }
 
@@ -121,15 +122,21 @@ const expiresAt = (
   const duration = Duration.fromInput(deadline)
   if (Option.isNone(duration) || Duration.isNegative(duration.value)) {
     return Result.fail(
-      new OptionInvalid({ option: "deadline", value: String(deadline), rule: "it is a time from now, or an instant" })
+      new OptionInvalid({ option: "deadline", value: shown(deadline), rule: "it is a time from now, or an instant" })
     )
   }
   // for ever
   return Result.succeed(Duration.isFinite(duration.value) ? now + Duration.toMillis(duration.value) : undefined)
 }
 
-/** One payload in its envelope, with the options that the broker needs. */
-const request = <A>(
+const notPublished = (job: Job<any>, queue: string, reason: PublishError["reason"]): PublishError =>
+  new PublishError({ job: job.name, queue: textOf(queue), reason })
+
+const payloadInvalid = (job: Job<any>, detail: string): PayloadInvalid =>
+  new PayloadInvalid({ job: job.name, detail: safeLine(oneLine(detail)) })
+
+/** One payload in its envelope, with the options that the broker needs. May throw what user code throws. */
+const build = <A>(
   job: Job<A>,
   payload: A,
   options: PublishOptions,
@@ -144,11 +151,11 @@ const request = <A>(
   if (Result.isFailure(checked)) return Result.fail(checked.failure.reason)
   const encoded = job.encode(payload)
   if (Result.isFailure(encoded)) {
-    return Result.fail(new PayloadInvalid({ job: job.name, detail: oneLine(encoded.failure.message) }))
+    return Result.fail(payloadInvalid(job, messageOfThrown(encoded.failure)))
   }
   const json = encoded.success
   if (json === undefined || typeof json === "function" || typeof json === "symbol") {
-    return Result.fail(new PayloadInvalid({ job: job.name, detail: `${typeof json} is not JSON` }))
+    return Result.fail(payloadInvalid(job, `${typeof json} is not JSON`))
   }
   const expires = expiresAt(now, options.deadline ?? job.deadline)
   if (Result.isFailure(expires)) return Result.fail(expires.failure)
@@ -162,11 +169,65 @@ const request = <A>(
     ...(expires.success === undefined ? undefined : { expiresAt: expires.success }),
     ...(traceparent === undefined ? undefined : { traceparent })
   }
-  const body = Result.try({
-    try: () => Envelope.encode(envelope),
-    catch: (thrown) => new PayloadInvalid({ job: job.name, detail: String(thrown) })
+  return Result.succeed({ body: Envelope.encode(envelope), ...checked.success })
+}
+
+/** The same, where payload, Schema and options are the user's code, which may throw. */
+const request = <A>(
+  job: Job<A>,
+  payload: A,
+  options: PublishOptions,
+  now: number,
+  traceparent: string | undefined
+): Result.Result<PutRequest, PublishError["reason"]> => {
+  const built = callSafely(() => build(job, payload, options, now, traceparent))
+  return Result.isSuccess(built) ? built.success : Result.fail(payloadInvalid(job, describe(built.failure).text))
+}
+
+type ItemOptions<A> = PublishOptions | ((payload: A, index: number) => PublishOptions)
+
+/** One of the payloads of a `publishAll`. */
+interface Item {
+  readonly queue: string
+  readonly requireWorkers: boolean
+  readonly built: Result.Result<PutRequest, PublishError["reason"]>
+}
+
+const end = Symbol("end")
+
+/**
+ * The payloads of a `publishAll`, each as a request. The user's code is called
+ * in here, and none of it throws out: payloads that can't be read any further
+ * end with a failure.
+ */
+const items = function*<A>(
+  job: Job<A>,
+  payloads: Iterable<A>,
+  options: ItemOptions<A>,
+  now: number,
+  traceparent: string | undefined
+): Generator<Item> {
+  const refused = (what: string) => (thrown: unknown): Item => ({
+    queue: job.queue,
+    requireWorkers: false,
+    built: Result.fail(payloadInvalid(job, `${what} threw ${describe(thrown).text}`))
   })
-  return Result.map(body, (body) => ({ body, ...checked.success }))
+  const iterator = callSafely(() => payloads[Symbol.iterator]())
+  for (let index = 0;; index++) {
+    const payload = Result.flatMap(iterator, (iterator) =>
+      callSafely(() => {
+        const { done, value } = iterator.next()
+        return done === true ? end : value as A
+      }))
+    if (Result.isFailure(payload)) return yield refused("the iterator of the payloads")(payload.failure)
+    if (payload.success === end) return
+    const item = callSafely((): Item => {
+      const own = typeof options === "function" ? options(payload.success as A, index) : options
+      const built = request(job, payload.success as A, own, now, traceparent)
+      return { queue: own.queue ?? job.queue, requireWorkers: own.requireWorkers === true, built }
+    })
+    yield Result.getOrElse(item, refused("the function of the options"))
+  }
 }
 
 /** The span that a handler shall be linked to. Without a tracing backend nobody would see the link. */
@@ -240,15 +301,14 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
   const publishAll = Effect.fnUntraced(function*<A>(
     job: Job<A>,
     payloads: Iterable<A>,
-    options: PublishOptions | ((payload: A, index: number) => PublishOptions)
+    options: ItemOptions<A>
   ): Effect.fn.Return<ReadonlyArray<Result.Result<JobId, PublishError>>> {
     const now = yield* Clock.currentTimeMillis
     const traceparent = yield* currentTraceparent
     const results: Array<Result.Result<JobId, PublishError>> = []
     const unguarded = new Map<string, Batch>()
     const guarded = new Map<string, Batch>()
-    const fail = (queue: string, reason: PublishError["reason"]) =>
-      Result.fail(new PublishError({ job: job.name, queue, reason }))
+    const fail = (queue: string, reason: PublishError["reason"]) => Result.fail(notPublished(job, queue, reason))
 
     const send = (batch: Batch) =>
       Effect.map(putBatch(batch), (answers) => {
@@ -262,15 +322,11 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
 
     const sending: Array<Fiber.Fiber<void>> = []
     let position = 0
-    for (const payload of payloads) {
-      const itemOptions = typeof options === "function" ? options(payload, position) : options
-      const queue = itemOptions.queue ?? job.queue
-      const built = request(job, payload, itemOptions, now, traceparent)
+    for (const { built, queue, requireWorkers } of items(job, payloads, options, now, traceparent)) {
       if (Result.isFailure(built)) {
         results[position++] = fail(queue, built.failure)
         continue
       }
-      const requireWorkers = itemOptions.requireWorkers === true
       const batches = requireWorkers ? guarded : unguarded
       let batch = batches.get(queue)
       if (batch === undefined) batches.set(queue, batch = { queue, requireWorkers, requests: [], positions: [] })
@@ -291,7 +347,7 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     publish: (job, payload, options = {}) => {
       const queue = options.queue ?? job.queue
       return publish(job, payload, options, queue).pipe(
-        Effect.mapError((reason) => new PublishError({ job: job.name, queue, reason })),
+        Effect.mapError((reason) => notPublished(job, queue, reason)),
         traced("Publisher.publish", { "backq.job": job.name, "backq.queue": queue })
       )
     },

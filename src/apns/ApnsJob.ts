@@ -103,6 +103,13 @@ const split = (tokens: Iterable<string>): Array<Arr.NonEmptyReadonlyArray<string
   return jobs
 }
 
+/** Made when it is read, so that tokens which throw are a failure of the publication. */
+const payloads = (notification: Notification, tokens: Iterable<string>): Iterable<ApnsPayload> => ({
+  *[Symbol.iterator]() {
+    for (const some of split(tokens)) yield { tokens: some, notification }
+  }
+})
+
 /**
  * Publishes a notification for any number of devices, in jobs of at most 500,
  * and says for each job whether it was accepted. No token, no job.
@@ -115,7 +122,7 @@ export const publish = (
   const { id, job = ApnsJob, ...rest } = options
   return Publisher.publishAll(
     job,
-    split(tokens).map((tokens) => ({ tokens, notification })),
+    payloads(notification, tokens),
     (_, index) => ({ ...rest, id: id === undefined || index === 0 ? id : `${id}/${index + 1}` })
   )
 }

@@ -20,6 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import { asCause, messageOfThrown } from "../internal/thrown.ts"
 import * as Job from "../Job.ts"
 import * as Publisher from "../Publisher.ts"
 import { Environment } from "./Endpoint.ts"
@@ -105,8 +106,7 @@ export class NotReported extends Schema.TaggedError<NotReported>()("NotReported"
 
 const notReported = (cause: Cause.Cause<unknown>): NotReported => {
   const failure = Cause.squash(cause)
-  const detail = failure instanceof Error ? failure.message : typeof failure === "string" ? failure : "it failed"
-  return new NotReported({ detail, cause: failure })
+  return new NotReported({ detail: messageOfThrown(failure), cause: asCause(failure) })
 }
 
 /** Tells the application, as {@link OnDeadTokens} says, in a few tries. */
