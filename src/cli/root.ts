@@ -11,8 +11,8 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as BrokerUrl from "../BrokerUrl.ts"
-import { safeJsonText, safeLine } from "../internal/text.ts"
 import { Interrupted, NoFile, UsageError } from "./exitCode.ts"
+import * as Loggers from "./loggers.ts"
 import { Shutdown } from "./Shutdown.ts"
 
 type LogFormat = "pretty" | "logfmt" | "json"
@@ -39,11 +39,10 @@ export const root = Command.make("backq").pipe(
   Command.withDescription("Background jobs in a file, or over beanstalkd")
 )
 
-// strings of jobs are in them; what is pretty holds our own colours, too, and is made safe where it is written
 const loggers = {
-  pretty: Logger.consolePretty({ mode: "tty", colors: process.stderr.isTTY }),
-  logfmt: Logger.withConsoleError(Logger.map(Logger.formatLogFmt, safeLine)),
-  json: Logger.withConsoleError(Logger.map(Logger.formatJson, safeJsonText))
+  pretty: Loggers.pretty(process.stderr.isTTY === true),
+  logfmt: Loggers.logfmt,
+  json: Loggers.json
 }
 
 /** Logs go to stderr. */
