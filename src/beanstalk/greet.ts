@@ -20,6 +20,20 @@ export interface Greeted {
   readonly stats: ServerStats
 }
 
+const statsOn = (driver: Driver, connection: Connection) =>
+  Effect.flatMap(
+    connection.request([{ _tag: "Stats" }]),
+    ([answer]) => Effect.fromResult(serverStats(driver.name, answer))
+  )
+
+const watch = (driver: Driver, connection: Connection, commands: ReadonlyArray<Command>) =>
+  Effect.flatMap(connection.request(commands), (answers) => {
+    const bad = answers.findIndex((answer) => answer._tag !== "Watching")
+    return bad === -1
+      ? Effect.void
+      : Effect.fromResult(failure(driver.name, commands[bad]!._tag, answers[bad]))
+  })
+
 /** Opens a connection. It watches, or ignores, tubes from the beginning where that is asked for. */
 export const greet = (
   driver: Driver,
@@ -27,11 +41,11 @@ export const greet = (
 ): Effect.Effect<Greeted, BrokerError.BrokerError, Scope.Scope> =>
   Effect.gen(function*() {
     const connection = yield* driver.connect
-    const [first, ...answers] = yield* connection.request([{ _tag: "Stats" }, ...watching])
-    const stats = yield* Effect.fromResult(serverStats(driver.name, first))
+    // both leave in one write, and the first that fails is told at once
+    const [stats] = yield* Effect.all([statsOn(driver, connection), watch(driver, connection, watching)], {
+      concurrency: 2
+    })
     connection.limitJobs(stats["max-job-size"])
-    const bad = answers.findIndex((answer) => answer._tag !== "Watching")
-    if (bad !== -1) return yield* Effect.fromResult(failure(driver.name, watching[bad]!._tag, answers[bad]))
     return { connection, stats }
   }).pipe(
     Effect.catchDefect((cause) =>
