@@ -217,8 +217,9 @@ export const apnsSimulator = Command.make(
       const shown = Stream.runForEach(simulator.changes, (push) => json ? printJson(toJson(push)) : print(format(push)))
       const showing = yield* Effect.forkScoped(shown, { startImmediately: true })
       yield* json ? printJson(place) : print(...introduce(place, yield* program).split("\n"))
-      yield* Effect.raceFirst(whileRead(Fiber.join(showing)), stopped)
+      yield* Effect.raceFirst(Fiber.join(showing), stopped)
     }).pipe(
+      whileRead,
       Effect.scoped,
       Effect.catchTags({
         ListenError: ({ message }) => Effect.fail(new UsageError({ detail: message })),

@@ -75,8 +75,8 @@ export const tail = Command.make("tail", config, ({ json, pid, queue }) =>
       Stream.filter((event) => queue.length === 0 || queue.includes(event.queue)),
       Stream.runForEach((event) => json ? printJson(event) : print(format(event)))
     )
-    yield* Effect.raceFirst(whileRead(shown), asked)
-  }).pipe(withLogging)).pipe(
+    yield* Effect.raceFirst(shown, asked)
+  }).pipe(whileRead, withLogging)).pipe(
     Command.withDescription(
       "Show what becomes of jobs, as the workers of this user on this machine settle them, until it is stopped"
     ),

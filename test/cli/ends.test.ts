@@ -3,25 +3,32 @@
  * signals that end it: what it says then, with which code it ends, and that
  * nothing of it is left.
  */
-import { assert, describe, it, vi } from "@effect/vitest"
+import { afterAll, assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { spawn, type StdioOptions } from "node:child_process"
-import { existsSync, openSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Broker, putRequest } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/BrokerUrl.ts"
 import * as Envelope from "../../src/Envelope.ts"
+import { ProcessJob } from "../../src/process/ProcessJob.ts"
+import * as Publisher from "../../src/Publisher.ts"
 import * as Tail from "../../src/tail/Tail.ts"
 import { ApnsSimulator, Key, Script } from "../../src/testing/apns/index.ts"
 import { folder } from "../beanstalk/servers.ts"
 import { commandsBelow } from "./help.ts"
-import { bin } from "./program.ts"
+import { bin, eventually } from "./program.ts"
 
 vi.setConfig({ testTimeout: 60_000 })
+
+// the program is started dozens of times
+const compiled = mkdtempSync(join(tmpdir(), "backq-compiled-"))
+afterAll(() => rmSync(compiled, { recursive: true, force: true }))
 
 const token = "a1".repeat(32)
 
@@ -72,7 +79,7 @@ const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) 
       }).pipe(Effect.provide(tail), Effect.repeat(Schedule.spaced("50 millis")), Effect.forkScoped)
     )
   )
-  const env = { ...process.env, BACKQ_BROKER: url, XDG_RUNTIME_DIR: path }
+  const env = { ...process.env, NODE_COMPILE_CACHE: compiled, BACKQ_BROKER: url, XDG_RUNTIME_DIR: path }
   return { path, url, env, ids, apns }
 })
 
@@ -172,3 +179,197 @@ describe.skipIf(!existsSync("/dev/full")).concurrent("a stdout that is full", ()
       else assert.match(what!, done)
     }))
 })
+
+// -----------------------------------------------------------------------------
+// Slow readers
+// -----------------------------------------------------------------------------
+
+/** Runs a shell line with `backq` in it. */
+const shell = (line: string, { env }: World) =>
+  Effect.gen(function*() {
+    const script = `backq() { "${process.execPath}" "${bin}" "$@"; }; ${line}`
+    const { child, ended, stderr } = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const child = spawn("sh", ["-c", script], { env, stdio: ["ignore", "pipe", "pipe"] })
+        let stderr = ""
+        child.stderr.setEncoding("utf8").on("data", (text) => stderr += text)
+        return {
+          child,
+          stderr: () => stderr,
+          ended: new Promise<number | null>((resolve) => child.once("close", resolve))
+        }
+      }),
+      ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
+    )
+    let stdout = ""
+    child.stdout.setEncoding("utf8").on("data", (text) => stdout += text)
+    return { code: yield* Effect.promise(() => ended), stdout, stderr: stderr() }
+  })
+
+describe.concurrent("a slow reader", () => {
+  it.live("gets all of 1 MB, though the command is done long before", () =>
+    Effect.gen(function*() {
+      const one = yield* world("peek")
+      // each of these takes six characters in what is printed
+      yield* Effect.forEach(Array.from({ length: 10 }), () => put("large", "\u009b".repeat(20_000))).pipe(
+        Effect.provide(BrokerUrl.layer(one.url))
+      )
+      const { stderr, stdout } = yield* shell("{ backq peek large --json; echo $? >&2; } | { sleep 1; cat; }", one)
+      assert.strictEqual(stderr, "0\n")
+      assert.isAbove(stdout.length, 1_000_000)
+      assert.match(stdout, /^[\x20-\x7e]*\n$/)
+      const { jobs } = JSON.parse(stdout) as { jobs: ReadonlyArray<{ envelope: { payload: string } }> }
+      assert.deepStrictEqual(
+        jobs.map(({ envelope }) => envelope.payload.length),
+        Array.from({ length: 10 }, () => 20_000)
+      )
+    }))
+
+  it.live("gets the last lines of a log, too", () =>
+    Effect.gen(function*() {
+      const one = yield* world("work process")
+      yield* Effect.forEach(Array.from({ length: 600 }), () => put("unknown"), { concurrency: 50 }).pipe(
+        Effect.provide(BrokerUrl.layer(one.url))
+      )
+      const { stdout } = yield* shell(
+        "backq work process --queue unknown --max-jobs 600 2>&1 >/dev/null | { sleep 1; cat; }",
+        one
+      )
+      assert.isAbove(stdout.length, 65_536)
+      assert.match(stdout, /worker stopped: 0 done, 600 buried[^\n]*\n$/)
+    }))
+})
+
+describe.skipIf(!existsSync("/proc/self/fd")).concurrent("a reader that leaves", () => {
+  it.live.each([
+    ["watch in lines, of queues in which nothing happens", "watch --interval 50ms"],
+    ["watch that looks once an hour", "watch --json --interval 1h"],
+    ["a simulator that nobody pushes to", "apns-simulator --port 0 --json"]
+  ])("ends %s", ([, line]) =>
+    Effect.gen(function*() {
+      const { stderr } = yield* shell(`{ backq ${line}; echo $? >&2; } | head -1`, yield* world("watch"))
+      assert.strictEqual(stderr, "141\n")
+    }))
+})
+
+it.live("a worker goes on without its log", () =>
+  Effect.gen(function*() {
+    const one = yield* world("work process")
+    const file = join(one.path, "ran")
+    const worker = yield* start(["work", "process"], one.env, ["ignore", "pipe", "pipe"])
+    yield* eventually("the worker starts", () => worker.stderr().includes("worker started"))
+    worker.child.stdout!.destroy()
+    worker.child.stderr!.destroy()
+    for (let i = 1; i <= 3; i++) {
+      const command = ["sh", "-c", `echo . >> ${file}`]
+      yield* Effect.provide(
+        Publisher.publish(ProcessJob, { command: command as [string, ...Array<string>] }),
+        Publisher.layer.pipe(Layer.provide(BrokerUrl.layer(one.url)))
+      )
+      yield* eventually("the job runs", () => existsSync(file) && readFileSync(file, "utf8") === ".\n".repeat(i))
+    }
+    worker.child.kill("SIGTERM")
+    assert.strictEqual(yield* worker.ended, 0)
+  }))
+
+// -----------------------------------------------------------------------------
+// Signals
+// -----------------------------------------------------------------------------
+
+/** Commands that have something to wait for. */
+const waiting: Record<string, { readonly args: Case["args"]; readonly asked: number }> = {
+  "work process": { args: () => [], asked: 0 },
+  "work apns": { args: ({ apns }) => apns, asked: 0 },
+  "publish process": { args: () => ["--input-file", "-", "--", "cat"], asked: 130 },
+  push: { args: ({ apns }) => ["--body", "Hi", "--token", token, "--drain-timeout", "0", ...apns], asked: 130 },
+  watch: { args: () => [], asked: 0 },
+  tail: { args: () => ["--queue", "none"], asked: 0 },
+  bench: { args: () => ["--jobs", "100000000"], asked: 130 },
+  "apns-simulator": { args: () => ["--port", "0"], asked: 0 }
+}
+
+/** Does a process listen to SIGQUIT, SIGHUP and SIGTERM? */
+const listens = (pid: number): boolean => {
+  const caught = BigInt(`0x${/^SigCgt:\s*(\w+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]}`)
+  return [1, 3, 15].every((signal) => (caught & (1n << BigInt(signal - 1))) !== 0n)
+}
+
+const silent: Script.Script = { rules: [{ do: Script.silence, share: 1 }] }
+
+const waits = Effect.fnUntraced(function*(name: string, args: Case["args"]) {
+  const one = yield* world(name, silent)
+  const program = yield* start([...name.split(" "), ...args(one)], one.env, ["pipe", "pipe", "pipe"])
+  program.child.stdout!.resume()
+  yield* eventually("it listens to signals", () => listens(program.child.pid!))
+  return program
+})
+
+const signals: Record<string, ReadonlyArray<NodeJS.Signals>> = {
+  SIGHUP: ["SIGHUP"],
+  "SIGTERM twice": ["SIGTERM", "SIGTERM"],
+  SIGQUIT: ["SIGQUIT"]
+}
+
+for (const [title, names] of Object.entries(signals)) {
+  describe.skipIf(!existsSync("/proc/self/status")).concurrent(`${title} ends`, () => {
+    it.live.each(Object.entries(waiting))("%s", ([name, { args, asked }]) =>
+      Effect.gen(function*() {
+        const { child, ended, stderr } = yield* waits(name, args)
+        for (const signal of names) child.kill(signal)
+        const code = yield* ended
+        if (title === "SIGHUP") assert.strictEqual(code, asked, stderr())
+        else assert.include([130, asked], code, stderr())
+      }))
+  })
+}
+
+/** A worker whose process ignores SIGTERM, with a child of its own; and that process. */
+const stubborn = Effect.fnUntraced(function*(...flags: ReadonlyArray<string>) {
+  const one = yield* world("work process")
+  const file = join(one.path, "pids")
+  const worker = yield* start(["work", "process", "--queue", "stubborn", ...flags], one.env, ["ignore", "pipe", "pipe"])
+  const line = `trap "" TERM HUP INT; sleep 300 & echo $$ $! > ${file}; wait`
+  const publisher = Publisher.layer.pipe(Layer.provide(BrokerUrl.layer(one.url)))
+  yield* Effect.provide(
+    Publisher.publish(ProcessJob, { command: ["sh", "-c", line] }, { queue: "stubborn" }),
+    publisher
+  )
+  yield* eventually("the process runs", () => existsSync(file) && readFileSync(file, "utf8").endsWith("\n"))
+  return { one, worker, pids: readFileSync(file, "utf8").trim().split(" ").map(Number) }
+})
+
+const isRunning = (pid: number): boolean =>
+  existsSync(`/proc/${pid}/stat`) && !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "latin1"))
+
+describe.skipIf(!existsSync("/proc/self/stat")).concurrent(
+  "no process is left to run beside the next run of its job",
+  () => {
+    it.live.each(
+      [
+        ["SIGHUP, after the grace time", ["SIGHUP"], ["--grace", "50ms", "--kill-grace", "50ms"], 0],
+        ["SIGTERM, after the grace time", ["SIGTERM"], ["--grace", "50ms", "--kill-grace", "50ms"], 0],
+        ["SIGTERM twice", ["SIGTERM", "SIGTERM"], ["--grace", "10m"], 130],
+        ["SIGHUP, then SIGINT", ["SIGHUP", "SIGINT"], ["--grace", "10m"], 130],
+        ["SIGQUIT", ["SIGQUIT"], ["--grace", "10m"], 130]
+      ] as const
+    )("%s", ([, names, flags, code]) =>
+      Effect.gen(function*() {
+        const { pids, worker } = yield* stubborn(...flags)
+        for (const name of names) {
+          worker.child.kill(name)
+          yield* Effect.sleep("100 millis")
+        }
+        assert.strictEqual(yield* worker.ended, code, worker.stderr())
+        yield* eventually("the processes are gone", () => !pids.some(isRunning))
+      }))
+
+    it.live("a second SIGHUP, as shells and terminals send it, does not cut the grace time short", () =>
+      Effect.gen(function*() {
+        const { one, worker } = yield* stubborn("--grace", "10m")
+        for (let i = 0; i < 3; i++) worker.child.kill("SIGHUP")
+        const { code } = yield* shell("backq queues stubborn --sample 0 --json", one)
+        assert.strictEqual(code, 0)
+        assert.isNull(worker.child.exitCode)
+      }))
+  }
+)
