@@ -134,6 +134,7 @@ const spawnUnder = (
         : fail(place.failure)
     }
 
+    if (output === "pipe") Running.watch()
     const spawned = Result.try({
       try: () =>
         NodeChildProcess.spawn(file, args, {

@@ -60,7 +60,9 @@ const onSignal = (name: NodeJS.Signals): void => {
 
 let isWatching = false
 
-const watch = (): void => {
+/** Before a group is started: a signal that comes while it is has to wait until it was added. */
+export const watch = (): void => {
+  if (isWatching) return
   isWatching = true
   process.on("exit", endAll)
   for (const name of ending) process.on(name, onSignal)
@@ -68,7 +70,6 @@ const watch = (): void => {
 
 /** A group was started. */
 export const add = (group: number): void => {
-  if (!isWatching) watch()
   groups.add(group)
 }
 

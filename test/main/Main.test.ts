@@ -1,0 +1,108 @@
+/** However a program ends that runs processes, they end first; and what `Main.run` does about signals and pipes. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { spawn } from "node:child_process"
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { folder } from "../beanstalk/servers.ts"
+import { eventually } from "../cli/program.ts"
+
+const root = join(import.meta.dirname, "..", "..")
+
+const start = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawn(process.execPath, args, {
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, ...env }
+      })
+      let output = ""
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.setEncoding("utf8").on("data", (text) => output += text)
+      }
+      const ended = new Promise<readonly [number | null, NodeJS.Signals | null]>((resolve) =>
+        child.once("close", (code, signal) => resolve([code, signal]))
+      )
+      return { child, output: () => output, ended: Effect.promise(() => ended) }
+    }),
+    ({ child, ended }) => Effect.andThen(Effect.sync(() => child.kill("SIGKILL")), ended)
+  )
+
+const isRunning = (pid: number): boolean =>
+  existsSync(`/proc/${pid}/stat`) && !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "latin1"))
+
+/** A program that runs a process, and the numbers of that process and its child. */
+const running = Effect.fnUntraced(function*(how: string) {
+  const file = join(yield* folder, "pids")
+  const program = yield* start([join(import.meta.dirname, "main.child.ts"), how, file])
+  yield* eventually("the process runs", () => existsSync(file) && readFileSync(file, "utf8").endsWith("\n"))
+  return { ...program, pids: readFileSync(file, "utf8").trim().split(" ").map(Number) }
+})
+
+const onLinux = describe.skipIf(!existsSync("/proc/self/stat")).concurrent
+
+onLinux("no process outlives its program", () => {
+  const ends: ReadonlyArray<
+    readonly [how: string, signals: ReadonlyArray<NodeJS.Signals>, code: number | null, signal: NodeJS.Signals | null]
+  > = [
+    // Node.js makes SIGHUP and SIGQUIT end a program that does not listen to them
+    ["NodeRuntime.runMain", ["SIGHUP"], null, "SIGHUP"],
+    ["NodeRuntime.runMain", ["SIGQUIT"], null, "SIGQUIT"],
+    ["runFork", ["SIGTERM"], null, "SIGTERM"],
+    ["runFork", ["SIGINT"], null, "SIGINT"],
+    ["process.exit", ["SIGUSR2"], 3, null],
+    ["an error that nobody catches", ["SIGUSR2"], 1, null],
+    ["Main.run", ["SIGTERM", "SIGTERM"], 130, null],
+    ["Main.run", ["SIGINT", "SIGTERM"], 130, null],
+    ["Main.run", ["SIGHUP", "SIGINT"], 130, null],
+    ["Main.run", ["SIGQUIT"], 130, null]
+  ]
+  for (const [how, signals, code, signal] of ends) {
+    it.live(`${how}: ${signals.join(", ")}`, () =>
+      Effect.gen(function*() {
+        const { child, ended, pids } = yield* running(how)
+        for (const one of signals) {
+          child.kill(one)
+          yield* Effect.sleep("50 millis")
+        }
+        assert.deepStrictEqual(yield* ended, [code, signal])
+        yield* eventually("the processes are gone", () => !pids.some(isRunning))
+      }))
+  }
+})
+
+onLinux("Main.run", () => {
+  /** The example to copy, on a file of its own. */
+  const worker = Effect.gen(function*() {
+    const BACKQ_BROKER = `sqlite:${join(yield* folder, "jobs.db")}`
+    const program = yield* start([join(root, "scripts", "process-worker.ts")], { BACKQ_BROKER })
+    yield* eventually("the worker starts", () => program.output().includes("worker started"))
+    return { ...program, BACKQ_BROKER }
+  })
+
+  for (const signal of ["SIGHUP", "SIGTERM", "SIGINT"] as const) {
+    it.live(`stops the worker gracefully after ${signal}, and its last line arrives`, () =>
+      Effect.gen(function*() {
+        const { child, ended, output } = yield* worker
+        child.kill(signal)
+        assert.deepStrictEqual(yield* ended, [130, null])
+        assert.match(output(), /worker stopped: 0 done\n$/)
+      }))
+  }
+
+  it.live("goes on when nobody reads its log", () =>
+    Effect.gen(function*() {
+      const { BACKQ_BROKER, child, ended } = yield* worker
+      child.stdout.destroy()
+      child.stderr.destroy()
+      const bin = join(root, "src", "cli", "bin.ts")
+      const file = `${BACKQ_BROKER.slice("sqlite:".length)}.ran`
+      for (let i = 1; i <= 2; i++) {
+        const job = ["--", "sh", "-c", `echo . >> ${file}`]
+        yield* (yield* start([bin, "publish", "process", ...job], { BACKQ_BROKER })).ended
+        yield* eventually("the job runs", () => existsSync(file) && readFileSync(file, "utf8") === ".\n".repeat(i))
+      }
+      child.kill("SIGTERM")
+      assert.deepStrictEqual(yield* ended, [130, null])
+    }))
+})
