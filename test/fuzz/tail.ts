@@ -58,12 +58,13 @@ export const target = Fuzz.make({
   feed: ({ bytes, size }) => follow(bytes, size),
   grow: [
     ...["\n", "{}\n"].map((run) => (size: number) => ({ bytes: Hostile.bytesOf(Hostile.fill(run, size)), size: 1 })),
-    // reasons as long as a line may be, again and again
-    ...Hostile.runs.map((run) => (size: number) => ({
-      bytes: Buffer.concat(
-        Array.from({ length: Math.ceil(size / 16_384) }, () => lineOf({ reason: Hostile.fill(run, 8_000) }))
-      ),
-      size: 65_536
-    }))
+    // lines, and no more of them than fit
+    ...Hostile.runs.map((run) => {
+      const line = lineOf({ reason: Hostile.fill(run, 900) })
+      return (size: number) => ({
+        bytes: Buffer.concat(Array.from({ length: size / 1024 }, () => line)),
+        size: 65_536
+      })
+    })
   ]
 })
