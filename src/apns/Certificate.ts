@@ -1,17 +1,21 @@
 /**
- * Reads a push certificate with its key, from PEM or PKCS #12, and finds what
- * is wrong with it before Apple does.
+ * Reads a push certificate with its key, from PEM, DER or PKCS #12, and finds
+ * what is wrong with it before Apple does. Certificates of authorities may stand
+ * beside it, in any order: the one to which the key belongs is the app's.
  *
  * Pure, but for the names of the sources, which are for errors. Times are not
  * looked at here.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as DateTime from "effect/DateTime"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
 import * as NodeTls from "node:tls"
 import * as CredentialError from "./CredentialError.ts"
+import { elements, tags } from "./der.ts"
+import * as Material from "./material.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -61,35 +65,11 @@ type Read<A> = Result.Result<A, CredentialError.CredentialErrorReason>
 /** The object identifier 1.2.840.113635.100.6.3.6 in DER: Apple's list of topics. */
 const topicsExtension = Buffer.from("060a2a864886f76364060306", "hex")
 
-const tags = { boolean: 0x01, octetString: 0x04, utf8String: 0x0c, sequence: 0x30 }
-
-interface Element {
-  readonly tag: number
-  readonly content: Buffer
-}
-
-/** The DER elements of some bytes, one after the other; what is cut off is left away. */
-const elements = (der: Buffer): ReadonlyArray<Element> => {
-  const found: Array<Element> = []
-  let at = 0
-  while (at + 2 <= der.length) {
-    const first = der[at + 1]!
-    const lengthBytes = first < 0x80 ? 0 : first & 0x7f
-    const start = at + 2 + lengthBytes
-    if (lengthBytes > 4 || start > der.length) break
-    const length = lengthBytes === 0 ? first & 0x7f : der.readUIntBE(at + 2, lengthBytes)
-    if (start + length > der.length) break
-    found.push({ tag: der[at]!, content: der.subarray(start, start + length) })
-    at = start + length
-  }
-  return found
-}
-
 /** The list is a sequence of topics, each followed by a sequence with its kind. */
 const listedTopics = (der: Buffer): ReadonlyArray<string> => {
   const at = der.indexOf(topicsExtension)
   if (at < 0) return []
-  const value = elements(der.subarray(at + topicsExtension.length)).find(({ tag }) => tag !== tags.boolean)
+  const value = elements(der.subarray(at + topicsExtension.length), 2).find(({ tag }) => tag !== tags.boolean)
   if (value?.tag !== tags.octetString) return []
   return elements(value.content)
     .filter(({ tag }) => tag === tags.sequence)
@@ -105,68 +85,86 @@ const topicsOf = (x509: Crypto.X509Certificate): ReadonlyArray<string> => {
 }
 
 // -----------------------------------------------------------------------------
-// PEM
+// Certificate and key
 // -----------------------------------------------------------------------------
 
-const isPem = (bytes: Uint8Array): boolean =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes("-----BEGIN ")
+type Blocks = ReadonlyArray<Material.Block>
 
-/** Environment variables may hold `\n` for line ends. */
-const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8").replaceAll("\\n", "\n")
+const isKey = ({ label }: Material.Block): boolean => label.endsWith("PRIVATE KEY") && !label.startsWith("OPENSSH")
 
-const has = (pem: string, label: RegExp): boolean => new RegExp(`-----BEGIN (?:${label.source})-----`).test(pem)
-
-const keyLabel = /[A-Z ]*PRIVATE KEY/
+const isCertificate = ({ label }: Material.Block): boolean => label.endsWith("CERTIFICATE")
 
 const certificateInvalid = (source: string, detail: string) =>
   Result.fail(new CredentialError.CertificateInvalid({ source, detail }))
 
 const keyInvalid = (source: string, detail: string) => Result.fail(new CredentialError.KeyInvalid({ source, detail }))
 
-const readX509 = (source: string, pem: string): Read<Crypto.X509Certificate> => {
-  if (!has(pem, /CERTIFICATE/)) {
-    return certificateInvalid(
-      source,
-      has(pem, keyLabel)
-        ? "it holds a key and no certificate: are certificate and key swapped?"
-        : "there is no certificate in it: give the PEM file of the push certificate, or a .p12 file"
-    )
-  }
+const noCertificate = (blocks: Blocks): string =>
+  blocks.some(isKey)
+    ? "it holds a key and no certificate: are certificate and key swapped?"
+    : Material.otherThan(blocks) ?? (blocks.length === 0
+      ? "it is neither PEM nor PKCS #12, or it is damaged: export it again"
+      : "there is no certificate in it: give the PEM file of the push certificate, or a .p12 file")
+
+/** All certificates, in their order: the one of the app, and authorities. */
+const readCertificates = (source: string, blocks: Blocks): Read<ReadonlyArray<Crypto.X509Certificate>> => {
+  const found = blocks.filter(isCertificate)
+  if (found.length === 0) return certificateInvalid(source, noCertificate(blocks))
   return Result.mapError(
-    Result.try(() => new Crypto.X509Certificate(pem.slice(pem.indexOf("-----BEGIN CERTIFICATE-----")))),
+    Result.try(() => found.map(({ der }) => new Crypto.X509Certificate(der))),
     () => new CredentialError.CertificateInvalid({ source, detail: "it is damaged: export it again" })
   )
 }
 
-const readKey = (source: string, pem: string, passphrase: Redacted.Redacted | undefined): Read<Crypto.KeyObject> => {
-  if (!has(pem, keyLabel)) {
-    return keyInvalid(
-      source,
-      has(pem, /CERTIFICATE/)
-        ? "it holds a certificate and no key: are certificate and key swapped, or does the key stand in another file?"
-        : "there is no private key in it: give the PEM file of the certificate's key"
-    )
+const noKey = (blocks: Blocks, isOwnFile: boolean): string => {
+  if (blocks.some(isCertificate)) {
+    return isOwnFile
+      ? "it holds a certificate and no key: are certificate and key swapped?"
+      : "it holds a certificate and no key: are certificate and key swapped, or does the key stand in another file? " +
+        "A certificate as Apple gives it (aps.cer) has none: export both as .p12 from Keychain Access, or convert it with " +
+        "`openssl x509 -inform der -in aps.cer -out aps.pem` and give the key beside it"
   }
-  const encrypted = pem.includes("ENCRYPTED")
-  if (encrypted && passphrase === undefined) {
-    return Result.fail(new CredentialError.PassphraseWrong({ source, given: false }))
-  }
-  const key = new RegExp(`-----BEGIN (${keyLabel.source})-----[^]*?-----END \\1-----`).exec(pem)?.[0] ?? ""
-  return Result.mapError(
-    Result.try(() =>
-      Crypto.createPrivateKey({
-        key,
-        ...(passphrase === undefined ? undefined : { passphrase: Redacted.value(passphrase) })
-      })
-    ),
-    () =>
-      encrypted
-        ? new CredentialError.PassphraseWrong({ source, given: true })
-        : new CredentialError.KeyInvalid({ source, detail: "it is damaged: export it again" })
-  )
+  if (blocks.some(({ label }) => label === "PKCS12")) return "it is PKCS #12: give it as the certificate, it holds both"
+  return Material.otherThan(blocks) ?? "there is no private key in it: give the PEM file of the certificate's key"
 }
 
-const secrets = (passphrase: Redacted.Redacted | undefined) => passphrase === undefined ? undefined : { passphrase }
+const codeOf = (thrown: unknown): unknown => Predicate.hasProperty(thrown, "code") ? thrown.code : undefined
+
+/** OpenSSL 3 has no RC2, RC4 and DES by default. */
+const oldCipher = ({ encryption }: Material.Block): string =>
+  `it is encrypted with ${
+    encryption?.split(",")[0] ?? "an old cipher (DES, RC2 or RC4)"
+  }, which OpenSSL 3 has given up. ` +
+  "Convert it: `openssl pkey -provider legacy -provider default -in OLD.key -aes256 -out NEW.key`"
+
+const keyFailure = (source: string, block: Material.Block, isEncrypted: boolean) => (thrown: unknown) => {
+  if (!isEncrypted) return new CredentialError.KeyInvalid({ source, detail: "it is damaged: export it again" })
+  return codeOf(thrown) === "ERR_OSSL_EVP_UNSUPPORTED"
+    ? new CredentialError.KeyInvalid({ source, detail: oldCipher(block) })
+    : new CredentialError.PassphraseWrong({ source, given: true })
+}
+
+const readKey = (
+  source: string,
+  blocks: Blocks,
+  passphrase: Redacted.Redacted | undefined,
+  isOwnFile: boolean
+): Read<Crypto.KeyObject> => {
+  const block = blocks.find(isKey)
+  if (block === undefined) return keyInvalid(source, noKey(blocks, isOwnFile))
+  const isEncrypted = block.label.startsWith("ENCRYPTED") || block.encryption !== undefined
+  if (isEncrypted && passphrase === undefined) {
+    return Result.fail(new CredentialError.PassphraseWrong({ source, given: false }))
+  }
+  return Result.try({
+    try: () =>
+      Crypto.createPrivateKey({
+        key: Material.toPem(block),
+        ...(passphrase === undefined ? undefined : { passphrase: Redacted.value(passphrase) })
+      }),
+    catch: keyFailure(source, block, isEncrypted)
+  })
+}
 
 const certificateOf = (x509: Crypto.X509Certificate, tls: TlsIdentity): Certificate => ({
   tls,
@@ -175,22 +173,28 @@ const certificateOf = (x509: Crypto.X509Certificate, tls: TlsIdentity): Certific
   validTo: DateTime.fromDateUnsafe(x509.validToDate)
 })
 
-const fromPem = ({ certificate, key = certificate, passphrase }: Input): Read<Certificate> => {
-  const cert = textOf(Redacted.value(certificate.bytes))
-  const keyPem = textOf(Redacted.value(key.bytes))
-  const x509 = readX509(certificate.source, cert)
-  if (Result.isFailure(x509)) return Result.fail(x509.failure)
-  const privateKey = readKey(key.source, keyPem, passphrase)
-  if (Result.isFailure(privateKey)) return Result.fail(privateKey.failure)
-  return x509.success.checkPrivateKey(privateKey.success)
-    ? Result.succeed(certificateOf(x509.success, {
-      // without the key, which may stand in the same text
-      cert: cert.match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g)!.join("\n"),
-      key: Redacted.make(keyPem, { label: "private key" }),
-      ...secrets(passphrase)
-    }))
-    : Result.fail(new CredentialError.KeyMismatch({ certificate: certificate.source, key: key.source }))
-}
+const belongTo = (key: Crypto.KeyObject) => (x509: Crypto.X509Certificate): boolean =>
+  Result.getOrElse(Result.try(() => x509.checkPrivateKey(key)), () => false)
+
+const fromBlocks = (
+  { certificate: { source }, key: own, passphrase }: Input,
+  blocks: Blocks,
+  keyBlocks: Blocks
+): Read<Certificate> =>
+  Result.gen(function*() {
+    const all = yield* readCertificates(source, blocks)
+    const keySource = own?.source ?? source
+    const key = yield* readKey(keySource, keyBlocks, passphrase, own !== undefined)
+    // authorities may stand before it
+    const x509 = all.find(belongTo(key))
+    if (x509 === undefined) {
+      return yield* Result.fail(new CredentialError.KeyMismatch({ certificate: source, key: keySource }))
+    }
+    return certificateOf(x509, {
+      cert: [x509, ...all.filter((other) => other !== x509)].map(String).join(""),
+      key: Redacted.make(key.export({ type: "pkcs8", format: "pem" }) as string, { label: "private key" })
+    })
+  })
 
 // -----------------------------------------------------------------------------
 // PKCS #12
@@ -214,13 +218,14 @@ interface Context {
   readonly getCertificate: () => Buffer | null
 }
 
-const fromP12 = ({ certificate: { bytes, source }, key, passphrase }: Input): Read<Certificate> => {
+const secrets = (passphrase: Redacted.Redacted | undefined) => passphrase === undefined ? undefined : { passphrase }
+
+const fromP12 = ({ certificate: { source }, key, passphrase }: Input, pfx: Buffer): Read<Certificate> => {
   if (key !== undefined) {
     return keyInvalid(key.source, `${source} is PKCS #12 and holds its key: leave the separate key away`)
   }
   return Result.try({
     try: () => {
-      const pfx = Buffer.from(Redacted.value(bytes))
       const { context } = NodeTls.createSecureContext({
         pfx,
         ...(passphrase === undefined ? undefined : { passphrase: Redacted.value(passphrase) })
@@ -228,9 +233,41 @@ const fromP12 = ({ certificate: { bytes, source }, key, passphrase }: Input): Re
       return new Crypto.X509Certificate((context as Context).getCertificate()!)
     },
     catch: p12Failure(source, passphrase !== undefined)
-  }).pipe(Result.map((x509) => certificateOf(x509, { pfx: bytes, ...secrets(passphrase) })))
+  }).pipe(
+    Result.map((x509) =>
+      certificateOf(x509, { pfx: Redacted.make(pfx, { label: "certificate" }), ...secrets(passphrase) })
+    )
+  )
 }
 
 /** Reads a certificate with its key. */
 export const read = (input: Input): Read<Certificate> =>
-  isPem(Redacted.value(input.certificate.bytes)) ? fromPem(input) : fromP12(input)
+  Result.gen(function*() {
+    const { certificate, key } = input
+    const blocks = yield* Result.mapError(
+      Material.read(Redacted.value(certificate.bytes)),
+      (detail) => new CredentialError.CertificateInvalid({ source: certificate.source, detail })
+    )
+    const p12 = blocks.find(({ label }) => label === "PKCS12")
+    if (p12 !== undefined) return yield* fromP12(input, p12.der)
+    const keyBlocks = key === undefined ? blocks : yield* Result.mapError(
+      Material.read(Redacted.value(key.bytes)),
+      (detail) => new CredentialError.KeyInvalid({ source: key.source, detail })
+    )
+    return yield* fromBlocks(input, blocks, keyBlocks)
+  })
+
+/** The certificates of authorities, as PEM. */
+export const readAuthorities = ({ bytes, source }: Sourced): Read<string> =>
+  Result.gen(function*() {
+    const blocks = yield* Result.mapError(
+      Material.read(Redacted.value(bytes)),
+      (detail) => new CredentialError.CertificateInvalid({ source, detail })
+    )
+    if (!blocks.some(isCertificate)) {
+      const detail = Material.otherThan(blocks) ??
+        "there is no certificate in it: give the PEM of the authorities to trust"
+      return yield* certificateInvalid(source, detail)
+    }
+    return (yield* readCertificates(source, blocks)).map(String).join("")
+  })

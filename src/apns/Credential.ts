@@ -20,12 +20,13 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import type { PlatformError } from "effect/PlatformError"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Certificate from "./Certificate.ts"
 import * as CredentialError from "./CredentialError.ts"
-import { contentIn, isPath, type Kind } from "./material.ts"
+import { isPath, maxBytes } from "./material.ts"
 import * as ProviderToken from "./ProviderToken.ts"
 import { table } from "./PushType.ts"
 
@@ -33,15 +34,15 @@ import { table } from "./PushType.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** A file, or its content: PEM, PKCS #12, or base64 of either. */
+/** A file, or its content: PEM, PKCS #12, DER, or base64 of any. */
 export type Material = { readonly file: string } | Redacted.Redacted<string | Uint8Array>
 
 /** What keys and certificates have in common. */
 export interface CommonOptions {
   /** The bundle id of notifications that have no topic. Default: the first one of a certificate; none for a key. */
   readonly topic?: string | undefined
-  /** PEM of the authorities that Apple's servers are trusted by. Default: those that Node.js trusts. */
-  readonly ca?: Material | undefined
+  /** PEM of the authorities that the servers are trusted by, or a file. No secret. Default: those that Node.js trusts. */
+  readonly ca?: string | Uint8Array | Material | undefined
 }
 
 /** A key of a team, for all of its apps, or those that the key is made for. */
@@ -99,29 +100,34 @@ interface Loaded {
   readonly ca: Certificate.Sourced | undefined
 }
 
-const load = Effect.fnUntraced(function*(material: Material, kind: Kind, name: string): Effect.fn.Return<
+const load = Effect.fnUntraced(function*(material: Material, name: string): Effect.fn.Return<
   Certificate.Sourced,
   CredentialError.CredentialError,
   FileSystem.FileSystem
 > {
   if (Redacted.isRedacted(material)) {
     const value = Redacted.value(material)
-    const content = typeof value === "string" ? contentIn(value, kind) ?? value : value
-    const bytes = typeof content === "string" ? Buffer.from(content) : content
+    const bytes = typeof value === "string" ? Buffer.from(value) : value
     return { source: `the given ${name}`, bytes: Redacted.make(bytes, { label: name }) }
   }
   const { file } = material
   const fs = yield* FileSystem.FileSystem
-  const bytes = yield* Effect.mapError(fs.readFile(file), ({ reason }) =>
+  const unreadable = (detail: string) =>
     CredentialError.make(
-      new CredentialError.FileUnreadable({
-        // somebody may have given the key where its file was asked for
-        file: isPath(file) ? file : `the file of the ${name}`,
-        detail: reason._tag === "NotFound" ? "there is no such file" : isPath(file) ? reason.message : reason._tag
-      })
-    ))
+      // somebody may have given the key where its file was asked for
+      new CredentialError.FileUnreadable({ file: isPath(file) ? file : `the file of the ${name}`, detail })
+    )
+  const failed = ({ reason }: PlatformError) =>
+    unreadable(reason._tag === "NotFound" ? "there is no such file" : isPath(file) ? reason.message : reason._tag)
+  const { size } = yield* Effect.mapError(fs.stat(file), failed)
+  if (size > maxBytes) return yield* unreadable(`it has ${size} bytes, and ${maxBytes} at most are read`)
+  const bytes = yield* Effect.mapError(fs.readFile(file), failed)
   return { source: file, bytes: Redacted.make(bytes, { label: name }) }
 })
+
+/** An authority is no secret, and may be given as it is. */
+const authorityOf = (ca: CommonOptions["ca"]): Material | undefined =>
+  typeof ca === "string" || ca instanceof Uint8Array ? Redacted.make(ca) : ca
 
 const isKey = (options: Options): options is KeyOptions => "key" in options
 
@@ -130,14 +136,14 @@ const loadAll = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<
   CredentialError.CredentialError,
   FileSystem.FileSystem
 > {
-  const optional = (material: Material | undefined, kind: Kind, name: string) =>
-    material === undefined ? Effect.undefined : load(material, kind, name)
+  const optional = (material: Material | undefined, name: string) =>
+    material === undefined ? Effect.undefined : load(material, name)
   return {
     main: yield* (isKey(options)
-      ? load(options.key, "key", "key")
-      : load(options.certificate, "certificate", "certificate")),
-    key: yield* optional(isKey(options) ? undefined : options.certificateKey, "key", "certificate's key"),
-    ca: yield* optional(options.ca, "certificate", "authority")
+      ? load(options.key, "key")
+      : load(options.certificate, "certificate")),
+    key: yield* optional(isKey(options) ? undefined : options.certificateKey, "certificate's key"),
+    ca: yield* optional(authorityOf(options.ca), "authority")
   }
 })
 
@@ -153,20 +159,13 @@ const same = (a: Loaded, b: Loaded): boolean =>
 // Reading
 // -----------------------------------------------------------------------------
 
-const text = (sourced: Certificate.Sourced): string => Buffer.from(Redacted.value(sourced.bytes)).toString("utf8")
-
-const authorities = ({ ca }: Loaded): Fail<{ readonly ca?: string }> => {
-  if (ca === undefined) return Effect.succeed({})
-  const pem = text(ca)
-  return pem.includes("-----BEGIN CERTIFICATE-----")
-    ? Effect.succeed({ ca: pem })
-    : Effect.fail(CredentialError.make(
-      new CredentialError.CertificateInvalid({
-        source: ca.source,
-        detail: "there is no certificate in it: give the PEM of the authorities to trust"
-      })
-    ))
-}
+const authorities = ({ ca }: Loaded): Fail<{ readonly ca?: string }> =>
+  ca === undefined
+    ? Effect.succeed({})
+    : Effect.mapBoth(Effect.fromResult(Certificate.readAuthorities(ca)), {
+      onSuccess: (ca) => ({ ca }),
+      onFailure: CredentialError.make
+    })
 
 const fromKey = Effect.fnUntraced(function*(options: KeyOptions, loaded: Loaded): Effect.fn.Return<
   Credential,
@@ -174,7 +173,7 @@ const fromKey = Effect.fnUntraced(function*(options: KeyOptions, loaded: Loaded)
 > {
   const { source } = loaded.main
   const providerToken = yield* ProviderToken.make({
-    key: Redacted.make(text(loaded.main)),
+    key: loaded.main.bytes,
     keyId: options.keyId,
     teamId: options.teamId,
     source

@@ -21,6 +21,7 @@
  *
  * Source: Apple, "Establishing a token-based connection to APNs".
  */
+// @effect-diagnostics nodeBuiltinImport:off
 import * as Clock from "effect/Clock"
 import * as KeyFormat from "effect/crypto/KeyFormat"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -30,8 +31,12 @@ import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
+import * as Crypto from "node:crypto"
+import { safeName } from "../internal/text.ts"
 import * as CredentialError from "./CredentialError.ts"
+import * as Material from "./material.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -63,8 +68,8 @@ export interface ProviderToken {
 
 /** Which key signs, and for whom. */
 export interface Options {
-  /** The content of the `.p8` file: a P-256 private key, PEM. */
-  readonly key: Redacted.Redacted
+  /** The content of the `.p8` file: a P-256 private key, PEM, however its lines were joined; base64 or DER of it. */
+  readonly key: Redacted.Redacted<string | Uint8Array>
   /** The key's id: 10 characters, in the developer account and in the name of the file. */
   readonly keyId: string
   /** The team's id: 10 characters. */
@@ -94,41 +99,52 @@ const replaceAt = (now: number, issuedAt: number): number =>
 // The key
 // -----------------------------------------------------------------------------
 
-/** The PEM block in a text, without what stands around it. Environment variables may hold `\\n` for line ends. */
-const findBlock = (text: string): { readonly pem: string; readonly label: string | undefined } => {
-  const match = /-----BEGIN ([A-Z0-9 ]+)-----[^]*?-----END \1-----/.exec(text.replaceAll("\\n", "\n"))
-  return { pem: match?.[0] ?? "", label: match?.[1] }
+const download = "give the .p8 file as it was downloaded from the developer account"
+
+/** What is no PKCS #8 key, and what to do about it. */
+const otherThanKey = (blocks: ReadonlyArray<Material.Block>): string => {
+  const has = (label: string) => blocks.some((block) => block.label === label)
+  if (blocks.length === 0) return `it is not PEM, nor base64 of a key: ${download}, with its BEGIN and END lines`
+  if (has("ENCRYPTED PRIVATE KEY") || blocks.some(({ encryption }) => encryption !== undefined)) {
+    return "it is encrypted: decrypt it with `openssl pkcs8 -topk8 -nocrypt -in ENCRYPTED.p8 -out AuthKey.p8`"
+  }
+  if (has("EC PRIVATE KEY")) {
+    return "it is an EC key in the form of SEC 1: convert it with `openssl pkcs8 -topk8 -nocrypt -in OLD.pem -out AuthKey.p8`"
+  }
+  if (has("RSA PRIVATE KEY")) return `it is an RSA key, as certificates have one, and Apple's keys are EC: ${download}`
+  if (has("PKCS12")) {
+    return "it is PKCS #12, a certificate with its key: use it as certificate, or give the .p8 file of a key"
+  }
+  if (has("CERTIFICATE")) return "it is a certificate: use it as such, or give the .p8 file of a key"
+  return Material.otherThan(blocks) ?? `it holds a ${safeName(blocks[0]!.label)}: ${download}`
 }
 
-/** What a PEM block that is no PKCS#8 key holds, and what to do about it. */
-const otherThanKey = (label: string | undefined): string | undefined => {
-  switch (label) {
-    case undefined:
-      return "it is not PEM text: give the content of the .p8 file as it was downloaded, with its BEGIN and END lines"
-    case "PRIVATE KEY":
-      return undefined
-    case "ENCRYPTED PRIVATE KEY":
-      return "it is encrypted: decrypt it with `openssl pkcs8`"
-    case "CERTIFICATE":
-      return "it is a certificate: use it as such, or give the .p8 file of a key"
-    case "PUBLIC KEY":
-      return "it is a public key: give the .p8 file with the private one"
-    default:
-      return `it holds a ${label}: give the .p8 file as it was downloaded from the developer account`
-  }
-}
+/** Why a PKCS #8 key can't sign provider tokens. */
+const unfit = (pem: string): string =>
+  Result.match(Result.try(() => Crypto.createPrivateKey(pem)), {
+    onSuccess: ({ asymmetricKeyDetails, asymmetricKeyType }) => {
+      const curve = asymmetricKeyDetails?.namedCurve
+      const kind = curve === undefined ? `a key of the kind ${asymmetricKeyType}` : `an EC key on the curve ${curve}`
+      return `it is ${kind}, and Apple's keys are EC on the curve P-256: ${download}`
+    },
+    onFailure: () => "it is damaged, or cut short: copy all of it again, or download it again"
+  })
 
 const keyFormat = KeyFormat.pem(KeyFormat.pkcs8)
 
-const readKey = Effect.fnUntraced(function*(options: Options) {
-  const source = options.source ?? "the key"
+const readKey = Effect.fnUntraced(function*({ key, source = "the key" }: Options) {
   const invalid = (detail: string) => CredentialError.make(new CredentialError.KeyInvalid({ source, detail }))
-  const { label, pem } = findBlock(Redacted.value(options.key))
-  const other = otherThanKey(label)
-  if (other !== undefined) return yield* invalid(other)
+  const given = Redacted.value(key)
+  const blocks = yield* Effect.mapError(
+    Effect.fromResult(Material.read(typeof given === "string" ? Buffer.from(given) : given)),
+    invalid
+  )
+  const found = blocks.find(({ label }) => label === "PRIVATE KEY")
+  if (found === undefined) return yield* invalid(otherThanKey(blocks))
+  const pem = Material.toPem(found)
   return yield* Effect.mapError(
     KeyFormat.decodePrivate(keyFormat, Signature.ecdsaP256, pem),
-    () => invalid("it is damaged, or no EC key on the curve P-256: download it again, or make a new one")
+    () => invalid(unfit(pem))
   )
 })
 
