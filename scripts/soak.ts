@@ -23,7 +23,7 @@ interface Soak {
 }
 
 const fuzz = (target: Fuzz.Target): Soak => ({
-  name: `fuzz/${target.name}`,
+  name: Fuzz.soakName(target),
   about: target.about,
   rounds: target.rounds * 20,
   round: (seed, index) => Fuzz.feedOne(target, seed, index)
@@ -31,30 +31,51 @@ const fuzz = (target: Fuzz.Target): Soak => ({
 
 const soaks: ReadonlyArray<Soak> = (await Fuzz.targets()).map(fuzz)
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: "string" },
-    seed: { type: "string", default: String(Date.now()) },
-    from: { type: "string", default: "0" }
-  }
-})
-
-const count = (option: string, text: string): number => {
-  const number = Number(text)
-  if (Number.isSafeInteger(number) && number >= 0) return number
-  console.error(`--${option} must be a whole number: it is ${JSON.stringify(text)}`)
+const refuse = (what: string): never => {
+  console.error(what)
   process.exit(2)
 }
 
-const list = (): void => {
-  for (const { about, name } of soaks) console.log(`${name.padEnd(28)} ${about}`)
+const readArguments = () => {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        rounds: { type: "string" },
+        seed: { type: "string", default: String(Date.now()) },
+        from: { type: "string", default: "0" }
+      }
+    })
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error))
+  }
 }
+
+const { positionals: [wanted], values } = readArguments()
+
+const count = (option: string, text: string): number => {
+  const number = Number(text)
+  return Number.isSafeInteger(number) && number >= 0
+    ? number
+    : refuse(`--${option} must be a whole number: it is ${JSON.stringify(text)}`)
+}
+
+const listed = soaks.map(({ about, name }) => `${name.padEnd(28)} ${about}`).join("\n")
+
+/** Where it is, for what comes out of a callback. */
+let current = ""
+
+process.on("uncaughtException", (error) => {
+  console.error(`${current} failed outside of its round`)
+  console.error(error)
+  process.exit(1)
+})
 
 const take = async (soak: Soak, from: number, rounds: number, seed: string): Promise<boolean> => {
   console.log(`${soak.name}: ${rounds} rounds from ${from}, seed ${seed}`)
   const started = performance.now()
   for (let index = from; index < from + rounds; index++) {
+    current = `${soak.name}: round ${index}, seed ${seed},`
     try {
       await soak.round(seed, index)
     } catch (error) {
@@ -68,16 +89,11 @@ const take = async (soak: Soak, from: number, rounds: number, seed: string): Pro
   return true
 }
 
-const [wanted] = positionals
 if (wanted === undefined) {
-  list()
+  console.log(listed)
 } else {
   const chosen = soaks.filter(({ name }) => name === wanted || name.startsWith(`${wanted}/`))
-  if (chosen.length === 0) {
-    console.error(`there is no ${JSON.stringify(wanted)}; there are:`)
-    list()
-    process.exit(2)
-  }
+  if (chosen.length === 0) refuse(`there is no ${JSON.stringify(wanted)}; there are:\n${listed}`)
   const from = count("from", values.from)
   const rounds = values.rounds === undefined ? undefined : count("rounds", values.rounds)
   const results: Array<boolean> = []

@@ -163,6 +163,9 @@ const readable = (input: unknown): unknown =>
 
 const show = (input: unknown): string => inspect(readable(input), { depth: 8, maxStringLength: 2000 })
 
+/** The name by which a target is soaked. */
+export const soakName = ({ name }: Target): string => `fuzz/${name.replaceAll(" ", "-")}`
+
 /** One input, by the seed and its number. What it throws says how to feed it again. */
 export const feedOne = async (target: Target, seed: string, index: number): Promise<void> => {
   const random = new Random(`${seed}/${target.name}/${index}`)
@@ -170,9 +173,10 @@ export const feedOne = async (target: Target, seed: string, index: number): Prom
   try {
     await one.run()
   } catch (error) {
-    const again = `npm run soak -- "fuzz/${target.name}" --seed ${seed} --from ${index} --rounds 1`
+    const name = soakName(target)
+    const again = `npm run soak -- ${name} --seed ${seed} --from ${index} --rounds 1`
     throw new Error(
-      `fuzz/${target.name}, seed ${seed}, case ${index} (again: ${again})\n${show(one.input)}\n${inspect(error)}`,
+      `${name}, seed ${seed}, case ${index} (again: ${again})\n${show(one.input)}\n${inspect(error)}`,
       { cause: error }
     )
   }
@@ -248,5 +252,5 @@ const folder = join(import.meta.dirname, "..", "fuzz")
 export const targets = async (): Promise<ReadonlyArray<Target>> => {
   const files = readdirSync(folder).filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts")).sort()
   const modules = await Promise.all(files.map((file) => import(join(folder, file)) as Promise<{ target: Target }>))
-  return modules.map(({ target }) => target)
+  return modules.map(({ target }) => target).sort((a, b) => a.name < b.name ? -1 : 1)
 }
