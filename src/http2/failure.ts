@@ -30,15 +30,28 @@ export const plain = (cause: unknown): unknown => {
   return Object.assign(new Error(textOf(cause)), code === "" ? {} : { code })
 }
 
+/** What OpenSSL finds wrong with a certificate, beside its name and its time. */
 const untrusted = new Set([
+  "CERT_CHAIN_TOO_LONG",
+  "CERT_REJECTED",
+  "CERT_REVOKED",
+  "CERT_SIGNATURE_FAILURE",
+  "CERT_UNTRUSTED",
+  "CRL_HAS_EXPIRED",
+  "CRL_NOT_YET_VALID",
+  "CRL_SIGNATURE_FAILURE",
   "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "ERROR_IN_CERT_NOT_AFTER_FIELD",
+  "ERROR_IN_CERT_NOT_BEFORE_FIELD",
+  "INVALID_CA",
+  "PATH_LENGTH_EXCEEDED",
   "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY",
+  "UNABLE_TO_DECRYPT_CERT_SIGNATURE",
+  "UNABLE_TO_GET_CRL",
   "UNABLE_TO_GET_ISSUER_CERT",
   "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  "CERT_UNTRUSTED",
-  "CERT_REJECTED",
-  "CERT_SIGNATURE_FAILURE"
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 ])
 
 /**
@@ -93,7 +106,10 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
       `its certificate is not trusted (${text}); give the authority that signed it, ca, if it is to be trusted`
     )
   }
-  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
+  if (code === "INVALID_PURPOSE") {
+    return rejected("Untrusted", `its certificate is not for servers (${text}); give it one whose usage has serverAuth`)
+  }
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID" || code === "HOSTNAME_MISMATCH") {
     return rejected(
       "WrongHost",
       `its certificate is for another name (${text}); set tls.servername, or use the name it is for`

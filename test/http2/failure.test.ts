@@ -1,10 +1,14 @@
 /** What may pass by itself and what somebody has to mend, and what of a peer's words is shown. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { execFileSync } from "node:child_process"
+import { readFileSync, writeFileSync } from "node:fs"
 import type * as Net from "node:net"
 import * as Connection from "../../src/http2/Connection.ts"
 import { connectFailure, cutDetail, lookupFailure, plain, tlsFailure } from "../../src/http2/failure.ts"
+import { certificates } from "../beanstalk/certificates.ts"
 import { scripted } from "../beanstalk/servers.ts"
+import * as Servers from "./servers.ts"
 
 const coded = (code: string, message = code): Error => Object.assign(new Error(message), { code })
 
@@ -55,12 +59,35 @@ describe("a handshake", () => {
     ["CERT_HAS_EXPIRED", "Expired"],
     ["CERT_NOT_YET_VALID", "Expired"],
     ["SELF_SIGNED_CERT_IN_CHAIN", "Untrusted"],
+    ["INVALID_PURPOSE", "Untrusted"],
+    ["INVALID_CA", "Untrusted"],
+    ["CERT_REVOKED", "Untrusted"],
+    ["PATH_LENGTH_EXCEEDED", "Untrusted"],
+    ["HOSTNAME_MISMATCH", "WrongHost"],
     ["ERR_TLS_CERT_ALTNAME_INVALID", "WrongHost"],
     ["ERR_SSL_UNSUPPORTED_PROTOCOL", "Handshake"]
   ])("that ends with %s does not, until somebody mends it", (code, kind) => {
     const { reason } = tlsFailure("s", coded(code))
     assert.strictEqual(reason._tag === "TlsRejected" ? String(reason.kind) : reason._tag, kind)
   })
+})
+
+describe("a certificate", () => {
+  it.live("that is for clients only is told as that, and not waited for", () =>
+    Effect.gen(function*() {
+      const certs = yield* certificates
+      const cwd = certs.path(".")
+      writeFileSync(certs.path("usage.cnf"), "extendedKeyUsage=clientAuth\nsubjectAltName=DNS:localhost")
+      const args = "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -out only.crt -days 2 -extfile usage.cnf"
+      execFileSync("openssl", args.split(" "), { cwd, stdio: "ignore" })
+      const cert = readFileSync(certs.path("only.crt"), "utf8")
+      const port = yield* Servers.scriptedTls({ cert, key: certs.server.key }, () => {})
+      const { reason } = yield* Effect.flip(Effect.scoped(
+        Connection.make({ host: "localhost", port, tls: { ca: certs.ca }, connectTimeout: "5 seconds" })
+      ))
+      assert.deepInclude({ ...reason }, { _tag: "TlsRejected", kind: "Untrusted" })
+      assert.include(reason.message, "serverAuth")
+    }))
 })
 
 describe("a name", () => {
