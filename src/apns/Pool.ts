@@ -256,7 +256,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const unanswered = (entry: Entry, member: Member, error: Http2Error.Http2Error): void => {
     if (error.reason._tag === "Timeout") connections.giveUp(member, error.message)
-    if (error.fate === "NotProcessed" && error.reason._tag !== "RequestInvalid") again(entry)
+    if (Verdict.isUnprocessed(error)) again(entry)
     else fail(entry, Verdict.failureOf(error))
   }
 

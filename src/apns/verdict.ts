@@ -86,6 +86,11 @@ export const faultOf = ({ message, reason }: Http2Error.Http2Error): ApnsError.A
   }
 }
 
+/** Is it certain that the push was not processed, and may be on another connection? APNs needs the whole of a payload. */
+export const isUnprocessed = ({ fate, reason }: Http2Error.Http2Error): boolean =>
+  (reason._tag === "Timeout" && reason.isPartial === true) ||
+  (fate === "NotProcessed" && reason._tag !== "RequestInvalid")
+
 /** The failure of a push whose request was sent and not answered, or can't be sent at all. */
 export const failureOf = (error: Http2Error.Http2Error): ApnsError.ApnsErrorReason => {
   const { message: detail, reason } = error

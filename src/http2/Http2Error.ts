@@ -73,6 +73,8 @@ export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
   millis: Schema.Finite,
   /** Did it leave in that time? Else it waited for a free stream, and was not processed. */
   sent: Schema.Boolean,
+  /** Did its body leave in part only? A peer that needs the whole of it can't have processed it. */
+  isPartial: Schema.optional(Schema.Boolean),
   /** What kept it waiting, where the peer let it be known. */
   detail: Schema.optional(Schema.String)
 }) {

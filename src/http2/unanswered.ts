@@ -69,12 +69,19 @@ export const isAbove = (server: string, stream: Stream, goaway: Goaway): Http2Er
   disowned(server, stream, goaway.code, goawayDetail(goaway))
 
 /** Its time is over; a timeout that is none is over at once. `detail` says what kept it waiting, where that is known. */
-export const late = (server: string, { id, timeout }: Stream, detail: string | undefined): Http2Error.Http2Error =>
-  make(
-    timeout > 0
-      ? new Http2Error.Timeout({ server, millis: timeout, sent: id !== 0, ...(detail === undefined ? {} : { detail }) })
-      : new Http2Error.RequestInvalid({ detail: notTimeout })
+export const late = (server: string, stream: Stream, detail: string | undefined): Http2Error.Http2Error => {
+  const { body, id, sent, timeout } = stream
+  if (!(timeout > 0)) return invalid(notTimeout)
+  return make(
+    new Http2Error.Timeout({
+      server,
+      millis: timeout,
+      sent: id !== 0,
+      ...(id !== 0 && sent < body.length ? { isPartial: true } : {}),
+      ...(detail === undefined ? {} : { detail })
+    })
   )
+}
 
 /** What keeps a request waiting that found no stream: what the peer allows. */
 export const whyWaiting = (streams: number, window: number): string | undefined =>

@@ -366,6 +366,20 @@ describe("a connection on which nothing moves", () => {
       assert.deepStrictEqual([one.paths.length, two.paths.length], [10, 10])
     }))
 
+  it.effect("it took no whole push: that one can't have been processed, and goes over another connection", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { ends, submitAll } = yield* setUp([one, two])
+      submitAll(0, 1)
+      yield* settle
+      one.timeOut(true)
+      one.timeOut()
+      yield* pass("2 seconds")
+      assert.deepStrictEqual(two.paths, ["/3/device/0"])
+      two.answer(200)
+      assert.deepStrictEqual(ends(0, 1), ["200", "Timeout"])
+    }))
+
   it.effect("it was of use, and allows none any more: another one, after a pause", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]

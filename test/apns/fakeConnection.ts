@@ -71,10 +71,9 @@ export class FakeConnection {
   }
 
   /** Ends the request that was sent first without an answer. */
-  timeOut(): void {
-    this.sent.shift()!.settle(
-      Result.fail(Http2Error.make(new Http2Error.Timeout({ server: "fake", millis: 30_000, sent: true })))
-    )
+  timeOut(isPartial = false): void {
+    const timeout = new Http2Error.Timeout({ server: "fake", millis: 30_000, sent: true, isPartial })
+    this.sent.shift()!.settle(Result.fail(Http2Error.make(timeout)))
     this.listener()
   }
 

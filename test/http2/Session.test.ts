@@ -849,6 +849,8 @@ describe("time", () => {
       assert.strictEqual(Peer.brief(answer), expected)
       const message = answer && Result.isFailure(answer) ? answer.failure.message : ""
       assert.include(message, what)
+      const { reason } = Result.getOrThrow(Result.flip(answer!))
+      assert.strictEqual(reason._tag === "Timeout" && reason.isPartial === true, what.includes("bytes of the body"))
       assert.notInclude(expected === "Timeout waiting" ? message : "", "open more")
     }
   })
