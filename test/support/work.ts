@@ -45,7 +45,7 @@ export const work = <const Handlers extends ReadonlyArray<Handler<any>>>(
         for (const outcome of outcomes) {
           if (outcome._tag === "Lost" || outcome._tag === "GivenBack") throw new Error(outcome._tag)
           if ("cause" in outcome && outcome.cause !== undefined) throw new Error(outcome.reason)
-          if ("reason" in outcome) Fuzz.checkBounded(outcome.reason)
+          if ("reason" in outcome) Fuzz.checkWords(outcome.reason)
         }
       })
     ),
