@@ -273,6 +273,9 @@ export interface Options extends Endpoint.Options, PooledSender.Options {
   readonly credential: Credential.Options | Arr.NonEmptyReadonlyArray<Credential.Options>
 }
 
+const wrongOption = (option: string, rule: string) =>
+  Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option, rule })))
+
 /**
  * Pushes to Apple. Fails when a credential is no good, or an option can't be
  * meant; connections are opened for the first pushes, and what is wrong with
@@ -292,6 +295,10 @@ export const layer = (options: Options): Layer.Layer<Apns, CredentialError.Crede
     Apns,
     Effect.suspend(() => {
       const credentials: ReadonlyArray<Credential.Options> = Arr.ensure(options.credential)
+      if (credentials.length === 0) return wrongOption("credential", "give one at least")
+      if (options.environment !== undefined && !Object.hasOwn(Endpoint.hosts, options.environment)) {
+        return wrongOption("environment", `it is ${Object.keys(Endpoint.hosts).join(" or ")}`)
+      }
       const endpoint = Endpoint.make(options)
       return Effect.flatMap(
         Effect.forEach(credentials, (credential) => PooledSender.make(credential, endpoint, options)),

@@ -16,10 +16,12 @@
  * | `BACKQ_APNS_CA` | PEM of the authorities that the server is trusted by: path or text |
  * | `BACKQ_APNS_PROXY` | an HTTP proxy: `http://user:password@proxy.example.com:3128` |
  *
- * A value is taken for a path only where it looks like one. No error quotes a
- * value that could be a key.
+ * A line end after a value is left away: `echo` writes one. Any other value that
+ * can't be meant is refused by the name of its variable. A value is taken for a
+ * path only where it looks like one. No error quotes a value that could be a key.
  */
 import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -27,6 +29,7 @@ import type * as Credential from "./Credential.ts"
 import * as CredentialError from "./CredentialError.ts"
 import * as Endpoint from "./Endpoint.ts"
 import { contentIn, isPath, type Kind } from "./material.ts"
+import * as OptionRules from "./options.ts"
 
 /** Who the program is, and where it pushes to. */
 export interface ApnsConfig {
@@ -64,6 +67,38 @@ const invalid = (variable: string, rule: string) =>
 
 const missing = (variable: string, rule: string) =>
   Effect.fail(CredentialError.make(new CredentialError.OptionMissing({ option: `${prefix}${variable}`, rule })))
+
+const isLineEnd = (char: string | undefined): boolean => char === "\n" || char === "\r"
+
+/** Whoever made a secret with `echo` did not mean the line end. */
+const withoutLineEnds = (value: string): string => {
+  let end = value.length
+  while (isLineEnd(value[end - 1])) end--
+  return value.slice(0, end)
+}
+
+const trimmed = (provider: ConfigProvider.ConfigProvider): ConfigProvider.ConfigProvider =>
+  ConfigProvider.make((path) =>
+    Effect.map(
+      provider.load(path),
+      (node) =>
+        node?.value === undefined ? node : { ...node, value: withoutLineEnds(node.value) } as ConfigProvider.Node
+    )
+  )
+
+const checkAll = ({ host, keyId, teamId, topic }: Variables): Effect.Effect<void, CredentialError.CredentialError> => {
+  const checks: ReadonlyArray<readonly [variable: string, value: string | undefined, check: OptionRules.Check]> = [
+    ["TOPIC", topic, OptionRules.defaultTopic],
+    ["KEY_ID", keyId, OptionRules.id],
+    ["TEAM_ID", teamId, OptionRules.id],
+    ["HOST", host, OptionRules.host]
+  ]
+  for (const [variable, value, check] of checks) {
+    const rule = value === undefined ? undefined : check(value)
+    if (rule !== undefined) return invalid(variable, rule)
+  }
+  return Effect.void
+}
 
 const neither =
   "it is neither PEM, nor base64 of it, nor a path such as AuthKey_ABC123DEFG.p8, /run/secrets/apns or ./apns"
@@ -127,7 +162,9 @@ const proxyOf = ({ proxy }: Variables): Effect.Effect<Endpoint.Proxy | undefined
 /** Reads the variables. Files are not opened here. */
 export const load: Effect.Effect<ApnsConfig, Config.ConfigError | CredentialError.CredentialError> = Effect.gen(
   function*() {
-    const given = yield* variables
+    const provider = trimmed(yield* ConfigProvider.ConfigProvider)
+    const given = yield* Effect.provideService(variables, ConfigProvider.ConfigProvider, provider)
+    yield* checkAll(given)
     const { environment, host, port } = given
     return {
       credential: yield* credentialOf(given),

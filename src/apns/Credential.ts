@@ -27,6 +27,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Certificate from "./Certificate.ts"
 import * as CredentialError from "./CredentialError.ts"
 import { isPath, maxBytes } from "./material.ts"
+import * as OptionRules from "./options.ts"
 import * as ProviderToken from "./ProviderToken.ts"
 import { table } from "./PushType.ts"
 
@@ -156,6 +157,25 @@ const same = (a: Loaded, b: Loaded): boolean =>
   sameBytes(a.main, b.main) && sameBytes(a.key, b.key) && sameBytes(a.ca, b.ca)
 
 // -----------------------------------------------------------------------------
+// Options
+// -----------------------------------------------------------------------------
+
+/** Topics that can't be meant would be found push by push. The ids of a key are looked at with it. */
+const checkTopics = (options: Options): Fail<void> => {
+  const checks: ReadonlyArray<readonly [option: string, value: string | undefined, check: OptionRules.Check]> = [
+    ["topic", options.topic, OptionRules.defaultTopic],
+    ...("topics" in options ? options.topics ?? [] : []).map((topic) => ["topics", topic, OptionRules.topic] as const)
+  ]
+  for (const [option, value, check] of checks) {
+    const rule = value === undefined ? undefined : check(value)
+    if (rule !== undefined) {
+      return Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option, rule })))
+    }
+  }
+  return Effect.void
+}
+
+// -----------------------------------------------------------------------------
 // Reading
 // -----------------------------------------------------------------------------
 
@@ -220,7 +240,10 @@ const fromCertificate = Effect.fnUntraced(function*(options: CertificateOptions,
 })
 
 const parse = (options: Options, loaded: Loaded): Fail<Credential> =>
-  isKey(options) ? fromKey(options, loaded) : fromCertificate(options, loaded)
+  Effect.andThen(
+    checkTopics(options),
+    isKey(options) ? fromKey(options, loaded) : fromCertificate(options, loaded)
+  )
 
 /** Reads a credential once. */
 export const read = (options: Options): Fail<Credential> =>

@@ -68,7 +68,8 @@ export interface Options {
 // Constructors
 // -----------------------------------------------------------------------------
 
-const apple: Record<Environment, { readonly push: string; readonly channels: Authority }> = {
+/** Apple's servers. */
+export const hosts: Record<Environment, { readonly push: string; readonly channels: Authority }> = {
   production: {
     push: "api.push.apple.com",
     channels: { host: "api-manage-broadcast.push.apple.com", port: 2196 }
@@ -90,9 +91,9 @@ const apple: Record<Environment, { readonly push: string; readonly channels: Aut
  */
 export const make = (options: Options = {}): Endpoint => {
   const environment = options.environment ?? "production"
-  const hosts = apple[environment]
-  const push: Authority = { host: options.host ?? hosts.push, port: options.port ?? 443 }
-  const channels = options.host === undefined ? hosts.channels : push
+  const apple = hosts[environment]
+  const push: Authority = { host: options.host ?? apple.push, port: options.port ?? 443 }
+  const channels = options.host === undefined ? apple.channels : push
   return {
     environment,
     push,

@@ -24,6 +24,7 @@ import * as Credential from "./Credential.ts"
 import * as CredentialError from "./CredentialError.ts"
 import * as DeviceToken from "./DeviceToken.ts"
 import type * as Endpoint from "./Endpoint.ts"
+import * as OptionRules from "./options.ts"
 import * as Pool from "./Pool.ts"
 import * as Reason from "./Reason.ts"
 import type { Receipt, Sender } from "./Sender.ts"
@@ -56,6 +57,11 @@ const whole = (option: string, value: number, max: number): Rule => [
   `it has to be a whole number from 1 to ${max}`
 ]
 
+const host = (option: string, value: string | undefined): Rule => {
+  const rule = value === undefined ? undefined : OptionRules.host(value)
+  return [option, rule === undefined, rule ?? ""]
+}
+
 const time = (option: string, value: Duration.Input | undefined, min = 1): Rule => [
   option,
   value === undefined || Option.exists(Duration.fromInput(value), (given) => Duration.toMillis(given) >= min),
@@ -65,6 +71,11 @@ const time = (option: string, value: Duration.Input | undefined, min = 1): Rule 
 /** The first option that can't be meant. */
 const wrongOption = (endpoint: Endpoint.Endpoint, options: Options): CredentialError.OptionInvalid | undefined => {
   const rules: ReadonlyArray<Rule> = [
+    host("host", endpoint.push.host),
+    host("broadcast.host", endpoint.broadcast.host),
+    host("channels.host", endpoint.channels.host),
+    host("proxy.host", endpoint.proxy?.host),
+    whole("proxy.port", endpoint.proxy?.port ?? 1, 65_535),
     whole("port", endpoint.push.port, 65_535),
     whole("broadcast.port", endpoint.broadcast.port, 65_535),
     whole("channels.port", endpoint.channels.port, 65_535),

@@ -37,6 +37,7 @@ import * as Crypto from "node:crypto"
 import { safeName } from "../internal/text.ts"
 import * as CredentialError from "./CredentialError.ts"
 import * as Material from "./material.ts"
+import * as OptionRules from "./options.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -70,9 +71,9 @@ export interface ProviderToken {
 export interface Options {
   /** The content of the `.p8` file: a P-256 private key, PEM, however its lines were joined; base64 or DER of it. */
   readonly key: Redacted.Redacted<string | Uint8Array>
-  /** The key's id: 10 characters, in the developer account and in the name of the file. */
+  /** The key's id: 10 capital letters and digits, in the developer account and in the name of the file. */
   readonly keyId: string
-  /** The team's id: 10 characters. */
+  /** The team's id: 10 capital letters and digits. */
   readonly teamId: string
   /** Where the key came from, for errors. Default: `"the key"`. */
   readonly source?: string | undefined
@@ -152,15 +153,12 @@ const readKey = Effect.fnUntraced(function*({ key, source = "the key" }: Options
 // Construction
 // -----------------------------------------------------------------------------
 
-const checkId = (option: string, value: string) =>
-  /^[A-Za-z0-9]{10}$/.test(value)
+const checkId = (option: string, value: string) => {
+  const rule = OptionRules.id(value)
+  return rule === undefined
     ? Effect.void
-    : Effect.fail(CredentialError.make(
-      new CredentialError.OptionInvalid({
-        option,
-        rule: "it has 10 letters and digits; the developer account shows it"
-      })
-    ))
+    : Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option, rule })))
+}
 
 const utf8 = new TextEncoder()
 
@@ -169,8 +167,8 @@ const signer = Layer.provide(Signature.layerWebCrypto, SecureRandom.layerWebCryp
 /** Reads the key. Tokens are made when they are asked for. */
 export const make = Effect.fnUntraced(
   function*(options: Options): Effect.fn.Return<ProviderToken, CredentialError.CredentialError, Signature.Signature> {
-    yield* checkId("the key id", options.keyId)
-    yield* checkId("the team id", options.teamId)
+    yield* checkId("keyId", options.keyId)
+    yield* checkId("teamId", options.teamId)
     const key = yield* readKey(options)
     const signature = yield* Signature.Signature
     const header = Base64Url.encode(JSON.stringify({ alg: "ES256", kid: options.keyId }))

@@ -53,7 +53,8 @@ export const push = Command.make(
         Stream.tap(report),
         Stream.filterMap(({ result }) => Result.flip(result)),
         Stream.runCollect,
-        Effect.provide(apnsLayer(flags)),
+        // the topic is the notification's
+        Effect.provide(apnsLayer({ ...flags, topic: undefined })),
         withLogging
       )
       const [first] = failures
