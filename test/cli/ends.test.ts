@@ -47,9 +47,9 @@ const simulator = Effect.fnUntraced(function*(path: string, script: Script.Scrip
   writeFileSync(files.key, Redacted.value(key.key))
   writeFileSync(files.ca, ca)
   return [
-    ...["--key", files.key, "--team-id", key.teamId, "--topic", "com.example.app", "--environment", "sandbox"],
-    ...["--host", host, "--port", String(port), "--ca", files.ca]
-  ]
+    ["--key", files.key, "--team-id", key.teamId, "--topic", "com.example.app", "--environment", "sandbox"],
+    ["--host", host, "--port", String(port), "--ca", files.ca]
+  ].flat()
 })
 
 /** A file with jobs, an APNs for those who need one, and a worker that tells what becomes of jobs. */
