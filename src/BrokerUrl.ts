@@ -70,6 +70,8 @@ export const defaultUrl = "sqlite:./backq.db"
 const maxUrlChars = 20_000
 
 const durationParameters = ["connect-timeout", "reply-timeout", "reconnect-for"] as const
+/** Nothing would ever come in no time. */
+const mustLast: ReadonlySet<string> = new Set(["connect-timeout", "reply-timeout"])
 const tlsParameters = ["ca", "cert", "key", "servername", "min-version"] as const
 
 const units: Record<string, Duration.Unit> = {
@@ -86,6 +88,15 @@ export const parseDuration = (text: string): Option.Option<Duration.Duration> =>
   return Duration.fromInput((short === null ? text.trim() : `${short[1]} ${units[short[2]!]}`) as Duration.Input)
 }
 
+/**
+ * A URL without what may be a password: all between the scheme and the last
+ * `@`, whatever it looks like. A path may have an `@`, and hides nothing.
+ */
+const withoutSecret = (input: string): string =>
+  /^(sqlite|memory):(?!\/\/)/i.test(input) ? input : input.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1…@")
+
+const quoted = (text: string): string => JSON.stringify(text)
+
 type Fail = (detail: string) => Result.Result<never, BrokerUrlError>
 
 /** Refuses what a query has beyond the names that mean something. */
@@ -94,10 +105,11 @@ const checkNames = (
   allowed: ReadonlyArray<string>,
   fail: Fail
 ): Result.Result<void, BrokerUrlError> => {
-  const unknown = Array.from(query.keys()).find((name) => !allowed.includes(name))
-  return unknown === undefined
-    ? Result.void
-    : fail(`there is no option "${unknown}", only ${allowed.join(", ")}`)
+  const names = Array.from(query.keys())
+  const unknown = names.find((name) => !allowed.includes(name))
+  if (unknown !== undefined) return fail(`there is no option ${quoted(unknown)}, only ${allowed.join(", ")}`)
+  const twice = names.find((name, i) => names.indexOf(name) !== i)
+  return twice === undefined ? Result.void : fail(`${twice} stands in it twice`)
 }
 
 const durationOf = (
@@ -109,7 +121,12 @@ const durationOf = (
   if (text === null) return Result.succeed(undefined)
   return Option.match(parseDuration(text), {
     onNone: () => fail(`${name} is not a duration: write 10s, 500ms or 5 minutes`),
-    onSome: Result.succeed
+    onSome: (duration) => {
+      if (Duration.isNegative(duration)) return fail(`${name} must not be negative`)
+      return Duration.isZero(duration) && mustLast.has(name)
+        ? fail(`${name} must be more than 0`)
+        : Result.succeed(duration)
+    }
   })
 }
 
@@ -177,23 +194,53 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
   }))
 }
 
+const unreadable = (input: string): string => {
+  const [, host = ""] = /^beanstalks?:\/\/(?:[^/?#]*@)?([^/?#]*)/i.exec(input) ?? []
+  if (withoutSecret(input) !== input) {
+    return host === ""
+      ? "it can't be read as a URL"
+      : "beanstalkd has no users and passwords: leave out what ends with @"
+  }
+  if (/^[^[\]]*:[^[\]]*:/.test(host)) {
+    return "an IPv6 address stands in brackets, as in beanstalk://[::1]:11300"
+  }
+  if (host.includes("%")) return "an address with a zone (%) can't stand in a URL: use another address of the host"
+  if (host.lastIndexOf(":") > host.lastIndexOf("]")) return "the port must be a number from 1 to 65535"
+  return /^[./~]|\.db$/.test(input) ? `for a file write sqlite:${input}` : "it can't be read as a URL"
+}
+
+/** What is wrong with a URL of beanstalkd, apart from its query. */
+const objection = (url: URL): string | undefined => {
+  if (url.username !== "" || url.password !== "") return "beanstalkd has no users and passwords"
+  if (url.hostname === "") return "the host is missing"
+  if (url.port === "0") return "the port must be a number from 1 to 65535"
+  if (url.pathname !== "" && url.pathname !== "/") return `${quoted(url.pathname)} after the host means nothing`
+  return url.hash === "" ? undefined : `${quoted(url.hash)} at its end means nothing`
+}
+
 /** Reads a URL. */
 export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
-  const fail = (detail: string) => Result.fail(new BrokerUrlError({ url: input.replace(/\/\/[^/@]*@/, "//"), detail }))
+  const url = withoutSecret(input)
+  // A part of it may be a part of the password.
+  const fail = (detail: string) =>
+    Result.fail(
+      new BrokerUrlError({ url, detail: url === input ? detail : detail.replace(/"(?:[^"\\]|\\.)*"/g, "\"…\"") })
+    )
+  return parseWith(input, fail)
+}
+
+const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
   if (input.length > maxUrlChars) return fail(`it must have at most ${maxUrlChars} characters`)
   // Not by the URL parser, which takes a relative path, or one with a %, for something else.
   if (/^sqlite:/i.test(input)) return parseSqlite(input.slice("sqlite:".length), fail)
   if (/^memory:/i.test(input)) return parseMemory(input.slice("memory:".length), fail)
   const url = URL.parse(input)
-  if (url === null) {
-    return fail(/^[./~]|\.db$/.test(input) ? `for a file write sqlite:${input}` : "it can't be read as a URL")
-  }
+  if (url === null) return fail(unreadable(input))
   if (url.protocol !== "beanstalk:" && url.protocol !== "beanstalks:") {
-    return fail(`there is no broker "${url.protocol}"`)
+    return fail(`there is no broker ${quoted(url.protocol)}`)
   }
-  if (url.hostname === "") return fail("the host is missing")
-  if (url.username !== "" || url.password !== "") return fail("beanstalkd has no users and passwords")
-  if (url.pathname !== "" && url.pathname !== "/") return fail(`"${url.pathname}" after the host means nothing`)
+  const wrong = objection(url)
+  if (wrong !== undefined) return fail(wrong)
 
   const secure = url.protocol === "beanstalks:"
   const query = url.searchParams
@@ -232,14 +279,18 @@ export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
 const readTls = Effect.fnUntraced(
   function*(url: string, files: NonNullable<Extract<Parsed, { _tag: "Beanstalk" }>["tls"]>) {
     const fs = yield* FileSystem.FileSystem
-    const read = (path: string | undefined) =>
-      path === undefined ? Effect.undefined : fs.readFileString(path).pipe(
-        Effect.mapError(({ message }) => new BrokerUrlError({ url, detail: `${path} can't be read: ${message}` }))
+    const read = (option: "ca" | "cert" | "key") => {
+      const path = files[option]
+      return path === undefined ? Effect.undefined : fs.readFileString(path).pipe(
+        Effect.mapError(({ message }) =>
+          new BrokerUrlError({ url: withoutSecret(url), detail: `${option}=${path} can't be read: ${message}` })
+        )
       )
-    const key = yield* read(files.key)
+    }
+    const key = yield* read("key")
     const tls: TlsOptions = {
-      ca: yield* read(files.ca),
-      cert: yield* read(files.cert),
+      ca: yield* read("ca"),
+      cert: yield* read("cert"),
       key: key === undefined ? undefined : Redacted.make(key),
       servername: files.servername,
       minVersion: files.minVersion as TlsOptions["minVersion"]
@@ -274,6 +325,7 @@ export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, B
       port,
       connectTimeout,
       replyTimeout,
+      isFromUrl: true,
       reconnectFor: options.reconnectFor ?? parsed.reconnectFor,
       tls: parsed.tls === undefined ? undefined : yield* readTls(url, parsed.tls)
     })

@@ -86,6 +86,8 @@ export interface ConnectOptions {
    * seconds.
    */
   readonly replyTimeout?: Duration.Input | undefined
+  /** Do the options come from a broker's URL? Then messages name its keys. */
+  readonly isFromUrl?: boolean | undefined
 }
 
 /** The server's name in messages. */

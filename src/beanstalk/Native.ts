@@ -13,6 +13,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Socket from "effect/socket/Socket"
 import { CloseEvent } from "effect/socket/Socket"
 import * as BrokerError from "../BrokerError.ts"
+import { messageOfThrown } from "../internal/thrown.ts"
 import { Slab } from "./Command.ts"
 import {
   brokerName,
@@ -25,7 +26,7 @@ import {
   type TlsOptions,
   type Transport
 } from "./Connection.ts"
-import { socketFailure } from "./failure.ts"
+import { pemProblem, socketFailure } from "./failure.ts"
 import type { Pipeline } from "./Pipeline.ts"
 import { Receiver } from "./receiver.ts"
 import { describeStranger } from "./Reply.ts"
@@ -134,10 +135,13 @@ const open = (options: ConnectOptions) =>
 /** Connects over TCP, or over TLS when there are `tls` options. */
 export const driver = (options: ConnectOptions = {}): Driver => ({
   name: brokerName(options),
-  connect: make(brokerName(options), options.replyTimeout, open(options)).pipe(
+  connect: Effect.suspend(() => {
+    const problem = pemProblem(brokerName(options), options)
+    return problem === undefined ? make(brokerName(options), options.replyTimeout, open(options)) : problem
+  }).pipe(
     // Node.js throws what it can't use: a PEM that is none, a port out of range
     Effect.catchDefect((cause) =>
-      Effect.fail(BrokerError.optionInvalid(`the options for ${brokerName(options)}`, "used", String(cause)))
+      Effect.fail(BrokerError.optionInvalid(`the options for ${brokerName(options)}`, "used", messageOfThrown(cause)))
     )
   )
 })

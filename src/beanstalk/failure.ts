@@ -1,8 +1,12 @@
 /**
  * Says in plain words why a server could not be reached, and what to do.
  */
+import * as Redacted from "effect/Redacted"
 import type * as Socket from "effect/socket/Socket"
-import type { ConnectOptions, Ending } from "./Connection.ts"
+import { type BrokerError, optionInvalid } from "../BrokerError.ts"
+import { safeLine } from "../internal/text.ts"
+import { messageOfThrown } from "../internal/thrown.ts"
+import type { ConnectOptions, Ending, TlsOptions } from "./Connection.ts"
 
 const codeOf = (cause: unknown): string => {
   if (typeof cause !== "object" || cause === null) return ""
@@ -10,21 +14,74 @@ const codeOf = (cause: unknown): string => {
   return "cause" in cause ? codeOf(cause.cause) : ""
 }
 
-const textOf = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)
+const textOf = (cause: unknown): string => safeLine(messageOfThrown(cause))
 
-const certificateCodes = new Set([
+/** A certificate whose authority is not known here. */
+const untrustedCodes = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
   "SELF_SIGNED_CERT_IN_CHAIN",
   "UNABLE_TO_GET_ISSUER_CERT",
   "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
   "CERT_UNTRUSTED",
-  "CERT_REJECTED"
+  "CERT_REJECTED",
+  "INVALID_CA",
+  "CERT_CHAIN_TOO_LONG",
+  "PATH_LENGTH_EXCEEDED"
 ])
+
+/** A certificate that nobody should trust, or that can't be read. Node.js has the last for what it has no code for. */
+const badCodes = new Set([
+  "UNABLE_TO_DECRYPT_CERT_SIGNATURE",
+  "UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY",
+  "ERROR_IN_CERT_NOT_BEFORE_FIELD",
+  "ERROR_IN_CERT_NOT_AFTER_FIELD",
+  "CERT_SIGNATURE_FAILURE",
+  "CERT_REVOKED",
+  "UNABLE_TO_GET_CRL",
+  "CRL_SIGNATURE_FAILURE",
+  "CRL_NOT_YET_VALID",
+  "CRL_HAS_EXPIRED",
+  "UNSPECIFIED"
+])
+
+/** For another purpose: a certificate for clients only, one for signing mails. */
+const wrongPurpose = "INVALID_PURPOSE"
+
+/** How messages name an option of TLS: as the one who set it did. */
+const named = ({ isFromUrl }: ConnectOptions) => (option: keyof TlsOptions): string =>
+  isFromUrl === true ? `${option === "minVersion" ? "min-version" : option} in the URL` : `tls.${option}`
+
+const plainAdvice = ({ isFromUrl }: ConnectOptions): string =>
+  isFromUrl === true
+    ? "use a URL that begins with beanstalk://"
+    : "leave the tls option out, or use a URL that begins with beanstalk://"
+
+const tlsAdvice = ({ isFromUrl }: ConnectOptions): string =>
+  isFromUrl === true ? "use a URL that begins with beanstalks://" : "set the tls option"
+
+/** Why options can't be used, before anything is opened. Node.js takes an authority that is no certificate for none. */
+export const pemProblem = (broker: string, options: ConnectOptions): BrokerError | undefined => {
+  const { ca, cert, key } = options.tls ?? {}
+  const values = {
+    ca: Array.isArray(ca) ? ca : [ca],
+    cert: [cert],
+    key: [key === undefined ? undefined : Redacted.value(key)]
+  }
+  const bad = (["ca", "cert", "key"] as const).find((option) =>
+    values[option].some((pem) =>
+      pem !== undefined && !/-----BEGIN [A-Z0-9 ]+-----/.test(Buffer.from(pem).toString("latin1"))
+    )
+  )
+  return bad === undefined
+    ? undefined
+    : optionInvalid(`${named(options)(bad)}, for ${broker},`, "used", "it must be PEM, with a line -----BEGIN ...-----")
+}
 
 /** Is this the code of a failure that waiting does not mend: a certificate or a TLS setting? */
 const isTlsCode = (code: string): boolean =>
-  certificateCodes.has(code) || /^(ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|EPROTO)/.test(code)
+  untrustedCodes.has(code) || badCodes.has(code) || code === wrongPurpose || code === "HOSTNAME_MISMATCH" ||
+  /^(ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|EPROTO)/.test(code)
 
 /** Is it a setting that is wrong, rather than a server that is away? Such a failure is reported instead of waited out. */
 export const isMisconfigured = (cause: unknown): boolean => isTlsCode(codeOf(cause))
@@ -33,6 +90,7 @@ export const isMisconfigured = (cause: unknown): boolean => isTlsCode(codeOf(cau
 export const openFailure = (options: ConnectOptions, cause: unknown): Ending => {
   const code = codeOf(cause)
   const text = textOf(cause)
+  const name = named(options)
   switch (code) {
     case "ENOTFOUND":
     case "EAI_AGAIN":
@@ -44,28 +102,42 @@ export const openFailure = (options: ConnectOptions, cause: unknown): Ending => 
     case "ETIMEDOUT":
       return { detail: `no way to the host (${code}); check the network and firewalls`, cause }
     case "ERR_TLS_CERT_ALTNAME_INVALID":
+    case "HOSTNAME_MISMATCH":
       return {
-        detail: `its certificate is for another name (${text}); set tls.servername, or use the name it is for`,
+        detail: `its certificate is for another name (${text}); set ${name("servername")}, or use the name it is for`,
+        cause
+      }
+    case wrongPurpose:
+      return {
+        detail: `its certificate is not one for servers (${text}); give the server a certificate ` +
+          "whose extended key usage has serverAuth: this one may be a client's",
         cause
       }
     case "CERT_HAS_EXPIRED":
     case "CERT_NOT_YET_VALID":
       return { detail: `its certificate is not valid now (${text}); renew it, or check the clocks`, cause }
   }
-  if (certificateCodes.has(code)) {
-    return { detail: `its certificate is not trusted (${text}); set tls.ca to the authority that signed it`, cause }
+  if (untrustedCodes.has(code)) {
+    return {
+      detail: `its certificate is not trusted (${text}); set ${name("ca")} to the authority that signed it`,
+      cause
+    }
+  }
+  if (badCodes.has(code)) {
+    return { detail: `its certificate can't be trusted (${text}); give the server another one`, cause }
   }
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL|INVALID_RECORD/i.test(`${code} ${text}`)) {
     return {
-      detail:
-        "the server does not speak TLS on this port: leave the tls option out, or use a URL that begins with beanstalk://",
+      detail: `the server does not speak TLS on this port: ${plainAdvice(options)}`,
       cause,
       violation: true
     }
   }
   if (options.tls !== undefined && /ALERT|HANDSHAKE/i.test(`${code} ${text}`)) {
     return {
-      detail: `the server refused the TLS handshake (${text}); check tls.cert, tls.key and tls.minVersion`,
+      detail: `the server refused the TLS handshake (${text}); check ${name("cert")}, ${name("key")} and ${
+        name("minVersion")
+      }`,
       cause
     }
   }
@@ -99,7 +171,7 @@ export const socketFailure = (
       return {
         detail: answered || options.tls !== undefined
           ? "the server closed the connection"
-          : "the server closed the connection before it said anything; if it expects TLS, set the tls option"
+          : `the server closed the connection before it said anything; if it expects TLS, ${tlsAdvice(options)}`
       }
     case "SocketReadError":
     case "SocketWriteError": {

@@ -6,8 +6,11 @@ import { writeFileSync } from "node:fs"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
 import { find } from "../../scripts/servers.ts"
+import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
 import type { TlsOptions } from "../../src/beanstalk/Connection.ts"
 import * as Native from "../../src/beanstalk/Native.ts"
+import { Broker } from "../../src/Broker.ts"
+import * as BrokerUrl from "../../src/BrokerUrl.ts"
 import { certificates } from "./certificates.ts"
 import * as Servers from "./servers.ts"
 
@@ -59,6 +62,56 @@ describe("TLS", () => {
       assert.include(detail(other), "tls.servername")
       assert.include(detail(yield* ask(port, { ca: certs.ca }, "127.0.0.1")), "tls.servername")
       assert.strictEqual((yield* ask(port, { ca: certs.ca, servername: "localhost" }, "127.0.0.1"))?._tag, "Using")
+    }))
+
+  Servers.real(
+    "a certificate for another purpose is told of at once, with what to do, and not waited for",
+    () =>
+      Effect.gen(function*() {
+        const certs = yield* certificates
+        for (const wrong of [certs.clientOnly, certs.mailOnly]) {
+          const { port } = yield* secured(wrong)
+          const options = { host: "localhost", port, tls: { ca: certs.ca } }
+          assert.include(detail(yield* ask(port, options.tls)), "serverAuth")
+          // for ever, where that makes sense
+          const broker = yield* BeanstalkBroker.make(Native.driver(options))
+          const consumer = Effect.flatMap(broker.consume(["q"]), (consumer) => consumer.reserve(1))
+          const error = yield* Effect.flip(Effect.timeout(consumer, "5 seconds"))
+          assert(error._tag === "BrokerError")
+          assert.include(error.message, "serverAuth")
+        }
+      })
+  )
+
+  Servers.real("from a URL: messages name its keys", () =>
+    Effect.gen(function*() {
+      const { certs, plain, port } = yield* secured({})
+      const strict = yield* secured({ ca: certs.ca, requestCert: true, rejectUnauthorized: true })
+      const ca = `?ca=${certs.path("ca.crt")}`
+      writeFileSync(certs.path("none"), "nonsense")
+      const cases: ReadonlyArray<readonly [string, RegExp]> = [
+        [`beanstalks://localhost:${port}`, /not trusted .*set ca in the URL/],
+        [`beanstalks://127.0.0.1:${port}${ca}`, /set servername in the URL/],
+        [`beanstalks://localhost:${port}?ca=${certs.path("none")}`, /ca in the URL, .* must be PEM/],
+        [`beanstalks://localhost:${port}${ca}&cert=${certs.path("none")}`, /cert in the URL, .* must be PEM/],
+        [`beanstalks://localhost:${port}${ca}&key=${certs.path("none")}`, /key in the URL, .* must be PEM/],
+        [`beanstalks://localhost:${port}?ca=/nowhere`, /ca=\/nowhere can't be read/],
+        [`beanstalks://localhost:${port}${ca}&cert=/nowhere`, /cert=\/nowhere can't be read/],
+        [
+          `beanstalks://localhost:${strict.port}?ca=${strict.certs.path("ca.crt")}`,
+          /check cert in the URL, key in the URL and min-version/
+        ],
+        [`beanstalk://localhost:${port}`, /a URL that begins with beanstalks:/],
+        [`beanstalks://localhost:${plain}${ca}&connect-timeout=300ms`, /speaks TLS on this port/]
+      ]
+      for (const [url, says] of cases) {
+        const error = yield* Broker.use((broker) => broker.ping).pipe(
+          Effect.provide(BrokerUrl.layer(url)),
+          Effect.flip
+        )
+        assert.match(error.message, says)
+        assert.notMatch(error.message, /tls\.|Timeout\b/, url)
+      }
     }))
 
   Servers.real("a client certificate, and its absence", () =>

@@ -5,13 +5,14 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { folder } from "./servers.ts"
 
-/** An authority, a server's certificate for `localhost`, and a client's. */
+/** An authority, a server's certificate for `localhost`, a client's, and two of a server for other purposes. */
 export const certificates = Effect.map(folder, (path) => {
   const at = (name: string) => join(path, name)
   const openssl = (...args: ReadonlyArray<string>) => execFileSync("openssl", args, { stdio: "ignore", cwd: path })
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
   openssl("req", "-x509", ...key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=test authority")
-  for (const name of ["server", "client"]) {
+  const usages = { server: [], client: [], clientOnly: ["clientAuth"], mailOnly: ["emailProtection"] }
+  for (const [name, usage] of Object.entries(usages)) {
     openssl(
       "req",
       ...key,
@@ -22,7 +23,8 @@ export const certificates = Effect.map(folder, (path) => {
       "-subj",
       "/CN=localhost",
       "-addext",
-      "subjectAltName=DNS:localhost"
+      "subjectAltName=DNS:localhost",
+      ...usage.flatMap((one) => ["-addext", `extendedKeyUsage=${one}`])
     )
     openssl(
       "x509",
@@ -43,10 +45,13 @@ export const certificates = Effect.map(folder, (path) => {
     )
   }
   const read = (name: string) => readFileSync(at(name), "utf8")
+  const pair = (name: keyof typeof usages) => ({ key: read(`${name}.key`), cert: read(`${name}.crt`) })
   return {
     path: at,
     ca: read("ca.crt"),
-    server: { key: read("server.key"), cert: read("server.crt") },
-    client: { key: read("client.key"), cert: read("client.crt") }
+    server: pair("server"),
+    client: pair("client"),
+    clientOnly: pair("clientOnly"),
+    mailOnly: pair("mailOnly")
   }
 })
