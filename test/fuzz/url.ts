@@ -1,6 +1,9 @@
+import * as Result from "effect/Result"
 import * as BrokerUrl from "../../src/BrokerUrl.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"
+
+const secret = "k7Qz"
 
 const valid: ReadonlyArray<string> = [
   "memory:",
@@ -10,7 +13,9 @@ const valid: ReadonlyArray<string> = [
   "beanstalk://127.0.0.1:11300?connect-timeout=5s&reply-timeout=500ms&reconnect-for=5%20minutes",
   "beanstalk://[::1]:11300",
   "beanstalks://queue.example.com:11400?ca=ca.pem&cert=cert.pem&key=key.pem&servername=queue&min-version=TLSv1.3",
-  "beanstalk://svc:s3cret@queue"
+  `beanstalk://svc:${secret}@queue`,
+  `beanstalks://svc:a/${secret}?b@c@queue?ca=ca.pem`,
+  `sqlite://svc:${secret}@host/jobs.db`
 ]
 
 const heads: ReadonlyArray<string> = [
@@ -31,6 +36,14 @@ export const target = Fuzz.make({
     random.chance(0.7)
       ? Buffer.from(Hostile.mutate(random, Hostile.bytesOf(random.pick(valid)))).toString()
       : random.pick(heads) + Hostile.text(random, size),
-  feed: (url) => BrokerUrl.parse(url),
+  feed: (url) => {
+    const parsed = BrokerUrl.parse(url)
+    // a path may have an @, and no password
+    const hidden = url.lastIndexOf("@") > url.lastIndexOf(secret) && !/^(sqlite|memory):(?!\/\/)/i.test(url)
+    if (Result.isFailure(parsed) && hidden && parsed.failure.message.includes(secret)) {
+      throw new Error(`the password is told: ${parsed.failure.message}`)
+    }
+    return parsed
+  },
   grow: heads.flatMap((head) => Hostile.runs.map((run) => (size: number) => head + Hostile.fill(run, size)))
 })
