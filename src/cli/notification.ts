@@ -10,9 +10,10 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Stdio from "effect/Stdio"
 import { ApnsPayload } from "../apns/ApnsPayload.ts"
+import * as DeviceToken from "../apns/DeviceToken.ts"
 import { PushType } from "../apns/PushType.ts"
 import * as ExactNumbers from "../internal/exactNumbers.ts"
-import { oneLine } from "../internal/text.ts"
+import { oneLine, safeName } from "../internal/text.ts"
 import { UsageError } from "./exitCode.ts"
 import * as Flags from "./flags.ts"
 import { durationOrTime, readInput } from "./publishing.ts"
@@ -72,9 +73,30 @@ const decode = Schema.decodeUnknownResult(ApnsPayload)
 
 const utf8 = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
+/** A file of something else, or with a heading, is not to become pushes of which each fails by itself. */
+const checkTokens = (
+  tokens: ReadonlyArray<string>,
+  where: (index: number) => string
+): Effect.Effect<void, UsageError> => {
+  const wrong = tokens.findIndex((token) => token !== "" && DeviceToken.check(token) !== undefined)
+  return wrong < 0 ? Effect.void : Effect.fail(
+    new UsageError({
+      detail: `${where(wrong)} must be a device token, an even number of hexadecimal digits: it is "${
+        safeName(tokens[wrong]!)
+      }"`
+    })
+  )
+}
+
+const linesOf = Effect.fnUntraced(function*(file: string) {
+  const lines = utf8(yield* readInput("tokens", file)).split(/\r?\n/).map((line) => line.trim())
+  yield* checkTokens(lines, (index) => `--tokens ${file}: line ${index + 1}`)
+  return lines.filter((line) => line !== "")
+})
+
 const tokensOf = Effect.fnUntraced(function*({ token, tokens }: Input) {
-  const read = tokens === undefined ? "" : utf8(yield* readInput("tokens", tokens))
-  const all = [...token, ...read.split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== "")]
+  yield* checkTokens(token, () => "--token")
+  const all = [...token, ...(tokens === undefined ? [] : yield* linesOf(tokens))]
   return all.length > 0 ? all : yield* new UsageError({ detail: "there is no device token: write --token or --tokens" })
 })
 

@@ -12,7 +12,6 @@ import { Writable } from "node:stream"
 import * as StandardStreams from "../main/standardStreams.ts"
 import { type Output, OutputError } from "./output.ts"
 import * as Reader from "./reader.ts"
-import { safeColoured } from "./text.ts"
 
 /** What is known of a stream that failed: the first error, since those that follow only say that it was closed. */
 const errorOf = (error: unknown, stream?: NodeJS.WriteStream): OutputError => {
@@ -55,7 +54,7 @@ export const output: Output = {
 /** How much of the log may wait for its reader. */
 const maxWaiting = 16 * 1024 * 1024
 
-/** stderr for a log. Its lines hold strings of others, and colours of ours. */
+/** stderr for a log, whose lines are safe (see `loggers.ts`). */
 const log = (): Writable => {
   let lost = 0
   return new Writable({
@@ -65,14 +64,14 @@ const log = (): Writable => {
       else {
         const missing = lost === 0 ? "" : `backq: ${lost} lines of the log were lost: its reader is too slow\n`
         lost = 0
-        process.stderr.write(missing + safeColoured(String(text)))
+        process.stderr.write(missing + String(text))
       }
       done()
     }
   })
 }
 
-/** The console of this process; `error` is made safe. */
+/** The console of this process. */
 export const console = () => new NodeConsole({ stdout: process.stdout, stderr: log(), ignoreErrors: true })
 
 /** From now on a stream that is closed is no reason to die. */

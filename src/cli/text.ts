@@ -4,7 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
-import { safeLine, safeLines } from "../internal/text.ts"
+import { safeLine } from "../internal/text.ts"
 
 /** Bytes as text, where they are UTF-8. */
 export const utf8 = (bytes: Uint8Array): string | undefined =>
@@ -43,11 +43,3 @@ export const rate = (value: number): string => value === 0 ? "0" : value < 10 ? 
 
 /** A count and its noun: `1 job`, `2 jobs`. */
 export const jobs = (count: number): string => `${count} ${count === 1 ? "job" : "jobs"}`
-
-const colour = /\x1b\[[\d;]*m/g
-
-/** Lines of a log, made safe but for colours. */
-export const safeColoured = (text: string): string => {
-  const colours = text.match(colour) ?? []
-  return text.split(colour).map((part, index) => `${index === 0 ? "" : colours[index - 1]!}${safeLines(part)}`).join("")
-}

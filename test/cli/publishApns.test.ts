@@ -3,7 +3,7 @@ import { assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import { writeFileSync } from "node:fs"
+import { existsSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as ApnsJob from "../../src/apns/ApnsJob.ts"
 import type { ApnsPayload } from "../../src/apns/ApnsPayload.ts"
@@ -67,6 +67,45 @@ describe("publish apns", () => {
           payload: { aps: { alert: { title: "Hello", body: "How are you?" }, badge: 0, sound: "default" } }
         }
       })
+    }))
+
+  it.live("refuses a file of tokens in which a line is none, and says which", () =>
+    Effect.gen(function*() {
+      const path = yield* folder
+      const file = join(path, "tokens.txt")
+      const publish = (...args: ReadonlyArray<string>) =>
+        run([
+          "publish",
+          "apns",
+          "--broker",
+          `sqlite:${join(path, "queue.db")}`,
+          "--topic",
+          "a.b",
+          "--body",
+          "Hi",
+          ...args
+        ])
+      for (
+        const [content, line, shown] of [
+          ["token\n0a1b\n", 1, "token"],
+          ["0a1b\r\n\r\n0a1b,2c3d\r\n", 3, "0a1b,2c3d"],
+          ["0a1b\n0a1\n", 2, "0a1"],
+          ["{\"tokens\":[]}", 1, "{\"tokens\":[]}"],
+          ["\u00ff\u001b[2J", 1, "\u00ff\\x1b[2J"],
+          ["x".repeat(1_000_000), 1, `${"x".repeat(200)} … and 999800 more characters`]
+        ] as const
+      ) {
+        writeFileSync(file, content)
+        const { code, stderr, stdout } = yield* publish("--tokens", file)
+        assert.deepStrictEqual([code, stdout], [1, ""])
+        assert.strictEqual(
+          stderr,
+          `backq: --tokens ${file}: line ${line} must be a device token, ` +
+            `an even number of hexadecimal digits: it is "${shown}"`
+        )
+      }
+      assert.match((yield* publish("--token", "nope")).stderr, /^backq: --token must be a device token/)
+      assert.isFalse(existsSync(join(path, "queue.db")))
     }))
 
   it.live("takes payload and tokens from files", () =>
