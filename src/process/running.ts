@@ -52,7 +52,8 @@ const endAll = (): void => {
 }
 
 const onSignal = (name: NodeJS.Signals): void => {
-  if (process.listenerCount(name) > 1) return
+  // the first process of a container is not ended by a signal that it does not listen to
+  if (process.listenerCount(name) > 1 || process.pid === 1) return
   endAll()
   process.removeListener(name, onSignal)
   process.kill(process.pid, name)
