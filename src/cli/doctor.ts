@@ -14,7 +14,16 @@ import type { BrokerError } from "../BrokerError.ts"
 import * as BrokerUrl from "../BrokerUrl.ts"
 import * as Operator from "../Operator.ts"
 import { Unhealthy } from "./exitCode.ts"
-import { type FileSeen, type Finding, ofBeanstalkd, ofConnection, ofFile, ofJobs, ofQueue } from "./findings.ts"
+import {
+  type FileSeen,
+  type Finding,
+  ofBeanstalkd,
+  ofConnection,
+  ofFile,
+  ofJobs,
+  ofJobSize,
+  ofQueue
+} from "./findings.ts"
 import * as Flags from "./flags.ts"
 import { sample } from "./numbers.ts"
 import { print, printJson } from "./output.ts"
@@ -60,7 +69,10 @@ const brokerFindings = Effect.fnUntraced(function*(url: string) {
     case "Memory":
       return []
     case "Sqlite":
-      return ofFile(seeFile(parsed.path, parsed.durability ?? "full"))
+      return [
+        ...ofFile(seeFile(parsed.path, parsed.durability ?? "full")),
+        ...ofJobSize(stats, "raise max-job-size in the URL, or leave it out")
+      ]
     case "Beanstalk":
       return ofBeanstalkd(stats, { host: parsed.host, tls: parsed.tls !== undefined })
   }
@@ -74,6 +86,9 @@ const jobFindings = Effect.fnUntraced(function*(queue: string, limit: number, kn
   )
   return ofJobs(queue, looks.flatMap(({ jobs }) => jobs), { now, known: known.length === 0 ? undefined : known })
 })
+
+/** The jobs of so many queues are in memory at once. */
+const someAtOnce = { concurrency: 64 } as const
 
 const marks = { error: "✘", warning: "!", ok: "✔" } as const
 
@@ -111,7 +126,7 @@ export const doctor = Command.make("doctor", {
       yield* connectionFinding,
       ...(yield* brokerFindings(url)),
       ...queues.flatMap(ofQueue),
-      ...(yield* Effect.forEach(queues, (one) => jobFindings(one.queue, limit, known))).flat()
+      ...(yield* Effect.forEach(queues, (one) => jobFindings(one.queue, limit, known), someAtOnce)).flat()
     ]
     const errors = findings.filter(({ level }) => level === "error").length
     const warnings = findings.filter(({ level }) => level === "warning").length

@@ -52,6 +52,29 @@ const versionOf = (text: string): readonly [number, number] | undefined => {
 /** Is this the address of the machine itself? */
 const isLocal = (host: string) => /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(host)
 
+/** An envelope alone has about 200 bytes. */
+const tooSmall = 1024
+/** What a push to a phone takes, with its tokens and its options, or a process with its input. */
+const ample = 16_384
+
+/** How large a job may be. `raise` says how this broker's limit is raised. */
+export const ofJobSize = ({ maxJobSize }: BrokerStats, raise: string): ReadonlyArray<Finding> => {
+  if (maxJobSize >= ample) return []
+  return maxJobSize < tooSmall
+    ? [finding(
+      "error",
+      "job size",
+      `a job may have ${maxJobSize} bytes, and an envelope alone has about 200: most jobs are refused`,
+      raise
+    )]
+    : [finding(
+      "warning",
+      "job size",
+      `a job may have ${maxJobSize} bytes: a push with its tokens, or a process with its input, may be refused`,
+      raise
+    )]
+}
+
 /** beanstalkd: what it says of itself, and the way to it. */
 export const ofBeanstalkd = (
   stats: BrokerStats,
@@ -73,6 +96,7 @@ export const ofBeanstalkd = (
       finding("error", "draining", "beanstalkd is in drain mode and takes no jobs", "restart it to end that")
     )
   }
+  found.push(...ofJobSize(stats, "start it with a larger -z, or without: then it is 65,535 bytes"))
   const version = versionOf(stats.version)
   if (version !== undefined && (version[0] < 1 || version[0] === 1 && version[1] < 12)) {
     found.push(

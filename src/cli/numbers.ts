@@ -27,10 +27,15 @@ export interface QueueNumbers extends QueueStats {
   readonly rates: Rates | undefined
 }
 
-/** What was seen at a time. */
-export interface Sample {
+/** What was in queues at a time. */
+export interface Count {
   /** Milliseconds of a clock that only goes forward. */
   readonly at: number
+  readonly queues: ReadonlyArray<QueueStats>
+}
+
+/** What was seen at a time. */
+export interface Sample extends Count {
   readonly queues: ReadonlyArray<QueueNumbers>
 }
 
@@ -45,6 +50,20 @@ const nextAge = Effect.fnUntraced(function*({ queue, ready }: QueueStats) {
   return (yield* orGone(broker.statsJob(next.value.id)))?.age
 })
 
+/** So many questions are under way at once that they leave, and are answered, in batches. */
+export const manyAtOnce = { concurrency: 256 } as const
+
+const count = Effect.fnUntraced(function*(
+  names: ReadonlyArray<string>
+): Effect.fn.Return<Count, BrokerError, Broker> {
+  const broker = yield* Broker
+  const stats = names.length > 0 ? broker.statsQueue : (name: string) => orGone(broker.statsQueue(name))
+  const wanted = names.length > 0 ? names : Array.from(yield* broker.queues).sort()
+  const queues = yield* Effect.forEach(wanted, stats, manyAtOnce)
+  const at = Number((yield* Clock.Clock).monotonicTimeNanosUnsafe()) / 1e6
+  return { at, queues: queues.filter((one) => one !== undefined) }
+})
+
 /**
  * Looks at some queues, or at all, in the order of their names. A queue that
  * vanishes meanwhile is left out; one that was named has to be there.
@@ -52,18 +71,9 @@ const nextAge = Effect.fnUntraced(function*({ queue, ready }: QueueStats) {
 export const sample = Effect.fnUntraced(function*(
   names: ReadonlyArray<string> = []
 ): Effect.fn.Return<Sample, BrokerError, Broker> {
-  const broker = yield* Broker
-  const wanted = names.length > 0 ? names : Array.from(yield* broker.queues).sort()
-  const queues = yield* Effect.forEach(
-    wanted,
-    Effect.fnUntraced(function*(name) {
-      const stats = yield* names.length > 0 ? broker.statsQueue(name) : orGone(broker.statsQueue(name))
-      return stats === undefined ? undefined : { ...stats, nextAge: yield* nextAge(stats), rates: undefined }
-    }),
-    { concurrency: 16 }
-  )
-  const at = Number((yield* Clock.Clock).monotonicTimeNanosUnsafe()) / 1e6
-  return { at, queues: queues.filter((one) => one !== undefined) }
+  const { at, queues } = yield* count(names)
+  const ages = yield* Effect.forEach(queues, nextAge, manyAtOnce)
+  return { at, queues: queues.map((stats, i) => ({ ...stats, nextAge: ages[i], rates: undefined })) }
 })
 
 const held = ({ buried, delayed, ready, reserved }: QueueStats) => ready + delayed + reserved + buried
@@ -77,13 +87,14 @@ export const ratesBetween = (before: QueueStats, after: QueueStats, seconds: num
 }
 
 /** The later of two samples, with the rates since the first. */
-export const withRates = (before: Sample, after: Sample): Sample => {
+export const withRates = (before: Count, after: Sample): Sample => {
   const seconds = (after.at - before.at) / 1000
+  const earlier = new Map(before.queues.map((queue) => [queue.queue, queue]))
   return {
     at: after.at,
     queues: after.queues.map((queue) => {
-      const earlier = before.queues.find((one) => one.queue === queue.queue)
-      return { ...queue, rates: earlier === undefined ? undefined : ratesBetween(earlier, queue, seconds) }
+      const then = earlier.get(queue.queue)
+      return { ...queue, rates: then === undefined ? undefined : ratesBetween(then, queue, seconds) }
     })
   }
 }
@@ -93,8 +104,8 @@ export const sampleFor = Effect.fnUntraced(function*(
   time: Duration.Duration,
   names: ReadonlyArray<string> = []
 ): Effect.fn.Return<Sample, BrokerError, Broker> {
-  const before = yield* sample(names)
-  if (Duration.isZero(time)) return before
+  if (Duration.isZero(time)) return yield* sample(names)
+  const before = yield* count(names)
   yield* Effect.sleep(time)
   return withRates(before, yield* sample(names))
 })

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
 import type * as Net from "node:net"
 import * as Tls from "node:tls"
@@ -47,7 +48,7 @@ const nothingWasSent = Effect.fnUntraced(function*(driver: Driver) {
   assert.strictEqual(yield* fate(Client.make(driver)), "NotSent")
   const reserving = Effect.flatMap(broker.consume(["q"]), (consumer) => consumer.reserve(1))
   assert.strictEqual(yield* fate(reserving), "NotSent")
-})
+}, Effect.provide(Logger.layer([])))
 
 const later = (socket: Net.Socket, reply: () => void) => socket.once("data", reply)
 

@@ -133,6 +133,26 @@ export const statsReply = (changes: Record<string, unknown> = {}) =>
     ...changes
   })
 
+/** An answer to `stats-tube`. */
+export const tubeReply = (name: string, changes: Record<string, unknown> = {}) =>
+  dictionary({
+    name,
+    ...Object.fromEntries(
+      [
+        ...counters.slice(0, 5),
+        "total-jobs",
+        "current-using",
+        "current-watching",
+        "current-waiting",
+        "cmd-delete",
+        "cmd-pause-tube",
+        "pause",
+        "pause-time-left"
+      ].map((key) => [key, 0])
+    ),
+    ...changes
+  })
+
 /** An answer to `stats-job`. */
 export const jobReply = (id: string, changes: Record<string, unknown> = {}) =>
   dictionary({

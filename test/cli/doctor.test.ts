@@ -36,6 +36,23 @@ describe("backq doctor", () => {
       assert.include(stderr, "there is no file")
     }), 60_000)
 
+  it.live("a file whose jobs have no room", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      yield* run(["publish", "process", "--broker", `sqlite:${path}`, "--", "true"])
+      const { code, stdout } = yield* run(["doctor", "--broker", `sqlite:${path}?max-job-size=128`])
+      assert.strictEqual(code, 6)
+      assert.match(stdout, /^✘ a job may have 128 bytes.*\n {4}→ raise max-job-size in the URL/m)
+    }), 60_000)
+
+  real("beanstalkd with -z 128", () =>
+    Effect.gen(function*() {
+      const { port } = yield* beanstalkd(["-z", "128"])
+      const { code, stdout } = yield* run(["doctor", "--broker", `beanstalk://127.0.0.1:${port}`])
+      assert.strictEqual(code, 6)
+      assert.match(stdout, /^✘ a job may have 128 bytes.*\n {4}→ start it with a larger -z/m)
+    }), 60_000)
+
   real("beanstalkd without -b", () =>
     Effect.gen(function*() {
       const { port } = yield* beanstalkd()

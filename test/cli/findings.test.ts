@@ -30,6 +30,11 @@ describe("beanstalkd", () => {
   it.each<[string, Partial<BrokerStats>, typeof way, ReadonlyArray<string>]>([
     ["all is well", {}, way, ["ok durability"]],
     ["without -b", { durable: false }, way, ["error durability"]],
+    ["room for an envelope, and hardly more", { maxJobSize: 128 }, way, ["ok durability", "error job size"]],
+    ["no room at all", { maxJobSize: 0 }, way, ["ok durability", "error job size"]],
+    ["room for small jobs", { maxJobSize: 1024 }, way, ["ok durability", "warning job size"]],
+    ["hardly room for a push", { maxJobSize: 16_383 }, way, ["ok durability", "warning job size"]],
+    ["room for all that comes in the box", { maxJobSize: 16_384 }, way, ["ok durability"]],
     ["draining", { draining: true }, way, ["ok durability", "error draining"]],
     ["an old one", { version: "1.10" }, way, ["ok durability", "warning version"]],
     ["a version of its own", { version: "unknown" }, way, ["ok durability"]],
