@@ -3,15 +3,15 @@
  *
  *     npx tsx scripts/apns-publisher.ts TOKEN...
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-// in a project: from "backq", "backq/broker-url" and "backq/apns"
+// in a project: from "backq", "backq/broker-url", "backq/main" and "backq/apns"
 import { ApnsJob, Notification } from "../src/apns/index.ts"
 import * as BrokerUrl from "../src/BrokerUrl.ts"
 import { Publisher } from "../src/index.ts"
+import { Main } from "../src/main/index.ts"
 
 const shipped = Notification.alert({
   title: "Order 42",
@@ -36,5 +36,5 @@ const program = Effect.gen(function*() {
 
 program.pipe(
   Effect.provide(Publisher.layer.pipe(Layer.provide(BrokerUrl.layerConfig()))),
-  NodeRuntime.runMain
+  Main.run
 )

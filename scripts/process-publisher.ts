@@ -3,13 +3,13 @@
  *
  *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/process-publisher.ts
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-// in a project: from "backq", "backq/broker-url" and "backq/process"
+// in a project: from "backq", "backq/broker-url", "backq/main" and "backq/process"
 import * as BrokerUrl from "../src/BrokerUrl.ts"
 import { Publisher } from "../src/index.ts"
+import { Main } from "../src/main/index.ts"
 import { ProcessJob } from "../src/process/index.ts"
 
 const program = Effect.gen(function*() {
@@ -33,5 +33,5 @@ const program = Effect.gen(function*() {
 
 program.pipe(
   Effect.provide(Publisher.layer.pipe(Layer.provide(BrokerUrl.layerConfig()))),
-  NodeRuntime.runMain
+  Main.run
 )

@@ -206,14 +206,28 @@ const shell = (line: string, { env }: World) =>
     return { code: yield* Effect.promise(() => ended), stdout, stderr: stderr() }
   })
 
+/** More than a megabyte when it is printed: each of these characters takes six there. */
+const putLarge = (url: string) =>
+  Effect.provide(
+    Effect.forEach(Array.from({ length: 10 }), () => put("large", "\u009b".repeat(20_000))),
+    BrokerUrl.layer(url)
+  )
+
+it.live("a file that takes a part only is told, and no success", () =>
+  Effect.gen(function*() {
+    const one = yield* world("peek")
+    yield* putLarge(one.url)
+    const file = join(one.path, "out")
+    const { stderr, stdout } = yield* shell(`ulimit -f 1000; backq peek large --json > ${file}; echo $?`, one)
+    assert.strictEqual(stdout, "7\n")
+    assert.match(stderr, /^backq: stdout can't be written: EFBIG[^\n]*\n$/)
+  }))
+
 describe.concurrent("a slow reader", () => {
   it.live("gets all of 1 MB, though the command is done long before", () =>
     Effect.gen(function*() {
       const one = yield* world("peek")
-      // each of these takes six characters in what is printed
-      yield* Effect.forEach(Array.from({ length: 10 }), () => put("large", "\u009b".repeat(20_000))).pipe(
-        Effect.provide(BrokerUrl.layer(one.url))
-      )
+      yield* putLarge(one.url)
       const { stderr, stdout } = yield* shell("{ backq peek large --json; echo $? >&2; } | { sleep 1; cat; }", one)
       assert.strictEqual(stderr, "0\n")
       assert.isAbove(stdout.length, 1_000_000)
