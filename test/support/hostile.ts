@@ -77,7 +77,7 @@ export const json = (random: Random, size: number, depth = 0): string => {
     case 4:
       return JSON.stringify(text(random, Math.min(size, random.pick([0, 5, 40, size]))))
     case 5: {
-      const levels = random.below(size)
+      const levels = random.between(1, Math.max(1, Math.floor(size)))
       return random.chance(0.5)
         ? `${"[".repeat(levels)}${"]".repeat(levels)}`
         : `${"{\"a\":".repeat(levels)}1${"}".repeat(levels)}`
