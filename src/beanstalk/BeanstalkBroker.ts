@@ -105,9 +105,6 @@ const brokerStats = (stats: ServerStats): BrokerStats => ({
 const unanswered = (answer: Answer | undefined): Result.Result<never, Fail> | undefined =>
   answer?._tag === "Unanswered" ? Result.fail(answer.error) : undefined
 
-const notUsed = (use: Use): Result.Result<never, Fail> | undefined =>
-  use.failure === undefined ? undefined : Result.fail(use.failure)
-
 const failAll = (requests: ReadonlyArray<PutRequest>, error: Fail): ReadonlyArray<Result.Result<JobId, Fail>> =>
   requests.map(() => Result.fail(error))
 
@@ -175,7 +172,9 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
       yield* Effect.fromResult(checkQueue(queue))
       const ready = yield* current
       const { answers, use } = yield* inQueue(ready, queue, [command])
-      return yield* Effect.fromResult(unanswered(answers[0]) ?? notUsed(use) ?? read(answers[0]))
+      return yield* Effect.fromResult(
+        use.failure === undefined ? read(answers[0]) : unanswered(answers[0]) ?? Result.fail(use.failure)
+      )
     })
 
   const accepted = (
@@ -215,7 +214,9 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
       return requests.map((request) => {
         if (request.body.length > limit) return tooBig(queue, request.body.length, limit)
         const answer = answers[next++]
-        return unanswered(answer) ?? notUsed(use) ?? accepted(ready, queue, request, answer)
+        return use.failure === undefined
+          ? accepted(ready, queue, request, answer)
+          : unanswered(answer) ?? Result.fail(use.failure)
       })
     })
   }

@@ -24,7 +24,8 @@ export const bodyLimit = (command: Command, kind: BodyHead["kind"], maxJobSize: 
     ? maxList
     : maxStatistics
 
-const fits = (command: Command, reply: Reply): boolean => {
+/** Can any command have this answer? */
+const isTrouble = (command: Command, reply: Reply): boolean => {
   switch (reply._tag) {
     case "OutOfMemory":
     case "InternalError":
@@ -33,7 +34,13 @@ const fits = (command: Command, reply: Reply): boolean => {
     case "BadFormat":
     case "UnknownCommand":
       return command._tag !== "Quit" && command._tag !== "Put"
+    default:
+      return false
   }
+}
+
+/** Is it one of the answers that the command has to itself? */
+const fits = (command: Command, reply: Reply): boolean => {
   switch (command._tag) {
     case "Put":
       return reply._tag === "Inserted" || reply._tag === "Buried" || reply._tag === "JobTooBig" ||
@@ -101,4 +108,6 @@ const shown = (reply: Reply): string => {
 
 /** Why a reply can't be the answer to a command. Undefined when it can. */
 export const objection = (command: Command, reply: Reply): string | undefined =>
-  fits(command, reply) ? undefined : `it answered "${reply._tag}"${shown(reply)} to ${command._tag}`
+  fits(command, reply) || isTrouble(command, reply)
+    ? undefined
+    : `it answered "${reply._tag}"${shown(reply)} to ${command._tag}`

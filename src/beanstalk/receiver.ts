@@ -16,11 +16,11 @@ export class Receiver {
   answered = false
   private readonly pipeline: Pipeline
   /** The answer to a command in whose place the driver sends another. */
-  private readonly instead: (command: Command) => Unanswered | undefined
+  private readonly instead: ((command: Command) => Unanswered | undefined) | undefined
   private readonly parser = new Parser((head) => this.limit(head))
   private ending: Ending | undefined
 
-  constructor(pipeline: Pipeline, instead: (command: Command) => Unanswered | undefined = () => undefined) {
+  constructor(pipeline: Pipeline, instead?: (command: Command) => Unanswered | undefined) {
     this.pipeline = pipeline
     this.instead = instead
   }
@@ -52,7 +52,7 @@ export class Receiver {
       return
     }
     this.answered = true
-    const instead = this.instead(command)
+    const instead = this.instead?.(command)
     const wrong = instead === undefined ? objection(command, reply) : undefined
     if (wrong === undefined) this.pipeline.answer(instead ?? reply)
     else this.ending = { detail: wrong, violation: true }
