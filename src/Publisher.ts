@@ -32,7 +32,7 @@ import { Broker, checkQueue, type JobId, type PutOptions, putOptions, type PutRe
 import { type BrokerError, BrokerErrorReason, OptionInvalid } from "./BrokerError.ts"
 import * as Envelope from "./Envelope.ts"
 import { oneLine, safeLine, safeName } from "./internal/text.ts"
-import { callSafely, describe, messageOfThrown, shown, textOf } from "./internal/thrown.ts"
+import { callOr, describe, messageOfThrown, shown, textOf } from "./internal/thrown.ts"
 import * as Uuid from "./internal/uuid.ts"
 import type { Job } from "./Job.ts"
 
@@ -180,8 +180,10 @@ const request = <A>(
   now: number,
   traceparent: string | undefined
 ): Result.Result<PutRequest, PublishError["reason"]> => {
-  const built = callSafely(() => build(job, payload, options, now, traceparent))
-  return Result.isSuccess(built) ? built.success : Result.fail(payloadInvalid(job, describe(built.failure).text))
+  return callOr(
+    () => build(job, payload, options, now, traceparent),
+    (thrown) => Result.fail(payloadInvalid(job, describe(thrown).text))
+  )
 }
 
 type ItemOptions<A> = PublishOptions | ((payload: A, index: number) => PublishOptions)
@@ -192,8 +194,6 @@ interface Item {
   readonly requireWorkers: boolean
   readonly built: Result.Result<PutRequest, PublishError["reason"]>
 }
-
-const end = Symbol("end")
 
 /**
  * The payloads of a `publishAll`, each as a request. The user's code is called
@@ -207,26 +207,32 @@ const items = function*<A>(
   now: number,
   traceparent: string | undefined
 ): Generator<Item> {
+  let iterator: Iterator<A>
+  let payload: A
+  let index = 0
   const refused = (what: string) => (thrown: unknown): Item => ({
     queue: job.queue,
     requireWorkers: false,
     built: Result.fail(payloadInvalid(job, `${what} threw ${describe(thrown).text}`))
   })
-  const iterator = callSafely(() => payloads[Symbol.iterator]())
-  for (let index = 0;; index++) {
-    const payload = Result.flatMap(iterator, (iterator) =>
-      callSafely(() => {
-        const { done, value } = iterator.next()
-        return done === true ? end : value as A
-      }))
-    if (Result.isFailure(payload)) return yield refused("the iterator of the payloads")(payload.failure)
-    if (payload.success === end) return
-    const item = callSafely((): Item => {
-      const own = typeof options === "function" ? options(payload.success as A, index) : options
-      const built = request(job, payload.success as A, own, now, traceparent)
-      return { queue: own.queue ?? job.queue, requireWorkers: own.requireWorkers === true, built }
-    })
-    yield Result.getOrElse(item, refused("the function of the options"))
+  const next = (): boolean => {
+    iterator ??= payloads[Symbol.iterator]()
+    const { done, value } = iterator.next()
+    payload = value
+    return done !== true
+  }
+  const unreadable = refused("the iterator of the payloads")
+  const item = (): Item => {
+    const own = typeof options === "function" ? options(payload, index) : options
+    const built = request(job, payload, own, now, traceparent)
+    return { queue: own.queue ?? job.queue, requireWorkers: own.requireWorkers === true, built }
+  }
+  const withoutOptions = refused("the function of the options")
+  for (;; index++) {
+    const more = callOr(next, unreadable)
+    if (more === false) return
+    if (more !== true) return yield more
+    yield callOr(item, withoutOptions)
   }
 }
 

@@ -45,6 +45,7 @@ import * as InFlight from "./internal/inFlight.ts"
 import * as Settings from "./internal/settings.ts"
 import { settle } from "./internal/settle.ts"
 import * as Telemetry from "./internal/telemetry.ts"
+import { effectOf } from "./internal/thrown.ts"
 import { type Counts, formatCounts, noCounts, type Outcome } from "./Outcome.ts"
 
 // -----------------------------------------------------------------------------
@@ -183,7 +184,7 @@ const start = Effect.fnUntraced(function*<R>(
         info,
         isLost: Effect.sync(() => entry.interruption?._tag === "Lost")
       }
-      return telemetry.run(entry, Effect.suspend(() => work.handler.run(work.payload, delivery)))
+      return telemetry.run(entry, effectOf("the handler", () => work.handler.run(work.payload, delivery)))
     },
     onEnd: (entry) => {
       Queue.offerUnsafe(ended, entry)

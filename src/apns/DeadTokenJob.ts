@@ -20,7 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { asCause, messageOfThrown } from "../internal/thrown.ts"
+import { asCause, effectOf, messageOfThrown } from "../internal/thrown.ts"
 import * as Job from "../Job.ts"
 import * as Publisher from "../Publisher.ts"
 import { Environment } from "./Endpoint.ts"
@@ -86,7 +86,8 @@ export const layer = <E, R>(
     OnDeadTokens,
     Effect.map(
       Effect.context<R>(),
-      (context) => (dead: DeadTokens) => Effect.provideContext(onDeadTokens(dead), context)
+      (context) => (dead: DeadTokens) =>
+        Effect.provideContext(effectOf("onDeadTokens", () => onDeadTokens(dead)), context)
     )
   )
 

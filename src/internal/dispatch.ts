@@ -9,7 +9,7 @@ import * as Envelope from "../Envelope.ts"
 import type { Handler } from "../Handler.ts"
 import type { Job } from "../Job.ts"
 import { clip, maxReasonChars, oneLine, safeLine, safeName } from "./text.ts"
-import { callSafely, describe, messageOfThrown } from "./thrown.ts"
+import { callOr, describe, messageOfThrown } from "./thrown.ts"
 import type { Verdict } from "./verdict.ts"
 
 /** A job that is ready to run. */
@@ -51,17 +51,17 @@ const unreadable = (reason: string): Dispatched => ({
 })
 
 /** What the program gave to decode with may throw. Its message may quote the body, so only its name is told. */
-const guarded = <A>(what: string, decode: () => Result.Result<A, unknown>): Result.Result<A, string> => {
-  const decoded = callSafely(() => {
-    const result: unknown = decode()
-    return Result.isResult(result)
-      ? Result.mapError(result as Result.Result<A, unknown>, (failure) => safeLine(oneLine(messageOfThrown(failure))))
-      : Result.fail(`${what} returned no Result`)
-  })
-  return Result.isSuccess(decoded)
-    ? decoded.success
-    : Result.fail(`${what} threw ${safeName(describe(decoded.failure).name ?? typeof decoded.failure)}`)
-}
+const guarded = <A>(what: string, decode: () => Result.Result<A, unknown>): Result.Result<A, string> =>
+  callOr(
+    () => {
+      const result = decode()
+      if (!Result.isResult(result)) return Result.fail(`${what} returned no Result`)
+      return Result.isSuccess(result)
+        ? result as Result.Success<A, never>
+        : Result.fail(safeLine(oneLine(messageOfThrown(result.failure))))
+    },
+    (thrown) => Result.fail(`${what} threw ${safeName(describe(thrown).name ?? typeof thrown)}`)
+  )
 
 const checkEnvelope = Schema.decodeUnknownResult(Envelope.Envelope)
 

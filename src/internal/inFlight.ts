@@ -7,11 +7,10 @@
  */
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as Result from "effect/Result"
 import type { Lease, LeaseInfo } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import type { Dispatched, Work } from "./dispatch.ts"
-import { callSafely } from "./thrown.ts"
+import { callOr } from "./thrown.ts"
 import { failed, fromExit, type Interruption, type Verdict } from "./verdict.ts"
 
 /** One delivery, from its lease to its settlement. Times are milliseconds of the Clock's monotonic time. */
@@ -80,13 +79,12 @@ export const make = (options: {
     running++
     entry.startedAt = options.now()
     // an Effect that is none may throw out of the fiber that runs it
-    const fiber = callSafely(() => options.run(entry, work))
-    if (Result.isFailure(fiber)) {
+    entry.fiber = callOr(() => options.run(entry, work), (thrown) => {
       running--
-      return end(entry, failed(fiber.failure))
-    }
-    entry.fiber = fiber.success
-    entry.fiber.addObserver((exit: Exit.Exit<unknown, unknown>) => {
+      end(entry, failed(thrown))
+      return undefined
+    })
+    entry.fiber?.addObserver((exit: Exit.Exit<unknown, unknown>) => {
       running--
       end(entry, fromExit(exit, entry.interruption))
       startWaiting()

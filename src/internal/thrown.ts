@@ -7,12 +7,32 @@
  * and every text is bounded.
  */
 import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import { clip, maxNameChars, maxReasonChars, safeName } from "./text.ts"
 
 /** Calls user code. Whatever it throws becomes a failure. */
 export const callSafely = <A>(call: () => A): Result.Result<A, unknown> => Result.try({ try: call, catch: (e) => e })
+
+/** The same where it is done for every job: nothing is made for a call that goes well. `otherwise` must not throw. */
+export const callOr = <A, B>(call: () => A, otherwise: (thrown: unknown) => B): A | B => {
+  try {
+    return call()
+  } catch (thrown) {
+    return otherwise(thrown)
+  }
+}
+
+/**
+ * The Effect that user code returns. What is none would end the fiber at once,
+ * past everything that catches failures.
+ */
+export const effectOf = <A, E, R>(what: string, call: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const effect = call()
+    return Effect.isEffect(effect) ? effect : Effect.die(new Error(`${what} must return an Effect: it returned none`))
+  })
 
 /** What a failure says of itself, as text. */
 export interface Description {

@@ -6,10 +6,11 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import { type Failure, maxDelay } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
-import { isVerdict, type Job, retryDelay } from "../Job.ts"
+import { defaultRetry, isVerdict, type Job, retryDelay } from "../Job.ts"
 import { clip, maxReasonChars } from "./text.ts"
 import { callSafely, describe } from "./thrown.ts"
 
@@ -99,8 +100,15 @@ export const fromSchedule = Effect.fnUntraced(function*(
 ): Effect.fn.Return<FinalVerdict> {
   const { cause, failure, reason, tag } = failed
   const kind = tag === undefined ? undefined : { tag }
+  const replay = Effect.map(
+    retryDelay(job.retry, attempt, failure),
+    (delay) => delay === undefined ? undefined : possible(delay)
+  )
+  // in a schedule of the user's there may be an Effect that is none, which ends the fiber that it runs in
   const replayed = yield* Effect.exit(
-    Effect.map(retryDelay(job.retry, attempt, failure), (delay) => delay === undefined ? undefined : possible(delay))
+    job.retry === defaultRetry
+      ? replay
+      : Effect.flatMap(Effect.forkChild(replay, { startImmediately: true }), Fiber.join)
   )
   if (Exit.isFailure(replayed)) {
     return { _tag: "Bury", reason: `${reason}; and its retry schedule failed`, failure, ...kind, cause: replayed.cause }

@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { Broker, type Consumer, JobId, type Lease, type LeaseInfo, type PutRequest } from "../Broker.ts"
 import type { Handler } from "../Handler.ts"
+import { effectOf } from "../internal/thrown.ts"
 import type { Outcome } from "../Outcome.ts"
 import * as Publisher from "../Publisher.ts"
 import * as Worker from "../Worker.ts"
@@ -70,7 +71,8 @@ const onBrokerOf = <R>(handler: Handler<R>): Effect.Effect<Handler<R>> =>
     return Effect.succeed(
       Option.isNone(broker) ? handler : {
         job: handler.job,
-        run: (payload, delivery) => Effect.provideService(handler.run(payload, delivery), Broker, broker.value)
+        run: (payload, delivery) =>
+          Effect.provideService(effectOf("the handler", () => handler.run(payload, delivery)), Broker, broker.value)
       }
     )
   })
