@@ -38,6 +38,7 @@ import * as Encoder from "./Encoder.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as InFlight from "./inFlight.ts"
 import type { Notification } from "./Notification.ts"
+import * as OptionRules from "./options.ts"
 import * as PooledSender from "./PooledSender.ts"
 import { canonical } from "./pushId.ts"
 import type { PushType } from "./PushType.ts"
@@ -296,9 +297,8 @@ export const layer = (options: Options): Layer.Layer<Apns, CredentialError.Crede
     Effect.suspend(() => {
       const credentials: ReadonlyArray<Credential.Options> = Arr.ensure(options.credential)
       if (credentials.length === 0) return wrongOption("credential", "give one at least")
-      if (options.environment !== undefined && !Object.hasOwn(Endpoint.hosts, options.environment)) {
-        return wrongOption("environment", `it is ${Object.keys(Endpoint.hosts).join(" or ")}`)
-      }
+      const environment = OptionRules.environment(options.environment ?? "production")
+      if (environment !== undefined) return wrongOption("environment", environment)
       const endpoint = Endpoint.make(options)
       return Effect.flatMap(
         Effect.forEach(credentials, (credential) => PooledSender.make(credential, endpoint, options)),

@@ -53,9 +53,9 @@ const variables = Config.all({
   certificateKey: secret("CERTIFICATE_KEY"),
   passphrase: secret("PASSPHRASE"),
   topic: text("TOPIC"),
-  environment: optional(Config.Literals(["production", "sandbox"], `${prefix}ENVIRONMENT`)),
+  environment: text("ENVIRONMENT"),
   host: text("HOST"),
-  port: optional(Config.Port(`${prefix}PORT`)),
+  port: text("PORT"),
   ca: secret("CA"),
   proxy: secret("PROXY")
 })
@@ -86,12 +86,16 @@ const trimmed = (provider: ConfigProvider.ConfigProvider): ConfigProvider.Config
     )
   )
 
-const checkAll = ({ host, keyId, teamId, topic }: Variables): Effect.Effect<void, CredentialError.CredentialError> => {
+const checkAll = (
+  { environment, host, keyId, port, teamId, topic }: Variables
+): Effect.Effect<void, CredentialError.CredentialError> => {
   const checks: ReadonlyArray<readonly [variable: string, value: string | undefined, check: OptionRules.Check]> = [
     ["TOPIC", topic, OptionRules.defaultTopic],
     ["KEY_ID", keyId, OptionRules.id],
     ["TEAM_ID", teamId, OptionRules.id],
-    ["HOST", host, OptionRules.host]
+    ["ENVIRONMENT", environment, OptionRules.environment],
+    ["HOST", host, OptionRules.host],
+    ["PORT", port, OptionRules.port]
   ]
   for (const [variable, value, check] of checks) {
     const rule = value === undefined ? undefined : check(value)
@@ -168,7 +172,12 @@ export const load: Effect.Effect<ApnsConfig, Config.ConfigError | CredentialErro
     const { environment, host, port } = given
     return {
       credential: yield* credentialOf(given),
-      endpoint: { environment, host, port, proxy: yield* proxyOf(given) }
+      endpoint: {
+        environment: environment as Endpoint.Environment | undefined,
+        host,
+        port: port === undefined ? undefined : Number(port),
+        proxy: yield* proxyOf(given)
+      }
     }
   }
 )

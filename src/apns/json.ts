@@ -14,6 +14,8 @@ import { callSafely, describe } from "../internal/thrown.ts"
 export interface Fault {
   readonly path: ReadonlyArray<string | number>
   readonly rule: string
+  /** How many steps of the path say something. */
+  readonly steps: number
 }
 
 /** `JSONSerialization` gives up at 512. */
@@ -22,9 +24,9 @@ export const maxLevels = 500
 /** A payload of 5120 bytes has no more than half as many; what is shared is counted wherever it stands. */
 const maxValues = 100_000
 
-const fault = (rule: string): Fault => ({ path: [], rule })
+const fault = (rule: string, steps = 8): Fault => ({ path: [], rule, steps })
 
-const within = (key: string | number, { path, rule }: Fault): Fault => ({ path: [key, ...path], rule })
+const within = (key: string | number, { path, ...rest }: Fault): Fault => ({ path: [key, ...path], ...rest })
 
 const wrongLeaf = (value: unknown): string | undefined => {
   switch (typeof value) {
@@ -60,7 +62,7 @@ const wrongObject = (value: object): string | undefined => {
 }
 
 const look = (value: unknown, level: number, seen: { values: number }): Fault | undefined => {
-  if (++seen.values > maxValues) return fault(`it has more than ${maxValues} values: send less`)
+  if (++seen.values > maxValues) return fault(`it has more than ${maxValues} values: send less`, 2)
   if (value === null) return undefined
   if (typeof value !== "object") {
     const rule = wrongLeaf(value)
@@ -68,12 +70,11 @@ const look = (value: unknown, level: number, seen: { values: number }): Fault | 
   }
   const rule = wrongObject(value)
   if (rule !== undefined) return fault(rule)
-  if (level > maxLevels) return fault(`it is nested deeper than ${maxLevels} levels, or holds itself: make it flat`)
+  if (level > maxLevels) return fault(`it is nested deeper than ${maxLevels} levels, or holds itself: make it flat`, 2)
   const entries: Iterable<[string | number, unknown]> = Array.isArray(value) ? value.entries() : Object.entries(value)
   for (const [key, inner] of entries) {
     const found = look(inner, level + 1, seen)
-    // who wants to know where the 500th level is?
-    if (found !== undefined) return level > 8 ? found : within(key, found)
+    if (found !== undefined) return level > found.steps ? found : within(key, found)
   }
   return undefined
 }

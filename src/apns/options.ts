@@ -5,6 +5,7 @@
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import { isIP } from "node:net"
+import { hosts } from "./Endpoint.ts"
 import { otherKind } from "./PushType.ts"
 import { bundleIdRule, isBundleId } from "./rules.ts"
 
@@ -37,6 +38,16 @@ export const id: Check = (value) =>
   typeof value === "string" && /^[A-Z0-9]{10}$/.test(value)
     ? undefined
     : `it has 10 capital letters and digits${around(value)}: the developer account shows it`
+
+/** One of Apple's two worlds. */
+export const environment: Check = (value) =>
+  Object.hasOwn(hosts, value) ? undefined : `it has to be ${Object.keys(hosts).join(" or ")}`
+
+/** A port, in digits. */
+export const port: Check = (value) =>
+  /^\d{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535
+    ? undefined
+    : `it has to be a port from 1 to 65535${around(value)}`
 
 /** The name of a server, or its address. */
 export const host: Check = (value) => {

@@ -85,6 +85,17 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         assert.include(certificate.message, at("push.crt"))
       }))
 
+    it.effect("is not read from what has no end, or is too large", () =>
+      Effect.gen(function*() {
+        const { at } = yield* Files
+        writeFileSync(at("large.p8"), Buffer.alloc(2_000_000))
+        for (const [file, words] of [["/dev/zero", /device/], [at("large.p8"), /2000000 bytes/]] as const) {
+          const error = yield* Effect.flip(Credential.read({ key: { file }, ...keyOptions }))
+          assert.strictEqual(error.reason._tag, "FileUnreadable")
+          assert.match(error.message, words)
+        }
+      }))
+
     it.effect("is read from base64; one that is taken for a file is not shown", () =>
       Effect.gen(function*() {
         const base64 = p8.replace(/-----[^-]+-----|\s/g, "")
