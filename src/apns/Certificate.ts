@@ -166,12 +166,18 @@ const readKey = (
   })
 }
 
-const certificateOf = (x509: Crypto.X509Certificate, tls: TlsIdentity): Certificate => ({
-  tls,
-  topics: topicsOf(x509),
-  validFrom: DateTime.fromDateUnsafe(x509.validFromDate),
-  validTo: DateTime.fromDateUnsafe(x509.validToDate)
-})
+/** OpenSSL reads a certificate also where its dates, or its names, are damaged. */
+const certificateOf = (source: string, x509: Crypto.X509Certificate, tls: TlsIdentity): Read<Certificate> =>
+  Result.try({
+    try: () => ({
+      tls,
+      topics: topicsOf(x509),
+      // as text: of a date that can't be read, validFromDate makes any
+      validFrom: DateTime.makeUnsafe(x509.validFrom),
+      validTo: DateTime.makeUnsafe(x509.validTo)
+    }),
+    catch: () => new CredentialError.CertificateInvalid({ source, detail: "it is damaged: export it again" })
+  })
 
 const belongTo = (key: Crypto.KeyObject) => (x509: Crypto.X509Certificate): boolean =>
   Result.getOrElse(Result.try(() => x509.checkPrivateKey(key)), () => false)
@@ -190,7 +196,7 @@ const fromBlocks = (
     if (x509 === undefined) {
       return yield* Result.fail(new CredentialError.KeyMismatch({ certificate: source, key: keySource }))
     }
-    return certificateOf(x509, {
+    return yield* certificateOf(source, x509, {
       cert: [x509, ...all.filter((other) => other !== x509)].map(String).join(""),
       key: Redacted.make(key.export({ type: "pkcs8", format: "pem" }) as string, { label: "private key" })
     })
@@ -234,8 +240,8 @@ const fromP12 = ({ certificate: { source }, key, passphrase }: Input, pfx: Buffe
     },
     catch: p12Failure(source, passphrase !== undefined)
   }).pipe(
-    Result.map((x509) =>
-      certificateOf(x509, { pfx: Redacted.make(pfx, { label: "certificate" }), ...secrets(passphrase) })
+    Result.flatMap((x509) =>
+      certificateOf(source, x509, { pfx: Redacted.make(pfx, { label: "certificate" }), ...secrets(passphrase) })
     )
   )
 }

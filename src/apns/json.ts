@@ -71,9 +71,12 @@ const look = (value: unknown, level: number, seen: { values: number }): Fault | 
   const rule = wrongObject(value)
   if (rule !== undefined) return fault(rule)
   if (level > maxLevels) return fault(`it is nested deeper than ${maxLevels} levels, or holds itself: make it flat`, 2)
-  const entries: Iterable<[string | number, unknown]> = Array.isArray(value) ? value.entries() : Object.entries(value)
-  for (const [key, inner] of entries) {
-    const found = look(inner, level + 1, seen)
+  const isList = Array.isArray(value)
+  const keys = isList ? undefined : Object.keys(value)
+  const size = isList ? value.length : keys!.length
+  for (let i = 0; i < size; i++) {
+    const key = keys === undefined ? i : keys[i]!
+    const found = look((value as Record<string | number, unknown>)[key], level + 1, seen)
     if (found !== undefined) return level > found.steps ? found : within(key, found)
   }
   return undefined

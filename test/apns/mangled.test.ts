@@ -169,6 +169,16 @@ describe("what is not all there", () => {
       assert.strictEqual(certificate.reason._tag, "CertificateInvalid")
     }))
 
+  it.effect("is told also where only the dates of a certificate can't be read", () =>
+    Effect.gen(function*() {
+      const { cert, key } = yield* (yield* TestCertificate.makeAuthority).issue()
+      const der = Buffer.from(cert.replace(/-----[^-]+-----|\s/g, ""), "base64")
+      der.write("209901", der.indexOf("200101000000Z"))
+      const damaged: Credential.Material = Redacted.make(der)
+      const error = yield* Effect.flip(Credential.read({ certificate: damaged, certificateKey: Redacted.make(key) }))
+      assert.match(error.message, /damaged/)
+    }))
+
   it("is found in a time that grows with the text and no faster", () => {
     const size = Material.maxBytes - 100
     const shapes = [
