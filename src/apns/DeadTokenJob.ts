@@ -20,6 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import { oneLine, safeLine } from "../internal/text.ts"
 import { asCause, effectOf, messageOfThrown } from "../internal/thrown.ts"
 import * as Job from "../Job.ts"
 import * as Publisher from "../Publisher.ts"
@@ -107,7 +108,7 @@ export class NotReported extends Schema.TaggedError<NotReported>()("NotReported"
 
 const notReported = (cause: Cause.Cause<unknown>): NotReported => {
   const failure = Cause.squash(cause)
-  return new NotReported({ detail: messageOfThrown(failure), cause: asCause(failure) })
+  return new NotReported({ detail: safeLine(oneLine(messageOfThrown(failure))), cause: asCause(failure) })
 }
 
 /** Tells the application, as {@link OnDeadTokens} says, in a few tries. */

@@ -31,7 +31,7 @@ import { Shutdown } from "./Shutdown.ts"
 
 const parseRefusal = (text: string): Option.Option<Script.Rule> => {
   const [reason, share = "1", ...rest] = text.split("=")
-  const part = /^\d*\.?\d+$/.test(share) ? Number(share) : NaN
+  const part = /^(?:\d+(?:\.\d+)?|\.\d+)$/.test(share) ? Number(share) : NaN
   return Reason.isReason(reason) && part >= 0 && part <= 1 && rest.length === 0
     ? Option.some({ do: Script.refuse(reason), share: part })
     : Option.none()
