@@ -163,9 +163,14 @@ const channelsPath = (bundleId: string): string => `/1/apps/${bundleId}/channels
 // Calls
 // -----------------------------------------------------------------------------
 
+const checkStorage = (storage: Storage): ApnsError.ApnsError | undefined =>
+  Object.hasOwn(wirePolicy, storage)
+    ? undefined
+    : invalid("storage", "it has to be \"None\" or \"MostRecent\"", "MissingChannelQueueSize")
+
 /** Creates a channel; gives its id. Repeated after an answer was lost, it creates a second one. */
 export const create = (bundleId: string, storage: Storage): CallResult<string> =>
-  checked([checkBundleId(bundleId)], () => ({
+  checked([checkBundleId(bundleId), checkStorage(storage)], () => ({
     request: {
       host: "manage",
       method: "POST",

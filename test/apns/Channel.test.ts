@@ -129,6 +129,7 @@ describe("Channel", () => {
     ["a path as bundle id", Channel.create("a/../b", "None"), "bundleId", "BadRequestParams"],
     ["a bundle id with two dots", Channel.list("com..example"), "bundleId", "BadRequestParams"],
     ["no bundle id", Channel.send("", id, update), "bundleId", "BadRequestParams"],
+    ["an unknown storage", Channel.create(app, "toString" as never), "storage", "MissingChannelQueueSize"],
     ["no channel id", Channel.read(app, ""), "channelId", "MissingChannelId"],
     ["a channel id with a line break", Channel.remove(app, "a\r\nb"), "channelId", "BadChannelId"],
     ["an alert", Channel.send(app, id, Notification.alert({ body: "a" })), "pushType", "InvalidPushType"]
