@@ -10,6 +10,7 @@
  * else has the job, because beanstalkd lets anyone delete a ready job.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -26,7 +27,7 @@ import { kicksFor, releaseUnspent } from "./giveBack.ts"
 import { Holders } from "./Holders.ts"
 import { BeanstalkLease, type Holder } from "./Lease.ts"
 import type { Answer } from "./Pipeline.ts"
-import { isWorthWaiting } from "./Reconnect.ts"
+import { Breath, isWorthWaiting } from "./Reconnect.ts"
 import { Reserving } from "./Reserving.ts"
 
 /** What a consumer is made of. */
@@ -94,6 +95,8 @@ class BeanstalkConsumer implements Consumer {
   private readonly broker: string
   private readonly holders: Holders
   private readonly reserving: Reserving
+  /** A question without waiting, and one that took over a wait near its end, may end at once. */
+  private readonly breath = new Breath(3)
   private isClosed = false
   readonly lost: Consumer["lost"]
 
@@ -124,9 +127,12 @@ class BeanstalkConsumer implements Consumer {
     yield* this.holders.trim
     while (true) {
       if (this.isClosed) return yield* BrokerError.consumerClosed(this.broker)
+      yield* this.breath.take
+      const beganAt = yield* Clock.currentTimeMillis
       const batch = yield* this.reserving.next(max)
       if (Result.isSuccess(batch)) {
         if (batch.success.length > 0) return batch.success as unknown as NonEmptyReadonlyArray<Lease>
+        this.breath.ended(beganAt, yield* Clock.currentTimeMillis)
       } else if (!isWorthWaiting(batch.failure)) {
         return yield* batch.failure
       }

@@ -36,28 +36,37 @@ export const backOff = (failures: number): Effect.Effect<Duration.Duration> =>
 export const isWorthWaiting = (error: BrokerError.BrokerError): boolean =>
   error.reason._tag === "Unavailable" && !isMisconfigured(error.reason.cause)
 
-/** A connection that lived for less than this counts towards a pause, in milliseconds. */
+/** What lasted for less than this was brief, in milliseconds. */
 const brief = 1000
-/** The longest pause after connections that worked. */
+/** The longest pause after what worked. */
 const longestBreath = Duration.seconds(1)
 
 /**
- * Keeps connections that work, and end as soon as they are there, from being
- * replaced as fast as the network allows.
+ * Keeps what works, and ends as soon as it has begun, from being begun again as
+ * fast as the network allows: a connection, or a wait for a job.
  */
 export class Breath {
+  private readonly spare: number
   private briefOnes = 0
 
-  /** A connection that was opened at a time has ended. */
-  ended(openedAt: number, now: number): void {
-    this.briefOnes = now - openedAt < brief ? this.briefOnes + 1 : 0
+  /** So many brief ones in a row are nothing unusual. */
+  constructor(spare = 0) {
+    this.spare = spare
   }
 
-  /** Before the next attempt. Nothing after a connection that lived. */
+  /** What began at a time has ended. */
+  ended(beganAt: number, now: number): void {
+    this.briefOnes = now - beganAt < brief ? this.briefOnes + 1 : 0
+  }
+
+  /** Before the next one. No pause after one that lasted. */
   readonly take: Effect.Effect<void> = Effect.suspend(() =>
-    this.briefOnes === 0
+    this.briefOnes <= this.spare
       ? Effect.void
-      : Effect.flatMap(backOff(this.briefOnes), (pause) => Effect.sleep(Duration.min(pause, longestBreath)))
+      : Effect.flatMap(
+        backOff(this.briefOnes - this.spare),
+        (pause) => Effect.sleep(Duration.min(pause, longestBreath))
+      )
   )
 }
 

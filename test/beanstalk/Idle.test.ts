@@ -131,6 +131,17 @@ for (const [name, driver] of drivers) {
   })
 }
 
+describe("a server that answers at once to those who wait", () => {
+  it.live.each(["TIMED_OUT", "DEADLINE_SOON"])("with %s, is not asked without end", (word) =>
+    Effect.gen(function*() {
+      const { port, told } = yield* Servers.answering((line) => line.startsWith("reserve") ? `${word}\r\n` : undefined)
+      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
+      const consumer = yield* broker.consume(["q"])
+      yield* Effect.timeoutOption(consumer.reserve(1), "400 millis")
+      assert.isAtMost(told.filter((line) => line.startsWith("reserve")).length, 12)
+    }))
+})
+
 describe("the log", () => {
   Servers.real("tells once that the server is away, and once that it is back", () =>
     Effect.gen(function*() {
