@@ -8,10 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 // in a project: from "backq", "backq/broker-url", "backq/main" and "backq/apns"
-import { ApnsJob, Notification } from "../src/apns/index.ts"
-import * as BrokerUrl from "../src/BrokerUrl.ts"
+import * as BrokerUrl from "../src/brokers/url.ts"
 import { Publisher } from "../src/index.ts"
 import { Main } from "../src/main/index.ts"
+import { ApnsJob, Notification } from "../src/push/apns/index.ts"
 
 const shipped = Notification.alert({
   title: "Order 42",

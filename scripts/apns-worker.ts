@@ -9,10 +9,10 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 // in a project: from "backq", "backq/broker-url", "backq/main" and "backq/apns"
-import { Apns, ApnsJob, DeadTokenJob } from "../src/apns/index.ts"
-import * as BrokerUrl from "../src/BrokerUrl.ts"
+import * as BrokerUrl from "../src/brokers/url.ts"
 import { Publisher, Worker } from "../src/index.ts"
 import { Main } from "../src/main/index.ts"
+import { Apns, ApnsJob, DeadTokenJob } from "../src/push/apns/index.ts"
 
 // Here the application deletes the token from its database; it may come more than once.
 const forget = Worker.handler(

@@ -10,7 +10,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 // in a project: from "backq", "backq/broker-url", "backq/main" and "backq/process"
-import * as BrokerUrl from "../src/BrokerUrl.ts"
+import * as BrokerUrl from "../src/brokers/url.ts"
 import { Worker } from "../src/index.ts"
 import { Main } from "../src/main/index.ts"
 import { ExitPolicy, Process, ProcessJob, ProcessPolicy } from "../src/process/index.ts"

@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 // in a project: from "backq", "backq/broker-url" and "backq/main"
-import * as BrokerUrl from "../src/BrokerUrl.ts"
+import * as BrokerUrl from "../src/brokers/url.ts"
 import { Job, Publisher, Worker } from "../src/index.ts"
 import { Main } from "../src/main/index.ts"
 

@@ -10,9 +10,9 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import { Broker, type JobId, type PutRequest } from "../src/Broker.ts"
 import { type BrokerErrorReason, Draining, make as brokerError, OutOfMemory, Unavailable } from "../src/BrokerError.ts"
+import * as MemoryBroker from "../src/brokers/memory/MemoryBroker.ts"
 import * as Envelope from "../src/Envelope.ts"
 import { Job, Publisher } from "../src/index.ts"
-import * as MemoryBroker from "../src/memory/MemoryBroker.ts"
 import { TestBroker } from "../src/testing/index.ts"
 
 const Mail = Job.make("mail", { payload: Schema.Struct({ to: Schema.String }), priority: 5, ttr: "7 seconds" })

@@ -4,8 +4,8 @@ import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import * as Bench from "../scripts/bench/install.ts"
-import { isMissing } from "./beanstalk/servers.ts"
 import * as Http2Servers from "./http2/servers.ts"
+import { isMissing } from "./support/beanstalkd.ts"
 
 const run = (name: string, ...args: ReadonlyArray<string>) =>
   promisify(execFile)(process.execPath, ["--expose-gc", join(import.meta.dirname, "../scripts/bench", name), ...args])

@@ -12,7 +12,7 @@ it("the README shows scripts/first-job.ts, as a project would write it", () => {
   const [, shown] = /## A first job\n+```ts\n([\s\S]*?)```/.exec(readme)!
   const source = readFileSync(script, "utf8")
     .replace("\"../src/index.ts\"", "\"backq\"")
-    .replace("\"../src/memory/index.ts\"", "\"backq/memory\"")
+    .replace("\"../src/brokers/memory/index.ts\"", "\"backq/memory\"")
   assert.strictEqual(shown, source)
 })
 

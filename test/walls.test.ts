@@ -11,77 +11,78 @@ interface Import {
   readonly specifier: string
 }
 
-type Room =
-  | "internal"
-  | "core"
-  | "url"
-  | "memory"
-  | "sqlite"
-  | "beanstalk"
-  | "apns"
-  | "http2"
-  | "process"
-  | "tail"
-  | "main"
-  | "testing"
-  | "testing/apns"
-  | "cli"
-
-const rooms: ReadonlySet<string> = new Set([
-  "memory",
-  "sqlite",
-  "beanstalk",
-  "apns",
+/** The rooms, by how the paths of their files begin. The first that fits is the one. */
+const rooms = [
+  "brokers/url.ts",
+  "brokers/shared",
+  "brokers/memory",
+  "brokers/sqlite",
+  "brokers/beanstalk",
+  "push/pool",
+  "push/job",
+  "push/apns",
   "http2",
   "process",
-  "tail",
   "main",
+  "tail",
+  "testing/apns",
   "testing",
-  "cli"
-])
+  "cli",
+  "internal",
+  "worker"
+] as const
 
-/** What every room may use; the rest of internal/ is the worker's. */
-const helpers: ReadonlySet<string> = new Set([
-  "internal/exactNumbers.ts",
-  "internal/peerNumber.ts",
-  "internal/text.ts",
-  "internal/thrown.ts",
-  "internal/uuid.ts"
-])
+type Room = typeof rooms[number] | "contract"
 
 /** The room of a file. A folder that nobody gave walls to has none, and fails. */
-const roomOf = (path: string): Room | undefined => {
-  if (helpers.has(path)) return "internal"
-  if (path === "BrokerUrl.ts") return "url"
-  if (path.startsWith("testing/apns/")) return "testing/apns"
-  const [folder, ...rest] = path.split("/")
-  if (rest.length === 0 || folder === "internal") return "core"
-  return rooms.has(folder!) ? folder as Room : undefined
-}
+const roomOf = (path: string): Room | undefined =>
+  path.includes("/") ? rooms.find((room) => path === room || path.startsWith(`${room}/`)) : "contract"
 
-/** What each room may import from the others, and from outside. */
+const effect = /^effect\//
+const node = /^(effect\/|node:)/
+const platform = /^(effect\/|@effect\/platform-node\/|node:)/
+
+/** What each room may import from the others (all may use `internal`), and from outside. */
 const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outside: RegExp }> = {
-  internal: { rooms: [], outside: /^effect\// },
-  core: { rooms: [], outside: /^effect\// },
-  url: { rooms: ["core", "memory", "sqlite", "beanstalk"], outside: /^(effect\/|@effect\/platform-node\/)/ },
-  memory: { rooms: ["core"], outside: /^effect\// },
-  sqlite: { rooms: ["core"], outside: /^(effect\/|node:)/ },
-  beanstalk: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
-  http2: { rooms: [], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
-  apns: { rooms: ["core", "http2"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
-  process: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
-  tail: { rooms: ["core"], outside: /^(effect\/|@effect\/platform-node\/|node:)/ },
-  main: { rooms: ["process"], outside: /^effect\// },
-  testing: { rooms: ["core", "memory", "process"], outside: /^effect\// },
-  "testing/apns": { rooms: ["core", "apns"], outside: /^(effect\/|node:)/ },
+  internal: { rooms: [], outside: effect },
+  contract: { rooms: ["worker"], outside: effect },
+  worker: { rooms: ["contract"], outside: effect },
+  "brokers/shared": { rooms: ["contract"], outside: effect },
+  "brokers/memory": { rooms: ["contract", "brokers/shared"], outside: effect },
+  "brokers/sqlite": { rooms: ["contract", "brokers/shared"], outside: node },
+  "brokers/beanstalk": { rooms: ["contract", "brokers/shared"], outside: platform },
+  "brokers/url.ts": {
+    rooms: ["contract", "brokers/memory", "brokers/sqlite", "brokers/beanstalk"],
+    outside: /^(effect\/|@effect\/platform-node\/)/
+  },
+  http2: { rooms: [], outside: platform },
+  // the pool and the push job know Apple until they are generic over a provider
+  "push/pool": { rooms: ["http2", "push/apns"], outside: platform },
+  "push/job": { rooms: ["contract", "push/apns"], outside: effect },
+  "push/apns": { rooms: ["contract", "http2", "push/pool", "push/job"], outside: platform },
+  process: { rooms: ["contract"], outside: platform },
+  main: { rooms: ["process"], outside: platform },
+  tail: { rooms: ["contract"], outside: platform },
+  testing: { rooms: ["contract", "brokers/memory", "process"], outside: effect },
+  "testing/apns": { rooms: ["contract", "push/apns"], outside: node },
   cli: {
-    rooms: ["core", "url", "memory", "beanstalk", "apns", "process", "tail", "main", "testing/apns"],
-    outside: /^(effect\/|@effect\/platform-node\/|node:)/
+    rooms: [
+      "contract",
+      "brokers/url.ts",
+      "brokers/memory",
+      "brokers/beanstalk",
+      "push/apns",
+      "process",
+      "main",
+      "tail",
+      "testing/apns"
+    ],
+    outside: platform
   }
 }
 
 /** The one file that may know the package of the other driver. */
-const drivers: Record<string, string> = { "beanstalk/Fivebeans.ts": "fivebeans" }
+const drivers: Record<string, string> = { "brokers/beanstalk/Fivebeans.ts": "fivebeans" }
 
 /** Why an import is not allowed. */
 const objection = ({ from, specifier }: Import): string | undefined => {
@@ -141,19 +142,20 @@ describe("walls", () => {
     { from: "Worker.ts", specifier: "effect" },
     { from: "Worker.ts", specifier: "node:fs" },
     { from: "Worker.ts", specifier: "@effect/platform-node/NodeSocket" },
-    { from: "Worker.ts", specifier: "./memory/index.ts" },
-    { from: "Worker.ts", specifier: "./BrokerUrl.ts" },
-    { from: "internal/settle.ts", specifier: "../beanstalk/index.ts" },
-    { from: "memory/Jobs.ts", specifier: "../beanstalk/Reply.ts" },
-    { from: "sqlite/File.ts", specifier: "@effect/platform-node/NodeFileSystem" },
-    { from: "sqlite/Jobs.ts", specifier: "../memory/Heap.ts" },
-    { from: "beanstalk/Client.ts", specifier: "fivebeans" },
-    { from: "beanstalk/Client.ts", specifier: "../cli/bin.ts" },
-    { from: "process/Process.ts", specifier: "../memory/index.ts" },
+    { from: "Worker.ts", specifier: "./brokers/memory/index.ts" },
+    { from: "Worker.ts", specifier: "./brokers/url.ts" },
+    { from: "Worker.ts", specifier: "./push/apns/index.ts" },
+    { from: "worker/settle.ts", specifier: "../brokers/beanstalk/index.ts" },
+    { from: "internal/text.ts", specifier: "../Broker.ts" },
+    { from: "brokers/memory/jobs.ts", specifier: "../beanstalk/reply.ts" },
+    { from: "brokers/sqlite/file.ts", specifier: "@effect/platform-node/NodeFileSystem" },
+    { from: "brokers/sqlite/jobs.ts", specifier: "../memory/heap.ts" },
+    { from: "brokers/beanstalk/Client.ts", specifier: "fivebeans" },
+    { from: "brokers/beanstalk/Client.ts", specifier: "../../cli/bin.ts" },
+    { from: "process/Process.ts", specifier: "../brokers/memory/index.ts" },
     { from: "http2/Connection.ts", specifier: "../BrokerError.ts" },
-    { from: "apns/Reason.ts", specifier: "../process/index.ts" },
-    { from: "Worker.ts", specifier: "./apns/index.ts" },
-    { from: "testing/index.ts", specifier: "../beanstalk/index.ts" },
+    { from: "push/apns/answer/Reason.ts", specifier: "../../../process/index.ts" },
+    { from: "testing/index.ts", specifier: "../brokers/beanstalk/index.ts" },
     { from: "testing/index.ts", specifier: "./apns/index.ts" },
     { from: "attic/Old.ts", specifier: "../Worker.ts" }
   ]
@@ -162,15 +164,16 @@ describe("walls", () => {
 
   const allowed: ReadonlyArray<Import> = [
     { from: "Worker.ts", specifier: "effect/Effect" },
-    { from: "internal/settle.ts", specifier: "../Worker.ts" },
-    { from: "BrokerUrl.ts", specifier: "./beanstalk/index.ts" },
-    { from: "sqlite/File.ts", specifier: "node:sqlite" },
-    { from: "beanstalk/Fivebeans.ts", specifier: "fivebeans" },
-    { from: "beanstalk/Native.ts", specifier: "@effect/platform-node/NodeSocket" },
-    { from: "apns/Apns.ts", specifier: "../http2/Connection.ts" },
-    { from: "testing/index.ts", specifier: "../memory/index.ts" },
+    { from: "Worker.ts", specifier: "./worker/settle.ts" },
+    { from: "worker/settle.ts", specifier: "../Broker.ts" },
+    { from: "brokers/url.ts", specifier: "./beanstalk/index.ts" },
+    { from: "brokers/sqlite/file.ts", specifier: "node:sqlite" },
+    { from: "brokers/beanstalk/Fivebeans.ts", specifier: "fivebeans" },
+    { from: "brokers/beanstalk/Native.ts", specifier: "@effect/platform-node/NodeSocket" },
+    { from: "push/apns/Apns.ts", specifier: "../../http2/Connection.ts" },
+    { from: "testing/index.ts", specifier: "../brokers/memory/index.ts" },
     { from: "testing/apns/Certificate.ts", specifier: "node:crypto" },
-    { from: "cli/bin.ts", specifier: "../BrokerUrl.ts" }
+    { from: "cli/bin.ts", specifier: "../brokers/url.ts" }
   ]
 
   it.each(allowed)("allows $specifier in $from", (one) => assert.isUndefined(objection(one)))

@@ -14,9 +14,9 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
-import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
+import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
+import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
-import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
 import * as Server from "./server.ts"
 
 const { values } = parseArgs({

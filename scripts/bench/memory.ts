@@ -13,7 +13,7 @@ import * as Logger from "effect/Logger"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { parseArgs } from "node:util"
-import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
+import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
 import * as Server from "./server.ts"
 

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as Broker from "../../src/Broker.ts"
-import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
+import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
 
 const { values } = parseArgs({
   options: {

@@ -17,10 +17,10 @@
  * | 141 | the reader of stdout left before the end, as for a program that SIGPIPE ended |
  */
 import * as Schema from "effect/Schema"
-import { ApnsError } from "../apns/ApnsError.ts"
 import type { BrokerError } from "../BrokerError.ts"
-import type { BrokerUrlError } from "../BrokerUrl.ts"
+import type { BrokerUrlError } from "../brokers/url.ts"
 import type { PublishError } from "../Publisher.ts"
+import { ApnsError } from "../push/apns/answer/ApnsError.ts"
 import type { FolderUnusable } from "../tail/Tail.ts"
 import type { OutputError } from "./output.ts"
 

@@ -12,7 +12,7 @@ import * as Signals from "../main/signals.ts"
 import { fault } from "./exitCode.ts"
 import { main } from "./main.ts"
 import { Output } from "./output.ts"
-import { Shutdown } from "./Shutdown.ts"
+import { Shutdown } from "./shutdown.ts"
 import * as Stdio from "./stdio.ts"
 
 Stdio.guard()

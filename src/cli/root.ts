@@ -10,10 +10,10 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as BrokerUrl from "../BrokerUrl.ts"
+import * as BrokerUrl from "../brokers/url.ts"
 import { Interrupted, NoFile, UsageError } from "./exitCode.ts"
 import * as Loggers from "./loggers.ts"
-import { Shutdown } from "./Shutdown.ts"
+import { Shutdown } from "./shutdown.ts"
 
 type LogFormat = "pretty" | "logfmt" | "json"
 

@@ -19,12 +19,12 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import { dial, hostPort, serverName } from "./Dial.ts"
-import { tlsFailure } from "./failure.ts"
+import { dial, hostPort, serverName } from "./dial/dial.ts"
+import { tlsFailure } from "./dial/failure.ts"
 import * as Http2Error from "./Http2Error.ts"
-import { Session, type SessionEnding, type SessionOptions } from "./Session.ts"
-import type { Stream } from "./Stream.ts"
-import { attach, watch } from "./Wire.ts"
+import type { Stream } from "./session/exchange.ts"
+import { Session, type SessionEnding, type SessionOptions } from "./session/session.ts"
+import { attach, watch } from "./session/wire.ts"
 
 /** A header of a request. */
 export interface Header {

@@ -12,7 +12,7 @@
  * time for it. Groups that were started with `detach` are let go on purpose.
  */
 // @effect-diagnostics nodeBuiltinImport:off
-import * as ProcessGroup from "./ProcessGroup.ts"
+import * as ProcessGroup from "./processGroup.ts"
 
 const groups = new Set<number>()
 

@@ -1,8 +1,8 @@
 /** `backq bench` leaves nothing behind. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as SqliteBroker from "../../src/sqlite/SqliteBroker.ts"
-import { file } from "../sqlite/harness.ts"
+import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
+import { file } from "../brokers/sqlite/harness.ts"
 import { eventually, run, start } from "./program.ts"
 
 describe("backq bench", () => {

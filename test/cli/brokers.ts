@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { join } from "node:path"
 import type { Broker } from "../../src/Broker.ts"
-import * as BrokerUrl from "../../src/BrokerUrl.ts"
-import * as Servers from "../beanstalk/servers.ts"
+import * as BrokerUrl from "../../src/brokers/url.ts"
+import * as Servers from "../support/beanstalkd.ts"
 import { run } from "./command.ts"
 
 /** A broker, and the command on it. */

@@ -3,8 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { chmodSync } from "node:fs"
 import { dirname } from "node:path"
-import { beanstalkd, real } from "../beanstalk/servers.ts"
-import { file } from "../sqlite/harness.ts"
+import { file } from "../brokers/sqlite/harness.ts"
+import { beanstalkd, real } from "../support/beanstalkd.ts"
 import { run } from "./program.ts"
 
 describe("backq doctor", () => {

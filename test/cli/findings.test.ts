@@ -2,9 +2,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import type { BrokerStats, JobId, ListedJob } from "../../src/Broker.ts"
-import type { FileSeen, Finding } from "../../src/cli/findings.ts"
-import { ofBeanstalkd, ofFile, ofJobs, ofQueue } from "../../src/cli/findings.ts"
-import type { QueueNumbers } from "../../src/cli/numbers.ts"
+import type { FileSeen, Finding } from "../../src/cli/render/findings.ts"
+import { ofBeanstalkd, ofFile, ofJobs, ofQueue } from "../../src/cli/render/findings.ts"
+import type { QueueNumbers } from "../../src/cli/render/numbers.ts"
 import * as Envelope from "../../src/Envelope.ts"
 
 const short = (findings: ReadonlyArray<Finding>) => findings.map(({ check, level }) => `${level} ${check}`)

@@ -3,11 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Net from "node:net"
-import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
-import * as Native from "../../src/beanstalk/Native.ts"
 import { Broker } from "../../src/Broker.ts"
-import { sample, sampleFor } from "../../src/cli/numbers.ts"
-import * as Servers from "../beanstalk/servers.ts"
+import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
+import * as Native from "../../src/brokers/beanstalk/Native.ts"
+import { sample, sampleFor } from "../../src/cli/render/numbers.ts"
+import * as Servers from "../support/beanstalkd.ts"
 
 /** Sends lines in one go, and returns when so many lines were answered. */
 const exchange = (port: number, lines: string, answered: number) =>

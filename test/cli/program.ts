@@ -5,8 +5,8 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
-import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
 import { Broker } from "../../src/Broker.ts"
+import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 
 export const bin = join(import.meta.dirname, "..", "..", "src", "cli", "bin.ts")
 

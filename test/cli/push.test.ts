@@ -5,7 +5,7 @@ import * as Redacted from "effect/Redacted"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { ApnsSimulator, Key, Script } from "../../src/testing/apns/index.ts"
-import { folder, freePort } from "../beanstalk/servers.ts"
+import { folder, freePort } from "../support/beanstalkd.ts"
 import { run } from "./command.ts"
 import { run as runProgram } from "./program.ts"
 

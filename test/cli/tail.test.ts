@@ -3,9 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { chmodSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
-import { format } from "../../src/cli/tail.ts"
-import { folder } from "../beanstalk/servers.ts"
-import { file } from "../sqlite/harness.ts"
+import { format } from "../../src/cli/commands/tail.ts"
+import { file } from "../brokers/sqlite/harness.ts"
+import { folder } from "../support/beanstalkd.ts"
 import { eventually, run, start } from "./program.ts"
 
 describe("backq tail", () => {

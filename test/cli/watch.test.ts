@@ -1,7 +1,7 @@
 /** `backq watch`, off a terminal. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { file } from "../sqlite/harness.ts"
+import { file } from "../brokers/sqlite/harness.ts"
 import { eventually, run, start } from "./program.ts"
 
 describe("backq watch", () => {

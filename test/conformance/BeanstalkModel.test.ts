@@ -1,8 +1,8 @@
 import { describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
-import * as Servers from "../beanstalk/servers.ts"
+import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
+import * as Servers from "../support/beanstalkd.ts"
 import { model } from "./BrokerModel.ts"
 
 const onOwnServer = Layer.unwrap(

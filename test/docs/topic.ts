@@ -1,5 +1,5 @@
 // topic.ts
-import { Apns, type Credential, type Endpoint, Notification } from "../../src/apns/index.ts"
+import { Apns, type Credential, type Endpoint, Notification } from "../../src/push/apns/index.ts"
 
 /** A key serves all apps of its team: its `topic` is the bundle id of notifications that have none. */
 export const apns = (key: Omit<Credential.KeyOptions, "topic">, where: Endpoint.Options = {}) =>

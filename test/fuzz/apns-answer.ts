@@ -1,7 +1,7 @@
-import * as ApnsError from "../../src/apns/ApnsError.ts"
-import * as Reason from "../../src/apns/Reason.ts"
-import * as Verdict from "../../src/apns/verdict.ts"
 import { retryAfter } from "../../src/internal/peerNumber.ts"
+import * as Verdict from "../../src/push/apns/answer/answerPolicy.ts"
+import * as ApnsError from "../../src/push/apns/answer/ApnsError.ts"
+import * as Reason from "../../src/push/apns/answer/Reason.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"
 

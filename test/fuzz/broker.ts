@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
 import { Broker, JobId, putRequest } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
+import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import { answering, answers, callAll } from "./client.ts"
 

@@ -1,5 +1,5 @@
 import * as Result from "effect/Result"
-import { Flag, Setting, Type } from "../../src/http2/Frame.ts"
+import { Flag, Setting, Type } from "../../src/http2/frame/frame.ts"
 import * as Peer from "../http2/peer.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"

@@ -1,6 +1,6 @@
 import * as Result from "effect/Result"
+import { ProxyAnswerReader, statusDetail } from "../../src/http2/dial/tunnel.ts"
 import * as Http2Error from "../../src/http2/Http2Error.ts"
-import { ProxyAnswerReader, statusDetail } from "../../src/http2/tunnel.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"
 

@@ -1,5 +1,5 @@
-import { Parser, type Reply } from "../../src/beanstalk/Reply.ts"
-import * as Stats from "../../src/beanstalk/Stats.ts"
+import { Parser, type Reply } from "../../src/brokers/beanstalk/reply.ts"
+import * as Stats from "../../src/brokers/beanstalk/stats.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"
 import type { Random } from "../support/Random.ts"

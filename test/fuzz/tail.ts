@@ -1,6 +1,6 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { format } from "../../src/cli/tail.ts"
+import { format } from "../../src/cli/commands/tail.ts"
 import { safeJson } from "../../src/internal/text.ts"
 import * as Lines from "../../src/tail/lines.ts"
 import { Line } from "../../src/tail/TailEvent.ts"

@@ -1,5 +1,5 @@
 import * as Result from "effect/Result"
-import * as BrokerUrl from "../../src/BrokerUrl.ts"
+import * as BrokerUrl from "../../src/brokers/url.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"
 

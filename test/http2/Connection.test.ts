@@ -3,7 +3,7 @@ import { assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Connection from "../../src/http2/Connection.ts"
-import { Code, Flag, Type } from "../../src/http2/Frame.ts"
+import { Code, Flag, Type } from "../../src/http2/frame/frame.ts"
 import * as Peer from "./peer.ts"
 import * as Servers from "./servers.ts"
 

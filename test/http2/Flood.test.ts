@@ -1,7 +1,7 @@
 /** Which frames are a flood, and which an honest peer sends. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
-import { Code, Flag, Setting, Type } from "../../src/http2/Frame.ts"
+import { Code, Flag, Setting, Type } from "../../src/http2/frame/frame.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
 

@@ -2,11 +2,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import type { Header } from "../../src/http2/Connection.ts"
-import { HpackDecoder } from "../../src/http2/HpackDecoder.ts"
-import { HpackEncoder } from "../../src/http2/HpackEncoder.ts"
-import * as Huffman from "../../src/http2/Huffman.ts"
-import { Output } from "../../src/http2/Output.ts"
-import type { Field } from "../../src/http2/StaticTable.ts"
+import { HpackDecoder } from "../../src/http2/hpack/decoder.ts"
+import { HpackEncoder } from "../../src/http2/hpack/encoder.ts"
+import * as Huffman from "../../src/http2/hpack/huffman.ts"
+import type { Field } from "../../src/http2/hpack/staticTable.ts"
+import { Output } from "../../src/http2/session/output.ts"
 
 const bytesOf = (hex: string): Buffer => Buffer.from(hex.replace(/\s/g, ""), "hex")
 

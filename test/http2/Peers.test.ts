@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Connection from "../../src/http2/Connection.ts"
-import { relay } from "../beanstalk/servers.ts"
+import { relay } from "../support/beanstalkd.ts"
 import { brief } from "./peer.ts"
 import * as Servers from "./servers.ts"
 

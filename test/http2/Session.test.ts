@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Goaway, Request } from "../../src/http2/Connection.ts"
-import { Code, Flag, Setting, Type } from "../../src/http2/Frame.ts"
+import { Code, Flag, Setting, Type } from "../../src/http2/frame/frame.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
 

@@ -5,9 +5,9 @@ import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import type * as Net from "node:net"
 import * as Connection from "../../src/http2/Connection.ts"
-import { connectFailure, cutDetail, lookupFailure, plain, tlsFailure } from "../../src/http2/failure.ts"
-import { certificates } from "../beanstalk/certificates.ts"
-import { scripted } from "../beanstalk/servers.ts"
+import { connectFailure, cutDetail, lookupFailure, plain, tlsFailure } from "../../src/http2/dial/failure.ts"
+import { scripted } from "../support/beanstalkd.ts"
+import { certificates } from "../support/certificates.ts"
 import * as Servers from "./servers.ts"
 
 const coded = (code: string, message = code): Error => Object.assign(new Error(message), { code })

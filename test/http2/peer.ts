@@ -1,12 +1,12 @@
 /** The other side of a session, frame by frame, without a socket. */
 import * as Result from "effect/Result"
 import type { Answer, Request } from "../../src/http2/Connection.ts"
-import { Code, Flag, preface, Setting, Type } from "../../src/http2/Frame.ts"
-import { HpackDecoder } from "../../src/http2/HpackDecoder.ts"
-import { HpackEncoder } from "../../src/http2/HpackEncoder.ts"
-import { Output } from "../../src/http2/Output.ts"
-import { Session, type SessionEnding, type SessionOptions } from "../../src/http2/Session.ts"
-import type { Field } from "../../src/http2/StaticTable.ts"
+import { Code, Flag, preface, Setting, Type } from "../../src/http2/frame/frame.ts"
+import { HpackDecoder } from "../../src/http2/hpack/decoder.ts"
+import { HpackEncoder } from "../../src/http2/hpack/encoder.ts"
+import type { Field } from "../../src/http2/hpack/staticTable.ts"
+import { Output } from "../../src/http2/session/output.ts"
+import { Session, type SessionEnding, type SessionOptions } from "../../src/http2/session/session.ts"
 
 /** A frame, of any kind and with any flaw. */
 export const frame = (type: number, flags: number, stream: number, payload: Uint8Array | string = ""): Buffer => {

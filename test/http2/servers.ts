@@ -8,9 +8,9 @@ import { dirname, join } from "node:path"
 import * as Tls from "node:tls"
 import { find, missing } from "../../scripts/servers.ts"
 import * as Connection from "../../src/http2/Connection.ts"
-import { FrameReader, preface } from "../../src/http2/Frame.ts"
+import { FrameReader, preface } from "../../src/http2/frame/frame.ts"
 import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
-import { folder, freePort, listening } from "../beanstalk/servers.ts"
+import { folder, freePort, listening } from "../support/beanstalkd.ts"
 
 /** Is a program missing, where its absence is allowed? */
 export const isMissing = (program: string): boolean => find(program) === undefined && process.env["CI"] !== "true"

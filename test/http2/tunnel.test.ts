@@ -1,7 +1,7 @@
 /** What a proxy answers to CONNECT, byte by byte. */
 import { assert, describe, it } from "@effect/vitest"
+import { type ProxyAnswer, ProxyAnswerReader } from "../../src/http2/dial/tunnel.ts"
 import { isPassing, ProxyRefused } from "../../src/http2/Http2Error.ts"
-import { type ProxyAnswer, ProxyAnswerReader } from "../../src/http2/tunnel.ts"
 
 /** The answer to bytes in pieces, and how many pieces were read. */
 const feed = (bytes: Buffer, size: number): readonly [ProxyAnswer | undefined, number] => {

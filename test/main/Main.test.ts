@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { folder } from "../beanstalk/servers.ts"
 import { eventually } from "../cli/program.ts"
+import { folder } from "../support/beanstalkd.ts"
 
 const root = join(import.meta.dirname, "..", "..")
 

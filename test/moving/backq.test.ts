@@ -7,12 +7,12 @@ import * as Schedule from "effect/Schedule"
 import { readFileSync } from "node:fs"
 import { connect } from "node:net"
 import { join } from "node:path"
-import * as BeanstalkBroker from "../../src/beanstalk/BeanstalkBroker.ts"
 import { Broker, putRequest } from "../../src/Broker.ts"
+import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import { Publisher } from "../../src/index.ts"
 import { ProcessJob } from "../../src/process/index.ts"
 import { ProcessRunner, RecordedProcesses, TestBroker } from "../../src/testing/index.ts"
-import { beanstalkd, real } from "../beanstalk/servers.ts"
+import { beanstalkd, real } from "../support/beanstalkd.ts"
 
 const page = (name: string): string => readFileSync(join(import.meta.dirname, "..", "..", "docs", name), "utf8")
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as NodeChildProcess from "node:child_process"
 import * as NodeFs from "node:fs"
-import * as ProcessGroup from "../../src/process/ProcessGroup.ts"
+import * as ProcessGroup from "../../src/process/processGroup.ts"
 
 const group = (script: string) =>
   Effect.acquireRelease(

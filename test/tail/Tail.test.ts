@@ -27,7 +27,7 @@ import type { Outcome } from "../../src/Outcome.ts"
 import * as Folder from "../../src/tail/folder.ts"
 import { Tail } from "../../src/tail/index.ts"
 import { maxLineBytes } from "../../src/tail/lines.ts"
-import { folder } from "../beanstalk/servers.ts"
+import { folder } from "../support/beanstalkd.ts"
 
 const done: Outcome = {
   _tag: "Done",

@@ -22,7 +22,7 @@ describe("docs/testing.md", () => {
 
   it("shows the example of the APNs simulator that is tested", () => {
     const example = readFileSync(join(root, "test/testing/apns/pushes.test.ts"), "utf8")
-      .replace(`"../../../src/apns/index.ts"`, `"backq/apns"`)
+      .replace(`"../../../src/push/apns/index.ts"`, `"backq/apns"`)
       .replace(`"../../../src/testing/apns/index.ts"`, `"backq/testing/apns"`)
     assert.strictEqual(/### The simulator\n[^]*?```ts\n([^]*?)```/.exec(page)?.[1], example)
   })

@@ -7,8 +7,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto"
-import type { Environment } from "../../apns/Endpoint.ts"
-import type { PublicKey } from "./ProviderTokens.ts"
+import type { Environment } from "../../push/apns/Endpoint.ts"
+import type { PublicKey } from "./providerTokens.ts"
 
 /** A provider's key. The simulator needs its {@link PublicKey} part only. */
 export interface Key extends PublicKey {

@@ -8,7 +8,7 @@
  * the order in which pushes arrive.
  */
 import * as Duration from "effect/Duration"
-import type { Reason } from "../../apns/Reason.ts"
+import type { Reason } from "../../push/apns/answer/Reason.ts"
 
 // -----------------------------------------------------------------------------
 // Models

@@ -7,11 +7,11 @@
  * each of two is given; where it is silent, the choice is noted here.
  */
 import * as Schema from "effect/Schema"
-import * as PushType from "../../apns/PushType.ts"
-import type { Reason } from "../../apns/Reason.ts"
-import type { Channels } from "./Channels.ts"
-import { appOf, type Incoming, isUuid, type Kind, parseJson, type Refusal, tokenOf } from "./Incoming.ts"
-import type { Judge, Shown } from "./ProviderTokens.ts"
+import type { Reason } from "../../push/apns/answer/Reason.ts"
+import * as PushType from "../../push/apns/notification/PushType.ts"
+import type { Channels } from "./channels.ts"
+import { appOf, type Incoming, isUuid, type Kind, parseJson, type Refusal, tokenOf } from "./incoming.ts"
+import type { Judge, Shown } from "./providerTokens.ts"
 import type { Dead } from "./Script.ts"
 
 // -----------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { OutgoingHttpHeaders } from "node:http2"
-import * as Channels from "../../../src/testing/apns/Channels.ts"
+import * as Channels from "../../../src/testing/apns/channels.ts"
 import { outcome, payload, setUp, topic } from "./client.ts"
 
 const request = (method: string, path: string, more: OutgoingHttpHeaders = {}): OutgoingHttpHeaders => ({

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Key from "../../../src/testing/apns/Key.ts"
-import * as ProviderTokens from "../../../src/testing/apns/ProviderTokens.ts"
+import * as ProviderTokens from "../../../src/testing/apns/providerTokens.ts"
 
 const now = Date.parse("2026-03-04T05:06:07Z")
 const minute = 60_000

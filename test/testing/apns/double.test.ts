@@ -1,7 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { ApnsJob, DeadTokenJob, Notification, TestApns } from "../../../src/apns/index.ts"
 import { Worker } from "../../../src/index.ts"
+import { ApnsJob, DeadTokenJob, Notification, TestApns } from "../../../src/push/apns/index.ts"
 import { TestBroker } from "../../../src/testing/index.ts"
 
 const [alive, gone] = ["a1".repeat(32), "b2".repeat(32)]

@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
-import { Apns, Notification } from "../../../src/apns/index.ts"
+import { Apns, Notification } from "../../../src/push/apns/index.ts"
 import { ApnsSimulator, Key } from "../../../src/testing/apns/index.ts"
 
 const gone = "a1".repeat(32)

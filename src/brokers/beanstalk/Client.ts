@@ -1,0 +1,274 @@
+/**
+ * All commands of beanstalkd as typed effects, over one connection.
+ *
+ * This is the protocol itself, for programs that want it; jobs are better
+ * published and worked on through the `Broker`. Arguments are checked before a
+ * byte is sent. Calls may be made at the same time: they are pipelined, and
+ * answered in order.
+ *
+ * Limits: a reserve that waits holds up every later call until it ends; the
+ * connection is not reopened, and once it has ended every call fails.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import { checkPriority, checkQueue, defaultPriority } from "../../Broker.ts"
+import type { BrokerError } from "../../BrokerError.ts"
+import { checkDelay, checkMax, checkTimeout, checkTtr, isId } from "./arguments.ts"
+import type { Command } from "./command.ts"
+import type { ConnectOptions, Driver } from "./Connection.ts"
+import { greet } from "./greet.ts"
+import * as Native from "./Native.ts"
+import type { Answer } from "./pipeline.ts"
+import { failure, jobStats, noJob, noQueue, readOn, serverStats, tooBig, tubeList, tubeStats } from "./replies.ts"
+import { giveBack } from "./requeue.ts"
+import type { JobStats, ServerStats, TubeStats } from "./stats.ts"
+
+/** A job and its id. */
+export interface Job {
+  readonly id: string
+  readonly body: Uint8Array
+}
+
+/** What came of a reserve. */
+export type Reservation =
+  | { readonly _tag: "Reserved"; readonly job: Job }
+  /** The time was over and no job was ready. */
+  | { readonly _tag: "TimedOut" }
+  /** No job is ready, and a job that this connection holds has less than a second left: touch it or settle it. */
+  | { readonly _tag: "DeadlineSoon" }
+
+/** The options of `put`. Times are in whole seconds. */
+export interface PutOptions {
+  /** Default: 1024. */
+  readonly priority?: number | undefined
+  /** Default: 0. */
+  readonly delay?: number | undefined
+  /** Default: 60. */
+  readonly ttr?: number | undefined
+}
+
+/** The options of `release` and `bury`. */
+export interface ReleaseOptions {
+  /** Default: 1024; the server does not keep what it was. */
+  readonly priority?: number | undefined
+  /** In whole seconds. Default: 0. */
+  readonly delay?: number | undefined
+}
+
+type Call<A> = Effect.Effect<A, BrokerError>
+
+/** beanstalkd, command by command. */
+export class Client extends Context.Service<Client, {
+  /** Says which tube later puts go to, and peeks and kicks are about. */
+  readonly use: (tube: string) => Call<void>
+  /** Puts a job into the used tube, and returns its id. */
+  readonly put: (body: Uint8Array, options?: PutOptions) => Call<string>
+
+  /** Waits for a job of the watched tubes, without end. When interrupted, a job that comes is given back. */
+  readonly reserve: Call<Reservation>
+  /** Waits for a job of the watched tubes for some whole seconds; 0 asks without waiting. */
+  readonly reserveWithTimeout: (seconds: number) => Call<Reservation>
+  /** Reserves one job: ready, delayed or buried, in any tube. beanstalkd 1.12 or later. */
+  readonly reserveJob: (id: string) => Call<Job>
+
+  /** Deletes a job: one that this connection holds, or one that nobody holds. */
+  readonly delete: (id: string) => Call<void>
+  /** Puts a held job back. */
+  readonly release: (id: string, options?: ReleaseOptions) => Call<void>
+  /** Puts a held job aside. */
+  readonly bury: (id: string, options?: Omit<ReleaseOptions, "delay">) => Call<void>
+  /** Starts the time to run of a held job again. */
+  readonly touch: (id: string) => Call<void>
+
+  /** Also reserves from a tube. Returns how many are watched. */
+  readonly watch: (tube: string) => Call<number>
+  /** Stops reserving from a tube. Returns how many are watched, or nothing when it is the last, which stays. */
+  readonly ignore: (tube: string) => Call<Option.Option<number>>
+
+  readonly peek: (id: string) => Call<Option.Option<Job>>
+  readonly peekReady: Call<Option.Option<Job>>
+  readonly peekDelayed: Call<Option.Option<Job>>
+  readonly peekBuried: Call<Option.Option<Job>>
+
+  /** Makes buried jobs of the used tube ready, or delayed ones when none is buried. Returns how many. */
+  readonly kick: (max: number) => Call<number>
+  /** Makes a buried or delayed job ready. */
+  readonly kickJob: (id: string) => Call<void>
+
+  readonly stats: Call<ServerStats>
+  readonly statsJob: (id: string) => Call<JobStats>
+  readonly statsTube: (tube: string) => Call<TubeStats>
+  readonly listTubes: Call<ReadonlyArray<string>>
+  readonly listTubeUsed: Call<string>
+  readonly listTubesWatched: Call<ReadonlyArray<string>>
+
+  /** Serves no job of a tube for some whole seconds; 0 ends a pause. */
+  readonly pauseTube: (tube: string, seconds: number) => Call<void>
+  /** Closes the connection; jobs that it holds are ready again. Returns when it is closed. */
+  readonly quit: Effect.Effect<void>
+}>()("backq/beanstalk/Client") {}
+
+const checked = <A, B>(check: Result.Result<A, BrokerError>, then: (value: A) => Call<B>): Call<B> =>
+  Effect.flatMap(Effect.fromResult(check), then)
+
+/** Opens a connection, and closes it with the scope. */
+export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Return<
+  Client["Service"],
+  BrokerError,
+  Scope.Scope
+> {
+  const { name } = driver
+  const { connection, stats } = yield* greet(driver)
+  const limit = stats["max-job-size"]
+  let used = "default"
+
+  type Read<A> = (answer: Answer | undefined) => Result.Result<A, BrokerError>
+
+  const call = <A>(command: Command, read: Read<A>): Call<A> =>
+    Effect.flatMap(connection.request([command]), ([answer]) => Effect.fromResult(readOn(connection, answer, read)))
+
+  const checkId = (id: string) => isId(id) ? Result.succeed(id) : failure(name, "Peek", { _tag: "NotFound" }, noJob(id))
+
+  /** For commands whose success is one reply that says nothing more. */
+  const simple = (command: Command, success: Answer["_tag"], notFound?: Parameters<typeof failure>[3]): Call<void> =>
+    call(command, (answer) => answer?._tag === success ? Result.void : failure(name, command._tag, answer, notFound))
+
+  const onJob = (command: Extract<Command, { readonly id: string }>, success: Answer["_tag"]): Call<void> =>
+    checked(checkId(command.id), () => simple(command, success, noJob(command.id)))
+
+  const found = (command: Command): Call<Option.Option<Job>> =>
+    call(command, (answer) => {
+      if (answer?._tag === "Found") return Result.succeed(Option.some({ id: answer.id, body: answer.body }))
+      return answer?._tag === "NotFound" ? Result.succeed(Option.none()) : failure(name, command._tag, answer)
+    })
+
+  const reservation = (answer: Answer | undefined): Result.Result<Reservation, BrokerError> => {
+    switch (answer?._tag) {
+      case "Reserved":
+        return Result.succeed({ _tag: "Reserved", job: { id: answer.id, body: answer.body } })
+      case "TimedOut":
+      case "DeadlineSoon":
+        return Result.succeed({ _tag: answer._tag })
+      default:
+        return failure(name, "Reserve", answer)
+    }
+  }
+
+  const reserving = (command: Command): Call<Reservation> =>
+    Effect.callback((resume) => {
+      let isAwaited = true
+      const cancel = connection.submit([command], ([answer]) => {
+        if (isAwaited) resume(Effect.fromResult(reservation(answer)))
+        else if (answer?._tag === "Reserved") giveBack(connection, [answer.id], () => {})
+      })
+      return Effect.sync(() => {
+        isAwaited = false
+        cancel()
+      })
+    })
+
+  const list = (command: "ListTubes" | "ListTubesWatched"): Call<ReadonlyArray<string>> =>
+    call({ _tag: command }, (answer) => tubeList(name, command, answer))
+
+  return Client.of({
+    use: (tube) =>
+      checked(checkQueue(tube), () =>
+        Effect.tap(simple({ _tag: "Use", tube }, "Using"), () => {
+          used = tube
+          return Effect.void
+        })),
+    put: Effect.fnUntraced(function*(body, options = {}) {
+      const priority = yield* Effect.fromResult(checkPriority(options.priority ?? defaultPriority))
+      const delay = yield* Effect.fromResult(checkDelay(options.delay ?? 0))
+      const ttr = yield* Effect.fromResult(checkTtr(options.ttr ?? 60))
+      if (body.length > limit) return yield* Effect.fromResult(tooBig(used, body.length, limit))
+      return yield* call({ _tag: "Put", priority, delay, ttr, body }, (answer) => {
+        switch (answer?._tag) {
+          case "Inserted":
+            return Result.succeed(answer.id)
+          // The server has no memory to queue the job, and keeps it aside.
+          case "Buried":
+            return failure(name, "Put", { _tag: "OutOfMemory" })
+          case "JobTooBig":
+            return tooBig(used, body.length, limit)
+          default:
+            return failure(name, "Put", answer)
+        }
+      })
+    }),
+    reserve: reserving({ _tag: "Reserve" }),
+    reserveWithTimeout: (seconds) =>
+      checked(checkTimeout(seconds), () => reserving({ _tag: "ReserveWithTimeout", seconds })),
+    reserveJob: (id) =>
+      checked(checkId(id), () =>
+        call({ _tag: "ReserveJob", id }, (answer) =>
+          answer?._tag === "Reserved"
+            ? Result.succeed({ id: answer.id, body: answer.body })
+            : failure(name, "ReserveJob", answer, noJob(id)))),
+    delete: (id) => onJob({ _tag: "Delete", id }, "Deleted"),
+    release: (id, { delay = 0, priority = defaultPriority } = {}) =>
+      checked(
+        checkPriority(priority),
+        () => checked(checkDelay(delay), () => onJob({ _tag: "Release", id, priority, delay }, "Released"))
+      ),
+    bury: (id, { priority = defaultPriority } = {}) =>
+      checked(checkPriority(priority), () => onJob({ _tag: "Bury", id, priority }, "Buried")),
+    touch: (id) => onJob({ _tag: "Touch", id }, "Touched"),
+    watch: (tube) =>
+      checked(
+        checkQueue(tube),
+        () =>
+          call({ _tag: "Watch", tube }, (answer) =>
+            answer?._tag === "Watching" ? Result.succeed(answer.count) : failure(name, "Watch", answer))
+      ),
+    ignore: (tube) =>
+      checked(checkQueue(tube), () =>
+        call({ _tag: "Ignore", tube }, (answer) => {
+          if (answer?._tag === "Watching") return Result.succeed(Option.some(answer.count))
+          return answer?._tag === "NotIgnored" ? Result.succeed(Option.none()) : failure(name, "Ignore", answer)
+        })),
+    peek: (id) => isId(id) ? found({ _tag: "Peek", id }) : Effect.succeedNone,
+    peekReady: found({ _tag: "PeekReady" }),
+    peekDelayed: found({ _tag: "PeekDelayed" }),
+    peekBuried: found({ _tag: "PeekBuried" }),
+    kick: (max) =>
+      checked(
+        checkMax(max),
+        () =>
+          call({ _tag: "Kick", bound: max }, (answer) =>
+            answer?._tag === "Kicked" && answer.count !== undefined
+              ? Result.succeed(answer.count)
+              : failure(name, "Kick", answer))
+      ),
+    kickJob: (id) => onJob({ _tag: "KickJob", id }, "Kicked"),
+    stats: call({ _tag: "Stats" }, (answer) => serverStats(name, answer)),
+    statsJob: (id) =>
+      checked(checkId(id), () => call({ _tag: "StatsJob", id }, (answer) => jobStats(name, id, answer))),
+    statsTube: (tube) =>
+      checked(checkQueue(tube), () => call({ _tag: "StatsTube", tube }, (answer) => tubeStats(name, tube, answer))),
+    listTubes: list("ListTubes"),
+    listTubeUsed: call(
+      { _tag: "ListTubeUsed" },
+      (answer) => answer?._tag === "Using" ? Result.succeed(answer.tube) : failure(name, "ListTubeUsed", answer)
+    ),
+    listTubesWatched: list("ListTubesWatched"),
+    pauseTube: (tube, seconds) =>
+      checked(
+        checkQueue(tube),
+        () => checked(checkDelay(seconds), () => simple({ _tag: "PauseTube", tube, seconds }, "Paused", noQueue(tube)))
+      ),
+    // There is no reply to it; the end of the connection is the answer.
+    quit: Effect.asVoid(connection.request([{ _tag: "Quit" }]))
+  })
+})
+
+/** The client over a driver of your own. */
+export const layerDriver = (driver: Driver): Layer.Layer<Client, BrokerError> => Layer.effect(Client, make(driver))
+
+/** The client at a host and port. Fails when the server can't be reached. */
+export const layer = (options: ConnectOptions = {}): Layer.Layer<Client, BrokerError> =>
+  layerDriver(Native.driver(options))

@@ -1,0 +1,218 @@
+/**
+ * The driver over the package `fivebeans`, for programs that have it already.
+ *
+ * The client and the broker run on it as on the native driver; a new program
+ * has no reason to choose it. fivebeans is an optional peer dependency and is
+ * loaded when the first connection is opened.
+ *
+ * fivebeans opens the connection and writes the commands. The replies are read
+ * by the parser of the native driver: so calls end when the socket closes, a
+ * tube named `1e5` keeps its name, nothing is run through a YAML library, and
+ * what a server says is bounded and held against what it was asked.
+ *
+ * Limits: no TLS, no `reserve-job`, and more CPU per job.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type { EventEmitter } from "node:events"
+import type { Socket } from "node:net"
+import type { Broker } from "../../Broker.ts"
+import * as BrokerError from "../../BrokerError.ts"
+import * as BeanstalkBroker from "./BeanstalkBroker.ts"
+import * as Client from "./Client.ts"
+import type { Command } from "./command.ts"
+import {
+  brokerName,
+  type ConnectOptions,
+  type Driver,
+  type Ending,
+  make,
+  openError,
+  type Transport
+} from "./Connection.ts"
+import { openFailure } from "./failure.ts"
+import type { Pipeline } from "./pipeline.ts"
+import { Receiver } from "./receiver.ts"
+
+/** The part of a fivebeans client that is used here. */
+interface FivebeansClient extends EventEmitter {
+  readonly connect: () => void
+  readonly stream: Socket | null
+  /** What was received and not read yet. */
+  buffer: Buffer | undefined
+  /** Reads what was received. */
+  tryHandlingResponse: () => void
+  /** Its line of pending calls, each with what reads the reply. */
+  readonly handlers: Array<unknown>
+  readonly [method: string]: unknown
+}
+
+interface Module {
+  readonly default: { readonly client: new(host: string, port: number) => FivebeansClient }
+}
+
+type Method = (...args: ReadonlyArray<unknown>) => void
+
+const unsupported = (broker: string, operation: string, hint: string) =>
+  BrokerError.make(new BrokerError.Unsupported({ broker, operation, hint }))
+
+/** The method for a command, and its arguments. Undefined when fivebeans has none. */
+const methodOf = (command: Command): readonly [name: string, ...args: ReadonlyArray<unknown>] | undefined => {
+  switch (command._tag) {
+    case "Put":
+      return ["put", command.priority, command.delay, command.ttr, Buffer.from(command.body)]
+    case "Use":
+      return ["use", command.tube]
+    case "Reserve":
+      return ["reserve"]
+    case "ReserveWithTimeout":
+      return ["reserve_with_timeout", command.seconds]
+    case "ReserveJob":
+      return undefined
+    case "Delete":
+      return ["destroy", command.id]
+    case "Release":
+      return ["release", command.id, command.priority, command.delay]
+    case "Bury":
+      return ["bury", command.id, command.priority]
+    case "Touch":
+      return ["touch", command.id]
+    case "Watch":
+      return ["watch", command.tube]
+    case "Ignore":
+      return ["ignore", command.tube]
+    case "Peek":
+      return ["peek", command.id]
+    case "PeekReady":
+      return ["peek_ready"]
+    case "PeekDelayed":
+      return ["peek_delayed"]
+    case "PeekBuried":
+      return ["peek_buried"]
+    case "Kick":
+      return ["kick", command.bound]
+    case "KickJob":
+      return ["kick_job", command.id]
+    case "Stats":
+      return ["stats"]
+    case "StatsJob":
+      return ["stats_job", command.id]
+    case "StatsTube":
+      return ["stats_tube", command.tube]
+    case "ListTubes":
+      return ["list_tubes"]
+    case "ListTubeUsed":
+      return ["list_tube_used"]
+    case "ListTubesWatched":
+      return ["list_tubes_watched"]
+    case "PauseTube":
+      return ["pause_tube", command.tube, command.seconds]
+    case "Quit":
+      return ["quit"]
+  }
+}
+
+/** Sent in place of a command that fivebeans lacks, so that its refusal keeps its place in the order of the answers. */
+const standIn = ["list_tube_used"] as const
+
+const lacking = (broker: string, command: string) =>
+  unsupported(broker, command, "fivebeans has no such command; use the native driver")
+
+const load = (
+  broker: string
+): Effect.Effect<new(host: string, port: number) => FivebeansClient, BrokerError.BrokerError> =>
+  Effect.tryPromise({
+    // @ts-expect-error: it has no types, and need not be installed
+    try: (): Promise<Module> => import("fivebeans"),
+    catch: () =>
+      unsupported(
+        broker,
+        "the fivebeans driver",
+        "the package is not installed: npm i fivebeans, or use the native driver"
+      )
+  }).pipe(Effect.map((module) => module.default.client))
+
+const closedByServer: Ending = { detail: "the server closed the connection" }
+
+const opened = (
+  client: FivebeansClient,
+  options: ConnectOptions,
+  end: (ending: Ending) => void
+): Effect.Effect<void, Ending> =>
+  Effect.callback((resume) => {
+    // fivebeans keeps the listeners; later events end the connection.
+    client.on("connect", () => resume(Effect.void))
+    client.on("error", (cause) => {
+      const ending = openFailure(options, cause)
+      resume(Effect.fail(ending))
+      end(ending)
+    })
+    client.on("close", () => {
+      resume(Effect.fail(closedByServer))
+      end(closedByServer)
+    })
+    client.connect()
+  })
+
+const open = (options: ConnectOptions) =>
+  Effect.fnUntraced(function*(pipeline: Pipeline, end: (ending: Ending) => void) {
+    const name = brokerName(options)
+    if (options.tls !== undefined) {
+      return yield* unsupported(name, "TLS", "fivebeans has none; use the native driver")
+    }
+    const FivebeansClient = yield* load(name)
+    const client = new FivebeansClient(options.host ?? "127.0.0.1", options.port ?? 11300)
+    const destroy = Effect.sync(() => {
+      client.stream?.destroy()
+    })
+    yield* Effect.addFinalizer(() => destroy)
+    yield* opened(client, options, end).pipe(
+      Effect.timeoutOrElse({
+        duration: Duration.fromInputUnsafe(options.connectTimeout ?? "5 seconds"),
+        orElse: () => Effect.fail({ detail: "the connection was not opened in time; check the host and the network" })
+      }),
+      Effect.mapError((ending) => openError(name, ending))
+    )
+    client.stream?.setNoDelay(true)
+    client.stream?.setKeepAlive(true, 30_000)
+
+    const receiver = new Receiver(
+      pipeline,
+      (command) =>
+        methodOf(command) === undefined ? { _tag: "Unanswered", error: lacking(name, command._tag) } : undefined
+    )
+    // Read by fivebeans, a reply takes time that grows with its square, is bounded by nothing, and is believed.
+    client.tryHandlingResponse = () => {
+      const received = client.buffer
+      client.buffer = undefined
+      const ending = received === undefined ? undefined : receiver.take(received)
+      if (ending !== undefined) end(ending)
+    }
+    // It tells of the close alone, which comes late when there is something left to write.
+    client.stream?.once("end", () => end(closedByServer))
+
+    const flush = Effect.sync(() => {
+      for (let command = pipeline.next(); command !== undefined; command = pipeline.next()) {
+        const [method, ...args] = methodOf(command) ?? standIn
+        ;(client[method] as Method).call(client, ...args, () => {})
+        client.handlers.length = 0
+      }
+    })
+    const transport: Transport = { flush, destroy }
+    return transport
+  })
+
+/** Connects with fivebeans. */
+export const driver = (options: ConnectOptions = {}): Driver => ({
+  name: brokerName(options),
+  connect: make(brokerName(options), options.replyTimeout, open(options))
+})
+
+/** The client on fivebeans. */
+export const layer = (options: ConnectOptions = {}): Layer.Layer<Client.Client, BrokerError.BrokerError> =>
+  Client.layerDriver(driver(options))
+
+/** The broker on fivebeans. */
+export const layerBroker = (options: BeanstalkBroker.Options = {}): Layer.Layer<Broker> =>
+  BeanstalkBroker.layerDriver(driver(options), options)

@@ -1,0 +1,301 @@
+/**
+ * The receiving side of beanstalkd, for one worker.
+ *
+ * How it reserves is in `Reserving.ts`. Settlements of one call leave in one
+ * write for each connection that holds some of the leases. A lease whose
+ * connection is gone fails here; it is never sent, because after a restart the
+ * server may have given its id to another job.
+ *
+ * Limit: `delete` of a job whose time to run is over succeeds while nobody
+ * else has the job, because beanstalkd lets anyone delete a ready job.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import { checkSettlement, type Consumer, type Lease, type LeaseInfo, type Settlement } from "../../Broker.ts"
+import * as BrokerError from "../../BrokerError.ts"
+import { checkMax } from "./arguments.ts"
+import type { Command } from "./command.ts"
+import type { Driver } from "./Connection.ts"
+import { BeanstalkLease, type Holder } from "./lease.ts"
+import { Holders } from "./leaseConnections.ts"
+import type { Answer } from "./pipeline.ts"
+import { Breath, isWorthWaiting } from "./reconnect.ts"
+import { failure, isHeld, jobStats, leaseInfo, readOn, wholeSeconds } from "./replies.ts"
+import { kicksFor, releaseUnspent } from "./requeue.ts"
+import { Reserving } from "./reserving.ts"
+
+/** What a consumer is made of. */
+export interface ConsumerOptions {
+  readonly driver: Driver
+  readonly queues: NonEmptyReadonlyArray<string>
+  /** How long the server may be away before `reserve` fails. */
+  readonly reconnectFor: Duration.Duration
+}
+
+type Outcome<A = void> = Result.Result<A, BrokerError.BrokerError>
+
+/** How long closing waits for the server to take the leases back. */
+const closeFor = "1 second"
+
+const leaseLost = (lease: Lease) => Result.fail(BrokerError.leaseLost(lease))
+
+/** Once begun it is sent, whether or not somebody waits for the answers. */
+const send = (holder: Holder, commands: ReadonlyArray<Command>): Effect.Effect<ReadonlyArray<Answer>> =>
+  Effect.callback((resume) => {
+    holder.connection.submit(commands, (answers) => resume(Effect.succeed(answers)))
+  })
+
+const priorityOf = (settlement: Settlement): number | undefined =>
+  settlement._tag === "Delete"
+    ? 0
+    : ("priority" in settlement ? settlement.priority : undefined) ?? settlement.lease.info?.priority
+
+/** Why a settlement can't be sent. */
+const invalid = (settlement: Settlement): Outcome | undefined => {
+  const checked = checkSettlement(settlement)
+  return Result.isFailure(checked) ? checked : undefined
+}
+
+const settleCommand = (settlement: Settlement, priority: number): Command => {
+  const id = settlement.lease.id
+  switch (settlement._tag) {
+    case "Delete":
+      return { _tag: "Delete", id }
+    case "Release":
+      return { _tag: "Release", id, priority, delay: wholeSeconds(settlement.delay) }
+    case "Bury":
+      return { _tag: "Bury", id, priority }
+    case "GiveBack":
+      return releaseUnspent(id, priority)
+  }
+}
+
+const success: Record<Settlement["_tag"], Answer["_tag"]> = {
+  Delete: "Deleted",
+  Release: "Released",
+  Bury: "Buried",
+  GiveBack: "Released"
+}
+
+const done: Outcome = Result.succeed(undefined)
+
+/** A group of things to do on one connection, and where their results belong. */
+interface Group<A> {
+  readonly items: Array<A>
+  readonly places: Array<number>
+}
+
+class BeanstalkConsumer implements Consumer {
+  private readonly broker: string
+  private readonly holders: Holders
+  private readonly reserving: Reserving
+  /** A question without waiting, and one that took over a wait near its end, may end at once. */
+  private readonly breath = new Breath(3)
+  private isClosed = false
+  readonly lost: Consumer["lost"]
+
+  constructor(options: ConsumerOptions, scope: Scope.Scope, lostLeases: Queue.Queue<Lease>) {
+    this.broker = options.driver.name
+    this.holders = new Holders({
+      ...options,
+      scope,
+      onLost: (leases) => {
+        if (leases.length > 0) Queue.offerAllUnsafe(lostLeases, leases)
+      }
+    })
+    this.reserving = new Reserving(this.broker, options.queues, this.holders, scope)
+    this.lost = Queue.takeAll(lostLeases)
+  }
+
+  /** Opens the first connection, so that the queues exist. A server that is away is waited for in `reserve`. */
+  get begin(): Effect.Effect<void, BrokerError.BrokerError> {
+    return Effect.catchIf(Effect.asVoid(this.holders.attempt), isWorthWaiting, () => Effect.void)
+  }
+
+  get tend(): Effect.Effect<never> {
+    return this.holders.tend
+  }
+
+  readonly reserve: Consumer["reserve"] = Effect.fnUntraced({ self: this }, function*(max: number) {
+    yield* Effect.fromResult(checkMax(max))
+    yield* this.holders.trim
+    while (true) {
+      if (this.isClosed) return yield* BrokerError.consumerClosed(this.broker)
+      yield* this.breath.take
+      const beganAt = yield* Clock.currentTimeMillis
+      const batch = yield* this.reserving.next(max)
+      if (Result.isSuccess(batch)) {
+        if (batch.success.length > 0) return batch.success as unknown as NonEmptyReadonlyArray<Lease>
+        this.breath.ended(beganAt, yield* Clock.currentTimeMillis)
+      } else if (!isWorthWaiting(batch.failure)) {
+        return yield* batch.failure
+      }
+    }
+  })
+
+  readonly settle: Consumer["settle"] = (settlements) => {
+    const bad = settlements.map(invalid)
+    if (bad.some((result) => result !== undefined)) {
+      const good = settlements.filter((_, i) => bad[i] === undefined)
+      return Effect.map(this.settle(good), (results) => {
+        const left = results.values()
+        return bad.map((result) => result ?? left.next().value!)
+      })
+    }
+    const unknown = settlements.filter((settlement) => priorityOf(settlement) === undefined)
+    return unknown.length === 0
+      ? this.settleNow(settlements)
+      : Effect.andThen(
+        this.inspect(unknown.map((settlement) => settlement.lease)),
+        Effect.suspend(() => this.settleNow(settlements))
+      )
+  }
+
+  readonly touch: Consumer["touch"] = (leases) =>
+    this.each(leases, (lease) => lease, (holder, group) =>
+      Effect.map(
+        send(holder, group.map((lease) => ({ _tag: "Touch", id: lease.id }))),
+        (answers) =>
+          answers.map((answer, i): Outcome => {
+            const lease = group[i]!
+            if (answer._tag === "Touched") return done
+            return answer._tag === "NotFound" ? this.forget(lease) : failure(this.broker, "Touch", answer)
+          })
+      ))
+
+  readonly inspect: Consumer["inspect"] = (leases) =>
+    this.each(leases, (lease) => lease, (holder, group) =>
+      Effect.map(
+        send(holder, group.map((lease) => ({ _tag: "StatsJob", id: lease.id }))),
+        (answers) =>
+          answers.map((answer, i): Outcome<LeaseInfo> => {
+            const lease = group[i]!
+            const stats = readOn(holder.connection, answer, (answer) => jobStats(this.broker, lease.id, answer))
+            if (Result.isFailure(stats)) {
+              return stats.failure.reason._tag === "NotFound" ? this.forget(lease) : Result.fail(stats.failure)
+            }
+            if (!isHeld(stats.success.state)) return this.forget(lease)
+            const info = leaseInfo(stats.success, true)
+            if (lease instanceof BeanstalkLease) lease.info = info
+            return Result.succeed(info)
+          })
+      ))
+
+  /** Gives back what is held, and closes. */
+  readonly close: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+    this.isClosed = true
+    const holders = Array.from(this.holders)
+    const idle = holders.filter((holder) => holder.leases.size === 0)
+    yield* Effect.forEach(
+      idle.filter((holder) => !this.reserving.isBusy || !holder.reserving),
+      (holder) => this.holders.close(holder),
+      { discard: true }
+    )
+    const leases = holders.flatMap((holder) => Array.from(holder.leases.values()))
+    yield* this.settle(leases.map((lease) => ({ _tag: "GiveBack", lease }))).pipe(
+      Effect.andThen(Effect.repeat(Effect.sleep("1 millis"), { while: () => this.reserving.isBusy })),
+      Effect.interruptible,
+      Effect.timeoutOption(closeFor)
+    )
+    for (const holder of holders) holder.leases.clear()
+  })
+
+  private settleNow(settlements: ReadonlyArray<Settlement>): Effect.Effect<ReadonlyArray<Outcome>> {
+    return this.each(settlements, (settlement) => settlement.lease, (holder, group) =>
+      Effect.suspend(() => {
+        const commands = group.map((settlement) => settleCommand(settlement, priorityOf(settlement) ?? 0))
+        for (const settlement of group) holder.leases.delete(settlement.lease.id)
+        const sent = send(holder, commands)
+        const results = (answers: ReadonlyArray<Answer>) => answers.map((answer, i) => this.settled(group[i]!, answer))
+        return group.some((settlement) => settlement._tag === "GiveBack")
+          ? Effect.flatMap(sent, (answers) => {
+            const mine = commands.filter((_, i) => group[i]!._tag === "GiveBack")
+            const theirs = answers.filter((_, i) => group[i]!._tag === "GiveBack")
+            return Effect.as(send(holder, kicksFor(mine, theirs)), results(answers))
+          })
+          : Effect.map(sent, results)
+      }))
+  }
+
+  private settled(settlement: Settlement, answer: Answer): Outcome {
+    const lease = settlement.lease as BeanstalkLease
+    if (answer._tag === success[settlement._tag]) return done
+    switch (answer._tag) {
+      case "NotFound":
+        return leaseLost(lease)
+      // A release without memory buries the job.
+      case "Buried":
+        return Result.fail(BrokerError.make(new BrokerError.OutOfMemory({ broker: this.broker })))
+      case "OutOfMemory":
+      case "InternalError":
+        if (lease.holder.connection.isOpen()) lease.holder.leases.set(lease.id, lease)
+    }
+    return failure(this.broker, settleCommand(settlement, 0)._tag, answer)
+  }
+
+  private forget(lease: Lease): Result.Result<never, BrokerError.BrokerError> {
+    if (this.isMine(lease)) lease.holder.leases.delete(lease.id)
+    return leaseLost(lease)
+  }
+
+  private isMine(lease: Lease): lease is BeanstalkLease {
+    return lease instanceof BeanstalkLease && lease.holder.leases.get(lease.id) === lease &&
+      this.holders.has(lease.holder)
+  }
+
+  /** Does something for leases, in one go for each connection; leases that are not held are lost. */
+  private each<A, B>(
+    items: ReadonlyArray<A>,
+    leaseOf: (item: A) => Lease,
+    run: (holder: Holder, items: ReadonlyArray<A>) => Effect.Effect<ReadonlyArray<Outcome<B>>>
+  ): Effect.Effect<ReadonlyArray<Outcome<B>>> {
+    return Effect.suspend(() => {
+      const groups = new Map<Holder, Group<A>>()
+      const results: Array<Outcome<B>> = []
+      const seen = new Set<Lease>()
+      for (let i = 0; i < items.length; i++) {
+        const item = items[i]!
+        const lease = leaseOf(item)
+        if (!this.isMine(lease) || seen.has(lease)) {
+          results[i] = leaseLost(lease)
+          continue
+        }
+        seen.add(lease)
+        let group = groups.get(lease.holder)
+        if (group === undefined) groups.set(lease.holder, group = { items: [], places: [] })
+        group.items.push(item)
+        group.places.push(i)
+      }
+      if (groups.size === 1 && seen.size === items.length) {
+        const [[holder]] = groups as unknown as [[Holder]]
+        return run(holder, items)
+      }
+      return Effect.as(
+        Effect.forEach(groups, ([holder, group]) =>
+          Effect.map(run(holder, group.items), (found) => {
+            found.forEach((result, i) => {
+              results[group.places[i]!] = result
+            })
+          }), { concurrency: "unbounded", discard: true }),
+        results
+      )
+    })
+  }
+}
+
+/** Begins to receive. When the scope closes, what is held goes back to its queue. */
+export const make = Effect.fnUntraced(function*(options: ConsumerOptions) {
+  const lostLeases = yield* Queue.unbounded<Lease>()
+  const connections = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+  const consumer = new BeanstalkConsumer(options, connections, lostLeases)
+  yield* Effect.addFinalizer(() => consumer.close)
+  yield* consumer.begin
+  yield* Effect.forkIn(consumer.tend, connections)
+  return consumer as Consumer
+})

@@ -1,0 +1,189 @@
+/**
+ * Opens and closes the connections of a consumer.
+ *
+ * A connection that waits for a job can't be used for anything else, and a
+ * connection that holds leases must not wait; so a busy consumer has several.
+ * They are opened on demand, and those that are idle are closed but for two.
+ *
+ * beanstalkd (all versions to 1.13) forgets to look at the time to run of a job
+ * that came by `reserve-with-timeout`, until its connection says something
+ * again. So a connection that holds leases says something every second.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as BrokerError from "../../BrokerError.ts"
+import type { Driver } from "./Connection.ts"
+import { greet } from "./greet.ts"
+import type { BeanstalkLease, Holder } from "./lease.ts"
+import { backOff, Breath, isWorthWaiting, Log } from "./reconnect.ts"
+
+/** A connection with more leases than this makes the server slow. */
+const maxLeases = 256
+/** How many connections that do nothing are kept. */
+const maxIdle = 2
+
+type Watching = Parameters<typeof greet>[1]
+
+const watchOnly = (queues: ReadonlyArray<string>): Watching => {
+  const watch = queues.map((tube) => ({ _tag: "Watch", tube }) as const)
+  return queues.includes("default") ? watch : [...watch, { _tag: "Ignore", tube: "default" }]
+}
+
+export class Holders {
+  private readonly all = new Set<Holder>()
+  /** Since when the server can't be reached; a call that is interrupted does not begin anew. */
+  private awaySince: number | undefined
+  private wakeTender: (() => void) | undefined
+  private readonly driver: Driver
+  private readonly watching: Watching
+  private readonly log: Log
+  private readonly breath = new Breath()
+  private readonly scope: Scope.Scope
+  private readonly reconnectFor: Duration.Duration
+  private readonly onLost: (leases: ReadonlyArray<BeanstalkLease>) => void
+
+  constructor(options: {
+    readonly driver: Driver
+    readonly queues: ReadonlyArray<string>
+    readonly scope: Scope.Scope
+    readonly reconnectFor: Duration.Duration
+    readonly onLost: (leases: ReadonlyArray<BeanstalkLease>) => void
+  }) {
+    this.driver = options.driver
+    this.log = new Log(options.driver.name)
+    this.watching = watchOnly(options.queues)
+    this.scope = options.scope
+    this.reconnectFor = options.reconnectFor
+    this.onLost = options.onLost
+  }
+
+  has(holder: Holder): boolean {
+    return this.all.has(holder)
+  }
+
+  /** Are all connections gone? */
+  get isEmpty(): boolean {
+    for (const holder of this.all) if (holder.connection.isOpen()) return false
+    return true
+  }
+
+  [Symbol.iterator](): Iterator<Holder> {
+    return this.all.values()
+  }
+
+  /** A connection that may wait: it holds nothing. */
+  get free(): Holder | undefined {
+    for (const holder of this.all) {
+      if (!holder.reserving && holder.leases.size === 0 && holder.connection.isOpen()) return holder
+    }
+    return undefined
+  }
+
+  /** The connection to ask for more without waiting: the one that holds most, so that others stay free. */
+  get loaded(): Holder | undefined {
+    let best: Holder | undefined
+    for (const holder of this.all) {
+      if (holder.reserving || holder.leases.size >= maxLeases || !holder.connection.isOpen()) continue
+      if (best === undefined || holder.leases.size > best.leases.size) best = holder
+    }
+    return best
+  }
+
+  /** Closes the connections that are idle and too many. */
+  readonly trim = Effect.suspend(() => {
+    if (this.all.size <= maxIdle) return Effect.void
+    const idle = Array.from(this.all).filter((holder) => !holder.reserving && holder.leases.size === 0)
+    return Effect.forEach(idle.slice(maxIdle), (holder) => this.close(holder), { discard: true })
+  })
+
+  /** Closes a connection. What it holds is served again elsewhere. */
+  close(holder: Holder): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.all.delete(holder)
+      holder.leases.clear()
+      return Scope.close(holder.scope, Exit.void)
+    })
+  }
+
+  /** Lets the server notice leases that ran out, for as long as there are leases. */
+  readonly tend: Effect.Effect<never> = Effect.suspend(() => {
+    const holding = Array.from(this.all).filter((holder) => holder.leases.size > 0)
+    for (const holder of holding) holder.connection.submit([{ _tag: "ListTubeUsed" }], () => {})
+    return holding.length > 0 ? Effect.sleep("1 second") : Effect.callback<void>((resume) => {
+      this.wakeTender = () => resume(Effect.void)
+    })
+  }).pipe(Effect.forever)
+
+  /** Enters leases. */
+  hold(holder: Holder, leases: ReadonlyArray<BeanstalkLease>): void {
+    for (const lease of leases) {
+      const earlier = holder.leases.get(lease.id)
+      // The job was served again, so the time of the lease before is over.
+      if (earlier !== undefined) this.onLost([earlier])
+      holder.leases.set(lease.id, lease)
+    }
+    this.wakeTender?.()
+    this.wakeTender = undefined
+  }
+
+  /** Makes one attempt to open a connection. */
+  readonly attempt: Effect.Effect<Holder, BrokerError.BrokerError> = Effect.uninterruptibleMask((restore) =>
+    Effect.gen({ self: this }, function*() {
+      const scope = yield* Scope.fork(this.scope)
+      const { connection } = yield* greet(this.driver, this.watching).pipe(
+        Scope.provide(scope),
+        restore,
+        Effect.onError(() => Scope.close(scope, Exit.void))
+      )
+      const openedAt = yield* Clock.currentTimeMillis
+      const holder: Holder = { connection, scope, openedAt, leases: new Map(), reserving: false }
+      this.all.add(holder)
+      yield* connection.closed.pipe(Effect.andThen(this.lost(holder)), Effect.forkIn(this.scope))
+      return holder
+    })
+  )
+
+  /**
+   * Opens a connection, at once after one that worked, and goes on trying while
+   * that makes sense and the policy allows it.
+   */
+  readonly open: Effect.Effect<Holder, BrokerError.BrokerError> = Effect.gen({ self: this }, function*() {
+    const since = this.awaySince ??= yield* Clock.currentTimeMillis
+    // who saw the end of a connection first may be here before it was noted
+    const ended = Array.from(this.all).filter(({ connection }) => !connection.isOpen())
+    yield* Effect.forEach(ended, (holder) => this.lost(holder), { discard: true })
+    yield* this.breath.take
+    for (let failures = 1;; failures++) {
+      const result = yield* Effect.result(this.attempt)
+      if (result._tag === "Success") {
+        this.awaySince = undefined
+        yield* this.log.opened
+        return result.success
+      }
+      const error = result.failure
+      if (!isWorthWaiting(error)) return yield* error
+      const pause = yield* backOff(failures)
+      const away = (yield* Clock.currentTimeMillis) - since + Duration.toMillis(pause)
+      if (away > Duration.toMillis(this.reconnectFor)) return yield* error
+      yield* this.log.failed(error)
+      yield* Effect.sleep(pause)
+    }
+  })
+
+  /** Notes the end of a connection. When it was not closed from here, its leases are lost. */
+  private lost(holder: Holder): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.all.delete(holder)) return Effect.void
+      this.onLost(Array.from(holder.leases.values()))
+      holder.leases.clear()
+      return Effect.gen({ self: this }, function*() {
+        this.breath.ended(holder.openedAt, yield* Clock.currentTimeMillis)
+        yield* this.log.ended(yield* holder.connection.closed)
+        yield* Scope.close(holder.scope, Exit.void)
+      })
+    })
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Keeps one connection alive.
+ *
+ * A fiber connects, greets (so that what is needed is known before anybody's
+ * command), waits for the end of the connection and begins again: at once
+ * after a connection that worked, since a proxy or a server that closes idle
+ * connections is no failure, and with a growing pause after an attempt that
+ * failed. Who asks for the connection meanwhile waits for the outcome of the
+ * attempt; who asks in the pause after a failed attempt fails at once with its
+ * failure. The fate of those failures is `NotSent`.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import * as BrokerError from "../../BrokerError.ts"
+import type { Connection, Driver } from "./Connection.ts"
+import { isMisconfigured } from "./failure.ts"
+import { greet } from "./greet.ts"
+import type { ServerStats } from "./stats.ts"
+
+const firstPause = 50
+const longestPause = 5000
+
+/** The pause after a number of failures in a row: 50 ms, doubling to 5 s, give or take a fifth. */
+export const backOff = (failures: number): Effect.Effect<Duration.Duration> =>
+  Effect.map(
+    Random.nextBetween(0.8, 1.2),
+    (jitter) => Duration.millis(Math.min(longestPause, firstPause * 2 ** Math.min(failures - 1, 10)) * jitter)
+  )
+
+/** Is it worth waiting for the server? Not when a setting is wrong. */
+export const isWorthWaiting = (error: BrokerError.BrokerError): boolean =>
+  error.reason._tag === "Unavailable" && !isMisconfigured(error.reason.cause)
+
+/** What lasted for less than this was brief, in milliseconds. */
+const brief = 1000
+/** The longest pause after what worked. */
+const longestBreath = Duration.seconds(1)
+
+/**
+ * Keeps what works, and ends as soon as it has begun, from being begun again as
+ * fast as the network allows: a connection, or a wait for a job.
+ */
+export class Breath {
+  private readonly spare: number
+  private briefOnes = 0
+
+  /** So many brief ones in a row are nothing unusual. */
+  constructor(spare = 0) {
+    this.spare = spare
+  }
+
+  /** What began at a time has ended. */
+  ended(beganAt: number, now: number): void {
+    this.briefOnes = now - beganAt < brief ? this.briefOnes + 1 : 0
+  }
+
+  /** Before the next one. No pause after one that lasted. */
+  readonly take: Effect.Effect<void> = Effect.suspend(() =>
+    this.briefOnes <= this.spare
+      ? Effect.void
+      : Effect.flatMap(
+        backOff(this.briefOnes - this.spare),
+        (pause) => Effect.sleep(Duration.min(pause, longestBreath))
+      )
+  )
+}
+
+/**
+ * What the log says of one server: that an attempt failed, once, and that it
+ * went well again. A connection that was closed by the other side, as idle
+ * ones are, is not worth a line; one that fell silent or broke the protocol is.
+ */
+export class Log {
+  private readonly name: string
+  private told = false
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  readonly failed = (error: BrokerError.BrokerError): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (this.told) return Effect.void
+      this.told = true
+      return Effect.logWarning(`connecting again: ${error.message}`)
+    })
+
+  readonly ended = (error: BrokerError.BrokerError): Effect.Effect<void> =>
+    error.reason._tag === "Unavailable" && !Cause.isTimeoutError(error.reason.cause)
+      ? Effect.logDebug(`connecting again: ${error.message}`)
+      : this.failed(error)
+
+  readonly opened: Effect.Effect<void> = Effect.suspend(() => {
+    if (!this.told) return Effect.void
+    this.told = false
+    return Effect.logInfo(`${this.name} is reachable again`)
+  })
+}
+
+/** A connection that was greeted, and what the greeting found out. */
+export interface Ready<A> {
+  readonly connection: Connection
+  readonly greeting: A
+}
+
+type State<A> =
+  | { readonly _tag: "Connecting"; readonly outcome: Deferred.Deferred<Ready<A>, BrokerError.BrokerError> }
+  | { readonly _tag: "Ready"; readonly ready: Ready<A> }
+  | { readonly _tag: "Failed"; readonly error: BrokerError.BrokerError }
+
+const connecting = <A>(): State<A> => ({ _tag: "Connecting", outcome: Deferred.makeUnsafe() })
+
+/**
+ * Connects in the background until the scope closes, and gives the
+ * connection of the moment.
+ */
+export const make = Effect.fnUntraced(function*<A>(driver: Driver, greetingOf: (stats: ServerStats) => A) {
+  const log = new Log(driver.name)
+  const breath = new Breath()
+  let state: State<A> = connecting()
+  let failures = 0
+
+  /** The state, where a connection that has ended is being replaced. */
+  const now = (): State<A> => state._tag === "Ready" && !state.ready.connection.isOpen() ? state = connecting() : state
+
+  const become = (next: State<A>, outcome: Exit.Exit<Ready<A>, BrokerError.BrokerError>) =>
+    Effect.suspend(() => {
+      const last = now()
+      state = next
+      return last._tag === "Connecting" ? Deferred.done(last.outcome, outcome) : Effect.void
+    })
+
+  const lifetime = Effect.gen(function*() {
+    yield* breath.take
+    const { connection, stats } = yield* greet(driver)
+    const openedAt = yield* Clock.currentTimeMillis
+    const ready: Ready<A> = { connection, greeting: greetingOf(stats) }
+    failures = 0
+    yield* log.opened
+    yield* become({ _tag: "Ready", ready }, Exit.succeed(ready))
+    const error = yield* connection.closed
+    breath.ended(openedAt, yield* Clock.currentTimeMillis)
+    yield* log.ended(error)
+  })
+
+  const next = Effect.scoped(lifetime).pipe(
+    Effect.catch((error) =>
+      Effect.gen(function*() {
+        yield* become({ _tag: "Failed", error }, Exit.fail(error))
+        yield* log.failed(error)
+        yield* Effect.flatMap(backOff(++failures), Effect.sleep)
+        state = connecting()
+      })
+    )
+  )
+
+  yield* Effect.addFinalizer(() => {
+    const error = BrokerError.brokerClosed(driver.name)
+    return become({ _tag: "Failed", error }, Exit.fail(error))
+  })
+  yield* Effect.forkScoped(Effect.forever(next))
+
+  const current: Effect.Effect<Ready<A>, BrokerError.BrokerError> = Effect.suspend(() => {
+    const seen = now()
+    switch (seen._tag) {
+      case "Ready":
+        return Effect.succeed(seen.ready)
+      case "Connecting":
+        return Deferred.await(seen.outcome)
+      case "Failed":
+        return Effect.fail(seen.error)
+    }
+  })
+  return { current }
+})

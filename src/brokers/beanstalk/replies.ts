@@ -1,0 +1,157 @@
+/**
+ * From the answers to a command to its result, and to the broker's errors.
+ */
+import * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+import { checkQueue, type JobState, type LeaseInfo } from "../../Broker.ts"
+import * as BrokerError from "../../BrokerError.ts"
+import { safeName } from "../../internal/text.ts"
+import type { Command } from "./command.ts"
+import type { Connection } from "./Connection.ts"
+import type { Answer } from "./pipeline.ts"
+import {
+  decodeJobStats,
+  decodeServerStats,
+  decodeTubeStats,
+  type JobStats,
+  parseList,
+  type ServerStats,
+  type TubeStats
+} from "./stats.ts"
+
+type Failed = Result.Result<never, BrokerError.BrokerError>
+
+/** A failure of this server, in answer to what was sent. */
+export const violation = (broker: string, detail: string): BrokerError.BrokerError =>
+  BrokerError.make(new BrokerError.ProtocolViolation({ broker, fate: "Unknown", detail }))
+
+/**
+ * Reads an answer. A connection whose answer is not what was asked for is given
+ * up: the next one may be another's. (Its kind was looked at already.)
+ */
+export const readOn = <A>(
+  connection: Connection,
+  answer: Answer | undefined,
+  read: (answer: Answer | undefined) => Result.Result<A, BrokerError.BrokerError>
+): Result.Result<A, BrokerError.BrokerError> => {
+  const result = read(answer)
+  if (answer?._tag === "Ok" && Result.isFailure(result) && result.failure.reason._tag === "ProtocolViolation") {
+    connection.giveUp(result.failure.reason.detail)
+  }
+  return result
+}
+
+/** The error of an answer that doesn't mean success. `notFound` says what was looked for. */
+export const failure = (
+  broker: string,
+  command: Command["_tag"],
+  answer: Answer | undefined,
+  notFound?: BrokerError.BrokerErrorReason
+): Failed => {
+  switch (answer?._tag) {
+    case "Unanswered":
+      return Result.fail(answer.error)
+    case "NotFound":
+      if (notFound !== undefined) return Result.fail(BrokerError.make(notFound))
+      break
+    case "OutOfMemory":
+      return Result.fail(BrokerError.make(new BrokerError.OutOfMemory({ broker })))
+    case "Draining":
+      return Result.fail(BrokerError.make(new BrokerError.Draining({ broker })))
+    case "UnknownCommand":
+      return Result.fail(BrokerError.make(
+        new BrokerError.Unsupported({
+          broker,
+          operation: command,
+          hint: "this server does not know the command; beanstalkd 1.12 or later does"
+        })
+      ))
+  }
+  return Result.fail(violation(broker, `it answered "${answer?._tag ?? "nothing"}" to ${command}`))
+}
+
+/** That there is no such job. */
+export const noJob = (id: string) => new BrokerError.NotFound({ what: "job", name: id })
+
+/** That there is no such queue. */
+export const noQueue = (name: string) => new BrokerError.NotFound({ what: "queue", name })
+
+/** That a body is over the server's limit. */
+export const tooBig = (queue: string, size: number, limit: number): Failed =>
+  Result.fail(BrokerError.jobTooBig(queue, size, limit, "raise the limit (beanstalkd -z)"))
+
+/** Reads the answer to `stats`. */
+export const serverStats = (broker: string, answer: Answer | undefined): Result.Result<
+  ServerStats,
+  BrokerError.BrokerError
+> =>
+  answer?._tag === "Ok"
+    ? Result.mapError(decodeServerStats(answer.body), (detail) => violation(broker, detail))
+    : failure(broker, "Stats", answer)
+
+/** Reads the answer to `stats-job`. */
+export const jobStats = (broker: string, id: string, answer: Answer | undefined): Result.Result<
+  JobStats,
+  BrokerError.BrokerError
+> =>
+  answer?._tag === "Ok"
+    ? about(broker, "job", id, (stats) => stats.id, decodeJobStats(answer.body))
+    : failure(broker, "StatsJob", answer, noJob(id))
+
+/** Reads the answer to `stats-tube`. */
+export const tubeStats = (broker: string, tube: string, answer: Answer | undefined): Result.Result<
+  TubeStats,
+  BrokerError.BrokerError
+> =>
+  answer?._tag === "Ok"
+    ? about(broker, "tube", tube, (stats) => stats.name, decodeTubeStats(answer.body))
+    : failure(broker, "StatsTube", answer, noQueue(tube))
+
+/** Reads the answer to `list-tubes` and `list-tubes-watched`. */
+export const tubeList = (
+  broker: string,
+  command: "ListTubes" | "ListTubesWatched",
+  answer: Answer | undefined
+): Result.Result<ReadonlyArray<string>, BrokerError.BrokerError> => {
+  if (answer?._tag !== "Ok") return failure(broker, command, answer)
+  const tubes = parseList(answer.body)
+  if (tubes === undefined) return Result.fail(violation(broker, "the list is not lines of the form \"- value\""))
+  const bad = tubes.find((tube) => Result.isFailure(checkQueue(tube)))
+  return bad === undefined
+    ? Result.succeed(tubes)
+    : Result.fail(violation(broker, `the list has "${safeName(bad)}", which is no name of a tube`))
+}
+
+const about = <A>(
+  broker: string,
+  what: "job" | "tube",
+  asked: string,
+  nameOf: (stats: A) => string,
+  decoded: Result.Result<A, string>
+): Result.Result<A, BrokerError.BrokerError> => {
+  if (Result.isFailure(decoded)) return Result.fail(violation(broker, decoded.failure))
+  const name = nameOf(decoded.success)
+  return name === asked
+    ? Result.succeed(decoded.success)
+    : Result.fail(violation(broker, `asked about ${what} ${asked}, it answered about "${safeName(name)}"`))
+}
+
+/**
+ * What is known of a delivery. Every delivery counts in `reserves`; a give-back
+ * counts in `kicks` too, as does an operator's kick, which forgives one. A
+ * delivery that was neither released nor buried ended with its time to run or
+ * with its connection.
+ */
+export const leaseInfo = (stats: JobStats, held: boolean): LeaseInfo => ({
+  attempt: Math.max(held ? 1 : 0, stats.reserves - stats.kicks),
+  lost: Math.max(0, stats.reserves - (held ? 1 : 0) - stats.releases - stats.buries),
+  buries: stats.buries,
+  priority: stats.pri,
+  ttr: Duration.seconds(stats.ttr)
+})
+
+/** Is somebody holding the job, so that its last delivery has not ended? */
+export const isHeld = (state: JobState): boolean => state === "reserved"
+
+/** Whole seconds, rounded up. */
+export const wholeSeconds = (duration: Duration.Duration): number => Math.ceil(Duration.toMillis(duration) / 1000)

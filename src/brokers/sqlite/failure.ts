@@ -1,0 +1,103 @@
+/** What SQLite's errors mean for a user of the broker. */
+import * as Schema from "effect/Schema"
+import { type BrokerError, make as brokerError, OutOfMemory, Unavailable } from "../../BrokerError.ts"
+import { safeLine } from "../../internal/text.ts"
+import { messageOfThrown } from "../../internal/thrown.ts"
+
+/** The file can't be used as a broker. Nothing in it was changed. It is the `cause` of an `Unavailable`. */
+export class FileUnusable extends Schema.TaggedError<FileUnusable>()("FileUnusable", {
+  path: Schema.String,
+  problem: Schema.Literals([
+    "NotADatabase",
+    "OtherProgram",
+    "Newer",
+    "Foreign",
+    "StrayLog",
+    "NoWal",
+    "Moved"
+  ]),
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.path} ${this.detail}`
+  }
+}
+
+/** Something in the file is not as backq writes it: another program did, or the disk. */
+export class Damaged extends Schema.TaggedError<Damaged>()("Damaged", { detail: Schema.String }) {
+  override get message() {
+    return this.detail
+  }
+}
+
+// Primary result codes, https://sqlite.org/rescode.html
+const busy = 5
+const locked = 6
+const readOnly = 8
+const ioError = 10
+const corrupt = 11
+const full = 13
+const cantOpen = 14
+const tooBig = 18
+const constraint = 19
+const notADatabase = 26
+
+const damaged = "the file is damaged: restore a copy, or save what \".recover\" of the sqlite3 program finds"
+
+const advice: Record<number, string> = {
+  [readOnly]: "the file or its folder is read-only: allow this user to write both",
+  [ioError]: "the disk failed, or the folder is on a file system without shared memory: use a local disk",
+  [corrupt]: damaged,
+  [constraint]: damaged,
+  [tooBig]: "the file holds more in one place than backq ever writes there: another program changed it",
+  [cantOpen]: "the file can't be opened: check that its folder exists and that this user may write there",
+  [notADatabase]: "the file is not a SQLite database: give another path"
+}
+
+/** SQLite's primary result code, of an error that is SQLite's. */
+const resultCode = (cause: unknown): number | undefined =>
+  cause instanceof Error && "errcode" in cause && typeof cause.errcode === "number" ? cause.errcode & 0xff : undefined
+
+/** Does another connection hold a lock? Then it helps to try again. */
+export const isBusy = (cause: unknown): boolean => {
+  const code = resultCode(cause)
+  return code === busy || code === locked
+}
+
+/** Is something in the file not as it should be: a row of another kind, or a number that JavaScript has not? */
+const isDamage = (cause: unknown): cause is Error =>
+  cause instanceof Damaged || cause instanceof RangeError && "code" in cause && cause.code === "ERR_OUT_OF_RANGE"
+
+/** Is it SQLite's, or about the file: not what an operation was asked for with? */
+export const isOfSqlite = (cause: unknown): boolean =>
+  cause instanceof FileUnusable || isDamage(cause) || resultCode(cause) !== undefined
+
+/** Is there no space left on the disk? */
+export const isFull = (cause: unknown): boolean => resultCode(cause) === full
+
+const detailOf = (cause: unknown): string => {
+  if (cause instanceof FileUnusable) return cause.message
+  if (isBusy(cause)) return "another program holds a lock on the file, for longer than busyTimeout: end it, or wait"
+  const text = safeLine(messageOfThrown(cause))
+  if (isDamage(cause)) return `${damaged} (${text})`
+  const code = resultCode(cause)
+  return code !== undefined && advice[code] !== undefined ? `${advice[code]} (${text})` : text
+}
+
+/** The broker's error for one of SQLite's. */
+export const failure = (broker: string, cause: unknown, fate: Unavailable["fate"] = "NotSent"): BrokerError =>
+  isFull(cause)
+    ? brokerError(new OutOfMemory({ broker }))
+    : brokerError(new Unavailable({ broker, fate, detail: detailOf(cause), cause }))
+
+/** The disk could not keep what it had accepted. */
+export const diskFailed = (broker: string, cause: unknown, fate: Unavailable["fate"]): BrokerError =>
+  brokerError(
+    new Unavailable({
+      broker,
+      fate,
+      detail: `the disk failed to write (${safeLine(messageOfThrown(cause))}). Nothing is ` +
+        "accepted until all that the log of the file holds could be written: look after the disk",
+      cause
+    })
+  )

@@ -1,0 +1,78 @@
+/**
+ * This process among the others that have the file open, or died with it.
+ *
+ * Synchronous functions; those that change something are to be called within a
+ * transaction.
+ */
+import type { Jobs } from "./jobs.ts"
+import * as Liveness from "./liveness.ts"
+import type { ProcessRow, Queues } from "./queues.ts"
+
+/** For how many milliseconds it is taken for known whether there are others. */
+const knownFor = 1000
+
+export class Processes {
+  /** This process, as the file knows it; 0 before it was entered. */
+  id = 0
+  private readonly self = Liveness.self()
+  private readonly jobs: Jobs
+  private readonly queues: Queues
+  private readonly millis: () => number
+  private areOthers = false
+  private lookedAt = -Infinity
+
+  constructor(jobs: Jobs, queues: Queues, millis: () => number) {
+    this.jobs = jobs
+    this.queues = queues
+    this.millis = millis
+  }
+
+  /** Enters this process, and forgets those of a former boot that hold nothing. Returns its id. */
+  enter(): number {
+    const id = this.queues.register(this.self)
+    for (const other of this.queues.others(id)) {
+      // What they held is given back at its time: the disk may be another machine's.
+      if (Liveness.isOfFormerBoot(other, this.self) && !this.jobs.holds(other.id)) this.queues.unregister(other.id)
+    }
+    return id
+  }
+
+  /** Gives back what this process holds, unspent, and forgets it. */
+  leave(): void {
+    this.jobs.giveBackAll(this.id, "holderLeft")
+    this.queues.unregister(this.id)
+  }
+
+  /** Those that are known to be dead. */
+  dead(): ReadonlyArray<ProcessRow> {
+    return this.queues.others(this.id).filter((other) => Liveness.isDead(other, this.self))
+  }
+
+  /** Gives back what dead ones held, as lost, and forgets them. */
+  forget(dead: ReadonlyArray<ProcessRow>): void {
+    for (const { id } of dead) {
+      this.jobs.giveBackAll(id, "holderGone")
+      this.queues.unregister(id)
+    }
+  }
+
+  /** Have others the file open, as far as was known a moment ago? */
+  readonly hasCompany = (): boolean => {
+    const now = this.millis()
+    if (now - this.lookedAt > knownFor) {
+      this.areOthers = this.queues.hasOthers(this.id)
+      this.lookedAt = now
+    }
+    return this.areOthers
+  }
+
+  /** How many workers of others wait on a queue, or on all. */
+  waitElsewhere(queue?: string): number {
+    return this.queues.waitElsewhere(this.id, this.self.world, queue)
+  }
+
+  /** Tells others how many workers of this one wait on which queues. */
+  wait(counts: ReadonlyMap<string, number>): void {
+    this.queues.wait(this.id, counts)
+  }
+}

@@ -1,0 +1,341 @@
+/**
+ * A broker by its URL: the one place where a broker is picked by name.
+ *
+ * | URL | broker |
+ * |---|---|
+ * | `memory:` | in this process, gone with it |
+ * | `sqlite:PATH` | in a file, which is created where there is none; the path is `./backq.db` where none is given; `%3F` in it is `?`, `%25` is `%` |
+ * | `beanstalk://HOST:PORT` | beanstalkd; the port is 11300 where none is given |
+ * | `beanstalks://HOST:PORT?ca=FILE&cert=FILE&key=FILE&servername=NAME` | beanstalkd behind TLS |
+ *
+ * In the query `memory:` and `sqlite:` take `max-job-size` (bytes). `sqlite:` takes `durability` (`full` or `normal`),
+ * `busy-timeout` and `history` (how long finished jobs are kept), both forms of beanstalkd take `connect-timeout`,
+ * `reply-timeout` and `reconnect-for`. Times are durations: `10s`, `500ms`,
+ * `2 minutes`. A broker's code is loaded when its URL is used.
+ */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type { Broker } from "../Broker.ts"
+import type { BrokerError } from "../BrokerError.ts"
+import { clip, maxReasonChars, safeLine, safeName } from "../internal/text.ts"
+import type { TlsOptions } from "./beanstalk/Connection.ts"
+import type { Durability } from "./sqlite/SqliteBroker.ts"
+
+/** The URL names no broker. */
+export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("BrokerUrlError", {
+  url: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `"${safeName(this.url)}" is not a broker's URL: ` +
+      `${safeLine(clip(this.detail, maxReasonChars))}. ` +
+      `Write sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS) or memory:`
+  }
+}
+
+/** A URL that was read. */
+export type Parsed =
+  | { readonly _tag: "Memory"; readonly maxJobSize?: number }
+  | {
+    readonly _tag: "Sqlite"
+    readonly path: string
+    readonly durability: Durability | undefined
+    readonly busyTimeout: Duration.Duration | undefined
+    readonly history: Duration.Duration | undefined
+    readonly maxJobSize?: number
+  }
+  | {
+    readonly _tag: "Beanstalk"
+    readonly host: string
+    readonly port: number
+    /** Names of files, for the fields that are PEM. */
+    readonly tls: { readonly [Field in "ca" | "cert" | "key" | "servername" | "minVersion"]?: string } | undefined
+    readonly connectTimeout: Duration.Duration | undefined
+    readonly replyTimeout: Duration.Duration | undefined
+    readonly reconnectFor: Duration.Duration | undefined
+  }
+
+/** The broker of those who name none. */
+export const defaultUrl = "sqlite:./backq.db"
+
+/** Longer than a URL with four paths of the longest kind. To take one apart costs more per character, the more there are. */
+const maxUrlChars = 20_000
+
+const durationParameters = ["connect-timeout", "reply-timeout", "reconnect-for"] as const
+/** Nothing would ever come in no time. */
+const mustLast: ReadonlySet<string> = new Set(["connect-timeout", "reply-timeout"])
+const tlsParameters = ["ca", "cert", "key", "servername", "min-version"] as const
+
+const units: Record<string, Duration.Unit> = {
+  ms: "millis",
+  s: "seconds",
+  m: "minutes",
+  h: "hours",
+  d: "days"
+}
+
+/** Reads `500ms`, `10s`, `5m`, `2h`, `1d`, and what `Duration` itself reads: `10 seconds`. */
+export const parseDuration = (text: string): Option.Option<Duration.Duration> => {
+  const short = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(text.trim())
+  return Duration.fromInput((short === null ? text.trim() : `${short[1]} ${units[short[2]!]}`) as Duration.Input)
+}
+
+/**
+ * A URL without what may be a password: all between the scheme and the last
+ * `@`, whatever it looks like. A path may have an `@`, and hides nothing.
+ */
+const withoutSecret = (input: string): string =>
+  /^(sqlite|memory):(?!\/\/)/i.test(input) ? input : input.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1…@")
+
+const quoted = (text: string): string => JSON.stringify(text)
+
+type Fail = (detail: string) => Result.Result<never, BrokerUrlError>
+
+/** Refuses what a query has beyond the names that mean something. */
+const checkNames = (
+  query: URLSearchParams,
+  allowed: ReadonlyArray<string>,
+  fail: Fail
+): Result.Result<void, BrokerUrlError> => {
+  const names = Array.from(query.keys())
+  const unknown = names.find((name) => !allowed.includes(name))
+  if (unknown !== undefined) return fail(`there is no option ${quoted(unknown)}, only ${allowed.join(", ")}`)
+  const twice = names.find((name, i) => names.indexOf(name) !== i)
+  return twice === undefined ? Result.void : fail(`${twice} stands in it twice`)
+}
+
+const durationOf = (
+  query: URLSearchParams,
+  name: string,
+  fail: Fail
+): Result.Result<Duration.Duration | undefined, BrokerUrlError> => {
+  const text = query.get(name)
+  if (text === null) return Result.succeed(undefined)
+  return Option.match(parseDuration(text), {
+    onNone: () => fail(`${name} is not a duration: write 10s, 500ms or 5 minutes`),
+    onSome: (duration) => {
+      if (Duration.isNegative(duration)) return fail(`${name} must not be negative`)
+      return Duration.isZero(duration) && mustLast.has(name)
+        ? fail(`${name} must be more than 0`)
+        : Result.succeed(duration)
+    }
+  })
+}
+
+/** The limit of a broker that is in this process. */
+const maxJobSizeOf = (
+  query: URLSearchParams,
+  fail: Fail
+): Result.Result<{ readonly maxJobSize?: number }, BrokerUrlError> => {
+  const text = query.get("max-job-size")
+  if (text === null) return Result.succeed({})
+  const maxJobSize = /^\d+$/.test(text) ? Number(text) : 0
+  return Number.isSafeInteger(maxJobSize) && maxJobSize > 0
+    ? Result.succeed({ maxJobSize })
+    : fail("max-job-size is a number of bytes, from 1")
+}
+
+const parseMemory = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
+  const [path, search] = rest.split(/\?(.*)/s)
+  if (path !== "") return fail("memory: has no path: for a file write sqlite:PATH")
+  const query = new URLSearchParams(search)
+  return checkNames(query, ["max-job-size"], fail).pipe(
+    Result.andThen(maxJobSizeOf(query, fail)),
+    Result.map((limit) => ({ _tag: "Memory", ...limit }))
+  )
+}
+
+/** Reads what is percent-encoded in a path: `%` and two digits. Any other `%` is itself. */
+const decodePath = (path: string, fail: Fail): Result.Result<string, BrokerUrlError> => {
+  const decoded = Result.try({
+    try: () => path.replace(/(?:%[0-9a-f]{2})+/gi, decodeURIComponent),
+    catch: () => undefined
+  })
+  if (Result.isFailure(decoded)) return fail("its path is percent-encoded, and not in UTF-8: write % as %25")
+  if (decoded.success.includes("\0")) return fail("a path has no NUL (%00)")
+  return Result.succeed(decoded.success)
+}
+
+const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
+  const [encoded = "", search] = rest.split(/\?(.*)/s)
+  if (encoded.startsWith("//")) return fail("a file has no host: write sqlite:PATH")
+  if (/^~[^/]*\//.test(encoded)) {
+    return fail("~ is your shell's: write the home folder in full, or ./~ for a folder of that name")
+  }
+  const path = decodePath(encoded, fail)
+  if (Result.isFailure(path)) return Result.fail(path.failure)
+  const query = new URLSearchParams(search)
+  const names = checkNames(query, ["durability", "busy-timeout", "history", "max-job-size"], fail)
+  if (Result.isFailure(names)) return Result.fail(names.failure)
+  const durability = query.get("durability") ?? undefined
+  if (durability !== undefined && durability !== "full" && durability !== "normal") {
+    return fail("durability is full or normal")
+  }
+  const options = Result.all([
+    durationOf(query, "busy-timeout", fail),
+    durationOf(query, "history", fail),
+    maxJobSizeOf(query, fail)
+  ])
+  return Result.map(options, ([busyTimeout, history, limit]) => ({
+    _tag: "Sqlite",
+    path: path.success === "" ? "./backq.db" : path.success,
+    durability,
+    busyTimeout,
+    history,
+    ...limit
+  }))
+}
+
+const unreadable = (input: string): string => {
+  const [, host = ""] = /^beanstalks?:\/\/(?:[^/?#]*@)?([^/?#]*)/i.exec(input) ?? []
+  if (withoutSecret(input) !== input) {
+    return host === ""
+      ? "it can't be read as a URL"
+      : "beanstalkd has no users and passwords: leave out what ends with @"
+  }
+  if (/^[^[\]]*:[^[\]]*:/.test(host)) {
+    return "an IPv6 address stands in brackets, as in beanstalk://[::1]:11300"
+  }
+  if (host.includes("%")) return "an address with a zone (%) can't stand in a URL: use another address of the host"
+  if (host.lastIndexOf(":") > host.lastIndexOf("]")) return "the port must be a number from 1 to 65535"
+  return /^[./~]|\.db$/.test(input) ? `for a file write sqlite:${input}` : "it can't be read as a URL"
+}
+
+/** What is wrong with a URL of beanstalkd, apart from its query. */
+const objection = (url: URL): string | undefined => {
+  if (url.username !== "" || url.password !== "") return "beanstalkd has no users and passwords"
+  if (url.hostname === "") return "the host is missing"
+  if (url.port === "0") return "the port must be a number from 1 to 65535"
+  if (url.pathname !== "" && url.pathname !== "/") return `${quoted(url.pathname)} after the host means nothing`
+  return url.hash === "" ? undefined : `${quoted(url.hash)} at its end means nothing`
+}
+
+/** Reads a URL. */
+export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
+  const url = withoutSecret(input)
+  // A part of it may be a part of the password.
+  const fail = (detail: string) =>
+    Result.fail(
+      new BrokerUrlError({ url, detail: url === input ? detail : detail.replace(/"(?:[^"\\]|\\.)*"/g, "\"…\"") })
+    )
+  return parseWith(input, fail)
+}
+
+const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
+  if (input.length > maxUrlChars) return fail(`it must have at most ${maxUrlChars} characters`)
+  // Not by the URL parser, which takes a relative path, or one with a %, for something else.
+  if (/^sqlite:/i.test(input)) return parseSqlite(input.slice("sqlite:".length), fail)
+  if (/^memory:/i.test(input)) return parseMemory(input.slice("memory:".length), fail)
+  const url = URL.parse(input)
+  if (url === null) return fail(unreadable(input))
+  if (url.protocol !== "beanstalk:" && url.protocol !== "beanstalks:") {
+    return fail(`there is no broker ${quoted(url.protocol)}`)
+  }
+  const wrong = objection(url)
+  if (wrong !== undefined) return fail(wrong)
+
+  const secure = url.protocol === "beanstalks:"
+  const query = url.searchParams
+  const names = checkNames(query, secure ? [...durationParameters, ...tlsParameters] : durationParameters, fail)
+  if (Result.isFailure(names)) return Result.fail(names.failure)
+  const durations = Result.all(durationParameters.map((name) => durationOf(query, name, fail)))
+  if (Result.isFailure(durations)) return Result.fail(durations.failure)
+  const [connectTimeout, replyTimeout, reconnectFor] = durations.success
+  const text = (name: typeof tlsParameters[number]) => query.get(name) ?? undefined
+  const minVersion = text("min-version")
+  if (minVersion !== undefined && minVersion !== "TLSv1.2" && minVersion !== "TLSv1.3") {
+    return fail("min-version is TLSv1.2 or TLSv1.3")
+  }
+  return Result.succeed({
+    _tag: "Beanstalk",
+    // brackets are the URL's, not the address's
+    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: url.port === "" ? 11300 : Number(url.port),
+    tls: secure
+      ? Object.fromEntries(
+        Object.entries({
+          ca: text("ca"),
+          cert: text("cert"),
+          key: text("key"),
+          servername: text("servername"),
+          minVersion
+        }).filter(([, value]) => value !== undefined)
+      )
+      : undefined,
+    connectTimeout,
+    replyTimeout,
+    reconnectFor
+  })
+}
+
+const readTls = Effect.fnUntraced(
+  function*(url: string, files: NonNullable<Extract<Parsed, { _tag: "Beanstalk" }>["tls"]>) {
+    const fs = yield* FileSystem.FileSystem
+    const read = (option: "ca" | "cert" | "key") => {
+      const path = files[option]
+      return path === undefined ? Effect.undefined : fs.readFileString(path).pipe(
+        Effect.mapError(({ message }) =>
+          new BrokerUrlError({ url: withoutSecret(url), detail: `${option}=${path} can't be read: ${message}` })
+        )
+      )
+    }
+    const key = yield* read("key")
+    const tls: TlsOptions = {
+      ca: yield* read("ca"),
+      cert: yield* read("cert"),
+      key: key === undefined ? undefined : Redacted.make(key),
+      servername: files.servername,
+      minVersion: files.minVersion as TlsOptions["minVersion"]
+    }
+    return tls
+  },
+  Effect.provide(NodeFileSystem.layer)
+)
+
+/** Options that win over those of the URL. */
+export interface Options {
+  /** How long the server may be away before a worker gives up. Default: for ever. */
+  readonly reconnectFor?: Duration.Input | undefined
+}
+
+/** The broker that a URL names. */
+export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, BrokerUrlError | BrokerError> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const parsed = yield* Effect.fromResult(parse(url))
+    if (parsed._tag === "Memory") {
+      const { layer, layerWith } = yield* Effect.promise(() => import("./memory/MemoryBroker.ts"))
+      return parsed.maxJobSize === undefined ? layer : layerWith(parsed)
+    }
+    if (parsed._tag === "Sqlite") {
+      const { layer } = yield* Effect.promise(() => import("./sqlite/SqliteBroker.ts"))
+      return layer(parsed)
+    }
+    const { layer } = yield* Effect.promise(() => import("./beanstalk/BeanstalkBroker.ts"))
+    const { connectTimeout, host, port, replyTimeout } = parsed
+    return layer({
+      host,
+      port,
+      connectTimeout,
+      replyTimeout,
+      isFromUrl: true,
+      reconnectFor: options.reconnectFor ?? parsed.reconnectFor,
+      tls: parsed.tls === undefined ? undefined : yield* readTls(url, parsed.tls)
+    })
+  }))
+
+/** The broker that `BACKQ_BROKER` names, or {@link defaultUrl}. */
+export const layerConfig = (
+  options: Options = {}
+): Layer.Layer<Broker, BrokerUrlError | BrokerError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(
+    Config.String("BACKQ_BROKER").pipe(Config.withDefault(defaultUrl)),
+    (url) => layer(url, options)
+  ))

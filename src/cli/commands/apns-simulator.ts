@@ -1,0 +1,234 @@
+/**
+ * `backq apns-simulator`: an APNs on this machine that tells what it gets, to
+ * try a sender without Apple, a device or an account.
+ */
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as DateTime from "effect/DateTime"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Path from "effect/Path"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import { clip, safeLine } from "../../internal/text.ts"
+import * as Reason from "../../push/apns/answer/Reason.ts"
+import type { Environment } from "../../push/apns/Endpoint.ts"
+import * as ApnsSimulator from "../../testing/apns/ApnsSimulator.ts"
+import * as Key from "../../testing/apns/Key.ts"
+import type { Push } from "../../testing/apns/recorder.ts"
+import * as Script from "../../testing/apns/Script.ts"
+import { UsageError } from "../exitCode.ts"
+import * as Flags from "../flags/flags.ts"
+import { print, printJson, whileRead } from "../output.ts"
+import { Shutdown } from "../shutdown.ts"
+
+// -----------------------------------------------------------------------------
+// Flags
+// -----------------------------------------------------------------------------
+
+const parseRefusal = (text: string): Option.Option<Script.Rule> => {
+  const [reason, share = "1", ...rest] = text.split("=")
+  const part = /^(?:\d+(?:\.\d+)?|\.\d+)$/.test(share) ? Number(share) : NaN
+  return Reason.isReason(reason) && part >= 0 && part <= 1 && rest.length === 0
+    ? Option.some({ do: Script.refuse(reason), share: part })
+    : Option.none()
+}
+
+const config = {
+  host: Flag.String("host").pipe(
+    Flag.withDescription("The address to listen on. Default: 127.0.0.1"),
+    Flag.withDefault("127.0.0.1")
+  ),
+  port: Flags.integer("port", 0).pipe(
+    Flag.filter((port) => port <= 65_535, () => "a port from 0 to 65535"),
+    Flag.withDescription("The port to listen on; 0 for a free one. Default: 2197"),
+    Flag.withDefault(2197)
+  ),
+  folder: Flag.String("folder").pipe(
+    Flag.withMetavar("DIR"),
+    Flag.withDescription(
+      "Where its CA certificate and a key are written; made where its parent is there. Default: a folder that is removed at the end"
+    ),
+    Flags.optional
+  ),
+  environment: Flag.Literals("environment", ["sandbox", "production"]).pipe(
+    Flag.withDescription("Which of Apple's two worlds it is. Default: sandbox"),
+    Flag.withDefault("sandbox")
+  ),
+  dead: Flag.String("dead").pipe(
+    Flag.withMetavar("TOKEN"),
+    Flag.withDescription("A device token that is dead (410 Unregistered); can be repeated"),
+    Flags.repeated
+  ),
+  refuse: Flag.String("refuse").pipe(
+    Flag.withMetavar("REASON=SHARE"),
+    Flag.filterMap(parseRefusal, () => "one of Apple's reasons, and a share of the pushes: TooManyRequests=0.1"),
+    Flag.withDescription(
+      "Refuse a share of the pushes for one of Apple's reasons: TooManyRequests=0.1; can be repeated"
+    ),
+    Flags.repeated
+  ),
+  delay: Flags.duration("delay").pipe(
+    Flag.withDescription("How long each answer takes. Default: none"),
+    Flags.optional
+  ),
+  goawayEvery: Flags.integer("goaway-every", 1).pipe(
+    Flag.withDescription("Close each connection with a GOAWAY after this many pushes. Default: never"),
+    Flags.optional
+  ),
+  seed: Flags.integer("seed", 0).pipe(
+    Flag.withDescription("Another seed refuses other pushes. Default: 0"),
+    Flag.withDefault(0)
+  ),
+  json: Flag.Boolean("json").pipe(
+    Flag.withDescription("One JSON object per line: first where it is, then each push"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  )
+}
+
+interface Asked {
+  readonly dead: ReadonlyArray<string>
+  readonly delay: Duration.Duration | undefined
+  readonly goawayEvery: number | undefined
+  readonly refuse: ReadonlyArray<Script.Rule>
+  readonly seed: number
+}
+
+const scriptOf = ({ dead, delay, goawayEvery, refuse, seed }: Asked, now: number): Script.Script => ({
+  seed,
+  dead: Object.fromEntries(dead.map((token) => [token, { since: now }])),
+  rules: refuse,
+  delay,
+  ...(goawayEvery === undefined ? {} : { goaway: { everyPushes: goawayEvery } })
+})
+
+// -----------------------------------------------------------------------------
+// What it tells
+// -----------------------------------------------------------------------------
+
+/** Where it is, and what is needed to push to it. */
+interface Place {
+  readonly host: string
+  readonly port: number
+  readonly environment: Environment
+  /** The path of its authority's certificate. */
+  readonly ca: string
+  /** The path of a key. */
+  readonly key: string
+  readonly keyId: string
+  readonly teamId: string
+}
+
+const exampleToken = "a1".repeat(32)
+
+/** A word of a shell line. */
+const quoted = (word: string): string => /^[\w./:=@-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+
+const authority = ({ host, port }: Place): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
+
+/** How this program was started, for the next line that somebody types. */
+const program = Effect.map(Path.Path, (path) => {
+  const script = process.argv[1] ?? ""
+  return script.endsWith(".ts")
+    ? `npx tsx ${quoted(path.relative(process.cwd(), script))}`
+    : script.includes("node_modules")
+    ? "npx backq"
+    : "backq"
+})
+
+const introduce = (place: Place, program: string): string =>
+  `APNs simulator (${place.environment}) on https://${authority(place)}
+
+CA certificate  ${place.ca}
+key             ${place.key}
+                key id ${place.keyId}, team id ${place.teamId}; the tokens of other keys are accepted, too
+
+Push to it:
+  export BACKQ_APNS_HOST=${place.host} BACKQ_APNS_PORT=${place.port} BACKQ_APNS_CA=${quoted(place.ca)} \\
+    BACKQ_APNS_KEY=${quoted(place.key)} BACKQ_APNS_TEAM_ID=${place.teamId} \\
+    BACKQ_APNS_TOPIC=com.example.app BACKQ_APNS_ENVIRONMENT=${place.environment}
+  ${program} push --body hello --token ${exampleToken}
+
+Ctrl-C ends it.
+`
+
+const time = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis)).slice(11, 23)
+
+const clipToken = (target: string): string => target.length > 16 ? `${target.slice(0, 16)}…` : target || "no token"
+
+/** A push as a person reads it. */
+const format = ({ at, body, headers, reason, status, target }: Push): string =>
+  [
+    time(at),
+    reason === undefined ? String(status ?? "no answer") : `${status} ${reason}`,
+    clipToken(target),
+    headers["apns-topic"] ?? "no topic",
+    headers["apns-push-type"] ?? "alert",
+    clip(safeLine(body), 200)
+  ].join("  ")
+
+/** A push for machines; who sent it is nobody's business. */
+const toJson = ({ headers, ...push }: Push) => {
+  const { authorization: _, ...others } = headers
+  return { ...push, headers: others }
+}
+
+// -----------------------------------------------------------------------------
+// The command
+// -----------------------------------------------------------------------------
+
+const write = Effect.fnUntraced(function*(folder: string | undefined, ca: string, key: Key.Key) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const at = folder ?? (yield* fs.makeTempDirectoryScoped({ prefix: "backq-apns-" }))
+  // not recursive, since Node.js never comes to an end with that below /proc
+  yield* fs.makeDirectory(at).pipe(
+    Effect.catchIf(({ reason }) => reason._tag === "AlreadyExists", () => Effect.void)
+  )
+  const paths = { ca: path.resolve(at, "ca.pem"), key: path.resolve(at, `AuthKey_${key.keyId}.p8`) }
+  yield* fs.writeFileString(paths.ca, ca)
+  yield* fs.writeFileString(paths.key, Redacted.value(key.key), { mode: 0o600 })
+  return paths
+})
+
+/** `backq apns-simulator`. */
+export const apnsSimulator = Command.make(
+  "apns-simulator",
+  config,
+  ({ environment, folder, host, json, port, ...asked }) =>
+    Effect.gen(function*() {
+      const { asked: stopped } = yield* Shutdown
+      const now = DateTime.toEpochMillis(yield* DateTime.now)
+      const key = yield* Key.makeKey()
+      const simulator = yield* ApnsSimulator.make({
+        host,
+        port,
+        environment,
+        script: scriptOf(asked, now),
+        record: false
+      })
+      const paths = yield* write(folder, simulator.ca, key)
+      const { keyId, teamId } = key
+      const place: Place = { host, port: simulator.port, environment, ...paths, keyId, teamId }
+      const shown = Stream.runForEach(simulator.changes, (push) => json ? printJson(toJson(push)) : print(format(push)))
+      const showing = yield* Effect.forkScoped(shown, { startImmediately: true })
+      yield* json ? printJson(place) : print(...introduce(place, yield* program).split("\n"))
+      yield* Effect.raceFirst(Fiber.join(showing), stopped)
+    }).pipe(
+      whileRead,
+      Effect.scoped,
+      Effect.catchTags({
+        ListenError: ({ message }) => Effect.fail(new UsageError({ detail: message })),
+        PlatformError: ({ message }) => Effect.fail(new UsageError({ detail: `--folder: ${message}` }))
+      })
+    )
+).pipe(
+  Command.withDescription(
+    "Be an APNs on this machine: check pushes as Apple does, answer as Apple does, tell what comes, deliver nothing"
+  ),
+  Command.withShortDescription("An APNs to push to, without Apple")
+)

@@ -1,0 +1,144 @@
+/**
+ * `backq doctor`: looks for settings that lose work and for queues that need
+ * somebody, and says what to do about each. It only looks.
+ */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { realpathSync, statfsSync, statSync } from "node:fs"
+import { dirname } from "node:path"
+import { Broker } from "../../Broker.ts"
+import type { BrokerError } from "../../BrokerError.ts"
+import * as BrokerUrl from "../../brokers/url.ts"
+import * as Operator from "../../Operator.ts"
+import { Unhealthy } from "../exitCode.ts"
+import * as Flags from "../flags/flags.ts"
+import { print, printJson } from "../output.ts"
+import {
+  type FileSeen,
+  type Finding,
+  ofBeanstalkd,
+  ofConnection,
+  ofFile,
+  ofJobs,
+  ofJobSize,
+  ofQueue
+} from "../render/findings.ts"
+import { sample } from "../render/numbers.ts"
+import { operate, root } from "../root.ts"
+
+const foldersAbove = (path: string): ReadonlyArray<string> => {
+  const folder = dirname(path)
+  return folder === path ? [] : [folder, ...foldersAbove(folder)]
+}
+
+/** Looks at a file and the disk it is on. */
+const seeFile = (path: string, durability: FileSeen["durability"]): FileSeen => {
+  const { mode, uid } = statSync(path)
+  const folders = foldersAbove(realpathSync(path)).map((folder) => statSync(folder).mode)
+  const { bavail, blocks, bsize, type } = statfsSync(dirname(path))
+  return {
+    path,
+    durability,
+    mode,
+    isOwn: process.getuid === undefined || process.getuid() === uid,
+    isReachable: folders.every((mode) => (mode & 0o1) !== 0),
+    // in a sticky folder only a file's owner may
+    isReplaceable: (folders[0]! & 0o1002) === 0o2,
+    logSize: statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0,
+    free: bavail * bsize,
+    size: blocks * bsize,
+    type
+  }
+}
+
+const connectionFinding = Effect.gen(function*(): Effect.fn.Return<Finding, BrokerError, Broker> {
+  const broker = yield* Broker
+  const before = yield* Clock.monotonicTimeNanos
+  yield* broker.ping
+  const millis = Math.ceil(Number((yield* Clock.monotonicTimeNanos) - before) / 1e6)
+  return ofConnection(millis, (yield* broker.stats).version)
+})
+
+const brokerFindings = Effect.fnUntraced(function*(url: string) {
+  const parsed = yield* Effect.fromResult(BrokerUrl.parse(url))
+  const stats = yield* Broker.use((broker) => broker.stats)
+  switch (parsed._tag) {
+    case "Memory":
+      return []
+    case "Sqlite":
+      return [
+        ...ofFile(seeFile(parsed.path, parsed.durability ?? "full")),
+        ...ofJobSize(stats, "raise max-job-size in the URL, or leave it out")
+      ]
+    case "Beanstalk":
+      return ofBeanstalkd(stats, { host: parsed.host, tls: parsed.tls !== undefined })
+  }
+})
+
+const jobFindings = Effect.fnUntraced(function*(queue: string, limit: number, known: ReadonlyArray<string>) {
+  const now = yield* Clock.currentTimeMillis
+  const looks = yield* Effect.forEach(
+    ["ready", "delayed", "buried"] as const,
+    (state) => Operator.look(queue, { state, limit })
+  )
+  return ofJobs(queue, looks.flatMap(({ jobs }) => jobs), { now, known: known.length === 0 ? undefined : known })
+})
+
+/** The jobs of so many queues are in memory at once. */
+const someAtOnce = { concurrency: 64 } as const
+
+const marks = { error: "✘", warning: "!", ok: "✔" } as const
+
+/** A finding as a person reads it. */
+const format = ({ level, message, queue, todo }: Finding): ReadonlyArray<string> => [
+  `${marks[level]} ${queue === undefined ? "" : `queue ${queue}: `}${message}`,
+  ...(todo === undefined ? [] : [`    → ${todo}`])
+]
+
+const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? "" : "s"}`
+
+/** `backq doctor`. */
+export const doctor = Command.make("doctor", {
+  queue: Argument.String("queue").pipe(
+    Argument.withDescription("A queue; can be repeated. Default: all"),
+    Argument.variadic({ min: 0 })
+  ),
+  known: Flag.String("known").pipe(
+    Flag.withMetavar("JOB"),
+    Flag.withDescription("The name of a job that your workers handle; others are errors then. Can be repeated"),
+    Flags.repeated
+  ),
+  sample: Flags.integer("sample", 1).pipe(
+    Flag.filter((value) => value <= 1000, () => "an integer from 1 to 1000"),
+    Flag.withDescription("How many jobs of a queue are looked at, where the broker lists them. Default: 100"),
+    Flag.withDefault(100)
+  ),
+  json: Flags.json
+}, ({ json, known, queue, sample: limit }) =>
+  operate(Effect.gen(function*() {
+    const { broker: url } = yield* root
+    const { name } = yield* Broker
+    const { queues } = yield* sample(queue)
+    const findings: ReadonlyArray<Finding> = [
+      yield* connectionFinding,
+      ...(yield* brokerFindings(url)),
+      ...queues.flatMap(ofQueue),
+      ...(yield* Effect.forEach(queues, (one) => jobFindings(one.queue, limit, known), someAtOnce)).flat()
+    ]
+    const errors = findings.filter(({ level }) => level === "error").length
+    const warnings = findings.filter(({ level }) => level === "warning").length
+    yield* json
+      ? printJson({ broker: name, errors, warnings, findings })
+      : print(name, ...findings.flatMap(format), "", `${count(errors, "error")}, ${count(warnings, "warning")}`)
+    if (errors > 0) return yield* new Unhealthy({ errors })
+  }))).pipe(
+    Command.withDescription(
+      "Look for settings that lose work and for queues that need somebody, and say what to do. Exits with 6 when " +
+        "there is an error"
+    ),
+    Command.withShortDescription("Look for what loses work"),
+    Command.withExamples([{ command: "backq doctor --known send-welcome --known resize" }])
+  )

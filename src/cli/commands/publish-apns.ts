@@ -1,0 +1,48 @@
+/**
+ * `backq publish apns`: puts the push of one notification on a queue, to any
+ * number of devices, and prints the ids of the jobs.
+ */
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Publisher from "../../Publisher.ts"
+import * as ApnsJob from "../../push/apns/ApnsJob.ts"
+import { notificationFlags, pushOf } from "../flags/notification.ts"
+import { publishFlags, warnOfMemory } from "../flags/publishing.ts"
+import { print, tell } from "../output.ts"
+import { interruptible, withBroker } from "../root.ts"
+
+/** `backq publish apns`. */
+export const apns = Command.make(
+  "apns",
+  { ...notificationFlags, ...publishFlags("apns") },
+  (flags) =>
+    Effect.gen(function*() {
+      const { notification, tokens } = yield* pushOf(flags)
+      yield* warnOfMemory
+      const { deadline, delay, id, priority, queue, requireWorkers, ttr } = flags
+      const options = { deadline, delay, id, priority, queue, requireWorkers, ttr }
+      const published = yield* withBroker(
+        Effect.provide(ApnsJob.publish(notification, tokens, options), Publisher.layer)
+      )
+      const ids = published.flatMap((one) => Result.isSuccess(one) ? [one.success] : [])
+      if (ids.length > 0) yield* tell(`accepted: ${ids.join(", ")}`, print(...ids))
+      yield* Effect.fromResult(Result.all(published))
+    }).pipe(interruptible)
+).pipe(
+  Command.withDescription(
+    "Publish the push of a notification to one or many devices. Prints a job's id for every 500 of them. " +
+      "Exits with 0: accepted, 1: usage, 2: broker unreachable, 3: no workers, 4: refused"
+  ),
+  Command.withShortDescription("Publish a push notification"),
+  Command.withExamples([
+    {
+      command: "backq publish apns --topic com.example.app --title Hello --body \"How are you?\" --token 0a1b2c3d",
+      description: "An alert"
+    },
+    {
+      command: "backq publish apns --payload news.json --tokens devices.txt --expiration 1h",
+      description: "A payload of your own, to many"
+    }
+  ])
+)

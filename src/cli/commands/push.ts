@@ -1,0 +1,78 @@
+/**
+ * `backq push`: pushes one notification now, without a queue, and prints what
+ * Apple answers.
+ */
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import * as Apns from "../../push/apns/Apns.ts"
+import { PushesFailed } from "../exitCode.ts"
+import { apnsFlags, apnsLayer } from "../flags/apns.ts"
+import * as Flags from "../flags/flags.ts"
+import { notificationFlags, pushOf } from "../flags/notification.ts"
+import { complain, type OutputError, print, printJson, tell } from "../output.ts"
+import { interruptible, withLogging } from "../root.ts"
+
+const toJson = ({ push: { token }, result }: Apns.PushResult) =>
+  Result.isSuccess(result)
+    ? { token, ...result.success }
+    : { token, error: result.failure.reason._tag, action: result.failure.action, message: result.failure.message }
+
+const line = ({ push: { token }, result }: Apns.PushResult): string =>
+  Result.isSuccess(result) ? `${result.success.apnsId} ${token}` : `${token}: ${result.failure.message}`
+
+/**
+ * A line for each push: an accepted one on stdout, a failed one on stderr. Once
+ * stdout can't be written all are told on stderr: the pushes themselves go on.
+ */
+const reporter = (json: boolean) => {
+  let lost: OutputError | undefined
+  const report = (pushed: Apns.PushResult): Effect.Effect<void> => {
+    if (lost !== undefined || !json && Result.isFailure(pushed.result)) return complain(line(pushed))
+    return Effect.catch(json ? printJson(toJson(pushed)) : print(line(pushed)), (error) => {
+      lost = error
+      return complain(line(pushed))
+    })
+  }
+  return { report, lost: () => lost }
+}
+
+/** `backq push`. */
+export const push = Command.make(
+  "push",
+  { ...notificationFlags, ...apnsFlags, json: Flags.json },
+  (flags) =>
+    Effect.gen(function*() {
+      const { notification, tokens } = yield* pushOf(flags)
+      const total = new Set(tokens).size
+      const { lost, report } = reporter(flags.json)
+      const failures = yield* Stream.fromIterable(new Set(tokens)).pipe(
+        Stream.map((token) => ({ notification, token })),
+        Apns.sendAll,
+        Stream.tap(report),
+        Stream.filterMap(({ result }) => Result.flip(result)),
+        Stream.runCollect,
+        // the topic is the notification's
+        Effect.provide(apnsLayer({ ...flags, topic: undefined })),
+        withLogging
+      )
+      const [first] = failures
+      if (first !== undefined) return yield* new PushesFailed({ failed: failures.length, total, error: first })
+      const error = lost()
+      if (error !== undefined) return yield* tell("the pushes were accepted: see above", Effect.fail(error))
+    }).pipe(interruptible)
+).pipe(
+  Command.withDescription(
+    "Push a notification now, without a queue. Prints the id of each push and its token. " +
+      "Exits with 0: accepted, 1: usage, a bad key or certificate, 2: Apple can't be reached, or can't be used so, 4: refused"
+  ),
+  Command.withShortDescription("Push a notification now, without a queue"),
+  Command.withExamples([
+    {
+      command: "backq push --key AuthKey_ABC123DEFG.p8 --team-id DEF123GHIJ --topic com.example.app " +
+        "--body Hello --token 0a1b2c3d",
+      description: "An alert"
+    }
+  ])
+)

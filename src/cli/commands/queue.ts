@@ -1,0 +1,155 @@
+/** `backq pause`, `resume`, `move` and `drain`: what an operator does with a queue. */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { Broker, checkQueue, type JobId } from "../../Broker.ts"
+import { jobNotFound } from "../../BrokerError.ts"
+import * as Operator from "../../Operator.ts"
+import { confirm, few } from "../ask.ts"
+import { UsageError } from "../exitCode.ts"
+import * as Flags from "../flags/flags.ts"
+import { complain, print, printJson, tell } from "../output.ts"
+import { jobs as countJobs, shortDuration } from "../render/text.ts"
+import { operate } from "../root.ts"
+import { each, tellCount, tellWhere } from "./jobs.ts"
+
+const queue = Argument.String("queue").pipe(Argument.withDescription("The queue"))
+
+/** `backq pause`. */
+export const pause = Command.make("pause", {
+  queue,
+  duration: Flags.durationArgument("duration").pipe(
+    Argument.filter(Duration.isPositive, () => "a duration of more than 0"),
+    Argument.withDescription("For how long: 90s, 5m, 2h")
+  ),
+  json: Flags.json
+}, ({ duration, json, queue }) =>
+  operate(Effect.gen(function*() {
+    const broker = yield* Broker
+    // a pause would make a queue that is not there, where the broker can; workers elsewhere may wait on an empty one
+    yield* Effect.catchReason(broker.statsQueue(queue), "BrokerError", "NotFound", (_, error) =>
+      Effect.flatMap(broker.waitingWorkers(queue), (workers) =>
+        workers > 0 ? Effect.void : Effect.fail(error)))
+    yield* broker.pause(queue, duration)
+    const line = `${queue} is paused for ${shortDuration(duration)}; backq resume ${queue} ends it`
+    yield* tell(line, json ? printJson({ queue, pausedFor: Duration.toMillis(duration) }) : print(line))
+  }))).pipe(
+    Command.withDescription(
+      "Serve no job of a queue for some time. What runs goes on, and jobs may still be published"
+    ),
+    Command.withShortDescription("Pause a queue"),
+    Command.withExamples([{ command: "backq pause mail 15m" }])
+  )
+
+/** `backq resume`. */
+export const resume = Command.make(
+  "resume",
+  { queue, json: Flags.json },
+  ({ json, queue }) =>
+    operate(Effect.gen(function*() {
+      const broker = yield* Broker
+      yield* broker.statsQueue(queue)
+      yield* broker.resume(queue)
+      const line = `${queue} goes on`
+      yield* tell(line, json ? printJson({ queue, pausedFor: 0 }) : print(line))
+    }))
+).pipe(
+  Command.withDescription("End a pause"),
+  Command.withExamples([{ command: "backq resume mail" }])
+)
+
+const moveSome = Effect.fnUntraced(function*(
+  from: string,
+  to: string,
+  { json, max, state, yes }: {
+    state: "ready" | "delayed" | "buried"
+    max: number | undefined
+    yes: boolean
+    json: boolean
+  }
+) {
+  const broker = yield* Broker
+  if (from === to && state === "ready") {
+    return yield* new UsageError({ detail: `the ready jobs of ${from} are there already` })
+  }
+  const stats = yield* broker.statsQueue(from)
+  const count = Math.min(max ?? Infinity, stats[state])
+  if (count > few) yield* confirm(`move ${countJobs(count)} of ${from} to ${to}`, yes)
+  const moved = count === 0
+    ? 0
+    : yield* Operator.forEachJob(from, { state, max: count }, (id) => broker.moveJob(id, to))
+  yield* tellCount("moved", moved, json)
+  if (count === 0 && !json) yield* tellWhere(stats, state, ["ready", "delayed", "buried"])
+})
+
+/** `backq move`. */
+export const move = Command.make("move", {
+  from: Argument.String("from").pipe(Argument.withDescription("The queue where the jobs are")),
+  to: Argument.String("to").pipe(Argument.withDescription("The queue where they go")),
+  state: Flag.Literals("state", ["ready", "delayed", "buried"]).pipe(
+    Flag.withDescription("Which jobs. Default: buried"),
+    Flag.withDefault("buried")
+  ),
+  max: Flags.integer("max", 1).pipe(Flag.withDescription("How many jobs at most. Default: all"), Flags.optional),
+  id: Flags.ids,
+  yes: Flags.yes,
+  json: Flags.json
+}, ({ from, id, json, max, state, to, yes }) =>
+  operate(Effect.gen(function*() {
+    const broker = yield* Broker
+    yield* Effect.fromResult(checkQueue(to))
+    if (id.length === 0) return yield* moveSome(from, to, { state, max, yes, json })
+    yield* each(id, "moved", json, (id: JobId) =>
+      Effect.gen(function*() {
+        const { queue } = yield* broker.statsJob(id)
+        if (queue !== from) return yield* jobNotFound(id)
+        yield* broker.moveJob(id, to)
+      }))
+  }))).pipe(
+    Command.withDescription(
+      "Put jobs anew on another queue: ready, at their first attempt, with an id of their own. " +
+        `More than ${few} jobs are asked for. beanstalkd can from 1.12 on; a crash there may leave a job on both queues`
+    ),
+    Command.withShortDescription("Move jobs to another queue"),
+    Command.withExamples([
+      { command: "backq move mail mail-dead", description: "All that is buried" },
+      { command: "backq move mail-dead mail --state ready --max 100", description: "And back, some of it" }
+    ])
+  )
+
+const states = ["ready", "delayed", "buried"] as const
+
+/** `backq drain`. */
+export const drain = Command.make("drain", {
+  queue,
+  state: Flag.Literals("state", states).pipe(
+    Flag.withDescription("Only jobs in this state; can be repeated. Default: ready, delayed and buried"),
+    Flags.repeated
+  ),
+  yes: Flags.yes,
+  json: Flags.json
+}, ({ json, queue, state, yes }) =>
+  operate(Effect.gen(function*() {
+    const broker = yield* Broker
+    const stats = yield* broker.statsQueue(queue)
+    const wanted = states.filter((one) => (state.length === 0 || state.includes(one)) && stats[one] > 0)
+    if (wanted.length > 0) {
+      yield* confirm(`delete ${wanted.map((one) => `${stats[one]} ${one}`).join(", ")} of ${queue} for good`, yes)
+    }
+    let deleted = 0
+    for (const one of wanted) {
+      deleted += yield* Operator.forEachJob(queue, { state: one, max: stats[one] }, broker.delete)
+    }
+    yield* tellCount("deleted", deleted, json)
+    if (stats.reserved > 0 && !json) {
+      yield* complain(`${countJobs(stats.reserved)} of ${queue} ran meanwhile and were left to their workers`)
+    }
+  }))).pipe(
+    Command.withDescription(
+      "Delete the jobs of a queue, for good. Asks first, and says how many. Jobs that workers hold are left to them"
+    ),
+    Command.withShortDescription("Empty a queue"),
+    Command.withExamples([{ command: "backq drain mail --state buried" }])
+  )

@@ -1,0 +1,84 @@
+/**
+ * `backq tail`: what becomes of jobs, as workers of this user and machine
+ * settle them.
+ */
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { oneLine, safeLine, safeName } from "../../internal/text.ts"
+import * as Tail from "../../tail/Tail.ts"
+import type { TailEvent } from "../../tail/TailEvent.ts"
+import { NoWorker } from "../exitCode.ts"
+import * as Flags from "../flags/flags.ts"
+import { complain, print, printJson, whileRead } from "../output.ts"
+import { withLogging } from "../root.ts"
+import { Shutdown } from "../shutdown.ts"
+
+const config = {
+  queue: Flag.String("queue").pipe(
+    Flag.withDescription("Only this queue; can be repeated. Default: all"),
+    Flags.repeated
+  ),
+  pid: Flags.integer("pid", 1).pipe(
+    Flag.withDescription(
+      "Only the worker of this process, which has to run. Default: all, also those that start later"
+    ),
+    Flags.optional
+  ),
+  json: Flag.Boolean("json").pipe(
+    Flag.withDescription("One JSON object per line"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  )
+}
+
+const words = {
+  Done: "done",
+  Retried: "retried",
+  Buried: "buried",
+  Discarded: "discarded",
+  Expired: "expired",
+  GivenBack: "given back",
+  Lost: "lost"
+} as const
+
+const wordWidth = Math.max(...Object.values(words).map((word) => word.length))
+
+/** An event as a person reads it, on one line, whatever is in it. */
+export const format = (event: TailEvent): string => {
+  const time = DateTime.formatIso(DateTime.makeUnsafe(event.at)).slice(11, 23)
+  const attempt = event.attempt === undefined ? "" : `attempt ${event.attempt}`
+  const delay = event.delay === undefined ? "" : `again in ${Duration.format(Duration.millis(event.delay))}: `
+  return [
+    time,
+    words[event.outcome].padEnd(wordWidth),
+    safeName(event.queue),
+    event.job === undefined || event.job === event.queue ? "" : safeName(event.job),
+    `#${safeName(event.jobId)}`,
+    attempt,
+    `${event.duration} ms`,
+    `${delay}${safeLine(oneLine(event.reason ?? ""))}`
+  ].filter((part) => part !== "").join("  ")
+}
+
+/** `backq tail`. */
+export const tail = Command.make("tail", config, ({ json, pid, queue }) =>
+  Effect.gen(function*() {
+    const { asked } = yield* Shutdown
+    const offering = yield* Tail.workers()
+    if (pid !== undefined && !offering.includes(pid)) return yield* new NoWorker({ pid })
+    if (offering.length === 0) yield* complain("no worker of yours offers outcomes yet; waiting")
+    const shown = Tail.follow({ pid }).pipe(
+      Stream.filter((event) => queue.length === 0 || queue.includes(event.queue)),
+      Stream.runForEach((event) => json ? printJson(event) : print(format(event)))
+    )
+    yield* Effect.raceFirst(shown, asked)
+  }).pipe(whileRead, withLogging)).pipe(
+    Command.withDescription(
+      "Show what becomes of jobs, as the workers of this user on this machine settle them, until it is stopped"
+    ),
+    Command.withShortDescription("Follow the outcomes of workers")
+  )

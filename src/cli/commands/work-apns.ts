@@ -1,0 +1,61 @@
+/** `backq work apns`: a worker that pushes the notifications of a queue. */
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Job from "../../Job.ts"
+import * as Publisher from "../../Publisher.ts"
+import * as ApnsJob from "../../push/apns/ApnsJob.ts"
+import { ApnsPayload } from "../../push/apns/notification/ApnsPayload.ts"
+import { apnsFlags, apnsLayer } from "../flags/apns.ts"
+import * as Flags from "../flags/flags.ts"
+import { retryFlags, retryOf, runWorker, workFlags } from "../flags/working.ts"
+
+/** Most of a push is waiting for Apple. */
+const concurrency = 256
+
+const config = {
+  ...apnsFlags,
+  topic: Flag.String("topic").pipe(
+    Flag.withDescription("The bundle id of notifications that have no topic. Default: BACKQ_APNS_TOPIC"),
+    Flags.optional
+  ),
+  atMostOnce: Flag.Boolean("at-most-once").pipe(
+    Flag.withDescription("Do not repeat a push that was sent and never answered"),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  ),
+  ...workFlags({ queue: "apns", what: "jobs", concurrency }),
+  ...retryFlags()
+}
+
+/** `backq work apns`. */
+export const apns = Command.make("apns", config, (flags) =>
+  Effect.suspend(() => {
+    const retry = retryOf(flags)
+    const handler = ApnsJob.handler({
+      onUnknown: flags.atMostOnce ? "Drop" : "Repeat",
+      job: retry === undefined ? undefined : Job.make(ApnsJob.ApnsJob.name, { payload: ApnsPayload, retry })
+    })
+    return runWorker(
+      { ...flags, concurrency: flags.concurrency ?? concurrency },
+      handler,
+      Layer.merge(apnsLayer(flags), Publisher.layer)
+    )
+  })).pipe(
+    Command.withDescription(
+      "Push the notifications of a queue. Tokens that are dead are published on the queue apns-tokens. " +
+        "Exits with 0: idle, done or stopped, 1: usage, a bad key or certificate, 2: the broker stayed unreachable, or can't be used"
+    ),
+    Command.withShortDescription("Push the notifications of a queue"),
+    Command.withExamples([
+      {
+        command: "backq work apns --key AuthKey_ABC123DEFG.p8 --team-id DEF123GHIJ --topic com.example.app",
+        description: "With a key"
+      },
+      {
+        command: "BACKQ_APNS_PASSPHRASE=... backq work apns --certificate push.p12 --environment sandbox",
+        description: "With a certificate"
+      }
+    ])
+  )

@@ -1,0 +1,152 @@
+/**
+ * `backq work process`: a worker for process jobs, until it is idle for long
+ * enough, has done its number of jobs, or is told to stop.
+ */
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Job from "../../Job.ts"
+import * as ExitPolicy from "../../process/ExitPolicy.ts"
+import { ProcessRunner } from "../../process/Process.ts"
+import * as ProcessJob from "../../process/ProcessJob.ts"
+import { maxOutputLimit, ProcessPayload } from "../../process/ProcessPayload.ts"
+import * as ProcessPolicy from "../../process/ProcessPolicy.ts"
+import { UsageError } from "../exitCode.ts"
+import * as Flags from "../flags/flags.ts"
+import { nonEmpty, retryFlags, retryOf, runWorker, workFlags } from "../flags/working.ts"
+import { apns } from "./work-apns.ts"
+
+const config = {
+  ...workFlags({ queue: "process", what: "processes", concurrency: 16 }),
+  killGrace: Flags.duration("kill-grace").pipe(
+    Flag.withDescription("How long after SIGTERM a process that is to end gets SIGKILL. Default: 5s"),
+    Flags.optional
+  ),
+  shell: Flag.Boolean("shell").pipe(
+    Flag.withDescription(
+      "Allow shell lines, which can run every program: not together with --allow. Default: programs with arguments only"
+    ),
+    Flag.withDefault(false)
+  ),
+  allow: Flag.String("allow").pipe(
+    Flag.withMetavar("PROGRAM"),
+    Flag.withDescription("Allow this program and no others; can be repeated. Default: any"),
+    Flags.repeated
+  ),
+  allowDir: Flag.String("allow-dir").pipe(
+    Flag.withMetavar("DIR"),
+    Flag.withDescription(
+      "Allow jobs to run in and below this directory and no others; can be repeated, and the first is where jobs run that name none. Default: any"
+    ),
+    Flags.repeated
+  ),
+  allowEnv: Flag.String("allow-env").pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription(
+      "Allow jobs to set this variable and no others; can be repeated. Default: any, with --allow none"
+    ),
+    Flags.repeated
+  ),
+  inheritEnv: Flag.String("inherit-env").pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription(
+      "Pass on this variable of the worker, or with NAME* all that begin so, besides PATH, HOME, USER, LOGNAME, SHELL, TMPDIR, LANG, LANGUAGE, LC_* and TZ, and no others; can be repeated. Default: all but BACKQ_*, with --allow or --allow-env no others"
+    ),
+    Flags.repeated
+  ),
+  maxTimeout: Flags.positiveDuration("max-timeout").pipe(
+    Flag.withDescription("The longest timeout of a job, and that of a job without one. Default: none"),
+    Flags.optional
+  ),
+  detach: Flag.Boolean("allow-detach").pipe(
+    Flag.withNegation("no-detach"),
+    Flag.withDescription(
+      "May jobs start processes that nobody waits for (--no-detach: not)? Default: yes, with --max-timeout no"
+    ),
+    Flags.optional
+  ),
+  maxOutput: Flags.integer("max-output", 0).pipe(
+    Flag.filter((value) => value <= maxOutputLimit, () => `at most ${maxOutputLimit} bytes`),
+    Flag.withMetavar("BYTES"),
+    Flag.withDescription(
+      `How much of the end of each of stdout and stderr a job may have kept, in memory. Default: ${ProcessPolicy.defaultMaxOutputLimit}`
+    ),
+    Flags.optional
+  ),
+  doneCodes: Flags.codes("done-codes").pipe(
+    Flag.withDescription("The exit codes of success. Default: 0"),
+    Flags.optional
+  ),
+  permanentCodes: Flags.codes("permanent-codes").pipe(
+    Flag.withDescription("Exit codes that bury the job at once"),
+    Flags.optional
+  ),
+  retryCodes: Flags.codeDelays("retry-codes").pipe(
+    Flag.withDescription("Exit codes that ask for another attempt after a delay of their own, without a limit"),
+    Flags.optional
+  ),
+  ...retryFlags("--retry-codes")
+}
+
+type Input = Command.Command.Config.Infer<typeof config>
+
+/** The process job, with the retry schedule that the flags ask for. */
+const jobOf = (flags: Input): Job.Job<ProcessPayload> => {
+  const retry = retryOf(flags)
+  return retry === undefined
+    ? ProcessJob.ProcessJob
+    : Job.make(ProcessJob.ProcessJob.name, { payload: ProcessPayload, retry })
+}
+
+const exitPolicyOf = ({ doneCodes, permanentCodes, retryCodes }: Input): ExitPolicy.ExitPolicy =>
+  ExitPolicy.make({
+    done: doneCodes,
+    permanent: permanentCodes,
+    retryAfter: retryCodes === undefined ? undefined : Object.fromEntries(retryCodes)
+  })
+
+const policyOf = (flags: Input): Effect.Effect<ProcessPolicy.ProcessPolicy, UsageError> =>
+  ProcessPolicy.makeResult({
+    shellLines: flags.shell,
+    programs: nonEmpty(flags.allow),
+    directories: nonEmpty(flags.allowDir),
+    environment: nonEmpty(flags.allowEnv),
+    inherit: nonEmpty(flags.inheritEnv),
+    maxTimeout: flags.maxTimeout,
+    detach: flags.detach,
+    maxOutputLimit: flags.maxOutput
+  }).pipe(
+    Result.mapError(({ detail }) => new UsageError({ detail })),
+    Effect.fromResult
+  )
+
+const process = Command.make("process", config, (flags) =>
+  Effect.flatMap(policyOf(flags), (policy) => {
+    const handler = ProcessJob.handler({ exitPolicy: exitPolicyOf(flags), job: jobOf(flags) })
+    const layer = Layer.merge(
+      ProcessRunner.layerOptions({ grace: flags.killGrace }),
+      ProcessPolicy.layer(policy)
+    )
+    return runWorker(flags, handler, layer)
+  })).pipe(
+    Command.withDescription(
+      "Run process jobs. Whoever can publish to the queue can run commands as this user: see --allow. " +
+        "Exits with 0: idle, done or stopped, 1: usage, 2: the broker stayed unreachable, or can't be used"
+    ),
+    Command.withShortDescription("Run process jobs"),
+    Command.withExamples([
+      {
+        command: "backq work process --concurrency 4 --allow convert --allow-dir /srv/images",
+        description: "One program"
+      },
+      { command: "backq work process --idle-timeout 1m", description: "Until there is nothing left to do" }
+    ])
+  )
+
+/** `backq work`. */
+export const work = Command.make("work").pipe(
+  Command.withDescription("Run jobs"),
+  Command.withSubcommands([process, apns])
+)

@@ -1,0 +1,159 @@
+/**
+ * The flags that say who pushes and where to. Each stands for a variable of
+ * `ApnsConfig`, and wins over it. What is secret has no flag: others on the
+ * machine can see the arguments of a program.
+ */
+import type * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import type * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Apns from "../../push/apns/Apns.ts"
+import type { CredentialError } from "../../push/apns/credential/CredentialError.ts"
+import type * as PooledSender from "../../push/apns/pooledSender.ts"
+import { UsageError } from "../exitCode.ts"
+import * as Flags from "./flags.ts"
+
+const file = (name: string, variable: string, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription(`${description}. Default: ${variable}`),
+    Flags.optional
+  )
+
+const text = (name: string, variable: string, description: string) =>
+  Flag.String(name).pipe(Flag.withDescription(`${description}. Default: ${variable}`), Flags.optional)
+
+const time = (name: string, description: string) =>
+  Flags.positiveDuration(name).pipe(Flag.withDescription(description), Flags.optional)
+
+/** Who pushes, and where to. */
+export const apnsFlags = {
+  key: file("key", "BACKQ_APNS_KEY", "The .p8 file of a key"),
+  keyId: text("key-id", "BACKQ_APNS_KEY_ID, or as in the name of the file", "The key's id"),
+  teamId: text("team-id", "BACKQ_APNS_TEAM_ID", "The team's id"),
+  certificate: file(
+    "certificate",
+    "BACKQ_APNS_CERTIFICATE",
+    "Instead of a key, a certificate: .p12 or PEM; its passphrase is BACKQ_APNS_PASSPHRASE"
+  ),
+  certificateKey: file(
+    "certificate-key",
+    "BACKQ_APNS_CERTIFICATE_KEY, or in the certificate's file",
+    "The certificate's key, PEM"
+  ),
+  environment: Flag.Literals("environment", ["production", "sandbox"]).pipe(
+    Flag.withDescription("Which of Apple's two worlds. Default: BACKQ_APNS_ENVIRONMENT, or production"),
+    Flags.optional
+  ),
+  host: text("host", "BACKQ_APNS_HOST, or Apple's", "Another server, such as a simulator"),
+  port: Flags.integer("port", 1).pipe(
+    Flag.withDescription("443, or 2197 for firewalls. Default: BACKQ_APNS_PORT, or 443"),
+    Flags.optional
+  ),
+  ca: file("ca", "BACKQ_APNS_CA, or those of Node.js", "PEM of the authorities that the server is trusted by"),
+  proxy: Flag.String("proxy").pipe(
+    Flag.withMetavar("URL"),
+    Flag.withDescription(
+      "An HTTP proxy, http://HOST:PORT; one with a password can only be given in the variable. Default: BACKQ_APNS_PROXY"
+    ),
+    Flags.optional
+  ),
+  maxConnections: Flags.integer("max-connections", 1).pipe(
+    Flag.withDescription("The most connections to Apple. Default: 4"),
+    Flags.optional
+  ),
+  connectTimeout: time("connect-timeout", "How long opening a connection may take. Default: 10s"),
+  requestTimeout: time("request-timeout", "How long Apple's answer to a push may take. Default: 30s"),
+  queueTimeout: time("queue-timeout", "How long a push may wait for a connection. Default: 30s"),
+  drainTimeout: Flags.duration("drain-timeout").pipe(
+    Flag.withDescription("How long answers are waited for at the end. Default: 10s"),
+    Flags.optional
+  ),
+  idlePing: time("idle-ping", "Look after this long without a word from Apple whether it is still there. Default: 1m")
+}
+
+/** The values of {@link apnsFlags}, and the topic. */
+export interface Input extends Command.Command.Config.Infer<typeof apnsFlags> {
+  readonly topic: string | undefined
+}
+
+const variables = (flags: Input): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries({
+      KEY: flags.key,
+      KEY_ID: flags.keyId,
+      TEAM_ID: flags.teamId,
+      CERTIFICATE: flags.certificate,
+      CERTIFICATE_KEY: flags.certificateKey,
+      TOPIC: flags.topic,
+      ENVIRONMENT: flags.environment,
+      HOST: flags.host,
+      PORT: flags.port,
+      CA: flags.ca,
+      PROXY: flags.proxy
+    }).flatMap(([name, value]) => value === undefined ? [] : [[`BACKQ_APNS_${name}`, String(value)]])
+  )
+
+/** A key on the command line is not to meet a certificate in the environment, nor the other way round. */
+const shadowed = ({ certificate, key }: Input): ReadonlyArray<string> =>
+  key !== undefined && certificate === undefined
+    ? ["BACKQ_APNS_CERTIFICATE"]
+    : certificate !== undefined && key === undefined
+    ? ["BACKQ_APNS_KEY"]
+    : []
+
+const provider = (flags: Input, outer: ConfigProvider.ConfigProvider): ConfigProvider.ConfigProvider => {
+  const own = ConfigProvider.fromEnv({ env: variables(flags) })
+  const hidden = shadowed(flags)
+  return ConfigProvider.orElse(
+    own,
+    ConfigProvider.make((path) => hidden.includes(String(path[0])) ? Effect.undefined : outer.load(path))
+  )
+}
+
+/** The value is not shown: it may be a secret. */
+const checkProxy = ({ proxy }: Input): Effect.Effect<void, UsageError> =>
+  proxy?.includes("@") === true
+    ? Effect.fail(
+      new UsageError({
+        detail: "--proxy: others on this machine can see a user and password here: give the URL in BACKQ_APNS_PROXY"
+      })
+    )
+    : Effect.void
+
+/** A worker has other time-outs, too. */
+const connections = (flags: Input): PooledSender.Options => {
+  const { connectTimeout, drainTimeout, idlePing, maxConnections, queueTimeout, requestTimeout } = flags
+  return { connectTimeout, drainTimeout, idlePing, maxConnections, queueTimeout, requestTimeout }
+}
+
+/** What is secret, and has no flag. */
+const unflagged = new Set(["PASSPHRASE"])
+
+/** Names the flag beside each variable. */
+const withFlags = (message: string): string =>
+  message.replace(
+    /BACKQ_APNS_([A-Z_]+)/g,
+    (variable, name: string) =>
+      unflagged.has(name) ? variable : `--${name.toLowerCase().replaceAll("_", "-")} (or ${variable})`
+  )
+
+const adviceOf = (error: CredentialError | Config.ConfigError | UsageError): string => {
+  if (error._tag === "UsageError") return error.detail
+  const isBare = error._tag === "CredentialError" && error.reason._tag === "OptionMissing" &&
+    error.reason.option === "BACKQ_APNS_KEY"
+  return withFlags(error.message) + (isBare ? "; for a trial without Apple: backq apns-simulator" : "")
+}
+
+/** Pushes as the flags and the environment say. */
+export const apnsLayer = (flags: Input): Layer.Layer<Apns.Apns, UsageError> =>
+  Layer.unwrap(
+    Effect.map(
+      Effect.andThen(checkProxy(flags), ConfigProvider.ConfigProvider),
+      (outer) => Layer.provide(Apns.layerConfig(connections(flags)), ConfigProvider.layer(provider(flags, outer)))
+    )
+  ).pipe(
+    Layer.catch((error) => Layer.effectContext(Effect.fail(new UsageError({ detail: adviceOf(error) }))))
+  )

@@ -1,0 +1,135 @@
+/** What the workers of this program have in common: their flags, and how they run. */
+import * as Flag from "effect/cli/Flag"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as LogLevel from "effect/LogLevel"
+import * as References from "effect/References"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import type { Broker } from "../../Broker.ts"
+import * as Handler from "../../Handler.ts"
+import { logAnnotations, type Outcome } from "../../Outcome.ts"
+import * as Tail from "../../tail/Tail.ts"
+import * as Worker from "../../Worker.ts"
+import { withBroker } from "../root.ts"
+import { Shutdown } from "../shutdown.ts"
+import * as Flags from "./flags.ts"
+
+// -----------------------------------------------------------------------------
+// Flags
+// -----------------------------------------------------------------------------
+
+/** How a worker works. */
+export const workFlags = ({ concurrency, queue, what }: {
+  readonly queue: string
+  readonly what: string
+  readonly concurrency: number
+}) => ({
+  queue: Flag.String("queue").pipe(
+    Flag.withDescription(`A queue to serve; can be repeated. Default: ${queue}`),
+    Flags.repeated
+  ),
+  concurrency: Flags.integer("concurrency", 1).pipe(
+    Flag.withDescription(`How many ${what} run at once. Default: ${concurrency}`),
+    Flags.optional
+  ),
+  prefetch: Flags.integer("prefetch", 0).pipe(
+    Flag.withDescription("How many jobs are held ready beyond those that run. Default: 0"),
+    Flags.optional
+  ),
+  touch: Flag.Boolean("touch").pipe(
+    Flag.withDescription("Renew the leases of jobs that run (--no-touch: not). Default: yes"),
+    Flag.withDefault(true)
+  ),
+  timeout: Flags.positiveDuration("timeout").pipe(
+    Flag.withDescription("How long one attempt may take. Default: no limit"),
+    Flags.optional
+  ),
+  poisonLimit: Flags.integer("poison-limit", 1).pipe(
+    Flag.withDescription("Bury a job after it took down this many workers. Default: 5"),
+    Flags.optional
+  ),
+  grace: Flags.duration("grace").pipe(
+    Flag.withDescription(`How long running ${what} may go on when the worker is stopped. Default: 30s`),
+    Flags.optional
+  ),
+  idleTimeout: Flags.duration("idle-timeout").pipe(
+    Flag.withDescription("Stop when there was no job for this long. Default: never"),
+    Flags.optional
+  ),
+  maxJobs: Flags.integer("max-jobs", 1).pipe(
+    Flag.withDescription("Stop after this many jobs. Default: never"),
+    Flags.optional
+  ),
+  reconnectFor: Flags.duration("reconnect-for").pipe(
+    Flag.withDescription("How long the broker may be away before the worker gives up. Default: for ever"),
+    Flags.optional
+  )
+})
+
+/** When a job that failed is tried again; `exception` is a flag that says otherwise for some failures. */
+export const retryFlags = (exception?: string) => ({
+  retryTimes: Flags.integer("retry-times", 0).pipe(
+    Flag.withDescription(
+      `How many more attempts a failed job gets${exception === undefined ? "" : `, but for ${exception}`}. Default: 10`
+    ),
+    Flags.optional
+  ),
+  retryDelay: Flags.duration("retry-delay").pipe(
+    Flag.withDescription("The delay before the second attempt; it doubles each time, up to 5m. Default: 1s"),
+    Flags.optional
+  )
+})
+
+/** A list of flags, if there is any. */
+export const nonEmpty = <A>(values: ReadonlyArray<A>): readonly [A, ...Array<A>] | undefined =>
+  values.length === 0 ? undefined : values as unknown as readonly [A, ...Array<A>]
+
+/** The retry schedule that the flags ask for, if they do. */
+export const retryOf = ({ retryDelay, retryTimes }: {
+  readonly retryDelay: Duration.Duration | undefined
+  readonly retryTimes: number | undefined
+}): Schedule.Schedule<unknown> | undefined =>
+  retryDelay === undefined && retryTimes === undefined
+    ? undefined
+    : Schedule.min([Schedule.exponential(retryDelay ?? "1 second"), Schedule.spaced("5 minutes")]).pipe(
+      Schedule.upTo({ times: retryTimes ?? 10 })
+    )
+
+// -----------------------------------------------------------------------------
+// Running
+// -----------------------------------------------------------------------------
+
+/** Learns the number of the attempt, for the log, before the job is gone from the broker. */
+const withAttempt = <R>({ job, run }: Handler.Handler<R>): Handler.Handler<R> =>
+  Handler.make(job, (payload, delivery) => Effect.andThen(Effect.ignore(delivery.attempt), run(payload, delivery)))
+
+const logDone = (outcome: Outcome): Effect.Effect<void> =>
+  outcome._tag !== "Done"
+    ? Effect.void
+    : Effect.annotateLogs(Effect.logInfo(`done in ${outcome.duration} ms`), logAnnotations(outcome))
+
+type WorkerFlags = Omit<Worker.Options, "queue" | "stop" | "foreign"> & {
+  readonly queue: ReadonlyArray<string>
+  readonly reconnectFor: Duration.Duration | undefined
+}
+
+/** Runs a worker, with what its handler needs, until it stops or the program is told to. */
+export const runWorker = <R, E, RIn>(
+  flags: WorkerFlags,
+  handler: Handler.Handler<R>,
+  layer: Layer.Layer<Exclude<R, Broker>, E, RIn>
+) =>
+  Effect.gen(function*() {
+    const { asked } = yield* Shutdown
+    // at this level the worker logs it itself
+    const debug = !LogLevel.isGreaterThan(yield* References.MinimumLogLevel, "Debug")
+    const worker = Worker.stream({ ...flags, queue: nonEmpty(flags.queue) }, withAttempt(handler)).pipe(
+      Stream.tap(Tail.offer),
+      Stream.runForEach((outcome) => debug ? Effect.void : logDone(outcome)),
+      Effect.provide(Layer.merge(layer, Tail.layer))
+    )
+    // the worker stops gracefully when it is interrupted, and the broker closes after it
+    yield* withBroker(Effect.raceFirst(worker, asked), flags)
+  })

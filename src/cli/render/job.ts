@@ -1,0 +1,155 @@
+/**
+ * A job as an operator sees it: the envelope decoded, the payload shown, what it
+ * failed with. What comes from the body can do nothing to a terminal. Pure.
+ */
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type { ListedJob } from "../../Broker.ts"
+import * as Envelope from "../../Envelope.ts"
+import { clip, safeLine } from "../../internal/text.ts"
+import { safeBytes, shortDuration, utf8 } from "./text.ts"
+
+/** How much of a payload people are shown. */
+const shownPayload = 4000
+
+/** A payload that is larger than this is not laid out before it is clipped. */
+const laidOutPayload = 10 * shownPayload
+
+/**
+ * How deep a payload may be nested to be shown as what it is. Not every reader
+ * of JSON takes more, and what is much deeper can't be written again at all.
+ */
+const maxLevels = 200
+
+const isDeeper = (value: unknown, levels: number): boolean =>
+  typeof value === "object" && value !== null &&
+  (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
+
+const tooDeep = `its payload is nested more than ${maxLevels} levels deep`
+
+/** The envelope with the numbers of its payload as they were published; `undefined` where that is too deep. */
+const asPublished = (body: Uint8Array, envelope: Envelope.Envelope): Envelope.Envelope | undefined =>
+  isDeeper(envelope.payload, maxLevels)
+    ? undefined
+    : { ...envelope, payload: Envelope.exactPayload(body, envelope) }
+
+const layOut = (payload: unknown): string => {
+  const line = JSON.stringify(payload) ?? "none"
+  return line.length > laidOutPayload ? line : JSON.stringify(payload, null, 2) ?? line
+}
+
+const time = (millis: number): string =>
+  Option.match(DateTime.make(millis), { onNone: () => `${millis}`, onSome: DateTime.formatIso })
+
+const ago = (millis: number, now: number): string => {
+  const passed = now - millis
+  return passed < 0
+    ? `${time(millis)}, in ${shortDuration(Duration.millis(-passed))}`
+    : `${time(millis)}, ${shortDuration(Duration.millis(passed))} ago`
+}
+
+const stateOf = ({ state, timeLeft }: ListedJob): string => {
+  switch (state) {
+    case "delayed":
+      return `delayed, ready in ${shortDuration(timeLeft)}`
+    case "reserved":
+      return `reserved, its lease ends in ${shortDuration(timeLeft)}`
+    default:
+      return state
+  }
+}
+
+const counted = ({ attempt, buries, lost, priority, ttr }: ListedJob): string =>
+  [
+    `attempt ${attempt}`,
+    ...(lost > 0 ? [`${lost} lost`] : []),
+    ...(buries > 0 ? [`buried ${buries === 1 ? "once" : `${buries} times`}`] : []),
+    `priority ${priority}`,
+    `ttr ${shortDuration(ttr)}`
+  ].join(", ")
+
+type Field = readonly [name: string, value: string]
+
+const envelopeFields = (envelope: Envelope.Envelope, now: number): ReadonlyArray<Field> => [
+  ["job", `${safeLine(envelope.job)}${envelope.version === undefined ? "" : `, version ${envelope.version}`}`],
+  ["envelope", safeLine(envelope.id)],
+  ...(envelope.publishedAt === undefined ? [] : [["published", ago(envelope.publishedAt, now)] as const]),
+  ...(envelope.expiresAt === undefined ? [] : [["expires", ago(envelope.expiresAt, now)] as const]),
+  ["payload", clip(layOut(envelope.payload), shownPayload)]
+]
+
+const bodyFields = (body: Uint8Array, why: string): ReadonlyArray<Field> => [
+  ["body", `${body.length} bytes; ${why}`],
+  ["", clip(safeBytes(body), shownPayload)]
+]
+
+const failureFields = ({ finishedAt, lastFailure, reason }: ListedJob, now: number): ReadonlyArray<Field> => [
+  ...(finishedAt === undefined ? [] : [["done", ago(finishedAt, now)] as const]),
+  ...(reason === undefined ? [] : [["reason", safeLine(reason)] as const]),
+  ...(lastFailure === undefined ? [] : [
+    ["failure", `${safeLine(`${lastFailure.tag}: ${lastFailure.message}`)} (${ago(lastFailure.at, now)})`] as const
+  ])
+]
+
+const fieldsOf = (body: Uint8Array, now: number): ReadonlyArray<Field> => {
+  const read = Envelope.decode(body)
+  if (Result.isFailure(read)) return bodyFields(body, safeLine(read.failure))
+  const envelope = asPublished(body, read.success)
+  return envelope === undefined ? bodyFields(body, tooDeep) : envelopeFields(envelope, now)
+}
+
+/** The lines of a job for people. */
+const showJob = (job: ListedJob, now: number): ReadonlyArray<string> => {
+  const fields: ReadonlyArray<Field> = [
+    ["put", `${shortDuration(job.age)} ago`],
+    ["counts", counted(job)],
+    ...failureFields(job, now),
+    ...fieldsOf(job.body, now)
+  ]
+  const lines = fields.flatMap(([name, value]) =>
+    value.split("\n").map((line, index) => `  ${(index === 0 ? name : "").padEnd(10)}${line}`)
+  )
+  return [`${job.id}  ${stateOf(job)}, in ${job.queue}`, ...lines]
+}
+
+/** The lines of some jobs for people. */
+export const showJobs = (jobs: ReadonlyArray<ListedJob>, now: number): ReadonlyArray<string> =>
+  jobs.flatMap((job, index) => [...(index === 0 ? [] : [""]), ...showJob(job, now)])
+
+const encodeBody = (body: Uint8Array) => {
+  const envelope = Envelope.decode(body)
+  if (Result.isSuccess(envelope)) {
+    const shown = asPublished(body, envelope.success)
+    return shown === undefined
+      ? { unshown: tooDeep, body: clip(utf8(body)!, shownPayload) }
+      : { envelope: shown }
+  }
+  const text = utf8(body)
+  return {
+    undecodable: envelope.failure,
+    ...(text === undefined ? { base64: Buffer.from(body).toString("base64") } : { body: text })
+  }
+}
+
+/**
+ * A job as JSON. A body that is no envelope is text, or base64 where it is no
+ * text; one that is nested too deeply is the beginning of its text.
+ */
+export const encodeJob = (job: ListedJob) => ({
+  id: job.id,
+  queue: job.queue,
+  state: job.state,
+  attempt: job.attempt,
+  lost: job.lost,
+  buries: job.buries,
+  priority: job.priority,
+  ttr: Duration.toMillis(job.ttr),
+  age: Duration.toMillis(job.age),
+  timeLeft: Duration.toMillis(job.timeLeft),
+  finishedAt: job.finishedAt ?? null,
+  reason: job.reason ?? null,
+  lastFailure: job.lastFailure ?? null,
+  ...encodeBody(job.body)
+})

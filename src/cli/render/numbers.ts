@@ -1,0 +1,155 @@
+/**
+ * The queues of a broker in numbers: what is in them, how old the job is that
+ * is served next, and how fast jobs come and go, for people or as JSON.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { Broker, type QueueStats } from "../../Broker.ts"
+import type { BrokerError } from "../../BrokerError.ts"
+import { table } from "./table.ts"
+import { rate, shortDuration } from "./text.ts"
+
+/** How many jobs came and went per second. */
+export interface Rates {
+  /** Put, by publishers or by a move. */
+  readonly in: number
+  /** Done, deleted, or moved away. */
+  readonly out: number
+}
+
+/** A queue in numbers. */
+export interface QueueNumbers extends QueueStats {
+  /** How long ago the job was put that is served next; `undefined` when none is ready. */
+  readonly nextAge: Duration.Duration | undefined
+  /** `undefined` when it was not measured. */
+  readonly rates: Rates | undefined
+}
+
+/** What was in queues at a time. */
+export interface Count {
+  /** Milliseconds of a clock that only goes forward. */
+  readonly at: number
+  readonly queues: ReadonlyArray<QueueStats>
+}
+
+/** What was seen at a time. */
+export interface Sample extends Count {
+  readonly queues: ReadonlyArray<QueueNumbers>
+}
+
+const orGone = <A, E extends BrokerError, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.catchReason(effect as Effect.Effect<A, BrokerError, R>, "BrokerError", "NotFound", () => Effect.undefined)
+
+const nextAge = Effect.fnUntraced(function*({ queue, ready }: QueueStats) {
+  if (ready === 0) return undefined
+  const broker = yield* Broker
+  const next = yield* broker.peekNext(queue, "ready")
+  if (Option.isNone(next)) return undefined
+  return (yield* orGone(broker.statsJob(next.value.id)))?.age
+})
+
+/** So many questions are under way at once that they leave, and are answered, in batches. */
+export const manyAtOnce = { concurrency: 256 } as const
+
+const count = Effect.fnUntraced(function*(
+  names: ReadonlyArray<string>
+): Effect.fn.Return<Count, BrokerError, Broker> {
+  const broker = yield* Broker
+  const stats = names.length > 0 ? broker.statsQueue : (name: string) => orGone(broker.statsQueue(name))
+  const wanted = names.length > 0 ? names : Array.from(yield* broker.queues).sort()
+  const queues = yield* Effect.forEach(wanted, stats, manyAtOnce)
+  const at = Number((yield* Clock.Clock).monotonicTimeNanosUnsafe()) / 1e6
+  return { at, queues: queues.filter((one) => one !== undefined) }
+})
+
+/**
+ * Looks at some queues, or at all, in the order of their names. A queue that
+ * vanishes meanwhile is left out; one that was named has to be there.
+ */
+export const sample = Effect.fnUntraced(function*(
+  names: ReadonlyArray<string> = []
+): Effect.fn.Return<Sample, BrokerError, Broker> {
+  const { at, queues } = yield* count(names)
+  const ages = yield* Effect.forEach(queues, nextAge, manyAtOnce)
+  return { at, queues: queues.map((stats, i) => ({ ...stats, nextAge: ages[i], rates: undefined })) }
+})
+
+const held = ({ buried, delayed, ready, reserved }: QueueStats) => ready + delayed + reserved + buried
+
+/** How fast jobs came and went between two looks at a queue. */
+export const ratesBetween = (before: QueueStats, after: QueueStats, seconds: number): Rates | undefined => {
+  const came = after.total - before.total
+  // it vanished and came to be again: nothing can be said
+  if (came < 0 || seconds <= 0) return undefined
+  return { in: came / seconds, out: Math.max(0, came - (held(after) - held(before))) / seconds }
+}
+
+/** The later of two samples, with the rates since the first. */
+export const withRates = (before: Count, after: Sample): Sample => {
+  const seconds = (after.at - before.at) / 1000
+  const earlier = new Map(before.queues.map((queue) => [queue.queue, queue]))
+  return {
+    at: after.at,
+    queues: after.queues.map((queue) => {
+      const then = earlier.get(queue.queue)
+      return { ...queue, rates: then === undefined ? undefined : ratesBetween(then, queue, seconds) }
+    })
+  }
+}
+
+/** Looks at queues, and unless the time is zero again after it. */
+export const sampleFor = Effect.fnUntraced(function*(
+  time: Duration.Duration,
+  names: ReadonlyArray<string> = []
+): Effect.fn.Return<Sample, BrokerError, Broker> {
+  if (Duration.isZero(time)) return yield* sample(names)
+  const before = yield* count(names)
+  yield* Effect.sleep(time)
+  return withRates(before, yield* sample(names))
+})
+
+const optional = <A>(value: A | undefined, show: (value: A) => string): string =>
+  value === undefined ? "-" : show(value)
+
+type Column = readonly [title: string, cell: (queue: QueueNumbers) => string | number]
+
+const columns: ReadonlyArray<Column> = [
+  ["queue", ({ queue }) => queue],
+  ["ready", ({ ready }) => ready],
+  ["delayed", ({ delayed }) => delayed],
+  ["reserved", ({ reserved }) => reserved],
+  ["buried", ({ buried }) => buried],
+  ["idle", ({ waiting }) => waiting],
+  ["next", ({ nextAge }) => optional(nextAge, shortDuration)]
+]
+
+const rateColumns: ReadonlyArray<Column> = [
+  ["in/s", ({ rates }) => optional(rates, (rates) => rate(rates.in))],
+  ["out/s", ({ rates }) => optional(rates, (rates) => rate(rates.out))]
+]
+
+const isPaused = ({ pausedFor }: QueueNumbers): boolean => !Duration.isZero(pausedFor)
+
+/** The lines of a table of queues, without the columns in which there would be nothing: a terminal may have no more than 80. */
+export const queueTable = (queues: ReadonlyArray<QueueNumbers>): ReadonlyArray<string> => {
+  if (queues.length === 0) return ["there are no queues"]
+  const shown: ReadonlyArray<Column> = [
+    ...columns,
+    ...(queues.some(({ rates }) => rates !== undefined) ? rateColumns : []),
+    ["total", ({ total }) => total],
+    ...(queues.some(isPaused)
+      ? [["paused", (queue) => isPaused(queue) ? shortDuration(queue.pausedFor) : "-"] satisfies Column]
+      : [])
+  ]
+  return table(shown.map(([title]) => title), queues.map((queue) => shown.map(([, cell]) => cell(queue))))
+}
+
+/** A queue as JSON. */
+export const encodeQueue = ({ nextAge, pausedFor, rates, ...stats }: QueueNumbers) => ({
+  ...stats,
+  pausedFor: Duration.toMillis(pausedFor),
+  nextAge: nextAge === undefined ? null : Duration.toMillis(nextAge),
+  rates: rates ?? null
+})

@@ -1,0 +1,130 @@
+/**
+ * Asks an HTTP proxy to connect a socket to a server. RFC 9110, section 9.3.6.
+ *
+ * The answer is bounded, in bytes and in the informational answers before it,
+ * and is read in time linear in its bytes, however they are cut. What a proxy
+ * says in words is shown escaped and short.
+ */
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Net from "node:net"
+import { clip, safeLine } from "../../internal/text.ts"
+import type { ProxyOptions } from "../Connection.ts"
+import * as Http2Error from "../Http2Error.ts"
+
+/** An answer to CONNECT may have so many bytes, with what comes before it. */
+const maxAnswerSize = 16384
+
+/** So many informational answers may come before the one that counts. */
+const maxInformational = 16
+
+/** So much of what a proxy says in words is shown. */
+const maxPhraseChars = 100
+
+const lineFeed = 10
+const carriageReturn = 13
+
+/** What a proxy has answered in the end, and the bytes that came after it; or what is wrong with its answer. */
+export type ProxyAnswer =
+  | { readonly _tag: "Answered"; readonly status: number; readonly phrase: string; readonly rest: Buffer }
+  | { readonly _tag: "Unreadable"; readonly detail: string }
+
+const unreadable = (detail: string): ProxyAnswer => ({ _tag: "Unreadable", detail })
+
+/** Reads the answer to CONNECT, in pieces. */
+export class ProxyAnswerReader {
+  private readonly bytes = Buffer.allocUnsafe(maxAnswerSize)
+  private size = 0
+  /** The next byte to look at, and where its line and its answer begin. */
+  private at = 0
+  private line = 0
+  private head = 0
+  private status = 0
+  private phrase = ""
+  private informational = 0
+
+  /** Takes the next bytes; says what was answered, once that is known. */
+  feed(chunk: Buffer): ProxyAnswer | undefined {
+    const { bytes } = this
+    const taken = chunk.copy(bytes, this.size)
+    this.size += taken
+    while (this.at < this.size) {
+      if (bytes[this.at++] !== lineFeed) continue
+      const start = this.line
+      this.line = this.at
+      if (start === this.head) {
+        if (!this.readStatus(bytes.toString("latin1", start, this.at))) {
+          return unreadable("its answer is not one of an HTTP proxy; check its host and port")
+        }
+      } else if (this.isBlank(start)) {
+        this.head = this.at
+        if (this.status >= 200) {
+          const rest = Buffer.concat([bytes.subarray(this.at, this.size), chunk.subarray(taken)])
+          return { _tag: "Answered", status: this.status, phrase: this.phrase, rest }
+        }
+        if (++this.informational > maxInformational) {
+          return unreadable(`it sent more than ${maxInformational} informational answers instead of a final one`)
+        }
+      }
+    }
+    return this.size === maxAnswerSize ? unreadable(`its answer has more than ${maxAnswerSize} bytes`) : undefined
+  }
+
+  /** A line may end without CR: RFC 9112, section 2.2. */
+  private isBlank(start: number): boolean {
+    const length = this.at - 1 - start
+    return length === 0 || (length === 1 && this.bytes[start] === carriageReturn)
+  }
+
+  private readStatus(line: string): boolean {
+    const read = /^HTTP\/1\.\d ([1-9]\d\d) ?([^\r\n]*)/.exec(line)
+    if (read === null) return false
+    this.status = Number(read[1])
+    this.phrase = read[2]!
+    return true
+  }
+}
+
+const credentials = ({ password, username }: ProxyOptions): string => {
+  if (username === undefined) return ""
+  const pair = Buffer.from(`${username}:${password === undefined ? "" : Redacted.value(password)}`)
+  return `Proxy-Authorization: Basic ${pair.toString("base64")}\r\n`
+}
+
+/** What a status other than success says, and what to do. */
+export const statusDetail = (status: number, phrase: string): string => {
+  if (status === 407) return "it asks for a user name and a password (407); set proxy.username and proxy.password"
+  const said = `${status} ${safeLine(clip(phrase, maxPhraseChars))}`.trim()
+  return Http2Error.isPassing(status)
+    ? `it answered ${said}; if that does not pass, check the proxy and its way to the server`
+    : `it answered ${said}; check that it may connect there`
+}
+
+/** Asks a proxy to connect the socket to `target`, which is `host:port`. `proxy` and `server` are names for messages. */
+export const tunnel = (
+  socket: Net.Socket,
+  options: ProxyOptions,
+  { proxy, server, target }: { readonly proxy: string; readonly server: string; readonly target: string }
+): Effect.Effect<void, Http2Error.Http2Error> =>
+  Effect.callback((resume) => {
+    const reader = new ProxyAnswerReader()
+    const refused = (status: number, detail: string) =>
+      end(Effect.fail(Http2Error.make(new Http2Error.ProxyRefused({ proxy, server, status, detail }))))
+    const received = (chunk: Buffer) => {
+      const answer = reader.feed(chunk)
+      if (answer === undefined) return
+      if (answer._tag === "Unreadable") return refused(0, answer.detail)
+      if (answer.status > 299) return refused(answer.status, statusDetail(answer.status, answer.phrase))
+      end(Effect.void)
+      if (answer.rest.length > 0) socket.unshift(answer.rest)
+    }
+    const closed = () => refused(0, "it closed the connection instead of an answer")
+    const end = (effect: Effect.Effect<void, Http2Error.Http2Error>) => {
+      socket.off("data", received).off("close", closed)
+      socket.pause()
+      resume(effect)
+    }
+    socket.on("data", received).once("close", closed)
+    socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${credentials(options)}\r\n`)
+    return Effect.sync(() => end(Effect.void))
+  })

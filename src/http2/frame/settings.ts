@@ -1,0 +1,61 @@
+/** What the peer asks for. RFC 9113, section 6.5. */
+import {
+  Code,
+  type ConnectionError,
+  connectionError,
+  initialWindow,
+  maxFrameSize,
+  maxWindow,
+  Setting
+} from "./frame.ts"
+
+/** The peer's settings; those of a peer that has said nothing yet. */
+export class Settings {
+  headerTableSize = 4096
+  /** The smallest of the sizes that were named together last. RFC 7541, section 4.2: it counts too. */
+  smallestTableSize = 4096
+  maxConcurrentStreams = Infinity
+  initialWindowSize: number = initialWindow
+  maxFrameSize: number = maxFrameSize
+
+  /** Takes the payload of a SETTINGS frame. */
+  read(bytes: Buffer, start: number, end: number): ConnectionError | undefined {
+    if ((end - start) % 6 !== 0) return connectionError(Code.frameSizeError, "SETTINGS of a length that is none")
+    this.smallestTableSize = Infinity
+    for (let at = start; at < end; at += 6) {
+      const error = this.set(bytes.readUInt16BE(at), bytes.readUInt32BE(at + 2))
+      if (error !== undefined) return error
+    }
+    return undefined
+  }
+
+  private set(setting: number, value: number): ConnectionError | undefined {
+    switch (setting) {
+      case Setting.headerTableSize:
+        this.headerTableSize = value
+        this.smallestTableSize = Math.min(this.smallestTableSize, value)
+        return undefined
+      case Setting.enablePush:
+        return value === 0
+          ? undefined
+          : connectionError(Code.protocolError, `the setting ENABLE_PUSH of a server is ${value}`)
+      case Setting.maxConcurrentStreams:
+        this.maxConcurrentStreams = value
+        return undefined
+      case Setting.initialWindowSize:
+        if (value > maxWindow) {
+          return connectionError(Code.flowControlError, `the setting INITIAL_WINDOW_SIZE is ${value}`)
+        }
+        this.initialWindowSize = value
+        return undefined
+      case Setting.maxFrameSize:
+        if (value < maxFrameSize || value > 0xffffff) {
+          return connectionError(Code.protocolError, `the setting MAX_FRAME_SIZE is ${value}`)
+        }
+        this.maxFrameSize = value
+        return undefined
+      default:
+        return undefined
+    }
+  }
+}

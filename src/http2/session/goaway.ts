@@ -1,0 +1,42 @@
+/**
+ * What a peer says when it takes no more requests. RFC 9113, section 6.8.
+ *
+ * It may say it more than once, and what it says first may tell more than what
+ * it says last: {@link merged} is the one place where these words are put
+ * together. Each part of a word is replaced by one that says something, and the
+ * text that gives way is kept: the reason is in one of them.
+ */
+import { clip, safeLine } from "../../internal/text.ts"
+import type { Goaway } from "../Connection.ts"
+import { Code, codeName } from "../frame/frame.ts"
+
+/** So many other texts are kept. Nobody says more that is of use. */
+const maxEarlier = 4
+
+/** So many characters of each text are shown. */
+const maxShownChars = 300
+
+/** All that was said: the last word, and then the others as they came. */
+export const textsOf = ({ debug, earlier = [] }: Goaway): ReadonlyArray<string> => [debug, ...earlier]
+
+/** What two of them say together. */
+export const merged = (before: Goaway | undefined, next: Goaway): Goaway => {
+  if (before === undefined) return next
+  const debug = next.debug === "" ? before.debug : next.debug
+  const known = before.earlier ?? []
+  const isReplaced = before.debug !== "" && before.debug !== debug && !known.includes(before.debug)
+  const earlier = isReplaced && known.length < maxEarlier ? [...known, before.debug] : known
+  return {
+    // It may be lowered by a later one, never raised.
+    lastStreamId: Math.min(before.lastStreamId, next.lastStreamId),
+    code: next.code === Code.noError ? before.code : next.code,
+    debug,
+    ...(earlier.length === 0 ? {} : { earlier })
+  }
+}
+
+/** In words, for messages. */
+export const goawayDetail = (goaway: Goaway): string => {
+  const texts = textsOf(goaway).filter((text) => text !== "").map((text) => safeLine(clip(text, maxShownChars)))
+  return `it is closing the connection (${[`GOAWAY ${codeName(goaway.code)}`, ...texts].join(", ")})`
+}

@@ -1,0 +1,131 @@
+/**
+ * Writes requests: their header blocks, and as much of their bodies as the
+ * peer's flow control lets through. RFC 9113, sections 5.2 and 8.1.
+ */
+import type { Header } from "../Connection.ts"
+import * as Frame from "../frame/frame.ts"
+import type { Settings } from "../frame/settings.ts"
+import { HpackEncoder } from "../hpack/encoder.ts"
+import type { Stream } from "./exchange.ts"
+import type { Output } from "./output.ts"
+
+const windowOverflow = Frame.connectionError(Frame.Code.flowControlError, "a window above 2^31-1")
+
+/** The most that is sent in one frame, whatever the peer takes: others wait behind it. */
+const maxDataSize = 65536
+
+/** A token: RFC 9110, section 5.6.2. CONNECT has no path, and is not for us. */
+const isMethod = (method: string): boolean => /^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(method) && method !== "CONNECT"
+
+/** It begins with "/", or is the "*" of OPTIONS. RFC 9113, section 8.3.1. What is in it is the encoder's to see. */
+const isPath = (path: string, method: string): boolean =>
+  path.charCodeAt(0) === 47 || (path === "*" && method === "OPTIONS")
+
+/** What is sent on one connection. */
+export class Sender {
+  /** How much the peer takes on all streams together. */
+  window: number = Frame.initialWindow
+
+  private readonly authority: string
+  private readonly settings: Settings
+  private readonly encoder = new HpackEncoder()
+  private readonly prefixes = new Map<string, ReadonlyArray<Header>>()
+  /** Those whose body waits for the peer, or for the next write. */
+  private blocked: Array<Stream> = []
+
+  constructor(authority: string, settings: Settings) {
+    this.authority = authority
+    this.settings = settings
+  }
+
+  get isBlocked(): boolean {
+    return this.blocked.length > 0
+  }
+
+  /**
+   * Opens a stream, and begins its body if no more than `limit` is written then.
+   * Returns what is wrong with its request, if anything; then nothing was written.
+   */
+  open(out: Output, stream: Stream, id: number, limit: number): string | undefined {
+    const { encoder } = this
+    const { headers, method, path, shared } = stream.request
+    const start = out.size
+    out.reserve(Frame.headerSize)
+    out.size += Frame.headerSize
+    encoder.begin(out, stream.body.length)
+    const wrong = this.prefix(out, method) ??
+      (isPath(path, method) && encoder.path(out, path) ? undefined : `${JSON.stringify(path)} is no path`) ??
+      (shared === undefined ? undefined : encoder.sharedHeaders(out, shared)) ??
+      (headers === undefined ? undefined : encoder.headers(out, headers))
+    if (wrong !== undefined) {
+      out.size = start
+      encoder.reset()
+      return wrong
+    }
+    stream.id = id
+    stream.window = this.settings.initialWindowSize
+    const flags = stream.body.length === 0 ? Frame.Flag.endStream : 0
+    Frame.closeHeaders(out, start, id, flags, this.settings.maxFrameSize)
+    if (flags === 0) this.body(out, stream, limit)
+    return undefined
+  }
+
+  private prefix(out: Output, method: string): string | undefined {
+    let prefix = this.prefixes.get(method)
+    if (prefix === undefined) {
+      if (!isMethod(method)) return `${JSON.stringify(method)} is no method for a request`
+      prefix = [
+        { name: ":method", value: method, index: true },
+        { name: ":scheme", value: "https", index: true },
+        { name: ":authority", value: this.authority, index: true }
+      ]
+      this.prefixes.set(method, prefix)
+    }
+    return this.encoder.sharedHeaders(out, prefix, true)
+  }
+
+  private body(out: Output, stream: Stream, limit: number): void {
+    const { body, id } = stream
+    const maxSize = Math.min(this.settings.maxFrameSize, maxDataSize)
+    while (stream.sent < body.length) {
+      const size = Math.min(body.length - stream.sent, this.window, stream.window, maxSize)
+      if (size <= 0 || out.size >= limit) {
+        if (!stream.isBlocked) this.blocked.push(stream)
+        stream.isBlocked = true
+        return
+      }
+      const next = stream.sent + size
+      Frame.putData(out, id, body, stream.sent, next, next === body.length ? Frame.Flag.endStream : 0)
+      stream.sent = next
+      stream.window -= size
+      this.window -= size
+    }
+    stream.isBlocked = false
+  }
+
+  /** Goes on with the bodies that wait, up to `limit`. */
+  resume(out: Output, limit: number): void {
+    for (const stream of this.blocked) if (!stream.isSettled) this.body(out, stream, limit)
+    this.blocked = this.blocked.filter((stream) => stream.isBlocked && !stream.isSettled)
+  }
+
+  /** The peer takes more on all streams together. */
+  grew(increment: number): Frame.ConnectionError | undefined {
+    this.window += increment
+    return this.window > Frame.maxWindow ? windowOverflow : undefined
+  }
+
+  /** The peer's settings have changed; `windowBefore` is the initial window that held until now. RFC 9113, section 6.9.2. */
+  settingsChanged(windowBefore: number, streams: Iterable<Stream>): Frame.ConnectionError | undefined {
+    const { headerTableSize, smallestTableSize } = this.settings
+    if (smallestTableSize < headerTableSize) this.encoder.setTableSize(smallestTableSize)
+    this.encoder.setTableSize(headerTableSize)
+    const growth = this.settings.initialWindowSize - windowBefore
+    if (growth === 0) return undefined
+    for (const stream of streams) {
+      stream.window += growth
+      if (stream.window > Frame.maxWindow) return windowOverflow
+    }
+    return undefined
+  }
+}

@@ -1,0 +1,441 @@
+/**
+ * The state of a connection: which streams are open, what the peer allows, and
+ * what is to be sent. RFC 9113, sections 3 to 6.
+ *
+ * Bytes go in by `feed`, and come out by `take`; there is no socket, timer or
+ * fiber in here, so that every situation can be played. All calls are
+ * synchronous. `Receiver.ts` understands the peer's frames, `Sender.ts` writes
+ * the requests.
+ *
+ * Invariants: a request that has an `id` was taken for the socket, no other one
+ * has left; every request is settled exactly once; its slot is free as soon as
+ * its stream is closed for us.
+ */
+import type * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+import type { Answer, Ending, Goaway, Request } from "../Connection.ts"
+import { putAnnouncement } from "../dial/preface.ts"
+import { Flood } from "../frame/flood.ts"
+import * as Frame from "../frame/frame.ts"
+import { Settings } from "../frame/settings.ts"
+import type { Http2Error } from "../Http2Error.ts"
+import { otherProtocol } from "../otherProtocol.ts"
+import { guarded } from "./callSafely.ts"
+import { Room } from "./capacity.ts"
+import { Stream } from "./exchange.ts"
+import { goawayDetail, merged } from "./goaway.ts"
+import { Outbox, type Output } from "./output.ts"
+import { Pings } from "./pings.ts"
+import { Receiver, type Target } from "./receiver.ts"
+import * as unanswered from "./requestFailures.ts"
+import { Sender } from "./sender.ts"
+import { Waiting } from "./waiting.ts"
+
+/** Take at most about this much for one write, in bytes. */
+const batchSize = 262144
+
+/**
+ * What may be owed to a peer that does not read, in bytes: acknowledgements,
+ * windows, resets. Requests are not among it, they are encoded when they leave.
+ */
+const maxOwed = 1_048_576
+const readsNothing = Frame.connectionError(Frame.Code.enhanceYourCalm, "more than it reads the answers to")
+
+const maxStreamId = 0x7fffffff
+
+/** What a session has to know. Times are in milliseconds. */
+export interface SessionOptions {
+  readonly server: string
+  readonly authority: string
+  /** A clock that never goes back. */
+  readonly now: () => number
+  readonly requestTimeout: number
+  readonly pingTimeout: number
+  readonly idlePing: number
+  readonly maxStreams: number
+  readonly maxResponseSize: number
+}
+
+/** How a session ended. */
+export interface SessionEnding extends Ending {
+  /** The peer broke the protocol. */
+  readonly violation: boolean
+  /** It spoke another one, and said that this may pass by itself. */
+  readonly isPassing: boolean
+}
+
+/** One connection's state. */
+export class Session implements Target {
+  /** Called when there may be something to flush; once until `flush`. */
+  onWake: () => void = () => {}
+  /** Called once, when the session has ended. What is left to `take` is to be sent still. */
+  onEnd: (ending: SessionEnding) => void = () => {}
+  /** Called when settings of the peer have come. */
+  onReady: () => void = () => {}
+  /** Called once when something is under way whose time can run out, or when it has ended; then it is to be named again. */
+  onBusy: (() => void) | undefined
+  /** Called in `flush` when there may be more room. */
+  onRoom: () => void = () => {}
+
+  readonly options: SessionOptions
+  readonly streams = new Map<number, Stream>()
+  readonly settings = new Settings()
+  goaway: Goaway | undefined
+  isReady = false
+
+  /** Why no more requests are taken. */
+  private retired: string | undefined
+  private ending: SessionEnding | undefined
+  private readonly outbox = new Outbox()
+  private readonly waiting = new Waiting()
+  private readonly pings = new Pings()
+  private readonly capacity = new Room()
+  private readonly sender: Sender
+  private readonly flood: Flood
+  private readonly reader: Frame.FrameReader
+  private nextId = 1
+  private isWoken = false
+  private roomChanged = false
+  /** The time as of the first submission since the last flush, or -1. */
+  private time = -1
+  private lastReceived: number
+
+  constructor(options: SessionOptions) {
+    this.options = options
+    this.lastReceived = options.now()
+    this.sender = new Sender(options.authority, this.settings)
+    this.flood = new Flood(options.now)
+    const receiver = new Receiver(this, this.flood)
+    this.reader = new Frame.FrameReader((type, flags, stream, bytes, start, end) =>
+      receiver.frame(type, flags, stream, bytes, start, end)
+    )
+    putAnnouncement(this.out, options.maxResponseSize)
+  }
+
+  submit(request: Request, settle: (answer: Answer) => void, timeout = this.options.requestTimeout): Stream {
+    if (this.time < 0) this.time = this.options.now()
+    const stream = new Stream(request, settle, timeout, timeout > 0 ? this.time + timeout : this.time)
+    this.capacity.submitted(stream.body.length)
+    this.waiting.push(stream)
+    this.wake()
+    return stream
+  }
+
+  cancel(stream: Stream): void {
+    if (stream.isSettled) return
+    stream.isSettled = true
+    this.abandon(stream, Frame.Code.cancel)
+  }
+
+  get room(): number {
+    return this.retired === undefined ? this.capacity.left(this.sender.window, this.pending, this.waiting.size) : 0
+  }
+
+  get pending(): number {
+    return this.streams.size + this.waiting.size
+  }
+
+  get isOpen(): boolean {
+    return this.retired === undefined
+  }
+
+  get hasEnded(): boolean {
+    return this.ending !== undefined
+  }
+
+  /** Is there something whose time can run out soon? */
+  get isBusy(): boolean {
+    return this.pending > 0 || this.pings.size > 0
+  }
+
+  /** How long the peer may stay silent from now on without being asked, in milliseconds. */
+  get untilPing(): number {
+    return Math.max(1, this.lastReceived + this.options.idlePing - this.options.now())
+  }
+
+  /** Takes no more requests. It ends when those that have left are answered. */
+  retire(why: string): void {
+    if (this.retired !== undefined) return
+    this.retired = why
+    this.refuseWaiting()
+    this.roomChanged = true
+    this.wake()
+  }
+
+  ping(done: (pong: Result.Result<Duration.Duration, Http2Error>) => void): void {
+    if (this.ending !== undefined) return guarded(done, Result.fail(this.notSent()))
+    this.pings.send(this.out, this.options.now(), done)
+    this.wake()
+  }
+
+  /** Looks at the deadlines. To be called now and then. */
+  tick(): void {
+    if (this.ending !== undefined) return
+    const { idlePing, now, pingTimeout } = this.options
+    const time = now()
+    if (this.pings.isOlderThan(time - pingTimeout)) return this.close(`no answer to a PING within ${pingTimeout} ms`)
+    // Who waits for an answer wants to know sooner whether there is anyone.
+    const patience = this.streams.size > 0 ? Math.min(idlePing, pingTimeout / 2) : idlePing
+    if (this.pings.size === 0 && time - this.lastReceived >= patience) this.ping(() => {})
+    for (const stream of this.streams.values()) this.expire(stream, time)
+    this.waiting.forEach((stream) => this.expire(stream, time))
+    if (!this.isBusy) this.outbox.shrink()
+  }
+
+  private get out(): Output {
+    return this.outbox.out
+  }
+
+  private expire(stream: Stream, time: number): void {
+    if (stream.isSettled || stream.deadline > time) return
+    const why = stream.id === 0
+      ? unanswered.whyWaiting(this.capacity.limit, this.sender.window)
+      : unanswered.whyUnanswered(stream, this.goaway)
+    this.abort(stream, Frame.Code.cancel, unanswered.late(this.options.server, stream, why))
+  }
+
+  /** Takes what the peer sent. */
+  feed(chunk: Uint8Array): void {
+    if (this.ending !== undefined) return
+    this.lastReceived = this.options.now()
+    const error = this.reader.feed(chunk) ?? (this.out.size > maxOwed ? readsNothing : undefined)
+    if (error === undefined || this.ending !== undefined) return
+    Frame.putGoaway(this.out, error.code, error.detail)
+    const other = this.isReady ? undefined : otherProtocol(chunk)
+    this.end({
+      detail: other === undefined ? `it broke the protocol: ${error.detail}` : other.detail,
+      violation: error,
+      isPassing: other?.isPassing ?? false
+    })
+  }
+
+  /** Tells what has changed, and ends what is done. To be called when it was woken; then there may be some to `take`. */
+  flush(): void {
+    this.isWoken = false
+    if (this.onBusy !== undefined && (this.isBusy || this.hasEnded)) {
+      const { onBusy } = this
+      this.onBusy = undefined
+      onBusy()
+    }
+    if (this.roomChanged) {
+      this.roomChanged = false
+      guarded(this.onRoom, undefined)
+    }
+    this.time = -1
+    if (this.retired === undefined) return
+    this.refuseWaiting()
+    if (this.streams.size === 0) this.close(this.retired)
+  }
+
+  /**
+   * What is to be sent now, if anything; good until the next but one `take`. It
+   * opens streams: what it returns has left, so take it when the socket does.
+   */
+  take(): Uint8Array | undefined {
+    this.fill()
+    return this.outbox.take()
+  }
+
+  wake(): void {
+    if (this.isWoken) return
+    this.isWoken = true
+    this.onWake()
+  }
+
+  private fill(): void {
+    if (this.ending !== undefined) return
+    const { nextId, sender } = this
+    const window = sender.window
+    if (sender.isBlocked) sender.resume(this.out, batchSize)
+    // A request that can't be written is settled in here, and whoever made it may end the session.
+    while (this.canOpen()) this.open(this.waiting.shift()!)
+    this.flood.sent((this.nextId - nextId) / 2, window - sender.window)
+  }
+
+  private canOpen(): boolean {
+    return this.waiting.size > 0 && this.streams.size < this.capacity.limit && this.retired === undefined &&
+      this.out.size < batchSize && (this.sender.window > 0 || this.waiting.peek()!.body.length === 0)
+  }
+
+  private open(stream: Stream): void {
+    const wrong = stream.timeout > 0
+      ? this.sender.open(this.out, stream, this.nextId, batchSize)
+      : unanswered.notTimeout
+    if (wrong !== undefined) {
+      // its place is free again, and whoever waits for one is to be told
+      this.roomChanged = true
+      this.wake()
+      return this.fail(stream, unanswered.invalid(wrong))
+    }
+    this.streams.set(stream.id, stream)
+    this.nextId += 2
+    if (this.nextId > maxStreamId) this.retire("its stream numbers are used up")
+  }
+
+  /** Those that wait now; what a `settle` submits is refused the next time, so that it can't go on for ever. */
+  private refuseWaiting(): void {
+    let left = this.waiting.size
+    if (left === 0) return
+    const failure = this.notSent()
+    for (; left > 0 && this.waiting.size > 0; left--) this.fail(this.waiting.shift()!, failure)
+  }
+
+  // -- what the receiver finds
+
+  isIdle(id: number): boolean {
+    return id >= this.nextId || id % 2 === 0
+  }
+
+  settingsChanged(windowBefore: number): Frame.ConnectionError | undefined {
+    const error = this.sender.settingsChanged(windowBefore, this.streams.values())
+    if (error !== undefined) return error
+    this.isReady = true
+    this.capacity.limit = Math.min(this.settings.maxConcurrentStreams, this.options.maxStreams)
+    Frame.putSettingsAck(this.out)
+    this.roomChanged = true
+    this.wake()
+    this.onReady()
+    return undefined
+  }
+
+  windowGrew(id: number, increment: number): Frame.ConnectionError | undefined {
+    if (id === 0) {
+      if (this.capacity.isNarrow(this.sender.window, this.pending, this.waiting.size)) this.roomChanged = true
+      const error = this.sender.grew(increment)
+      if (error !== undefined) return error
+    } else {
+      const stream = this.streams.get(id)
+      if (stream === undefined) return undefined
+      stream.window += increment
+      if (stream.window > Frame.maxWindow) this.reset(stream, Frame.Code.flowControlError, "a window above 2^31-1")
+    }
+    if (this.sender.isBlocked || this.roomChanged) this.wake()
+    return undefined
+  }
+
+  giveWindow(id: number, increment: number): void {
+    Frame.putWindowUpdate(this.out, id, increment)
+    this.wake()
+  }
+
+  pinged(data: Uint8Array): void {
+    Frame.putPing(this.out, Frame.Flag.ack, data)
+    this.wake()
+  }
+
+  ponged(number: number): boolean {
+    return this.pings.received(number, this.options.now())
+  }
+
+  finish(stream: Stream): void {
+    if (!stream.isWhole) return this.reset(stream, Frame.Code.protocolError, "a body of another length than announced")
+    // The peer needs no more of the request: RFC 9113, section 8.1.
+    if (stream.sent < stream.body.length) Frame.putRstStream(this.out, stream.id, Frame.Code.cancel)
+    this.remove(stream)
+    this.settle(stream, Result.succeed(stream.response()))
+  }
+
+  wasReset(stream: Stream, code: number): void {
+    this.remove(stream)
+    this.fail(stream, unanswered.wasReset(this.options.server, stream, code, this.goaway))
+  }
+
+  reset(stream: Stream, code: number, what: string): void {
+    this.abort(stream, code, unanswered.unreadable(this.options.server, code, what, this.goaway))
+  }
+
+  goneAway(next: Goaway): void {
+    if (this.ending !== undefined) return
+    const goaway = merged(this.goaway, next)
+    this.goaway = goaway
+    this.retired = goawayDetail(goaway)
+    const above = Array.from(this.streams.values()).filter(({ id }) => id > goaway.lastStreamId)
+    this.failAll(above, (stream) => unanswered.isAbove(this.options.server, stream, goaway))
+    this.refuseWaiting()
+    this.roomChanged = true
+    this.wake()
+  }
+
+  // -- ends
+
+  /** Ends at once: the socket did, or nobody wants it any more. */
+  close(detail: string, cause?: unknown): void {
+    if (this.ending !== undefined) return
+    Frame.putGoaway(this.out, Frame.Code.noError, "")
+    this.end({ detail, cause })
+  }
+
+  private end({ cause, detail, isPassing = false, violation }: {
+    readonly detail: string
+    readonly cause?: unknown
+    readonly violation?: Frame.ConnectionError
+    readonly isPassing?: boolean
+  }): void {
+    const { goaway, options: { server }, retired } = this
+    const ending: SessionEnding = {
+      detail: detail === retired ? detail : unanswered.afterGoaway(goaway, detail),
+      goaway,
+      violation: violation !== undefined,
+      isPassing,
+      ...(cause === undefined ? {} : { cause })
+    }
+    this.ending = ending
+    this.retired ??= detail
+    this.refuseWaiting()
+    if (this.streams.size > 0) {
+      const code = violation?.code ?? goaway?.code
+      const lost = unanswered.lost(server, code === undefined ? ending : { ...ending, code })
+      this.failAll(Array.from(this.streams.values()), () => lost)
+    }
+    this.pings.fail(() => this.notSent())
+    this.roomChanged = true
+    this.wake()
+    this.onEnd(ending)
+  }
+
+  private notSent(): Http2Error {
+    const { ending, options: { server }, retired } = this
+    return unanswered.notSent(server, ending ?? { detail: retired ?? "the connection is closed" })
+  }
+
+  private settle(stream: Stream, answer: Answer): void {
+    stream.isSettled = true
+    guarded(stream.settle, answer)
+  }
+
+  private fail(stream: Stream, error: Http2Error): void {
+    this.settle(stream, Result.fail(error))
+  }
+
+  /** Fails streams that are over. The first `settle` finds none of them open any more, and may cancel the others. */
+  private failAll(streams: ReadonlyArray<Stream>, error: (stream: Stream) => Http2Error): void {
+    for (const stream of streams) this.remove(stream)
+    for (const stream of streams) if (!stream.isSettled) this.fail(stream, error(stream))
+  }
+
+  /** Gives a request up and says why. */
+  private abort(stream: Stream, code: number, error: Http2Error): void {
+    if (stream.isSettled) return
+    stream.isSettled = true
+    this.abandon(stream, code)
+    this.fail(stream, error)
+  }
+
+  /** Resets the stream of a settled request, or forgets that it waits. */
+  private abandon(stream: Stream, code: number): void {
+    if (stream.id === 0) {
+      this.waiting.dropped()
+      this.roomChanged = true
+      return this.wake()
+    }
+    if (!this.streams.has(stream.id)) return
+    Frame.putRstStream(this.out, stream.id, code)
+    this.remove(stream)
+  }
+
+  private remove(stream: Stream): void {
+    this.streams.delete(stream.id)
+    this.roomChanged = true
+    this.wake()
+  }
+}

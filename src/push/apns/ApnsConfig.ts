@@ -1,0 +1,183 @@
+/**
+ * Credential and endpoint from the configuration, which is the environment
+ * where no other is provided:
+ *
+ * | variable | |
+ * |---|---|
+ * | `BACKQ_APNS_KEY` | a key: the path of the `.p8` file, or its text, also in base64 |
+ * | `BACKQ_APNS_KEY_ID` | its id. Default: the one in the name of the file, `AuthKey_ABC123DEFG.p8` |
+ * | `BACKQ_APNS_TEAM_ID` | the team's id |
+ * | `BACKQ_APNS_CERTIFICATE` | instead of a key, a certificate: the path of a `.p12` or PEM file, or its text, also in base64 |
+ * | `BACKQ_APNS_CERTIFICATE_KEY` | its key, PEM: path or text. Default: it stands with the certificate |
+ * | `BACKQ_APNS_PASSPHRASE` | of the certificate's key |
+ * | `BACKQ_APNS_TOPIC` | the bundle id of notifications that have no topic |
+ * | `BACKQ_APNS_ENVIRONMENT` | `production` or `sandbox`. Default: `production` |
+ * | `BACKQ_APNS_HOST`, `BACKQ_APNS_PORT` | another server, such as a simulator; 2197 is Apple's other port |
+ * | `BACKQ_APNS_CA` | PEM of the authorities that the server is trusted by: path or text |
+ * | `BACKQ_APNS_PROXY` | an HTTP proxy: `http://user:password@proxy.example.com:3128` |
+ *
+ * A line end after a value is left away: `echo` writes one. Any other value that
+ * can't be meant is refused by the name of its variable. A value is taken for a
+ * path only where it looks like one. No error quotes a value that could be a key.
+ */
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type * as Credential from "./credential/Credential.ts"
+import * as CredentialError from "./credential/CredentialError.ts"
+import { contentIn, isPath, type Kind } from "./credential/keyMaterial.ts"
+import * as Endpoint from "./Endpoint.ts"
+import * as OptionRules from "./options.ts"
+
+/** Who the program is, and where it pushes to. */
+export interface ApnsConfig {
+  readonly credential: Credential.Options
+  readonly endpoint: Endpoint.Options
+}
+
+const prefix = "BACKQ_APNS_"
+
+const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
+  Config.map(Config.option(config), Option.getOrUndefined)
+
+const text = (name: string) => optional(Config.NonEmptyString(`${prefix}${name}`))
+const secret = (name: string) => optional(Config.Redacted(`${prefix}${name}`))
+
+const variables = Config.all({
+  key: secret("KEY"),
+  keyId: text("KEY_ID"),
+  teamId: text("TEAM_ID"),
+  certificate: secret("CERTIFICATE"),
+  certificateKey: secret("CERTIFICATE_KEY"),
+  passphrase: secret("PASSPHRASE"),
+  topic: text("TOPIC"),
+  environment: text("ENVIRONMENT"),
+  host: text("HOST"),
+  port: text("PORT"),
+  ca: secret("CA"),
+  proxy: secret("PROXY")
+})
+
+type Variables = Config.Success<typeof variables>
+
+const invalid = (variable: string, rule: string) =>
+  Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option: `${prefix}${variable}`, rule })))
+
+const missing = (variable: string, rule: string) =>
+  Effect.fail(CredentialError.make(new CredentialError.OptionMissing({ option: `${prefix}${variable}`, rule })))
+
+const isLineEnd = (char: string | undefined): boolean => char === "\n" || char === "\r"
+
+/** Whoever made a secret with `echo` did not mean the line end. */
+const withoutLineEnds = (value: string): string => {
+  let end = value.length
+  while (isLineEnd(value[end - 1])) end--
+  return value.slice(0, end)
+}
+
+const trimmed = (provider: ConfigProvider.ConfigProvider): ConfigProvider.ConfigProvider =>
+  ConfigProvider.make((path) =>
+    Effect.map(
+      provider.load(path),
+      (node) =>
+        node?.value === undefined ? node : { ...node, value: withoutLineEnds(node.value) } as ConfigProvider.Node
+    )
+  )
+
+const checkAll = (
+  { environment, host, keyId, port, teamId, topic }: Variables
+): Effect.Effect<void, CredentialError.CredentialError> => {
+  const checks: ReadonlyArray<readonly [variable: string, value: string | undefined, check: OptionRules.Check]> = [
+    ["TOPIC", topic, OptionRules.defaultTopic],
+    ["KEY_ID", keyId, OptionRules.id],
+    ["TEAM_ID", teamId, OptionRules.id],
+    ["ENVIRONMENT", environment, OptionRules.environment],
+    ["HOST", host, OptionRules.host],
+    ["PORT", port, OptionRules.port]
+  ]
+  for (const [variable, value, check] of checks) {
+    const rule = value === undefined ? undefined : check(value)
+    if (rule !== undefined) return invalid(variable, rule)
+  }
+  return Effect.void
+}
+
+const neither =
+  "it is neither PEM, nor base64 of it, nor a path such as AuthKey_ABC123DEFG.p8, /run/secrets/apns or ./apns"
+
+const material = (
+  variable: string,
+  kind: Kind,
+  value: Redacted.Redacted
+): Effect.Effect<Credential.Material, CredentialError.CredentialError> => {
+  const text = Redacted.value(value)
+  if (contentIn(text, kind) !== undefined) return Effect.succeed(value)
+  return isPath(text) ? Effect.succeed({ file: text }) : invalid(variable, neither)
+}
+
+const optionalMaterial = (variable: string, kind: Kind, value: Redacted.Redacted | undefined) =>
+  value === undefined ? Effect.undefined : material(variable, kind, value)
+
+/** The id in the name that the developer account gives to the file. */
+const keyIdIn = (key: Redacted.Redacted): string | undefined =>
+  /AuthKey_([A-Z0-9]{10})\.p8$/.exec(Redacted.value(key))?.[1]
+
+const credentialOf = Effect.fnUntraced(function*(
+  given: Variables
+): Effect.fn.Return<Credential.Options, CredentialError.CredentialError> {
+  const { certificate, key, passphrase, teamId, topic } = given
+  const common: Credential.CommonOptions = { topic, ca: yield* optionalMaterial("CA", "certificate", given.ca) }
+  if (key !== undefined && certificate !== undefined) {
+    return yield* invalid("CERTIFICATE", `give it or ${prefix}KEY, not both`)
+  }
+  if (certificate !== undefined) {
+    return {
+      ...common,
+      certificate: yield* material("CERTIFICATE", "certificate", certificate),
+      certificateKey: yield* optionalMaterial("CERTIFICATE_KEY", "key", given.certificateKey),
+      passphrase
+    }
+  }
+  if (key === undefined) {
+    return yield* missing("KEY", `give the .p8 file of a key, or a certificate in ${prefix}CERTIFICATE`)
+  }
+  const found = yield* material("KEY", "key", key)
+  const keyId = given.keyId ?? keyIdIn(key)
+  if (keyId === undefined) {
+    const unnamed = Redacted.isRedacted(found) ? "" : `; the name of the file, ${found.file}, does not tell it`
+    return yield* missing("KEY_ID", `give the key's id: 10 characters, in the developer account${unnamed}`)
+  }
+  if (teamId === undefined) {
+    return yield* missing("TEAM_ID", "give the team's id: 10 characters, in the developer account")
+  }
+  return { ...common, key: found, keyId, teamId }
+})
+
+const proxyOf = ({ proxy }: Variables): Effect.Effect<Endpoint.Proxy | undefined, CredentialError.CredentialError> =>
+  proxy === undefined
+    ? Effect.undefined
+    : Effect.catch(
+      Effect.fromResult(Endpoint.parseProxy(Redacted.value(proxy))),
+      (rule) => invalid("PROXY", rule)
+    )
+
+/** Reads the variables. Files are not opened here. */
+export const load: Effect.Effect<ApnsConfig, Config.ConfigError | CredentialError.CredentialError> = Effect.gen(
+  function*() {
+    const provider = trimmed(yield* ConfigProvider.ConfigProvider)
+    const given = yield* Effect.provideService(variables, ConfigProvider.ConfigProvider, provider)
+    yield* checkAll(given)
+    const { environment, host, port } = given
+    return {
+      credential: yield* credentialOf(given),
+      endpoint: {
+        environment: environment as Endpoint.Environment | undefined,
+        host,
+        port: port === undefined ? undefined : Number(port),
+        proxy: yield* proxyOf(given)
+      }
+    }
+  }
+)

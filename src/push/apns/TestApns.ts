@@ -1,0 +1,185 @@
+/**
+ * An `Apns` for tests: it sends nothing, records every push, and answers as a
+ * script says.
+ *
+ * ```ts
+ * const gone = TestApns.layer({
+ *   answer: ({ token }) => token === "0a" ? TestApns.reject(410, "Unregistered") : TestApns.accept
+ * })
+ * ```
+ *
+ * Notifications, tokens, topics and expirations are checked as they are by the
+ * real one: what that refuses before it is sent is refused here too, and not
+ * recorded. Broadcast channels can be made, and live as long as the layer.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as ApnsError from "./answer/ApnsError.ts"
+import { Apns, make } from "./Apns.ts"
+import type { Environment } from "./Endpoint.ts"
+import type * as Channel from "./notification/Channel.ts"
+import type { Outgoing, Receipt, Sender } from "./Sender.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** What the script answers: a receipt, of which any part may be left out, or a failure; a rejection as Apple writes it. */
+export type Answer = Effect.Effect<Partial<Receipt>, ApnsError.ApnsError | Rejection>
+
+/** Apple says no. */
+export interface Rejection {
+  readonly _tag: "Rejection"
+  readonly status: number
+  readonly reason: string | undefined
+  readonly timestamp: number | undefined
+}
+
+/** What the double stands for and how it answers. */
+export interface Options {
+  /** Answers each push; `index` counts from 0. Default: {@link accept}. */
+  readonly answer?: ((push: Outgoing, index: number) => Answer) | undefined
+  /** What the credential is. Default: one with which every push type can be sent. */
+  readonly credential?: Sender["credential"]
+  /** Default: any. */
+  readonly topics?: ReadonlyArray<string> | undefined
+  /** Default: `"com.example.app"`. */
+  readonly defaultTopic?: string | undefined
+  /** Default: `"sandbox"`. */
+  readonly environment?: Environment | undefined
+  /** Default: 1000. */
+  readonly inFlight?: number | undefined
+}
+
+/** What was pushed. */
+export class TestApns extends Context.Service<TestApns, {
+  /** What reached Apple, in order. */
+  readonly pushes: Effect.Effect<ReadonlyArray<Outgoing>>
+  /** What was sent to channels, in order. */
+  readonly broadcasts: Effect.Effect<ReadonlyArray<Channel.Request>>
+}>()("backq/apns/TestApns") {}
+
+// -----------------------------------------------------------------------------
+// Answers
+// -----------------------------------------------------------------------------
+
+/** Apple accepts the push. */
+export const accept: Answer = Effect.succeed({})
+
+/** Apple refuses the push. */
+export const reject = (status: number, reason?: string, timestamp?: number): Answer =>
+  Effect.fail({ _tag: "Rejection", status, reason, timestamp })
+
+/** The push fails without an answer of Apple. */
+export const fail = (reason: ApnsError.ApnsErrorReason): Answer => Effect.fail(ApnsError.make(reason))
+
+// -----------------------------------------------------------------------------
+// Construction
+// -----------------------------------------------------------------------------
+
+const toError = ({ apnsId, token }: Outgoing) => (error: ApnsError.ApnsError | Rejection): ApnsError.ApnsError =>
+  error._tag === "Rejection"
+    ? ApnsError.fromAnswer({ status: error.status, reason: error.reason, timestamp: error.timestamp, token, apnsId })
+    : error
+
+const receipt = ({ apnsId }: Outgoing, part: Partial<Receipt>): Receipt => ({
+  apnsId,
+  apnsUniqueId: undefined,
+  attempts: 1,
+  duration: 0,
+  ...part
+})
+
+const response = (status: number, body: unknown = "", ...headers: ReadonlyArray<readonly [string, string]>) => ({
+  status,
+  headers,
+  body: Buffer.from(body === "" ? "" : JSON.stringify(body))
+})
+
+/** Apple's broadcast channels, for as long as the layer lives. */
+const makeChannels = (broadcasts: Array<Channel.Request>): (request: Channel.Request) => Channel.Response => {
+  const channels = new Map<string, { readonly path: string; readonly body: unknown }>()
+  let made = 0
+  return (request) => {
+    const { body, headers, host, method, path } = request
+    const id = new Map(headers).get("apns-channel-id") ?? ""
+    if (host === "manage" && method === "POST") {
+      const created = Buffer.from(`channel ${++made}`).toString("base64")
+      channels.set(created, { path, body: JSON.parse(Buffer.from(body ?? []).toString()) })
+      return response(201, "", ["apns-channel-id", created])
+    }
+    if (host === "manage" && path.endsWith("/all-channels")) {
+      const own = path.replace(/all-channels$/, "channels")
+      return response(200, { channels: [...channels].flatMap(([id, { path }]) => path === own ? [id] : []) })
+    }
+    const channel = channels.get(id)
+    if (channel === undefined) return response(400, { reason: "ChannelNotRegistered" })
+    if (method === "GET") return response(200, channel.body)
+    if (method === "DELETE") {
+      channels.delete(id)
+      return response(204)
+    }
+    broadcasts.push(request)
+    return response(200)
+  }
+}
+
+const makeContext = (options: Options) =>
+  Effect.gen(function*() {
+    const recorded: Array<Outgoing> = []
+    const broadcasts: Array<Channel.Request> = []
+    const channels = makeChannels(broadcasts)
+    const answer = options.answer ?? (() => accept)
+    const run = Effect.runForkWith(yield* Effect.context())
+    const sender: Sender = {
+      environment: options.environment ?? "sandbox",
+      credential: options.credential,
+      topics: options.topics ?? "any",
+      defaultTopic: options.defaultTopic ?? "com.example.app",
+      inFlight: options.inFlight ?? 1000,
+      submit: (push, settle) => {
+        const index = recorded.push(push) - 1
+        const answered = Effect.suspend(() => answer(push, index)).pipe(
+          Effect.map((part) => receipt(push, part)),
+          Effect.mapError(toError(push)),
+          Effect.result
+        )
+        // an answer never comes before `submit` returns
+        const fiber = run(Effect.andThen(Effect.yieldNow, answered))
+        let given = false
+        fiber.addObserver((exit) => {
+          if (given) return
+          settle(
+            Exit.isSuccess(exit)
+              ? exit.value
+              : Result.fail(ApnsError.make(new ApnsError.Unknown({ detail: "the script died", cause: exit.cause })))
+          )
+        })
+        return () => {
+          given = true
+          fiber.interruptUnsafe()
+        }
+      },
+      exchange: (request) => Effect.sync(() => channels(request))
+    }
+    return Context.make(Apns, yield* make([sender])).pipe(
+      Context.add(TestApns, {
+        pushes: Effect.sync(() => recorded.slice()),
+        broadcasts: Effect.sync(() => broadcasts.slice())
+      })
+    )
+  })
+
+/** Records pushes and answers as the script says. */
+export const layer = (options: Options = {}): Layer.Layer<Apns | TestApns> => Layer.effectContext(makeContext(options))
+
+/** What reached Apple, in order. */
+export const pushes: Effect.Effect<ReadonlyArray<Outgoing>, never, TestApns> = TestApns.use(({ pushes }) => pushes)
+
+/** What was sent to channels, in order. */
+export const broadcasts: Effect.Effect<ReadonlyArray<Channel.Request>, never, TestApns> = TestApns.use(
+  ({ broadcasts }) => broadcasts
+)

@@ -1,0 +1,329 @@
+/**
+ * Who a program is to Apple: a key of a team, which signs provider tokens, or
+ * the certificate of an app.
+ *
+ * {@link read} reads one and says what is wrong with it. {@link watch} also
+ * keeps it up to date: when files change, the new credential is read, and takes
+ * the place of the old one if it is a good one; 30 days before a certificate
+ * ends the log begins to say so.
+ *
+ * ```ts
+ * const key: Credential.Options = { key: { file: "AuthKey_ABC123DEFG.p8" }, keyId: "ABC123DEFG", teamId: "DEF123GHIJ" }
+ * const certificate: Credential.Options = { certificate: { file: "push.p12" }, passphrase: Redacted.make("...") }
+ * ```
+ *
+ * Source: Apple, "Establishing a token-based connection to APNs" and
+ * "Establishing a certificate-based connection to APNs".
+ */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import type { PlatformError } from "effect/PlatformError"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { table } from "../notification/PushType.ts"
+import * as OptionRules from "../options.ts"
+import * as Certificate from "./certificate.ts"
+import * as CredentialError from "./CredentialError.ts"
+import { isPath, maxBytes } from "./keyMaterial.ts"
+import * as ProviderToken from "./ProviderToken.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** A file, or its content: PEM, PKCS #12, DER, or base64 of any. */
+export type Material = { readonly file: string } | Redacted.Redacted<string | Uint8Array>
+
+/** What keys and certificates have in common. */
+export interface CommonOptions {
+  /** The bundle id of notifications that have no topic. Default: the first one of a certificate; none for a key. */
+  readonly topic?: string | undefined
+  /** PEM of the authorities that the servers are trusted by, or a file. No secret. Default: those that Node.js trusts. */
+  readonly ca?: string | Uint8Array | Material | undefined
+}
+
+/** A key of a team, for all of its apps, or those that the key is made for. */
+export interface KeyOptions extends CommonOptions {
+  /** The `.p8` file of the key. */
+  readonly key: Material
+  /** The key's id: 10 characters. */
+  readonly keyId: string
+  /** The team's id: 10 characters. */
+  readonly teamId: string
+  /** The bundle ids that this key is to be used for, where there are other credentials. Default: any. */
+  readonly topics?: ReadonlyArray<string> | undefined
+}
+
+/** The certificate of an app. */
+export interface CertificateOptions extends CommonOptions {
+  /** PEM, or PKCS #12 (`.p12`) with the key in it. */
+  readonly certificate: Material
+  /** The certificate's key, PEM. Default: it stands in the certificate's file. */
+  readonly certificateKey?: Material | undefined
+  /** Of the key, or the PKCS #12. Default: none. */
+  readonly passphrase?: Redacted.Redacted | undefined
+}
+
+/** A key, or a certificate. */
+export type Options = KeyOptions | CertificateOptions
+
+/** What TLS is told: whom to trust, and the certificate to show. */
+export type Tls = { readonly ca?: string } & (Certificate.TlsIdentity | {})
+
+/** A credential that was read and found good. */
+export interface Credential {
+  /** Signs for requests; none with a certificate. */
+  readonly providerToken: ProviderToken.ProviderToken | undefined
+  readonly tls: Tls
+  /** What it covers: bundle ids, in a certificate also with the suffix of a push type. */
+  readonly topics: ReadonlyArray<string> | "any"
+  readonly defaultTopic: string | undefined
+  /** Until when it can be used; a key has no end. */
+  readonly validTo: DateTime.Utc | undefined
+  /** The certificate's file, or what stands for it in messages. */
+  readonly source: string
+}
+
+// -----------------------------------------------------------------------------
+// Files
+// -----------------------------------------------------------------------------
+
+type Fail<A, R = never> = Effect.Effect<A, CredentialError.CredentialError, R>
+
+/** The materials of some options, read. */
+interface Loaded {
+  readonly main: Certificate.Sourced
+  readonly key: Certificate.Sourced | undefined
+  readonly ca: Certificate.Sourced | undefined
+}
+
+const load = Effect.fnUntraced(function*(material: Material, name: string): Effect.fn.Return<
+  Certificate.Sourced,
+  CredentialError.CredentialError,
+  FileSystem.FileSystem
+> {
+  if (Redacted.isRedacted(material)) {
+    const value = Redacted.value(material)
+    const bytes = typeof value === "string" ? Buffer.from(value) : value
+    return { source: `the given ${name}`, bytes: Redacted.make(bytes, { label: name }) }
+  }
+  const { file } = material
+  const fs = yield* FileSystem.FileSystem
+  const unreadable = (detail: string) =>
+    CredentialError.make(
+      // somebody may have given the key where its file was asked for
+      new CredentialError.FileUnreadable({ file: isPath(file) ? file : `the file of the ${name}`, detail })
+    )
+  const failed = ({ reason }: PlatformError) =>
+    unreadable(reason._tag === "NotFound" ? "there is no such file" : isPath(file) ? reason.message : reason._tag)
+  const { size, type } = yield* Effect.mapError(fs.stat(file), failed)
+  if (type === "CharacterDevice" || type === "BlockDevice") return yield* unreadable("it is a device")
+  if (size > maxBytes) return yield* unreadable(`it has ${size} bytes, and ${maxBytes} at most are read`)
+  const bytes = yield* Effect.mapError(fs.readFile(file), failed)
+  return { source: file, bytes: Redacted.make(bytes, { label: name }) }
+})
+
+/** An authority is no secret, and may be given as it is. */
+const authorityOf = (ca: CommonOptions["ca"]): Material | undefined =>
+  typeof ca === "string" || ca instanceof Uint8Array ? Redacted.make(ca) : ca
+
+const isKey = (options: Options): options is KeyOptions => "key" in options
+
+const loadAll = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<
+  Loaded,
+  CredentialError.CredentialError,
+  FileSystem.FileSystem
+> {
+  const optional = (material: Material | undefined, name: string) =>
+    material === undefined ? Effect.undefined : load(material, name)
+  return {
+    main: yield* (isKey(options)
+      ? load(options.key, "key")
+      : load(options.certificate, "certificate")),
+    key: yield* optional(isKey(options) ? undefined : options.certificateKey, "certificate's key"),
+    ca: yield* optional(authorityOf(options.ca), "authority")
+  }
+})
+
+const sameBytes = (a: Certificate.Sourced | undefined, b: Certificate.Sourced | undefined): boolean =>
+  a === undefined || b === undefined
+    ? a === b
+    : Buffer.from(Redacted.value(a.bytes)).equals(Redacted.value(b.bytes))
+
+const same = (a: Loaded, b: Loaded): boolean =>
+  sameBytes(a.main, b.main) && sameBytes(a.key, b.key) && sameBytes(a.ca, b.ca)
+
+// -----------------------------------------------------------------------------
+// Options
+// -----------------------------------------------------------------------------
+
+/** Topics that can't be meant would be found push by push. The ids of a key are looked at with it. */
+const checkTopics = (options: Options): Fail<void> => {
+  const checks: ReadonlyArray<readonly [option: string, value: string | undefined, check: OptionRules.Check]> = [
+    ["topic", options.topic, OptionRules.defaultTopic],
+    ...("topics" in options ? options.topics ?? [] : []).map((topic) => ["topics", topic, OptionRules.topic] as const)
+  ]
+  for (const [option, value, check] of checks) {
+    const rule = value === undefined ? undefined : check(value)
+    if (rule !== undefined) {
+      return Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option, rule })))
+    }
+  }
+  return Effect.void
+}
+
+// -----------------------------------------------------------------------------
+// Reading
+// -----------------------------------------------------------------------------
+
+const authorities = ({ ca }: Loaded): Fail<{ readonly ca?: string }> =>
+  ca === undefined
+    ? Effect.succeed({})
+    : Effect.mapBoth(Effect.fromResult(Certificate.readAuthorities(ca)), {
+      onSuccess: (ca) => ({ ca }),
+      onFailure: CredentialError.make
+    })
+
+const fromKey = Effect.fnUntraced(function*(options: KeyOptions, loaded: Loaded): Effect.fn.Return<
+  Credential,
+  CredentialError.CredentialError
+> {
+  const { source } = loaded.main
+  const providerToken = yield* ProviderToken.make({
+    key: loaded.main.bytes,
+    keyId: options.keyId,
+    teamId: options.teamId,
+    source
+  })
+  return {
+    providerToken,
+    tls: yield* authorities(loaded),
+    topics: options.topics ?? "any",
+    defaultTopic: options.topic ?? options.topics?.[0],
+    validTo: undefined,
+    source
+  }
+})
+
+/** The app of a certificate's topics: the first, which in a VoIP certificate is no bundle id but the topic of its calls. */
+const appOf = ([first, ...others]: ReadonlyArray<string>): string | undefined =>
+  first !== undefined && others.length === 0 && first.endsWith(table.voip.suffix)
+    ? first.slice(0, -table.voip.suffix.length)
+    : first
+
+const fromCertificate = Effect.fnUntraced(function*(options: CertificateOptions, loaded: Loaded): Effect.fn.Return<
+  Credential,
+  CredentialError.CredentialError
+> {
+  const { source } = loaded.main
+  const certificate = yield* Effect.mapError(
+    Effect.fromResult(
+      Certificate.read({ certificate: loaded.main, key: loaded.key, passphrase: options.passphrase })
+    ),
+    CredentialError.make
+  )
+  const { tls, topics, validFrom, validTo } = certificate
+  if (!DateTime.between(yield* DateTime.now, { minimum: validFrom, maximum: validTo })) {
+    return yield* CredentialError.make(new CredentialError.CertificateExpired({ source, validFrom, validTo }))
+  }
+  return {
+    providerToken: undefined,
+    tls: { ...(yield* authorities(loaded)), ...tls },
+    topics: topics.length === 0 ? "any" : topics,
+    defaultTopic: options.topic ?? appOf(topics),
+    validTo,
+    source
+  }
+})
+
+const parse = (options: Options, loaded: Loaded): Fail<Credential> =>
+  Effect.andThen(
+    checkTopics(options),
+    isKey(options) ? fromKey(options, loaded) : fromCertificate(options, loaded)
+  )
+
+/** Reads a credential once. */
+export const read = (options: Options): Fail<Credential> =>
+  loadAll(options).pipe(
+    Effect.provide(NodeFileSystem.layer),
+    Effect.flatMap((loaded) => parse(options, loaded))
+  )
+
+// -----------------------------------------------------------------------------
+// Watching
+// -----------------------------------------------------------------------------
+
+/** How a credential is kept up to date. */
+export interface WatchOptions {
+  /** How often the files are looked at. Default: 1 minute. */
+  readonly every?: Duration.Input | undefined
+}
+
+/** When the log begins to speak of a certificate's end, and how often it does. */
+const warnBefore = Duration.days(30)
+const warnEvery = Duration.days(1)
+
+/** What to say about a certificate's end, if it is time to. */
+const endWarning = ({ source, validTo }: Credential, now: DateTime.Utc): string | undefined => {
+  if (validTo === undefined) return undefined
+  const left = DateTime.distance(now, validTo)
+  if (Duration.isGreaterThan(left, warnBefore)) return undefined
+  const until = DateTime.formatIsoDateUtc(validTo)
+  return Duration.isPositive(left)
+    ? `the push certificate (${source}) ends in ${Math.floor(Duration.toDays(left))} days, on ${until}: ` +
+      `renew it in the developer account and replace the file`
+    : `the push certificate (${source}) has ended, on ${until}: nothing can be pushed until it is replaced`
+}
+
+/**
+ * Reads a credential, and reads it again when its files change, for as long as
+ * the scope is open. What can't be read, or is no good, is logged and doesn't
+ * take the place of what is.
+ */
+export const watch = Effect.fnUntraced(
+  function*(options: Options, { every = "1 minute" }: WatchOptions = {}): Effect.fn.Return<
+    SubscriptionRef.SubscriptionRef<Credential>,
+    CredentialError.CredentialError,
+    FileSystem.FileSystem | Scope.Scope
+  > {
+    let loaded = yield* loadAll(options)
+    const credential = yield* SubscriptionRef.make(yield* parse(options, loaded))
+
+    let complaint: string | undefined
+    const complain = (error: CredentialError.CredentialError) =>
+      Effect.suspend(() => {
+        if (error.message === complaint) return Effect.void
+        complaint = error.message
+        return Effect.logWarning(`the APNs credential has changed and is not used: ${error.reason.message}`)
+      })
+
+    const reload = Effect.gen(function*() {
+      const again = yield* loadAll(options)
+      if (same(again, loaded)) return
+      const fresh = yield* parse(options, again)
+      loaded = again
+      complaint = undefined
+      yield* SubscriptionRef.set(credential, fresh)
+      yield* Effect.logInfo(`the APNs credential (${fresh.source}) has changed and is in use`)
+    }).pipe(Effect.catch(complain))
+
+    let warned: DateTime.Utc | undefined
+    const warn = Effect.gen(function*() {
+      const now = yield* DateTime.now
+      if (warned !== undefined && Duration.isLessThan(DateTime.distance(warned, now), warnEvery)) return
+      const warning = endWarning(yield* SubscriptionRef.get(credential), now)
+      if (warning === undefined) return
+      warned = now
+      yield* Effect.logWarning(warning)
+    })
+
+    yield* warn
+    yield* Effect.forkScoped(Effect.forever(Effect.sleep(every).pipe(Effect.andThen(reload), Effect.andThen(warn))))
+    return credential
+  },
+  Effect.provide(NodeFileSystem.layer)
+)

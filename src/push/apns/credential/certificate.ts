@@ -1,0 +1,279 @@
+/**
+ * Reads a push certificate with its key, from PEM, DER or PKCS #12, and finds
+ * what is wrong with it before Apple does. Certificates of authorities may stand
+ * beside it, in any order: the one to which the key belongs is the app's.
+ *
+ * Pure, but for the names of the sources, which are for errors. Times are not
+ * looked at here.
+ */
+// @effect-diagnostics nodeBuiltinImport:off
+import * as DateTime from "effect/DateTime"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Crypto from "node:crypto"
+import * as NodeTls from "node:tls"
+import { elements, tags } from "../../../internal/der.ts"
+import * as CredentialError from "./CredentialError.ts"
+import * as Material from "./keyMaterial.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** Bytes and where they came from. */
+export interface Sourced {
+  /** The file, or another name for errors. */
+  readonly source: string
+  readonly bytes: Redacted.Redacted<Uint8Array>
+}
+
+/** What is read. */
+export interface Input {
+  /** PEM, or PKCS #12 (`.p12`, `.pfx`) with the key in it. */
+  readonly certificate: Sourced
+  /** PEM. Default: it stands in the certificate's text. */
+  readonly key?: Sourced | undefined
+  /** Of the key, or the PKCS #12. */
+  readonly passphrase?: Redacted.Redacted | undefined
+}
+
+/** How a connection shows the certificate: a part of what TLS is told. */
+export type TlsIdentity =
+  | {
+    readonly cert: string
+    readonly key: Redacted.Redacted
+    readonly passphrase?: Redacted.Redacted
+  }
+  | { readonly pfx: Redacted.Redacted<Uint8Array>; readonly passphrase?: Redacted.Redacted }
+
+/** A certificate that belongs to its key. */
+export interface Certificate {
+  readonly tls: TlsIdentity
+  /** What it may push to: bundle ids, some with the suffix of a push type. Empty where it doesn't say. */
+  readonly topics: ReadonlyArray<string>
+  readonly validFrom: DateTime.Utc
+  readonly validTo: DateTime.Utc
+}
+
+type Read<A> = Result.Result<A, CredentialError.CredentialErrorReason>
+
+// -----------------------------------------------------------------------------
+// Topics
+// -----------------------------------------------------------------------------
+
+/** The object identifier 1.2.840.113635.100.6.3.6 in DER: Apple's list of topics. */
+const topicsExtension = Buffer.from("060a2a864886f76364060306", "hex")
+
+/** The list is a sequence of topics, each followed by a sequence with its kind. */
+const listedTopics = (der: Buffer): ReadonlyArray<string> => {
+  const at = der.indexOf(topicsExtension)
+  if (at < 0) return []
+  const value = elements(der.subarray(at + topicsExtension.length), 2).find(({ tag }) => tag !== tags.boolean)
+  if (value?.tag !== tags.octetString) return []
+  return elements(value.content)
+    .filter(({ tag }) => tag === tags.sequence)
+    .flatMap(({ content }) => elements(content))
+    .flatMap(({ content, tag }) => tag === tags.utf8String ? [content.toString("utf8")] : [])
+}
+
+/** The topics of the extension; else the one in the subject. */
+const topicsOf = (x509: Crypto.X509Certificate): ReadonlyArray<string> => {
+  const listed = listedTopics(x509.raw)
+  const uid = /^UID=(.+)$/m.exec(x509.subject)?.[1]
+  return listed.length > 0 || uid === undefined ? listed : [uid]
+}
+
+// -----------------------------------------------------------------------------
+// Certificate and key
+// -----------------------------------------------------------------------------
+
+type Blocks = ReadonlyArray<Material.Block>
+
+const isKey = ({ label }: Material.Block): boolean => label.endsWith("PRIVATE KEY") && !label.startsWith("OPENSSH")
+
+const isCertificate = ({ label }: Material.Block): boolean => label.endsWith("CERTIFICATE")
+
+const certificateInvalid = (source: string, detail: string) =>
+  Result.fail(new CredentialError.CertificateInvalid({ source, detail }))
+
+const keyInvalid = (source: string, detail: string) => Result.fail(new CredentialError.KeyInvalid({ source, detail }))
+
+const noCertificate = (blocks: Blocks): string =>
+  blocks.some(isKey)
+    ? "it holds a key and no certificate: are certificate and key swapped?"
+    : Material.otherThan(blocks) ?? (blocks.length === 0
+      ? "it is neither PEM nor PKCS #12, or it is damaged: export it again"
+      : "there is no certificate in it: give the PEM file of the push certificate, or a .p12 file")
+
+/** All certificates, in their order: the one of the app, and authorities. */
+const readCertificates = (source: string, blocks: Blocks): Read<ReadonlyArray<Crypto.X509Certificate>> => {
+  const found = blocks.filter(isCertificate)
+  if (found.length === 0) return certificateInvalid(source, noCertificate(blocks))
+  return Result.mapError(
+    Result.try(() => found.map(({ der }) => new Crypto.X509Certificate(der))),
+    () => new CredentialError.CertificateInvalid({ source, detail: "it is damaged: export it again" })
+  )
+}
+
+const noKey = (blocks: Blocks, isOwnFile: boolean): string => {
+  if (blocks.some(isCertificate)) {
+    return isOwnFile
+      ? "it holds a certificate and no key: are certificate and key swapped?"
+      : "it holds a certificate and no key: are certificate and key swapped, or does the key stand in another file? " +
+        "A certificate as Apple gives it (aps.cer) has none: export both as .p12 from Keychain Access, or convert it with " +
+        "`openssl x509 -inform der -in aps.cer -out aps.pem` and give the key beside it"
+  }
+  if (blocks.some(({ label }) => label === "PKCS12")) return "it is PKCS #12: give it as the certificate, it holds both"
+  return Material.otherThan(blocks) ?? "there is no private key in it: give the PEM file of the certificate's key"
+}
+
+const codeOf = (thrown: unknown): unknown => Predicate.hasProperty(thrown, "code") ? thrown.code : undefined
+
+/** OpenSSL 3 has no RC2, RC4 and DES by default. */
+const oldCipher = ({ encryption }: Material.Block): string =>
+  `it is encrypted with ${
+    encryption?.split(",")[0] ?? "an old cipher (DES, RC2 or RC4)"
+  }, which OpenSSL 3 has given up. ` +
+  "Convert it: `openssl pkey -provider legacy -provider default -in OLD.key -aes256 -out NEW.key`"
+
+const keyFailure = (source: string, block: Material.Block, isEncrypted: boolean) => (thrown: unknown) => {
+  if (!isEncrypted) return new CredentialError.KeyInvalid({ source, detail: "it is damaged: export it again" })
+  return codeOf(thrown) === "ERR_OSSL_EVP_UNSUPPORTED"
+    ? new CredentialError.KeyInvalid({ source, detail: oldCipher(block) })
+    : new CredentialError.PassphraseWrong({ source, given: true })
+}
+
+const readKey = (
+  source: string,
+  blocks: Blocks,
+  passphrase: Redacted.Redacted | undefined,
+  isOwnFile: boolean
+): Read<Crypto.KeyObject> => {
+  const block = blocks.find(isKey)
+  if (block === undefined) return keyInvalid(source, noKey(blocks, isOwnFile))
+  const isEncrypted = block.label.startsWith("ENCRYPTED") || block.encryption !== undefined
+  if (isEncrypted && passphrase === undefined) {
+    return Result.fail(new CredentialError.PassphraseWrong({ source, given: false }))
+  }
+  return Result.try({
+    try: () =>
+      Crypto.createPrivateKey({
+        key: Material.toPem(block),
+        ...(passphrase === undefined ? undefined : { passphrase: Redacted.value(passphrase) })
+      }),
+    catch: keyFailure(source, block, isEncrypted)
+  })
+}
+
+/** OpenSSL reads a certificate also where its dates, or its names, are damaged. */
+const certificateOf = (source: string, x509: Crypto.X509Certificate, tls: TlsIdentity): Read<Certificate> =>
+  Result.try({
+    try: () => ({
+      tls,
+      topics: topicsOf(x509),
+      // as text: of a date that can't be read, validFromDate makes any
+      validFrom: DateTime.makeUnsafe(x509.validFrom),
+      validTo: DateTime.makeUnsafe(x509.validTo)
+    }),
+    catch: () => new CredentialError.CertificateInvalid({ source, detail: "it is damaged: export it again" })
+  })
+
+const belongTo = (key: Crypto.KeyObject) => (x509: Crypto.X509Certificate): boolean =>
+  Result.getOrElse(Result.try(() => x509.checkPrivateKey(key)), () => false)
+
+const fromBlocks = (
+  { certificate: { source }, key: own, passphrase }: Input,
+  blocks: Blocks,
+  keyBlocks: Blocks
+): Read<Certificate> =>
+  Result.gen(function*() {
+    const all = yield* readCertificates(source, blocks)
+    const keySource = own?.source ?? source
+    const key = yield* readKey(keySource, keyBlocks, passphrase, own !== undefined)
+    // authorities may stand before it
+    const x509 = all.find(belongTo(key))
+    if (x509 === undefined) {
+      return yield* Result.fail(new CredentialError.KeyMismatch({ certificate: source, key: keySource }))
+    }
+    return yield* certificateOf(source, x509, {
+      cert: [x509, ...all.filter((other) => other !== x509)].map(String).join(""),
+      key: Redacted.make(key.export({ type: "pkcs8", format: "pem" }) as string, { label: "private key" })
+    })
+  })
+
+// -----------------------------------------------------------------------------
+// PKCS #12
+// -----------------------------------------------------------------------------
+
+/** From the words of OpenSSL. */
+const p12Failure = (source: string, given: boolean) => (thrown: unknown): CredentialError.CredentialErrorReason => {
+  const words = thrown instanceof Error ? thrown.message : ""
+  if (/mac verify/i.test(words)) return new CredentialError.PassphraseWrong({ source, given })
+  const detail = /unsupported/i.test(words)
+    ? "it is encrypted in a way that OpenSSL 3 has given up. Convert it: " +
+      "`openssl pkcs12 -legacy -in OLD.p12 -nodes -out push.pem`, and give push.pem"
+    : /private key/i.test(words)
+    ? "it holds no private key: export certificate and key together"
+    : "it is neither PEM nor PKCS #12, or it is damaged: export it again"
+  return new CredentialError.CertificateInvalid({ source, detail })
+}
+
+/** A context's certificate, in DER. Node.js has no other way to look into PKCS #12. */
+interface Context {
+  readonly getCertificate: () => Buffer | null
+}
+
+const secrets = (passphrase: Redacted.Redacted | undefined) => passphrase === undefined ? undefined : { passphrase }
+
+const fromP12 = ({ certificate: { source }, key, passphrase }: Input, pfx: Buffer): Read<Certificate> => {
+  if (key !== undefined) {
+    return keyInvalid(key.source, `${source} is PKCS #12 and holds its key: leave the separate key away`)
+  }
+  return Result.try({
+    try: () => {
+      const { context } = NodeTls.createSecureContext({
+        pfx,
+        ...(passphrase === undefined ? undefined : { passphrase: Redacted.value(passphrase) })
+      })
+      return new Crypto.X509Certificate((context as Context).getCertificate()!)
+    },
+    catch: p12Failure(source, passphrase !== undefined)
+  }).pipe(
+    Result.flatMap((x509) =>
+      certificateOf(source, x509, { pfx: Redacted.make(pfx, { label: "certificate" }), ...secrets(passphrase) })
+    )
+  )
+}
+
+/** Reads a certificate with its key. */
+export const read = (input: Input): Read<Certificate> =>
+  Result.gen(function*() {
+    const { certificate, key } = input
+    const blocks = yield* Result.mapError(
+      Material.read(Redacted.value(certificate.bytes)),
+      (detail) => new CredentialError.CertificateInvalid({ source: certificate.source, detail })
+    )
+    const p12 = blocks.find(({ label }) => label === "PKCS12")
+    if (p12 !== undefined) return yield* fromP12(input, p12.der)
+    const keyBlocks = key === undefined ? blocks : yield* Result.mapError(
+      Material.read(Redacted.value(key.bytes)),
+      (detail) => new CredentialError.KeyInvalid({ source: key.source, detail })
+    )
+    return yield* fromBlocks(input, blocks, keyBlocks)
+  })
+
+/** The certificates of authorities, as PEM. */
+export const readAuthorities = ({ bytes, source }: Sourced): Read<string> =>
+  Result.gen(function*() {
+    const blocks = yield* Result.mapError(
+      Material.read(Redacted.value(bytes)),
+      (detail) => new CredentialError.CertificateInvalid({ source, detail })
+    )
+    if (!blocks.some(isCertificate)) {
+      const detail = Material.otherThan(blocks) ??
+        "there is no certificate in it: give the PEM of the authorities to trust"
+      return yield* certificateInvalid(source, detail)
+    }
+    return (yield* readCertificates(source, blocks)).map(String).join("")
+  })

@@ -1,0 +1,255 @@
+/**
+ * Broadcast channels: one push updates the Live Activities of everybody who
+ * follows the channel (iOS 18).
+ *
+ * What the service does is described here as plain values: a {@link Call} is a
+ * request, and how its answer is read. An app may have 10,000 channels in each
+ * environment, and a channel belongs to one environment.
+ *
+ * Source: Apple, "Sending channel management requests to APNs" and "Sending
+ * broadcast push notification requests to APNs".
+ */
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { safeName } from "../../../internal/text.ts"
+import * as ApnsError from "../answer/ApnsError.ts"
+import * as Reason from "../answer/Reason.ts"
+import type { BroadcastOptions } from "./Encoder.ts"
+import { encodeBroadcast } from "./Encoder.ts"
+import type { Notification } from "./Notification.ts"
+import { table } from "./PushType.ts"
+import { bundleIdRule, isBundleId } from "./rules.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * What a channel keeps for devices that are offline. `"None"`: nothing; every
+ * broadcast has the expiration 0, and the app may send more of them.
+ * `"MostRecent"`: the last message, for up to 8 hours.
+ */
+export type Storage = "None" | "MostRecent"
+
+/** A channel as APNs knows it. */
+export interface Channel {
+  /** Base64, of any length: it goes to the apps exactly as it is. */
+  readonly id: string
+  readonly storage: Storage
+}
+
+/** A request to APNs, but for `authorization` and the id of the request. */
+export interface Request {
+  /** Which of Apple's hosts it is for: the one for pushes, or the one for the management of channels. */
+  readonly host: "push" | "manage"
+  readonly method: "GET" | "POST" | "DELETE"
+  readonly path: string
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
+  readonly body: Uint8Array | undefined
+  /** Until when a broadcast may be sent, in seconds since 1970; 0 for no end. */
+  readonly expiration?: number | undefined
+}
+
+/** An answer of APNs. */
+export interface Response {
+  readonly status: number
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
+  readonly body: Uint8Array
+}
+
+/** A request, and how its answer is read. */
+export interface Call<A> {
+  readonly request: Request
+  readonly decode: (response: Response) => Result.Result<A, ApnsError.ApnsError>
+}
+
+/** A call, or why it can't be made: `InvalidNotification`. */
+export type CallResult<A> = Result.Result<Call<A>, ApnsError.ApnsError>
+
+// -----------------------------------------------------------------------------
+// Checks
+// -----------------------------------------------------------------------------
+
+const invalid = (field: string, rule: string, apple: Reason.Reason): ApnsError.ApnsError =>
+  ApnsError.make(new ApnsError.InvalidNotification({ field, rule, apple }))
+
+const suffix = table.liveactivity.suffix
+
+const checkBundleId = (bundleId: string): ApnsError.ApnsError | undefined => {
+  if (!isBundleId(bundleId)) return invalid("bundleId", bundleIdRule, "BadRequestParams")
+  return bundleId.endsWith(suffix)
+    ? invalid("bundleId", `give it without "${suffix}"`, "TopicDisallowed")
+    : undefined
+}
+
+const isChannelId = (id: string | undefined): id is string => id !== undefined && /^[A-Za-z0-9+/_-]+={0,2}$/.test(id)
+
+const checkChannelId = (id: string): ApnsError.ApnsError | undefined => {
+  if (id === "") return invalid("channelId", "give the id that was answered on creation", "MissingChannelId")
+  return isChannelId(id)
+    ? undefined
+    : invalid("channelId", "give the id exactly as it was answered on creation, in base64", "BadChannelId")
+}
+
+const checked = <A>(
+  problems: ReadonlyArray<ApnsError.ApnsError | undefined>,
+  call: () => Call<A>
+): CallResult<A> => {
+  const first = problems.find((problem) => problem !== undefined)
+  return first === undefined ? Result.succeed(call()) : Result.fail(first)
+}
+
+// -----------------------------------------------------------------------------
+// Wire
+// -----------------------------------------------------------------------------
+
+const utf8 = new TextEncoder()
+
+const header = ({ headers }: Response, name: string): string | undefined =>
+  headers.find(([other]) => other.toLowerCase() === name)?.[1]
+
+const text = ({ body }: Response): string => new TextDecoder().decode(body)
+
+const wirePolicy: Readonly<Record<Storage, 0 | 1>> = { None: 0, MostRecent: 1 }
+
+const ChannelBody = Schema.fromJsonString(Schema.Struct({ "message-storage-policy": Schema.Literals([0, 1]) }))
+
+const decodeChannel = Schema.decodeUnknownOption(ChannelBody)
+
+const ListBody = Schema.fromJsonString(
+  Schema.Struct({ channels: Schema.Array(Schema.String.check(Schema.makeFilter(isChannelId))) })
+)
+
+const decodeList = Schema.decodeUnknownOption(ListBody)
+
+/** The id that the answer is known by, fit to be shown. */
+const idOf = (response: Response): string | undefined => {
+  const id = header(response, "apns-request-id") ?? header(response, "apns-id")
+  return id === undefined ? undefined : safeName(id)
+}
+
+/** Reads the answer of a success; any other is the failure that it stands for. */
+const reading = <A>(read: (response: Response) => A | undefined, missing: string) =>
+(
+  response: Response
+): Result.Result<A, ApnsError.ApnsError> => {
+  if (response.status < 200 || response.status > 299) {
+    const apnsId = idOf(response)
+    return Result.fail(
+      ApnsError.fromAnswer({ status: response.status, ...Reason.parseAnswer(text(response), Infinity), apnsId })
+    )
+  }
+  const value = read(response)
+  return value === undefined
+    ? Result.fail(ApnsError.make(
+      new ApnsError.Unknown({ detail: `APNs answered ${response.status}, but without ${missing}` })
+    ))
+    : Result.succeed(value)
+}
+
+const accepted = reading(
+  // a page with the status 200 is that of a portal
+  (response) => response.body.length === 0 || idOf(response) !== undefined ? true : undefined,
+  "the id of the request: something else may be answering, check host, port and proxy"
+)
+
+/** Nothing is to be learnt from the answer but that it is a success. */
+const done = (response: Response): Result.Result<void, ApnsError.ApnsError> => Result.map(accepted(response), () => {})
+
+const channelsPath = (bundleId: string): string => `/1/apps/${bundleId}/channels`
+
+// -----------------------------------------------------------------------------
+// Calls
+// -----------------------------------------------------------------------------
+
+const checkStorage = (storage: Storage): ApnsError.ApnsError | undefined =>
+  Object.hasOwn(wirePolicy, storage)
+    ? undefined
+    : invalid("storage", "it has to be \"None\" or \"MostRecent\"", "MissingChannelQueueSize")
+
+/** Creates a channel; gives its id. Repeated after an answer was lost, it creates a second one. */
+export const create = (bundleId: string, storage: Storage): CallResult<string> =>
+  checked([checkBundleId(bundleId), checkStorage(storage)], () => ({
+    request: {
+      host: "manage",
+      method: "POST",
+      path: channelsPath(bundleId),
+      headers: [],
+      body: utf8.encode(
+        JSON.stringify({ "message-storage-policy": wirePolicy[storage], "push-type": "LiveActivity" })
+      )
+    },
+    decode: reading((response) => {
+      const id = header(response, "apns-channel-id")
+      return isChannelId(id) ? id : undefined
+    }, "the id of the channel")
+  }))
+
+/** Asks for a channel. */
+export const read = (bundleId: string, id: string): CallResult<Channel> =>
+  checked([checkBundleId(bundleId), checkChannelId(id)], () => ({
+    request: {
+      host: "manage",
+      method: "GET",
+      path: channelsPath(bundleId),
+      headers: [["apns-channel-id", id]],
+      body: undefined
+    },
+    decode: reading((response) =>
+      Option.getOrUndefined(
+        Option.map(decodeChannel(text(response)), (body): Channel => ({
+          id,
+          storage: body["message-storage-policy"] === 0 ? "None" : "MostRecent"
+        }))
+      ), "the storage policy of the channel")
+  }))
+
+/** Asks for the ids of all channels of an app. */
+export const list = (bundleId: string): CallResult<ReadonlyArray<string>> =>
+  checked([checkBundleId(bundleId)], () => ({
+    request: { host: "manage", method: "GET", path: `/1/apps/${bundleId}/all-channels`, headers: [], body: undefined },
+    decode: reading(
+      (response) => Option.getOrUndefined(Option.map(decodeList(text(response)), ({ channels }) => channels)),
+      "the list of channels"
+    )
+  }))
+
+/** Deletes a channel, for ever. */
+export const remove = (bundleId: string, id: string): CallResult<void> =>
+  checked([checkBundleId(bundleId), checkChannelId(id)], () => ({
+    request: {
+      host: "manage",
+      method: "DELETE",
+      path: channelsPath(bundleId),
+      headers: [["apns-channel-id", id]],
+      body: undefined
+    },
+    decode: done
+  }))
+
+/**
+ * Pushes to everybody who follows a channel: an update, or the end, of a Live
+ * Activity. The topic of the notification is not used.
+ */
+export const send = (
+  bundleId: string,
+  id: string,
+  notification: Notification,
+  options?: BroadcastOptions
+): CallResult<void> =>
+  Result.flatMap(
+    encodeBroadcast(notification, options),
+    ({ body, expiration, headers }) =>
+      checked([checkBundleId(bundleId), checkChannelId(id)], () => ({
+        request: {
+          host: "push",
+          method: "POST",
+          path: `/4/broadcasts/apps/${bundleId}`,
+          headers: [["apns-channel-id", id], ...headers],
+          body,
+          expiration
+        },
+        decode: done
+      }))
+  )

@@ -1,0 +1,345 @@
+/**
+ * The connections of a pool: opening them, knowing which are of use, and
+ * leaving those that are not.
+ *
+ * A connection that can't be opened, or is of no use, is followed by a pause
+ * before the next one that doubles from one second to a minute; those that are
+ * of use go on meanwhile. One that was idle is asked whether it is still there
+ * before it gets a request. One on which nothing moves while requests wait is
+ * left for another: it may allow no stream for ever, or take no bytes, and
+ * answer PINGs all the same. When the way to open them changes, what the old
+ * ones come to is of no interest any more: they are closed when they are done.
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type * as Connection from "../../http2/Connection.ts"
+import type * as Http2Error from "../../http2/Http2Error.ts"
+import * as Verdict from "../apns/answer/answerPolicy.ts"
+import type { ApnsError } from "../apns/answer/ApnsError.ts"
+import { Backoff } from "./backoff.ts"
+
+/** Opens a connection, for as long as the scope lasts. */
+export type Open = Effect.Effect<Connection.Connection, Http2Error.Http2Error, Scope.Scope>
+
+/** A connection and what is known of it. Times are on the monotonic clock, in milliseconds. */
+export interface Member {
+  readonly connection: Connection.Connection
+  /** How it was opened. */
+  readonly open: Open
+  /** How many answers came. */
+  answers: number
+  /** Did one of them say nothing against the connection? */
+  isProven: boolean
+  /** How many of the last answers, without one between, were of a server that failed. */
+  serverErrors: number
+  /** When it got its last request, and when its last answer came. */
+  usedAt: number
+  heardAt: number
+  /** Since when what was sent on it waits for an answer, or it has no room though nothing is under way. */
+  stuckSince: number
+  /** Is it asked whether it is still there? */
+  isAsked: boolean
+  /** Does it get no more requests? */
+  isRetired: boolean
+  /** Has it told of a fault of the configuration? */
+  isFaulty: boolean
+}
+
+/** What connections need of their pool. */
+export interface Options {
+  readonly maxConnections: number
+  /** After how long without a request one is closed that others can do the work of, in milliseconds. */
+  readonly idleTimeout: number
+  /** How long a request may wait for a connection, in milliseconds. */
+  readonly queueTimeout: number
+  readonly scope: Scope.Scope
+  readonly fork: (effect: Effect.Effect<unknown>) => void
+  /** Monotonic, in milliseconds. */
+  readonly now: () => number
+  readonly random: () => number
+  /** Called when a connection is there or has room, and when one is retired or gone. */
+  readonly onChange: () => void
+  /** Called when no connection can be had, or when the server says good-bye, for a fault of the configuration. */
+  readonly onFault: (fault: ApnsError) => void
+}
+
+/** Server errors in a row after which a connection is replaced. */
+const maxServerErrors = 2
+
+/** After so many milliseconds without an answer or a request a connection is asked whether it is still there. */
+const doubtAfter = 5000
+
+/** One on which nothing moves for so many milliseconds is left: sooner where requests can't wait that long. */
+const minPatience = 5000
+const maxPatience = 10_000
+
+/** Of two connections with room: the one whose server has not just failed, then the one with more room. */
+const isBetter = (one: Member, room: number, other: Member, otherRoom: number): boolean =>
+  (one.serverErrors === 0) === (other.serverErrors === 0) ? room > otherRoom : one.serverErrors === 0
+
+export class Connections {
+  private readonly members = new Set<Member>()
+  private readonly dialing: Backoff
+  private readonly options: Options
+  private open: Open
+  private opening: Open | undefined
+  private wasFull = false
+  private readonly patience: number
+
+  constructor(open: Open, options: Options) {
+    this.open = open
+    this.options = options
+    // another one is to be opened, and to answer, before they give up
+    this.patience = Math.max(minPatience, Math.min(maxPatience, options.queueTimeout / 3))
+    this.dialing = new Backoff(options.random)
+  }
+
+  /** Opens connections in another way from now on. */
+  replace(open: Open): void {
+    this.open = open
+    this.dialing.worked()
+    for (const member of this.members) this.retire(member)
+  }
+
+  isCurrent(member: Member): boolean {
+    return member.open === this.open
+  }
+
+  /** Why there is no connection, or not one more. */
+  get lastFailure(): string | undefined {
+    return this.dialing.lastFailure
+  }
+
+  /** How many take requests, now or later. */
+  get usable(): number {
+    let count = 0
+    for (const { isRetired } of this.members) if (!isRetired) count++
+    return count
+  }
+
+  /** The best connection for the next request, if one has room. */
+  roomiest(): Member | undefined {
+    let best: Member | undefined
+    let most = 0
+    for (const member of this.members) {
+      const room = this.roomOf(member)
+      if (room === 0 || (best !== undefined && !isBetter(member, room, best, most))) continue
+      best = member
+      most = room
+    }
+    return best
+  }
+
+  private roomOf(member: Member): number {
+    if (member.isRetired || member.isAsked) return 0
+    const { connection, heardAt, usedAt } = member
+    const now = this.options.now()
+    if (connection.pending() > 0) return this.isStuck(member, now) ? 0 : connection.room()
+    if (now - Math.max(heardAt, usedAt) < doubtAfter) return connection.room()
+    this.ask(member)
+    return 0
+  }
+
+  /** Nothing was answered for too long. */
+  private isStuck({ heardAt, stuckSince }: Member, now: number): boolean {
+    return now - Math.max(heardAt, stuckSince) >= this.patience
+  }
+
+  /** A request is to leave on it. */
+  sends(member: Member): void {
+    const now = this.options.now()
+    member.usedAt = now
+    if (member.connection.pending() === 0) member.stuckSince = now
+  }
+
+  /** One that does not answer ends by itself. */
+  private ask(member: Member): void {
+    const { fork, now, onChange } = this.options
+    member.isAsked = true
+    fork(Effect.map(Effect.result(member.connection.ping), () => {
+      member.isAsked = false
+      member.heardAt = now()
+      onChange()
+    }))
+  }
+
+  // ---------------------------------------------------------------------------
+  // More and fewer
+  // ---------------------------------------------------------------------------
+
+  /** Opens one, unless it is being done or has to wait. */
+  openOne(): void {
+    const { open, options: { fork, now, onChange, scope } } = this
+    if (this.opening === open || this.dialing.isPaused(now())) return
+    this.opening = open
+    fork(Effect.gen({ self: this }, function*() {
+      const own = yield* Scope.fork(scope)
+      const opened = yield* Effect.exit(Scope.provide(open, own))
+      if (this.opening === open) this.opening = undefined
+      const isWanted = open === this.open
+      if (isWanted && Exit.isSuccess(opened)) this.join(opened.value, own)
+      else {
+        yield* Scope.close(own, Exit.void)
+        if (isWanted) yield* this.notOpened(opened)
+      }
+      onChange()
+    }))
+  }
+
+  /** To be called now and then: slow start, no second one before the first has had an answer, and no more than one at a time. */
+  grow(isWaiting: boolean): void {
+    const isFull = isWaiting && this.roomiest() === undefined
+    const isEstablished = Array.from(this.members).every(({ answers, isRetired }) => answers > 0 || isRetired)
+    if (isFull && this.wasFull && isEstablished && this.usable < this.options.maxConnections) this.openOne()
+    this.wasFull = isFull
+  }
+
+  /** To be called now and then while requests wait: leaves those on which nothing moves. */
+  leaveStuck(): void {
+    const now = this.options.now()
+    const seconds = Math.round(this.patience / 1000)
+    for (const member of this.members) {
+      const { connection, isAsked, isRetired } = member
+      if (isRetired) continue
+      const pending = connection.pending()
+      if (pending > 0) {
+        if (this.isStuck(member, now)) this.leaveAs(member, `it answered none of ${pending} pushes in ${seconds} s`)
+      } else if (isAsked) continue
+      else if (connection.room() > 0) member.stuckSince = now
+      else if (now - member.stuckSince >= this.patience) {
+        this.leaveAs(member, `it allowed no push for ${seconds} s, by its limit of streams or its window`)
+      }
+    }
+  }
+
+  private leaveAs(member: Member, why: string): void {
+    // another one may be no better
+    member.isProven = false
+    this.giveUp(member, `a connection to APNs was of no use: ${why}`)
+    this.options.fork(Effect.logWarning(`a connection to APNs is left for another: ${why}`))
+  }
+
+  /** To be called now and then. */
+  shrink(): void {
+    const { idleTimeout, now } = this.options
+    for (const member of this.members) {
+      if (this.usable <= 1) return
+      if (member.connection.pending() === 0 && now() - member.usedAt >= idleTimeout) this.retire(member)
+    }
+  }
+
+  private join(connection: Connection.Connection, own: Scope.Closeable): void {
+    const { fork, now, onChange } = this.options
+    const member: Member = {
+      connection,
+      open: this.open,
+      answers: 0,
+      isProven: false,
+      serverErrors: 0,
+      usedAt: now(),
+      heardAt: now(),
+      stuckSince: now(),
+      isAsked: false,
+      isRetired: false,
+      isFaulty: false
+    }
+    this.members.add(member)
+    connection.onRoom(() => {
+      if (!connection.isOpen()) this.sentAway(member, { goaway: connection.goaway() })
+      onChange()
+    })
+    fork(Effect.flatMap(connection.closed, (ending) => {
+      this.sentAway(member, ending)
+      this.members.delete(member)
+      onChange()
+      return Scope.close(own, Exit.void)
+    }))
+  }
+
+  private notOpened(exit: Exit.Exit<unknown, Http2Error.Http2Error>): Effect.Effect<void> {
+    const { now, onFault } = this.options
+    const error = Exit.isFailure(exit) ? exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error : undefined
+    const detail = error?.message ?? "no connection could be opened"
+    this.dialing.failed(now(), detail)
+    const fault = error === undefined ? undefined : Verdict.faultOf(error)
+    // while others go on it is one server of many
+    if (fault === undefined || this.usable > 0) return Effect.logWarning(`no connection to APNs: ${detail}`)
+    onFault(fault)
+    return Effect.void
+  }
+
+  // ---------------------------------------------------------------------------
+  // What becomes of them
+  // ---------------------------------------------------------------------------
+
+  /** An answer came. */
+  answered(
+    member: Member,
+    { fault, isServerError, retire }: Verdict.Verdict,
+    status: number,
+    reason: string | undefined
+  ): void {
+    member.answers++
+    member.heardAt = this.options.now()
+    member.serverErrors = isServerError ? member.serverErrors + 1 : 0
+    const isFailing = member.serverErrors >= maxServerErrors
+    if (isFailing || retire) {
+      const what = `APNs answered ${status}${reason === undefined ? "" : ` ${reason}`}`
+      // a server that fails again and again does so for the next connection too
+      if (isFailing) member.isProven = false
+      this.giveUp(member, what)
+    } else if (!member.isProven && fault !== "All" && !isServerError) {
+      member.isProven = true
+      if (this.isCurrent(member)) this.dialing.worked()
+    }
+  }
+
+  /** It is of no use any more. */
+  giveUp(member: Member, what: string): void {
+    this.useless(member, what)
+    this.retire(member)
+  }
+
+  private retire(member: Member): void {
+    if (member.isRetired) return
+    this.leave(member)
+    this.options.fork(member.connection.retire)
+  }
+
+  /** Sends it no more requests. */
+  private leave(member: Member): void {
+    member.isRetired = true
+    // the pauses that second connections have earned are not those of the first: the next one is dialled at once
+    if (member.isProven && this.isCurrent(member) && this.usable === 0) this.dialing.worked()
+  }
+
+  /** One that never was of use makes the next one wait. */
+  private useless(member: Member, what: string): void {
+    if (!member.isRetired && !member.isProven && this.isCurrent(member)) {
+      this.dialing.failed(this.options.now(), what)
+    }
+  }
+
+  /** The server wants no more requests on a connection. It may say why later than that. */
+  private sentAway(member: Member, end: Parameters<typeof Verdict.faultAtEnd>[0]): void {
+    const fault = member.isFaulty || !this.isCurrent(member) ? undefined : Verdict.faultAtEnd(end)
+    if (!member.isRetired) {
+      this.useless(member, fault?.message ?? "the connection was closed by APNs before it was of use")
+      this.leave(member)
+    }
+    if (fault === undefined) return
+    member.isFaulty = true
+    this.options.onFault(fault)
+  }
+
+  /** Waits for the answers to what was sent, for so long, and closes all. */
+  retireAll(atMost: Duration.Duration): Effect.Effect<void> {
+    const ends = Array.from(this.members, ({ connection }) => connection.retire)
+    return Effect.all(ends, { concurrency: "unbounded", discard: true }).pipe(
+      Effect.timeoutOption(atMost),
+      Effect.asVoid
+    )
+  }
+}

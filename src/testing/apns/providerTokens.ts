@@ -1,0 +1,153 @@
+/**
+ * What APNs checks of the provider token of a push, and of all tokens that come
+ * over one connection.
+ *
+ * Source: Apple, "Establishing a token-based connection to APNs": a token is
+ * signed with ES256, is at most one hour old, and is renewed at most once in 20
+ * minutes; a connection is for one team and one key. How often it is renewed is
+ * told here from the times of issue.
+ */
+// @effect-diagnostics nodeBuiltinImport:off
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { createPublicKey, type KeyObject, verify } from "node:crypto"
+import type { Environment } from "../../push/apns/Endpoint.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/** A key that is known to the simulator. */
+export interface PublicKey {
+  readonly keyId: string
+  readonly teamId: string
+  /** PEM. */
+  readonly publicKey: string
+  /** The apps that it may push to, by their bundle ids. Default: all of its team. */
+  readonly bundleIds?: ReadonlyArray<string> | undefined
+  /** Default: both environments. */
+  readonly environment?: Environment | undefined
+}
+
+/** What a connection has shown so far. */
+export interface Shown {
+  readonly teamId: string
+  readonly keyId: string
+  /** Seconds since the epoch. */
+  readonly issuedAt: number
+}
+
+/** Whether a token is accepted: what the connection has shown from then on, or Apple's reason. */
+export type Verdict =
+  | { readonly _tag: "Accepted"; readonly shown: Shown; readonly bundleIds: ReadonlyArray<string> | undefined }
+  | {
+    readonly _tag: "Refused"
+    readonly reason:
+      | "MissingProviderToken"
+      | "InvalidProviderToken"
+      | "ExpiredProviderToken"
+      | "UnrelatedKeyIdInToken"
+      | "BadEnvironmentKeyIdInToken"
+      | "TooManyProviderTokenUpdates"
+  }
+
+/** Judges the `authorization` header of a push at a time in milliseconds since the epoch. */
+export type Judge = (authorization: string | undefined, now: number, shown: Shown | undefined) => Verdict
+
+// -----------------------------------------------------------------------------
+// Reading a token
+// -----------------------------------------------------------------------------
+
+interface Token {
+  readonly teamId: string
+  readonly keyId: string
+  readonly issuedAt: number
+  readonly key: PublicKey | undefined
+}
+
+const decodeHeader = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Struct({ alg: Schema.Literal("ES256"), kid: Schema.String }))
+)
+const decodeClaims = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Struct({ iss: Schema.String, iat: Schema.Finite }))
+)
+
+const fromBase64Url = (text: string): string => Buffer.from(text, "base64url").toString()
+
+interface KnownKey extends PublicKey {
+  readonly object: KeyObject
+}
+
+/** Reads a token and checks its signature. Without known keys every signature is good. */
+const read = (jwt: string, keys: ReadonlyMap<string, KnownKey> | undefined): Token | undefined => {
+  const parts = jwt.split(".")
+  if (parts.length !== 3) return undefined
+  const [header, claims, signature] = parts as [string, string, string]
+  const both = Option.all([decodeHeader(fromBase64Url(header)), decodeClaims(fromBase64Url(claims))])
+  if (Option.isNone(both)) return undefined
+  const [{ kid }, { iat, iss }] = both.value
+  const token = { teamId: iss, keyId: kid, issuedAt: iat }
+  if (keys === undefined) return { ...token, key: undefined }
+  const key = keys.get(kid)
+  if (key === undefined || key.teamId !== iss) return undefined
+  const good = verify(
+    "sha256",
+    Buffer.from(`${header}.${claims}`),
+    { key: key.object, dsaEncoding: "ieee-p1363" },
+    Buffer.from(signature, "base64url")
+  )
+  return good ? { ...token, key } : undefined
+}
+
+// -----------------------------------------------------------------------------
+// Judging it
+// -----------------------------------------------------------------------------
+
+/** In milliseconds. */
+const hour = 3_600_000
+/** In seconds. */
+const twentyMinutes = 1200
+
+/** Tokens are few and checking one is dear, so that the last ones are remembered. */
+const remembered = 100
+
+const refused = (reason: Extract<Verdict, { readonly _tag: "Refused" }>["reason"]): Verdict => ({
+  _tag: "Refused",
+  reason
+})
+
+/** A judge who knows some keys, or who takes every token that is well-formed. */
+export const make = (
+  publicKeys: ReadonlyArray<PublicKey> | undefined,
+  environment: Environment
+): Judge => {
+  const keys = publicKeys === undefined ? undefined : new Map(
+    publicKeys.map((key) => [key.keyId, { ...key, object: createPublicKey(key.publicKey) }])
+  )
+  const tokens = new Map<string, Token | undefined>()
+
+  const lookUp = (jwt: string): Token | undefined => {
+    if (tokens.has(jwt)) return tokens.get(jwt)
+    if (tokens.size >= remembered) tokens.delete(tokens.keys().next().value!)
+    const token = read(jwt, keys)
+    tokens.set(jwt, token)
+    return token
+  }
+
+  return (authorization, now, shown) => {
+    if (authorization === undefined) return refused("MissingProviderToken")
+    const jwt = /^bearer (\S+)$/i.exec(authorization)?.[1]
+    const token = jwt === undefined ? undefined : lookUp(jwt)
+    if (token === undefined) return refused("InvalidProviderToken")
+    const { issuedAt, key, keyId, teamId } = token
+    if (shown !== undefined && shown.teamId !== teamId) return refused("InvalidProviderToken")
+    if (shown !== undefined && shown.keyId !== keyId) return refused("UnrelatedKeyIdInToken")
+    if (key?.environment !== undefined && key.environment !== environment) return refused("BadEnvironmentKeyIdInToken")
+    const age = now - issuedAt * 1000
+    if (age > hour) return refused("ExpiredProviderToken")
+    if (age < -hour) return refused("InvalidProviderToken")
+    const change = Math.abs(issuedAt - (shown?.issuedAt ?? issuedAt))
+    if (change > 0 && change < twentyMinutes) return refused("TooManyProviderTokenUpdates")
+    return { _tag: "Accepted", shown: { teamId, keyId, issuedAt }, bundleIds: key?.bundleIds }
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * A worker's options, checked and complete.
+ */
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { type BrokerError, optionInvalid } from "../BrokerError.ts"
+import type { Handler } from "../Handler.ts"
+import { AttemptTimeout } from "../Outcome.ts"
+import type { Options } from "../Worker.ts"
+import type { Interruption } from "./decision.ts"
+import type { Rules } from "./dispatch.ts"
+
+/** How long an attempt may take, in milliseconds, and what becomes of one that takes longer. */
+export interface AttemptLimit {
+  readonly millis: number
+  readonly interruption: Interruption
+}
+
+/** A worker's options, checked and complete. Times are in milliseconds. */
+export interface Settings {
+  readonly queues: NonEmptyReadonlyArray<string>
+  readonly concurrency: number
+  readonly prefetch: number
+  readonly touch: boolean
+  readonly grace: number
+  readonly idleTimeout: number | undefined
+  readonly maxJobs: number
+  readonly rules: Rules
+  readonly attemptLimits: ReadonlyMap<Handler<any>, AttemptLimit>
+}
+
+const integer = (option: string, value: number, least: number): Effect.Effect<number, BrokerError> =>
+  Number.isSafeInteger(value) && value >= least
+    ? Effect.succeed(value)
+    : Effect.fail(optionInvalid(option, value, `it is an integer from ${least}`))
+
+const queuesOf = (
+  options: Options,
+  handlers: ReadonlyArray<Handler<any>>
+): Effect.Effect<NonEmptyReadonlyArray<string>, BrokerError> => {
+  const queues = options.queue === undefined
+    ? handlers.map(({ job }) => job.queue)
+    : typeof options.queue === "string"
+    ? [options.queue]
+    : options.queue
+  const distinct = [...new Set(queues)]
+  return isReadonlyArrayNonEmpty(distinct)
+    ? Effect.succeed(distinct)
+    : Effect.fail(optionInvalid("queue", "[]", "name one at least"))
+}
+
+const handlersByName = (
+  handlers: ReadonlyArray<Handler<any>>
+): Effect.Effect<ReadonlyMap<string, Handler<any>>> => {
+  const byName = new Map(handlers.map((handler) => [handler.job.name, handler]))
+  return byName.size === handlers.length && handlers.length > 0
+    ? Effect.succeed(byName)
+    : Effect.die(new Error("a worker needs at least one handler, and no two for jobs of the same name"))
+}
+
+const attemptLimit = (limit: Duration.Duration): AttemptLimit => {
+  const failure = new AttemptTimeout({ timeout: limit })
+  return { millis: Duration.toMillis(limit), interruption: { _tag: "Failed", failure, reason: failure.message } }
+}
+
+const attemptLimits = (
+  handlers: ReadonlyArray<Handler<any>>,
+  timeout: Duration.Duration | undefined
+): ReadonlyMap<Handler<any>, AttemptLimit> =>
+  new Map(handlers.flatMap((handler) => {
+    const limit = handler.job.timeout ?? timeout
+    return limit === undefined || !Duration.isFinite(limit) ? [] : [[handler, attemptLimit(limit)] as const]
+  }))
+
+/** Checks the options and fills in the defaults. */
+export const make = Effect.fnUntraced(function*(
+  options: Options,
+  handlers: ReadonlyArray<Handler<any>>
+): Effect.fn.Return<Settings, BrokerError> {
+  const byName = yield* handlersByName(handlers)
+  const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
+  return {
+    queues: yield* queuesOf(options, handlers),
+    concurrency: yield* integer("concurrency", options.concurrency ?? 16, 1),
+    prefetch: yield* integer("prefetch", options.prefetch ?? 0, 0),
+    touch: options.touch ?? true,
+    grace: Duration.toMillis(options.grace ?? "30 seconds"),
+    idleTimeout: options.idleTimeout === undefined ? undefined : Duration.toMillis(options.idleTimeout),
+    maxJobs: options.maxJobs === undefined ? Infinity : yield* integer("maxJobs", options.maxJobs, 0),
+    rules: {
+      handlers: byName,
+      foreign: options.foreign,
+      poisonLimit: yield* integer("poisonLimit", options.poisonLimit ?? 5, 1)
+    },
+    attemptLimits: attemptLimits(handlers, timeout)
+  }
+})

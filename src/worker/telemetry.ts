@@ -1,0 +1,165 @@
+/**
+ * What a worker lets others see: a span per job, linked to the publisher's, a
+ * log line per failure, counters per queue and outcome.
+ *
+ * Without a tracing backend no span is made, since nobody would see it; metrics
+ * are looked up once per queue and outcome, not once per job.
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as LogLevel from "effect/LogLevel"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Record from "effect/Record"
+import * as References from "effect/References"
+import * as Tracer from "effect/Tracer"
+import * as Envelope from "../Envelope.ts"
+import { loggable } from "../internal/loggable.ts"
+import { clip, maxReasonChars, safeLine } from "../internal/text.ts"
+import { logAnnotations, noCounts, type Outcome } from "../Outcome.ts"
+import type { Entry } from "./inFlight.ts"
+
+/** What a worker lets others see. */
+export interface Telemetry {
+  /** Starts a handler in the worker's context, under its own span and log annotations. */
+  readonly run: <R>(entry: Entry, effect: Effect.Effect<unknown, unknown, R>) => Fiber.Fiber<unknown, unknown>
+  /** Counts outcomes, and logs those that are not just done. */
+  readonly report: (outcomes: ReadonlyArray<Outcome>) => Effect.Effect<void>
+}
+
+const jobs = Metric.counter("backq_jobs", {
+  description: "Deliveries that a worker settled, by queue and outcome",
+  incremental: true
+})
+
+const duration = Metric.histogram("backq_job_duration_milliseconds", {
+  description: "How long handlers ran, by queue",
+  boundaries: Metric.exponentialBoundaries({ start: 1, factor: 2, count: 20 })
+})
+
+/** Keeps one value per key. */
+const memoize = <A>(make: (key: string) => A): (key: string) => A => {
+  const cache = new Map<string, A>()
+  return (key) => {
+    let value = cache.get(key)
+    if (value === undefined) cache.set(key, value = make(key))
+    return value
+  }
+}
+
+/** A time as a person reads it; a publisher may have said one that no calendar has. */
+const time = (millis: number): string =>
+  Option.match(DateTime.make(millis), { onNone: () => `${millis}`, onSome: DateTime.formatIso })
+
+/** A line of a worker's log. Whoever publishes must not forge lines, and a logger that throws must not end the worker. */
+export const log = (
+  level: "Debug" | "Info" | "Warn" | "Error",
+  message: string,
+  cause?: Cause.Cause<unknown>
+): Effect.Effect<void> => {
+  const write = Effect.logWithLevel(level)
+  const text = safeLine(clip(message, maxReasonChars))
+  return Effect.ignoreCause(
+    cause === undefined ? write(text) : Effect.catchCause(write(text, loggable(cause)), () => write(text))
+  )
+}
+
+const line = (outcome: Outcome): Effect.Effect<void> => {
+  switch (outcome._tag) {
+    case "Done":
+      return log("Debug", `done in ${outcome.duration} ms`)
+    case "GivenBack":
+      return log("Debug", "given back")
+    case "Retried":
+      return log(
+        "Warn",
+        `failed, next attempt in ${
+          Duration.format(Duration.millis(Math.round(Duration.toMillis(outcome.delay))))
+        }: ${outcome.reason}`,
+        outcome.cause
+      )
+    case "Buried":
+      return log("Error", `buried: ${outcome.reason}`, outcome.cause)
+    case "Discarded":
+      return log("Info", `discarded: ${outcome.reason}`)
+    case "Expired":
+      return log("Warn", `expired at ${time(outcome.expiresAt)}, deleted`)
+    case "Lost":
+      return log(
+        "Warn",
+        `${outcome.handled ? "done, but it will run again" : "interrupted"}: ${outcome.error.message}`
+      )
+  }
+}
+
+/** Ends a span with a failure that a tracer can print, and lets no tracer change how the handler ended. */
+const endSpan = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Effect.ignoreCause(
+    Effect.flatMap(References.TracerTimingEnabled, (isTimed) =>
+      Effect.clockWith((clock) =>
+        Effect.sync(() =>
+          span.end(
+            isTimed ? clock.currentTimeNanosUnsafe() : 0n,
+            Exit.isSuccess(exit) ? exit : Exit.failCause(loggable(exit.cause))
+          )
+        )
+      ))
+  )
+
+const spanned = <R>(
+  effect: Effect.Effect<unknown, unknown, R>,
+  name: string,
+  options: Tracer.SpanOptionsNoTrace
+): Effect.Effect<unknown, unknown, Exclude<R, Tracer.ParentSpan>> =>
+  Effect.flatMap(
+    Effect.makeSpan(name, options),
+    (span) => Effect.onExit(Effect.withParentSpan(effect, span), (exit) => endSpan(span, exit))
+  )
+
+/** Makes what a worker lets others see, for handlers that run in `context`. */
+export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>): Effect.fn.Return<Telemetry> {
+  const traced = (yield* Tracer.Tracer) !== Tracer.nativeTracer
+  const debug = !LogLevel.isGreaterThan(yield* References.MinimumLogLevel, "Debug")
+  const shared = yield* References.CurrentLogAnnotations
+
+  const metricsOf = memoize((queue) => ({
+    durations: Metric.withAttributes(duration, { queue }),
+    counters: Record.map(noCounts, (_, outcome) => Metric.withAttributes(jobs, { queue, outcome }))
+  }))
+
+  return {
+    run: (entry, effect) => {
+      const { dispatched, lease } = entry
+      const annotated = Context.add(context, References.CurrentLogAnnotations, {
+        ...shared,
+        job: dispatched.job,
+        jobId: lease.id,
+        queue: lease.queue
+      })
+      const run = Effect.runForkWith(annotated as Context.Context<any>)
+      if (!traced) return run(effect)
+      const publisher = dispatched.traceparent === undefined ? Option.none() : Envelope.span(dispatched.traceparent)
+      return run(spanned(effect, `backq.${dispatched.job}`, {
+        kind: "consumer",
+        root: true,
+        links: Option.isSome(publisher) ? [{ span: publisher.value, attributes: {} }] : [],
+        attributes: { "backq.queue": lease.queue, "backq.job.id": lease.id }
+      }))
+    },
+    report: (outcomes) => {
+      const lines: Array<Effect.Effect<void>> = []
+      for (const outcome of outcomes) {
+        const { counters, durations } = metricsOf(outcome.queue)
+        counters[outcome._tag].updateUnsafe(1, context)
+        if (outcome._tag === "Done" || outcome.duration > 0) durations.updateUnsafe(outcome.duration, context)
+        if (outcome._tag !== "Done" || debug) lines.push(Effect.annotateLogs(line(outcome), logAnnotations(outcome)))
+      }
+      return lines.length === 0 ? Effect.void : Effect.all(lines, { discard: true })
+    }
+  }
+})

@@ -1,6 +1,0 @@
-import * as Client from "../../src/beanstalk/Client.ts"
-import * as Fivebeans from "../../src/beanstalk/Fivebeans.ts"
-import * as ClientSuite from "./ClientSuite.ts"
-
-ClientSuite.suite("native", { layer: (port) => Client.layer({ port }), complete: true })
-ClientSuite.suite("fivebeans", { layer: (port) => Fivebeans.layer({ port }), complete: false })

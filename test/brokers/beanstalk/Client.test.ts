@@ -1,0 +1,6 @@
+import * as Client from "../../../src/brokers/beanstalk/Client.ts"
+import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
+import * as ClientSuite from "./ClientSuite.ts"
+
+ClientSuite.suite("native", { layer: (port) => Client.layer({ port }), complete: true })
+ClientSuite.suite("fivebeans", { layer: (port) => Fivebeans.layer({ port }), complete: false })

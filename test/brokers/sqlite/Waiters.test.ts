@@ -1,0 +1,160 @@
+/** Whoever waits is woken: whatever fails meanwhile, and whichever clock is set. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import { brokerClosed, type BrokerError } from "../../../src/BrokerError.ts"
+import { type Waiter, Waiters } from "../../../src/brokers/sqlite/waiters.ts"
+
+/** Somebody who waits for what never comes, and a file that is told what to do. */
+const make = Effect.gen(function*() {
+  const file = {
+    version: (): unknown => 1,
+    changedSince: Effect.never as Effect.Effect<void>,
+    wallNow: 1e15,
+    wanted: 0,
+    checked: 0,
+    told: [] as Array<number>,
+    canTell: true
+  }
+  const waiters: Waiters<never> = new Waiters<never>({
+    broker: "test",
+    version: () => file.version(),
+    changedSince: () => file.changedSince,
+    nextChange: () => Infinity,
+    now: () => file.wallNow,
+    monotonic: () => performance.now(),
+    want: () => {
+      file.wanted++
+      waiters.serve(file.wallNow, () => false)()
+    },
+    checkProcesses: Effect.sync(() => {
+      file.checked++
+    }),
+    tell: (counts) =>
+      Effect.sync(() => {
+        if (file.canTell) file.told.push(counts.get("q") ?? 0)
+        return file.canTell
+      })
+  })
+  yield* Effect.forkScoped(waiters.watch)
+  const failures: Array<BrokerError> = []
+  const waiter: Waiter<never> = {
+    queues: ["q"],
+    isWaiting: false,
+    take: () => [],
+    served: () => {},
+    failed: (error) => failures.push(error)
+  }
+  waiters.add(waiter)
+  return { file, waiters, waiter, failures }
+})
+
+const untilWanted = (file: { readonly wanted: number }, count: number) =>
+  Effect.repeat(Effect.delay(Effect.sync(() => file.wanted), "5 millis"), { until: (wanted) => wanted >= count })
+
+describe("Waiters", () => {
+  it.live("a write that is told of before its commit is seen wakes them when it is", () =>
+    Effect.gen(function*() {
+      const { file } = yield* make
+      yield* Effect.sleep("1300 millis")
+      const quiet = file.wanted
+      file.changedSince = Effect.andThen(
+        Effect.sleep("100 millis"),
+        Effect.sync(() => {
+          file.changedSince = Effect.never
+        })
+      )
+      // until the fiber has begun to wait for it, and the file tells of a write; the commit comes 30 ms later
+      yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => file.changedSince === Effect.never, times: 400 })
+      yield* Effect.sleep("30 millis")
+      file.version = () => 2
+      yield* untilWanted(file, quiet + 1).pipe(Effect.timeout("500 millis"))
+    }))
+
+  it.live("a fault of whatever is asked does not end it, and is logged once", () =>
+    Effect.gen(function*() {
+      const logged: Array<unknown> = []
+      const logger = Logger.make(({ message }) => logged.push(message))
+      const { file } = yield* Effect.provide(make, Logger.layer([logger]))
+      yield* Effect.sleep("50 millis")
+      let faults = 0
+      file.version = () => {
+        if (faults++ < 3) throw new Error("a fault")
+        return 2
+      }
+      const before = file.wanted
+      yield* untilWanted(file, before + 1).pipe(Effect.timeout("3 seconds"))
+      assert.isAbove(faults, 3)
+      assert.strictEqual(logged.length, 1)
+    }))
+
+  it.live("a wall clock that is set back neither stops the search for dead processes nor what others are told", () =>
+    Effect.gen(function*() {
+      const { file, waiter, waiters } = yield* make
+      yield* Effect.sleep("100 millis")
+      file.wallNow -= 60e6
+      const { checked } = file
+      yield* Effect.sleep("1500 millis")
+      assert.isAbove(file.checked, checked)
+      waiters.remove(waiter)
+      yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => file.told.at(-1) === 0, times: 300 })
+      assert.deepStrictEqual(file.told, [1, 0])
+    }))
+
+  it.live("what could not be told is told later", () =>
+    Effect.gen(function*() {
+      const { file } = yield* make
+      file.canTell = false
+      yield* Effect.sleep("300 millis")
+      file.canTell = true
+      yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => file.told.length > 0, times: 300 })
+      assert.deepStrictEqual(file.told, [1])
+    }))
+
+  it.live("whoever waits when it is closed, or comes later, is failed", () =>
+    Effect.gen(function*() {
+      const { failures, waiter, waiters } = yield* make
+      const error = brokerClosed("test")
+      waiters.close(error)
+      waiters.add(waiter)
+      assert.deepStrictEqual(failures, [error, error])
+    }))
+
+  it("those who find nothing hold up nobody, also where there is no time left", () => {
+    const waiters: Waiters<string> = new Waiters<string>({
+      broker: "test",
+      version: () => 1,
+      changedSince: () => Effect.never,
+      nextChange: () => Infinity,
+      now: () => 0,
+      monotonic: () => 0,
+      want: () => {
+        wanted++
+      },
+      checkProcesses: Effect.void,
+      tell: () => Effect.succeed(true)
+    })
+    let wanted = 0
+    const served: Array<string> = []
+    const wait = (name: string, leases: ReadonlyArray<string>) =>
+      waiters.add({
+        queues: [name],
+        isWaiting: false,
+        take: () => leases,
+        served: () => served.push(name),
+        failed: () => {}
+      })
+    wait("idle", [])
+    wait("busy", ["1"])
+    wait("late", ["2"])
+    wanted = 0
+    waiters.serve(0, () => true)()
+    // one is served, and the next turn goes on with the others
+    assert.deepStrictEqual([served, wanted], [["busy"], 1])
+    waiters.serve(0, () => true)()
+    assert.deepStrictEqual(served, ["busy", "late"])
+    // looking in vain asks for no other turn
+    waiters.serve(0, () => true)()
+    assert.strictEqual(wanted, 1)
+  })
+})

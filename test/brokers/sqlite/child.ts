@@ -1,0 +1,147 @@
+/**
+ * A process that uses a file, for tests: `node child.ts ROLE PATH`.
+ * It prints a line for each thing that it was told is done; those that are
+ * killed write into the ledger.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { Broker } from "../../../src/Broker.ts"
+import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
+import { Job, Publisher, Worker } from "../../../src/index.ts"
+import { text } from "../../conformance/Harness.ts"
+import { request, serveConcurrency } from "./harness.ts"
+import * as Ledger from "./ledger.ts"
+
+const [role, path = ""] = process.argv.slice(2)
+
+const say = (line: string) => Effect.sync(() => process.stdout.write(`${line}\n`))
+
+/** Puts jobs for ever, several at a time. */
+const publish = Effect.gen(function*() {
+  const broker = yield* Broker
+  const put = (body: string) => Effect.flatMap(broker.put("q", request(body)), (id) => say(`put ${id}`))
+  return yield* Effect.forever(Effect.all([put("a"), put("b"), put("c")], { concurrency: 3 }))
+})
+
+/** Works jobs for ever. Says which it runs before it deletes them, and which are deleted after. */
+const work = Effect.gen(function*() {
+  const broker = yield* Broker
+  const consumer = yield* broker.consume(["q"])
+  yield* say("ready")
+  while (true) {
+    const leases = yield* consumer.reserve(4)
+    for (const lease of leases) yield* say(`run ${lease.id} ${text(lease)} ${process.hrtime.bigint()}`)
+    const results = yield* consumer.settle(leases.map((lease) => ({ _tag: "Delete" as const, lease })))
+    for (const [i, lease] of leases.entries()) {
+      yield* say(`${results[i]!._tag === "Success" ? "done" : "failed"} ${lease.id}`)
+    }
+  }
+})
+
+/** Leases one job and holds it. */
+const hold = Effect.gen(function*() {
+  const consumer = yield* (yield* Broker).consume(["q"])
+  const [lease] = yield* consumer.reserve(1)
+  yield* say(`holds ${lease.id}`)
+  return yield* Effect.never
+})
+
+/** Puts more than the log may have. */
+const fill = Effect.gen(function*() {
+  const broker = yield* Broker
+  const requests = Array.from({ length: 100 }, () => request("x".repeat(60_000)))
+  for (let i = 0; i < 8; i++) {
+    for (const result of yield* broker.putAll("q", requests)) yield* Effect.fromResult(result)
+  }
+  yield* say("filled")
+  return yield* Effect.never
+})
+
+/** Puts as many as it can on a queue that nobody works. */
+const flood = Effect.gen(function*() {
+  const broker = yield* Broker
+  const requests = Array.from({ length: 500 }, () => request("x".repeat(200)))
+  yield* broker.putAll("flood", requests)
+  yield* say("flooding")
+  return yield* Effect.all(Array.from({ length: 4 }, () => Effect.forever(broker.putAll("flood", requests))), {
+    concurrency: 4
+  })
+})
+
+// -- with a ledger
+
+const Chore = Job.make("chore", {
+  payload: Schema.Struct({ kind: Schema.Literals(["easy", "flaky", "hopeless"]) }),
+  retry: Schedule.spaced("5 millis").pipe(Schedule.upTo({ times: 3 }))
+})
+
+const [easy, flaky, hopeless] = (["easy", "flaky", "hopeless"] as const).map((kind) => ({ kind }))
+const chores = [easy!, easy!, easy!, easy!, flaky!, flaky!, flaky!, hopeless!]
+
+const upTo = (millis: number) => Effect.flatMap(Random.nextBetween(0, millis), (chosen) => Effect.sleep(chosen))
+
+/** Publishes for ever, alone and many at once, also with a delay. */
+const feed = Effect.gen(function*() {
+  const ledger = Ledger.open(path)
+  const publisher = yield* Publisher.Publisher
+  const one = Effect.map(publisher.publish(Chore, easy!), (id) => ledger.write("put", id))
+  const several = Effect.map(
+    publisher.publishAll(Chore, chores, (_, i) => ({ delay: i % 4 === 0 ? "3 millis" : 0 })),
+    (results) => {
+      for (const result of results) ledger.write("put", Result.getOrThrow(result))
+    }
+  )
+  yield* say("ready")
+  return yield* Effect.forever(Effect.andThen(Effect.all([one, one, several], { concurrency: 3 }), upTo(20)))
+})
+
+const words: Record<string, Ledger.Word> = { Done: "done", Retried: "retried", Buried: "buried" }
+
+/** Works for ever, and writes down when a handler begins and ends and what the broker answered. */
+const serve = Effect.gen(function*() {
+  const ledger = Ledger.open(path)
+  const handler = Worker.handler(Chore, ({ kind }, delivery) =>
+    Effect.gen(function*() {
+      ledger.write("start", delivery.jobId)
+      yield* upTo(3)
+      const isFlaky = kind === "flaky" && (yield* delivery.attempt) === 1
+      if (kind === "easy" || kind === "flaky" && !isFlaky) return ledger.write("handled", delivery.jobId)
+      ledger.write("failed", delivery.jobId)
+      return yield* (kind === "hopeless" ? Job.bury("hopeless") : Effect.fail("flaky"))
+    }))
+  yield* say("ready")
+  return yield* Stream.runForEach(
+    Worker.stream({ concurrency: serveConcurrency }, handler),
+    ({ _tag, jobId }) => Effect.sync(() => ledger.write(words[_tag] ?? "odd", jobId))
+  )
+})
+
+const roles: Record<string, Effect.Effect<unknown, unknown, Broker | Publisher.Publisher | Scope.Scope>> = {
+  publish,
+  work,
+  hold,
+  fill,
+  flood,
+  feed,
+  serve
+}
+
+NodeRuntime.runMain(
+  Effect.scoped(roles[role!]!).pipe(
+    Effect.tapCause((cause) => Effect.sync(() => console.error(String(cause)))),
+    Effect.provide([
+      Publisher.layer.pipe(
+        Layer.provideMerge(SqliteBroker.layer({ path, durability: role === "fill" ? "normal" : "full" }))
+      ),
+      Logger.layer([])
+    ])
+  )
+)

@@ -1,0 +1,171 @@
+/** A disk that is full or read-only, and a file that is taken away: typed errors, and nothing is lost. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { execFileSync, spawnSync } from "node:child_process"
+import { copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
+import { assertFails, done, take, text } from "../../conformance/Harness.ts"
+import { folder } from "../../support/beanstalkd.ts"
+import { file, request } from "./harness.ts"
+
+const mount = (...args: ReadonlyArray<string>) => execFileSync("mount", args, { stdio: "ignore" })
+
+/** A small file system. */
+const diskOf = (size: string) =>
+  Effect.flatMap(folder, (path) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const place = join(path, "disk")
+        mkdirSync(place)
+        mount("-t", "tmpfs", "-o", `size=${size}`, "tmpfs", place)
+        return place
+      }),
+      (place) => Effect.sync(() => execFileSync("umount", ["-l", place], { stdio: "ignore" }))
+    ))
+
+const disk = diskOf("1m")
+
+const cannotMount = spawnSync("unshare", ["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).status !== 0
+
+const large = request("x".repeat(20_000))
+
+const integrity = (path: string): unknown => {
+  const database = new DatabaseSync(path)
+  const result = database.prepare("PRAGMA integrity_check").get()?.["integrity_check"]
+  database.close()
+  return result
+}
+
+describe.skipIf(cannotMount)("a full disk", () => {
+  it.live("refuses puts, keeps what it has, and goes on when there is space again", () =>
+    Effect.gen(function*() {
+      const place = yield* disk
+      const path = join(place, "queue.db")
+      const broker = yield* SqliteBroker.make({ path })
+      const accepted: Array<string> = []
+      const fill = Effect.tap(broker.put("q", large), (id) => Effect.sync(() => accepted.push(id)))
+      const error = yield* Effect.flip(Effect.forever(fill))
+      assert.strictEqual(error.reason._tag, "OutOfMemory")
+      assert.include(error.message, "free space")
+      assert.isAbove(accepted.length, 10)
+      yield* assertFails(broker.put("q", large), "OutOfMemory")
+      assert.include(yield* broker.statsQueue("q"), { ready: accepted.length })
+
+      mount("-o", "remount,size=16m", place)
+      const id = yield* broker.put("q", large)
+      const consumer = yield* broker.consume(["q"])
+      for (const expected of [...accepted, id]) {
+        const lease = yield* take(consumer)
+        assert.strictEqual(lease.id, expected)
+        yield* done(consumer, lease)
+      }
+      assert.isTrue(Option.isNone(yield* broker.peekNext("q", "ready")))
+      assert.strictEqual(integrity(path), "ok")
+    }))
+
+  it.live("keeps leases that can't be settled now, and serves those who wait when there is space again", () =>
+    Effect.gen(function*() {
+      const place = yield* disk
+      const broker = yield* SqliteBroker.make({ path: join(place, "queue.db") })
+      const consumer = yield* broker.consume(["q"])
+      yield* broker.put("q", request("first"))
+      const first = yield* take(consumer)
+      yield* broker.put("q", request("second"))
+      const filler = join(place, "filler")
+      spawnSync("dd", ["if=/dev/zero", `of=${filler}`, "bs=4k"], { stdio: "ignore" })
+
+      // What was written before may have left room for some pages.
+      const settle = Effect.map(
+        consumer.settle([{ _tag: "Bury", lease: first, reason: "x".repeat(30_000) }]),
+        (all) => all[0]!
+      )
+      const refused = yield* settle
+      assert.isTrue(Result.isFailure(refused) && refused.failure.reason._tag === "OutOfMemory")
+      const waiting = yield* Effect.forkChild(take(consumer))
+      yield* Effect.sleep("100 millis")
+
+      rmSync(filler)
+      assert.isTrue(Result.isSuccess(yield* settle))
+      assert.strictEqual(text(yield* Fiber.join(waiting)), "second")
+      assert.include(yield* broker.statsQueue("q"), { buried: 1, reserved: 1 })
+    }))
+
+  it.live.each(["full", "normal"] as const)(
+    "that has room for the jobs (%s) is not filled by the log of many that come and go",
+    (durability) =>
+      Effect.gen(function*() {
+        const place = yield* diskOf("6m")
+        const broker = yield* SqliteBroker.make({ path: join(place, "queue.db"), durability })
+        const consumer = yield* broker.consume(["q"])
+        for (let i = 0; i < 400; i++) {
+          yield* broker.put("q", request("x".repeat(60_000)))
+          yield* done(consumer, yield* take(consumer))
+        }
+      })
+  )
+
+  it.live("says so when there is no room even for a new file, and when the disk is read-only", () =>
+    Effect.gen(function*() {
+      const place = yield* disk
+      const path = join(place, "queue.db")
+      const filler = join(place, "filler")
+      spawnSync("dd", ["if=/dev/zero", `of=${filler}`, "bs=4k"], { stdio: "ignore" })
+      const full = yield* Effect.flip(Effect.scoped(SqliteBroker.make({ path })))
+      assert.match(full.message, /disk/)
+      rmSync(filler)
+
+      const broker = yield* SqliteBroker.make({ path })
+      yield* broker.put("q", request("a"))
+      // A writer that is there keeps the disk from becoming read-only; a second mount of it does not.
+      const readOnly = join(yield* folder, "read-only")
+      mkdirSync(readOnly)
+      mount("--bind", place, readOnly)
+      mount("-o", "remount,bind,ro", readOnly)
+      const error = yield* Effect.flip(Effect.scoped(SqliteBroker.make({ path: join(readOnly, "queue.db") }))).pipe(
+        Effect.ensuring(Effect.sync(() => execFileSync("umount", ["-l", readOnly])))
+      )
+      assert.strictEqual(error.reason._tag, "Unavailable")
+      assert.match(error.message, /read-only|may write there/)
+      assert.include(yield* broker.statsQueue("q"), { ready: 1 })
+    }))
+})
+
+describe("a file that is taken away", () => {
+  it.live("fails every operation until it is put back: nothing goes to a file that nobody can open", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = yield* SqliteBroker.make({ path })
+      const id = yield* broker.put("q", request("a"))
+      renameSync(path, `${path}.away`)
+      const missing = yield* Effect.flip(broker.put("q", request("b")))
+      assert.include(missing.message, "removed or replaced")
+      assert.include(missing.reason, { _tag: "Unavailable", fate: "NotSent" })
+
+      copyFileSync(`${path}.away`, path)
+      yield* assertFails(broker.put("q", request("c")), "Unavailable")
+
+      renameSync(`${path}.away`, path)
+      const consumer = yield* broker.consume(["q"])
+      assert.strictEqual((yield* take(consumer)).id, id)
+      assert.include(yield* broker.statsQueue("q"), { total: 1 })
+    }))
+
+  it.live("a worker that waits learns of it", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = yield* SqliteBroker.make({ path })
+      const consumer = yield* broker.consume(["q"])
+      const waiting = yield* Effect.forkChild(Effect.flip(take(consumer)))
+      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      rmSync(path)
+      writeFileSync(join(dirname(path), "queue.db"), "")
+      yield* Effect.ignore(broker.ping)
+      const error = yield* Fiber.join(waiting)
+      assert.include(error.message, "removed or replaced")
+    }))
+})

@@ -1,0 +1,217 @@
+/** Opening and closing: by which path, and while others hold the file. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import { spawnSync } from "node:child_process"
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
+import { assertFails, take, text } from "../../conformance/Harness.ts"
+import { folder } from "../../support/beanstalkd.ts"
+import { child, file, request } from "./harness.ts"
+
+/** Another program, which holds a lock until it is closed. */
+const lock = (path: string, how: "IMMEDIATE" | "EXCLUSIVE") =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const database = new DatabaseSync(path)
+      database.exec(`BEGIN ${how}`)
+      return database
+    }),
+    (database) => Effect.sync(() => database.isOpen && database.close())
+  )
+
+const inFolder = (path: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const before = process.cwd()
+      process.chdir(path)
+      return before
+    }),
+    (before) => Effect.sync(() => process.chdir(before))
+  )
+
+/** Files that this process has open. */
+const opened = () =>
+  readdirSync("/proc/self/fd").flatMap((fd) => {
+    const link = Result.try(() => readlinkSync(`/proc/self/fd/${fd}`))
+    return Result.isSuccess(link) ? [link.success] : []
+  })
+
+const large = request("x".repeat(60_000))
+
+describe("a path", () => {
+  it.live.skipIf(process.platform !== "linux")(
+    "through a link: the log that is synced is the file's",
+    () =>
+      Effect.gen(function*() {
+        const path = yield* file
+        const link = join(yield* folder, "link.db")
+        writeFileSync(path, "")
+        symlinkSync(path, link)
+        // left by somebody else
+        writeFileSync(`${link}-wal`, "")
+        const broker = yield* SqliteBroker.make({ path: link })
+        yield* broker.put("q", request("a"))
+        const logs = opened().filter((name) => name.startsWith(dirname(path)) && name.endsWith("-wal"))
+        assert.deepStrictEqual(logs, [`${path}-wal`, `${path}-wal`])
+        assert.isFalse(opened().includes(`${link}-wal`))
+        const other = yield* SqliteBroker.make({ path })
+        assert.include(yield* other.statsQueue("q"), { ready: 1 })
+      })
+  )
+
+  it.live("that is relative stays the same when the working directory changes, also for the log's copies", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const elsewhere = yield* folder
+      yield* inFolder(dirname(path))
+      const broker = yield* SqliteBroker.make({ path: "./queue.db", durability: "normal" })
+      yield* inFolder(elsewhere)
+      for (let i = 0; i < 10; i++) yield* broker.putAll("q", Array.from({ length: 100 }, () => large))
+      const wait = Effect.delay(Effect.sync(() => statSync(path).size), "20 millis")
+      yield* Effect.timeout(Effect.repeat(wait, { until: (size) => size > 4e6 }), "10 seconds")
+      assert.deepStrictEqual(readdirSync(elsewhere), [])
+    }))
+
+  it.live("that looks like a URL is a path", () =>
+    Effect.gen(function*() {
+      const place = yield* folder
+      yield* inFolder(place)
+      mkdirSync("a b")
+      for (const path of ["file:x.db", "file:y.db?mode=memory", "a b/c%20d#e.db"]) {
+        yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), (broker) => broker.put("q", request("a"))))
+      }
+      assert.includeMembers(readdirSync(place), ["file:x.db", "file:y.db?mode=memory"])
+    }))
+})
+
+describe("the mode of a new file", () => {
+  const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8)
+
+  for (
+    const [umask, mode] of [
+      ["022", "640"],
+      ["000", "660"],
+      ["077", "600"],
+      ["002", "660"]
+    ] as const
+  ) {
+    it.live(`is ${mode} with a umask of ${umask}, also at the end of links that led to nothing, and beside it`, () =>
+      Effect.gen(function*() {
+        const place = yield* folder
+        mkdirSync(join(place, "real/deep"), { recursive: true })
+        symlinkSync("real/deep", join(place, "short"))
+        const links: ReadonlyArray<readonly [link: string, to: string, file: string]> = [
+          ["plain.db", "", "plain.db"],
+          ["relative.db", "real/relative.db", "real/relative.db"],
+          ["absolute.db", join(place, "real/absolute.db"), "real/absolute.db"],
+          ["chain.db", "relative-too.db", "real/chain.db"],
+          ["relative-too.db", "./real/chain.db", "real/chain.db"],
+          // up from where the folder really is
+          ["short/up.db", "../up.db", "real/up.db"]
+        ]
+        for (const [link, to] of links) if (to !== "") symlinkSync(to, join(place, link))
+        const { stderr, stdout } = spawnSync("sh", [
+          "-c",
+          `umask ${umask}; exec "$0" "$@"`,
+          process.execPath,
+          join(import.meta.dirname, "modes.ts"),
+          ...links.flatMap(([link, , real]) => [join(place, link), join(place, real)])
+        ], { encoding: "utf8" })
+        const expected = links.map(() => `${mode} ${mode} ${mode}`)
+        assert.deepStrictEqual(stdout.trim().split("\n"), expected, stderr)
+        for (const [, , real] of links) assert.strictEqual(modeOf(join(place, real)), mode)
+      }))
+  }
+
+  it.live("a log that is left without its file is kept: it may hold jobs", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const log = "a log that may hold jobs"
+      writeFileSync(`${path}-wal`, log)
+      for (const content of [undefined, ""]) {
+        if (content !== undefined) writeFileSync(path, content)
+        const error = yield* Effect.flip(Effect.scoped(SqliteBroker.make({ path })))
+        assert.include(error.message, `${path}-wal`)
+        assert.strictEqual(readFileSync(`${path}-wal`, "utf8"), log)
+      }
+    }))
+})
+
+describe("opening and closing", () => {
+  it.live("opening a locked file can be interrupted", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      yield* Effect.scoped(SqliteBroker.make({ path }))
+      yield* lock(path, "EXCLUSIVE")
+      const fiber = yield* Effect.forkChild(Effect.scoped(SqliteBroker.make({ path })))
+      yield* Effect.sleep("100 millis")
+      yield* Fiber.interrupt(fiber).pipe(Effect.timeout("1 second"))
+    }))
+
+  it.live("closing while another program holds the file takes no longer than two seconds or so", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const began = yield* Effect.scoped(Effect.gen(function*() {
+        const broker = yield* SqliteBroker.make({ path })
+        const consumer = yield* broker.consume(["q"])
+        yield* broker.put("q", request("a"))
+        yield* take(consumer)
+        yield* Scope.provide(lock(path, "IMMEDIATE"), yield* Scope.make())
+        return performance.now()
+      }))
+      assert.isBelow(performance.now() - began, 5000)
+    }))
+
+  it.live("a reserve fails when its broker closes, and after", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const broker = yield* Scope.provide(SqliteBroker.make({ path: yield* file }), scope)
+      const consumer = yield* broker.consume(["q"])
+      const fiber = yield* Effect.forkChild(consumer.reserve(1))
+      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      yield* Scope.close(scope, Exit.void)
+      yield* assertFails(
+        Effect.orDie(Effect.timeout(Effect.result(Fiber.join(fiber)), "2 seconds")).pipe(
+          Effect.flatMap(Effect.fromResult)
+        ),
+        "Unavailable"
+      )
+      yield* assertFails(consumer.reserve(1), "Unavailable")
+    }))
+
+  it.live("a settlement that was asked for before its consumer closed is carried out", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = yield* SqliteBroker.make({ path })
+      const scope = yield* Scope.make()
+      const consumer = yield* Scope.provide(broker.consume(["q"]), scope)
+      yield* broker.put("q", request("a"))
+      const lease = yield* take(consumer)
+      const other = yield* lock(path, "IMMEDIATE")
+      const fiber = yield* Effect.forkChild(consumer.settle([{ _tag: "Delete", lease }]))
+      yield* Effect.sleep("20 millis")
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* Effect.sleep("20 millis")
+      other.close()
+      yield* Fiber.join(closing)
+      assert.isTrue(Result.isSuccess((yield* Fiber.join(fiber))[0]!))
+      assert.include(yield* broker.stats, { ready: 0, reserved: 0 })
+    }))
+
+  it.live("where no thread can be started the log is copied without", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const publisher = yield* child("fill", path, ["--permission", "--allow-fs-read=*", "--allow-fs-write=*"])
+      yield* publisher.until((line) => line === "filled")
+      assert.strictEqual(publisher.complaints(), "")
+      assert.isBelow(statSync(`${path}-wal`).size, 24 * 1024 * 1024)
+      const broker = yield* SqliteBroker.make({ path })
+      assert.strictEqual(text(yield* take(yield* broker.consume(["q"]))).length, 60_000)
+    }))
+})

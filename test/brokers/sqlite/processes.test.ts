@@ -1,0 +1,207 @@
+/** Several processes on one file, and what happens when they are killed. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import { DatabaseSync } from "node:sqlite"
+import * as Liveness from "../../../src/brokers/sqlite/liveness.ts"
+import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
+import { assertFails, assertInfo, done, take } from "../../conformance/Harness.ts"
+import { child, file, request } from "./harness.ts"
+
+const noProc = Liveness.self().started === null
+
+const idsOf = (lines: ReadonlyArray<string>, word: string) =>
+  lines.filter((line) => line.startsWith(`${word} `)).map((line) => line.split(" ")[1]!)
+
+describe("processes", () => {
+  it.live("a job that another process puts is served within 50 ms", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = yield* SqliteBroker.make({ path })
+      const worker = yield* child("work", path)
+      yield* worker.until((line) => line === "ready")
+      const latencies: Array<number> = []
+      for (let i = 0; i < 20; i++) {
+        // Also after a time in which the worker has gone to sleep.
+        yield* Effect.sleep(i % 5 === 0 ? 1400 : 30 + i)
+        yield* broker.put("q", request(`job-${i}`))
+        const putAt = process.hrtime.bigint()
+        const line = yield* worker.until((line) => line.includes(` job-${i} `))
+        latencies.push(Number(BigInt(line.split(" ")[3]!) - putAt) / 1e6)
+      }
+      latencies.sort((a, b) => a - b)
+      // The machine may be busy with other things for once.
+      assert.isBelow(latencies[15]!, 50, latencies.map((millis) => millis.toFixed(1)).join(" "))
+      assert.strictEqual(worker.complaints(), "")
+    }))
+
+  it.live("also while another process puts as many as it can", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = yield* SqliteBroker.make({ path })
+      const worker = yield* child("work", path)
+      yield* worker.until((line) => line === "ready")
+      const hog = yield* child("flood", path)
+      yield* hog.until((line) => line === "flooding")
+      const [puts, starts]: [Array<number>, Array<number>] = [[], []]
+      for (let i = 0; i < 30; i++) {
+        const before = performance.now()
+        yield* broker.put("q", request(`job-${i}`))
+        puts.push(performance.now() - before)
+        const putAt = process.hrtime.bigint()
+        const line = yield* worker.until((line) => line.includes(` job-${i} `))
+        starts.push(Number(BigInt(line.split(" ")[3]!) - putAt) / 1e6)
+        yield* Effect.sleep(20)
+      }
+      const told = (all: ReadonlyArray<number>) => all.map((millis) => millis.toFixed(1)).join(" ")
+      // Medians, because the machine may be busy with other things. A flood kept them waiting for 100 to 900 ms.
+      for (const all of [puts, starts]) assert.isBelow(all.toSorted((a, b) => a - b)[15]!, 50, told(all))
+      assert.strictEqual(worker.complaints() + hog.complaints(), "")
+    }))
+
+  it.live("two publishers and two workers in four processes: no lock is seen, and no job runs twice", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const children = yield* Effect.all([
+        child("publish", path),
+        child("publish", path),
+        child("work", path),
+        child("work", path)
+      ])
+      yield* Effect.all(
+        children.map((child) => child.until((line) => line.startsWith("run") || /^put \d{3}/.test(line)))
+      )
+      const broker = yield* SqliteBroker.make({ path })
+      for (let i = 0; i < 50; i++) {
+        yield* broker.put("q", request("ours"))
+        yield* Effect.sleep(10)
+      }
+      yield* Effect.all(children.map((child) => child.kill), { concurrency: 4 })
+      assert.deepStrictEqual(children.map((child) => child.complaints()), ["", "", "", ""])
+      assert.deepStrictEqual(children.flatMap((child) => idsOf(child.lines, "failed")), [])
+      const ran = children.flatMap((child) => idsOf(child.lines, "run"))
+      assert.isAbove(ran.length, 50)
+      assert.strictEqual(new Set(ran).size, ran.length)
+      assert.isTrue(children.slice(2).every((worker) => idsOf(worker.lines, "run").length > 0))
+    }))
+
+  it.live("workers of other processes that wait are counted, until they are killed", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = yield* SqliteBroker.make({ path })
+      assert.strictEqual(yield* broker.waitingWorkers("q"), 0)
+      const worker = yield* child("work", path)
+      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      assert.strictEqual((yield* broker.statsQueue("q").pipe(Effect.flip)).reason._tag, "NotFound")
+      assert.strictEqual((yield* broker.stats).waiting, 1)
+      yield* worker.kill
+      if (!noProc) assert.strictEqual(yield* broker.waitingWorkers("q"), 0)
+    }))
+
+  it.live.skipIf(noProc)(
+    "what a killed process held is served again within 2 s, as lost once",
+    () =>
+      Effect.gen(function*() {
+        const path = yield* file
+        const broker = yield* SqliteBroker.make({ path })
+        const id = yield* broker.put("q", request("a", { ttr: "1 hour" }))
+        const holder = yield* child("hold", path)
+        yield* holder.until((line) => line === `holds ${id}`)
+        const consumer = yield* broker.consume(["q"])
+        const fiber = yield* Effect.forkChild(take(consumer))
+        yield* Effect.sleep("1200 millis")
+        assert.isUndefined(fiber.pollUnsafe())
+        yield* holder.kill
+        const lease = yield* Fiber.join(fiber).pipe(Effect.timeout("2 seconds"))
+        assert.strictEqual(lease.id, id)
+        yield* assertInfo(consumer, lease, { attempt: 2, lost: 1 })
+        yield* done(consumer, lease)
+      })
+  )
+
+  it.live.skipIf(noProc)(
+    "also under load, and when the wall clock is set back",
+    () =>
+      Effect.gen(function*() {
+        const path = yield* file
+        const real = yield* Clock.Clock
+        let setBack = 0
+        const clock: Clock.Clock = {
+          sleep: (duration) => real.sleep(duration),
+          currentTimeMillis: real.currentTimeMillis,
+          currentTimeNanos: real.currentTimeNanos,
+          currentTimeMillisUnsafe: () => real.currentTimeMillisUnsafe() - setBack,
+          currentTimeNanosUnsafe: () => real.currentTimeNanosUnsafe(),
+          monotonicTimeNanos: real.monotonicTimeNanos,
+          monotonicTimeNanosUnsafe: () => real.monotonicTimeNanosUnsafe()
+        }
+        const broker = yield* Effect.provideService(SqliteBroker.make({ path }), Clock.Clock, clock)
+        const id = yield* broker.put("q", request("a", { ttr: "1 hour" }))
+        const holder = yield* child("hold", path)
+        yield* holder.until((line) => line === `holds ${id}`)
+        yield* child("flood", path)
+        const consumer = yield* broker.consume(["q"])
+        const fiber = yield* Effect.forkChild(take(consumer))
+        yield* Effect.sleep("1200 millis")
+        setBack = 60_000
+        yield* holder.kill
+        const lease = yield* Fiber.join(fiber).pipe(Effect.timeout("3 seconds"))
+        assert.strictEqual(lease.id, id)
+      })
+  )
+
+  it.live("a process that ends gives back what it held, unspent", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = yield* SqliteBroker.make({ path })
+      const id = yield* broker.put("q", request("a"))
+      const scope = yield* Scope.make()
+      const other = yield* Scope.provide(SqliteBroker.make({ path }), scope)
+      const theirs = yield* Scope.provide(other.consume(["q"]), scope)
+      const lease = yield* take(theirs)
+      yield* Scope.close(scope, Exit.void)
+      const consumer = yield* broker.consume(["q"])
+      yield* assertInfo(consumer, yield* take(consumer), { attempt: 1, lost: 0 })
+      yield* assertFails(other.peek(id), "Unavailable")
+      assert.strictEqual((yield* theirs.settle([{ _tag: "Delete", lease }]))[0]?._tag, "Failure")
+    }))
+
+  it.live.skipIf(noProc)(
+    "processes of a former boot are forgotten when their leases are over",
+    () =>
+      Effect.gen(function*() {
+        const path = yield* file
+        const database = yield* Effect.acquireRelease(
+          Effect.scoped(
+            Effect.flatMap(SqliteBroker.make({ path }), (broker) =>
+              Effect.as(broker.put("q", request("held")), new DatabaseSync(path)))
+          ),
+          (database) =>
+            Effect.sync(() => database.close())
+        )
+        database.exec(`INSERT INTO process (id, pid, started, world) VALUES
+          (101, 1, '1', 'a-former-boot pid:[1]'), (102, 1, '1', 'a-former-boot pid:[1]'), (103, 1, NULL, NULL);
+        UPDATE job SET state = 2, holder = 102, deliveries = 1, due = 8000000000000000`)
+        const processes = database.prepare("SELECT id FROM process WHERE id BETWEEN 101 AND 103 ORDER BY id")
+        const open = Effect.scoped(Effect.asVoid(SqliteBroker.make({ path })))
+        yield* open
+        assert.deepStrictEqual(processes.all().map((row) => row["id"]), [102, 103])
+        database.exec("UPDATE job SET due = 1")
+        yield* open
+        assert.deepStrictEqual(processes.all().map((row) => row["id"]), [103])
+      })
+  )
+
+  it("a process is dead when its pid is another's now, and nothing is known of another world's", () => {
+    const self = Liveness.self()
+    assert.isFalse(Liveness.isDead(self, self))
+    if (noProc) return
+    assert.isTrue(Liveness.isDead({ ...self, started: "1" }, self))
+    assert.isTrue(Liveness.isDead({ ...self, pid: 4_000_000 }, self))
+    assert.isFalse(Liveness.isDead({ ...self, started: "1", world: "elsewhere" }, self))
+    assert.isFalse(Liveness.isDead({ ...self, pid: 4_000_000, started: null }, self))
+  })
+})

@@ -1,0 +1,750 @@
+/** The pool, with connections and a clock under the test's hand. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Logger from "effect/Logger"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as Http2Error from "../../../src/http2/Http2Error.ts"
+import { table } from "../../../src/push/apns/answer/Reason.ts"
+import * as Pool from "../../../src/push/pool/pool.ts"
+import { FakeConnection, fakeToken, push, word } from "./fakeConnection.ts"
+
+const untrusted = Http2Error.make(
+  new Http2Error.TlsRejected({ server: "fake", kind: "Expired", detail: "its certificate is not valid now" })
+)
+const unreachable = Http2Error.make(new Http2Error.Unreachable({ server: "fake", detail: "refused" }))
+
+/** Lets forked fibers and microtasks run. */
+const settle = Effect.andThen(TestClock.adjust(0), Effect.promise(() => new Promise((done) => setImmediate(done))))
+const pass = (time: Duration.Input) => Effect.andThen(TestClock.adjust(time), settle)
+
+/** A pool whose n-th connection is the n-th of the list: one of the test's, or an error. */
+const setUp = Effect.fnUntraced(function*(
+  dials: ReadonlyArray<FakeConnection | Http2Error.Http2Error>,
+  options: Partial<Pool.Options> = {}
+) {
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  let dialed = 0
+  const open = Effect.suspend(() => {
+    const next = dials[Math.min(dialed++, dials.length - 1)]!
+    return next instanceof FakeConnection ? Effect.succeed(next.connection) : Effect.fail(next)
+  })
+  const logged: Array<string> = []
+  const pool = yield* Pool.make({
+    open,
+    providerToken: undefined,
+    maxConnections: 4,
+    queueTimeout: Duration.seconds(30),
+    idleTimeout: Duration.minutes(10),
+    drainTimeout: Duration.zero,
+    ...options
+  }).pipe(
+    Scope.provide(scope),
+    Effect.provide(Logger.layer([Logger.make(({ message }) => logged.push(String(message)))]))
+  )
+  const outcomes: Array<Pool.Outcome> = []
+  const cancels: Array<() => void> = []
+  const submit = (n: number, topic?: string) => {
+    cancels[n] = pool.submit(push(n, topic), (outcome) => {
+      assert.isUndefined(outcomes[n], `push ${n} ended twice`)
+      outcomes[n] = outcome
+    })
+  }
+  return {
+    pool,
+    logged,
+    dialed: () => dialed,
+    submit,
+    cancel: (n: number) => cancels[n]!(),
+    submitAll: (from: number, to: number) => {
+      for (let n = from; n <= to; n++) submit(n)
+    },
+    ends: (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => word(outcomes[from + i])),
+    end: (n: number) => word(outcomes[n]),
+    close: Scope.close(scope, Exit.void)
+  }
+})
+
+const times = (count: number, what: string) => Array.from({ length: count }, () => what)
+
+describe("Pool", () => {
+  it.effect("one request opens a connection; what is submitted in one turn goes out together", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { dialed, ends, submitAll } = yield* setUp([one])
+      submitAll(0, 4)
+      assert.strictEqual(dialed(), 0)
+      yield* settle
+      assert.strictEqual(dialed(), 1)
+      assert.deepStrictEqual(one.paths, [0, 1, 2, 3, 4].map((n) => `/3/device/${n}`))
+      for (let n = 0; n < 5; n++) one.answer(200)
+      assert.deepStrictEqual(ends(0, 4), times(5, "200"))
+    }))
+
+  it.effect("grows one by one while all are full and have answered before, to its limit", () =>
+    Effect.gen(function*() {
+      const connections = Array.from({ length: 10 }, () => new FakeConnection())
+      for (const one of connections) one.limit = 2
+      const { dialed, submitAll } = yield* setUp(connections, { maxConnections: 3 })
+      submitAll(0, 99)
+      yield* pass("5 seconds")
+      assert.strictEqual(dialed(), 1)
+      connections[0]!.answer(200)
+      yield* pass("5 seconds")
+      assert.strictEqual(dialed(), 2)
+      for (let i = 0; i < 20; i++) {
+        for (const one of connections) if (one.sent.length > 0) one.answer(200)
+        yield* pass("1 second")
+      }
+      assert.strictEqual(dialed(), 3)
+    }))
+
+  it.effect("when it closes, what was sent is answered, and what waits was not sent", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      one.limit = 1
+      const { close, ends, submitAll } = yield* setUp([one], { drainTimeout: Duration.seconds(1) })
+      submitAll(0, 2)
+      yield* settle
+      yield* Effect.forkChild(close, { startImmediately: true })
+      yield* settle
+      assert.deepStrictEqual(ends(0, 2), ["pending", "NotSent", "NotSent"])
+      one.answer(200)
+      yield* settle
+      assert.strictEqual(ends(0, 0)[0], "200")
+    }))
+})
+
+describe("connections that can't be had", () => {
+  it.effect("each attempt waits longer, and pushes end with the reason", () =>
+    Effect.gen(function*() {
+      const { dialed, end, submit } = yield* setUp([unreachable])
+      submit(0)
+      yield* settle
+      assert.strictEqual(dialed(), 1)
+      for (let second = 0; second < 29; second++) yield* pass("1 second")
+      assert.strictEqual(end(0), "pending")
+      assert.isAtMost(dialed(), 7)
+      yield* pass("2 seconds")
+      assert.strictEqual(end(0), "NotSent")
+    }))
+
+  it.effect("a server that is not trusted fails pushes at once; later one attempt at a time finds out whether it is mended", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { dialed, end, ends, logged, submit, submitAll } = yield* setUp([untrusted, untrusted, one])
+      submitAll(0, 9)
+      yield* settle
+      assert.deepStrictEqual(ends(0, 9), times(10, "ConfigFault"))
+      submit(10)
+      yield* settle
+      assert.deepStrictEqual([end(10), dialed()], ["ConfigFault", 1])
+      yield* pass("2 seconds")
+      submit(11)
+      yield* pass("2 seconds")
+      assert.deepStrictEqual([end(11), dialed()], ["ConfigFault", 2])
+      yield* pass("4 seconds")
+      submit(12)
+      submit(13)
+      yield* pass("4 seconds")
+      // one finds out, the other waits for it
+      assert.deepStrictEqual(one.paths, ["/3/device/12"])
+      one.answer(200)
+      yield* settle
+      one.answer(200)
+      assert.deepStrictEqual(ends(12, 13), ["200", "200"])
+      assert.lengthOf(logged.filter((line) => line.includes("certificate")), 1)
+    }))
+
+  it.effect("a second connection that can't be had does no harm to the first, and is tried less and less often", () =>
+    Effect.gen(function*() {
+      for (const failure of [untrusted, unreachable]) {
+        const one = new FakeConnection()
+        one.limit = 2
+        const { dialed, ends, submit, submitAll } = yield* setUp([one, failure], { queueTimeout: Duration.minutes(5) })
+        submit(0)
+        yield* settle
+        one.answer(200)
+        submitAll(1, 100)
+        yield* settle
+        for (let n = 1; n <= 100; n++) {
+          one.answer(200)
+          yield* pass("100 millis")
+        }
+        assert.deepStrictEqual(ends(0, 100), times(101, "200"))
+        assert.isAtMost(dialed(), 6)
+        assert.isAtLeast(dialed(), 3)
+      }
+    }))
+
+  it.effect("the pauses that a second connection has earned are not those of the first", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      one.limit = 2
+      const { dialed, submitAll } = yield* setUp([one, ...times(8, "").map(() => unreachable), two], {
+        queueTimeout: Duration.minutes(30)
+      })
+      submitAll(0, 0)
+      yield* settle
+      one.answer(200)
+      submitAll(1, 3000)
+      yield* settle
+      while (dialed() < 9) {
+        one.answer(200)
+        yield* pass("250 millis")
+      }
+      one.leave()
+      yield* settle
+      assert.strictEqual(dialed(), 10)
+      assert.isAbove(two.paths.length, 0)
+    }))
+
+  it.effect("a server that leaves before it answers is followed by a pause, one that was of use is not", () =>
+    Effect.gen(function*() {
+      const [one, two, three] = [new FakeConnection(), new FakeConnection(), new FakeConnection()]
+      const { dialed, end, submit } = yield* setUp([one, two, three])
+      submit(0)
+      yield* settle
+      one.answer(200)
+      submit(1)
+      yield* settle
+      one.leave()
+      yield* settle
+      assert.deepStrictEqual([dialed(), two.paths], [2, ["/3/device/1"]])
+      two.leave()
+      yield* settle
+      assert.strictEqual(dialed(), 2)
+      yield* pass("2 seconds")
+      assert.deepStrictEqual([dialed(), three.paths], [3, ["/3/device/1"]])
+      three.answer(200)
+      assert.strictEqual(end(1), "200")
+    }))
+})
+
+describe("answers that speak against the connection", () => {
+  it.effect.each(["TooManyProviderTokenUpdates", "IdleTimeout", "UnrelatedKeyIdInToken"])(
+    "%s again and again: a handful of connections in half a minute",
+    (reason) =>
+      Effect.gen(function*() {
+        const connections = Array.from({ length: 100 }, () => new FakeConnection())
+        const { dialed, submit } = yield* setUp(connections)
+        const status = reason === "TooManyProviderTokenUpdates" ? 429 : reason === "IdleTimeout" ? 400 : 403
+        for (let n = 0; n < 120; n++) {
+          submit(n)
+          yield* pass("250 millis")
+          for (const one of connections) while (one.sent.length > 0) one.answer(status, reason)
+        }
+        assert.isAtMost(dialed(), 8)
+      })
+  )
+
+  it.effect("a request that no connection is good for ends with the answer", () =>
+    Effect.gen(function*() {
+      const connections = Array.from({ length: 10 }, () => new FakeConnection())
+      const { dialed, end, submit } = yield* setUp(connections)
+      submit(0)
+      for (let second = 0; second < 20; second++) {
+        yield* pass("1 second")
+        for (const one of connections) if (one.sent.length > 0) one.answer(400, "IdleTimeout")
+      }
+      assert.deepStrictEqual([end(0), dialed()], ["400", 3])
+    }))
+
+  it.effect("a request that is not answered: the next goes over another connection", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { ends, submit } = yield* setUp([one, two])
+      submit(0)
+      submit(1)
+      yield* settle
+      one.answer(200)
+      one.timeOut()
+      submit(2)
+      yield* settle
+      two.answer(200)
+      assert.deepStrictEqual(ends(0, 2), ["200", "Timeout", "200"])
+    }))
+
+  it.effect("a server that shuts down is left at once, one that fails only when it fails again", () =>
+    Effect.gen(function*() {
+      const [one, two, three] = [new FakeConnection(), new FakeConnection(), new FakeConnection()]
+      const { dialed, submit, submitAll } = yield* setUp([one, two, three])
+      submitAll(0, 1)
+      yield* settle
+      one.answer(200)
+      one.answer(503, "Shutdown")
+      submitAll(2, 4)
+      yield* settle
+      assert.strictEqual(two.paths.length, 3)
+      two.answer(500, "InternalServerError")
+      two.answer(200)
+      two.answer(500, "InternalServerError")
+      submitAll(5, 5)
+      yield* settle
+      two.answer(500, "InternalServerError")
+      submit(6)
+      yield* settle
+      assert.strictEqual(dialed(), 2)
+      yield* pass("2 seconds")
+      assert.deepStrictEqual(three.paths, ["/3/device/6"])
+    }))
+})
+
+describe("a connection that was idle", () => {
+  it.effect("is asked whether it is there; one that is silent gets nothing, and another takes its place", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { end, submit } = yield* setUp([one, two])
+      submit(0)
+      yield* settle
+      one.answer(200)
+      yield* pass("10 seconds")
+      submit(1)
+      yield* settle
+      assert.deepStrictEqual([one.pings, one.paths.length], [1, 2])
+      one.answer(200)
+      one.answersPing = false
+      yield* pass("10 seconds")
+      submit(2)
+      yield* pass("1 second")
+      yield* pass("1 second")
+      assert.deepStrictEqual([one.pings, one.paths.length], [2, 2])
+      two.answer(200)
+      assert.strictEqual(end(2), "200")
+    }))
+})
+
+describe("a connection on which nothing moves", () => {
+  const stuck = (limit: number) => {
+    const one = new FakeConnection()
+    one.limit = limit
+    return one
+  }
+
+  it.effect("it allows no push: another one takes its place after a while", () =>
+    Effect.gen(function*() {
+      const [one, two] = [stuck(0), new FakeConnection()]
+      const { dialed, ends, logged, submit, submitAll } = yield* setUp([one, two])
+      submitAll(0, 2)
+      yield* pass("9 seconds")
+      assert.strictEqual(dialed(), 1)
+      for (let second = 0; second < 4; second++) yield* pass("1 second")
+      assert.deepStrictEqual([dialed(), two.paths.length], [2, 3])
+      for (let n = 0; n < 3; n++) two.answer(200)
+      submit(3)
+      yield* settle
+      two.answer(200)
+      assert.deepStrictEqual(ends(0, 3), times(4, "200"))
+      assert.lengthOf(logged.filter((line) => line.includes("it allowed no push for 10 s")), 1)
+    }))
+
+  it.effect("it allows one push and never answers: those that wait go over another one, that one ends in time", () =>
+    Effect.gen(function*() {
+      const [one, two] = [stuck(1), new FakeConnection()]
+      const { ends, logged, submitAll } = yield* setUp([one, two])
+      submitAll(0, 3)
+      for (let second = 0; second < 13; second++) yield* pass("1 second")
+      assert.deepStrictEqual([one.paths.length, two.paths.length], [1, 3])
+      for (let n = 0; n < 3; n++) two.answer(200)
+      one.timeOut()
+      assert.deepStrictEqual(ends(0, 3), ["Timeout", "200", "200", "200"])
+      assert.lengthOf(logged.filter((line) => line.includes("it answered none of 1 pushes in 10 s")), 1)
+    }))
+
+  it.effect("it has room and answers nothing, as when it takes no bytes: it gets no more than it had", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { submit, submitAll } = yield* setUp([one, two])
+      submitAll(0, 9)
+      for (let second = 0; second < 11; second++) yield* pass("1 second")
+      for (let n = 10; n < 20; n++) {
+        submit(n)
+        yield* pass("500 millis")
+      }
+      assert.deepStrictEqual([one.paths.length, two.paths.length], [10, 10])
+    }))
+
+  it.effect("it took no whole push: that one can't have been processed, and goes over another connection", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { ends, submitAll } = yield* setUp([one, two])
+      submitAll(0, 1)
+      yield* settle
+      one.timeOut(true)
+      one.timeOut()
+      yield* pass("2 seconds")
+      assert.deepStrictEqual(two.paths, ["/3/device/0"])
+      two.answer(200)
+      assert.deepStrictEqual(ends(0, 1), ["200", "Timeout"])
+    }))
+
+  it.effect("it was of use, and allows none any more: another one, after a pause", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { dialed, end, submit } = yield* setUp([one, two])
+      submit(0)
+      yield* settle
+      one.answer(200)
+      one.limit = 0
+      submit(1)
+      for (let second = 0; second < 13; second++) yield* pass("1 second")
+      assert.strictEqual(dialed(), 2)
+      two.answer(200)
+      assert.strictEqual(end(1), "200")
+    }))
+
+  it.effect("all of them are so: pushes end in time and say why, and connections become rare", () =>
+    Effect.gen(function*() {
+      for (const [limit, what] of [[0, "it allowed no push"], [1, "it answered none"]] as const) {
+        const connections = Array.from({ length: 50 }, () => stuck(limit))
+        const { dialed, ends, logged, submitAll } = yield* setUp(connections, { maxConnections: 1 })
+        submitAll(0, 9)
+        for (let second = 0; second < 31; second++) yield* pass("1 second")
+        assert.includeMembers(ends(limit * 3, 9), ["NotSent"])
+        assert.isAtMost(dialed(), 4)
+        assert.isTrue(logged.some((line) => line.includes(what)))
+      }
+    }))
+
+  it.effect("one that answers slowly is not left", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      one.limit = 2
+      const { dialed, submitAll } = yield* setUp([one], { maxConnections: 1, queueTimeout: Duration.minutes(10) })
+      submitAll(0, 19)
+      for (let n = 0; n < 20; n++) {
+        yield* pass("8 seconds")
+        one.answer(200)
+      }
+      assert.strictEqual(dialed(), 1)
+    }))
+
+  it.effect("nor is one that nobody used for long", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { dialed, end, submit } = yield* setUp([one])
+      for (let n = 0; n < 3; n++) {
+        submit(n)
+        yield* settle
+        one.answer(200)
+        yield* pass("1 hour")
+        assert.strictEqual(end(n), "200")
+      }
+      assert.strictEqual(dialed(), 1)
+    }))
+})
+
+describe("what a connection says at its end", () => {
+  const reason = (word: string) => JSON.stringify({ reason: word })
+  const faults = Object.entries(table).filter(([, { action }]) => action === "FixConfiguration").map(([word]) => word)
+  const rejection = Http2Error.make(
+    new Http2Error.TlsRejected({ server: "fake", kind: "ClientCertificate", detail: "it refuses our certificate" })
+  )
+
+  const ends: ReadonlyArray<readonly [string, (one: FakeConnection, word: string) => void]> = [
+    ["once", (one, word) => one.say({ debug: reason(word) })],
+    ["and then something else", (one, word) => one.say({ debug: reason("Shutdown"), earlier: [reason(word)] })],
+    ["and something else before", (one, word) => one.say({ debug: reason(word), earlier: ["bye"] })],
+    ["after a silent one", (one, word) => {
+      one.say({})
+      one.say({ debug: reason(word) })
+    }],
+    ["and then its socket ends", (one, word) => {
+      one.say({ debug: reason(word) })
+      one.cut({ cause: new Error("ECONNRESET") })
+    }],
+    ["with what its TLS says after it", (one, word) => {
+      one.say({ debug: reason(word) })
+      one.cut({ rejection })
+    }]
+  ]
+
+  it.effect.each(ends)("a reason that opens a circuit counts: %s", ([, end]) =>
+    Effect.gen(function*() {
+      assert.isAbove(faults.length, 5)
+      for (const word of faults) {
+        const one = new FakeConnection()
+        const { end: endOf, logged, submit } = yield* setUp([one])
+        submit(0)
+        yield* settle
+        end(one, word)
+        yield* settle
+        submit(1)
+        yield* settle
+        assert.strictEqual(endOf(1), "ConfigFault")
+        assert.lengthOf(logged.filter((line) => line.includes(word)), 1)
+      }
+    }))
+
+  it.effect("what TLS says of our certificate as its last word opens it too", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { ends, submit } = yield* setUp([one])
+      submit(0)
+      yield* settle
+      one.cut({ rejection })
+      yield* settle
+      submit(1)
+      yield* settle
+      assert.deepStrictEqual(ends(0, 1), ["Unknown", "ConfigFault"])
+    }))
+
+  it.effect("a reason that opens none, or none at all, opens none", () =>
+    Effect.gen(function*() {
+      for (const debug of ["", reason("Shutdown"), reason("NewInAnyYear"), "BadCertificate", "{"]) {
+        const [one, two] = [new FakeConnection(), new FakeConnection()]
+        const { end, submit } = yield* setUp([one, two])
+        submit(0)
+        yield* settle
+        one.leave(debug)
+        yield* pass("2 seconds")
+        two.answer(200)
+        assert.strictEqual(end(0), "200")
+      }
+    }))
+})
+
+describe("a proxy that does not connect", () => {
+  const refused = (status: number) =>
+    Http2Error.make(
+      new Http2Error.ProxyRefused({ proxy: "p", server: "fake", status, detail: `it answered ${status}` })
+    )
+
+  it.effect.each([0, 408, 421, 425, 429, 500, 502, 503, 504])(
+    "%d may pass: pushes wait, and go out when it has passed",
+    (status) =>
+      Effect.gen(function*() {
+        const one = new FakeConnection()
+        const { end, logged, submit } = yield* setUp([refused(status), refused(status), one])
+        submit(0)
+        for (let second = 0; second < 5; second++) yield* pass("1 second")
+        one.answer(200)
+        assert.strictEqual(end(0), "200")
+        assert.isTrue(logged.every((line) => line.startsWith("no connection to APNs")))
+      })
+  )
+
+  it.effect.each([302, 400, 401, 403, 405, 407, 501, 511])(
+    "%d is a fault of the configuration",
+    (status) =>
+      Effect.gen(function*() {
+        const { end, submit } = yield* setUp([refused(status)])
+        submit(0)
+        yield* settle
+        assert.strictEqual(end(0), "ConfigFault")
+      })
+  )
+
+  it.effect("nor is what never passes told as one, if it may: the push says so in the end", () =>
+    Effect.gen(function*() {
+      const { end, submit } = yield* setUp([refused(0)])
+      submit(0)
+      for (let second = 0; second < 31; second++) yield* pass("1 second")
+      assert.strictEqual(end(0), "NotSent")
+    }))
+})
+
+describe("faults of the configuration", () => {
+  it.effect("a key that is refused: the circuit opens, and the pushes of all topics fail until it is mended", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { ends, logged, submit, submitAll } = yield* setUp([one])
+      submitAll(0, 4)
+      yield* settle
+      for (let n = 0; n < 5; n++) one.answer(403, "InvalidProviderToken")
+      submit(5)
+      submit(6, "com.example.other")
+      yield* settle
+      assert.deepStrictEqual(ends(0, 6), [...times(5, "403"), "ConfigFault", "ConfigFault"])
+      assert.strictEqual(one.paths.length, 5)
+      yield* pass("2 seconds")
+      submitAll(7, 9)
+      yield* settle
+      assert.strictEqual(one.paths.length, 6)
+      one.answer(403, "InvalidProviderToken")
+      assert.deepStrictEqual(ends(7, 9), ["403", "ConfigFault", "ConfigFault"])
+      yield* pass("2 seconds")
+      submitAll(10, 12)
+      yield* settle
+      one.answer(200)
+      yield* settle
+      one.answer(410, "Unregistered")
+      one.answer(200)
+      assert.deepStrictEqual(ends(10, 12), ["200", "410", "200"])
+      assert.lengthOf(logged.filter((line) => line.includes("InvalidProviderToken")), 1)
+    }))
+
+  it.effect("a topic that is refused: its pushes fail, those of others go on", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { end, ends, submit } = yield* setUp([one])
+      submit(0, "com.example.wrong")
+      yield* settle
+      one.answer(400, "TopicDisallowed")
+      submit(1, "com.example.wrong")
+      submit(2)
+      yield* settle
+      one.answer(200)
+      assert.deepStrictEqual(ends(0, 2), ["400", "ConfigFault", "200"])
+      yield* pass("2 seconds")
+      submit(3, "com.example.wrong")
+      submit(4, "com.example.wrong")
+      submit(5)
+      yield* settle
+      assert.deepStrictEqual(one.paths.slice(2), ["/3/device/3", "/3/device/5"])
+      one.answer(200)
+      yield* settle
+      one.answer(200)
+      one.answer(200)
+      assert.deepStrictEqual([end(3), end(4), end(5)], ["200", "200", "200"])
+    }))
+
+  it.effect("whoever finds out whether it is mended may end without an answer: then it is the next one's turn", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { cancel, ends, submit, submitAll } = yield* setUp([one, two])
+      submit(0)
+      yield* settle
+      one.answer(403, "InvalidProviderToken")
+      yield* pass("2 seconds")
+      submitAll(1, 4)
+      yield* settle
+      assert.deepStrictEqual(one.paths.slice(1), ["/3/device/1"])
+      cancel(1)
+      yield* settle
+      assert.deepStrictEqual(one.paths.slice(2), ["/3/device/2"])
+      one.timeOut()
+      yield* pass("2 seconds")
+      assert.deepStrictEqual(two.paths, ["/3/device/3"])
+      two.answer(200)
+      yield* settle
+      two.answer(200)
+      assert.deepStrictEqual(ends(1, 4), ["pending", "Timeout", "200", "200"])
+    }))
+
+  it.effect("a push that waits for whoever finds out is given up in time", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { ends, submit } = yield* setUp([one], { queueTimeout: Duration.seconds(2) })
+      submit(0)
+      yield* settle
+      one.answer(400, "TopicDisallowed")
+      yield* pass("1100 millis")
+      submit(1)
+      submit(2)
+      for (let i = 0; i < 10; i++) yield* pass("250 millis")
+      assert.deepStrictEqual(ends(1, 2), ["pending", "Timeout"])
+    }))
+
+  it.effect("a good-bye that tells of a fault opens the circuit", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { ends, submitAll } = yield* setUp([one])
+      submitAll(0, 2)
+      yield* settle
+      one.leave(JSON.stringify({ reason: "BadCertificate" }))
+      yield* settle
+      assert.deepStrictEqual(ends(0, 2), times(3, "ConfigFault"))
+    }))
+})
+
+describe("provider tokens", () => {
+  it.effect("called expired by many answers: renewed once, and each push is sent again, once", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { ends, submitAll } = yield* setUp([one, two], { providerToken: fakeToken("KEY", { renews: true }) })
+      submitAll(0, 9)
+      yield* settle
+      for (let n = 0; n < 10; n++) one.answer(403, "ExpiredProviderToken")
+      yield* pass("2 seconds")
+      assert.deepStrictEqual(new Set(two.sent.map(({ authorization }) => authorization)), new Set(["bearer KEY-2"]))
+      for (let n = 0; n < 10; n++) two.answer(200)
+      assert.deepStrictEqual(ends(0, 9), times(10, "200"))
+    }))
+
+  it.effect("one that can't be renewed yet opens the circuit", () =>
+    Effect.gen(function*() {
+      const connections = Array.from({ length: 50 }, () => new FakeConnection())
+      const { dialed, ends, submit } = yield* setUp(connections, { providerToken: fakeToken("KEY") })
+      for (let n = 0; n < 400; n++) {
+        if (n < 50) submit(n)
+        yield* pass("100 millis")
+        for (const one of connections) while (one.sent.length > 0) one.answer(403, "ExpiredProviderToken")
+        yield* settle
+      }
+      assert.deepStrictEqual(ends(0, 49), times(50, "Rejected"))
+      assert.isAtMost(dialed(), 8)
+    }))
+
+  it.effect("none that can be made: pushes end in time", () =>
+    Effect.gen(function*() {
+      const broken = { current: Effect.die("no entropy"), expired: () => Effect.die("no entropy") }
+      const { end, submit } = yield* setUp([new FakeConnection()], { providerToken: broken })
+      submit(0)
+      yield* pass("29 seconds")
+      assert.strictEqual(end(0), "pending")
+      yield* pass("2 seconds")
+      assert.strictEqual(end(0), "Timeout")
+    }))
+})
+
+describe("another credential", () => {
+  const old = () => ({ connection: new FakeConnection(), providerToken: fakeToken("OLD") })
+
+  it.effect("takes what waits, and what the old one is refused for; the other answers count", () =>
+    Effect.gen(function*() {
+      const { connection, providerToken } = old()
+      const fresh = new FakeConnection()
+      const { ends, logged, pool, submitAll } = yield* setUp([connection], { providerToken })
+      submitAll(0, 4)
+      yield* settle
+      pool.replace({
+        open: Effect.delay(Effect.succeed(fresh.connection), "1 second"),
+        providerToken: fakeToken("NEW")
+      })
+      submitAll(5, 6)
+      connection.answer(200)
+      connection.answer(403, "InvalidProviderToken")
+      connection.answer(403, "ExpiredProviderToken")
+      connection.answer(400, "TopicDisallowed")
+      connection.answer(410, "Unregistered")
+      yield* pass("1 second")
+      assert.deepStrictEqual(ends(0, 6), ["200", "pending", "pending", "pending", "410", "pending", "pending"])
+      assert.sameMembers(fresh.paths, [1, 2, 3, 5, 6].map((n) => `/3/device/${n}`))
+      assert.isTrue(fresh.sent.every(({ authorization }) => authorization === "bearer NEW"))
+      for (let n = 0; n < 5; n++) fresh.answer(200)
+      assert.isTrue(ends(0, 6).every((end) => end === "200" || end === "410"))
+      assert.deepStrictEqual(logged, [])
+    }))
+
+  it.effect("comes while the old one is being connected or signed with: nothing of the old one is used", () =>
+    Effect.gen(function*() {
+      const fresh = new FakeConnection()
+      const { dialed, end, pool, submit } = yield* setUp([untrusted], {
+        providerToken: fakeToken("OLD", { after: "50 millis" })
+      })
+      submit(0)
+      yield* pass("10 millis")
+      pool.replace({ open: Effect.succeed(fresh.connection), providerToken: fakeToken("NEW") })
+      yield* pass("1 second")
+      assert.deepStrictEqual([dialed(), end(0)], [0, "pending"])
+      assert.deepStrictEqual(fresh.sent.map(({ authorization }) => authorization), ["bearer NEW"])
+    }))
+
+  it.effect("mends a fault at once", () =>
+    Effect.gen(function*() {
+      const { connection, providerToken } = old()
+      const fresh = new FakeConnection()
+      const { end, pool, submit } = yield* setUp([connection], { providerToken })
+      submit(0)
+      yield* settle
+      connection.answer(403, "InvalidProviderToken")
+      pool.replace({ open: Effect.succeed(fresh.connection), providerToken: fakeToken("NEW") })
+      submit(1)
+      yield* settle
+      fresh.answer(200)
+      assert.deepStrictEqual([end(0), end(1)], ["403", "200"])
+    }))
+})

@@ -1,0 +1,86 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as ApnsError from "../../../src/push/apns/answer/ApnsError.ts"
+import * as Apns from "../../../src/push/apns/Apns.ts"
+import * as Notification from "../../../src/push/apns/notification/Notification.ts"
+import type { PushType } from "../../../src/push/apns/notification/PushType.ts"
+import * as Sender from "../../../src/push/apns/Sender.ts"
+
+const sender = (options: Partial<Sender.Sender>): Sender.Sender => ({
+  environment: "production",
+  credential: undefined,
+  topics: "any",
+  defaultTopic: undefined,
+  inFlight: 1,
+  submit: () => () => {},
+  exchange: () => Effect.fail(ApnsError.make(new ApnsError.NotSent({ detail: "not here" }))),
+  ...options
+})
+
+const a = sender({ topics: ["com.example.a", "com.example.a.voip"], defaultTopic: "com.example.a" })
+const b = sender({ topics: ["com.example.b"], defaultTopic: "com.example.b", environment: "sandbox" })
+const any = sender({})
+const key = sender({ credential: "Key" })
+const app = sender({ credential: "Certificate", topics: ["com.example.a"] })
+const calls = sender({ credential: "Certificate", topics: ["com.example.a.voip"] })
+
+describe("routing", () => {
+  it.each<[string, ReadonlyArray<Sender.Sender>, string | undefined, Sender.Sender, string]>([
+    ["the one that names the topic", [a, b], "com.example.b", b, "com.example.b"],
+    ["the one that names it before the one that takes any", [any, b], "com.example.b", b, "com.example.b"],
+    ["the one that takes any", [a, any], "com.example.c", any, "com.example.c"],
+    ["the first with a default", [any, a, b], undefined, a, "com.example.a"]
+  ])("finds %s", (_, senders, topic, sender, found) => {
+    const route = Result.getOrThrow(Sender.route(senders, topic))
+    assert.strictEqual(route.sender, sender)
+    assert.strictEqual(route.topic, found)
+  })
+
+  it.each<[PushType, ReadonlyArray<Sender.Sender>, Sender.Sender]>([
+    ["voip", [app, calls, key], calls],
+    ["voip", [key, app], app],
+    ["alert", [calls, app, key], app],
+    ["alert", [calls, key], key],
+    ["location", [app, key], key],
+    ["mdm", [key, app], app]
+  ])("finds for %s the credential that Apple takes it with", (pushType, senders, sender) => {
+    assert.strictEqual(Result.getOrThrow(Sender.route(senders, "com.example.a", pushType)).sender, sender)
+  })
+
+  it.each<[PushType, ReadonlyArray<Sender.Sender>, RegExp]>([
+    ["location", [app], /location needs a key.* com\.example\.a is a certificate/],
+    ["mdm", [key], /mdm needs an MDM certificate.* is a key/]
+  ])("refuses %s where only the other kind of credential covers it", (pushType, senders, words) => {
+    const failure = Result.getOrThrow(Result.flip(Sender.route(senders, "com.example.a", pushType)))
+    assert.deepInclude(failure.reason, { _tag: "InvalidNotification", field: "pushType", apple: "TopicDisallowed" })
+    assert.match(failure.message, words)
+  })
+
+  it.each<[string, ReadonlyArray<Sender.Sender>, string | undefined, RegExp]>([
+    ["a topic that nobody covers", [a, b], "com.example.c", /com\.example\.c.*com\.example\.a.*com\.example\.b/],
+    ["a part of a topic", [a], "com.example", /no credential covers/],
+    ["no topic and no default", [any], undefined, /give the app's bundle id/]
+  ])("refuses %s", (_, senders, topic, words) => {
+    const failure = Result.getOrThrow(Result.flip(Sender.route(senders, topic)))
+    assert.strictEqual(failure.reason._tag, "ConfigFault")
+    assert.match(failure.message, words)
+  })
+
+  it.each<[string, Notification.Notification, string | undefined]>([
+    ["with a suffix", Notification.voip({ topic: "com.example.a.voip" }), "com.example.a"],
+    ["without it", Notification.voip({ topic: "com.example.a" }), "com.example.a"],
+    ["of a type that has none", Notification.alert({ topic: "com.example.a.voip" }), "com.example.a.voip"],
+    ["that is not there", Notification.alert({}), undefined]
+  ])("knows the bundle id of a topic %s", (_, notification, bundleId) => {
+    assert.strictEqual(Sender.bundleIdOf(notification), bundleId)
+  })
+
+  it.effect("tells the app and the environment of a topic", () =>
+    Effect.gen(function*() {
+      const apns = yield* Apns.make([a, b])
+      assert.deepStrictEqual(yield* apns.app("com.example.b"), { topic: "com.example.b", environment: "sandbox" })
+      assert.deepStrictEqual(yield* apns.app(), { topic: "com.example.a", environment: "production" })
+      assert.strictEqual((yield* Effect.flip(apns.app("com.example.c"))).action, "FixConfiguration")
+    }))
+})
