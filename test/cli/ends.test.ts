@@ -16,6 +16,7 @@ import { join } from "node:path"
 import { Broker, putRequest } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/brokers/url.ts"
 import * as Envelope from "../../src/Envelope.ts"
+import * as ProcessGroup from "../../src/process/processGroup.ts"
 import { ProcessJob } from "../../src/process/ProcessJob.ts"
 import * as Publisher from "../../src/Publisher.ts"
 import * as Tail from "../../src/tail/Tail.ts"
@@ -190,7 +191,7 @@ const shell = (line: string, { env }: World) =>
     const script = `backq() { "${process.execPath}" "${bin}" "$@"; }; ${line}`
     const { child, ended, stderr } = yield* Effect.acquireRelease(
       Effect.sync(() => {
-        const child = spawn("sh", ["-c", script], { env, stdio: ["ignore", "pipe", "pipe"] })
+        const child = spawn("sh", ["-c", script], { env, stdio: ["ignore", "pipe", "pipe"], detached: true })
         let stderr = ""
         child.stderr.setEncoding("utf8").on("data", (text) => stderr += text)
         return {
@@ -199,7 +200,8 @@ const shell = (line: string, { env }: World) =>
           ended: new Promise<number | null>((resolve) => child.once("close", resolve))
         }
       }),
-      ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
+      // what the line started goes with it
+      ({ child }) => Effect.sync(() => ProcessGroup.signal(child.pid!, "SIGKILL"))
     )
     let stdout = ""
     child.stdout.setEncoding("utf8").on("data", (text) => stdout += text)
