@@ -8,7 +8,7 @@ import socket
 import struct
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "http2"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "http2"))
 sys.dont_write_bytecode = True
 
 import h2.events  # noqa: E402
