@@ -41,6 +41,9 @@ const wholeYear = (year: number, now: number): number => {
   return inThisCentury > thisYear + 50 ? inThisCentury - 100 : inThisCentury
 }
 
+const daysOf = (year: number, month: number): number =>
+  (Date.UTC(year, month + 1, 1) - Date.UTC(year, month, 1)) / 86_400_000
+
 /** A date of HTTP, in milliseconds since 1970. */
 export const httpDate = (text: string, now: number): number | undefined => {
   if (text.length > maxDateChars) return undefined
@@ -49,9 +52,10 @@ export const httpDate = (text: string, now: number): number | undefined => {
     if (groups === undefined) continue
     const at = (name: string) => Number(groups[name])
     const [day, hour, minute, second] = [at("day"), at("hour"), at("minute"), at("second")]
-    if (day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60) return undefined
     const year = groups["year"]!.length === 2 ? wholeYear(at("year"), now) : at("year")
-    return Date.UTC(year, months.indexOf(groups["month"]!), day, hour, minute, second)
+    const month = months.indexOf(groups["month"]!)
+    if (day < 1 || day > daysOf(year, month) || hour > 23 || minute > 59 || second > 60) return undefined
+    return Date.UTC(year, month, day, hour, minute, second)
   }
   return undefined
 }

@@ -75,6 +75,17 @@ describe("a peer that is not", () => {
     }
   })
 
+  it("gives windows of a stream that is closed, however large", () => {
+    const play = Play.ready()
+    play.submit(1)
+    play.sent()
+    play.feed(Peer.answer(1))
+    let count = 0
+    for (; !play.hasEnded && count < 100_000; count++) play.feed(Peer.windowUpdate(1, 2 ** 30))
+    assert.strictEqual(play.left(), Code.enhanceYourCalm)
+    assert.isBelow(count, 2000)
+  })
+
   it("does not read what it is owed", () => {
     const play = Play.ready({ maxStreams: 100_000 }, [Setting.maxConcurrentStreams, 100_000])
     play.submit(20_000, { method: "GET" })

@@ -61,6 +61,11 @@ describe("retryAfter", () => {
     ["NaN", undefined],
     ["Sun, 06 Nov 1994 24:49:37 GMT", undefined],
     ["Sun, 00 Nov 1994 08:49:37 GMT", undefined],
+    ["Thu, 31 Nov 1994 08:49:37 GMT", undefined],
+    ["Tue, 29 Feb 2095 00:00:00 GMT", undefined],
+    ["Wed, 29 Feb 2096 00:00:00 GMT", 3600],
+    ["Wednesday, 31-Feb-95 00:00:00 GMT", undefined],
+    ["Fri Feb 30 00:00:00 2095", undefined],
     ["Sun, 06 Nov 1994 08:49:37 CET", undefined],
     ["Sun, 06 Nov 1994 08:49:37 GMT, 5", undefined],
     ["1994-11-06T08:50:37Z", undefined]

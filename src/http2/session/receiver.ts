@@ -13,8 +13,8 @@ import { HeaderBlocks } from "../hpack/headerBlocks.ts"
 import type { Field } from "../hpack/staticTable.ts"
 import type { Stream } from "./exchange.ts"
 
-/** The most of a GOAWAY's debug data that is kept, in bytes. */
-const maxDebugSize = 1024
+/** The most of a GOAWAY's debug data that is kept, in bytes: all of a frame. Cut short it would be no JSON any more. */
+const maxDebugSize = 16384
 
 /** A WINDOW_UPDATE by less than this is small, in bytes. */
 const smallUpdate = 1024
@@ -237,8 +237,9 @@ export class Receiver {
       if (stream !== undefined) this.session.reset(stream, Code.protocolError, "WINDOW_UPDATE by 0")
     }
     const error = this.session.windowGrew(id, increment)
-    // Large ones can't be many: the window has a limit.
-    return error === undefined && increment < smallUpdate ? this.flood.idle() : error
+    // Large ones can't be many: the window has a limit. That of a stream that is closed has none.
+    const isForNothing = increment < smallUpdate || (id !== 0 && !this.session.streams.has(id))
+    return error === undefined && isForNothing ? this.flood.idle() : error
   }
 
   private priority(id: number, size: number): ConnectionError | undefined {
