@@ -23,6 +23,7 @@ import { dial, hostPort, serverName } from "./dial/dial.ts"
 import { tlsFailure } from "./dial/failure.ts"
 import * as Http2Error from "./Http2Error.ts"
 import type { Stream } from "./session/exchange.ts"
+import { textsOf } from "./session/goaway.ts"
 import { Session, type SessionEnding, type SessionOptions } from "./session/session.ts"
 import { attach, watch } from "./session/wire.ts"
 
@@ -130,6 +131,9 @@ export interface Connection {
 
   /** How many requests have no answer yet, those that wait for a stream included. */
   readonly pending: () => number
+
+  /** How many of them wait for a stream. */
+  readonly queued: () => number
 
   /**
    * Names the function to be called when `room()` may have grown, and when the
@@ -286,7 +290,8 @@ const notReady = (
   return Http2Error.make(
     new Http2Error.Unreachable({
       server,
-      detail: isSilent ? `${detail} before it said anything; it may refuse our address or certificate` : detail
+      detail: isSilent ? `${detail} before it said anything; it may refuse our address or certificate` : detail,
+      ...(goaway === undefined ? {} : { said: textsOf(goaway) })
     })
   )
 }
@@ -371,6 +376,7 @@ export const make = Effect.fnUntraced(function*(
       }),
     room: () => session.room,
     pending: () => session.pending,
+    queued: () => session.queued,
     onRoom: (listener) => {
       session.onRoom = listener
     },

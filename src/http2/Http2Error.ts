@@ -123,6 +123,8 @@ export class HostNotFound extends Schema.TaggedError<HostNotFound>()("HostNotFou
 export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", {
   server: Schema.String,
   detail: Schema.String,
+  /** The debug data of its GOAWAY, where it said good-bye instead of a welcome: not to be shown as they are. */
+  said: Schema.optional(Schema.Array(Schema.String)),
   cause: Schema.optional(Schema.Defect())
 }) {
   get fate(): Fate {

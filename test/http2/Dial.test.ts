@@ -424,6 +424,16 @@ describe("a proxy", () => {
     ["can't reach the server", (socket) => socket.write("HTTP/1.1 502 Bad Gateway\r\n\r\n"), true],
     ["is being restarted", (socket) => socket.write("HTTP/1.1 503 Unavailable\r\n\r\n"), true],
     ["gets no answer", (socket) => socket.write("HTTP/1.1 504 Gateway Timeout\r\n\r\n"), true],
+    [
+      "connects, and says in clear that it failed",
+      (socket) => socket.write("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 503 Unavailable\r\n\r\n"),
+      true
+    ],
+    [
+      "connects, and says in clear that it is forbidden",
+      (socket) => socket.write("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n<html>"),
+      false
+    ],
     ["wants a password", (socket) => socket.write("HTTP/1.1 407 Who\r\n\r\n"), false],
     ["wants a login", (socket) => socket.write("HTTP/1.1 401 Who\r\n\r\n"), false],
     ["forbids it", (socket) => socket.write("HTTP/1.1 403 Forbidden\r\n\r\n"), false],

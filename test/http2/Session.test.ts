@@ -1055,6 +1055,27 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.notMatch(play.ending!.detail, /\p{Cc}/u)
   })
 
+  it.each<readonly [ReadonlyArray<string>, boolean]>([
+    [["HTTP/1.1", " 503 Busy\r\n\r\n"], true],
+    [["H", "T", "TP/1.0 5", "04 Gateway Time-out", "\r\n"], true],
+    [["HTTP/1.1 ", "400 Bad Request\r\n"], false],
+    [["HTTP/1.1 5030", " what\r\n"], false],
+    [["HTTPS", "\r\n....."], false]
+  ])("an answer of another protocol that comes in pieces, %j, may pass: %s", (pieces, isPassing) => {
+    const play = new Play()
+    for (const piece of pieces.slice(0, -1)) play.feed(Buffer.from(piece))
+    play.feed(Buffer.from(pieces.at(-1)!))
+    assert.deepInclude(play.ending, { violation: true, isPassing })
+  })
+
+  it("one that begins as another protocol and goes on no further is held back, but not for long", () => {
+    const play = new Play()
+    play.feed(Buffer.from("HTTP/1.1 503"))
+    assert.isFalse(play.hasEnded)
+    play.feed(Buffer.alloc(1000, "x"))
+    assert.isTrue(play.ending?.violation)
+  })
+
   it("information without an end costs its stream, in number and in bytes", () => {
     const info = (id: number, size: number) => Peer.headers(id, [[":status", "103"], ["link", "x".repeat(size)]])
     const play = Play.ready()

@@ -31,6 +31,8 @@ describe("ProxyAnswerReader", () => {
     ["HTTP/2 200 OK\r\n\r\n", notProxy],
     ["HTTP/1.1 099 What\r\n\r\n", notProxy],
     ["HTTP/1.1 -20\r\n\r\n", notProxy],
+    ["HTTP/1.1 2000 OK\r\n\r\n", notProxy],
+    ["HTTP/1.1 200abc\r\n\r\n", notProxy],
     ["SSH-2.0-OpenSSH_9.2\r\n", notProxy],
     ["x".repeat(20_000), "its answer has more than 16384 bytes"],
     [`HTTP/1.1 200 OK\r\nX: ${"y".repeat(20_000)}\r\n\r\n`, "its answer has more than 16384 bytes"],

@@ -11,6 +11,7 @@ import type * as Net from "node:net"
 import { clip, safeLine } from "../../internal/text.ts"
 import type { ProxyOptions } from "../Connection.ts"
 import * as Http2Error from "../Http2Error.ts"
+import { otherProtocol } from "../otherProtocol.ts"
 
 /** An answer to CONNECT may have so many bytes, with what comes before it. */
 const maxAnswerSize = 16384
@@ -77,7 +78,7 @@ export class ProxyAnswerReader {
   }
 
   private readStatus(line: string): boolean {
-    const read = /^HTTP\/1\.\d ([1-9]\d\d) ?([^\r\n]*)/.exec(line)
+    const read = /^HTTP\/1\.\d ([1-9]\d\d)(?![^ \r\n]) ?([^\r\n]*)/.exec(line)
     if (read === null) return false
     this.status = Number(read[1])
     this.phrase = read[2]!
@@ -115,6 +116,9 @@ export const tunnel = (
       if (answer === undefined) return
       if (answer._tag === "Unreadable") return refused(0, answer.detail)
       if (answer.status > 299) return refused(answer.status, statusDetail(answer.status, answer.phrase))
+      // A server that is spoken to in TLS waits for the first word.
+      const other = otherProtocol(answer.rest)
+      if (other !== undefined) return refused(other.status, `it answered ${answer.status}, and then ${other.detail}`)
       end(Effect.void)
       if (answer.rest.length > 0) socket.unshift(answer.rest)
     }

@@ -10,7 +10,7 @@ import { clip, safeLine } from "../../internal/text.ts"
 import type { Goaway } from "../Connection.ts"
 import { Code, codeName } from "../frame/frame.ts"
 
-/** So many other texts are kept. Nobody says more that is of use. */
+/** So many other texts are kept: those that may tell a reason, before those that can't. */
 const maxEarlier = 4
 
 /** So many characters of each text are shown. */
@@ -19,13 +19,23 @@ const maxShownChars = 300
 /** All that was said: the last word, and then the others as they came. */
 export const textsOf = ({ debug, earlier = [] }: Goaway): ReadonlyArray<string> => [debug, ...earlier]
 
+/** Reasons come in JSON. */
+const mayTell = (text: string): boolean => text.startsWith("{")
+
+/** These, and one more: where there are too many, in the place of one that tells nothing, if it may tell something. */
+const withText = (texts: ReadonlyArray<string>, text: string): ReadonlyArray<string> => {
+  if (texts.length < maxEarlier) return [...texts, text]
+  const at = mayTell(text) ? texts.findIndex((other) => !mayTell(other)) : -1
+  return at < 0 ? texts : texts.with(at, text)
+}
+
 /** What two of them say together. */
 export const merged = (before: Goaway | undefined, next: Goaway): Goaway => {
   if (before === undefined) return next
   const debug = next.debug === "" ? before.debug : next.debug
   const known = before.earlier ?? []
   const isReplaced = before.debug !== "" && before.debug !== debug && !known.includes(before.debug)
-  const earlier = isReplaced && known.length < maxEarlier ? [...known, before.debug] : known
+  const earlier = isReplaced ? withText(known, before.debug) : known
   return {
     // It may be lowered by a later one, never raised.
     lastStreamId: Math.min(before.lastStreamId, next.lastStreamId),

@@ -19,7 +19,7 @@ import { Flood } from "../frame/flood.ts"
 import * as Frame from "../frame/frame.ts"
 import { Settings } from "../frame/settings.ts"
 import type { Http2Error } from "../Http2Error.ts"
-import { otherProtocol } from "../otherProtocol.ts"
+import { isBegun, otherProtocol } from "../otherProtocol.ts"
 import { guarded } from "./callSafely.ts"
 import { Room } from "./capacity.ts"
 import { Stream } from "./exchange.ts"
@@ -83,6 +83,8 @@ export class Session implements Target {
   goaway: Goaway | undefined
   isReady = false
 
+  /** The first bytes of a peer that seems to speak another protocol, until that is known. */
+  private opening: Uint8Array | undefined
   /** Why no more requests are taken. */
   private retired: string | undefined
   private ending: SessionEnding | undefined
@@ -133,6 +135,10 @@ export class Session implements Target {
 
   get pending(): number {
     return this.streams.size + this.waiting.size
+  }
+
+  get queued(): number {
+    return this.waiting.size
   }
 
   get isOpen(): boolean {
@@ -198,6 +204,11 @@ export class Session implements Target {
   feed(chunk: Uint8Array): void {
     if (this.ending !== undefined) return
     this.lastReceived = this.options.now()
+    if (!this.isReady) {
+      if (this.opening !== undefined) chunk = Buffer.concat([this.opening, chunk])
+      this.opening = isBegun(chunk) ? chunk : undefined
+      if (this.opening !== undefined) return
+    }
     const error = this.reader.feed(chunk) ?? (this.out.size > maxOwed ? readsNothing : undefined)
     if (error === undefined || this.ending !== undefined) return
     Frame.putGoaway(this.out, error.code, error.detail)

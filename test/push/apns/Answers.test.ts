@@ -23,13 +23,14 @@ const token = "ab".repeat(32)
 /** What comes back for a push that is answered so, and on how many connections it was sent. */
 const push = Effect.fnUntraced(function*(
   answer: (stream: number) => Buffer,
-  options: Partial<Apns.Options> = {}
+  options: Partial<Apns.Options> = {},
+  welcome: () => ReadonlyArray<Buffer> = () => [Peer.settings([Setting.maxConcurrentStreams, 100])]
 ) {
   const authority = yield* makeAuthority
   let connections = 0
   const port = yield* Servers.scriptedTls(yield* authority.issue(), (socket) => {
     connections++
-    socket.write(Peer.settings([Setting.maxConcurrentStreams, 100]))
+    socket.write(Buffer.concat(welcome()))
     Servers.frames(socket, (type, _, stream) => {
       if (type === Type.headers) socket.write(answer(stream))
     })
@@ -118,6 +119,30 @@ describe("an answer without a reason of Apple's", () => {
       const error = ApnsError.fromAnswer({ status, ...body, token })
       assert.strictEqual(error.action, classify(status, reason).action)
     }
+  })
+
+  it.each<readonly [number, string]>([
+    [400, `{"reason":"denied"}`],
+    [404, `{"reason":"notfound"}`],
+    [410, `{"reason":"gone"}`],
+    [413, `{"reason":"TOO_LARGE"}`],
+    [400, `{"reason":"constructor"}`],
+    [404, `{"kind":"Status","status":"Failure","reason":"NotFound","code":404}`],
+    [410, `{"kind":"Status","message":"too old","reason":"Expired","code":410}`],
+    [400, `{"error":"Bad Request","reason":"InvalidHost"}`]
+  ])("%d %s: a reason in the JSON of something else is none of Apple's", (status, text) => {
+    const error = ApnsError.fromAnswer({ status, ...parseAnswer(text, Infinity), token })
+    assert.strictEqual(error.action, "FixConfiguration")
+    assert.include(error.message, `${status} without a reason of Apple's`)
+  })
+
+  it("Apple may say more than it does with a reason that is known, and give one of any year by itself", () => {
+    const read = (text: string) => parseAnswer(text, Infinity)
+    assert.strictEqual(
+      read(`{"reason":"BadDeviceToken","help":"https://developer.apple.com"}`).reason,
+      "BadDeviceToken"
+    )
+    assert.strictEqual(read(`{"reason":"NewInAnyYear2","timestamp":1732000000123}`).reason, "NewInAnyYear2")
   })
 
   it.each<readonly [number, Action]>([[408, "Reconnect"], [421, "Reconnect"], [425, "RetryLater"]])(
@@ -237,6 +262,15 @@ describe("several good-byes in one read", () => {
     ["a silent one, then with a reason", () => [Peer.goaway(0, 0), Peer.goaway(0, 0, reason)]],
     ["with a reason, then another", () => [Peer.goaway(0, 0, reason), Peer.goaway(0, 0, `{"reason":"Shutdown"}`)]],
     ["with a reason, then one with an error", () => [Peer.goaway(0, 0, reason), Peer.goaway(0, 2)]],
+    ["many, then with a reason, then another", () => [
+      ...Array.from({ length: 9 }, (_, i) => Peer.goaway(0, 0, `bye ${i}`)),
+      Peer.goaway(0, 0, reason),
+      Peer.goaway(0, 0, "the last")
+    ]],
+    ["with a reason in a long text, then a silent one", () => [
+      Peer.goaway(0, 0, `{"help":"${"x".repeat(5000)}","reason":"BadCertificate"}`),
+      Peer.goaway(0, 0)
+    ]],
     ["with a reason, then a reset", (stream) => [Peer.goaway(stream, 0, reason), Peer.rst(stream, 7)]]
   ])("%s: the reason counts", ([, frames]) =>
     Effect.gen(function*() {
@@ -244,6 +278,23 @@ describe("several good-byes in one read", () => {
       const error = failureOf(result)
       assert.deepInclude({ ...error.reason }, { _tag: "ConfigFault", reason: "BadCertificate" })
       assert.strictEqual(connections, 1)
+    }))
+
+  it.live("one instead of a welcome, before any SETTINGS: the reason counts, too", () =>
+    Effect.gen(function*() {
+      const { connections, result } = yield* push(answering(200), {
+        queueTimeout: "3 seconds"
+      }, () => [Peer.goaway(0, 0, reason), Peer.goaway(0, 0)])
+      assert.deepInclude({ ...failureOf(result).reason }, { _tag: "ConfigFault", reason: "BadCertificate" })
+      assert.strictEqual(connections, 1)
+    }))
+
+  it.live("a reason that opens no circuit is told by what could not be sent", () =>
+    Effect.gen(function*() {
+      const bye = `{"reason":"NewInAnyYear"}`
+      const { result } = yield* push(() => Peer.goaway(0, 0, bye), { queueTimeout: "1 second" })
+      assert.strictEqual(failureOf(result).reason._tag, "NotSent")
+      assert.include(failureOf(result).message, bye)
     }))
 
   it.live("what was taken and not answered ends as unknown, with the reason in its text", () =>

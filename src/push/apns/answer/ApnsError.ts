@@ -101,7 +101,7 @@ export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
   /** Where the time went: `"Queue"`, waiting to be sent (nothing was sent); `"Answer"`, sent and not answered. */
   stage: Schema.Literals(["Queue", "Answer"]),
   after: Schema.Duration,
-  /** What kept it waiting, where APNs let it be known. */
+  /** What kept it waiting, where that is known. */
   detail: Schema.optional(Schema.String)
 }) {
   get action(): Action {
@@ -111,7 +111,8 @@ export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
     const after = Duration.format(this.after)
     const why = this.detail === undefined ? "" : `: ${this.detail}`
     return this.stage === "Queue"
-      ? `the push was not sent within ${after}: it can be repeated safely; allow more connections, or push less at once`
+      ? `the push was not sent within ${after}${why}: it can be repeated safely` +
+        (this.detail === undefined ? "; allow more connections, or push less at once" : "")
       : `the push was sent but not answered within ${after}${why}. It may have been delivered: ` +
         `repeat it only where a second copy does no harm, and give it a collapse id`
   }

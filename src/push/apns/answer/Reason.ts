@@ -449,8 +449,12 @@ export interface Body {
 
 const decodeBody = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
 
-/** Apple's reasons are single words of letters. Anything else is not repeated into logs and errors. */
-const isWord = (u: unknown): u is string => typeof u === "string" && /^[A-Za-z][A-Za-z0-9_]{0,63}$/.test(u)
+/** Apple's reasons are words as `BadTopic`. Anything else is not repeated into logs and errors. */
+const isWord = (u: unknown): u is string => typeof u === "string" && /^[A-Z][a-z][A-Za-z0-9]{0,62}$/.test(u)
+
+/** Others give reasons in JSON, too. A new one of Apple's is not believed beside what Apple never says. */
+const isApples = (reason: unknown, others: object): reason is string =>
+  isWord(reason) && (isReason(reason) || Object.keys(others).length === 0)
 
 /**
  * Reads what APNs says. What can't be read is absent. A time that is later than
@@ -458,8 +462,8 @@ const isWord = (u: unknown): u is string => typeof u === "string" && /^[A-Za-z][
  * the answer is alive.
  */
 export const parseBody = (text: string, now = Infinity): Body => {
-  const { reason, timestamp } = Option.getOrElse(decodeBody(text), (): Record<string, unknown> => ({}))
-  return { reason: isWord(reason) ? reason : undefined, timestamp: pastTime(timestamp, now) }
+  const { reason, timestamp, ...others } = Option.getOrElse(decodeBody(text), (): Record<string, unknown> => ({}))
+  return { reason: isApples(reason, others) ? reason : undefined, timestamp: pastTime(timestamp, now) }
 }
 
 /** Reads the body of an answer that is no success. Without a reason of Apple's, it is not APNs' own. */

@@ -58,6 +58,14 @@ export const faultIn = (debug: string): ApnsError.ApnsError | undefined => {
     : undefined
 }
 
+const faultAmong = (texts: ReadonlyArray<string>): ApnsError.ApnsError | undefined => {
+  for (const text of texts) {
+    const fault = faultIn(text)
+    if (fault !== undefined) return fault
+  }
+  return undefined
+}
+
 /**
  * The fault of the configuration that the end of a connection tells of: in whichever of the peer's words it is, and
  * whatever else it said.
@@ -65,12 +73,15 @@ export const faultIn = (debug: string): ApnsError.ApnsError | undefined => {
 export const faultAtEnd = (
   { goaway, rejection }: Pick<Connection.Ending, "goaway" | "rejection">
 ): ApnsError.ApnsError | undefined => {
-  for (const text of goaway === undefined ? [] : textsOf(goaway)) {
-    const fault = faultIn(text)
-    if (fault !== undefined) return fault
-  }
-  return rejection && faultOf(rejection)
+  return (goaway && faultAmong(textsOf(goaway))) ?? (rejection && faultOf(rejection))
 }
+
+/** Does the end of a connection tell that the provider token is too old? */
+export const isTokenExpired = ({ goaway }: Pick<Connection.Ending, "goaway">): boolean =>
+  goaway !== undefined && textsOf(goaway).some((text) => {
+    const { reason } = Reason.parseBody(text)
+    return Reason.isReason(reason) && Reason.table[reason].action === "RenewToken"
+  })
 
 /** The fault of the configuration for which a connection can't be opened, if it is one: it won't go away by itself. */
 export const faultOf = ({ message, reason }: Http2Error.Http2Error): ApnsError.ApnsError | undefined => {
@@ -79,6 +90,8 @@ export const faultOf = ({ message, reason }: Http2Error.Http2Error): ApnsError.A
     case "NotHttp2":
     case "OptionInvalid":
       return ApnsError.make(new ApnsError.ConfigFault({ detail: message }))
+    case "Unreachable":
+      return faultAmong(reason.said ?? [])
     case "ProxyRefused":
       return reason.isPassing ? undefined : ApnsError.make(new ApnsError.ConfigFault({ detail: message }))
     default:
