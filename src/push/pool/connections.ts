@@ -16,6 +16,7 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type * as Connection from "../../http2/Connection.ts"
 import type * as Http2Error from "../../http2/Http2Error.ts"
+import { goawayDetail } from "../../http2/session/goaway.ts"
 import * as Verdict from "../apns/answer/answerPolicy.ts"
 import type { ApnsError } from "../apns/answer/ApnsError.ts"
 import { Backoff } from "./backoff.ts"
@@ -34,6 +35,8 @@ export interface Member {
   isProven: boolean
   /** How many of the last answers, without one between, were of a server that failed. */
   serverErrors: number
+  /** The token that its last request was signed with. */
+  generation: number
   /** When it got its last request, and when its last answer came. */
   usedAt: number
   heardAt: number
@@ -43,7 +46,7 @@ export interface Member {
   isAsked: boolean
   /** Does it get no more requests? */
   isRetired: boolean
-  /** Has it told of a fault of the configuration? */
+  /** Has it told of a fault of the configuration, or of the token? */
   isFaulty: boolean
 }
 
@@ -63,7 +66,11 @@ export interface Options {
   readonly onChange: () => void
   /** Called when no connection can be had, or when the server says good-bye, for a fault of the configuration. */
   readonly onFault: (fault: ApnsError) => void
+  /** Called when the server says good-bye because the token of this generation is too old. */
+  readonly onExpired: (generation: number) => void
 }
+
+const byItsLimits = "by its limit of streams or its window"
 
 /** Server errors in a row after which a connection is replaced. */
 const maxServerErrors = 2
@@ -148,8 +155,9 @@ export class Connections {
   }
 
   /** A request is to leave on it. */
-  sends(member: Member): void {
+  sends(member: Member, generation: number): void {
     const now = this.options.now()
+    member.generation = generation
     member.usedAt = now
     if (member.connection.pending() === 0) member.stuckSince = now
   }
@@ -196,6 +204,22 @@ export class Connections {
     this.wasFull = isFull
   }
 
+  /** Do requests wait for a stream of a connection? */
+  get areQueued(): boolean {
+    for (const { connection } of this.members) if (connection.queued() > 0) return true
+    return false
+  }
+
+  /** What keeps requests waiting, where it is a connection that takes none. */
+  get whyWaiting(): string | undefined {
+    for (const { connection, isAsked, isRetired } of this.members) {
+      if (!isRetired && !isAsked && connection.pending() === 0 && connection.room() === 0) {
+        return `a connection to APNs allows no push, ${byItsLimits}`
+      }
+    }
+    return undefined
+  }
+
   /** To be called now and then while requests wait: leaves those on which nothing moves. */
   leaveStuck(): void {
     const now = this.options.now()
@@ -209,12 +233,20 @@ export class Connections {
       } else if (isAsked) continue
       else if (connection.room() > 0) member.stuckSince = now
       else if (now - member.stuckSince >= this.patience) {
-        this.leaveAs(member, `it allowed no push for ${seconds} s, by its limit of streams or its window`)
+        this.leaveAs(member, `it allowed no push for ${seconds} s, ${byItsLimits}`)
       }
     }
   }
 
-  private leaveAs(member: Member, why: string): void {
+  /** A request on it got no answer that can be read, though the connection goes on. */
+  unreadable(member: Member, why: string): void {
+    if (!member.connection.isOpen() || member.isRetired) return
+    if (++member.serverErrors >= maxServerErrors) this.leaveAs(member, why)
+  }
+
+  /** Leaves one for another that is of no use now. */
+  leaveAs(member: Member, why: string): void {
+    if (member.isRetired) return
     // another one may be no better
     member.isProven = false
     this.giveUp(member, `a connection to APNs was of no use: ${why}`)
@@ -238,6 +270,7 @@ export class Connections {
       answers: 0,
       isProven: false,
       serverErrors: 0,
+      generation: 0,
       usedAt: now(),
       heardAt: now(),
       stuckSince: now(),
@@ -282,7 +315,7 @@ export class Connections {
     reason: string | undefined
   ): void {
     member.answers++
-    member.heardAt = this.options.now()
+    member.heardAt = member.stuckSince = this.options.now()
     member.serverErrors = isServerError ? member.serverErrors + 1 : 0
     const isFailing = member.serverErrors >= maxServerErrors
     if (isFailing || retire) {
@@ -324,14 +357,18 @@ export class Connections {
 
   /** The server wants no more requests on a connection. It may say why later than that. */
   private sentAway(member: Member, end: Parameters<typeof Verdict.faultAtEnd>[0]): void {
-    const fault = member.isFaulty || !this.isCurrent(member) ? undefined : Verdict.faultAtEnd(end)
+    const isNews = !member.isFaulty && this.isCurrent(member)
+    const fault = isNews ? Verdict.faultAtEnd(end) : undefined
     if (!member.isRetired) {
-      this.useless(member, fault?.message ?? "the connection was closed by APNs before it was of use")
+      const said = end.goaway === undefined ? "" : `: ${goawayDetail(end.goaway)}`
+      this.useless(member, fault?.message ?? `the connection was closed by APNs before it was of use${said}`)
       this.leave(member)
     }
-    if (fault === undefined) return
-    member.isFaulty = true
-    this.options.onFault(fault)
+    if (!isNews) return
+    const isExpired = fault === undefined && Verdict.isTokenExpired(end)
+    member.isFaulty = fault !== undefined || isExpired
+    if (fault !== undefined) this.options.onFault(fault)
+    if (isExpired) this.options.onExpired(member.generation)
   }
 
   /** Waits for the answers to what was sent, for so long, and closes all. */

@@ -116,6 +116,9 @@ const interval = Duration.millis(250)
 const maxAttempts = 20
 const maxReconnects = 3
 
+/** After so many refusals of one request the connection on which the last one was is left for another. */
+const maxRefusals = 5
+
 const noBody: Reason.Body = { reason: undefined, timestamp: undefined }
 
 const text = new TextDecoder()
@@ -165,7 +168,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     now,
     random: nextDouble,
     onChange: () => pump(),
-    onFault: (fault) => faulty(everything, fault)
+    onFault: (fault) => faulty(everything, fault),
+    onExpired: (generation) => void signer.expire(generation)
   })
 
   const signerOf = (providerToken: Credential["providerToken"]): Signer => {
@@ -242,7 +246,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const by = signer
     const { generation } = by
     entry.attempts++
-    connections.sends(member)
+    connections.sends(member, generation)
     const submitted = member.connection.submit(
       { method, path, shared: by.sign(shared), headers, body },
       (answer) => {
@@ -255,7 +259,12 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 
   const unanswered = (entry: Entry, member: Member, error: Http2Error.Http2Error): void => {
-    if (error.reason._tag === "Timeout") connections.giveUp(member, error.message)
+    const { _tag } = error.reason
+    if (_tag === "Timeout") connections.giveUp(member, error.message)
+    if (_tag === "Unknown") connections.unreadable(member, error.message)
+    if (_tag === "Refused" && entry.attempts % maxRefusals === 0) {
+      connections.leaveAs(member, `it refused a push again, the ${entry.attempts}th time`)
+    }
     if (Verdict.isUnprocessed(error)) again(entry)
     else fail(entry, Verdict.failureOf(error))
   }
@@ -320,7 +329,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       }
       if (waiting.size > 0 && connections.usable === 0) connections.openOne()
     }
-    if (waiting.size > 0 || circuits.hasWaiting) tick()
+    if (!isTicking && isAnyWaiting()) tick()
   }
 
   const pump = (): void => {
@@ -347,22 +356,24 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       fail(
         entry,
         connections.lastFailure === undefined
-          ? new ApnsError.Timeout({ stage: "Queue", after: options.queueTimeout })
+          ? new ApnsError.Timeout({ stage: "Queue", after: options.queueTimeout, detail: connections.whyWaiting })
           : new ApnsError.NotSent({ detail: connections.lastFailure })
       )
     }
   }
+
+  const isAnyWaiting = () => waiting.size > 0 || circuits.hasWaiting || connections.areQueued
 
   const tick = (): void => {
     if (isTicking) return
     isTicking = true
     fork(
       Effect.gen(function*() {
-        while (waiting.size > 0 || circuits.hasWaiting || connections.usable > 1) {
+        while (isAnyWaiting() || connections.usable > 1) {
           yield* Effect.sleep(interval)
           time = -1
           giveUpLate()
-          if (waiting.size > 0) connections.leaveStuck()
+          if (waiting.size > 0 || connections.areQueued) connections.leaveStuck()
           connections.grow(waiting.size > 0 && circuits.faultOfAll(now()) === undefined)
           connections.shrink()
           pump()

@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
@@ -63,6 +64,10 @@ const setUp = Effect.fnUntraced(function*(
     },
     ends: (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => word(outcomes[from + i])),
     end: (n: number) => word(outcomes[n]),
+    failure: (n: number) => {
+      const outcome = outcomes[n]
+      return outcome !== undefined && Result.isFailure(outcome) ? outcome.failure.message : undefined
+    },
     close: Scope.close(scope, Exit.void)
   }
 })
@@ -395,6 +400,82 @@ describe("a connection on which nothing moves", () => {
       assert.strictEqual(end(1), "200")
     }))
 
+  it.effect("it was busy for long, and allows none for a moment: it is not left", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      const { dialed, end, logged, submit } = yield* setUp([one], { maxConnections: 1 })
+      submit(0)
+      for (let n = 1; n < 30; n++) {
+        submit(n)
+        yield* pass("1 second")
+        one.answer(200)
+      }
+      one.answer(200)
+      one.limit = 0
+      submit(30)
+      yield* pass("1 second")
+      one.limit = 1000
+      yield* pass("1 second")
+      one.answer(200)
+      assert.strictEqual(end(30), "200")
+      assert.deepStrictEqual([dialed(), logged.length], [1, 0])
+    }))
+
+  it.effect("it took back what it allowed: those that wait for its streams go over another one", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { dialed, submitAll } = yield* setUp([one, two])
+      one.queued = 3
+      submitAll(0, 2)
+      for (let second = 0; second < 12; second++) yield* pass("1 second")
+      assert.isTrue(one.isRetired)
+      one.queued = 0
+      one.leave()
+      for (let second = 0; second < 2; second++) yield* pass("1 second")
+      assert.deepStrictEqual([dialed(), two.paths.length], [2, 3])
+    }))
+
+  it.effect("it refuses a push again and again: that one goes over another connection", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { end, logged, submit } = yield* setUp([one, two])
+      submit(0)
+      for (let n = 0; n < 5; n++) {
+        yield* settle
+        one.fail("Refused")
+      }
+      yield* pass("2 seconds")
+      assert.deepStrictEqual([one.paths.length, two.paths.length], [5, 1])
+      two.answer(200)
+      assert.strictEqual(end(0), "200")
+      assert.lengthOf(logged.filter((line) => line.includes("refused a push again")), 1)
+    }))
+
+  it.effect("it gives answers that can't be read: left after the second in a row", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { ends, submitAll, submit } = yield* setUp([one, two])
+      submitAll(0, 3)
+      yield* settle
+      one.fail("Unknown")
+      one.answer(200)
+      one.fail("Unknown")
+      one.fail("Unknown")
+      submit(4)
+      yield* pass("2 seconds")
+      two.answer(200)
+      assert.deepStrictEqual(ends(0, 4), ["Unknown", "200", "Unknown", "Unknown", "200"])
+    }))
+
+  it.effect("pushes that wait for less time than that are told what they wait for", () =>
+    Effect.gen(function*() {
+      const { failure, submit } = yield* setUp([stuck(0)], { queueTimeout: Duration.seconds(3) })
+      submit(0)
+      for (let second = 0; second < 4; second++) yield* pass("1 second")
+      assert.include(failure(0), "allows no push, by its limit of streams or its window")
+      assert.notInclude(failure(0), "push less at once")
+    }))
+
   it.effect("all of them are so: pushes end in time and say why, and connections become rare", () =>
     Effect.gen(function*() {
       for (const [limit, what] of [[0, "it allowed no push"], [1, "it answered none"]] as const) {
@@ -662,6 +743,36 @@ describe("provider tokens", () => {
       assert.deepStrictEqual(new Set(two.sent.map(({ authorization }) => authorization)), new Set(["bearer KEY-2"]))
       for (let n = 0; n < 10; n++) two.answer(200)
       assert.deepStrictEqual(ends(0, 9), times(10, "200"))
+    }))
+
+  it.effect("called expired by a good-bye: renewed once, and what was refused is sent again", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { ends, submitAll } = yield* setUp([one, two], { providerToken: fakeToken("KEY", { renews: true }) })
+      submitAll(0, 4)
+      yield* settle
+      one.leave(JSON.stringify({ reason: "ExpiredProviderToken" }))
+      yield* pass("2 seconds")
+      assert.deepStrictEqual(new Set(two.sent.map(({ authorization }) => authorization)), new Set(["bearer KEY-2"]))
+      for (let n = 0; n < 5; n++) two.answer(200)
+      assert.deepStrictEqual(ends(0, 4), times(5, "200"))
+    }))
+
+  it.effect("called expired by the good-bye of a connection that had another one: this one stays", () =>
+    Effect.gen(function*() {
+      const [one, two] = [new FakeConnection(), new FakeConnection()]
+      const { end, submit, submitAll } = yield* setUp([one, two], { providerToken: fakeToken("KEY", { renews: true }) })
+      submitAll(0, 1)
+      yield* settle
+      one.answer(403, "ExpiredProviderToken")
+      yield* pass("2 seconds")
+      one.say({ debug: JSON.stringify({ reason: "ExpiredProviderToken" }) })
+      submit(2)
+      yield* settle
+      assert.deepStrictEqual(two.sent.map(({ authorization }) => authorization), times(2, "bearer KEY-2"))
+      two.answer(200)
+      two.answer(200)
+      assert.deepStrictEqual([end(0), end(2)], ["200", "200"])
     }))
 
   it.effect("one that can't be renewed yet opens the circuit", () =>

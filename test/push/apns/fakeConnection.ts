@@ -22,9 +22,13 @@ export class FakeConnection {
   /** Every path that was ever sent here. */
   readonly paths: Array<string> = []
   limit = 1000
+  /** How many of those that were sent wait for a stream in fact. */
+  queued = 0
   /** Does it answer when it is asked whether it is there? */
   answersPing = true
   pings = 0
+  /** Does the pool send nothing more on it? */
+  isRetired = false
   private isOpen = true
   private goaway: Connection.Goaway | undefined
   private listener = () => {}
@@ -45,12 +49,14 @@ export class FakeConnection {
     },
     room: () => this.isOpen ? Math.max(0, this.limit - this.sent.length) : 0,
     pending: () => this.sent.length,
+    queued: () => this.queued,
     onRoom: (listener) => {
       this.listener = listener
     },
     isOpen: () => this.isOpen,
     retire: Effect.suspend(() => {
       this.isOpen = false
+      this.isRetired = true
       this.endIfDone()
       return Effect.asVoid(Deferred.await(this.closed))
     }),
@@ -74,6 +80,14 @@ export class FakeConnection {
   timeOut(isPartial = false): void {
     const timeout = new Http2Error.Timeout({ server: "fake", millis: 30_000, sent: true, isPartial })
     this.sent.shift()!.settle(Result.fail(Http2Error.make(timeout)))
+    this.listener()
+  }
+
+  /** Ends the request that was sent first: the server refuses its stream, or its answer can't be read. */
+  fail(reason: "Refused" | "Unknown"): void {
+    const failure = { server: "fake", code: 7, detail: "it reset the stream" }
+    const error = reason === "Refused" ? new Http2Error.Refused(failure) : new Http2Error.Unknown(failure)
+    this.sent.shift()!.settle(Result.fail(Http2Error.make(error)))
     this.listener()
   }
 
