@@ -211,4 +211,31 @@ describe("Notification", () => {
     assert.deepStrictEqual(Object.fromEntries(encoded.headers), headers)
     assert.strictEqual(new TextDecoder().decode(encoded.body), json)
   })
+
+  const untyped = (values: Record<string, unknown>) => values as never
+
+  it.each<[string, () => Notification.Notification, string]>([
+    [
+      "a timestamp of null",
+      () => Notification.liveActivityUpdate(untyped({ ...activity, timestamp: null })),
+      "timestamp"
+    ],
+    [
+      "a timestamp of text",
+      () => Notification.liveActivityUpdate(untyped({ ...activity, timestamp: "12:00" })),
+      "timestamp"
+    ],
+    [
+      "a stale date of null",
+      () => Notification.liveActivityUpdate(untyped({ ...activity, staleDate: null })),
+      "stale-date"
+    ],
+    ["an expiration of null", () => Notification.alert(untyped({ body: "a", expiration: null })), "expiration"],
+    ["an expiration of a Date", () => Notification.voip(untyped({ expiration: new Date(0) })), "expiration"],
+    ["an alert of null", () => Notification.liveActivityEnd(untyped({ ...activity, alert: null })), "alert"]
+  ])("what a program without types gives is refused by the encoder, and thrown by no maker: %s", (_, make, field) => {
+    const error = Result.getOrThrow(Result.flip(encode(make(), { topic: "com.example.app" })))
+    assert.strictEqual(error.reason._tag, "InvalidNotification")
+    assert.include("field" in error.reason ? error.reason.field : "", field)
+  })
 })

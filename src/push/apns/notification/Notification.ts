@@ -18,6 +18,7 @@
  * ```
  */
 import * as DateTime from "effect/DateTime"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type { AlertKeys, Aps, ApsKeys } from "./Payload.ts"
 import { Payload } from "./Payload.ts"
@@ -160,7 +161,7 @@ export interface LiveActivityEndOptions extends LiveActivityOptions {
 
 /** Seconds since 1970. */
 const seconds = (time: Time | undefined): number | undefined =>
-  time === undefined || typeof time === "number" ? time : Math.floor(DateTime.toEpochMillis(time) / 1000)
+  DateTime.isDateTime(time) ? Math.floor(DateTime.toEpochMillis(time) / 1000) : time
 
 const flag = (on: boolean | undefined): 1 | undefined => on === true ? 1 : undefined
 
@@ -228,7 +229,8 @@ const liveActivity = (event: "start" | "update" | "end", options: LiveActivityOp
       ...present({
         timestamp: seconds(options.timestamp),
         event,
-        alert: options.alert === undefined ? undefined : present(options.alert),
+        // what else a program without types may give, the encoder judges
+        alert: Predicate.isObject(options.alert) ? present(options.alert) : options.alert,
         "stale-date": seconds(options.staleDate),
         "relevance-score": options.relevanceScore
       }),
