@@ -3,17 +3,14 @@ import { assert, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { shown } from "./support/shown.ts"
 
 const root = join(import.meta.dirname, "..")
 const script = join(root, "scripts/first-job.ts")
 
 it("the README shows scripts/first-job.ts, as a project would write it", () => {
-  const readme = readFileSync(join(root, "README.md"), "utf8")
-  const [, shown] = /## A first job\n+```ts\n([\s\S]*?)```/.exec(readme)!
-  const source = readFileSync(script, "utf8")
-    .replace("\"../src/index.ts\"", "\"backq\"")
-    .replace("\"../src/brokers/memory/index.ts\"", "\"backq/memory\"")
-  assert.strictEqual(shown, source)
+  const [, readme] = /## A first job\n+```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))!
+  assert.strictEqual(readme, shown("scripts/first-job.ts"))
 })
 
 it("scripts/first-job.ts runs both jobs", () => {

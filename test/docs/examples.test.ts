@@ -11,6 +11,7 @@ import { Process, type ProcessPayload, ProcessPolicy } from "../../src/process/i
 import { Apns } from "../../src/push/apns/index.ts"
 import { ApnsSimulator, Key } from "../../src/testing/apns/index.ts"
 import { ProcessRunner, TestBroker } from "../../src/testing/index.ts"
+import { shown } from "../support/shown.ts"
 import { foreign, handler } from "./foreign.ts"
 import { everything, images, nightly } from "./policies.ts"
 import { apns, toAnother, toTheApp } from "./topic.ts"
@@ -18,10 +19,6 @@ import { apns, toAnother, toTheApp } from "./topic.ts"
 const root = join(import.meta.dirname, "..", "..")
 
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
-
-/** A program as a project would write it. */
-const shown = (path: string): string =>
-  read(path).replace(/"(?:\.\.\/)+src\/(?:(\S+)\/)?index\.ts"/g, (_, room) => room ? `"backq/${room}"` : `"backq"`)
 
 describe("the pages show what is tested", () => {
   it.each([

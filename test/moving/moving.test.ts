@@ -10,6 +10,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Broker, Job, Publisher, Worker } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { shown } from "../support/shown.ts"
 import { Charge, handler, limiter } from "./limited.ts"
 import { nightly, Report } from "./nightly.ts"
 
@@ -26,8 +27,7 @@ const tags = Effect.map(
 describe("docs/moving.md", () => {
   it.each(["nightly", "limited"])("shows the program that is tested: %s", (name) => {
     const page = readFileSync(join(import.meta.dirname, "..", "..", "docs", "moving.md"), "utf8")
-    const source = readFileSync(join(import.meta.dirname, `${name}.ts`), "utf8")
-    assert.include(page, "```ts\n" + source.replace(`"../../src/index.ts"`, `"backq"`) + "```\n")
+    assert.include(page, "```ts\n" + shown(`test/moving/${name}.ts`) + "```\n")
   })
 
   it.effect("a job every night, under an id that tells the night", () =>

@@ -2,15 +2,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { shown } from "../support/shown.ts"
 
 const root = join(import.meta.dirname, "..", "..")
 
 const page = readFileSync(join(root, "docs/testing.md"), "utf8")
 
 describe("docs/testing.md", () => {
-  const example = readFileSync(join(root, "test/testing/example.test.ts"), "utf8")
-    .replace(`"../../src/index.ts"`, `"backq"`)
-    .replace(`"../../src/testing/index.ts"`, `"backq/testing"`)
+  const example = shown("test/testing/example.test.ts")
 
   it("shows the example that is tested", () => {
     assert.strictEqual(/```ts\n([^]*?)```/.exec(page)?.[1], example)
@@ -21,9 +20,9 @@ describe("docs/testing.md", () => {
   })
 
   it("shows the example of the APNs simulator that is tested", () => {
-    const example = readFileSync(join(root, "test/testing/apns/pushes.test.ts"), "utf8")
-      .replace(`"../../../src/push/apns/index.ts"`, `"backq/apns"`)
-      .replace(`"../../../src/testing/apns/index.ts"`, `"backq/testing/apns"`)
-    assert.strictEqual(/### The simulator\n[^]*?```ts\n([^]*?)```/.exec(page)?.[1], example)
+    assert.strictEqual(
+      /### The simulator\n[^]*?```ts\n([^]*?)```/.exec(page)?.[1],
+      shown("test/testing/apns/pushes.test.ts")
+    )
   })
 })

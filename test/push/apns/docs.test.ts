@@ -10,6 +10,7 @@ import { encode } from "../../../src/push/apns/notification/Encoder.ts"
 import * as Notification from "../../../src/push/apns/notification/Notification.ts"
 import * as PushType from "../../../src/push/apns/notification/PushType.ts"
 import { DeadToken } from "../../../src/push/job/DeadTokenJob.ts"
+import { shown } from "../../support/shown.ts"
 import * as example from "./example.ts"
 
 const root = join(import.meta.dirname, "..", "..", "..")
@@ -31,9 +32,7 @@ const code = (text: string): string => `\`${text}\``
 
 describe("docs/apns.md", () => {
   it("shows the example that is type-checked", () => {
-    const source = readFileSync(join(import.meta.dirname, "example.ts"), "utf8")
-      .replace("\"../../../src/push/apns/index.ts\"", "\"backq/apns\"")
-    assert.strictEqual(/```ts\n([^]*?)```/.exec(page)?.[1], source)
+    assert.strictEqual(/```ts\n([^]*?)```/.exec(page)?.[1], shown("test/push/apns/example.ts"))
   })
 
   it.effect("shows notifications that may be sent", () =>
