@@ -9,7 +9,7 @@
  * | `beanstalks://HOST:PORT?ca=FILE&cert=FILE&key=FILE&servername=NAME` | beanstalkd behind TLS |
  *
  * In the query `memory:` and `sqlite:` take `max-job-size` (bytes). `sqlite:` takes `durability` (`full` or `normal`),
- * `busy-timeout` and `history` (how long finished jobs are kept), both forms of beanstalkd take `connect-timeout`,
+ * `busy-timeout`, `reconnect-for` and `history` (how long finished jobs are kept), both forms of beanstalkd take `connect-timeout`,
  * `reply-timeout` and `reconnect-for`. Times are durations: `10s`, `500ms`,
  * `2 minutes`. A broker's code is loaded when its URL is used.
  */
@@ -51,6 +51,7 @@ export type Parsed =
     readonly busyTimeout: Duration.Duration | undefined
     readonly history: Duration.Duration | undefined
     readonly maxJobSize?: number
+    readonly reconnectFor?: Duration.Duration
   }
   | {
     readonly _tag: "Beanstalk"
@@ -173,7 +174,7 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
   const path = decodePath(encoded, fail)
   if (Result.isFailure(path)) return Result.fail(path.failure)
   const query = new URLSearchParams(search)
-  const names = checkNames(query, ["durability", "busy-timeout", "history", "max-job-size"], fail)
+  const names = checkNames(query, ["durability", "busy-timeout", "history", "max-job-size", "reconnect-for"], fail)
   if (Result.isFailure(names)) return Result.fail(names.failure)
   const durability = query.get("durability") ?? undefined
   if (durability !== undefined && durability !== "full" && durability !== "normal") {
@@ -182,15 +183,17 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
   const options = Result.all([
     durationOf(query, "busy-timeout", fail),
     durationOf(query, "history", fail),
-    maxJobSizeOf(query, fail)
+    maxJobSizeOf(query, fail),
+    durationOf(query, "reconnect-for", fail)
   ])
-  return Result.map(options, ([busyTimeout, history, limit]) => ({
+  return Result.map(options, ([busyTimeout, history, limit, reconnectFor]) => ({
     _tag: "Sqlite",
     path: path.success === "" ? "./backq.db" : path.success,
     durability,
     busyTimeout,
     history,
-    ...limit
+    ...limit,
+    ...(reconnectFor === undefined ? {} : { reconnectFor })
   }))
 }
 
@@ -302,7 +305,7 @@ const readTls = Effect.fnUntraced(
 
 /** Options that win over those of the URL. */
 export interface Options {
-  /** How long the server may be away before a worker gives up. Default: for ever. */
+  /** How long the server, or the file, may be away before a worker gives up. Default: for ever, and 5 seconds for a file. */
   readonly reconnectFor?: Duration.Input | undefined
 }
 
@@ -316,7 +319,7 @@ export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, B
     }
     if (parsed._tag === "Sqlite") {
       const { layer } = yield* Effect.promise(() => import("./sqlite/SqliteBroker.ts"))
-      return layer(parsed)
+      return layer({ ...parsed, reconnectFor: options.reconnectFor ?? parsed.reconnectFor })
     }
     const { layer } = yield* Effect.promise(() => import("./beanstalk/BeanstalkBroker.ts"))
     const { connectTimeout, host, port, replyTimeout } = parsed

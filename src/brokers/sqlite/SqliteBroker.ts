@@ -16,7 +16,8 @@
  * thread, in turns of a few milliseconds; where the disk is slow others wait for
  * it. Counting the jobs of a queue (`stats`, `statsQueue`) reads an index: 3 to
  * 5 ms for each 100,000 jobs; all else takes as long with a million jobs as with
- * a few. When more than 200 delays end at once, they are over in portions. A
+ * a few. A file that is moved or replaced while it is open is opened again, or
+ * another that stands in its place (see `presence.ts`). When more than 200 delays end at once, they are over in portions. A
  * large body holds the event loop for as long as SQLite takes to write it. The
  * file has to be on a local disk.
  */
@@ -27,10 +28,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type { DatabaseSync } from "node:sqlite"
+import { resolve } from "node:path"
 import {
   Broker,
   type BrokerStats,
@@ -41,27 +42,18 @@ import {
   type Consumer,
   defaultMaxJobSize,
   type JobId,
+  type Lease,
   type Page,
   type PutRequest,
   type QueueStats
 } from "../../Broker.ts"
-import { brokerClosed, type BrokerError, jobNotFound, optionInvalid, queueNotFound } from "../../BrokerError.ts"
+import { type BrokerError, jobNotFound, optionInvalid, queueNotFound } from "../../BrokerError.ts"
 import * as Paging from "../shared/paging.ts"
-import * as Checkpoints from "./checkpoints.ts"
-import { Commits } from "./commits.ts"
-import { closeFor, portion, portions, SqliteConsumer, type SqliteLease, type Store } from "./consumer.ts"
-import { failure, isBusy } from "./failure.ts"
+import { portion, portions, SqliteConsumer } from "./consumer.ts"
 import * as File from "./file.ts"
-import { History } from "./history.ts"
-import * as Housekeeping from "./housekeeping.ts"
-import { Jobs } from "./jobs.ts"
-import { Processes } from "./processes.ts"
-import { Queues } from "./queues.ts"
-import { dueAfter, microseconds, mostBytes, timeLeft } from "./rows.ts"
-import { Space } from "./space.ts"
-import * as Sync from "./sync.ts"
-import { Waiters } from "./waiters.ts"
-import * as WriteAhead from "./writeAhead.ts"
+import * as Presence from "./presence.ts"
+import { dueAfter, mostBytes, timeLeft } from "./rows.ts"
+import type { Session } from "./session.ts"
 
 /** What an acknowledged operation survives: a loss of power, or only a crash of the process. */
 export type Durability = "full" | "normal"
@@ -76,6 +68,11 @@ export interface Options {
   readonly busyTimeout?: Duration.Input | undefined
   /** The largest body that is accepted, in bytes, up to 64 MiB. Default: 65535, beanstalkd's own. */
   readonly maxJobSize?: number | undefined
+  /**
+   * How long workers wait for a file that was moved, replaced or removed while it was open, before they fail with
+   * `Unavailable`. It is opened again when it, or another, is at its path. Default: 5 seconds.
+   */
+  readonly reconnectFor?: Duration.Input | undefined
   /** How long jobs that are done can still be listed. It costs what they take in the file. Default: not at all. */
   readonly history?: Duration.Input | undefined
 }
@@ -93,20 +90,8 @@ const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> =>
       `a file takes bodies of 1 to ${File.largestBody} bytes`
     ))
 
-/** Only each attempt can't be interrupted. */
-const open = (name: string, options: Options): Effect.Effect<DatabaseSync, BrokerError, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.try({ try: () => File.open(options.path), catch: (cause) => failure(name, cause) }),
-    (database) => Effect.sync(() => database.close())
-  ).pipe(
-    Effect.retry({
-      while: ({ reason }) => "cause" in reason && isBusy(reason.cause),
-      schedule: Schedule.spaced("5 millis").pipe(
-        Schedule.jittered,
-        Schedule.upTo({ duration: options.busyTimeout ?? "10 seconds" })
-      )
-    })
-  )
+const waitingOn = ({ processes, waiters }: Session, queue: string): number =>
+  (waiters.counts().get(queue) ?? 0) + processes.waitElsewhere(queue)
 
 // -----------------------------------------------------------------------------
 // Constructors
@@ -120,121 +105,45 @@ export const make = Effect.fnUntraced(function*(
   const maxJobSize = yield* checkMaxJobSize(options.maxJobSize ?? defaultMaxJobSize)
   const clock = yield* Clock.Clock
   const startedAt = clock.monotonicTimeNanosUnsafe()
-  const database = yield* open(name, options)
-  const place = File.placeOf(database)
-  const isFull = options.durability !== "normal"
-  const empty = () => Checkpoints.empty(database)
-  const sync = isFull ? yield* Sync.make(name, place, empty) : Sync.none
-  const checkpoints = yield* Checkpoints.make(database, place, () => isFull && sync.isQuick())
-  const jobs = new Jobs(database)
-  const queues = new Queues(database)
-  const history = new History(database)
-  const dataVersion = database.prepare("PRAGMA data_version")
-  const millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
   const consumed = new Map<string, number>()
-  const processes = new Processes(jobs, queues, millis)
-
-  /** A disk that can't be read may have anything: whoever looks for it in a transaction is told. */
-  const version = () => Option.getOrElse(Option.liftThrowable(() => dataVersion.get()?.["data_version"])(), () => ({}))
-
-  const commits: Commits = new Commits({
+  const consumers = new Set<SqliteConsumer>()
+  const { back, current, use } = yield* Presence.make({
     broker: name,
-    database,
-    clock,
+    path: options.path === ":memory:" ? options.path : resolve(options.path),
+    isFull: options.durability !== "normal",
     busyTimeout: Duration.fromInputUnsafe(options.busyTimeout ?? "10 seconds"),
-    advance: (now) => jobs.advance(now),
-    isDue: (now) => jobs.nextChange() <= now,
-    check: File.guard(place),
-    atEnd: (now, isOver) => {
-      jobs.advance(now)
-      queues.count()
-      return waiters.serve(now, isOver)
-    },
-    undo: () => queues.undo(),
-    sync,
-    bytes: () => jobs.bytes,
-    room: checkpoints.room,
-    makeSpace: () => Option.getOrElse(Option.liftThrowable(empty)(), () => false),
-    hasCompany: processes.hasCompany,
-    onWritten: checkpoints.wrote,
-    onFailure: (error, isShared) => {
-      if (isShared) waiters.tryAgain()
-      else waiters.fail(error)
+    history: Duration.fromInputUnsafe(options.history ?? 0),
+    reconnectFor: Duration.fromInputUnsafe(options.reconnectFor ?? "5 seconds"),
+    onOpened: (session, isSameFile) => {
+      for (const consumer of consumers) consumer.move(session, isSameFile)
     }
   })
-
-  const waiters: Waiters<SqliteLease> = new Waiters({
-    broker: name,
-    version,
-    changedSince: (known) => WriteAhead.changed(place, () => version() !== known),
-    nextChange: (now) => Math.min(jobs.nextChange(), queues.nextResume(now)),
-    now: () => commits.now(),
-    monotonic: millis,
-    want: () => commits.want(),
-    checkProcesses: Effect.suspend(() => Effect.ignore(checkProcesses)),
-    tell: (counts) => Effect.isSuccess(commits.run(() => processes.wait(counts)))
-  })
-  yield* commits.start
-  processes.id = yield* commits.runNow(() => processes.enter())
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      waiters.close(brokerClosed(name))
-      return commits.run(() => processes.leave())
-    }).pipe(
-      Effect.interruptible,
-      Effect.timeoutOption(closeFor),
-      Effect.ignore,
-      Effect.andThen(Effect.sync(() => commits.close()))
-    )
-  )
-
-  const checkProcesses = Effect.flatMap(
-    Effect.try({ try: () => processes.dead(), catch: (cause) => failure(name, cause) }),
-    (dead) => dead.length === 0 ? Effect.void : commits.run(() => processes.forget(dead))
-  )
-
-  yield* Effect.forkScoped(waiters.watch)
-  yield* Effect.forkScoped(
-    Housekeeping.run({ broker: name, commits, history, space: new Space(database), checkpoints })
-  )
-  yield* Effect.ignore(checkProcesses)
-
-  const store: Store = {
-    broker: name,
-    holder: processes.id,
-    jobs,
-    queues,
-    commits,
-    waiters,
-    history,
-    keepFor: microseconds(Duration.fromInputUnsafe(options.history ?? 0))
-  }
 
   // ---------------------------------------------------------------------------
   // Queues
   // ---------------------------------------------------------------------------
 
-  const run = <A>(work: (now: number) => A) => commits.runNow(work)
-  const read = <A>(work: (now: number) => A) => commits.read(work)
+  type Work<A> = (session: Session, now: number) => A
 
-  const onQueue = <A>(queue: string, work: (now: number) => A): Effect.Effect<A, BrokerError> =>
+  const run = <A>(work: Work<A>) => use((session) => session.commits.runNow((now) => work(session, now)))
+  const read = <A>(work: Work<A>) => use((session) => session.commits.read((now) => work(session, now)))
+
+  const onQueue = <A>(queue: string, work: Work<A>): Effect.Effect<A, BrokerError> =>
     Effect.flatMap(Effect.fromResult(checkQueue(queue)), () => run(work))
 
-  const readQueue = <A>(queue: string, work: (now: number) => A): Effect.Effect<A, BrokerError> =>
+  const readQueue = <A>(queue: string, work: Work<A>): Effect.Effect<A, BrokerError> =>
     Effect.flatMap(Effect.fromResult(checkQueue(queue)), () => read(work))
 
-  const waitingOn = (queue: string) => (waiters.counts().get(queue) ?? 0) + processes.waitElsewhere(queue)
-
-  const exists = (queue: string, id: number, pausedUntil: number, now: number) =>
+  const exists = ({ jobs }: Session, queue: string, id: number, pausedUntil: number, now: number) =>
     consumed.has(queue) || pausedUntil > now || jobs.has(id)
 
-  const queueStats = (queue: string, now: number): QueueStats | undefined => {
-    const row = queues.find(queue) ?? { id: 0, total: 0, pausedUntil: 0 }
-    if (!exists(queue, row.id, row.pausedUntil, now)) return undefined
+  const queueStats = (session: Session, queue: string, now: number): QueueStats | undefined => {
+    const row = session.queues.find(queue) ?? { id: 0, total: 0, pausedUntil: 0 }
+    if (!exists(session, queue, row.id, row.pausedUntil, now)) return undefined
     return {
       queue,
-      ...jobs.count(row.id),
-      waiting: waitingOn(queue),
+      ...session.jobs.count(row.id),
+      waiting: waitingOn(session, queue),
       total: row.total,
       pausedFor: timeLeft(now, row.pausedUntil > now ? row.pausedUntil : null)
     }
@@ -243,7 +152,12 @@ export const make = Effect.fnUntraced(function*(
   type Put = Result.Result<JobId, BrokerError>
 
   /** Adds those that are not too big. */
-  const putNow = (queue: string, requests: ReadonlyArray<PutRequest>, now: number): ReadonlyArray<Put> => {
+  const putNow = (
+    { jobs, queues }: Session,
+    queue: string,
+    requests: ReadonlyArray<PutRequest>,
+    now: number
+  ): ReadonlyArray<Put> => {
     const sizes = requests.map(({ body }) => checkSize(queue, body, maxJobSize))
     const fitting = requests.filter((_, i) => Result.isSuccess(sizes[i]!))
     const ids = fitting.length > 0 ? jobs.add(queues.put(queue, fitting.length), fitting, now) : []
@@ -255,14 +169,17 @@ export const make = Effect.fnUntraced(function*(
     const checked = checkQueue(queue)
     return Result.isFailure(checked)
       ? Effect.fail(checked.failure)
-      : Effect.flatMap(commits.run((now) => putNow(queue, [request], now)[0]!), Effect.fromResult)
+      : Effect.flatMap(
+        use((session) => session.commits.run((now) => putNow(session, queue, [request], now)[0]!)),
+        Effect.fromResult
+      )
   }
 
   const putAll: Broker["Service"]["putAll"] = (queue, requests) => {
     const checked = checkQueue(queue)
     if (Result.isFailure(checked)) return Effect.succeed(requests.map(() => Result.fail(checked.failure)))
     const putPortion = (requests: ReadonlyArray<PutRequest>) =>
-      Effect.match(commits.run((now) => putNow(queue, requests, now)), {
+      Effect.match(use((session) => session.commits.run((now) => putNow(session, queue, requests, now))), {
         onFailure: (error) => requests.map((): Put => Result.fail(error)),
         onSuccess: (results) => results
       })
@@ -278,7 +195,7 @@ export const make = Effect.fnUntraced(function*(
     let kicked = 0
     while (kicked < max) {
       const size = Math.min(portion, max - kicked)
-      const count: number = yield* onQueue(queue, () => {
+      const count: number = yield* onQueue(queue, ({ jobs, queues }) => {
         const id = queues.find(queue)?.id
         if (id === undefined) return 0
         const buried = from === "buried" ? jobs.kick(id, "buried", size) : 0
@@ -292,7 +209,7 @@ export const make = Effect.fnUntraced(function*(
     return kicked
   })
 
-  const remove = (id: JobId, now: number): boolean => {
+  const remove = ({ jobs, queues }: Session, id: JobId, now: number): boolean => {
     const queue = jobs.remove(id)
     if (queue === undefined) return false
     const isConsumed = Array.from(consumed.keys()).some((name) => queues.find(name)?.id === queue)
@@ -303,11 +220,11 @@ export const make = Effect.fnUntraced(function*(
   const pause: Broker["Service"]["pause"] = (queue, duration) =>
     Effect.flatMap(
       Effect.fromResult(checkDuration("pause", duration)),
-      (checked) => onQueue(queue, (now) => queues.pause(queue, dueAfter(now, checked) ?? 0))
+      (checked) => onQueue(queue, ({ queues }, now) => queues.pause(queue, dueAfter(now, checked) ?? 0))
     )
 
   const resume: Broker["Service"]["resume"] = (queue) =>
-    onQueue(queue, (now) => {
+    onQueue(queue, ({ queues }, now) => {
       const found = queues.find(queue)
       if (found === undefined) return
       queues.pause(queue, 0)
@@ -319,8 +236,9 @@ export const make = Effect.fnUntraced(function*(
   // ---------------------------------------------------------------------------
 
   const begin = (names: NonEmptyReadonlyArray<string>) =>
-    Effect.sync(() => {
-      const consumer = new SqliteConsumer(store, Array.from(new Set(names)))
+    Effect.map(Queue.unbounded<Lease>(), (lostLeases) => {
+      const consumer = new SqliteConsumer({ store: current(), queues: Array.from(new Set(names)), lostLeases, back })
+      consumers.add(consumer)
       for (const queue of consumer.queues) consumed.set(queue, (consumed.get(queue) ?? 0) + 1)
       return consumer
     })
@@ -332,6 +250,7 @@ export const make = Effect.fnUntraced(function*(
         if (left > 0) consumed.set(queue, left)
         else consumed.delete(queue)
       }
+      consumers.delete(consumer)
       return consumer.close((queue) => consumed.has(queue))
     })
 
@@ -344,7 +263,7 @@ export const make = Effect.fnUntraced(function*(
   // The broker in numbers
   // ---------------------------------------------------------------------------
 
-  const brokerStats = (): BrokerStats => {
+  const brokerStats = ({ jobs, processes, queues, waiters }: Session): BrokerStats => {
     const sum = { ready: 0, delayed: 0, reserved: 0, buried: 0 }
     for (const { id } of queues.all()) {
       const counts = jobs.count(id)
@@ -361,10 +280,12 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 
-  const names = (now: number): ReadonlyArray<string> => {
-    const found = queues.all().filter((row) => exists(row.name, row.id, row.pausedUntil, now))
+  const names = (session: Session, now: number): ReadonlyArray<string> => {
+    const found = session.queues.all().filter((row) => exists(session, row.name, row.id, row.pausedUntil, now))
     return Array.from(new Set([...found.map((row) => row.name), ...consumed.keys()]))
   }
+
+  const checkProcesses = use((session) => session.checkProcesses)
 
   return Broker.of({
     name,
@@ -374,12 +295,12 @@ export const make = Effect.fnUntraced(function*(
     consume,
     waitingWorkers: (queue) =>
       Effect.andThen(Effect.fromResult(checkQueue(queue)), checkProcesses).pipe(
-        Effect.andThen(read(() => waitingOn(queue)))
+        Effect.andThen(read((session) => waitingOn(session, queue)))
       ),
-    peek: (id) => Effect.map(read(() => jobs.peek(id)), Option.fromUndefinedOr),
+    peek: (id) => Effect.map(read(({ jobs }) => jobs.peek(id)), Option.fromUndefinedOr),
     peekNext: (queue, state) =>
       Effect.map(
-        readQueue(queue, () => {
+        readQueue(queue, ({ jobs, queues }) => {
           const found = queues.find(queue)
           return found === undefined ? undefined : jobs.peekNext(found.id, state)
         }),
@@ -387,7 +308,7 @@ export const make = Effect.fnUntraced(function*(
       ),
     list: Effect.fnUntraced(function*(queue, options) {
       const request = yield* Effect.fromResult(Paging.request(options))
-      return yield* readQueue(queue, (now): Page => {
+      return yield* readQueue(queue, ({ history, jobs, queues }, now): Page => {
         if (request.state === "done") return history.list(queue, request, now)
         const found = queues.find(queue)
         return found === undefined
@@ -395,16 +316,17 @@ export const make = Effect.fnUntraced(function*(
           : jobs.list(found.id, queue, request.state, request, now)
       })
     }),
-    delete: (id) => Effect.flatMap(run((now) => remove(id, now)), orNotFound(id)),
+    delete: (id) => Effect.flatMap(run((session, now) => remove(session, id, now)), orNotFound(id)),
     kick,
-    kickJob: (id) => Effect.flatMap(run(() => jobs.kickJob(id)), orNotFound(id)),
-    buryJob: (id, reason) => Effect.flatMap(run(() => jobs.buryJob(id, reason)), orNotFound(id)),
+    kickJob: (id) => Effect.flatMap(run(({ jobs }) => jobs.kickJob(id)), orNotFound(id)),
+    buryJob: (id, reason) => Effect.flatMap(run(({ jobs }) => jobs.buryJob(id, reason)), orNotFound(id)),
     moveJob: (id, queue) =>
       Effect.filterOrFail(
-        onQueue(queue, (now) => {
+        onQueue(queue, (session, now) => {
+          const { jobs, queues } = session
           if (jobs.queueOf(id) === undefined) return undefined
           const moved = jobs.putAnew(id, queues.put(queue, 1), now)
-          remove(id, now)
+          remove(session, id, now)
           return moved
         }),
         Predicate.isNotUndefined,
@@ -414,11 +336,15 @@ export const make = Effect.fnUntraced(function*(
     resume,
     stats: Effect.andThen(checkProcesses, read(brokerStats)),
     statsQueue: (queue) =>
-      Effect.andThen(checkProcesses, readQueue(queue, (now) => queueStats(queue, now))).pipe(
+      Effect.andThen(checkProcesses, readQueue(queue, (session, now) => queueStats(session, queue, now))).pipe(
         Effect.filterOrFail(Predicate.isNotUndefined, () => queueNotFound(queue))
       ),
     statsJob: (id) =>
-      Effect.filterOrFail(read((now) => jobs.stats(id, now)), Predicate.isNotUndefined, () => jobNotFound(id)),
+      Effect.filterOrFail(
+        read(({ jobs }, now) => jobs.stats(id, now)),
+        Predicate.isNotUndefined,
+        () => jobNotFound(id)
+      ),
     queues: read(names)
   })
 })

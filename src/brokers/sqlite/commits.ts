@@ -25,7 +25,7 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import { brokerClosed, BrokerError, type Unavailable } from "../../BrokerError.ts"
+import { BrokerError, type Unavailable } from "../../BrokerError.ts"
 import { failure, isBusy, isFull, isOfSqlite } from "./failure.ts"
 import * as Upkeep from "./supervise.ts"
 import type { Sync } from "./sync.ts"
@@ -118,7 +118,7 @@ export class Commits {
   private isWanted = false
   /** Was a transaction asked for beside the operations? */
   private isAsked = false
-  private isClosed = false
+  private closed: BrokerError | undefined
   /** What is committed and not answered yet. */
   private underWay: ReadonlyArray<Operation> = []
   private lastNow = 0
@@ -166,7 +166,7 @@ export class Commits {
 
   private enter<A>(work: (now: number) => A, isRead: boolean, isCurrent: boolean): Effect.Effect<A, BrokerError> {
     return Effect.callback<A, BrokerError>((resume) => {
-      if (this.isClosed) return resume(Effect.fail(brokerClosed(this.options.broker)))
+      if (this.closed !== undefined) return resume(Effect.fail(this.closed))
       this.pending.push({ work, isRead, isCurrent, resume })
       this.isWanted = true
       this.wakeWriter?.()
@@ -181,11 +181,11 @@ export class Commits {
   }
 
   /** Refuses what comes from now on, and what still waits. */
-  close(): void {
-    this.isClosed = true
+  close(error: BrokerError): void {
+    this.closed = error
     const left = this.pending
     this.pending = []
-    refuse(left, brokerClosed(this.options.broker))
+    refuse(left, error)
     // only where the disk did not answer before the broker gave up waiting
     for (const { operations } of this.unsafe) refuse(operations, failure(this.options.broker, "was closed", "Unknown"))
     this.unsafe = []
@@ -303,8 +303,18 @@ export class Commits {
     } catch (cause) {
       this.putBack(batch)
       this.rollBack()
-      if (!isBusy(cause)) this.giveUp(cause, "NotSent", true)
+      if (!isBusy(cause)) this.giveUp(this.explain(cause), "NotSent", true)
       return !isBusy(cause)
+    }
+  }
+
+  /** A file that is not to be used any more is the reason for whatever else goes wrong with it. */
+  private explain(cause: unknown): unknown {
+    try {
+      this.options.check()
+      return cause
+    } catch (reason) {
+      return reason
     }
   }
 
@@ -324,7 +334,8 @@ export class Commits {
       fate = "Unknown"
       this.commit.run()
       changes = this.changes() - changesBefore
-    } catch (cause) {
+    } catch (thrown) {
+      const cause = fate === "NotSent" ? this.explain(thrown) : thrown
       // What is not SQLite's was thrown by one operation, and would be again: the others go on without it.
       const culprit = isOfSqlite(cause) ? undefined : batch[results.length]
       this.putBack(batch.filter((operation) => operation !== culprit))

@@ -3,10 +3,12 @@
  *
  * Leases and settlements share transactions with everything else that this
  * process does at the time. A lease is known by its delivery's number, so that
- * it is worth nothing once it was settled or ran out.
+ * it is worth nothing once it was settled or ran out; and by its file, so that it
+ * is lost when another file is opened in the place of the one that has the job.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import {
   checkMax,
@@ -19,6 +21,7 @@ import {
 } from "../../Broker.ts"
 import { type BrokerError, consumerClosed, leaseLost } from "../../BrokerError.ts"
 import type { Commits } from "./commits.ts"
+import { isMoved } from "./failure.ts"
 import type { History } from "./history.ts"
 import type { Delivered, Delivery, Jobs } from "./jobs.ts"
 import type { Queues } from "./queues.ts"
@@ -88,6 +91,7 @@ export class SqliteLease implements Lease, Delivery {
   readonly isLarge: boolean
   // Not to be seen in logs, where it would take everything along.
   readonly #consumer: SqliteConsumer
+  readonly #file: object
 
   constructor(consumer: SqliteConsumer, delivered: Delivered) {
     this.id = delivered.id
@@ -98,28 +102,92 @@ export class SqliteLease implements Lease, Delivery {
     this.number = delivered.number
     this.isLarge = delivered.isLarge
     this.#consumer = consumer
+    this.#file = consumer.file
   }
 
   isOf(consumer: SqliteConsumer): boolean {
-    return this.#consumer === consumer
+    return this.#consumer === consumer && this.#file === consumer.file
   }
+}
+
+/** Settles one. Says whether its lease was held. */
+const settleOne = (
+  { history, jobs, keepFor }: Store,
+  settlement: Settlement,
+  lease: SqliteLease,
+  now: number
+): Outcome<boolean> => {
+  const checked = checkSettlement(settlement)
+  if (Result.isFailure(checked)) return Result.fail(checked.failure)
+  const priority = "priority" in settlement ? settlement.priority : undefined
+  switch (settlement._tag) {
+    case "Delete":
+      if (keepFor > 0) {
+        history.keep(lease, keepFor, now)
+        jobs.bytes += lease.body.length
+      }
+      return Result.succeed(jobs.done(lease, now))
+    case "Release":
+      return Result.succeed(
+        jobs.release(
+          lease,
+          { delay: settlement.delay, priority, reason: settlement.reason, failure: settlement.failure },
+          now
+        )
+      )
+    case "Bury":
+      return Result.succeed(
+        jobs.bury(lease, { priority, reason: settlement.reason, failure: settlement.failure }, now)
+      )
+    case "GiveBack":
+      return Result.succeed(jobs.giveBack(lease, now))
+  }
+}
+
+/** What a consumer is made of. */
+export interface Options {
+  readonly store: Store
+  readonly queues: ReadonlyArray<string>
+  readonly lostLeases: Queue.Queue<Lease>
+  /** Waits until a file that was moved is there again, or for as long as that may take. */
+  readonly back: Effect.Effect<void, BrokerError>
 }
 
 /** A consumer, and what it holds. */
 export class SqliteConsumer implements Consumer {
-  readonly lost = Effect.never
+  readonly lost: Consumer["lost"]
   readonly queues: ReadonlyArray<string>
-  private readonly store: Store
+  /** Stands for the file that has the jobs. */
+  file: object = {}
+  private store: Store
   private readonly held = new Set<SqliteLease>()
+  private readonly lostLeases: Queue.Queue<Lease>
+  private readonly back: Effect.Effect<void, BrokerError>
   private isClosed = false
 
-  constructor(store: Store, queues: ReadonlyArray<string>) {
+  constructor(options: Options) {
+    this.store = options.store
+    this.queues = options.queues
+    this.back = options.back
+    this.lostLeases = options.lostLeases
+    this.lost = Queue.takeAll(options.lostLeases)
+  }
+
+  /** Goes on with what was opened anew. What is held is lost where that is another file. */
+  move(store: Store, isSameFile: boolean): void {
     this.store = store
-    this.queues = queues
+    if (isSameFile) return
+    this.file = {}
+    Queue.offerAllUnsafe(this.lostLeases, this.held)
+    this.held.clear()
   }
 
   readonly reserve: Consumer["reserve"] = (max) =>
+    Effect.catchIf(this.reserveNow(max), isMoved, () => Effect.andThen(this.back, this.reserve(max)))
+
+  private readonly reserveNow: Consumer["reserve"] = (max) =>
     Effect.suspend(() => {
+      const { store } = this
       if (this.isClosed) return Effect.fail(consumerClosed(this.store.broker))
       const checked = checkMax(max)
       if (Result.isFailure(checked)) return Effect.fail(checked.failure)
@@ -128,7 +196,7 @@ export class SqliteConsumer implements Consumer {
         const waiter: Waiter<SqliteLease> = {
           queues: this.queues,
           isWaiting: false,
-          take: (now) => this.take(max, now),
+          take: (now) => this.take(store, max, now),
           // Nothing may come between the resumption and the caller, or an interruption there would lose the leases.
           served: (leases) => {
             served = leases
@@ -138,18 +206,18 @@ export class SqliteConsumer implements Consumer {
           failed: (error) => resume(Effect.fail(error))
         }
         this.waiter = waiter
-        this.store.waiters.add(waiter)
+        store.waiters.add(waiter)
         // It may be served between its interruption and this.
         return Effect.suspend(() => {
-          this.store.waiters.remove(waiter)
+          store.waiters.remove(waiter)
           return this.settle(served.map((lease) => ({ _tag: "GiveBack", lease })))
         })
       })
     })
 
   readonly settle: Consumer["settle"] = (settlements) =>
-    this.each(settlements, (settlement) => settlement.lease, (settlement, lease, now): Outcome => {
-      const settled = this.settleOne(settlement, lease, now)
+    this.each(settlements, (settlement) => settlement.lease, (store, settlement, lease, now): Outcome => {
+      const settled = settleOne(store, settlement, lease, now)
       if (Result.isFailure(settled)) return Result.fail(settled.failure)
       return settled.success ? ok : lost(lease)
     }).pipe(
@@ -162,12 +230,12 @@ export class SqliteConsumer implements Consumer {
     this.each(
       leases,
       (lease) => lease,
-      (_, lease, now) => this.store.jobs.touch(lease, now) ? ok : lost(lease)
+      ({ jobs }, _, lease, now) => jobs.touch(lease, now) ? ok : lost(lease)
     ).pipe(Effect.tap((results) => Effect.sync(() => this.forget(results, leases, false))))
 
   readonly inspect: Consumer["inspect"] = (leases) =>
-    this.each(leases, (lease) => lease, (_, lease, now): Outcome<LeaseInfo> => {
-      const info = this.store.jobs.inspect(lease, now)
+    this.each(leases, (lease) => lease, ({ jobs }, _, lease, now): Outcome<LeaseInfo> => {
+      const info = jobs.inspect(lease, now)
       return info === undefined ? lost(lease) : Result.succeed(info)
     })
 
@@ -191,44 +259,13 @@ export class SqliteConsumer implements Consumer {
 
   private waiter: Waiter<SqliteLease> | undefined
 
-  private take(max: number, now: number): ReadonlyArray<SqliteLease> {
+  private take({ holder, jobs, queues }: Store, max: number, now: number): ReadonlyArray<SqliteLease> {
     const open = new Map<string, number>()
     for (const name of this.queues) {
-      const queue = this.store.queues.find(name)
+      const queue = queues.find(name)
       if (queue !== undefined && queue.pausedUntil <= now) open.set(name, queue.id)
     }
-    return this.store.jobs.take(open, Math.min(max, handedOut), this.store.holder, now).map((delivered) =>
-      new SqliteLease(this, delivered)
-    )
-  }
-
-  private settleOne(settlement: Settlement, lease: SqliteLease, now: number): Outcome<boolean> {
-    const { history, jobs, keepFor } = this.store
-    const checked = checkSettlement(settlement)
-    if (Result.isFailure(checked)) return Result.fail(checked.failure)
-    const priority = "priority" in settlement ? settlement.priority : undefined
-    switch (settlement._tag) {
-      case "Delete":
-        if (keepFor > 0) {
-          history.keep(lease, keepFor, now)
-          jobs.bytes += lease.body.length
-        }
-        return Result.succeed(jobs.done(lease, now))
-      case "Release":
-        return Result.succeed(
-          jobs.release(
-            lease,
-            { delay: settlement.delay, priority, reason: settlement.reason, failure: settlement.failure },
-            now
-          )
-        )
-      case "Bury":
-        return Result.succeed(
-          jobs.bury(lease, { priority, reason: settlement.reason, failure: settlement.failure }, now)
-        )
-      case "GiveBack":
-        return Result.succeed(jobs.giveBack(lease, now))
-    }
+    return jobs.take(open, Math.min(max, handedOut), holder, now).map((delivered) => new SqliteLease(this, delivered))
   }
 
   /** Forgets those of the leases that are over: lost, and if they were settled, done with. */
@@ -243,16 +280,17 @@ export class SqliteConsumer implements Consumer {
   private each<A, B>(
     items: ReadonlyArray<A>,
     leaseOf: (item: A) => Lease,
-    f: (item: A, lease: SqliteLease, now: number) => Outcome<B>
+    f: (store: Store, item: A, lease: SqliteLease, now: number) => Outcome<B>
   ): Effect.Effect<ReadonlyArray<Outcome<B>>> {
     return Effect.suspend(() => {
+      const { store } = this
       if (this.isClosed) return Effect.succeed(items.map((item) => lost(leaseOf(item))))
       const together = (items: ReadonlyArray<A>) =>
         Effect.match(
-          this.store.commits.run((now) =>
+          store.commits.run((now) =>
             items.map((item): Outcome<B> => {
               const lease = leaseOf(item)
-              return lease instanceof SqliteLease && lease.isOf(this) ? f(item, lease, now) : lost(lease)
+              return lease instanceof SqliteLease && lease.isOf(this) ? f(store, item, lease, now) : lost(lease)
             })
           ),
           { onFailure: (error) => items.map(() => Result.fail(error)), onSuccess: (results) => results }

@@ -72,6 +72,10 @@ const isDamage = (cause: unknown): cause is Error =>
 export const isOfSqlite = (cause: unknown): boolean =>
   cause instanceof FileUnusable || isDamage(cause) || resultCode(cause) !== undefined
 
+/** Was a file not where it was any more, so that nothing was done? */
+export const isMoved = ({ reason }: BrokerError): boolean =>
+  reason._tag === "Unavailable" && reason.cause instanceof FileUnusable && reason.cause.problem === "Moved"
+
 /** Is there no space left on the disk? */
 export const isFull = (cause: unknown): boolean => resultCode(cause) === full
 

@@ -89,12 +89,7 @@ const targetOf = (path: string, links = 0): string => {
 
 const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0
 
-/**
- * Makes the file where there is none. It is its owner's and the group's, as the umask allows: what is in a service's
- * jobs is for nobody else.
- */
-const create = (path: string): void => {
-  const target = targetOf(path)
+const checkLog = (path: string, target: string): void => {
   // In this order: while somebody else makes the file, it is not empty any more when its log is not.
   if (sizeOf(`${target}-wal`) > 0 && sizeOf(target) === 0) {
     throw new FileUnusable({
@@ -104,6 +99,13 @@ const create = (path: string): void => {
         `is not there, but its log ${target}-wal is, and may hold jobs: put the file back, or move the log away too`
     })
   }
+}
+
+/**
+ * Makes the file where there is none. It is its owner's and the group's, as the umask allows: what is in a service's
+ * jobs is for nobody else.
+ */
+const create = (target: string): void => {
   try {
     closeSync(openSync(target, "wx", 0o660))
   } catch (cause) {
@@ -129,17 +131,19 @@ const careful: DatabaseSyncOptions = {
 }
 
 /**
- * Opens a file, or throws and leaves it as it is. Lock conflicts are SQLite's error, at once: nothing waits here.
+ * Opens a file, which is made where there is none if it may be, or throws and leaves it as it is. Lock conflicts are SQLite's error, at once: nothing waits here.
  *
  * A path is a path: one that looks like a URL is not read as one. Where the file is then says `location()`, whatever
  * becomes of links and of the working directory.
  */
-export const open = (path: string): DatabaseSync => {
+export const open = (path: string, mayCreate = true): DatabaseSync => {
   const noLog = () =>
     new FileUnusable({ path, problem: "NoWal", detail: "can't have a write-ahead log there: use a local disk" })
   if (path === ":memory:") throw noLog()
   const place = resolve(path)
-  create(place)
+  const target = targetOf(place)
+  checkLog(path, target)
+  if (mayCreate) create(target)
   const database = new DatabaseSync(urlOf(place), careful)
   let isOpen = false
   try {
@@ -159,26 +163,5 @@ export const open = (path: string): DatabaseSync => {
   }
 }
 
-const identity = (path: string): string | undefined => {
-  const file = statSync(path, { bigint: true, throwIfNoEntry: false })
-  return file === undefined ? undefined : `${file.dev}:${file.ino}`
-}
-
 /** Where an open file is: its real path, which is also that of its log. */
 export const placeOf = (database: DatabaseSync): string => database.location()!
-
-/**
- * Guards against a file that is removed or replaced while it is open: SQLite would go on writing to what nobody can
- * open any more. What this returns throws when the file is not where it was.
- */
-export const guard = (place: string): () => void => {
-  const opened = identity(place)
-  return () => {
-    if (identity(place) === opened) return
-    throw new FileUnusable({
-      path: place,
-      problem: "Moved",
-      detail: "was removed or replaced while it was open: put it back, or restart this program"
-    })
-  }
-}

@@ -4,6 +4,7 @@
  * Synchronous functions; those that change something are to be called within a
  * transaction.
  */
+import * as Option from "effect/Option"
 import type { Jobs } from "./jobs.ts"
 import * as Liveness from "./liveness.ts"
 import type { ProcessRow, Queues } from "./queues.ts"
@@ -27,9 +28,9 @@ export class Processes {
     this.millis = millis
   }
 
-  /** Enters this process, and forgets those of a former boot that hold nothing. Returns its id. */
-  enter(): number {
-    const id = this.queues.register(this.self)
+  /** Enters this process, by an id that the file knew it by if there is one, and forgets those of a former boot that hold nothing. */
+  enter(known?: number): number {
+    const id = this.queues.register(this.self, known)
     for (const other of this.queues.others(id)) {
       // What they held is given back at its time: the disk may be another machine's.
       if (Liveness.isOfFormerBoot(other, this.self) && !this.jobs.holds(other.id)) this.queues.unregister(other.id)
@@ -60,7 +61,8 @@ export class Processes {
   readonly hasCompany = (): boolean => {
     const now = this.millis()
     if (now - this.lookedAt > knownFor) {
-      this.areOthers = this.queues.hasOthers(this.id)
+      // who can't know that nobody is there makes way
+      this.areOthers = Option.getOrElse(Option.liftThrowable(() => this.queues.hasOthers(this.id))(), () => true)
       this.lookedAt = now
     }
     return this.areOthers

@@ -24,7 +24,7 @@ export const sql = {
     AND NOT EXISTS (SELECT 1 FROM job WHERE queue = $id AND state = 1)
     AND NOT EXISTS (SELECT 1 FROM job WHERE queue = $id AND state = 2 AND due IS NOT NULL)
     AND NOT EXISTS (SELECT 1 FROM job WHERE queue = $id AND state = 3)`,
-  register: "INSERT INTO process (pid, started, world) VALUES ($pid, $started, $world)",
+  register: "INSERT OR REPLACE INTO process (id, pid, started, world) VALUES ($id, $pid, $started, $world)",
   unregister: "DELETE FROM process WHERE id = $id",
   // many more than a machine has, so that it is quick whatever is in a file
   others: "SELECT id, pid, started, world FROM process WHERE id <> $id LIMIT 1000",
@@ -119,11 +119,10 @@ export class Queues {
     return Number(this.statements.removeUnused.run({ $id: id, $now: now }).changes) > 0
   }
 
-  /** Enters this process. Returns its id in the file. */
-  register(self: Liveness.Process): number {
-    return Number(
-      this.statements.register.run({ $pid: self.pid, $started: self.started, $world: self.world }).lastInsertRowid
-    )
+  /** Enters this process, by an id or a new one. Returns its id in the file. */
+  register({ pid, started, world }: Liveness.Process, known?: number): number {
+    const values = { $id: known ?? null, $pid: pid, $started: started, $world: world }
+    return Number(this.statements.register.run(values).lastInsertRowid)
   }
 
   /** Forgets a process. */

@@ -59,17 +59,25 @@ export interface Disk {
   readonly fdatasyncSync: (fd: number) => void
 }
 
+/** Opens the log of a file for as long as the scope lasts. */
+export const openLog = (
+  broker: string,
+  path: string,
+  how: "r" | "r+"
+): Effect.Effect<number, BrokerError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.try({ try: () => openSync(`${path}-wal`, how), catch: (cause) => failure(broker, cause) }),
+    (log) => Effect.sync(() => closeSync(log))
+  )
+
 /** For a database that is open for as long as the scope lasts. `empty` copies all of its log and empties it. */
 export const make = Effect.fnUntraced(function*(
   broker: string,
   path: string,
   empty: () => boolean,
   disk: Disk = { fdatasync, fdatasyncSync }
-): Effect.fn.Return<Sync, BrokerError, Scope.Scope> {
-  const log = yield* Effect.acquireRelease(
-    Effect.try({ try: () => openSync(`${path}-wal`, "r+"), catch: (cause) => failure(broker, cause) }),
-    (log) => Effect.sync(() => closeSync(log))
-  )
+): Effect.fn.Return<Sync & { readonly log: number }, BrokerError, Scope.Scope> {
+  const log = yield* openLog(broker, path, "r+")
   const clock = yield* Clock.Clock
   let average: number | undefined
   /** What the disk failed with, until it was made good. */
@@ -107,6 +115,7 @@ export const make = Effect.fnUntraced(function*(
   })
 
   return {
+    log,
     isQuick: () => average !== undefined && average <= slow,
     here: () => {
       const end = timed()

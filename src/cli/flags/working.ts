@@ -63,7 +63,9 @@ export const workFlags = ({ concurrency, queue, what }: {
     Flags.optional
   ),
   reconnectFor: Flags.duration("reconnect-for").pipe(
-    Flag.withDescription("How long the broker may be away before the worker gives up. Default: for ever"),
+    Flag.withDescription(
+      "How long the broker may be away before the worker gives up. Default: for ever, and 5s for a file"
+    ),
     Flags.optional
   )
 })

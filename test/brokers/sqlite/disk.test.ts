@@ -109,6 +109,27 @@ describe.skipIf(cannotMount)("a full disk", () => {
       })
   )
 
+  it.live("that is unmounted, or that another is mounted over, is noticed, and the file of the next is used", () =>
+    Effect.gen(function*() {
+      const place = yield* disk
+      const path = join(place, "queue.db")
+      const broker = yield* SqliteBroker.make({ path })
+      const consumer = yield* broker.consume(["q"])
+      const waiting = yield* Effect.forkChild(take(consumer))
+      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", place)
+      yield* Effect.gen(function*() {
+        yield* assertFails(broker.put("q", request("a")), "Unavailable")
+        yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), (other) => other.put("q", request("b"))))
+        const lease = yield* Effect.timeout(Fiber.join(waiting), "5 seconds")
+        assert.strictEqual(text(lease), "b")
+        // what is held here is there again when the first is
+        yield* broker.put("q", request("c"))
+      }).pipe(Effect.ensuring(Effect.sync(() => execFileSync("umount", ["-l", place], { stdio: "ignore" }))))
+      yield* Effect.eventually(broker.ping).pipe(Effect.timeout("5 seconds"))
+      assert.include(yield* Effect.result(broker.peekNext("q", "ready")), { _tag: "Success" })
+    }))
+
   it.live("says so when there is no room even for a new file, and when the disk is read-only", () =>
     Effect.gen(function*() {
       const place = yield* disk

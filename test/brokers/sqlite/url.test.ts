@@ -107,6 +107,12 @@ describe("sqlite:", () => {
       assert.include(detailOf("memory:jobs.db"), "sqlite:PATH")
     }))
 
+  it("takes how long workers wait for a file that was moved", () => {
+    const read = Result.getOrThrow(BrokerUrl.parse("sqlite:a.db?reconnect-for=5m"))
+    assert.deepStrictEqual(read._tag === "Sqlite" ? read.reconnectFor : undefined, Duration.minutes(5))
+    assert.include(detailOf("sqlite:a.db?reconnect-for=long"), "reconnect-for")
+  })
+
   it("says what is wrong", () => {
     assert.include(detailOf("sqlite:jobs.db?durability=none"), "full or normal")
     assert.include(detailOf("sqlite:jobs.db?busy-timeout=long"), "not a duration")
