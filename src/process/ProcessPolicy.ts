@@ -25,6 +25,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as NodePath from "node:path"
+import { safeName } from "../internal/text.ts"
 import { display, Refused } from "./ProcessError.ts"
 import { defaultOutputLimit, maxOutputLimit as largestOutputLimit } from "./ProcessPayload.ts"
 import type { ProcessPayload } from "./ProcessPayload.ts"
@@ -144,11 +145,13 @@ const unfit = (
 ): string | undefined => {
   if (words === undefined || words === "any") return undefined
   const word = words.find((word) => typeof word !== "string" || !isFit(word))
-  return word === undefined ? undefined : `${option} must be ${must}, not ${display([String(word)])}`
+  return word === undefined ? undefined : `${option} must be ${must}, not '${safeName(String(word))}'`
 }
 
-// A line end, or a blank, at the end of a name is a mistake on its way here.
-const isWord = (word: string): boolean => word !== "" && word.trim() === word && !/\p{Cc}/u.test(word)
+// A line end, a blank, or a character that nobody sees at the end of a word is a mistake on its way here.
+const isWord = (word: string): boolean => word !== "" && word.trim() === word && !/\p{Cc}|^\p{Cf}|\p{Cf}$/u.test(word)
+
+const isName = (word: string): boolean => isWord(word) && !/\p{Cf}/u.test(word)
 
 const isPath = (path: string): boolean =>
   isWord(path) && NodePath.posix.isAbsolute(path) && !path.split("/").includes("..")
@@ -156,12 +159,42 @@ const isPath = (path: string): boolean =>
 const isProgram = (program: string): boolean =>
   program.includes("/")
     ? isPath(program) && NodePath.posix.normalize(program) === program && !program.endsWith("/")
-    : isWord(program) && program !== "." && program !== ".."
+    : isName(program) && program !== "." && program !== ".."
 
-const isVariable = (name: string): boolean => isWord(name) && !name.includes("=")
+const isVariable = (name: string): boolean => isName(name) && !name.includes("=")
+
+const isBoolean = (value: unknown): boolean => typeof value === "boolean"
+const isListOrAny = (value: unknown): boolean => value === "any" || Array.isArray(value)
+const isAnything = (): boolean => true
+
+/** What each option has to be, for those that come from where there are no types. */
+const shapes: { readonly [Name in keyof Options]-?: readonly [is: (value: unknown) => boolean, must: string] } = {
+  shellLines: [isBoolean, "true or false"],
+  programs: [isListOrAny, "a list, or \"any\""],
+  directories: [isListOrAny, "a list, or \"any\""],
+  environment: [isListOrAny, "a list, or \"any\""],
+  inherit: [Array.isArray, "a list"],
+  maxTimeout: [isAnything, "a duration"],
+  detach: [isBoolean, "true or false"],
+  maxOutputLimit: [isAnything, "a number"]
+}
+
+/** An option that is not what it has to be, or none of ours: what it was to close would stay open. */
+const misshapen = (options: Options): string | undefined => {
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(shapes, name)) {
+      return `a policy has no option ${safeName(name)}: its options are ${Object.keys(shapes).join(", ")}`
+    }
+    const [is, must] = shapes[name as keyof Options]
+    if (value !== undefined && !is(value)) return `${name} must be ${must}: leave it out for its default`
+  }
+  return undefined
+}
 
 /** What can't be meant in some options. */
 const faultOf = (options: Options): string | undefined => {
+  const fault = misshapen(options)
+  if (fault !== undefined) return fault
   const { directories, environment, inherit, maxOutputLimit, maxTimeout, programs, shellLines } = options
   if (shellLines === true && programs !== undefined && programs !== "any") {
     return "shellLines and a list of programs (--shell and --allow) cancel each other: a shell line can run every " +
@@ -183,7 +216,12 @@ const faultOf = (options: Options): string | undefined => {
     isProgram
   ) ??
     unfit("a directory (directories, --allow-dir)", directories, "an absolute path without ..", isPath) ??
-    unfit("a variable (environment, --allow-env)", environment, "a name that is not empty and without =", isVariable) ??
+    unfit(
+      "a variable (environment, --allow-env)",
+      environment,
+      "a name that is not empty and without = and *",
+      (name) => isVariable(name) && !name.includes("*")
+    ) ??
     unfit(
       "a variable (inherit, --inherit-env)",
       inherit,

@@ -209,6 +209,13 @@ describe("options that can't be meant", () => {
       [{ directories: ["/srv", directory] }, /--allow-dir\) must be an absolute path without \.\./] as const
     ),
     ...["", "A=B", "A\0", "A ", "\n"].map((name) => [{ environment: [name] }, /--allow-env\) must be a name/] as const),
+    ...["*", "LC_*", "\u200bLANG", "LA\u00adNG"].map((name) =>
+      [{ environment: [name] }, /--allow-env\) must be a name/] as const
+    ),
+    ...["\u200bconvert", "con\u2060vert", "convert\ufeff", "/bin/ls\u200b"].map((program) =>
+      [{ programs: [program] }, /--allow\) must be .*\\u\{[0-9a-f]+\}/] as const
+    ),
+    [{ directories: ["/srv\u200b"] }, /--allow-dir\) must be .*\/srv\\u\{200b\}/],
     ...["", "A=B", "A\0", "A*B", "**", "A*B*"].map((name) =>
       [{ inherit: [name] }, /--inherit-env\) must be a name/] as const
     ),
@@ -224,6 +231,28 @@ describe("options that can't be meant", () => {
     const result = ProcessPolicy.makeResult(options)
     assert.match(Result.isFailure(result) ? result.failure.message : "made", reason)
     assert.throws(() => ProcessPolicy.make(options), reason)
+  })
+
+  // a file of settings, or JavaScript, keeps to no type
+  const untyped: ReadonlyArray<readonly [string, unknown, RegExp]> = [
+    ["a list that is null", { programs: null }, /^programs must be a list, or "any"/],
+    ["a word for a list", { programs: "convert" }, /^programs must be a list/],
+    ["a list of something else", { directories: [["/srv"]] }, /--allow-dir\) must be/],
+    ["a word for directories", { directories: "/srv" }, /^directories must be a list/],
+    ["a set", { environment: new Set(["A"]) }, /^environment must be a list/],
+    ["any, where it is written *", { inherit: "any" }, /^inherit must be a list/],
+    ["a word for no", { shellLines: "false" }, /^shellLines must be true or false/],
+    ["a number for yes", { detach: 1 }, /^detach must be true or false/],
+    ["null for a time", { maxTimeout: null }, /^maxTimeout must be/],
+    ["null for bytes", { maxOutputLimit: null }, /^maxOutputLimit must be/],
+    ["a name of no option", { program: ["convert"] }, /^a policy has no option program: .*programs, directories/],
+    ["a name in other letters", { Programs: ["convert"] }, /^a policy has no option Programs/],
+    ["the name of a flag", { "allow-dir": ["/srv\u001b"] }, /^a policy has no option allow-dir/]
+  ]
+
+  it.each(untyped)("%s", (_what, options, reason) => {
+    const result = ProcessPolicy.makeResult(options as ProcessPolicy.Options)
+    assert.match(Result.isFailure(result) ? result.failure.message : "made", reason)
   })
 
   it("what is hostile is told safely, and in short", () => {

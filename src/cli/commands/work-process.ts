@@ -5,8 +5,10 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import { safeName } from "../../internal/text.ts"
 import * as Job from "../../Job.ts"
 import * as ExitPolicy from "../../process/ExitPolicy.ts"
 import { ProcessRunner } from "../../process/Process.ts"
@@ -100,12 +102,48 @@ const jobOf = (flags: Input): Job.Job<ProcessPayload> => {
     : Job.make(ProcessJob.ProcessJob.name, { payload: ProcessPayload, retry })
 }
 
-const exitPolicyOf = ({ doneCodes, permanentCodes, retryCodes }: Input): ExitPolicy.ExitPolicy =>
-  ExitPolicy.make({
+/** Says which code has two meanings: one of them would be dropped without a word. */
+const ambiguous = ({ doneCodes = [0], permanentCodes = [], retryCodes = [] }: Input): string | undefined => {
+  const meanings = new Map<number, string>()
+  const codes: ReadonlyArray<readonly [string, ReadonlyArray<number>]> = [
+    ["--done-codes (0 where it is left out)", Array.from(new Set(doneCodes))],
+    ["--permanent-codes", Array.from(new Set(permanentCodes))],
+    ["--retry-codes", retryCodes.map(([code]) => code)]
+  ]
+  for (const [flag, values] of codes) {
+    for (const code of values) {
+      const other = meanings.get(code)
+      if (other === flag) return `exit code ${code} stands twice in ${flag}: write it once`
+      if (other !== undefined) return `exit code ${code} is in ${other} and in ${flag}: give it one meaning`
+      meanings.set(code, flag)
+    }
+  }
+  return undefined
+}
+
+const exitPolicyOf = (flags: Input): Effect.Effect<ExitPolicy.ExitPolicy, UsageError> => {
+  const detail = ambiguous(flags)
+  const { doneCodes, permanentCodes, retryCodes } = flags
+  return detail !== undefined ? Effect.fail(new UsageError({ detail })) : Effect.succeed(ExitPolicy.make({
     done: doneCodes,
     permanent: permanentCodes,
     retryAfter: retryCodes === undefined ? undefined : Object.fromEntries(retryCodes)
-  })
+  }))
+}
+
+/** A directory that is not there would bury every job, one by one, as if it were at fault. */
+const checkDirectory = (directory: string) =>
+  FileSystem.FileSystem.use((fs) => fs.stat(directory)).pipe(
+    Effect.map(({ type }) => type === "Directory"),
+    Effect.orElseSucceed(() => false),
+    Effect.flatMap((isThere) =>
+      isThere ? Effect.void : Effect.fail(
+        new UsageError({
+          detail: `--allow-dir must be a directory that is there, not ${safeName(directory)}: make it, or leave it out`
+        })
+      )
+    )
+  )
 
 const policyOf = (flags: Input): Effect.Effect<ProcessPolicy.ProcessPolicy, UsageError> =>
   ProcessPolicy.makeResult({
@@ -123,13 +161,16 @@ const policyOf = (flags: Input): Effect.Effect<ProcessPolicy.ProcessPolicy, Usag
   )
 
 const process = Command.make("process", config, (flags) =>
-  Effect.flatMap(policyOf(flags), (policy) => {
-    const handler = ProcessJob.handler({ exitPolicy: exitPolicyOf(flags), job: jobOf(flags) })
+  Effect.gen(function*() {
+    const policy = yield* policyOf(flags)
+    const exitPolicy = yield* exitPolicyOf(flags)
+    yield* Effect.forEach(flags.allowDir, checkDirectory, { discard: true })
+    const handler = ProcessJob.handler({ exitPolicy, job: jobOf(flags) })
     const layer = Layer.merge(
       ProcessRunner.layerOptions({ grace: flags.killGrace }),
       ProcessPolicy.layer(policy)
     )
-    return runWorker(flags, handler, layer)
+    return yield* runWorker(flags, handler, layer)
   })).pipe(
     Command.withDescription(
       "Run process jobs. Whoever can publish to the queue can run commands as this user: see --allow. " +
