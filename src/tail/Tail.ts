@@ -17,7 +17,8 @@
  * user's alone nothing is offered in it and nobody followed: the worker works and
  * says so in one warning, as when its socket can't be made; who wants to follow is
  * refused with {@link FolderUnusable}. A line that does not end costs a follower
- * 64 KiB, and the worker that sent it the connection.
+ * 64 KiB, and the worker that sent it the connection; so do too many lines that
+ * no worker sends.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
@@ -40,6 +41,8 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
+import { oneLine, safeLine } from "../internal/text.ts"
+import { messageOfThrown } from "../internal/thrown.ts"
 import type { Outcome } from "../Outcome.ts"
 import * as Folder from "./folder.ts"
 import * as Lines from "./lines.ts"
@@ -132,7 +135,10 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   })
   yield* Effect.catch(
     listen,
-    (error) => Effect.logWarning(`"backq tail" can't follow this worker: ${error.message}`)
+    (error) =>
+      Effect.logWarning(`"backq tail" can't follow this worker: ${
+        // its own message is one word
+        error._tag === "SocketServerError" ? safeLine(oneLine(messageOfThrown(error.reason.cause))) : error.message}`)
   )
 
   return Tail.of({
@@ -156,19 +162,41 @@ const isAlive = (pid: number): Effect.Effect<boolean> =>
   Effect.orElseSucceed(Effect.try(() => process.kill(pid, 0)), () => false)
 
 /** Another program than a worker's, or a worker gone wild. */
-class LineTooLong extends Data.TaggedError("LineTooLong") {}
+class Stranger extends Data.TaggedError("Stranger")<{ readonly did: string }> {}
 
-const events = (path: string): Stream.Stream<TailEvent, Socket.SocketError | LineTooLong> =>
+/** So many lines in a row that are no events are no slip of a worker of another version. */
+const maxStrangeLines = 1000
+
+/** Reads the events in the bytes of a socket. */
+const reader = () => {
+  const cut = Lines.cutter()
+  let strange = 0
+  return (chunk: Uint8Array): Result.Result<ReadonlyArray<TailEvent>, Stranger> => {
+    const lines = cut(chunk)
+    if (Result.isFailure(lines)) {
+      return Result.fail(
+        new Stranger({ did: `sent a line of more than ${Lines.maxLineBytes} bytes, as no worker does` })
+      )
+    }
+    const events: Array<TailEvent> = []
+    for (const line of lines.success) {
+      const event = decode(line)
+      if (Result.isSuccess(event)) {
+        strange = 0
+        events.push(event.success)
+      } else if (++strange === maxStrangeLines) {
+        return Result.fail(new Stranger({ did: `sent ${maxStrangeLines} lines in a row that no worker sends` }))
+      }
+    }
+    return Result.succeed(events)
+  }
+}
+
+const events = (path: string): Stream.Stream<TailEvent, Socket.SocketError | Stranger> =>
   Stream.unwrap(Effect.map(NodeSocket.makeNet({ path }), (socket) => {
-    const cut = Lines.cutter()
-    return Stream.mapEffect(
-      Socket.toStream(socket),
-      (chunk) => Effect.fromResult(Result.mapError(cut(chunk), () => new LineTooLong()))
-    )
-  })).pipe(
-    Stream.flattenIterable,
-    Stream.filterMap((line) => decode(line))
-  )
+    const read = reader()
+    return Stream.mapEffect(Socket.toStream(socket), (chunk) => Effect.fromResult(read(chunk)))
+  })).pipe(Stream.flattenIterable)
 
 /** Asks for a look: when the folder changes, and now and then. */
 const watch = Effect.fnUntraced(function*(folder: string, looks: Queue.Queue<void>) {
@@ -197,11 +225,9 @@ export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent, Fo
           over.set(pid, id)
           return Queue.offer(queue, event)
         }).pipe(
-          Effect.catchTag("LineTooLong", () => {
+          Effect.catchTag("Stranger", ({ did }) => {
             over.set(pid, id)
-            return Effect.logWarning(
-              `process ${pid} is not followed any more: it sent a line of more than ${Lines.maxLineBytes} bytes, as no worker does`
-            )
+            return Effect.logWarning(`process ${pid} is not followed any more: it ${did}`)
           }),
           Effect.ignore
         )

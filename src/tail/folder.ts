@@ -16,7 +16,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { tmpdir } from "node:os"
 import { dirname, isAbsolute, join } from "node:path"
-import { safeName } from "../internal/text.ts"
+import { oneLine, safeLine, safeName } from "../internal/text.ts"
 
 /** The folder can't be trusted, or can't be used: nothing is offered there, and nobody followed. */
 export class FolderUnusable extends Schema.TaggedError<FolderUnusable>()("FolderUnusable", {
@@ -71,7 +71,13 @@ const above = (folder: string): ReadonlyArray<string> => {
 }
 
 const unusable = (folder: string) => (error: { readonly message: string }) =>
-  new FolderUnusable({ folder, detail: `can't be used: ${error.message}: ${advice}` })
+  new FolderUnusable({ folder, detail: `can't be used: ${safeLine(oneLine(error.message))}: ${advice}` })
+
+/** The longest path of a socket; the system takes no longer one. See unix(7). */
+const maxSocketBytes = process.platform === "linux" ? 107 : 103
+
+/** No process has a number of more digits. */
+const longestPid = 9_999_999
 
 /**
  * Checks that a folder is this user's alone, and returns its path without
@@ -97,6 +103,13 @@ export const verify = Effect.fnUntraced(function*(folder: string): Effect.fn.Ret
         another
       : undefined
     if (fault !== undefined) return yield* new FolderUnusable({ folder, detail: fault })
+  }
+  const bytes = Buffer.byteLength(socketOf(real, longestPid))
+  if (bytes > maxSocketBytes) {
+    const detail =
+      `is too long a path: with the name of a socket it has ${bytes} bytes, and ${maxSocketBytes} at most ` +
+      "can be used: set XDG_RUNTIME_DIR to a folder of yours with a shorter one"
+    return yield* new FolderUnusable({ folder, detail })
   }
   return Option.some(real)
 })

@@ -83,6 +83,12 @@ describe("backq tail", () => {
     assert.isBelow(format({ ...event, queue: long, job: long, jobId: long, reason: long }).length, 4000)
   })
 
+  it("shows the time of day, in whatever year", () => {
+    const event = { at: 0, pid: 1, outcome: "Done", queue: "q", jobId: "1", duration: 0 } as const
+    assert.match(format({ ...event, at: 86_399_999 }), /^23:59:59\.999  done/)
+    assert.match(format({ ...event, at: 8.64e15 - 1 }), /^23:59:59\.999  done/)
+  })
+
   it.live("follows no process that does not offer its outcomes", () =>
     Effect.gen(function*() {
       const { code, stderr } = yield* run(["tail", "--pid", "1"])

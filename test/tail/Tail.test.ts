@@ -411,6 +411,60 @@ describe("Tail", () => {
       ])
     }))
 
+  it.live("lines without end that are none of a worker's cost their sender the connection", () =>
+    Effect.gen(function*() {
+      const place = yield* folder
+      const line = JSON.stringify({ at: 1, pid: 2, outcome: "Done", queue: "q", jobId: "3", duration: 4 })
+      for (const strange of ["\n", "{}\n", `${"[".repeat(100)}\n`]) {
+        let sent = 0
+        const messages: Array<string> = []
+        const seen: Array<string> = []
+        const closed = yield* Deferred.make<void>()
+        yield* Effect.scoped(Effect.gen(function*() {
+          yield* server(join(place, `${process.pid}.sock`), (socket) => {
+            socket.on("close", () => Deferred.doneUnsafe(closed, Effect.void))
+            const chunk = strange.repeat(65_536 / strange.length)
+            const endless = () => {
+              while (socket.writable && sent < 1e9) {
+                sent += chunk.length
+                if (!socket.write(chunk)) return
+              }
+            }
+            // fewer than a worker is left for are passed over
+            socket.write(`${strange.repeat(900)}${line}\n${strange.repeat(900)}${line}\n`)
+            socket.on("drain", endless)
+            setTimeout(endless, 100)
+          })
+          const logger = Logger.make(({ message }) => messages.push(String(message)))
+          yield* Effect.forkScoped(
+            Stream.runForEach(Tail.follow({ folder: place }), ({ jobId }) => Effect.sync(() => seen.push(jobId))).pipe(
+              Effect.provide(Logger.layer([logger]))
+            )
+          )
+          yield* Deferred.await(closed)
+          yield* Effect.sleep("50 millis")
+        }))
+        assert.isBelow(sent, 20_000_000)
+        assert.deepStrictEqual(seen, ["3", "3"])
+        assert.deepStrictEqual(messages, [
+          `process ${process.pid} is not followed any more: it sent 1000 lines in a row that no worker sends`
+        ])
+      }
+    }))
+
+  it.live("a folder whose path is too long for a socket is told as such, on both sides", () =>
+    Effect.gen(function*() {
+      const parent = yield* folder
+      const long = join(parent, "x".repeat(110 - parent.length))
+      mkdirSync(long, { mode: 0o700 })
+      const reason = /is too long a path: .* set XDG_RUNTIME_DIR to a folder of yours with a shorter one$/
+      assert.match((yield* Effect.flip(Stream.runDrain(Tail.follow({ folder: long })))).message, reason)
+      assert.match((yield* Effect.flip(Tail.workers({ folder: long }))).message, reason)
+      assert.match((yield* warnings(long)).join(), reason)
+      const short = join(parent, "x".repeat(90 - parent.length))
+      assert.deepStrictEqual(yield* warnings(short), [])
+    }))
+
   it.live("a flood waits for who follows: it is held neither in memory nor dropped", () =>
     Effect.gen(function*() {
       const place = yield* folder

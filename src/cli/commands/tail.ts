@@ -49,7 +49,7 @@ const wordWidth = Math.max(...Object.values(words).map((word) => word.length))
 
 /** An event as a person reads it, on one line, whatever is in it. */
 export const format = (event: TailEvent): string => {
-  const time = DateTime.formatIso(DateTime.makeUnsafe(event.at)).slice(11, 23)
+  const time = DateTime.formatIso(DateTime.makeUnsafe(event.at)).slice(-13, -1)
   const attempt = event.attempt === undefined ? "" : `attempt ${event.attempt}`
   const delay = event.delay === undefined ? "" : `again in ${Duration.format(Duration.millis(event.delay))}: `
   return [
