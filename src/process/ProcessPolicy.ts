@@ -15,6 +15,8 @@
  * directory in the instant between its check and the start. A program that runs
  * other programs (`env`, `sh`, `find`, an interpreter) allows all of them once it
  * is allowed, and `directories` says where a process starts, not where it goes.
+ * A process runs as the worker's user: what is not passed on of the environment
+ * it can still look up, in /proc for instance.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Context from "effect/Context"

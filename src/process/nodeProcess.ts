@@ -112,6 +112,9 @@ const placeOf = (
       (real) => ProcessPolicy.checkPlace(policy, cwd, real, (path) => Result.getOrUndefined(realPath(path)))
     )
 
+/** Node.js hands on its own value of this variable, unless it is told what to hand on. */
+const nothingOfNode = { NODE_V8_COVERAGE: undefined }
+
 const spawnUnder = (
   policy: ProcessPolicy.ProcessPolicy,
   payload: ProcessPayload,
@@ -140,7 +143,11 @@ const spawnUnder = (
         NodeChildProcess.spawn(file, args, {
           argv0: program,
           cwd: place.success,
-          env: ProcessPolicy.environmentOf(policy, payload, environment),
+          env: Object.assign(
+            Object.create(null),
+            nothingOfNode,
+            ProcessPolicy.environmentOf(policy, payload, environment)
+          ),
           stdio: [payload.input === undefined ? "ignore" : "pipe", output, output],
           detached: true
         }),

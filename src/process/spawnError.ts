@@ -58,7 +58,12 @@ export const classify = (
   }
   const place = cwd === undefined ? "" : display([cwd])
   if (cwd !== undefined && !isDirectory(cwd)) {
-    return fail("BadCwd", `its working directory ${place} ${exists(cwd) ? "is not a directory" : "does not exist"}`)
+    const fault = exists(cwd)
+      ? "is not a directory"
+      : code === "ENOENT" || code === "ENOTDIR"
+      ? "does not exist"
+      : `can't be reached (${code})`
+    return fail("BadCwd", `its working directory ${place} ${fault}`)
   }
   const file = program.includes("/")
     ? NodePath.posix.resolve(cwd ?? ".", program)

@@ -299,6 +299,27 @@ describe("arguments, environment, directory", () => {
       assert.strictEqual(yield* text({ command: ["env"], extendEnv: false }), "")
     }))
 
+  it.live("Node.js adds no variable of its own", () =>
+    Effect.gen(function*() {
+      const before = process.env.NODE_V8_COVERAGE
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          if (before === undefined) delete process.env.NODE_V8_COVERAGE
+          else process.env.NODE_V8_COVERAGE = before
+        })
+      )
+      process.env.NODE_V8_COVERAGE = "/of/the/worker"
+      const show = ["env"] as const
+      assert.strictEqual(yield* text({ command: show, extendEnv: false }), "")
+      assert.notInclude(yield* text({ command: show, env: { NODE_V8_COVERAGE: null } }), "NODE_V8_COVERAGE")
+      assert.include(yield* text({ command: show }), "NODE_V8_COVERAGE=/of/the/worker\n")
+      const own = { NODE_V8_COVERAGE: "/of/the/job" }
+      assert.strictEqual(
+        yield* text({ command: show, extendEnv: false, env: own }),
+        "NODE_V8_COVERAGE=/of/the/job\n"
+      )
+    }))
+
   it.live("the PATH of a payload does not choose the program", () =>
     Effect.gen(function*() {
       const dir = yield* folder
@@ -477,6 +498,25 @@ describe("a process that can't start", () => {
       const file = yield* fails("SpawnFailed", { command: ["ls"], cwd: "/etc/passwd" })
       assert.strictEqual(file.kind, "BadCwd")
       assert.include(file.message, "not a directory")
+    }))
+
+  it.live("a directory that can't be reached, under a policy and without one", () =>
+    Effect.gen(function*() {
+      const dir = NodeFs.realpathSync(yield* folder)
+      NodeFs.symlinkSync("loop", NodePath.join(dir, "loop"))
+      const listed = Process.ProcessRunner.layer.pipe(
+        Layer.provide(ProcessPolicy.layer(ProcessPolicy.make({ directories: [dir] })))
+      )
+      for (const [cwd, code] of [["loop", "ELOOP"], ["x".repeat(300), "ENAMETOOLONG"]] as const) {
+        for (const layer of [Process.ProcessRunner.layer, listed]) {
+          const run = Process.run({ command: ["ls"], cwd: NodePath.join(dir, cwd) })
+          const { reason } = yield* Effect.flip(Effect.provide(run, layer))
+          assert.strictEqual(reason._tag === "SpawnFailed" && reason.kind, "BadCwd")
+          assert.match(reason.message, new RegExp(`can't be reached \\(${code}\\)$`))
+        }
+      }
+      const below = yield* fails("SpawnFailed", { command: ["ls"], cwd: "/etc/passwd/x" })
+      assert.match(below.message, /does not exist$/)
     }))
 
   it.live("arguments that are too long", () =>
