@@ -59,6 +59,8 @@ const faultOf = (info: FileSystem.File.Info): string | undefined =>
     ? `belongs to somebody else: ${another}`
     : (info.mode & 0o077) !== 0
     ? `is open, others may enter it (mode ${modeOf(info)}): chmod 700 it if it is yours, ${advice}`
+    : (info.mode & 0o700) !== 0o700
+    ? `is closed to its own user (mode ${modeOf(info)}): chmod 700 it, ${advice}`
     : undefined
 
 /** Can others put something else in the place of what is in a folder? In one with the sticky bit they can't. */

@@ -291,6 +291,8 @@ describe("Tail", () => {
       const refused: Array<readonly [string, RegExp]> = [
         [make("open", 0o755), /others may enter it \(mode 0755\)/],
         [make("group", 0o770), /others may enter it \(mode 0770\)/],
+        [make("closed", 0o600), /is closed to its own user \(mode 0600\): chmod 700 it/],
+        [make("fixed", 0o500), /is closed to its own user \(mode 0500\): chmod 700 it/],
         [join(parent, "link"), /is a link/],
         [join(parent, "dangling"), /is a link/],
         [join(parent, "file"), /is no folder/],
