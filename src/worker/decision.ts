@@ -24,7 +24,7 @@ interface Why {
 }
 
 /** What is to become of a delivery. */
-export type Verdict =
+export type Decision =
   | { readonly _tag: "Done"; readonly result: unknown }
   | ({ readonly _tag: "Failed" } & Why)
   | ({ readonly _tag: "Retry"; readonly delay: Duration.Duration } & Why)
@@ -34,11 +34,11 @@ export type Verdict =
   | { readonly _tag: "GiveBack" }
   | { readonly _tag: "Lost"; readonly handled: boolean; readonly error: BrokerError }
 
-/** A verdict on which the retry schedule has had its say. */
-export type FinalVerdict = Exclude<Verdict, { readonly _tag: "Failed" }>
+/** A decision on which the retry schedule has had its say. */
+export type FinalDecision = Exclude<Decision, { readonly _tag: "Failed" }>
 
 /** Why a worker interrupted a handler: what is to become of the job, if the interruption is what ended it. */
-export type Interruption = Exclude<Verdict, { readonly _tag: "Done" | "Retry" | "Bury" | "Discard" }>
+export type Interruption = Exclude<Decision, { readonly _tag: "Done" | "Retry" | "Bury" | "Discard" }>
 
 /** A failure as a broker keeps it. */
 export const toKeep = ({ failure, reason, tag }: Why): Failure => {
@@ -47,13 +47,13 @@ export const toKeep = ({ failure, reason, tag }: Why): Failure => {
 }
 
 /** What is behind a handler's own word. */
-const failureOf = (verdict: Error): unknown => verdict.cause ?? verdict
+const failureOf = (directive: Error): unknown => directive.cause ?? directive
 
 /** A delay that a broker takes: what is over already, or no number, is none. */
 const possible = (delay: Duration.Duration): Duration.Duration =>
   Duration.clamp(delay, { minimum: Duration.zero, maximum: maxDelay })
 
-const fromCause = (cause: Cause.Cause<unknown>, interruption: Interruption | undefined): Verdict => {
+const fromCause = (cause: Cause.Cause<unknown>, interruption: Interruption | undefined): Decision => {
   if (interruption !== undefined && Cause.hasInterruptsOnly(cause)) return interruption
   for (const reason of cause.reasons) {
     if (!Cause.isFailReason(reason) || !isVerdict(reason.error)) continue
@@ -78,11 +78,11 @@ const fromCause = (cause: Cause.Cause<unknown>, interruption: Interruption | und
     : { _tag: "Failed", failure, reason }
 }
 
-/** The verdict on an attempt of which nothing is known but that it failed. */
-export const failed = (failure: unknown): Verdict => ({ _tag: "Failed", failure, reason: describe(failure).text })
+/** The decision on an attempt of which nothing is known but that it failed. */
+export const failed = (failure: unknown): Decision => ({ _tag: "Failed", failure, reason: describe(failure).text })
 
-/** How a handler's exit is judged, given why the worker interrupted it, if it did. There is a verdict whatever the exit has in it. */
-export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interruption | undefined): Verdict => {
+/** How a handler's exit is judged, given why the worker interrupted it, if it did. There is a decision whatever the exit has in it. */
+export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interruption | undefined): Decision => {
   if (Exit.isSuccess(exit)) {
     // what was done is done, even when the interruption came before its last step
     return interruption?._tag === "Lost"
@@ -94,10 +94,10 @@ export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interr
 
 /** What the job's retry schedule makes of a failure: another attempt, or none. */
 export const fromSchedule = Effect.fnUntraced(function*(
-  failed: Extract<Verdict, { readonly _tag: "Failed" }>,
+  failed: Extract<Decision, { readonly _tag: "Failed" }>,
   job: Job<any>,
   attempt: number
-): Effect.fn.Return<FinalVerdict> {
+): Effect.fn.Return<FinalDecision> {
   const { cause, failure, reason, tag } = failed
   const kind = tag === undefined ? undefined : { tag }
   const replay = Effect.map(

@@ -1,127 +1,89 @@
 /**
- * From the bytes of a lease to the handler that runs them, or to the reason why
- * none does. Pure.
+ * The third stage: runs the handlers of deliveries, and emits the deliveries
+ * that ended, in the order of their ends.
+ *
+ * Deliveries are taken in as they come, also while nobody pulls: how many that
+ * may be is what `reserve` asks before. When no more come, the stage ends after
+ * the last one was settled.
  */
-import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
-import type { Lease } from "../Broker.ts"
-import * as Envelope from "../Envelope.ts"
-import type { Handler } from "../Handler.ts"
-import { clip, maxReasonChars, oneLine, safeLine, safeName } from "../internal/text.ts"
-import { callOr, describe, messageOfThrown } from "../internal/thrown.ts"
-import type { Job } from "../Job.ts"
-import type { Verdict } from "./decision.ts"
+import * as Effect from "effect/Effect"
+import * as Pull from "effect/Pull"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { LeaseInfo } from "../Broker.ts"
+import type { BrokerError } from "../BrokerError.ts"
+import type { Delivery } from "../Handler.ts"
+import { effectOf } from "../internal/thrown.ts"
+import type { Attempt, Limit, Runner } from "./attempt.ts"
+import type { Work } from "./decode.ts"
+import type { Parts } from "./parts.ts"
+import * as Shutdown from "./shutdown.ts"
 
-/** A job that is ready to run. */
-export interface Work {
-  readonly handler: Handler<any>
-  readonly payload: unknown
-}
-
-/** A delivery as far as it could be read. */
-export interface Dispatched {
-  readonly job: string | undefined
-  readonly id: string | undefined
-  readonly publishedAt: number | undefined
-  readonly expiresAt: number | undefined
-  readonly traceparent: string | undefined
-  readonly next: Work | { readonly verdict: Verdict; readonly job: Job<any> | undefined }
-}
-
-/** What a dispatch has to know of its worker. */
-export interface Rules {
-  readonly handlers: ReadonlyMap<string, Handler<any>>
-  readonly foreign: Envelope.ForeignDecoder | undefined
-  /** After how many deliveries that took their worker down a job is buried. */
-  readonly poisonLimit: number
-}
-
-const bury = (tag: string, reason: string): Dispatched["next"] => ({
-  verdict: { _tag: "Bury", tag, reason },
-  job: undefined
-})
-
-const unreadable = (reason: string): Dispatched => ({
-  job: undefined,
-  id: undefined,
-  publishedAt: undefined,
-  expiresAt: undefined,
-  traceparent: undefined,
-  next: bury("Unreadable", reason)
-})
-
-/** What the program gave to decode with may throw. Its message may quote the body, so only its name is told. */
-const guarded = <A>(what: string, decode: () => Result.Result<A, unknown>): Result.Result<A, string> =>
-  callOr(
-    () => {
-      const result = decode()
-      if (!Result.isResult(result)) return Result.fail(`${what} returned no Result`)
-      return Result.isSuccess(result)
-        ? result as Result.Success<A, never>
-        : Result.fail(safeLine(oneLine(messageOfThrown(result.failure))))
-    },
-    (thrown) => Result.fail(`${what} threw ${safeName(describe(thrown).name ?? typeof thrown)}`)
+/** Asks the broker about a delivery, if it is not known already. */
+const infoOf = (attempt: Attempt, consumer: Parts["consumer"]): Effect.Effect<LeaseInfo, BrokerError> =>
+  Effect.suspend(() =>
+    attempt.info !== undefined
+      ? Effect.succeed(attempt.info)
+      : Effect.flatMap(consumer.inspect([attempt.lease]), ([answer]) =>
+        Effect.tap(Effect.fromResult(answer!), (info) => Effect.sync(() => attempt.inform(info))))
   )
 
-const checkEnvelope = Schema.decodeUnknownResult(Envelope.Envelope)
+/** What a handler is given beside the payload. */
+const deliveryOf = (attempt: Attempt, consumer: Parts["consumer"]): Delivery => {
+  const { decoded, lease } = attempt
+  const info = infoOf(attempt, consumer)
+  return {
+    id: decoded.id ?? lease.id,
+    jobId: lease.id,
+    queue: lease.queue,
+    publishedAt: decoded.publishedAt,
+    expiresAt: decoded.expiresAt,
+    attempt: Effect.map(info, ({ attempt }) => attempt),
+    info,
+    isLost: Effect.sync(() => attempt.interruption?._tag === "Lost")
+  }
+}
 
-const readForeign = (lease: Lease, foreign: Envelope.ForeignDecoder): Result.Result<Envelope.Envelope, string> =>
-  guarded(
-    "the decoder of foreign bodies",
-    () =>
-      Result.flatMap(foreign(lease.body, lease.queue), ({ expiresAt, id, job, payload, version }) =>
-        checkEnvelope({
-          backq: 1,
-          id: id ?? lease.id,
-          job,
-          payload,
-          ...(version === undefined ? undefined : { version }),
-          ...(expiresAt === undefined ? undefined : { expiresAt })
-        }))
-  )
+/** When an attempt has to end: at its own limit, or at the deadline of its job if that comes first. */
+const limitOf = (
+  { clocks, settings }: Pick<Parts, "clocks" | "settings">,
+  { decoded, startedAt }: Attempt,
+  { handler }: Work
+): Limit | undefined => {
+  const limit = settings.attemptLimits.get(handler)
+  const limitAt = limit === undefined ? Infinity : startedAt + limit.millis
+  const { expiresAt = Infinity } = decoded
+  const expiryAt = startedAt + expiresAt - clocks.wallNow()
+  if (expiryAt < limitAt) return { at: expiryAt, interruption: { _tag: "Expire", expiresAt } }
+  return limit === undefined ? undefined : { at: limitAt, interruption: limit.interruption }
+}
 
-const namesOf = (rules: Rules): string => clip([...rules.handlers.keys()].map(safeName).join(", "), maxReasonChars)
-
-const select = (
-  envelope: Envelope.Envelope,
-  lease: Lease,
-  rules: Rules,
-  now: number,
-  isForeign: boolean
-): Dispatched["next"] => {
-  const handler = rules.handlers.get(envelope.job)
-  if (handler === undefined) {
-    return bury(
-      "NoHandler",
-      `no handler for job "${safeName(envelope.job)}": this worker handles ${namesOf(rules)}`
+/** Starts handlers. */
+export const makeRunner = (parts: Omit<Parts, "attempts" | "broker" | "ending">): Runner => ({
+  limitOf: (attempt, work) => {
+    const limit = limitOf(parts, attempt, work)
+    if (limit !== undefined) parts.renewal.wakeBy(limit.at)
+    return limit
+  },
+  run: (attempt, { handler, payload }) =>
+    parts.telemetry.run(
+      attempt,
+      effectOf("the handler", () => handler.run(payload, deliveryOf(attempt, parts.consumer)))
     )
-  }
-  if (envelope.expiresAt !== undefined && envelope.expiresAt <= now) {
-    return { verdict: { _tag: "Expire", expiresAt: envelope.expiresAt }, job: handler.job }
-  }
-  // who kicks a buried job gives it as many deliveries again
-  if (lease.info !== undefined && lease.info.lost >= rules.poisonLimit * (1 + lease.info.buries)) {
-    return bury("Poison", `poison: ${lease.info.lost} deliveries took their worker down or ran out of time`)
-  }
-  const version = envelope.version ?? 1
-  if (version > handler.job.version) {
-    // a worker that is newer than this one may be on its way
-    const reason = `published with version ${version} of the payload, this worker knows ${handler.job.version}`
-    return { verdict: { _tag: "Failed", tag: "VersionUnknown", failure: reason, reason }, job: handler.job }
-  }
-  const payloadOf = () =>
-    handler.job.exactNumbers && !isForeign ? Envelope.exactPayload(lease.body, envelope) : envelope.payload
-  const payload = guarded("its decoder", () => handler.job.decode(payloadOf(), version))
-  if (Result.isSuccess(payload)) return { handler, payload: payload.success }
-  return bury("PayloadInvalid", `the payload is not what job "${handler.job.name}" expects: ${payload.failure}`)
-}
+})
 
-/** Reads a lease and finds its handler. */
-export const dispatch = (lease: Lease, rules: Rules, now: number): Dispatched => {
-  const own = Envelope.decode(lease.body)
-  const isForeign = Result.isFailure(own) && rules.foreign !== undefined
-  const envelope = isForeign ? readForeign(lease, rules.foreign) : own
-  if (Result.isFailure(envelope)) return unreadable(envelope.failure)
-  const { expiresAt, id, job, publishedAt, traceparent } = envelope.success
-  return { job, id, publishedAt, expiresAt, traceparent, next: select(envelope.success, lease, rules, now, isForeign) }
-}
+/** From deliveries that wait for a handler to those that ended. */
+export const dispatch =
+  (parts: Parts) => (attempts: Stream.Stream<Attempt, BrokerError>): Stream.Stream<Attempt, BrokerError> =>
+    Stream.transformPull(attempts, (next, scope) => {
+      const admit = Effect.flatMap(next, (batch) => {
+        parts.attempts.admit(batch)
+        for (const attempt of batch) parts.renewal.begin(attempt)
+        return Effect.yieldNow
+      })
+      const intake = Pull.catchDone(Effect.forever(admit, { disableYield: true }), () => Effect.void)
+      return Scope.addFinalizer(scope, Shutdown.finish(parts)).pipe(
+        Effect.andThen(Effect.forkIn(Shutdown.afterIntake(parts, intake), scope)),
+        Effect.as(parts.attempts.takeEnded)
+      )
+    })

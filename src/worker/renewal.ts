@@ -1,7 +1,7 @@
 /**
- * Looks after the leases in hand: renews them before their time to run is over,
- * and ends attempts that take too long. One sleeping fiber for all of them,
- * which wakes when the next one is due; while nothing runs it does not wake.
+ * Renews leases before their time to run is over, and ends attempts that take
+ * too long. One sleeping fiber does it for all of them: it wakes when the next
+ * one is due, and while nothing runs it does not wake.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -9,129 +9,132 @@ import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
 import type { Consumer, LeaseInfo } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
-import type { Entry, InFlight } from "./inFlight.ts"
+import type { Attempt } from "./attempt.ts"
 
 /**
  * How long a delivery may run before the broker is asked for its time to run,
  * where that is unknown. Shorter than half the shortest one (beanstalkd: 1 s),
  * and long enough that a quick job costs nothing.
  */
-const inspectAfter = 400
+const inspectAfterMillis = 400
 
 /** Half the time to run: one lost renewal still leaves room for another. */
-const touchInterval = (info: LeaseInfo): number => Math.max(Duration.toMillis(info.ttr) / 2, 1)
+const renewalMillis = (info: LeaseInfo): number => Math.max(Duration.toMillis(info.ttr) / 2, 1)
 
-/** Looks after the leases in hand. */
-export interface Caretaker {
-  /** When a new delivery has to be looked after for the first time. */
-  readonly firstTouchAt: (leasedAt: number, info: LeaseInfo | undefined) => number
-  /** To be told when something may be due earlier than what was known. */
-  readonly watch: (at: number) => void
-  /** Runs for ever. */
-  readonly run: Effect.Effect<never>
-}
+/** Whether the limit of this attempt may still end it. */
+const isLimited = (attempt: Attempt) =>
+  attempt.limit !== undefined && attempt.decision === undefined && attempt.interruption === undefined
 
-/** May the time limit of this attempt still end it? */
-const limited = (entry: Entry) =>
-  entry.limit !== undefined && entry.verdict === undefined && entry.interruption === undefined
+/** The renewal of leases. Times are milliseconds of the Clock's monotonic time. */
+export class Renewal {
+  private readonly consumer: Consumer
+  private readonly isOn: boolean
+  private readonly now: () => number
+  private readonly earlier = Latch.makeUnsafe(false)
+  private wakeAt = Infinity
 
-/** Makes a caretaker. */
-export const make = (options: {
-  readonly consumer: Consumer
-  readonly inFlight: InFlight
-  readonly touch: boolean
-  readonly now: () => number
-}): Caretaker => {
-  const { consumer, inFlight, now } = options
-  const earlier = Latch.makeUnsafe(false)
-  let wakeAt = Infinity
-
-  // an answer that did not come says nothing of the lease: whoever closed the connection tells what is lost
-  const failed = (entry: Entry, error: BrokerError) => {
-    if (error.reason._tag === "Unavailable" || error.reason._tag === "OutOfMemory") {
-      watch(entry.touchAt = now() + inspectAfter)
-    } else inFlight.interrupt(entry, { _tag: "Lost", handled: false, error })
+  constructor(consumer: Consumer, isOn: boolean, now: () => number) {
+    this.consumer = consumer
+    this.isOn = isOn
+    this.now = now
   }
 
-  const inspect = Effect.fnUntraced(function*(entries: ReadonlyArray<Entry>) {
-    for (const entry of entries) entry.touchAt = Infinity
-    const answers = yield* consumer.inspect(entries.map((entry) => entry.lease))
-    for (let i = 0; i < entries.length; i++) {
-      const answer = answers[i]!
-      const entry = entries[i]!
-      if (Result.isFailure(answer)) failed(entry, answer.failure)
-      else {
-        entry.info = answer.success
-        watch(entry.touchAt = entry.leasedAt + touchInterval(answer.success))
-      }
-    }
-  })
-
-  const touch = Effect.fnUntraced(function*(entries: ReadonlyArray<Entry>) {
-    const sentAt = now()
-    for (const entry of entries) entry.touchAt = sentAt + touchInterval(entry.info!)
-    const answers = yield* consumer.touch(entries.map((entry) => entry.lease))
-    for (let i = 0; i < entries.length; i++) {
-      const answer = answers[i]!
-      const entry = entries[i]!
-      if (Result.isFailure(answer)) failed(entry, answer.failure)
-    }
-  })
-
-  const watch = (at: number) => {
-    if (at < wakeAt) {
-      wakeAt = at
-      earlier.openUnsafe()
-    }
+  /** Looks after a new delivery from now on. */
+  begin(attempt: Attempt): void {
+    if (!this.isOn) return
+    const { info, leasedAt } = attempt
+    this.renewAt(attempt, leasedAt + (info === undefined ? inspectAfterMillis : renewalMillis(info)))
   }
 
-  // a lease is looked after until its settlement is under way, also when its handler has ended
-  const held = () => [...inFlight.entries].filter((entry) => !entry.settling)
+  /** Wakes up at this time, if nothing is due before. */
+  wakeBy(at: number): void {
+    if (at >= this.wakeAt) return
+    this.wakeAt = at
+    this.earlier.openUnsafe()
+  }
 
-  // the broker is asked in fibers of their own: one connection that does not answer holds up no other lease
-  const tend = Effect.gen(function*() {
-    const at = now()
-    const all = held()
-    for (const entry of all) {
-      if (limited(entry) && entry.limit!.at <= at) inFlight.interrupt(entry, entry.limit!.interruption)
+  /**
+   * Looks after these deliveries, for ever. What is due next is computed only
+   * after a wake-up, so that jobs that ended before it cost nothing.
+   */
+  run(attempts: ReadonlySet<Attempt>): Effect.Effect<never> {
+    return Effect.forever(
+      Effect.suspend((): Effect.Effect<unknown> => {
+        this.earlier.closeUnsafe()
+        const wait = this.wakeAt - this.now()
+        if (this.wakeAt === Infinity) return this.earlier.await
+        if (wait > 0) return Effect.timeoutOption(this.earlier.await, wait)
+        return Effect.map(this.tend(attempts), () => this.wakeAt = this.nextDue(attempts))
+      }),
+      { disableYield: true }
+    )
+  }
+
+  private renewAt(attempt: Attempt, at: number): void {
+    attempt.renewNextAt(at)
+    this.wakeBy(at)
+  }
+
+  // The broker is asked in fibers of their own: one connection that does not answer holds up no other lease.
+  private tend(attempts: ReadonlySet<Attempt>): Effect.Effect<void> {
+    const at = this.now()
+    const unknown: Array<Attempt> = []
+    const known: Array<Attempt> = []
+    for (const attempt of attempts) {
+      if (attempt.isSettling) continue
+      if (isLimited(attempt) && attempt.limit!.at <= at) attempt.interrupt(attempt.limit!.interruption)
+      if (attempt.renewAt <= at) (attempt.info === undefined ? unknown : known).push(attempt)
     }
-    const due = all.filter((entry) => entry.touchAt <= at)
-    const unknown = due.filter((entry) => entry.info === undefined)
-    const known = due.filter((entry) => entry.info !== undefined)
-    if (unknown.length > 0) yield* Effect.forkChild(inspect(unknown))
-    if (known.length > 0) yield* Effect.forkChild(touch(known))
-    yield* Effect.yieldNow
-  })
+    return Effect.andThen(
+      Effect.all([
+        unknown.length > 0 ? Effect.forkChild(this.inspect(unknown)) : Effect.void,
+        known.length > 0 ? Effect.forkChild(this.renew(known)) : Effect.void
+      ]),
+      Effect.yieldNow
+    )
+  }
 
-  const nextDue = (): number => {
+  // A lease is looked after until its settlement is under way, also when its handler has ended.
+  private nextDue(attempts: ReadonlySet<Attempt>): number {
     let next = Infinity
-    for (const entry of held()) {
-      if (entry.touchAt < next) next = entry.touchAt
-      if (limited(entry) && entry.limit!.at < next) next = entry.limit!.at
+    for (const attempt of attempts) {
+      if (attempt.isSettling) continue
+      if (attempt.renewAt < next) next = attempt.renewAt
+      if (isLimited(attempt) && attempt.limit!.at < next) next = attempt.limit!.at
     }
     return next
   }
 
-  // what is due is computed anew only after a wake-up: jobs that ended in between cost nothing
-  const run = Effect.gen(function*() {
-    while (true) {
-      earlier.closeUnsafe()
-      const wait = wakeAt - now()
-      if (wakeAt === Infinity) {
-        yield* earlier.await
-      } else if (wait > 0) {
-        yield* Effect.timeoutOption(earlier.await, wait)
-      } else {
-        yield* tend
-        wakeAt = nextDue()
+  private inspect(attempts: ReadonlyArray<Attempt>): Effect.Effect<void> {
+    for (const attempt of attempts) attempt.renewNextAt(Infinity)
+    return Effect.map(this.consumer.inspect(attempts.map(({ lease }) => lease)), (answers) => {
+      for (let i = 0; i < attempts.length; i++) {
+        const answer = answers[i]!
+        const attempt = attempts[i]!
+        if (Result.isFailure(answer)) this.failed(attempt, answer.failure)
+        else {
+          attempt.inform(answer.success)
+          this.renewAt(attempt, attempt.leasedAt + renewalMillis(answer.success))
+        }
       }
-    }
-  }) as Effect.Effect<never>
+    })
+  }
 
-  return {
-    firstTouchAt: (leasedAt, info) =>
-      options.touch ? leasedAt + (info === undefined ? inspectAfter : touchInterval(info)) : Infinity,
-    watch,
-    run
+  private renew(attempts: ReadonlyArray<Attempt>): Effect.Effect<void> {
+    const sentAt = this.now()
+    for (const attempt of attempts) attempt.renewNextAt(sentAt + renewalMillis(attempt.info!))
+    return Effect.map(this.consumer.touch(attempts.map(({ lease }) => lease)), (answers) => {
+      for (let i = 0; i < attempts.length; i++) {
+        const answer = answers[i]!
+        if (Result.isFailure(answer)) this.failed(attempts[i]!, answer.failure)
+      }
+    })
+  }
+
+  // An answer that did not come says nothing of the lease: whoever closed the connection tells what is lost.
+  private failed(attempt: Attempt, error: BrokerError): void {
+    if (error.reason._tag === "Unavailable" || error.reason._tag === "OutOfMemory") {
+      this.renewAt(attempt, this.now() + inspectAfterMillis)
+    } else attempt.interrupt({ _tag: "Lost", handled: false, error })
   }
 }

@@ -22,12 +22,12 @@ import * as Envelope from "../Envelope.ts"
 import { loggable } from "../internal/loggable.ts"
 import { clip, maxReasonChars, safeLine } from "../internal/text.ts"
 import { logAnnotations, noCounts, type Outcome } from "../Outcome.ts"
-import type { Entry } from "./inFlight.ts"
+import type { Attempt } from "./attempt.ts"
 
 /** What a worker lets others see. */
 export interface Telemetry {
   /** Starts a handler in the worker's context, under its own span and log annotations. */
-  readonly run: <R>(entry: Entry, effect: Effect.Effect<unknown, unknown, R>) => Fiber.Fiber<unknown, unknown>
+  readonly run: <R>(attempt: Attempt, effect: Effect.Effect<unknown, unknown, R>) => Fiber.Fiber<unknown, unknown>
   /** Counts outcomes, and logs those that are not just done. */
   readonly report: (outcomes: ReadonlyArray<Outcome>) => Effect.Effect<void>
 }
@@ -133,18 +133,18 @@ export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>):
   }))
 
   return {
-    run: (entry, effect) => {
-      const { dispatched, lease } = entry
+    run: (attempt, effect) => {
+      const { decoded, lease } = attempt
       const annotated = Context.add(context, References.CurrentLogAnnotations, {
         ...shared,
-        job: dispatched.job,
+        job: decoded.job,
         jobId: lease.id,
         queue: lease.queue
       })
       const run = Effect.runForkWith(annotated as Context.Context<any>)
       if (!traced) return run(effect)
-      const publisher = dispatched.traceparent === undefined ? Option.none() : Envelope.span(dispatched.traceparent)
-      return run(spanned(effect, `backq.${dispatched.job}`, {
+      const publisher = decoded.traceparent === undefined ? Option.none() : Envelope.span(decoded.traceparent)
+      return run(spanned(effect, `backq.${decoded.job}`, {
         kind: "consumer",
         root: true,
         links: Option.isSome(publisher) ? [{ span: publisher.value, attributes: {} }] : [],

@@ -5,11 +5,40 @@ import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Arra
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type BrokerError, optionInvalid } from "../BrokerError.ts"
+import type { ForeignDecoder } from "../Envelope.ts"
 import type { Handler } from "../Handler.ts"
 import { AttemptTimeout } from "../Outcome.ts"
-import type { Options } from "../Worker.ts"
 import type { Interruption } from "./decision.ts"
-import type { Rules } from "./dispatch.ts"
+import type { Rules } from "./decode.ts"
+
+/** How a worker works. */
+export interface Options {
+  /** The queues it serves. Default: those of its handlers' jobs. */
+  readonly queue?: string | NonEmptyReadonlyArray<string> | undefined
+  /** How many handlers run at once. Default: 16. */
+  readonly concurrency?: number | undefined
+  /** How many jobs it holds ready beyond those that run, to save a round trip between two jobs. Default: 0. */
+  readonly prefetch?: number | undefined
+  /** Renew the leases of jobs that run or wait here. Default: true. */
+  readonly touch?: boolean | undefined
+  /** How long one attempt may take. Default: what the job says; the job's own limit wins. */
+  readonly timeout?: Duration.Input | undefined
+  /**
+   * After how many deliveries that ended without a word (the worker died, or
+   * hung until the time to run was over) a job is buried. Default: 5.
+   */
+  readonly poisonLimit?: number | undefined
+  /** How long running handlers may go on when the worker is stopped. Default: 30 seconds. */
+  readonly grace?: Duration.Input | undefined
+  /** Stop when there was no job for this long. Default: never. */
+  readonly idleTimeout?: Duration.Input | undefined
+  /** Stop after this many jobs were settled. Default: never. */
+  readonly maxJobs?: number | undefined
+  /** Stop gracefully when this completes. Default: never. */
+  readonly stop?: Effect.Effect<unknown> | undefined
+  /** Reads bodies that are not envelopes. Default: they are buried. */
+  readonly foreign?: ForeignDecoder | undefined
+}
 
 /** How long an attempt may take, in milliseconds, and what becomes of one that takes longer. */
 export interface AttemptLimit {
@@ -28,6 +57,8 @@ export interface Settings {
   readonly maxJobs: number
   readonly rules: Rules
   readonly attemptLimits: ReadonlyMap<Handler<any>, AttemptLimit>
+  /** Completes when the worker has to stop. */
+  readonly stop: Effect.Effect<void>
 }
 
 const integer = (option: string, value: number, least: number): Effect.Effect<number, BrokerError> =>
@@ -93,6 +124,7 @@ export const make = Effect.fnUntraced(function*(
       foreign: options.foreign,
       poisonLimit: yield* integer("poisonLimit", options.poisonLimit ?? 5, 1)
     },
-    attemptLimits: attemptLimits(handlers, timeout)
+    attemptLimits: attemptLimits(handlers, timeout),
+    stop: options.stop === undefined ? Effect.never : Effect.asVoid(options.stop)
   }
 })

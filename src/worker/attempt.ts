@@ -1,0 +1,129 @@
+/**
+ * One delivery of a job, from its lease to its settlement: it waits for a free
+ * handler, runs, ends with a decision, and is settled.
+ *
+ * Only the methods here write its state; everybody else reads it. Times are
+ * milliseconds of the Clock's monotonic time.
+ */
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type { Lease, LeaseInfo } from "../Broker.ts"
+import type { BrokerError } from "../BrokerError.ts"
+import { callOr } from "../internal/thrown.ts"
+import { type Decision, failed, fromExit, type Interruption } from "./decision.ts"
+import type { Decoded, Work } from "./decode.ts"
+
+/** When an attempt has to be interrupted, and what becomes of it then. */
+export interface Limit {
+  readonly at: number
+  readonly interruption: Interruption
+}
+
+/** How a handler is started, and when its attempt has to end. */
+export interface Runner {
+  readonly limitOf: (attempt: Attempt, work: Work) => Limit | undefined
+  readonly run: (attempt: Attempt, work: Work) => Fiber.Fiber<unknown, unknown>
+}
+
+class State {
+  readonly lease: Lease
+  readonly decoded: Decoded
+  readonly leasedAt: number
+  /** What the broker knows of the delivery, as soon as it is known here. */
+  info: LeaseInfo | undefined
+  /** When its lease has to be looked after next. */
+  renewAt = Infinity
+  startedAt: number
+  endedAt: number
+  /** Whether its handler was called. */
+  isStarted = false
+  limit: Limit | undefined = undefined
+  fiber: Fiber.Fiber<unknown, unknown> | undefined = undefined
+  interruption: Interruption | undefined = undefined
+  decision: Decision | undefined = undefined
+  /** Whether its settlement is under way. Until then its lease is renewed. */
+  isSettling = false
+  /** Why the broker refused its settlement at first. */
+  refusal: BrokerError | undefined = undefined
+  readonly now: () => number
+  readonly onEnd: (attempt: Attempt) => void
+
+  constructor(
+    lease: Lease,
+    decoded: Decoded,
+    leasedAt: number,
+    now: () => number,
+    onEnd: (attempt: Attempt) => void
+  ) {
+    this.lease = lease
+    this.decoded = decoded
+    this.leasedAt = this.startedAt = this.endedAt = leasedAt
+    this.info = lease.info
+    this.now = now
+    this.onEnd = onEnd
+  }
+
+  /** Runs the handler. The attempt ends when the handler does. */
+  start(runner: Runner, work: Work): void {
+    this.startedAt = this.now()
+    this.limit = runner.limitOf(this, work)
+    this.isStarted = true
+    // an Effect that is none may throw out of the fiber that runs it
+    this.fiber = callOr(() => runner.run(this, work), (thrown) => void this.end(failed(thrown)))
+    this.fiber?.addObserver((exit: Exit.Exit<unknown, unknown>) => this.end(fromExit(exit, this.interruption)))
+  }
+
+  /** Ends with a decision. An attempt ends once. */
+  end(decision: Decision): void {
+    this.decision = decision
+    this.endedAt = this.now()
+    this.onEnd(this)
+  }
+
+  /** Interrupts the handler. An attempt that waits for a handler ends at once. */
+  interrupt(interruption: Interruption): void {
+    if (this.decision !== undefined) return
+    if (this.fiber === undefined) return this.end(interruption)
+    const isFirst = this.interruption === undefined
+    // a lease that is lost while the handler cleans up is lost all the same
+    if (isFirst || interruption._tag === "Lost") this.interruption = interruption
+    if (isFirst) this.fiber.interruptUnsafe()
+  }
+
+  /** Learns what the broker knows of the delivery. */
+  inform(info: LeaseInfo): void {
+    this.info = info
+  }
+
+  /** Says when the lease has to be looked after next. */
+  renewNextAt(at: number): void {
+    this.renewAt = at
+  }
+
+  /** Replaces the decision by one that the broker forces: the lease is lost. */
+  lose(error: BrokerError): void {
+    this.decision = { _tag: "Lost", handled: this.decision?._tag === "Done", error }
+  }
+
+  /** Marks that its settlement is under way. */
+  settle(): void {
+    this.isSettling = true
+  }
+
+  /** Remembers why the broker refused its settlement; the first reason counts. Returns that reason. */
+  refuse(error: BrokerError): BrokerError {
+    return this.refusal ??= error
+  }
+}
+
+/** A delivery, as everybody sees it. */
+export type Attempt = Readonly<State>
+
+/** A delivery that waits for a handler. `onEnd` is called once, when it has its decision. */
+export const make = (
+  lease: Lease,
+  decoded: Decoded,
+  leasedAt: number,
+  now: () => number,
+  onEnd: (attempt: Attempt) => void
+): Attempt => new State(lease, decoded, leasedAt, now, onEnd)
