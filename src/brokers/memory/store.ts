@@ -1,0 +1,284 @@
+/**
+ * What the memory broker keeps: jobs by queue, and the consumers that hold them
+ * or wait for them.
+ *
+ * Synchronous, so that no operation is ever half done. Times are milliseconds of
+ * the Clock's monotonic time: a correction of the wall clock ends no lease.
+ */
+import { isArrayNonEmpty, type NonEmptyArray, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import {
+  type BrokerStats,
+  checkDuration,
+  checkQueue,
+  checkSettlement,
+  checkSize,
+  type JobId,
+  type Lease,
+  type PutRequest,
+  type Settlement
+} from "../../Broker.ts"
+import { type BrokerError, jobNotFound, leaseLost } from "../../BrokerError.ts"
+import * as Jobs from "./jobs.ts"
+import { type Holder, Waiters } from "./waiters.ts"
+
+/** What the store asks of its surroundings. */
+export interface Options {
+  /** The largest body that is accepted, in bytes. */
+  readonly maxJobSize: number
+  readonly now: () => number
+  /** Milliseconds since the epoch. */
+  readonly wallNow: () => number
+  /** Has {@link Store.ring} called at a time. Only the last time counts. */
+  readonly setAlarm: (at: number) => void
+}
+
+const nextFor = (holder: Holder): Jobs.Job | undefined => {
+  let best: Jobs.Job | undefined
+  for (const queue of holder.queues) {
+    const job = Jobs.servable(queue)
+    if (job !== undefined && (best === undefined || Jobs.isBefore(job, best))) best = job
+  }
+  return best
+}
+
+/** Jobs, queues and consumers. */
+export class Store {
+  readonly jobs = Jobs.empty()
+  readonly waiters: Waiters
+  readonly now: () => number
+  private readonly options: Options
+  private readonly startedAt: number
+
+  constructor(options: Options) {
+    this.options = options
+    this.now = options.now
+    this.startedAt = options.now()
+    this.waiters = new Waiters(options.setAlarm)
+  }
+
+  // ---------------------------------------------------------------------------
+  // Queues
+  // ---------------------------------------------------------------------------
+
+  /** Brings a queue up to the present. */
+  look(queue: Jobs.Queue): Jobs.Queue {
+    Jobs.advance(queue, this.now())
+    return queue
+  }
+
+  /** The queue of a name, if there is one. */
+  existing(name: string): Jobs.Queue | undefined {
+    const queue = this.jobs.queues.get(name)
+    if (queue === undefined) return undefined
+    Jobs.closeUnusedQueue(this.jobs, this.look(queue))
+    return this.jobs.queues.get(name)
+  }
+
+  /** The names of all queues. */
+  names(): ReadonlyArray<string> {
+    for (const queue of Array.from(this.jobs.queues.values())) Jobs.closeUnusedQueue(this.jobs, this.look(queue))
+    return Array.from(this.jobs.queues.keys())
+  }
+
+  /**
+   * Serves those who wait; called after every change of queues. A waiter that is
+   * resumed may use the broker at once, so the state is complete before, and is
+   * read anew after.
+   */
+  serve(queues: ReadonlyArray<Jobs.Queue>): void {
+    for (const queue of queues) this.look(queue)
+    const next = () => this.waiters.longestServable(queues)
+    for (let waiter = next(); waiter !== undefined; waiter = next()) {
+      this.waiters.remove(waiter)
+      waiter.resume(Effect.succeed(this.take(waiter.holder, waiter.max) as NonEmptyArray<Lease>))
+    }
+    for (const queue of queues) {
+      this.waiters.watch(queue)
+      Jobs.closeUnusedQueue(this.jobs, queue)
+    }
+  }
+
+  /** The alarm rang: a delay, a lease or a pause may be over. */
+  ring(): void {
+    this.serve(this.waiters.rang())
+  }
+
+  /** Serves no job of a queue for some time. */
+  pause(name: string, duration: Duration.Duration): Result.Result<void, BrokerError> {
+    return Result.map(Result.andThen(checkQueue(name), checkDuration("pause", duration)), () => {
+      const queue = this.look(Jobs.openQueue(this.jobs, name))
+      queue.pausedUntil = Jobs.dueAfter(this.now(), duration)
+      this.serve([queue])
+    })
+  }
+
+  /** Sums over all queues. */
+  stats(): BrokerStats {
+    const sum = { ready: 0, delayed: 0, reserved: 0, buried: 0, waiting: 0 }
+    for (const queue of this.jobs.queues.values()) {
+      this.look(queue)
+      sum.ready += queue.ready.size
+      sum.delayed += queue.delayed.size
+      sum.reserved += queue.reserved.size
+      sum.buried += queue.buried.size
+      sum.waiting += this.waiters.count(queue)
+    }
+    const uptime = Duration.millis(Math.floor(this.now() - this.startedAt))
+    const { maxJobSize } = this.options
+    return { version: "memory", uptime, ...sum, maxJobSize, draining: false, durable: false }
+  }
+
+  // ---------------------------------------------------------------------------
+  // Jobs
+  // ---------------------------------------------------------------------------
+
+  /** Puts jobs on a queue. */
+  put(name: string, requests: ReadonlyArray<PutRequest>): ReadonlyArray<Result.Result<JobId, BrokerError>> {
+    const checked = checkQueue(name)
+    const results = requests.map((request) => Result.flatMap(checked, () => this.putOne(name, request)))
+    const queue = this.jobs.queues.get(name)
+    if (queue !== undefined) this.serve([queue])
+    return results
+  }
+
+  private putOne(name: string, request: PutRequest): Result.Result<JobId, BrokerError> {
+    return Result.map(
+      checkSize(name, request.body, this.options.maxJobSize),
+      () => Jobs.add(this.jobs, Jobs.openQueue(this.jobs, name), request, this.now()).id
+    )
+  }
+
+  /** A job, if there is one. */
+  find(id: JobId): Jobs.Job | undefined {
+    const job = this.jobs.byId.get(id)
+    if (job !== undefined) this.look(job.queue)
+    return job
+  }
+
+  /** Does something with a job, if it is in a state that allows it. */
+  act<A>(
+    id: JobId,
+    isAllowed: (job: Jobs.Job) => boolean,
+    action: (job: Jobs.Job) => A
+  ): Result.Result<A, BrokerError> {
+    const job = this.find(id)
+    if (job === undefined || !isAllowed(job)) return Result.fail(jobNotFound(id))
+    const result = action(job)
+    this.serve([job.queue])
+    return Result.succeed(result)
+  }
+
+  /** Puts a job anew on a queue. */
+  move(id: JobId, name: string): Result.Result<JobId, BrokerError> {
+    return Result.flatMap(checkQueue(name), () =>
+      Result.map(
+        this.act(
+          id,
+          ({ state }) => state !== "reserved",
+          (job) => Jobs.putAnew(this.jobs, job, Jobs.openQueue(this.jobs, name), this.now())
+        ),
+        (moved) => {
+          this.serve([moved.queue])
+          return moved.id
+        }
+      ))
+  }
+
+  // ---------------------------------------------------------------------------
+  // Consumers
+  // ---------------------------------------------------------------------------
+
+  /** A consumer of some queues. */
+  open(names: NonEmptyReadonlyArray<string>): Result.Result<Holder, BrokerError> {
+    return Result.map(Result.all(names.map(checkQueue)), () => {
+      const queues = Array.from(new Set(names), (name) => Jobs.openQueue(this.jobs, name))
+      for (const queue of queues) queue.consumers++
+      return { queues, held: new Set(), isClosed: false }
+    })
+  }
+
+  /** Ends a consumer: its calls fail, and what it holds is ready again. */
+  close(holder: Holder, reason: BrokerError): void {
+    holder.isClosed = true
+    for (const queue of holder.queues) {
+      queue.consumers--
+      this.look(queue)
+    }
+    for (const waiter of this.waiters.of(holder)) {
+      this.waiters.remove(waiter)
+      waiter.resume(Effect.fail(reason))
+    }
+    for (const job of holder.held) Jobs.giveBack(job)
+    this.serve(holder.queues)
+  }
+
+  /** Leases jobs to a consumer, or lets it wait for the first. */
+  reserve(holder: Holder, max: number): Effect.Effect<NonEmptyReadonlyArray<Lease>, BrokerError> {
+    this.serve(holder.queues)
+    const leases = this.take(holder, max)
+    if (isArrayNonEmpty(leases)) return Effect.succeed(leases)
+    return Effect.callback((resume) => {
+      const waiter = this.waiters.add({ holder, max, resume })
+      return Effect.sync(() => this.waiters.remove(waiter))
+    })
+  }
+
+  private take(holder: Holder, max: number): Array<Lease> {
+    const at = this.now()
+    for (const queue of holder.queues) Jobs.advance(queue, at)
+    const leases: Array<Lease> = []
+    while (leases.length < max) {
+      const job = nextFor(holder)
+      if (job === undefined) break
+      leases.push(Jobs.deliver(job, holder, at))
+    }
+    return leases
+  }
+
+  /** The job of a lease, if this consumer holds it. */
+  held(holder: Holder, lease: Lease): Result.Result<Jobs.Job, BrokerError> {
+    const job = this.find(lease.id)
+    return job?.lease?.holder === holder && job.lease.lease === lease
+      ? Result.succeed(job)
+      : Result.fail(leaseLost(lease))
+  }
+
+  /** Settles leases of a consumer. */
+  settle(
+    holder: Holder,
+    settlements: ReadonlyArray<Settlement>
+  ): ReadonlyArray<Result.Result<void, BrokerError>> {
+    const queues = new Set<Jobs.Queue>()
+    const results = settlements.map((settlement) => {
+      const queue = this.jobs.queues.get(settlement.lease.queue)
+      if (queue !== undefined) queues.add(queue)
+      return Result.flatMap(
+        this.held(holder, settlement.lease),
+        (job) => Result.map(checkSettlement(settlement), () => this.settleOne(job, settlement))
+      )
+    })
+    this.serve(Array.from(queues))
+    return results
+  }
+
+  private settleOne(job: Jobs.Job, settlement: Settlement): void {
+    switch (settlement._tag) {
+      case "Delete":
+        return Jobs.remove(this.jobs, job)
+      case "Release": {
+        const { failure, priority, reason } = settlement
+        const due = Jobs.dueAfter(this.now(), settlement.delay)
+        return Jobs.release(job, { due, priority, reason, failure, at: this.options.wallNow() })
+      }
+      case "Bury": {
+        const { failure, priority, reason } = settlement
+        return Jobs.bury(this.jobs, job, { priority, reason, failure, at: this.options.wallNow() })
+      }
+      case "GiveBack":
+        return Jobs.giveBack(job)
+    }
+  }
+}
