@@ -45,11 +45,11 @@ export class Attempts {
   /** How many jobs were settled; those that run again at once do not count. */
   settled = 0
   private readonly counts: { [Tag in Outcome["_tag"]]: number } = { ...noCounts }
-  private readonly waiting = MutableList.make<Attempt.Attempt>()
+  /** Those that wait for a free handler, and no others. */
+  private readonly queue = MutableList.make<Attempt.Attempt>()
   private readonly ended: Queue.Queue<Attempt.Attempt, BrokerError | Cause.Done>
   /** Those whose settlement was refused and is tried again. */
   private refused: ReadonlyArray<Attempt.Attempt> = []
-  private waitingCount = 0
   private runningCount = 0
   private isStarting = false
   private readonly settings: Settings
@@ -74,17 +74,22 @@ export class Attempts {
     return this.runningCount
   }
 
-  /** Says that something happened: the idle time begins anew. */
-  isActive(): void {
+  /** How many wait for a free handler. */
+  get waiting(): number {
+    return this.queue.length
+  }
+
+  /** Something happened: the idle time begins anew. */
+  markActive(): void {
     this.lastActiveAt = this.clocks.now()
   }
 
   /** How many more leases there is room for. */
   get capacity(): number {
     const { concurrency, maxJobs, prefetch } = this.settings
-    const unsettled = this.all.size - this.runningCount - this.waitingCount
+    const unsettled = this.all.size - this.runningCount - this.waiting
     return unsettled >= Math.max(2 * concurrency, minUnsettled) ? 0 : Math.min(
-      concurrency + prefetch - this.runningCount - this.waitingCount,
+      concurrency + prefetch - this.runningCount - this.waiting,
       maxJobs - this.settled - this.all.size
     )
   }
@@ -96,13 +101,12 @@ export class Attempts {
 
   /** Takes deliveries in: each starts now, or as soon as a handler is free. */
   admit(attempts: ReadonlyArray<Attempt.Attempt>): void {
-    this.isActive()
+    this.markActive()
     for (const attempt of attempts) {
       this.all.add(attempt)
-      this.waitingCount++
       const { next } = attempt.decoded
       if ("decision" in next) attempt.end(next.decision)
-      else MutableList.append(this.waiting, attempt)
+      else MutableList.append(this.queue, attempt)
     }
     this.startWaiting()
   }
@@ -117,9 +121,7 @@ export class Attempts {
 
   /** Ends all that wait for a handler with this decision. */
   endWaiting(decision: Decision): void {
-    for (const attempt of MutableList.takeAll(this.waiting)) {
-      if (attempt.decision === undefined) attempt.end(decision)
-    }
+    for (const attempt of MutableList.takeAll(this.queue)) attempt.end(decision)
   }
 
   /** Waits for deliveries that ended. Those whose settlement was refused come again after a while. */
@@ -164,8 +166,8 @@ export class Attempts {
 
   // An arrow, since every attempt is given it.
   private readonly onEnd = (attempt: Attempt.Attempt): void => {
-    if (!attempt.isStarted) this.waitingCount--
-    else this.runningCount--
+    if (attempt.isStarted) this.runningCount--
+    else if (this.waiting > 0) MutableList.remove(this.queue, attempt)
     this.lastActiveAt = attempt.endedAt
     Queue.offerUnsafe(this.ended, attempt)
     this.changed.openUnsafe()
@@ -177,10 +179,9 @@ export class Attempts {
     if (this.isStarting) return
     this.isStarting = true
     while (this.runningCount < this.settings.concurrency) {
-      const attempt = MutableList.take(this.waiting)
+      const attempt = MutableList.take(this.queue)
       if (attempt === MutableList.Empty) break
-      // interrupted while it waited
-      if (attempt.decision === undefined) this.start(attempt)
+      this.start(attempt)
     }
     this.isStarting = false
   }
@@ -190,7 +191,6 @@ export class Attempts {
     if (expiresAt !== undefined && expiresAt <= this.clocks.wallNow()) {
       return attempt.end({ _tag: "Expire", expiresAt })
     }
-    this.waitingCount--
     this.runningCount++
     attempt.start(this.runner, next as Work)
   }

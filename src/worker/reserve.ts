@@ -52,7 +52,7 @@ export const reserve = ({ attempts, broker, clocks, consumer, ending, settings }
         if (isIdle()) {
           // nobody can say that there is no job while the broker is away
           if (yield* Effect.isSuccess(broker.ping)) return yield* end("IdleTimeout")
-          attempts.isActive()
+          attempts.markActive()
         }
       }
       // what has just ended is settled first: then both leave in one write, and the connection is free to wait
