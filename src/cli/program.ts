@@ -9,13 +9,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import * as Signals from "../main/signals.ts"
+import * as StandardStreams from "../main/standardStreams.ts"
 import { fault } from "./exitCode.ts"
 import { main } from "./main.ts"
 import { Output } from "./output.ts"
 import { Shutdown } from "./shutdown.ts"
 import * as Stdio from "./stdio.ts"
 
-Stdio.guard()
+StandardStreams.guard()
 
 const asked = Deferred.makeUnsafe<void>()
 const signals = Signals.listen(() => {
@@ -26,7 +27,7 @@ const runMain = Runtime.makeRunMain(({ fiber }) => {
   fiber.addObserver((exit) => {
     const code = Exit.isSuccess(exit) ? Number(exit.value) : fault
     Effect.runFork(Effect.andThen(
-      Stdio.flush,
+      StandardStreams.flush,
       Effect.sync(() => process.exit(signals.isForced() ? Signals.interrupted : code))
     ))
   })

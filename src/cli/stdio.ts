@@ -9,7 +9,6 @@ import { Console as NodeConsole } from "node:console"
 import { writeSync } from "node:fs"
 import { Socket } from "node:net"
 import { Writable } from "node:stream"
-import * as StandardStreams from "../main/standardStreams.ts"
 import { type Output, OutputError } from "./output.ts"
 import * as Reader from "./reader.ts"
 
@@ -73,9 +72,3 @@ const log = (): Writable => {
 
 /** The console of this process. */
 export const console = () => new NodeConsole({ stdout: process.stdout, stderr: log(), ignoreErrors: true })
-
-/** From now on a stream that is closed is no reason to die. */
-export const guard = StandardStreams.guard
-
-/** What was logged has arrived, or can't. */
-export const flush = StandardStreams.flush
