@@ -106,9 +106,10 @@ export class Attempts {
       this.all.add(attempt)
       const { next } = attempt.decoded
       if ("decision" in next) attempt.end(next.decision)
+      // the list costs more than all else here, and a handler is free nearly always
+      else if (this.waiting === 0 && this.runningCount < this.settings.concurrency) this.start(attempt)
       else MutableList.append(this.queue, attempt)
     }
-    this.startWaiting()
   }
 
   /** The broker says that these leases are lost. */

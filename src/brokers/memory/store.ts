@@ -238,12 +238,14 @@ export class Store {
     return leases
   }
 
+  private heldJob(holder: Holder, lease: Lease): Jobs.Job | undefined {
+    const job = this.find(lease.id)
+    return job?.lease?.holder === holder && job.lease.lease === lease ? job : undefined
+  }
+
   /** The job of a lease, if this consumer holds it. */
   held(holder: Holder, lease: Lease): Result.Result<Jobs.Job, BrokerError> {
-    const job = this.find(lease.id)
-    return job?.lease?.holder === holder && job.lease.lease === lease
-      ? Result.succeed(job)
-      : Result.fail(leaseLost(lease))
+    return Result.fromNullishOr(this.heldJob(holder, lease), () => leaseLost(lease))
   }
 
   /** Settles leases of a consumer. */
@@ -255,16 +257,22 @@ export class Store {
     const results = settlements.map((settlement) => {
       const queue = this.jobs.queues.get(settlement.lease.queue)
       if (queue !== undefined) queues.add(queue)
-      return Result.flatMap(
-        this.held(holder, settlement.lease),
-        (job) => Result.map(checkSettlement(settlement), () => this.settleOne(job, settlement))
-      )
+      return this.settleOne(holder, settlement)
     })
     this.serve(Array.from(queues))
     return results
   }
 
-  private settleOne(job: Jobs.Job, settlement: Settlement): void {
+  // Per job, so nothing is made for one that goes well.
+  private settleOne(holder: Holder, settlement: Settlement): Result.Result<void, BrokerError> {
+    const job = this.heldJob(holder, settlement.lease)
+    if (job === undefined) return Result.fail(leaseLost(settlement.lease))
+    const checked = checkSettlement(settlement)
+    if (Result.isSuccess(checked)) this.carryOut(job, settlement)
+    return checked
+  }
+
+  private carryOut(job: Jobs.Job, settlement: Settlement): void {
     switch (settlement._tag) {
       case "Delete":
         return Jobs.remove(this.jobs, job)
