@@ -16,86 +16,19 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { dial, hostPort, serverName } from "./dial/dial.ts"
 import { tlsFailure } from "./dial/failure.ts"
 import * as Http2Error from "./Http2Error.ts"
+import type { Answer, Ending, Goaway, Request, Response, SubmitOptions, Submitted } from "./Message.ts"
+import type { Options } from "./Options.ts"
 import type { Stream } from "./session/exchange.ts"
 import { textsOf } from "./session/goaway.ts"
 import { Session, type SessionEnding, type SessionOptions } from "./session/session.ts"
 import { attach, watch } from "./session/wire.ts"
 
-/** A header of a request. */
-export interface Header {
-  /** In lower case. */
-  readonly name: string
-  readonly value: string
-  /**
-   * May it be remembered by the peer, so that it costs one byte the next time?
-   * `true` for values that come again and again; `false` for those that differ
-   * in each request; `"never"` for secrets that no one on the way may remember
-   * either. Default: false.
-   */
-  readonly index?: boolean | "never" | undefined
-}
-
-/** A request with its whole body. `:scheme` and `:authority` are the connection's. */
-export interface Request {
-  readonly method: string
-  readonly path: string
-  /**
-   * Headers that many requests have in common. They are encoded once per
-   * array, by identity: make the array once and pass the same one each time.
-   * It must not be changed afterwards.
-   */
-  readonly shared?: ReadonlyArray<Header> | undefined
-  /** Headers of this request. */
-  readonly headers?: ReadonlyArray<Header> | undefined
-  readonly body?: Uint8Array | undefined
-}
-
-/** The whole answer to a request. */
-export interface Response {
-  readonly status: number
-  /** In the order in which they came, names in lower case, without `:status`. */
-  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
-  readonly body: Uint8Array
-}
-
-/** How a request ended. */
-export type Answer = Result.Result<Response, Http2Error.Http2Error>
-
-/** A request under way, as its handle for `cancel`. */
-export interface Submitted {
-  /** True once it was answered. */
-  readonly isSettled: boolean
-}
-
-/** What the peer said when it took no more requests, in one GOAWAY or in several. RFC 9113, section 6.8. */
-export interface Goaway {
-  /** Streams above this one were not processed. */
-  readonly lastStreamId: number
-  /** The last one that tells of an error; 0 for a peer that just stops. */
-  readonly code: number
-  /**
-   * The last debug data that are not empty, as text: for Apple a JSON object with a `reason`. It is what the peer sent,
-   * with whatever characters: not to be shown as it is.
-   */
-  readonly debug: string
-  /** Other debug data that came before, if any did. */
-  readonly earlier?: ReadonlyArray<string>
-}
-
-/** Why a connection ended. */
-export interface Ending {
-  readonly detail: string
-  readonly goaway: Goaway | undefined
-  readonly cause?: unknown
-  /** What the peer has against our certificate, where it said so as its last word: TLS 1.3 tells it that late. */
-  readonly rejection?: Http2Error.Http2Error
-}
+export type * from "./Message.ts"
+export type * from "./Options.ts"
 
 /** A connection that is open, or was. It closes with the scope it was made in. */
 export interface Connection {
@@ -160,71 +93,6 @@ export interface Connection {
 
   /** The time to the peer and back. */
   readonly ping: Effect.Effect<Duration.Duration, Http2Error.Http2Error>
-}
-
-/** Options of one request. */
-export interface SubmitOptions {
-  /** How long the answer may take, in milliseconds; more than 0. Default: the connection's `requestTimeout`. */
-  readonly timeout?: number | undefined
-}
-
-/** How to trust a server over TLS, and how to be trusted by it. */
-export interface TlsOptions {
-  /** PEM of the authorities to trust. Default: those that Node.js trusts. */
-  readonly ca?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined
-  /** PEM of our certificate, for servers that ask for one. */
-  readonly cert?: string | Uint8Array | undefined
-  /** PEM of our private key. */
-  readonly key?: Redacted.Redacted<string | Uint8Array> | undefined
-  /** Certificate and private key in one PKCS #12 file, instead of `cert` and `key`. */
-  readonly pfx?: Redacted.Redacted<Uint8Array> | undefined
-  /** Of `key` or `pfx`. */
-  readonly passphrase?: Redacted.Redacted<string> | undefined
-  /** The name the server's certificate has to be for. Default: the host. */
-  readonly servername?: string | undefined
-  /** Default: `"TLSv1.2"`. */
-  readonly minVersion?: "TLSv1.2" | "TLSv1.3" | undefined
-  /** Must the server choose `h2` by ALPN? APNs does not always. Default: true. */
-  readonly requireAlpn?: boolean | undefined
-}
-
-/** An HTTP proxy that is asked to CONNECT. */
-export interface ProxyOptions {
-  readonly host: string
-  readonly port: number
-  readonly username?: string | undefined
-  readonly password?: Redacted.Redacted<string> | undefined
-}
-
-/** Where a server is and how long to wait for it. */
-export interface Options {
-  readonly host: string
-  /** Default: 443. */
-  readonly port?: number | undefined
-  readonly tls?: TlsOptions | undefined
-  readonly proxy?: ProxyOptions | undefined
-  /**
-   * Finds the addresses of a host; one of them is taken at random. Default: the
-   * name server, asked anew for each connection.
-   */
-  readonly lookup?: ((host: string) => Effect.Effect<ReadonlyArray<string>, Http2Error.Http2Error>) | undefined
-  /** How long opening may take: name, TCP, proxy, TLS and first SETTINGS together. Default: 10 seconds. */
-  readonly connectTimeout?: Duration.Input | undefined
-  /** How long an answer may take from `submit` on. Default: 30 seconds. */
-  readonly requestTimeout?: Duration.Input | undefined
-  /**
-   * How long a PING may go unanswered before the connection is given up. While
-   * requests wait for answers, one is sent after half of this without a word
-   * from the peer; it waits behind the bodies that are being written, so allow
-   * for large ones on a slow line. Default: 10 seconds.
-   */
-  readonly pingTimeout?: Duration.Input | undefined
-  /** A PING is sent after so long without a word from the peer, when nothing waits for an answer. Default: 1 minute. */
-  readonly idlePing?: Duration.Input | undefined
-  /** The most streams to have open, whatever the peer allows. Default: 1000. */
-  readonly maxStreams?: number | undefined
-  /** The longest body of an answer, in bytes; a longer one resets its stream. Default: 1 MiB. */
-  readonly maxResponseSize?: number | undefined
 }
 
 // -----------------------------------------------------------------------------

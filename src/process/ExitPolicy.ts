@@ -6,8 +6,8 @@ import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import { lastLine } from "./OutputTail.ts"
 import type { Output } from "./OutputTail.ts"
-import type { ProcessResult } from "./Process.ts"
 import type { ProcessError } from "./ProcessError.ts"
+import type { ProcessResult } from "./ProcessResult.ts"
 
 /** What exit codes mean. A code that is in several lists has the meaning of the first in this order. */
 export interface ExitPolicy {

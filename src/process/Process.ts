@@ -20,56 +20,21 @@
  * code 0.
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as NodeProcess from "./nodeProcess.ts"
-import type { Output } from "./OutputTail.ts"
-import * as OutputTail from "./OutputTail.ts"
 import { ProcessError, Refused } from "./ProcessError.ts"
 import type { ProcessPayload } from "./ProcessPayload.ts"
 import { validate } from "./ProcessPayload.ts"
 import * as ProcessPolicy from "./ProcessPolicy.ts"
+import { exited, type ProcessResult } from "./ProcessResult.ts"
+
+export * from "./ProcessResult.ts"
 
 // -----------------------------------------------------------------------------
 // Models
 // -----------------------------------------------------------------------------
-
-/** A process that ran to its end. */
-export interface Exited {
-  readonly _tag: "Exited"
-  readonly pid: number
-  readonly exitCode: number
-  readonly stdout: Output
-  readonly stderr: Output
-  readonly duration: Duration.Duration
-}
-
-/** A process that was started with `detach` and let go. */
-export interface Detached {
-  readonly _tag: "Detached"
-  readonly pid: number
-}
-
-/** What became of a process. */
-export type ProcessResult = Exited | Detached
-
-/** An {@link Exited}, for tests: exit code 0 and no output unless said otherwise. */
-export const exited = (options: {
-  readonly exitCode?: number | undefined
-  readonly stdout?: string | Uint8Array | undefined
-  readonly stderr?: string | Uint8Array | undefined
-  readonly duration?: Duration.Input | undefined
-  readonly pid?: number | undefined
-} = {}): Exited => ({
-  _tag: "Exited",
-  pid: options.pid ?? 1,
-  exitCode: options.exitCode ?? 0,
-  stdout: OutputTail.fromText(options.stdout ?? ""),
-  stderr: OutputTail.fromText(options.stderr ?? ""),
-  duration: Duration.fromInputUnsafe(options.duration ?? 0)
-})
 
 // -----------------------------------------------------------------------------
 // Services

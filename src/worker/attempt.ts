@@ -11,7 +11,7 @@ import type { Lease, LeaseInfo } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import { callOr } from "../internal/thrown.ts"
 import { type Decision, failed, fromExit, type Interruption } from "./decision.ts"
-import type { Decoded, Work } from "./decode.ts"
+import type { Decoded, Work } from "./decodeLease.ts"
 
 /** When an attempt has to be interrupted, and what becomes of it then. */
 export interface Limit {

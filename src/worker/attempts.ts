@@ -18,7 +18,7 @@ import { type BrokerError, leaseLost } from "../BrokerError.ts"
 import { type Counts, noCounts, type Outcome } from "../Outcome.ts"
 import * as Attempt from "./attempt.ts"
 import type { Decision } from "./decision.ts"
-import type { Decoded, Work } from "./decode.ts"
+import type { Decoded, Work } from "./decodeLease.ts"
 import type { Settings } from "./options.ts"
 
 /** Deliveries that wait for their settlement are bounded by this, or by twice the concurrency if that is more. */

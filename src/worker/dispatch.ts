@@ -15,7 +15,7 @@ import type { BrokerError } from "../BrokerError.ts"
 import type { Delivery } from "../Handler.ts"
 import { effectOf } from "../internal/thrown.ts"
 import type { Attempt, Limit, Runner } from "./attempt.ts"
-import type { Work } from "./decode.ts"
+import type { Work } from "./decodeLease.ts"
 import type { Parts } from "./parts.ts"
 import * as Shutdown from "./shutdown.ts"
 

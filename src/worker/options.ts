@@ -9,7 +9,7 @@ import type { ForeignDecoder } from "../Envelope.ts"
 import type { Handler } from "../Handler.ts"
 import { AttemptTimeout } from "../Outcome.ts"
 import type { Interruption } from "./decision.ts"
-import type { Rules } from "./decode.ts"
+import type { Rules } from "./decodeLease.ts"
 
 /** How a worker works. */
 export interface Options {

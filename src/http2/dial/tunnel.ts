@@ -9,8 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Net from "node:net"
 import { clip, safeLine } from "../../internal/text.ts"
-import type { ProxyOptions } from "../Connection.ts"
 import * as Http2Error from "../Http2Error.ts"
+import type { ProxyOptions } from "../Options.ts"
 import { otherProtocol } from "../otherProtocol.ts"
 
 /** An answer to CONNECT may have so many bytes, with what comes before it. */

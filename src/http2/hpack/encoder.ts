@@ -9,7 +9,7 @@
  *
  * Names and values are written in UTF-8.
  */
-import type { Header } from "../Connection.ts"
+import type { Header } from "../Message.ts"
 import { Output } from "../session/output.ts"
 import * as Huffman from "./huffman.ts"
 import { fieldIndex, fieldKey, fields as staticTable, nameIndex, overhead } from "./staticTable.ts"

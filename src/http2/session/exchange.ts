@@ -7,9 +7,9 @@
  */
 import { wholeNumber } from "../../internal/peerNumber.ts"
 import { safeName } from "../../internal/text.ts"
-import type { Answer, Request, Response, Submitted } from "../Connection.ts"
 import { maxHeaderListSize } from "../dial/preface.ts"
 import type { Field } from "../hpack/staticTable.ts"
+import type { Answer, Request, Response, Submitted } from "../Message.ts"
 
 const nothing: Uint8Array = new Uint8Array(0)
 

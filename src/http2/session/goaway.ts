@@ -7,8 +7,8 @@
  * text that gives way is kept: the reason is in one of them.
  */
 import { clip, safeLine } from "../../internal/text.ts"
-import type { Goaway } from "../Connection.ts"
 import { Code, codeName } from "../frame/frame.ts"
+import type { Goaway } from "../Message.ts"
 
 /** So many other texts are kept: those that may tell a reason, before those that can't. */
 const maxEarlier = 4

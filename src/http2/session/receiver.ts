@@ -3,7 +3,6 @@
  * it means. RFC 9113, section 6. What breaks the rules for one stream resets
  * that stream; what breaks those of the connection is returned.
  */
-import type { Goaway } from "../Connection.ts"
 import { connectionWindow, maxHeaderListSize, maxPadding } from "../dial/preface.ts"
 import type { Flood } from "../frame/flood.ts"
 import { Code, type ConnectionError, connectionError, Flag, Type } from "../frame/frame.ts"
@@ -11,6 +10,7 @@ import type { Settings } from "../frame/settings.ts"
 import { HpackDecoder } from "../hpack/decoder.ts"
 import { HeaderBlocks } from "../hpack/headerBlocks.ts"
 import type { Field } from "../hpack/staticTable.ts"
+import type { Goaway } from "../Message.ts"
 import type { Stream } from "./exchange.ts"
 
 /** The most of a GOAWAY's debug data that is kept, in bytes: all of a frame. Cut short it would be no JSON any more. */

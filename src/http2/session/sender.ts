@@ -2,10 +2,10 @@
  * Writes requests: their header blocks, and as much of their bodies as the
  * peer's flow control lets through. RFC 9113, sections 5.2 and 8.1.
  */
-import type { Header } from "../Connection.ts"
 import * as Frame from "../frame/frame.ts"
 import type { Settings } from "../frame/settings.ts"
 import { HpackEncoder } from "../hpack/encoder.ts"
+import type { Header } from "../Message.ts"
 import type { Stream } from "./exchange.ts"
 import type { Output } from "./output.ts"
 

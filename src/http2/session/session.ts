@@ -13,12 +13,12 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
-import type { Answer, Ending, Goaway, Request } from "../Connection.ts"
 import { putAnnouncement } from "../dial/preface.ts"
 import { Flood } from "../frame/flood.ts"
 import * as Frame from "../frame/frame.ts"
 import { Settings } from "../frame/settings.ts"
 import type { Http2Error } from "../Http2Error.ts"
+import type { Answer, Ending, Goaway, Request } from "../Message.ts"
 import { isBegun, otherProtocol } from "../otherProtocol.ts"
 import { guarded } from "./callSafely.ts"
 import { Room } from "./capacity.ts"
