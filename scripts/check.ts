@@ -10,7 +10,7 @@ import { spawnSync } from "node:child_process"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import { isInstalled } from "./bench/install.ts"
-import { skipped } from "./skipped.ts"
+import { skipped } from "./test/skipped.ts"
 
 const resolve = (module: string): string | undefined => {
   try {

@@ -29,7 +29,7 @@ import { Main } from "../src/main/index.ts"
 import { OutputTail, Process, ProcessJob, ProcessPayload } from "../src/process/index.ts"
 import { Apns, ApnsJob, ApnsPayload, DeadTokenJob, Notification } from "../src/push/apns/index.ts"
 import { ApnsSimulator, Key } from "../src/testing/apns/index.ts"
-import * as Board from "./demo/Board.ts"
+import * as Board from "./start/board.ts"
 
 const Demo = Job.make("process", {
   queue: "demo",

@@ -13,9 +13,9 @@
 import { spawnSync } from "node:child_process"
 import { parseCLI, startVitest } from "vitest/node"
 import * as Bench from "./bench/install.ts"
-import * as Servers from "./servers.ts"
-import { skipped } from "./skipped.ts"
-import * as Summary from "./test.summary.ts"
+import * as Servers from "./test/servers.ts"
+import { skipped } from "./test/skipped.ts"
+import * as Summary from "./test/summary.ts"
 
 const ci = process.env["CI"] === "true"
 const isInstalling = !process.argv.includes("--no-install")

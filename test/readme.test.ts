@@ -6,14 +6,14 @@ import { join } from "node:path"
 import { shown } from "./support/shown.ts"
 
 const root = join(import.meta.dirname, "..")
-const script = join(root, "scripts/first-job.ts")
+const script = join(root, "scripts/examples/first-job.ts")
 
-it("the README shows scripts/first-job.ts, as a project would write it", () => {
+it("the README shows scripts/examples/first-job.ts, as a project would write it", () => {
   const [, readme] = /## A first job\n+```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))!
-  assert.strictEqual(readme, shown("scripts/first-job.ts"))
+  assert.strictEqual(readme, shown("scripts/examples/first-job.ts"))
 })
 
-it("scripts/first-job.ts runs both jobs", () => {
+it("scripts/examples/first-job.ts runs both jobs", () => {
   const output = execFileSync(process.execPath, [script], { encoding: "utf8", timeout: 30_000 })
   assert.match(output, /welcome, user 42/)
   assert.match(output, /welcome, user 43/)

@@ -1,6 +1,6 @@
 /** What the test command tells before it installs servers. */
 import { assert, describe, it } from "@effect/vitest"
-import { sizesIn } from "../scripts/servers.ts"
+import { sizesIn } from "../scripts/test/servers.ts"
 
 describe("servers for tests", () => {
   it("the sizes that apt-get names are told before anything is installed", () => {

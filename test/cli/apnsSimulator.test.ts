@@ -5,7 +5,7 @@ import { spawn } from "node:child_process"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { find } from "../../scripts/servers.ts"
+import { find } from "../../scripts/test/servers.ts"
 import { run as runHere } from "./command.ts"
 import { bin, eventually, start } from "./program.ts"
 

@@ -6,7 +6,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "nod
 import type * as Net from "node:net"
 import { dirname, join } from "node:path"
 import * as Tls from "node:tls"
-import { find, missing } from "../../scripts/servers.ts"
+import { find, missing } from "../../scripts/test/servers.ts"
 import * as Connection from "../../src/http2/Connection.ts"
 import { FrameReader, preface } from "../../src/http2/frame/frame.ts"
 import { makeAuthority } from "../../src/testing/apns/Certificate.ts"

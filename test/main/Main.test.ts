@@ -75,7 +75,7 @@ onLinux("Main.run", () => {
   /** The example to copy, on a file of its own. */
   const worker = Effect.gen(function*() {
     const BACKQ_BROKER = `sqlite:${join(yield* folder, "jobs.db")}`
-    const program = yield* start([join(root, "scripts", "process-worker.ts")], { BACKQ_BROKER })
+    const program = yield* start([join(root, "scripts", "examples", "process-worker.ts")], { BACKQ_BROKER })
     yield* eventually("the worker starts", () => program.output().includes("worker started"))
     return { ...program, BACKQ_BROKER }
   })

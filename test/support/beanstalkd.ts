@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import * as Net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { find } from "../../scripts/servers.ts"
+import { find } from "../../scripts/test/servers.ts"
 
 const program = find("beanstalkd")
 

@@ -1,17 +1,17 @@
 /**
  * Publishes a push to some devices, to be copied.
  *
- *     npx tsx scripts/apns-publisher.ts TOKEN...
+ *     npx tsx scripts/examples/apns-publisher.ts TOKEN...
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 // in a project: from "backq", "backq/broker-url", "backq/main" and "backq/apns"
-import * as BrokerUrl from "../src/brokers/url.ts"
-import { Publisher } from "../src/index.ts"
-import { Main } from "../src/main/index.ts"
-import { ApnsJob, Notification } from "../src/push/apns/index.ts"
+import * as BrokerUrl from "../../src/brokers/url.ts"
+import { Publisher } from "../../src/index.ts"
+import { Main } from "../../src/main/index.ts"
+import { ApnsJob, Notification } from "../../src/push/apns/index.ts"
 
 const shipped = Notification.alert({
   title: "Order 42",
@@ -23,7 +23,7 @@ const shipped = Notification.alert({
 const program = Effect.gen(function*() {
   const tokens = process.argv.slice(2)
   if (tokens.length === 0) {
-    yield* Console.error("usage: npx tsx scripts/apns-publisher.ts TOKEN...")
+    yield* Console.error("usage: npx tsx scripts/examples/apns-publisher.ts TOKEN...")
     process.exitCode = 1
   }
   // one job for up to 500 devices

@@ -1,16 +1,16 @@
 /**
  * Publishes process jobs, to be copied.
  *
- *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/process-publisher.ts
+ *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/examples/process-publisher.ts
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 // in a project: from "backq", "backq/broker-url", "backq/main" and "backq/process"
-import * as BrokerUrl from "../src/brokers/url.ts"
-import { Publisher } from "../src/index.ts"
-import { Main } from "../src/main/index.ts"
-import { ProcessJob } from "../src/process/index.ts"
+import * as BrokerUrl from "../../src/brokers/url.ts"
+import { Publisher } from "../../src/index.ts"
+import { Main } from "../../src/main/index.ts"
+import { ProcessJob } from "../../src/process/index.ts"
 
 const program = Effect.gen(function*() {
   const now = yield* Publisher.publish(ProcessJob.ProcessJob, { command: ["date", "-u"], timeout: "10 seconds" })

@@ -2,17 +2,17 @@
  * A worker that pushes to Apple, to be copied.
  *
  *     BACKQ_APNS_KEY=AuthKey_ABC123DEFG.p8 BACKQ_APNS_TEAM_ID=DEF123GHIJ BACKQ_APNS_TOPIC=com.example.app \
- *       npx tsx scripts/apns-worker.ts
+ *       npx tsx scripts/examples/apns-worker.ts
  *
  * `npx tsx src/cli/bin.ts apns-simulator` is an Apple to try it with.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 // in a project: from "backq", "backq/broker-url", "backq/main" and "backq/apns"
-import * as BrokerUrl from "../src/brokers/url.ts"
-import { Publisher, Worker } from "../src/index.ts"
-import { Main } from "../src/main/index.ts"
-import { Apns, ApnsJob, DeadTokenJob } from "../src/push/apns/index.ts"
+import * as BrokerUrl from "../../src/brokers/url.ts"
+import { Publisher, Worker } from "../../src/index.ts"
+import { Main } from "../../src/main/index.ts"
+import { Apns, ApnsJob, DeadTokenJob } from "../../src/push/apns/index.ts"
 
 // Here the application deletes the token from its database; it may come more than once.
 const forget = Worker.handler(

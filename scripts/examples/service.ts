@@ -1,7 +1,7 @@
 /**
  * A service that publishes a job of its own and works on it, to be copied.
  *
- *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/service.ts
+ *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/examples/service.ts
  *
  * Without a server: BACKQ_BROKER=memory:
  */
@@ -10,9 +10,9 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 // in a project: from "backq", "backq/broker-url" and "backq/main"
-import * as BrokerUrl from "../src/brokers/url.ts"
-import { Job, Publisher, Worker } from "../src/index.ts"
-import { Main } from "../src/main/index.ts"
+import * as BrokerUrl from "../../src/brokers/url.ts"
+import { Job, Publisher, Worker } from "../../src/index.ts"
+import { Main } from "../../src/main/index.ts"
 
 const SendWelcome = Job.make("send-welcome", {
   payload: Schema.Struct({ userId: Schema.String }),

@@ -1,7 +1,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Schedule, Schema } from "effect"
-import { MemoryBroker } from "../src/brokers/memory/index.ts"
-import { Job, Publisher, Worker } from "../src/index.ts"
+import { MemoryBroker } from "../../src/brokers/memory/index.ts"
+import { Job, Publisher, Worker } from "../../src/index.ts"
 
 const SendWelcome = Job.make("send-welcome", {
   payload: Schema.Struct({ userId: Schema.String }),

@@ -1,7 +1,7 @@
 /**
  * A worker for process jobs, to be copied.
  *
- *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/process-worker.ts
+ *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/examples/process-worker.ts
  *
  * SIGTERM, SIGHUP or Ctrl-C stops it: what runs may finish, the rest goes back.
  * A second one, or SIGQUIT, ends it at once, and its processes with it. A
@@ -10,10 +10,10 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 // in a project: from "backq", "backq/broker-url", "backq/main" and "backq/process"
-import * as BrokerUrl from "../src/brokers/url.ts"
-import { Worker } from "../src/index.ts"
-import { Main } from "../src/main/index.ts"
-import { ExitPolicy, Process, ProcessJob, ProcessPolicy } from "../src/process/index.ts"
+import * as BrokerUrl from "../../src/brokers/url.ts"
+import { Worker } from "../../src/index.ts"
+import { Main } from "../../src/main/index.ts"
+import { ExitPolicy, Process, ProcessJob, ProcessPolicy } from "../../src/process/index.ts"
 
 const handler = ProcessJob.handler({
   // the codes of sysexits.h: bad usage and bad data never get better, a temporary failure may
