@@ -205,20 +205,32 @@ export const discard = (reason: string, cause?: unknown): Discard =>
 // Retry
 // -----------------------------------------------------------------------------
 
-/** How long the schedule waited before the last of some steps; `undefined` when it came to its end. */
-const elapsedBefore = Effect.fnUntraced(function*(
+/** No schedule is replayed for more attempts. With more, one that goes on has found its pace, and a broker may say any number. */
+const maxReplayed = 10_000
+
+/** No job is older: a hundred years. Beyond the dates that there are no calendar has a next one. */
+const maxAge = 36_525 * 86_400_000
+
+/** A delay of the user's schedule, which may be negative, endless, or no number. */
+const millisOf = (delay: Duration.Duration): number => Math.min(Math.max(Duration.toMillis(delay), 0) || 0, maxAge)
+
+/** What the schedule said before the last of some steps, in milliseconds; `undefined` when it came to its end. */
+const delaysBefore = Effect.fnUntraced(function*(
   schedule: Schedule.Schedule<unknown, any, unknown>,
   steps: number,
   failure: unknown
-): Effect.fn.Return<number | undefined, unknown> {
+): Effect.fn.Return<ReadonlyArray<number> | undefined, unknown> {
   const step = yield* Schedule.toStep(schedule)
+  const delays: Array<number> = []
   let elapsed = 0
   for (let i = 1; i < steps; i++) {
     const next = yield* Pull.catchDone(step(elapsed, failure), () => Effect.undefined)
     if (next === undefined) return undefined
-    elapsed += Duration.toMillis(next[1])
+    const delay = millisOf(next[1])
+    delays.push(delay)
+    elapsed = Math.min(elapsed + delay, maxAge)
   }
-  return elapsed
+  return delays
 })
 
 /**
@@ -230,21 +242,30 @@ const elapsedBefore = Effect.fnUntraced(function*(
  * that failed, every step fed the failure of this attempt. Elapsed time is made
  * up of the schedule's own delays, and ends now, so that a schedule that goes
  * by the calendar (`Schedule.cron`) gives its next time.
+ *
+ * At most 10,000 attempts are replayed. Of later ones, 4,000,000,000 for
+ * instance, each counts as another of the last delay: a schedule without an end
+ * gives the delay at which it has settled, and an end by time
+ * (`Schedule.upTo({ duration })`) comes where it is due. An end by number has to
+ * be within the 10,000, or it never comes.
  */
 export const retryDelay = Effect.fnUntraced(function*(
   schedule: Schedule.Schedule<unknown, any, unknown>,
   attempt: number,
   failure: unknown
 ): Effect.fn.Return<Duration.Duration | undefined, unknown> {
-  const elapsed = yield* elapsedBefore(schedule, attempt, failure)
-  if (elapsed === undefined) return undefined
+  const delays = yield* delaysBefore(schedule, Math.min(attempt, maxReplayed), failure)
+  if (delays === undefined) return undefined
+  const more = attempt > maxReplayed ? Math.min(attempt, Number.MAX_SAFE_INTEGER) - maxReplayed : 0
+  const skipped = more * (delays.at(-1) ?? 0)
   const now = yield* Clock.currentTimeMillis
   const step = yield* Schedule.toStep(schedule)
-  let at = now - elapsed
-  for (let i = 1; i < attempt; i++) {
+  let at = now - Math.min(delays.reduce((sum, delay) => sum + delay, skipped), maxAge)
+  for (let i = 0; i < delays.length; i++) {
     const next = yield* Pull.catchDone(step(at, failure), () => Effect.undefined)
     if (next === undefined) return undefined
-    at = Math.min(at + Duration.toMillis(next[1]), now)
+    // what is skipped comes early: a schedule of fixed times is on time again at the end
+    at = Math.min(at + delays[i]! + (i === 0 ? skipped : 0), now)
   }
   const last = yield* Pull.catchDone(step(now, failure), () => Effect.undefined)
   return last?.[1]

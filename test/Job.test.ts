@@ -126,6 +126,75 @@ describe("Job.retryDelay", () => {
       ])
     }))
 
+  it.effect.each<readonly [string, Schedule.Schedule<unknown, any, unknown>, Duration.Input | undefined]>([
+    ["that never changes", Schedule.spaced("1 minute"), "1 minute"],
+    ["by default", Job.defaultRetry, undefined],
+    [
+      "that grows to a limit",
+      Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("5 minutes")]),
+      "5 minutes"
+    ],
+    ["that grows without one", Schedule.exponential("1 second"), Infinity],
+    ["without a pause", Schedule.forever, 0],
+    ["of fixed times", Schedule.fixed("10 seconds"), "10 seconds"],
+    ["of windows", Schedule.windowed("10 seconds"), "10 seconds"],
+    ["of the calendar", Schedule.cron(Cron.parseUnsafe("0 4 * * *", "UTC")), "2.5 hours"],
+    [
+      "of the calendar, or one that grows",
+      Schedule.min([Schedule.exponential("1 second"), Schedule.cron(Cron.parseUnsafe("0 4 * * *", "UTC"))]),
+      "2.5 hours"
+    ],
+    ["of a number of attempts", Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 9000 })), undefined],
+    ["of 90 days", Schedule.spaced("30 seconds").pipe(Schedule.upTo({ duration: "90 days" })), undefined],
+    [
+      "of more time than there was",
+      Schedule.spaced("1 second").pipe(Schedule.upTo({ duration: "80000 days" })),
+      "1 second"
+    ],
+    [
+      "of one after the other",
+      Schedule.concat(
+        Schedule.spaced("1 second").pipe(Schedule.upTo({ duration: "1 day" })),
+        Schedule.spaced("1 hour")
+      ),
+      "1 hour"
+    ],
+    [
+      "whose delays are none",
+      Schedule.modifyDelay(Schedule.forever, () => Effect.succeed(Duration.millis(Number.NaN))),
+      0
+    ]
+  ])(
+    "a schedule %s has an answer for every number that a broker may say, in no time",
+    ([, schedule, expected]) =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(Date.UTC(2026, 0, 15, 1, 30))
+        for (const attempt of [4_000_000_000, Number.MAX_SAFE_INTEGER, Number.MAX_VALUE, Infinity]) {
+          const started = process.threadCpuUsage()
+          const delay = yield* Job.retryDelay(schedule, attempt, "no")
+          assert.isBelow(process.threadCpuUsage(started).user / 1000, 2000)
+          assert.strictEqual(delay && Duration.toMillis(delay), expected && Duration.toMillis(expected), `${attempt}`)
+        }
+      })
+  )
+
+  it.effect("an end by time comes where it is due, however many attempts there were", () =>
+    Effect.gen(function*() {
+      const schedule = Schedule.spaced("30 seconds").pipe(Schedule.upTo({ duration: "7 days" }))
+      const last = 7 * 24 * 120 + 1
+      for (const attempt of [1, 9999, 10_000, 10_001, last]) {
+        const delay = yield* Job.retryDelay(schedule, attempt, "no")
+        assert.strictEqual(delay && Duration.toSeconds(delay), 30, `${attempt}`)
+      }
+      assert.isUndefined(yield* Job.retryDelay(schedule, last + 1, "no"))
+    }))
+
+  it.effect.each([0, -1, Number.NaN, -Infinity])("an attempt %d is the first", (attempt) =>
+    Effect.gen(function*() {
+      const delay = yield* Job.retryDelay(Schedule.exponential("1 second"), attempt, "no")
+      assert.strictEqual(delay && Duration.toSeconds(delay), 1)
+    }))
+
   it.effect("knows no retries", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* delays(Schedule.recurs(0), 1), [undefined])
