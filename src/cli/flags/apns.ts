@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Apns from "../../push/apns/Apns.ts"
 import type { CredentialError } from "../../push/apns/credential/CredentialError.ts"
-import type * as PooledSender from "../../push/apns/pooledSender.ts"
+import type * as PooledSender from "../../push/apns/pooledGateway.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "./flags.ts"
 

@@ -20,8 +20,8 @@ import * as Result from "effect/Result"
 import * as ApnsError from "./answer/ApnsError.ts"
 import { Apns, make } from "./Apns.ts"
 import type { Environment } from "./Endpoint.ts"
+import type { Outgoing, Receipt, Sender } from "./Gateway.ts"
 import type * as Channel from "./notification/Channel.ts"
-import type { Outgoing, Receipt, Sender } from "./Sender.ts"
 
 // -----------------------------------------------------------------------------
 // Models

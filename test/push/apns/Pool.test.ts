@@ -9,7 +9,7 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
 import { table } from "../../../src/push/apns/answer/Reason.ts"
-import * as Pool from "../../../src/push/pool/pool.ts"
+import * as Pool from "../../../src/push/pool/Pool.ts"
 import { FakeConnection, fakeToken, push, word } from "./fakeConnection.ts"
 
 const untrusted = Http2Error.make(

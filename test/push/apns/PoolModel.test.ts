@@ -10,7 +10,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
-import * as Pool from "../../../src/push/pool/pool.ts"
+import * as Pool from "../../../src/push/pool/Pool.ts"
 import { FakeConnection, fakeToken, push } from "./fakeConnection.ts"
 
 const answers = [

@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import type * as Connection from "../../../src/http2/Connection.ts"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
 import type * as ProviderToken from "../../../src/push/apns/credential/ProviderToken.ts"
-import type * as Pool from "../../../src/push/pool/pool.ts"
+import type * as Pool from "../../../src/push/pool/Pool.ts"
 
 /** A request that has left and has no answer yet. */
 interface Sent {

@@ -24,7 +24,7 @@ import { oneLine, safeLine } from "../../internal/text.ts"
 import { asCause, effectOf, messageOfThrown } from "../../internal/thrown.ts"
 import * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
-import { Environment } from "../apns/Endpoint.ts"
+import { Environment } from "./Endpoint.ts"
 
 // -----------------------------------------------------------------------------
 // Models

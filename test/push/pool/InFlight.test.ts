@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import * as InFlight from "../../../src/push/pool/inFlight.ts"
+import * as InFlight from "../../../src/push/pool/InFlight.ts"
 
 /** What a request does: it fails at once, or is answered after so many ticks. */
 const Request = Schema.Struct({

@@ -24,7 +24,7 @@ import * as Result from "effect/Result"
 import * as ApnsError from "../apns/answer/ApnsError.ts"
 import type { Action } from "../apns/answer/Reason.ts"
 import type { PushResult } from "../apns/Apns.ts"
-import type { NotReported } from "./DeadTokenJob.ts"
+import type { NotReported } from "../apns/DeadTokenJob.ts"
 
 // -----------------------------------------------------------------------------
 // Models

@@ -3,9 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as ApnsError from "../../../src/push/apns/answer/ApnsError.ts"
 import * as Apns from "../../../src/push/apns/Apns.ts"
+import * as Sender from "../../../src/push/apns/Gateway.ts"
 import * as Notification from "../../../src/push/apns/notification/Notification.ts"
 import type { PushType } from "../../../src/push/apns/notification/PushType.ts"
-import * as Sender from "../../../src/push/apns/Sender.ts"
 
 const sender = (options: Partial<Sender.Sender>): Sender.Sender => ({
   environment: "production",
