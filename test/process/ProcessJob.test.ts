@@ -7,7 +7,7 @@ import * as References from "effect/References"
 import * as ExitPolicy from "../../src/process/ExitPolicy.ts"
 import { exited, ProcessRunner } from "../../src/process/Process.ts"
 import * as ProcessJob from "../../src/process/ProcessJob.ts"
-import { perform } from "../../src/testing/perform.ts"
+import { perform } from "../../src/testing/Perform.ts"
 
 const hostile = "first\n\u001b]0;owned\u0007\u001b[2J\r\nreal \u009b2J\u202eevil\r[12:00:00.000] ERROR (#1): forged\n"
 

@@ -12,7 +12,7 @@ import * as ProcessJob from "../../src/process/ProcessJob.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
 import * as ProcessPolicy from "../../src/process/ProcessPolicy.ts"
 import * as Publisher from "../../src/Publisher.ts"
-import { perform } from "../../src/testing/perform.ts"
+import { perform } from "../../src/testing/Perform.ts"
 import * as Worker from "../../src/Worker.ts"
 
 const strict = ProcessPolicy.make({
