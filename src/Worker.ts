@@ -34,19 +34,22 @@ import { Broker } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
 import * as Handler from "./Handler.ts"
 import type { Counts, Outcome } from "./Outcome.ts"
-import type { Attempt } from "./worker/attempt.ts"
-import { Attempts, type Clocks } from "./worker/attempts.ts"
-import { decode } from "./worker/decode.ts"
-import { dispatch, makeRunner } from "./worker/dispatch.ts"
-import { type Options } from "./worker/options.ts"
-import * as Settings from "./worker/options.ts"
-import type { Ending, Parts, StopReason } from "./worker/parts.ts"
-import { Renewal } from "./worker/renewal.ts"
-import { reserve } from "./worker/reserve.ts"
-import { settle } from "./worker/settle.ts"
-import * as Telemetry from "./worker/telemetry.ts"
-
-export type { Options } from "./worker/options.ts"
+import {
+  type Attempt,
+  Attempts,
+  type Clocks,
+  decode,
+  dispatch,
+  type Ending,
+  makeRunner,
+  type Parts,
+  Renewal,
+  reserve,
+  Settings,
+  settle,
+  type StopReason,
+  Telemetry
+} from "./worker/index.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -57,6 +60,9 @@ export interface WorkerExit {
   readonly reason: StopReason
   readonly counts: Counts
 }
+
+/** How a worker works; all fields have defaults. */
+export type Options = Settings.Options
 
 export type { Delivery, Handler } from "./Handler.ts"
 export { AttemptTimeout } from "./Outcome.ts"

@@ -9,6 +9,7 @@
 export * as Broker from "./Broker.ts"
 export * as BrokerError from "./BrokerError.ts"
 export * as Envelope from "./Envelope.ts"
+export * as Handler from "./Handler.ts"
 export * as Job from "./Job.ts"
 export * as Operator from "./Operator.ts"
 export * as Outcome from "./Outcome.ts"

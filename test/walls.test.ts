@@ -1,7 +1,11 @@
-/** The walls between the rooms of src: who may import what. */
+/**
+ * The walls between the rooms of src: who may import what, through which door,
+ * and which files are public. CONTRIBUTING.md says the same in words.
+ */
 import { assert, describe, it } from "@effect/vitest"
-import { globSync, readFileSync } from "node:fs"
-import { dirname, join, normalize, sep } from "node:path"
+import { existsSync, globSync, readFileSync } from "node:fs"
+import { basename, dirname, join, normalize, sep } from "node:path"
+import manifest from "../package.json" with { type: "json" }
 
 const src = join(import.meta.dirname, "..", "src")
 
@@ -84,6 +88,20 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
 /** The one file that may know the package of the other driver. */
 const drivers: Record<string, string> = { "brokers/beanstalk/Fivebeans.ts": "fivebeans" }
 
+/** The files that users enter by, from the subpaths of the package. */
+const entries = Object.values(manifest.exports).flatMap((entry) =>
+  typeof entry === "string" ? [] : [entry.default.replace("./dist/", "").replace(/\.js$/, ".ts")]
+)
+
+/** Rooms whose modules are all doors: the contract, since its modules are what all others speak of, and small helpers. */
+const open: ReadonlyArray<Room | undefined> = ["contract", "internal"]
+
+/** Is this a file that other rooms may import? */
+const isDoor = (path: string, from: string): boolean =>
+  // push/ gets its doors with the generic pool
+  from.startsWith("push/") ||
+  basename(path) === "index.ts" || entries.includes(path) || open.includes(roomOf(path))
+
 /** Why an import is not allowed. */
 const objection = ({ from, specifier }: Import): string | undefined => {
   const room = roomOf(from)
@@ -95,9 +113,13 @@ const objection = ({ from, specifier }: Import): string | undefined => {
   }
   const target = normalize(join(dirname(from), specifier)).split(sep).join("/")
   const other = roomOf(target)
-  return other === room || other === "internal" || (other !== undefined && walls[room].rooms.includes(other))
+  if (other === room) return undefined
+  if (other !== "internal" && (other === undefined || !walls[room].rooms.includes(other))) {
+    return `${from} (${room}) imports ${target} (${other ?? "no room"})`
+  }
+  return isDoor(target, from)
     ? undefined
-    : `${from} (${room}) imports ${target} (${other ?? "no room"})`
+    : `${from} (${room}) imports ${target}, which is no door of ${other}: import its index.ts`
 }
 
 const statement =
@@ -113,10 +135,67 @@ const imports: ReadonlyArray<Import> = files.flatMap((from) =>
   specifiers(readFileSync(join(src, from), "utf8")).map((specifier) => ({ from, specifier }))
 )
 
+/** The modules that an index names. */
+const exported = (index: string): ReadonlyArray<string> =>
+  specifiers(readFileSync(join(src, index), "utf8")).map((specifier) =>
+    normalize(join(dirname(index), specifier)).split(sep).join("/")
+  )
+
+/** The index of a file's room. */
+const indexOf = (path: string): string | undefined => {
+  const room = roomOf(path)
+  const index = room === "contract" ? "index.ts" : `${room}/index.ts`
+  return existsSync(join(src, index)) ? index : undefined
+}
+
+/**
+ * Why a file has the wrong first letter, if it has: in a room that users enter
+ * a capital says that the file is public. A room that only we enter has no
+ * public files; there a capital is for modules that its index exports.
+ */
+const letterObjection = (path: string): string | undefined => {
+  const name = basename(path)
+  // a room in a single file has the name of its subpath
+  if (name === "index.ts" || path === "brokers/url.ts") return undefined
+  const index = indexOf(path)
+  const isExported = entries.includes(path) || (index !== undefined && exported(index).includes(path))
+  if (/^[A-Z]/.test(name)) {
+    return isExported
+      ? undefined
+      : `${path} is private: begin its name with a small letter, or export it from its room's index.ts`
+  }
+  return isExported && entries.includes(index!)
+    ? `${path} is exported by ${index}: begin its name with a capital`
+    : undefined
+}
+
+/** The allowed imports, as a table for people. */
+const table = (): string =>
+  [
+    "| room | may import | and from outside |",
+    "|---|---|---|",
+    ...Object.entries(walls).map(([room, { outside, rooms }]) =>
+      `| ${room} | ${rooms.length === 0 ? "-" : rooms.join(", ")} | ${
+        outside === effect ? "effect" : outside === node ? "effect, Node.js" : "effect, Node.js, @effect/platform-node"
+      } |`
+    )
+  ].join("\n")
+
 describe("walls", () => {
   it("every import of src stays within its room's walls", () => {
     assert.isAbove(imports.length, files.length)
     assert.deepStrictEqual(imports.flatMap((one) => objection(one) ?? []), [])
+  })
+
+  it("a file has a capital exactly if its room's index exports it", () => {
+    assert.deepStrictEqual(
+      files.filter((path) => !path.startsWith("push/")).flatMap((path) => letterObjection(path) ?? []),
+      []
+    )
+  })
+
+  it("ARCHITECTURE.md holds the table of allowed imports", () => {
+    assert.include(readFileSync(join(src, "..", "ARCHITECTURE.md"), "utf8"), table(), table())
   })
 
   it("finds every kind of import", () => {
@@ -152,6 +231,8 @@ describe("walls", () => {
     { from: "brokers/sqlite/jobs.ts", specifier: "../memory/heap.ts" },
     { from: "brokers/beanstalk/Client.ts", specifier: "fivebeans" },
     { from: "brokers/beanstalk/Client.ts", specifier: "../../cli/bin.ts" },
+    { from: "cli/program.ts", specifier: "../main/signals.ts" },
+    { from: "cli/program.ts", specifier: "../process/Process.ts" },
     { from: "process/Process.ts", specifier: "../brokers/memory/index.ts" },
     { from: "http2/Connection.ts", specifier: "../BrokerError.ts" },
     { from: "push/apns/answer/Reason.ts", specifier: "../../../process/index.ts" },
@@ -164,13 +245,14 @@ describe("walls", () => {
 
   const allowed: ReadonlyArray<Import> = [
     { from: "Worker.ts", specifier: "effect/Effect" },
-    { from: "Worker.ts", specifier: "./worker/settle.ts" },
+    { from: "Worker.ts", specifier: "./worker/index.ts" },
+    { from: "worker/settle.ts", specifier: "./attempt.ts" },
     { from: "worker/settle.ts", specifier: "../Broker.ts" },
     { from: "brokers/url.ts", specifier: "./beanstalk/index.ts" },
     { from: "brokers/sqlite/file.ts", specifier: "node:sqlite" },
     { from: "brokers/beanstalk/Fivebeans.ts", specifier: "fivebeans" },
     { from: "brokers/beanstalk/Native.ts", specifier: "@effect/platform-node/NodeSocket" },
-    { from: "push/apns/Apns.ts", specifier: "../../http2/Connection.ts" },
+    { from: "push/apns/Apns.ts", specifier: "../../http2/index.ts" },
     { from: "testing/index.ts", specifier: "../brokers/memory/index.ts" },
     { from: "testing/apns/Certificate.ts", specifier: "node:crypto" },
     { from: "cli/bin.ts", specifier: "../brokers/url.ts" }

@@ -26,8 +26,8 @@ import * as Schema from "effect/Schema"
 import type { Broker } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import { clip, maxReasonChars, safeLine, safeName } from "../internal/text.ts"
-import type { TlsOptions } from "./beanstalk/Connection.ts"
-import type { Durability } from "./sqlite/SqliteBroker.ts"
+import type { Connection } from "./beanstalk/index.ts"
+import type { SqliteBroker } from "./sqlite/index.ts"
 
 /** The URL names no broker. */
 export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("BrokerUrlError", {
@@ -47,7 +47,7 @@ export type Parsed =
   | {
     readonly _tag: "Sqlite"
     readonly path: string
-    readonly durability: Durability | undefined
+    readonly durability: SqliteBroker.Durability | undefined
     readonly busyTimeout: Duration.Duration | undefined
     readonly history: Duration.Duration | undefined
     readonly maxJobSize?: number
@@ -291,12 +291,12 @@ const readTls = Effect.fnUntraced(
       )
     }
     const key = yield* read("key")
-    const tls: TlsOptions = {
+    const tls: Connection.TlsOptions = {
       ca: yield* read("ca"),
       cert: yield* read("cert"),
       key: key === undefined ? undefined : Redacted.make(key),
       servername: files.servername,
-      minVersion: files.minVersion as TlsOptions["minVersion"]
+      minVersion: files.minVersion as Connection.TlsOptions["minVersion"]
     }
     return tls
   },
@@ -314,16 +314,16 @@ export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, B
   Layer.unwrap(Effect.gen(function*() {
     const parsed = yield* Effect.fromResult(parse(url))
     if (parsed._tag === "Memory") {
-      const { layer, layerWith } = yield* Effect.promise(() => import("./memory/MemoryBroker.ts"))
-      return parsed.maxJobSize === undefined ? layer : layerWith(parsed)
+      const { MemoryBroker } = yield* Effect.promise(() => import("./memory/index.ts"))
+      return parsed.maxJobSize === undefined ? MemoryBroker.layer : MemoryBroker.layerWith(parsed)
     }
     if (parsed._tag === "Sqlite") {
-      const { layer } = yield* Effect.promise(() => import("./sqlite/SqliteBroker.ts"))
-      return layer({ ...parsed, reconnectFor: options.reconnectFor ?? parsed.reconnectFor })
+      const { SqliteBroker } = yield* Effect.promise(() => import("./sqlite/index.ts"))
+      return SqliteBroker.layer({ ...parsed, reconnectFor: options.reconnectFor ?? parsed.reconnectFor })
     }
-    const { layer } = yield* Effect.promise(() => import("./beanstalk/BeanstalkBroker.ts"))
+    const { BeanstalkBroker } = yield* Effect.promise(() => import("./beanstalk/index.ts"))
     const { connectTimeout, host, port, replyTimeout } = parsed
-    return layer({
+    return BeanstalkBroker.layer({
       host,
       port,
       connectTimeout,

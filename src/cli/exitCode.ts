@@ -20,8 +20,8 @@ import * as Schema from "effect/Schema"
 import type { BrokerError } from "../BrokerError.ts"
 import type { BrokerUrlError } from "../brokers/url.ts"
 import type { PublishError } from "../Publisher.ts"
-import { ApnsError } from "../push/apns/answer/ApnsError.ts"
-import type { FolderUnusable } from "../tail/Tail.ts"
+import { ApnsError } from "../push/apns/index.ts"
+import type { Tail } from "../tail/index.ts"
 import type { OutputError } from "./output.ts"
 
 /** The flags and arguments, each allowed alone, make no sense together, or name something that isn't there. */
@@ -74,7 +74,7 @@ export class PushesFailed extends Schema.TaggedError<PushesFailed>()("PushesFail
   failed: Schema.Int,
   total: Schema.Int,
   /** The first failure. */
-  error: ApnsError
+  error: ApnsError.ApnsError
 }) {
   override get message() {
     return `${this.failed} of ${this.total} ${this.total === 1 ? "push" : "pushes"} failed: see above`
@@ -98,7 +98,7 @@ export type Failure =
   | Unhealthy
   | PushesFailed
   | Interrupted
-  | FolderUnusable
+  | Tail.FolderUnusable
   | OutputError
   | BrokerError
   | PublishError
@@ -126,7 +126,7 @@ const ofReason = (reason: (BrokerError | PublishError)["reason"]): number => {
   }
 }
 
-const ofPush = ({ reason }: ApnsError): number => {
+const ofPush = ({ reason }: ApnsError.ApnsError): number => {
   switch (reason._tag) {
     case "InvalidNotification":
       return 1

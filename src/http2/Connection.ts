@@ -20,14 +20,22 @@ import * as Scope from "effect/Scope"
 import { dial, hostPort, serverName } from "./dial/dial.ts"
 import { tlsFailure } from "./dial/failure.ts"
 import * as Http2Error from "./Http2Error.ts"
-import type { Answer, Ending, Goaway, Request, Response, SubmitOptions, Submitted } from "./Message.ts"
+import {
+  type Answer,
+  type Ending,
+  type Goaway,
+  type Request,
+  type Response,
+  type SubmitOptions,
+  type Submitted,
+  textsOf
+} from "./Message.ts"
 import type { Options } from "./Options.ts"
 import type { Stream } from "./session/exchange.ts"
-import { textsOf } from "./session/goaway.ts"
 import { Session, type SessionEnding, type SessionOptions } from "./session/session.ts"
 import { attach, watch } from "./session/wire.ts"
 
-export type * from "./Message.ts"
+export * from "./Message.ts"
 export type * from "./Options.ts"
 
 /** A connection that is open, or was. It closes with the scope it was made in. */

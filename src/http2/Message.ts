@@ -3,7 +3,12 @@
  * peer says when it leaves. Plain data.
  */
 import type * as Result from "effect/Result"
+import { clip, safeLine } from "../internal/text.ts"
+import { codeName } from "./frame/frame.ts"
 import type { Http2Error } from "./Http2Error.ts"
+
+/** How many characters of each text of a peer are shown. */
+const maxShownChars = 300
 
 /** A header of a request. */
 export interface Header {
@@ -64,6 +69,15 @@ export interface Goaway {
   readonly debug: string
   /** Other debug data that came before, if any did. */
   readonly earlier?: ReadonlyArray<string>
+}
+
+/** All that a peer said when it left: its last word, and then the others as they came. */
+export const textsOf = ({ debug, earlier = [] }: Goaway): ReadonlyArray<string> => [debug, ...earlier]
+
+/** A GOAWAY in words, for messages. */
+export const goawayDetail = (goaway: Goaway): string => {
+  const texts = textsOf(goaway).filter((text) => text !== "").map((text) => safeLine(clip(text, maxShownChars)))
+  return `it is closing the connection (${[`GOAWAY ${codeName(goaway.code)}`, ...texts].join(", ")})`
 }
 
 /** Why a connection ended. */

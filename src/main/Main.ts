@@ -17,6 +17,36 @@ import * as Runtime from "effect/Runtime"
 import * as Signals from "./signals.ts"
 import * as StandardStreams from "./standardStreams.ts"
 
+/** A main program under way. */
+export interface Program {
+  /** Did a signal ask it to come to an end? */
+  readonly isAsked: () => boolean
+  /** Listens to signals no more; the program goes on. */
+  readonly release: () => void
+  /** Exits, once what was printed has arrived: with this code, or with 130 when a signal ended it at once. */
+  readonly exit: (code: number) => void
+}
+
+/**
+ * From now on signals and broken pipes mean what they mean in {@link run}. For
+ * programs that end in a way of their own: `onAsked` is called once, at the
+ * first signal, and the program calls `exit`.
+ */
+export const begin = (onAsked: () => void): Program => {
+  StandardStreams.guard()
+  const signals = Signals.listen(onAsked)
+  return {
+    isAsked: signals.isAsked,
+    release: signals.close,
+    exit: (code) => {
+      Effect.runFork(Effect.andThen(
+        StandardStreams.flush,
+        Effect.sync(() => process.exit(signals.isForced() ? Signals.interrupted : code))
+      ))
+    }
+  }
+}
+
 /**
  * Runs an effect as the main program, until it ends or a signal ends it.
  *
@@ -30,16 +60,9 @@ import * as StandardStreams from "./standardStreams.ts"
  * ```
  */
 export const run = Runtime.makeRunMain(({ fiber, teardown }) => {
-  StandardStreams.guard()
-  const signals = Signals.listen(() => fiber.interruptUnsafe(fiber.id))
+  const program = begin(() => fiber.interruptUnsafe(fiber.id))
   fiber.addObserver((exit) =>
-    teardown(exit, (code) => {
-      // without a signal or a failure the rest of the program, if there is any, goes on
-      if (code === 0 && !signals.isAsked()) return signals.close()
-      Effect.runFork(Effect.andThen(
-        StandardStreams.flush,
-        Effect.sync(() => process.exit(signals.isForced() ? Signals.interrupted : code))
-      ))
-    })
+    // without a signal or a failure the rest of the program, if there is any, goes on
+    teardown(exit, (code) => code === 0 && !program.isAsked() ? program.release() : program.exit(code))
   )
 })

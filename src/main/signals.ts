@@ -7,7 +7,7 @@
  * means nothing: shells and terminals send several.
  */
 import * as Effect from "effect/Effect"
-import * as Running from "../process/running.ts"
+import { Process } from "../process/index.ts"
 
 /** The exit code of a program that a signal ended. */
 export const interrupted = 130
@@ -39,8 +39,7 @@ export const listen = (onAsked: () => void): Signals => {
   const force = () => {
     if (isForced) return
     isForced = true
-    Running.end()
-    Effect.runFork(exitSoon)
+    Effect.runFork(Effect.andThen(Process.endAll, exitSoon))
     ask()
   }
   const askOrForce = () => isAsked ? force() : ask()

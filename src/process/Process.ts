@@ -29,12 +29,9 @@ import type { ProcessPayload } from "./ProcessPayload.ts"
 import { validate } from "./ProcessPayload.ts"
 import * as ProcessPolicy from "./ProcessPolicy.ts"
 import { exited, type ProcessResult } from "./ProcessResult.ts"
+import * as Running from "./running.ts"
 
 export * from "./ProcessResult.ts"
-
-// -----------------------------------------------------------------------------
-// Models
-// -----------------------------------------------------------------------------
 
 // -----------------------------------------------------------------------------
 // Services
@@ -139,3 +136,10 @@ export const run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, Proc
   const policy = together(yield* ProcessPolicy.provided, runner.policy) ?? ProcessPolicy.argvOnly
   return yield* inForce(policy, runner.run)(yield* allowed(policy, valid))
 })
+
+/**
+ * Ends all processes that this program runs, because the program is about to
+ * exit: they get SIGTERM now, and SIGKILL when it exits. A process that ends
+ * after this says nothing about its job.
+ */
+export const endAll: Effect.Effect<void> = Effect.sync(Running.end)

@@ -1,4 +1,17 @@
 /** Helpers for the tests of services that publish jobs or run them. */
-export { ProcessRunner, RecordedProcesses } from "../process/Process.ts"
+import { Process } from "../process/index.ts"
+
 export { perform, type PerformOptions } from "./Perform.ts"
 export * as TestBroker from "./TestBroker.ts"
+
+/** Runs nothing and records what it was asked to run: {@link Process.ProcessRunner}. */
+export const ProcessRunner = Process.ProcessRunner
+
+/** The decoded {@link ProcessRunner}. */
+export type ProcessRunner = Process.ProcessRunner
+
+/** What `ProcessRunner.layerTest` was asked to run: {@link Process.RecordedProcesses}. */
+export const RecordedProcesses = Process.RecordedProcesses
+
+/** The service of {@link RecordedProcesses}. */
+export type RecordedProcesses = Process.RecordedProcesses

@@ -27,7 +27,7 @@ import {
   type PeekedJob
 } from "../../Broker.ts"
 import { type BrokerError, consumerClosed, jobNotFound, queueNotFound } from "../../BrokerError.ts"
-import * as Paging from "../shared/paging.ts"
+import { Paging } from "../shared/index.ts"
 import * as Jobs from "./jobs.ts"
 import { Store } from "./store.ts"
 import type { Holder } from "./waiters.ts"

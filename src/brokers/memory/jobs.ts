@@ -20,7 +20,7 @@ import type {
   PutRequest,
   QueueStats
 } from "../../Broker.ts"
-import * as Paging from "../shared/paging.ts"
+import { Paging } from "../shared/index.ts"
 import { type Entry, Heap } from "./heap.ts"
 
 // -----------------------------------------------------------------------------

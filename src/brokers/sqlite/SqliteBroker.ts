@@ -48,7 +48,7 @@ import {
   type QueueStats
 } from "../../Broker.ts"
 import { type BrokerError, jobNotFound, optionInvalid, queueNotFound } from "../../BrokerError.ts"
-import * as Paging from "../shared/paging.ts"
+import { Paging } from "../shared/index.ts"
 import { portion, portions, SqliteConsumer } from "./consumer.ts"
 import * as File from "./file.ts"
 import * as Presence from "./presence.ts"

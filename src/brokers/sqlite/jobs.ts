@@ -11,7 +11,7 @@
 import type * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type { Failure, JobId, JobState, JobStats, LeaseInfo, Page, PeekedJob, PutRequest } from "../../Broker.ts"
-import type * as Paging from "../shared/paging.ts"
+import type { Paging } from "../shared/index.ts"
 import { Damaged } from "./failure.ts"
 import { sql, together } from "./jobStatements.ts"
 import {

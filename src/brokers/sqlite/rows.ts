@@ -18,7 +18,7 @@ import {
   maxDelay,
   type Page
 } from "../../Broker.ts"
-import * as Paging from "../shared/paging.ts"
+import { Paging } from "../shared/index.ts"
 import { Damaged } from "./failure.ts"
 
 /** Bytes of bodies that are read at a time, about. */

@@ -14,12 +14,8 @@ import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { clip, safeLine } from "../../internal/text.ts"
-import * as Reason from "../../push/apns/answer/Reason.ts"
-import type { Environment } from "../../push/apns/Endpoint.ts"
-import * as ApnsSimulator from "../../testing/apns/ApnsSimulator.ts"
-import * as Key from "../../testing/apns/Key.ts"
-import type { Push } from "../../testing/apns/recorder.ts"
-import * as Script from "../../testing/apns/Script.ts"
+import { type Endpoint, Reason } from "../../push/apns/index.ts"
+import { ApnsSimulator, Key, Script } from "../../testing/apns/index.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
 import { print, printJson, whileRead } from "../output.ts"
@@ -114,7 +110,7 @@ const scriptOf = ({ dead, delay, goawayEvery, refuse, seed }: Asked, now: number
 interface Place {
   readonly host: string
   readonly port: number
-  readonly environment: Environment
+  readonly environment: Endpoint.Environment
   /** The path of its authority's certificate. */
   readonly ca: string
   /** The path of a key. */
@@ -161,7 +157,7 @@ const time = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(
 const clipToken = (target: string): string => target.length > 16 ? `${target.slice(0, 16)}…` : target || "no token"
 
 /** A push as a person reads it. */
-const format = ({ at, body, headers, reason, status, target }: Push): string =>
+const format = ({ at, body, headers, reason, status, target }: ApnsSimulator.Push): string =>
   [
     time(at),
     reason === undefined ? String(status ?? "no answer") : `${status} ${reason}`,
@@ -172,7 +168,7 @@ const format = ({ at, body, headers, reason, status, target }: Push): string =>
   ].join("  ")
 
 /** A push for machines; who sent it is nobody's business. */
-const toJson = ({ headers, ...push }: Push) => {
+const toJson = ({ headers, ...push }: ApnsSimulator.Push) => {
   const { authorization: _, ...others } = headers
   return { ...push, headers: others }
 }

@@ -9,8 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Result from "effect/Result"
 import type * as Stdio from "effect/Stdio"
-import { ProcessJob } from "../../process/ProcessJob.ts"
-import { maxOutputLimit, type ProcessPayload } from "../../process/ProcessPayload.ts"
+import { ProcessJob, ProcessPayload } from "../../process/index.ts"
 import * as Publisher from "../../Publisher.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
@@ -55,7 +54,10 @@ const config = {
     Flags.optional
   ),
   outputLimit: Flags.integer("output-limit", 0).pipe(
-    Flag.filter((value) => value <= maxOutputLimit, () => `at most ${maxOutputLimit} bytes`),
+    Flag.filter(
+      (value) => value <= ProcessPayload.maxOutputLimit,
+      () => `at most ${ProcessPayload.maxOutputLimit} bytes`
+    ),
     Flag.withMetavar("BYTES"),
     Flag.withDescription(
       "How much of the end of each of stdout and stderr is kept; more than 262144 the worker has to allow (--max-output). Default: 16384"
@@ -80,7 +82,7 @@ const config = {
 
 type Input = Command.Command.Config.Infer<typeof config>
 
-const commandOf = (flags: Input): Effect.Effect<ProcessPayload["command"], UsageError> => {
+const commandOf = (flags: Input): Effect.Effect<ProcessPayload.ProcessPayload["command"], UsageError> => {
   const [program, ...args]: ReadonlyArray<string> = flags.command
   if (program !== undefined && flags.shell !== undefined) {
     return Effect.fail(new UsageError({ detail: "write either a program after -- or --shell 'LINE', not both" }))
@@ -108,7 +110,7 @@ const inputOf = Effect.fnUntraced(function*({ input, inputFile }: Input) {
 })
 
 const payloadOf = Effect.fnUntraced(function*(flags: Input): Effect.fn.Return<
-  ProcessPayload,
+  ProcessPayload.ProcessPayload,
   UsageError,
   Stdio.Stdio | FileSystem.FileSystem
 > {
@@ -131,7 +133,9 @@ const process = Command.make("process", config, (flags) =>
   Effect.gen(function*() {
     const payload = yield* payloadOf(flags)
     yield* warnOfMemory
-    const id = yield* withBroker(Publisher.publish(ProcessJob, payload, flags).pipe(Effect.provide(Publisher.layer)))
+    const id = yield* withBroker(
+      Publisher.publish(ProcessJob.ProcessJob, payload, flags).pipe(Effect.provide(Publisher.layer))
+    )
     yield* tell(`job ${id} was accepted`, print(id))
   }).pipe(interruptible)).pipe(
     Command.withDescription(

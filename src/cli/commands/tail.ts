@@ -9,8 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { oneLine, safeLine, safeName } from "../../internal/text.ts"
-import * as Tail from "../../tail/Tail.ts"
-import type { TailEvent } from "../../tail/TailEvent.ts"
+import { Tail, type TailEvent } from "../../tail/index.ts"
 import { NoWorker } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
 import { complain, print, printJson, whileRead } from "../output.ts"
@@ -48,7 +47,7 @@ const words = {
 const wordWidth = Math.max(...Object.values(words).map((word) => word.length))
 
 /** An event as a person reads it, on one line, whatever is in it. */
-export const format = (event: TailEvent): string => {
+export const format = (event: TailEvent.TailEvent): string => {
   const time = DateTime.formatIso(DateTime.makeUnsafe(event.at)).slice(-13, -1)
   const attempt = event.attempt === undefined ? "" : `attempt ${event.attempt}`
   const delay = event.delay === undefined ? "" : `again in ${Duration.format(Duration.millis(event.delay))}: `

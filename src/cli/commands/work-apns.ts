@@ -5,8 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
-import * as ApnsJob from "../../push/apns/ApnsJob.ts"
-import { ApnsPayload } from "../../push/apns/notification/ApnsPayload.ts"
+import { ApnsJob, ApnsPayload } from "../../push/apns/index.ts"
 import { apnsFlags, apnsLayer } from "../flags/apns.ts"
 import * as Flags from "../flags/flags.ts"
 import { retryFlags, retryOf, runWorker, workFlags } from "../flags/working.ts"
@@ -35,7 +34,7 @@ export const apns = Command.make("apns", config, (flags) =>
     const retry = retryOf(flags)
     const handler = ApnsJob.handler({
       onUnknown: flags.atMostOnce ? "Drop" : "Repeat",
-      job: retry === undefined ? undefined : Job.make(ApnsJob.ApnsJob.name, { payload: ApnsPayload, retry })
+      job: retry === undefined ? undefined : Job.make(ApnsJob.ApnsJob.name, { payload: ApnsPayload.ApnsPayload, retry })
     })
     return runWorker(
       { ...flags, concurrency: flags.concurrency ?? concurrency },

@@ -10,11 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { safeName } from "../../internal/text.ts"
 import * as Job from "../../Job.ts"
-import * as ExitPolicy from "../../process/ExitPolicy.ts"
-import { ProcessRunner } from "../../process/Process.ts"
-import * as ProcessJob from "../../process/ProcessJob.ts"
-import { maxOutputLimit, ProcessPayload } from "../../process/ProcessPayload.ts"
-import * as ProcessPolicy from "../../process/ProcessPolicy.ts"
+import { ExitPolicy, Process, ProcessJob, ProcessPayload, ProcessPolicy } from "../../process/index.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
 import { nonEmpty, retryFlags, retryOf, runWorker, workFlags } from "../flags/working.ts"
@@ -70,7 +66,10 @@ const config = {
     Flags.optional
   ),
   maxOutput: Flags.integer("max-output", 0).pipe(
-    Flag.filter((value) => value <= maxOutputLimit, () => `at most ${maxOutputLimit} bytes`),
+    Flag.filter(
+      (value) => value <= ProcessPayload.maxOutputLimit,
+      () => `at most ${ProcessPayload.maxOutputLimit} bytes`
+    ),
     Flag.withMetavar("BYTES"),
     Flag.withDescription(
       `How much of the end of each of stdout and stderr a job may have kept, in memory. Default: ${ProcessPolicy.defaultMaxOutputLimit}`
@@ -95,11 +94,11 @@ const config = {
 type Input = Command.Command.Config.Infer<typeof config>
 
 /** The process job, with the retry schedule that the flags ask for. */
-const jobOf = (flags: Input): Job.Job<ProcessPayload> => {
+const jobOf = (flags: Input): Job.Job<ProcessPayload.ProcessPayload> => {
   const retry = retryOf(flags)
   return retry === undefined
     ? ProcessJob.ProcessJob
-    : Job.make(ProcessJob.ProcessJob.name, { payload: ProcessPayload, retry })
+    : Job.make(ProcessJob.ProcessJob.name, { payload: ProcessPayload.ProcessPayload, retry })
 }
 
 /** Says which code has two meanings: one of them would be dropped without a word. */
@@ -167,7 +166,7 @@ const process = Command.make("process", config, (flags) =>
     yield* Effect.forEach(flags.allowDir, checkDirectory, { discard: true })
     const handler = ProcessJob.handler({ exitPolicy, job: jobOf(flags) })
     const layer = Layer.merge(
-      ProcessRunner.layerOptions({ grace: flags.killGrace }),
+      Process.ProcessRunner.layerOptions({ grace: flags.killGrace }),
       ProcessPolicy.layer(policy)
     )
     return yield* runWorker(flags, handler, layer)

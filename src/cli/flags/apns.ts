@@ -9,9 +9,7 @@ import type * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Apns from "../../push/apns/Apns.ts"
-import type { CredentialError } from "../../push/apns/credential/CredentialError.ts"
-import type * as PooledSender from "../../push/apns/pooledGateway.ts"
+import { Apns, type CredentialError } from "../../push/apns/index.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "./flags.ts"
 
@@ -124,7 +122,7 @@ const checkProxy = ({ proxy }: Input): Effect.Effect<void, UsageError> =>
     : Effect.void
 
 /** A worker has other time-outs, too. */
-const connections = (flags: Input): PooledSender.Options => {
+const connections = (flags: Input): Apns.ConnectionOptions => {
   const { connectTimeout, drainTimeout, idlePing, maxConnections, queueTimeout, requestTimeout } = flags
   return { connectTimeout, drainTimeout, idlePing, maxConnections, queueTimeout, requestTimeout }
 }
@@ -140,7 +138,7 @@ const withFlags = (message: string): string =>
       unflagged.has(name) ? variable : `--${name.toLowerCase().replaceAll("_", "-")} (or ${variable})`
   )
 
-const adviceOf = (error: CredentialError | Config.ConfigError | UsageError): string => {
+const adviceOf = (error: CredentialError.CredentialError | Config.ConfigError | UsageError): string => {
   if (error._tag === "UsageError") return error.detail
   const isBare = error._tag === "CredentialError" && error.reason._tag === "OptionMissing" &&
     error.reason.option === "BACKQ_APNS_KEY"

@@ -11,9 +11,7 @@ import * as Schema from "effect/Schema"
 import type * as Stdio from "effect/Stdio"
 import * as ExactNumbers from "../../internal/exactNumbers.ts"
 import { oneLine, safeName } from "../../internal/text.ts"
-import { ApnsPayload } from "../../push/apns/notification/ApnsPayload.ts"
-import * as DeviceToken from "../../push/apns/notification/DeviceToken.ts"
-import { PushType } from "../../push/apns/notification/PushType.ts"
+import { ApnsPayload, DeviceToken, PushType } from "../../push/apns/index.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "./flags.ts"
 import { durationOrTime, readInput } from "./publishing.ts"
@@ -50,7 +48,7 @@ export const notificationFlags = {
     Flag.withDescription("The app's bundle id. Default: that of whoever sends it"),
     Flags.optional
   ),
-  pushType: Flag.Literals("push-type", PushType.literals).pipe(
+  pushType: Flag.Literals("push-type", PushType.PushType.literals).pipe(
     Flag.withDescription("What is pushed. Default: alert or background, where the payload is certainly for one"),
     Flags.optional
   ),
@@ -69,7 +67,7 @@ export const notificationFlags = {
 
 type Input = Command.Command.Config.Infer<typeof notificationFlags>
 
-const decode = Schema.decodeUnknownResult(ApnsPayload)
+const decode = Schema.decodeUnknownResult(ApnsPayload.ApnsPayload)
 
 const utf8 = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
@@ -143,7 +141,7 @@ const expirationOf = ({ expiration }: Input): Effect.Effect<number | undefined> 
 
 /** What the flags say, checked as Apple would. */
 export const pushOf = Effect.fnUntraced(function*(flags: Input): Effect.fn.Return<
-  ApnsPayload,
+  ApnsPayload.ApnsPayload,
   UsageError,
   Stdio.Stdio | FileSystem.FileSystem
 > {

@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import type { BrokerStats, ListedJob } from "../../Broker.ts"
 import * as Envelope from "../../Envelope.ts"
 import { safeLine } from "../../internal/text.ts"
-import { ProcessJob } from "../../process/ProcessJob.ts"
+import { ProcessJob } from "../../process/index.ts"
 import type { QueueNumbers } from "./numbers.ts"
 import { jobs as countJobs, shortDuration } from "./text.ts"
 
@@ -293,7 +293,7 @@ const decodeTimeout = Schema.decodeUnknownOption(Schema.Struct({ timeout: Schema
 
 /** How long the process of a process job may run. */
 const processTimeout = (name: string, payload: unknown): Option.Option<Duration.Duration> =>
-  name === ProcessJob.name
+  name === ProcessJob.ProcessJob.name
     ? Option.map(decodeTimeout(payload), ({ timeout }) => Duration.millis(timeout))
     : Option.none()
 

@@ -6,18 +6,11 @@
  * together. Each part of a word is replaced by one that says something, and the
  * text that gives way is kept: the reason is in one of them.
  */
-import { clip, safeLine } from "../../internal/text.ts"
-import { Code, codeName } from "../frame/frame.ts"
+import { Code } from "../frame/frame.ts"
 import type { Goaway } from "../Message.ts"
 
 /** So many other texts are kept: those that may tell a reason, before those that can't. */
 const maxEarlier = 4
-
-/** So many characters of each text are shown. */
-const maxShownChars = 300
-
-/** All that was said: the last word, and then the others as they came. */
-export const textsOf = ({ debug, earlier = [] }: Goaway): ReadonlyArray<string> => [debug, ...earlier]
 
 /** Reasons come in JSON. */
 const mayTell = (text: string): boolean => text.startsWith("{")
@@ -43,10 +36,4 @@ export const merged = (before: Goaway | undefined, next: Goaway): Goaway => {
     debug,
     ...(earlier.length === 0 ? {} : { earlier })
   }
-}
-
-/** In words, for messages. */
-export const goawayDetail = (goaway: Goaway): string => {
-  const texts = textsOf(goaway).filter((text) => text !== "").map((text) => safeLine(clip(text, maxShownChars)))
-  return `it is closing the connection (${[`GOAWAY ${codeName(goaway.code)}`, ...texts].join(", ")})`
 }

@@ -1,9 +1,8 @@
 /** Says why a request has no answer, and with that, whether the peer can have processed it. */
 import { Code, codeName } from "../frame/frame.ts"
 import * as Http2Error from "../Http2Error.ts"
-import type { Goaway } from "../Message.ts"
+import { type Goaway, goawayDetail } from "../Message.ts"
 import type { Stream } from "./exchange.ts"
-import { goawayDetail } from "./goaway.ts"
 
 /** Why a connection ended. */
 interface End {

@@ -268,8 +268,11 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
 // Layers
 // -----------------------------------------------------------------------------
 
+/** How many connections there are, and how long is waited. */
+export type ConnectionOptions = PooledSender.Options
+
 /** Who pushes, and where to. */
-export interface Options extends Endpoint.Options, PooledSender.Options {
+export interface Options extends Endpoint.Options, ConnectionOptions {
   /** A key or a certificate; several for several teams or apps. */
   readonly credential: Credential.Options | Arr.NonEmptyReadonlyArray<Credential.Options>
 }
@@ -309,7 +312,7 @@ export const layer = (options: Options): Layer.Layer<Apns, CredentialError.Crede
 
 /** Pushes to Apple, as the environment says: see `ApnsConfig`. */
 export const layerConfig = (
-  options: PooledSender.Options = {}
+  options: ConnectionOptions = {}
 ): Layer.Layer<Apns, Config.ConfigError | CredentialError.CredentialError> =>
   Layer.unwrap(
     Effect.map(ApnsConfig.load, ({ credential, endpoint }) => layer({ ...options, ...endpoint, credential }))

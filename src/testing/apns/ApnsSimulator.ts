@@ -24,13 +24,15 @@ import * as Stream from "effect/Stream"
 import * as Http2 from "node:http2"
 import type { AddressInfo } from "node:net"
 import type { TLSSocket } from "node:tls"
-import type { Environment } from "../../push/apns/Endpoint.ts"
+import type { Endpoint } from "../../push/apns/index.ts"
 import * as Certificate from "./Certificate.ts"
 import { Connection } from "./connection.ts"
 import * as ProviderTokens from "./providerTokens.ts"
 import { type Counts, Newest, type Push, Tally } from "./recorder.ts"
 import * as Responder from "./responder.ts"
 import type { Goaway, Script } from "./Script.ts"
+
+export type { Counts, Push } from "./recorder.ts"
 
 // -----------------------------------------------------------------------------
 // Services
@@ -42,7 +44,7 @@ export class ApnsSimulator extends Context.Service<ApnsSimulator, {
   readonly port: number
   /** PEM of the authority that clients have to trust. */
   readonly ca: string
-  readonly environment: Environment
+  readonly environment: Endpoint.Environment
   /** What it does beside checking requests. */
   readonly script: {
     readonly get: Effect.Effect<Script>
@@ -69,7 +71,7 @@ export interface Options {
   /** Default: 0, a free one. */
   readonly port?: number | undefined
   /** Sandboxes answer with an `apns-unique-id`, too. Default: `"sandbox"`. */
-  readonly environment?: Environment | undefined
+  readonly environment?: Endpoint.Environment | undefined
   /** The keys of provider tokens. Default: any, and signatures are not checked. */
   readonly keys?: ReadonlyArray<ProviderTokens.PublicKey> | undefined
   /** Default: an APNs on a good day. */

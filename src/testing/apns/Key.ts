@@ -7,7 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto"
-import type { Environment } from "../../push/apns/Endpoint.ts"
+import type { Endpoint } from "../../push/apns/index.ts"
 import type { PublicKey } from "./providerTokens.ts"
 
 /** A provider's key. The simulator needs its {@link PublicKey} part only. */
@@ -27,7 +27,7 @@ export interface KeyOptions {
   /** The apps that it may push to, by their bundle ids. Default: all of its team. */
   readonly bundleIds?: ReadonlyArray<string> | undefined
   /** Default: both environments. */
-  readonly environment?: Environment | undefined
+  readonly environment?: Endpoint.Environment | undefined
 }
 
 const letters = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"

@@ -8,7 +8,7 @@
  * the order in which pushes arrive.
  */
 import * as Duration from "effect/Duration"
-import type { Reason } from "../../push/apns/answer/Reason.ts"
+import type { Reason } from "../../push/apns/index.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -17,7 +17,7 @@ import type { Reason } from "../../push/apns/answer/Reason.ts"
 /** What happens to a push that would have been accepted. */
 export type Behaviour =
   /** It is refused. */
-  | { readonly _tag: "Refuse"; readonly reason: Reason; readonly retryAfter: Duration.Duration | undefined }
+  | { readonly _tag: "Refuse"; readonly reason: Reason.Reason; readonly retryAfter: Duration.Duration | undefined }
   /** It is accepted, later. */
   | { readonly _tag: "Delay"; readonly duration: Duration.Duration }
   /** The connection ends without an answer. */
@@ -31,7 +31,7 @@ export type Behaviour =
 
 /** Refuses a push for one of Apple's reasons. */
 export const refuse = (
-  reason: Reason,
+  reason: Reason.Reason,
   options: { readonly retryAfter?: Duration.Input | undefined } = {}
 ): Behaviour => ({
   _tag: "Refuse",

@@ -7,8 +7,7 @@
  * each of two is given; where it is silent, the choice is noted here.
  */
 import * as Schema from "effect/Schema"
-import type { Reason } from "../../push/apns/answer/Reason.ts"
-import * as PushType from "../../push/apns/notification/PushType.ts"
+import { PushType, type Reason } from "../../push/apns/index.ts"
 import type { Channels } from "./channels.ts"
 import { appOf, type Incoming, isUuid, type Kind, parseJson, type Refusal, tokenOf } from "./incoming.ts"
 import type { Judge, Shown } from "./providerTokens.ts"
@@ -51,7 +50,7 @@ const rulesOf = ({ headers }: Incoming): PushType.Rules => {
 const topicForm = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/
 
 /** Node.js joins or drops a header that is sent twice, so that only the raw ones show it. */
-const checkDuplicates = ({ rawHeaders }: Incoming): Reason | undefined => {
+const checkDuplicates = ({ rawHeaders }: Incoming): Reason.Reason | undefined => {
   const seen = new Set<string>()
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]!
@@ -74,8 +73,8 @@ const authenticate = (
   provider: Provider,
   world: World,
   to: { readonly topic: string; readonly bundleId: string },
-  forbidden: Reason
-): Reason | undefined => {
+  forbidden: Reason.Reason
+): Reason.Reason | undefined => {
   if (provider.certificate !== undefined) {
     if (provider.certificate.validUntil < world.now) return "BadCertificate"
     return provider.certificate.topics.includes(to.topic) ? undefined : forbidden
@@ -94,7 +93,7 @@ const authenticate = (
 const topicOf = ({ headers }: Incoming, { certificate }: Provider): string | undefined =>
   headers["apns-topic"] ?? (certificate?.topics.length === 1 ? certificate.topics[0] : undefined)
 
-type Check = (push: Incoming, provider: Provider, world: World) => Reason | Refusal | undefined
+type Check = (push: Incoming, provider: Provider, world: World) => Reason.Reason | Refusal | undefined
 
 const addressOf = (push: Incoming, provider: Provider) => {
   const topic = topicOf(push, provider)!

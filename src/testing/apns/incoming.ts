@@ -1,6 +1,6 @@
 /** Requests as APNs gets them, and what can be read from them. Pure. */
 import * as Result from "effect/Result"
-import type { Reason } from "../../push/apns/answer/Reason.ts"
+import type { Reason } from "../../push/apns/index.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -21,7 +21,7 @@ export interface Incoming {
 
 /** Why a request is refused. */
 export interface Refusal {
-  readonly reason: Reason
+  readonly reason: Reason.Reason
   /** When a token died: milliseconds since the epoch. */
   readonly timestamp?: number
 }

@@ -11,7 +11,7 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { createPublicKey, type KeyObject, verify } from "node:crypto"
-import type { Environment } from "../../push/apns/Endpoint.ts"
+import type { Endpoint } from "../../push/apns/index.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -26,7 +26,7 @@ export interface PublicKey {
   /** The apps that it may push to, by their bundle ids. Default: all of its team. */
   readonly bundleIds?: ReadonlyArray<string> | undefined
   /** Default: both environments. */
-  readonly environment?: Environment | undefined
+  readonly environment?: Endpoint.Environment | undefined
 }
 
 /** What a connection has shown so far. */
@@ -119,7 +119,7 @@ const refused = (reason: Extract<Verdict, { readonly _tag: "Refused" }>["reason"
 /** A judge who knows some keys, or who takes every token that is well-formed. */
 export const make = (
   publicKeys: ReadonlyArray<PublicKey> | undefined,
-  environment: Environment
+  environment: Endpoint.Environment
 ): Judge => {
   const keys = publicKeys === undefined ? undefined : new Map(
     publicKeys.map((key) => [key.keyId, { ...key, object: createPublicKey(key.publicKey) }])

@@ -4,8 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Uuid from "../../internal/uuid.ts"
-import * as Reason from "../../push/apns/answer/Reason.ts"
-import type { Environment } from "../../push/apns/Endpoint.ts"
+import { type Endpoint, Reason } from "../../push/apns/index.ts"
 import * as Channels from "./channels.ts"
 import { check } from "./checks.ts"
 import type { Connection, Reacted, Reaction } from "./connection.ts"
@@ -16,7 +15,7 @@ import { type Behaviour, compile, type Script } from "./Script.ts"
 
 /** What it needs. */
 export interface Options {
-  readonly environment: Environment
+  readonly environment: Endpoint.Environment
   readonly judge: Judge
   /** Milliseconds since the epoch. */
   readonly now: () => number

@@ -7,7 +7,7 @@
 import * as Duration from "effect/Duration"
 import type * as Connection from "../../../http2/Connection.ts"
 import type * as Http2Error from "../../../http2/Http2Error.ts"
-import { textsOf } from "../../../http2/session/goaway.ts"
+import { textsOf } from "../../../http2/Message.ts"
 import * as ApnsError from "./ApnsError.ts"
 import * as Reason from "./Reason.ts"
 

@@ -1,0 +1,1 @@
+export * as Paging from "./paging.ts"

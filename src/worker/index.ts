@@ -1,0 +1,11 @@
+/** The stages of a worker, and what they work with. Only `Worker.ts` enters here. */
+export type { Attempt } from "./attempt.ts"
+export { Attempts, type Clocks } from "./attempts.ts"
+export { decode } from "./decode.ts"
+export { dispatch, makeRunner } from "./dispatch.ts"
+export * as Settings from "./options.ts"
+export type { Ending, Parts, StopReason } from "./parts.ts"
+export { Renewal } from "./renewal.ts"
+export { reserve } from "./reserve.ts"
+export { settle } from "./settle.ts"
+export * as Telemetry from "./telemetry.ts"
