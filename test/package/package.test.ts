@@ -14,6 +14,7 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, delimiter, join } from "node:path"
+import { shown } from "../support/shown.ts"
 
 const root = join(import.meta.dirname, "..", "..")
 const modules = join(root, "node_modules")
@@ -115,6 +116,11 @@ const programsOf = (page: string): ReadonlyArray<readonly [name: string, source:
       source
     ])
 
+/** The programs to copy, as a project would write them. */
+const examples = Object.fromEntries(
+  globSync("*.ts", { cwd: join(root, "scripts/examples") }).map((name) => [name, shown(`scripts/examples/${name}`)])
+)
+
 /** A project as the quick start has one. */
 const quickStart = (folder: string, files: Record<string, string>): void => {
   const [, config] = /`tsconfig.json`[^]*?```json\n([^]*?)```/.exec(textOf("docs/quick-start.md"))!
@@ -134,6 +140,7 @@ describe("package", () => {
     mkdirSync(project())
     install(project(), pack(join(folder, "source")))
     quickStart(documented(), Object.fromEntries(pages.flatMap(programsOf)))
+    quickStart(join(project(), "examples"), examples)
   }, 120_000)
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -173,6 +180,11 @@ describe("package", () => {
 
   it("type-checks the programs of the pages, with what the quick start tells", () => {
     assert.strictEqual(run(documented(), "tsc", "-p", "."), "")
+  }, 120_000)
+
+  it("type-checks the programs to copy, with what the quick start tells", () => {
+    assert.isNotEmpty(Object.keys(examples))
+    assert.strictEqual(run(join(project(), "examples"), "tsc", "-p", "."), "")
   }, 120_000)
 
   it("type-checks, with what the quick start tells, a program that has what Node.js has and imports nothing", () => {

@@ -1,0 +1,29 @@
+/**
+ * Publishing from a program that does not use Effect: one runtime for the
+ * program, a promise per job.
+ *
+ *     npx tsx scripts/examples/without-effect.ts
+ */
+import { Effect, Layer, ManagedRuntime, Schema } from "effect"
+// in a project: from "backq" and "backq/broker-url"
+import * as BrokerUrl from "../../src/brokers/url.ts"
+import { Job, Publisher, Worker } from "../../src/index.ts"
+
+const SendWelcome = Job.make("send-welcome", { payload: Schema.Struct({ userId: Schema.String }) })
+
+// Stands for a library that returns promises.
+const sendMail = async (userId: string): Promise<void> => console.log(`welcome, user ${userId}`)
+
+const backq = ManagedRuntime.make(Publisher.layer.pipe(Layer.provideMerge(BrokerUrl.layerConfig())))
+
+const signUp = (userId: string): Promise<string> => backq.runPromise(Publisher.publish(SendWelcome, { userId }))
+
+console.log(`published job ${await signUp("42")}`)
+
+// A worker, too, is a promise: this one ends after one job. A promise that is rejected is an attempt that failed.
+const handler = Worker.handler(SendWelcome, ({ userId }) => Effect.tryPromise(() => sendMail(userId)))
+const { counts } = await backq.runPromise(Worker.make({ maxJobs: 1 }, handler))
+console.log(`done: ${counts.Done}`)
+
+// Closes the broker. Without it a program with a connection would not end.
+await backq.dispose()
