@@ -29,7 +29,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import { Broker, checkQueue, type JobId, type PutOptions, putOptions, type PutRequest } from "./Broker.ts"
-import { type BrokerError, BrokerErrorReason, OptionInvalid } from "./BrokerError.ts"
+import { type BrokerError, BrokerErrorReason, notSent, OptionInvalid } from "./BrokerError.ts"
 import * as Envelope from "./Envelope.ts"
 import { oneLine, safeLine, safeName } from "./internal/text.ts"
 import { callOr, describe, messageOfThrown, shown, textOf } from "./internal/thrown.ts"
@@ -275,7 +275,8 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
       const name = checkQueue(queue)
       if (Result.isFailure(name)) return yield* name.failure.reason
       if (!requireWorkers) return
-      const waiting = yield* Effect.mapError(broker.waitingWorkers(queue), (error) => error.reason)
+      // whatever became of the question, nothing was put
+      const waiting = yield* Effect.mapError(broker.waitingWorkers(queue), (error) => notSent(error).reason)
       if (waiting === 0) return yield* new NoWorkers({ queue })
     }
   )

@@ -267,7 +267,8 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
 
   /** Looks at a job and takes it, if it is in one of some states. It has to be settled on the same connection. */
   const takeJob = Effect.fnUntraced(function*(id: JobId, states: ReadonlyArray<JobState>) {
-    const stats = yield* statsOf(id)
+    // until here nothing was done
+    const stats = yield* Effect.mapError(statsOf(id), BrokerError.notSent)
     if (!states.includes(stats.state)) return yield* BrokerError.jobNotFound(id)
     const ready = yield* current
     const [answer] = yield* ready.connection.request([{ _tag: "ReserveJob", id }])

@@ -5,15 +5,18 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type * as Net from "node:net"
 import * as Tls from "node:tls"
-import { type JobId, putRequest } from "../../../src/Broker.ts"
+import { Broker, type JobId, putRequest } from "../../../src/Broker.ts"
 import type { BrokerError } from "../../../src/BrokerError.ts"
 import * as BeanstalkBroker from "../../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import * as Client from "../../../src/brokers/beanstalk/Client.ts"
 import type { Driver } from "../../../src/brokers/beanstalk/Connection.ts"
 import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
 import * as Native from "../../../src/brokers/beanstalk/Native.ts"
+import * as Job from "../../../src/Job.ts"
+import * as Publisher from "../../../src/Publisher.ts"
 import * as Servers from "../../support/beanstalkd.ts"
 import { certificates } from "../../support/certificates.ts"
 
@@ -23,6 +26,14 @@ const request = (body: string | Uint8Array) =>
 const fateOf = (error: BrokerError) => "fate" in error.reason ? error.reason.fate : error.reason._tag
 
 const fate = <A, R>(effect: Effect.Effect<A, BrokerError, R>) => Effect.map(Effect.flip(effect), fateOf)
+
+const mail = Job.make("mail", { payload: Schema.String, queue: "q" })
+const publishWithWorkers = (broker: Broker["Service"]) =>
+  Effect.provideService(
+    Effect.flatMap(Publisher.make, (publisher) => publisher.publish(mail, "a", { requireWorkers: true })),
+    Broker,
+    broker
+  )
 
 const drivers = [["native", Native.driver], ["fivebeans", Fivebeans.driver]] as const
 
@@ -113,6 +124,35 @@ describe("before anything was sent", () => {
         )
       }
     }))
+})
+
+describe("a question before anything is done", () => {
+  const asks: ReadonlyArray<readonly [string, string, (broker: Broker["Service"]) => Effect.Effect<unknown, unknown>]> =
+    [
+      ["publish, are there workers", "stats-tube", publishWithWorkers],
+      ["buryJob, where the job is", "stats-job", (broker) => broker.buryJob("7" as JobId, "")],
+      ["moveJob, where the job is", "stats-job", (broker) => broker.moveJob("7" as JobId, "q")]
+    ]
+  for (const [name, driver] of drivers) {
+    it.live.each(asks)(
+      `${name}: that is not answered leaves all undone: %s`,
+      ([, question, ask]) =>
+        Effect.gen(function*() {
+          for (const end of ["cut", "silence", "nonsense"] as const) {
+            const { port, told } = yield* Servers.answering((line, socket) => {
+              if (!line.startsWith(question)) return undefined
+              if (end === "cut") socket.resetAndDestroy()
+              return end === "nonsense" ? Servers.ok("nonsense") : undefined
+            })
+            const broker = yield* BeanstalkBroker.make(driver({ port, ...short }))
+            const error = yield* Effect.flip(ask(broker))
+            assert.strictEqual(fateOf(error as BrokerError), "NotSent", end)
+            assert.notInclude(String((error as BrokerError).message), "may or may not", end)
+            assert.deepStrictEqual(told.filter((line) => /^(put|bury|reserve|delete)/.test(line)), [])
+          }
+        })
+    )
+  }
 })
 
 describe("what was written before the cut", () => {
