@@ -65,12 +65,12 @@ export type JobState = "ready" | "delayed" | "reserved" | "buried"
 /** What a broker knows of one delivery of a job. */
 export interface LeaseInfo {
   /**
-   * Which attempt this delivery is: 1 for the first. A delivery that was given
-   * back unspent (`GiveBack`) is not counted, and a kick forgives one.
+   * Which attempt this delivery is: 1 for the first. A delivery that was
+   * requeued is not counted, and a kick forgives one.
    */
   readonly attempt: number
   /** How many earlier deliveries ended without a settlement: the worker died, or the time to run ran out. */
-  readonly lost: number
+  readonly abandoned: number
   /** How often the job was buried before. */
   readonly buries: number
   readonly priority: number
@@ -123,7 +123,7 @@ export type Settlement =
     readonly failure?: Failure | undefined
   }
   /** The job was not worked on: it is ready again at once, and no attempt is spent. */
-  | { readonly _tag: "GiveBack"; readonly lease: Lease }
+  | { readonly _tag: "Requeue"; readonly lease: Lease }
 
 /** A job as an operator sees it. */
 export interface PeekedJob {
@@ -219,7 +219,7 @@ export interface Consumer {
    * Waits until at least one job is ready and leases up to `max`.
    *
    * To be called by one fiber at a time. Jobs that arrive for an interrupted
-   * call are given back at once. While the broker can't be reached it waits for
+   * call are requeued at once. While the broker can't be reached it waits for
    * the reconnection, and fails with `Unavailable` when that takes longer than
    * the broker's policy allows.
    */
@@ -243,7 +243,7 @@ export interface Consumer {
    * their connection closed. Leases that ran out silently are found by `touch`
    * and `settle`.
    */
-  readonly lost: Effect.Effect<NonEmptyReadonlyArray<Lease>>
+  readonly leasesLost: Effect.Effect<NonEmptyReadonlyArray<Lease>>
 }
 
 /** The queue server, as the rest of backq sees it. */

@@ -68,20 +68,20 @@ export interface Expired extends Delivered {
 }
 
 /** The worker stops; the job is ready again and no attempt is spent. */
-export interface GivenBack extends Delivered {
-  readonly _tag: "GivenBack"
+export interface Requeued extends Delivered {
+  readonly _tag: "Requeued"
 }
 
 /** The lease was lost before it could be settled; the job runs again. */
-export interface Lost extends Delivered {
-  readonly _tag: "Lost"
+export interface LeaseLost extends Delivered {
+  readonly _tag: "LeaseLost"
   /** Had the handler succeeded by then? If so its work will be done a second time. */
   readonly handled: boolean
   readonly error: BrokerError
 }
 
 /** What became of a delivery. */
-export type Outcome = Done | Retried | Buried | Discarded | Expired | GivenBack | Lost
+export type Outcome = Done | Retried | Buried | Discarded | Expired | Requeued | LeaseLost
 
 /** An attempt took longer than its limit. What the retry schedule gets to see of it. */
 export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>()("AttemptTimeout", {
@@ -96,7 +96,7 @@ export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>()("Attemp
 export type Counts = { readonly [Tag in Outcome["_tag"]]: number }
 
 /** No delivery at all. */
-export const noCounts: Counts = { Done: 0, Retried: 0, Buried: 0, Discarded: 0, Expired: 0, GivenBack: 0, Lost: 0 }
+export const noCounts: Counts = { Done: 0, Retried: 0, Buried: 0, Discarded: 0, Expired: 0, Requeued: 0, LeaseLost: 0 }
 
 /** Counts as a person reads them: `12 done, 1 buried`. */
 export const formatCounts = (counts: Counts): string =>
@@ -106,8 +106,8 @@ export const formatCounts = (counts: Counts): string =>
     [counts.Buried, "buried"],
     [counts.Discarded, "discarded"],
     [counts.Expired, "expired"],
-    [counts.GivenBack, "given back"],
-    [counts.Lost, "lost"]
+    [counts.Requeued, "requeued"],
+    [counts.LeaseLost, "lease lost"]
   ] as const).flatMap(([count, name]) => count === 0 && name !== "done" ? [] : [`${count} ${name}`]).join(", ")
 
 /** Which job an outcome is about, for a log line: bounded, and safe to print. */

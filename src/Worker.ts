@@ -109,7 +109,7 @@ const ready = Effect.fnUntraced(function*<R>(
   const parts: Parts = { settings, clocks, broker, consumer, attempts, renewal, telemetry, ending }
 
   yield* Effect.forkScoped(renewal.run(attempts.all))
-  yield* Effect.forkScoped(Effect.forever(Effect.map(consumer.lost, (leases) => attempts.lose(leases))))
+  yield* Effect.forkScoped(Effect.forever(Effect.map(consumer.leasesLost, (leases) => attempts.lose(leases))))
   yield* Telemetry.log(
     "Info",
     `worker started: ${[...settings.rules.handlers.keys()].join(", ")} on ${

@@ -21,7 +21,7 @@ export const TailEvent = Schema.Struct({
   at: Millis,
   /** The worker's process. */
   pid: Schema.Int,
-  outcome: Schema.Literals(["Done", "Retried", "Buried", "Discarded", "Expired", "GivenBack", "Lost"]),
+  outcome: Schema.Literals(["Done", "Retried", "Buried", "Discarded", "Expired", "Requeued", "LeaseLost"]),
   queue: Schema.String,
   /** The broker's id of the job. */
   jobId: Schema.String,
@@ -48,7 +48,7 @@ const reasonOf = (outcome: Outcome): string | undefined => {
     case "Buried":
     case "Discarded":
       return outcome.reason
-    case "Lost":
+    case "LeaseLost":
       return outcome.error.message
     default:
       return undefined

@@ -19,8 +19,8 @@ import * as Worker from "../Worker.ts"
 export interface PerformOptions {
   /** Which attempt it is: 1 for the first. The retry schedule is replayed up to it. Default: 1. */
   readonly attempt?: number | undefined
-  /** How many earlier deliveries ended without a word; see `LeaseInfo`. Default: 0. */
-  readonly lost?: number | undefined
+  /** How many earlier deliveries ended without a settlement; see `LeaseInfo`. Default: 0. */
+  readonly abandoned?: number | undefined
   /** How it was published. Default: as the job says. */
   readonly publish?: Publisher.PublishOptions | undefined
   /** How the worker works, for instance its `timeout` or `poisonLimit`. */
@@ -43,7 +43,7 @@ const consumerOf = (lease: Lease): Consumer => {
     settle: all(undefined),
     touch: all(undefined),
     inspect: all(lease.info!),
-    lost: Effect.never
+    leasesLost: Effect.never
   }
 }
 
@@ -93,7 +93,7 @@ export const perform = Effect.fnUntraced(function*<R>(
 ): Effect.fn.Return<Outcome, Publisher.PublishError, R> {
   const { body, priority, ttr } = yield* encode(handler, payload, options.publish)
   const queue = options.publish?.queue ?? handler.job.queue
-  const info: LeaseInfo = { attempt: options.attempt ?? 1, lost: options.lost ?? 0, buries: 0, priority, ttr }
+  const info: LeaseInfo = { attempt: options.attempt ?? 1, abandoned: options.abandoned ?? 0, buries: 0, priority, ttr }
   const broker = Layer.mock(Broker)({
     name: "perform:",
     consume: () => Effect.succeed(consumerOf({ id, queue, body, info }))

@@ -86,7 +86,7 @@ class State {
     if (this.fiber === undefined) return this.end(interruption)
     const isFirst = this.interruption === undefined
     // a lease that is lost while the handler cleans up is lost all the same
-    if (isFirst || interruption._tag === "Lost") this.interruption = interruption
+    if (isFirst || interruption._tag === "LeaseLost") this.interruption = interruption
     if (isFirst) this.fiber.interruptUnsafe()
   }
 
@@ -102,7 +102,7 @@ class State {
 
   /** Replaces the decision by one that the broker forces: the lease is lost. */
   lose(error: BrokerError): void {
-    this.decision = { _tag: "Lost", handled: this.decision?._tag === "Done", error }
+    this.decision = { _tag: "LeaseLost", handled: this.decision?._tag === "Done", error }
   }
 
   /** Marks that its settlement is under way. */

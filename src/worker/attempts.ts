@@ -116,7 +116,9 @@ export class Attempts {
   lose(leases: ReadonlyArray<Lease>): void {
     const lost = new Set(leases)
     for (const attempt of this.all) {
-      if (lost.has(attempt.lease)) attempt.interrupt({ _tag: "Lost", handled: false, error: leaseLost(attempt.lease) })
+      if (lost.has(attempt.lease)) {
+        attempt.interrupt({ _tag: "LeaseLost", handled: false, error: leaseLost(attempt.lease) })
+      }
     }
   }
 
@@ -155,7 +157,7 @@ export class Attempts {
     for (const attempt of attempts) this.all.delete(attempt)
     for (const { _tag } of outcomes) {
       this.counts[_tag]++
-      if (_tag !== "GivenBack" && _tag !== "Lost") this.settled++
+      if (_tag !== "Requeued" && _tag !== "LeaseLost") this.settled++
     }
     this.changed.openUnsafe()
   }

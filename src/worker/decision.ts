@@ -31,8 +31,8 @@ export type Decision =
   | ({ readonly _tag: "Bury" } & Why)
   | { readonly _tag: "Discard"; readonly reason: string }
   | { readonly _tag: "Expire"; readonly expiresAt: number }
-  | { readonly _tag: "GiveBack" }
-  | { readonly _tag: "Lost"; readonly handled: boolean; readonly error: BrokerError }
+  | { readonly _tag: "Requeue" }
+  | { readonly _tag: "LeaseLost"; readonly handled: boolean; readonly error: BrokerError }
 
 /** A decision on which the retry schedule has had its say. */
 export type FinalDecision = Exclude<Decision, { readonly _tag: "Failed" }>
@@ -85,7 +85,7 @@ export const failed = (failure: unknown): Decision => ({ _tag: "Failed", failure
 export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interruption | undefined): Decision => {
   if (Exit.isSuccess(exit)) {
     // what was done is done, even when the interruption came before its last step
-    return interruption?._tag === "Lost"
+    return interruption?._tag === "LeaseLost"
       ? { ...interruption, handled: true }
       : { _tag: "Done", result: exit.value }
   }

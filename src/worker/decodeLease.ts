@@ -100,8 +100,8 @@ const select = (
     return { decision: { _tag: "Expire", expiresAt: envelope.expiresAt }, job: handler.job }
   }
   // who kicks a buried job gives it as many deliveries again
-  if (lease.info !== undefined && lease.info.lost >= rules.poisonLimit * (1 + lease.info.buries)) {
-    return bury("Poison", `poison: ${lease.info.lost} deliveries took their worker down or ran out of time`)
+  if (lease.info !== undefined && lease.info.abandoned >= rules.poisonLimit * (1 + lease.info.buries)) {
+    return bury("Poison", `poison: ${lease.info.abandoned} deliveries took their worker down or ran out of time`)
   }
   const version = envelope.version ?? 1
   if (version > handler.job.version) {

@@ -40,7 +40,7 @@ const deliveryOf = (attempt: Attempt, consumer: Parts["consumer"]): Delivery => 
     expiresAt: decoded.expiresAt,
     attempt: Effect.map(info, ({ attempt }) => attempt),
     info,
-    isLost: Effect.sync(() => attempt.interruption?._tag === "Lost")
+    isLost: Effect.sync(() => attempt.interruption?._tag === "LeaseLost")
   }
 }
 

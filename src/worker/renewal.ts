@@ -135,6 +135,6 @@ export class Renewal {
   private failed(attempt: Attempt, error: BrokerError): void {
     if (error.reason._tag === "Unavailable" || error.reason._tag === "OutOfMemory") {
       this.renewAt(attempt, this.now() + inspectAfterMillis)
-    } else attempt.interrupt({ _tag: "Lost", handled: false, error })
+    } else attempt.interrupt({ _tag: "LeaseLost", handled: false, error })
   }
 }

@@ -38,9 +38,9 @@ const settlement = (attempt: Attempt, decision: FinalDecision): Settlement | und
       }
     case "Bury":
       return { _tag: "Bury", lease, reason: decision.reason, failure: toKeep(decision) }
-    case "GiveBack":
-      return { _tag: "GiveBack", lease }
-    case "Lost":
+    case "Requeue":
+      return { _tag: "Requeue", lease }
+    case "LeaseLost":
       return undefined
   }
 }
@@ -71,10 +71,10 @@ const outcome = (attempt: Attempt, decision: FinalDecision): Outcome => {
       return { _tag: "Discarded", ...delivered, reason: decision.reason }
     case "Expire":
       return { _tag: "Expired", ...delivered, expiresAt: decision.expiresAt }
-    case "GiveBack":
-      return { _tag: "GivenBack", ...delivered }
-    case "Lost":
-      return { _tag: "Lost", ...delivered, handled: decision.handled, error: decision.error }
+    case "Requeue":
+      return { _tag: "Requeued", ...delivered }
+    case "LeaseLost":
+      return { _tag: "LeaseLost", ...delivered, handled: decision.handled, error: decision.error }
   }
 }
 
@@ -142,7 +142,7 @@ const settleAll = Effect.fnUntraced(function*(
       const attempt = attempts[position]!
       const error = attempt.refuse(answer.failure)
       if (isNotDone(answer.failure) && mayWaitUntil(lastsUntil(attempt))) again.add(attempt)
-      else decisions[position] = { _tag: "Lost", handled: decisions[position]!._tag === "Done", error }
+      else decisions[position] = { _tag: "LeaseLost", handled: decisions[position]!._tag === "Done", error }
     }
   }
   const outcomes: Array<Outcome> = []

@@ -29,14 +29,14 @@ const allSettled = ({ attempts }: Parts): Effect.Effect<void> =>
     step: () => {}
   })
 
-/** Gives back what has not begun, and after the grace time what has not ended. */
+/** Requeues what has not begun, and after the grace time what has not ended. */
 const wind = Effect.fnUntraced(function*({ attempts, settings }: Parts) {
-  attempts.endWaiting({ _tag: "GiveBack" })
+  attempts.endWaiting({ _tag: "Requeue" })
   yield* Effect.sleep(settings.grace)
   if (attempts.running > 0) {
-    yield* log("Warn", `jobs that did not finish within the grace time and are given back: ${attempts.running}`)
+    yield* log("Warn", `jobs that did not finish within the grace time and are requeued: ${attempts.running}`)
   }
-  for (const attempt of attempts.all) attempt.interrupt({ _tag: "GiveBack" })
+  for (const attempt of attempts.all) attempt.interrupt({ _tag: "Requeue" })
   yield* Effect.sleep(cleanupTime)
 })
 

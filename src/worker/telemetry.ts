@@ -73,8 +73,8 @@ const line = (outcome: Outcome): Effect.Effect<void> => {
   switch (outcome._tag) {
     case "Done":
       return log("Debug", `done in ${outcome.duration} ms`)
-    case "GivenBack":
-      return log("Debug", "given back")
+    case "Requeued":
+      return log("Debug", "requeued")
     case "Retried":
       return log(
         "Warn",
@@ -89,7 +89,7 @@ const line = (outcome: Outcome): Effect.Effect<void> => {
       return log("Info", `discarded: ${outcome.reason}`)
     case "Expired":
       return log("Warn", `expired at ${time(outcome.expiresAt)}, deleted`)
-    case "Lost":
+    case "LeaseLost":
       return log(
         "Warn",
         `${outcome.handled ? "done, but it will run again" : "interrupted"}: ${outcome.error.message}`

@@ -120,7 +120,7 @@ describe("jobs", () => {
     queue: "mail",
     state: "ready",
     attempt: 0,
-    lost: 0,
+    abandoned: 0,
     buries: 0,
     priority: 1024,
     ttr: Duration.seconds(60),
@@ -154,7 +154,7 @@ describe("jobs", () => {
       undefined,
       []
     ],
-    ["lost twice", job({}, { lost: 2 }), undefined, ["warning lost"]]
+    ["abandoned twice", job({}, { abandoned: 2 }), undefined, ["warning abandoned"]]
   ])("%s", (_, job, known, expected) => {
     const findings = ofJobs("mail", [job], { now, known })
     assert.deepStrictEqual(short(findings), expected)

@@ -166,7 +166,7 @@ describe.concurrent("work process", () => {
       writeFileSync(join(dir, "go"), "")
       const { code, stderr } = yield* program.ended
       assert.strictEqual(code, 0)
-      assert.match(stderr, /worker stopped: 2 done, 4 given back/)
+      assert.match(stderr, /worker stopped: 2 done, 4 requeued/)
       assert.strictEqual(files("done"), 2)
       const stats = yield* broker.statsQueue("process")
       assert.deepStrictEqual([stats.ready, stats.delayed, stats.reserved, stats.buried], [4, 0, 0, 0])

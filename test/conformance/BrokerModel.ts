@@ -53,7 +53,7 @@ const Put = Schema.TaggedStruct("Put", { queue, priority: upTo(3), delay: upTo(3
 const Reserve = Schema.TaggedStruct("Reserve", { consumer, max: from1To(3) })
 const Settle = Schema.TaggedStruct("Settle", {
   lease: recent,
-  how: Schema.Literals(["Delete", "Release", "Bury", "GiveBack"]),
+  how: Schema.Literals(["Delete", "Release", "Bury", "Requeue"]),
   delay: upTo(2),
   priority: Schema.UndefinedOr(upTo(3)),
   /** Somebody who may not be the holder. */
@@ -179,7 +179,7 @@ class Comparison {
     const { how, priority } = command
     switch (how) {
       case "Delete":
-      case "GiveBack":
+      case "Requeue":
         return { _tag: how, lease }
       case "Release":
         return { _tag: how, lease, delay: Duration.millis(this.millis(command.delay)), priority }
@@ -370,9 +370,9 @@ class Comparison {
 
   compareJob(job: ModelJob) {
     return Effect.gen({ self: this }, function*() {
-      const { attempt, lost, priority, state, timeLeft, ttr } = yield* this.broker.statsJob(job.id)
-      const expected = { lost: job.lost, priority: job.priority, state: job.state, ttr: job.ttr }
-      assert.deepStrictEqual({ lost, priority, state, ttr: Duration.toMillis(ttr) }, expected, `job ${job.id}`)
+      const { attempt, abandoned, priority, state, timeLeft, ttr } = yield* this.broker.statsJob(job.id)
+      const expected = { abandoned: job.abandoned, priority: job.priority, state: job.state, ttr: job.ttr }
+      assert.deepStrictEqual({ abandoned, priority, state, ttr: Duration.toMillis(ttr) }, expected, `job ${job.id}`)
       if (this.virtual || state === "reserved") assert.strictEqual(attempt, this.model.attempts(job), "attempt")
       if (this.virtual) assert.strictEqual(Duration.toMillis(timeLeft), this.model.timeLeft(job), "timeLeft")
     })

@@ -178,7 +178,7 @@ export const bury = (consumer: Consumer, lease: Lease, reason = "a test says so"
   settle(consumer, { _tag: "Bury", lease, reason, failure })
 
 /** Gives the job of a lease back unspent. */
-export const giveBack = (consumer: Consumer, lease: Lease) => settle(consumer, { _tag: "GiveBack", lease })
+export const requeue = (consumer: Consumer, lease: Lease) => settle(consumer, { _tag: "Requeue", lease })
 
 /** Starts the time to run of a lease again. */
 export const touch = (consumer: Consumer, lease: Lease): Effect.Effect<void, BrokerError> =>
@@ -190,14 +190,14 @@ export const info = (consumer: Consumer, lease: Lease): Effect.Effect<LeaseInfo,
     ? Effect.succeed(lease.info)
     : Effect.flatMap(consumer.inspect([lease]), (results) => Effect.fromResult(results[0]!))
 
-/** Checks which attempt a delivery is, and how many were lost before. */
+/** Checks which attempt a delivery is, and how many were abandoned before. */
 export const assertInfo = Effect.fnUntraced(function*(
   consumer: Consumer,
   lease: Lease,
-  expected: { readonly attempt: number; readonly lost: number }
+  expected: { readonly attempt: number; readonly abandoned: number }
 ) {
-  const { attempt, lost } = yield* info(consumer, lease)
-  assert.deepStrictEqual({ attempt, lost }, expected)
+  const { attempt, abandoned } = yield* info(consumer, lease)
+  assert.deepStrictEqual({ attempt, abandoned }, expected)
 })
 
 /** The reason for which an operation fails. Fails itself when it succeeds. */

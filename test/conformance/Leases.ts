@@ -12,10 +12,10 @@ import {
   assertRunning,
   bury,
   done,
-  giveBack,
   info,
   reasonOf,
   release,
+  requeue,
   take,
   takeMany,
   type Test,
@@ -27,7 +27,7 @@ import {
 const uses: ReadonlyArray<readonly [string, (consumer: Consumer, lease: Lease) => ReturnType<typeof touch>]> = [
   ["release", (consumer, lease) => release(consumer, lease)],
   ["bury", (consumer, lease) => bury(consumer, lease)],
-  ["giveBack", giveBack],
+  ["requeue", requeue],
   ["touch", touch]
 ]
 
@@ -54,7 +54,7 @@ export const leases = (test: Test): void => {
       const again = yield* take(consumer)
       assert.strictEqual(again.id, lease.id)
       assert.strictEqual(text(again), "a")
-      yield* assertInfo(consumer, again, { attempt: 2, lost: 0 })
+      yield* assertInfo(consumer, again, { attempt: 2, abandoned: 0 })
     }))
 
   test("release: with a delay the job is ready when it is over, not before", (h) =>
@@ -71,7 +71,7 @@ export const leases = (test: Test): void => {
       yield* h.pass("500 millis")
       const [again] = yield* Fiber.join(fiber)
       assert.strictEqual(again.id, id)
-      yield* assertInfo(consumer, again, { attempt: 2, lost: 0 })
+      yield* assertInfo(consumer, again, { attempt: 2, abandoned: 0 })
     }))
 
   test("release: the priority is kept, or changed when one is given", (h) =>
@@ -128,7 +128,7 @@ export const leases = (test: Test): void => {
       const [again] = yield* Fiber.join(fiber)
       assert.strictEqual(again.id, id)
       // The kick forgives the attempt that was spent.
-      yield* assertInfo(consumer, again, { attempt: 1, lost: 0 })
+      yield* assertInfo(consumer, again, { attempt: 1, abandoned: 0 })
     }))
 
   test("bury: the priority is kept, or changed when one is given", (h) =>
@@ -143,21 +143,21 @@ export const leases = (test: Test): void => {
       assert.strictEqual((yield* h.broker.statsJob(id)).priority, 3)
     }))
 
-  test("giveBack: the job is ready at once, and neither an attempt nor a loss is counted", (h) =>
+  test("requeue: the job is ready at once, and neither an attempt nor a loss is counted", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a", { priority: 7 })
       for (let i = 0; i < 3; i++) {
         const lease = yield* take(consumer)
-        yield* assertInfo(consumer, lease, { attempt: 1, lost: 0 })
-        yield* giveBack(consumer, lease)
+        yield* assertInfo(consumer, lease, { attempt: 1, abandoned: 0 })
+        yield* requeue(consumer, lease)
         assert.include(yield* h.broker.statsJob(id), { state: "ready", priority: 7 })
       }
       yield* release(consumer, yield* take(consumer))
       const second = yield* take(consumer)
-      yield* assertInfo(consumer, second, { attempt: 2, lost: 0 })
-      yield* giveBack(consumer, second)
-      yield* assertInfo(consumer, yield* take(consumer), { attempt: 2, lost: 0 })
+      yield* assertInfo(consumer, second, { attempt: 2, abandoned: 0 })
+      yield* requeue(consumer, second)
+      yield* assertInfo(consumer, yield* take(consumer), { attempt: 2, abandoned: 0 })
     }))
 
   test("attempt: each release spends one", (h) =>
@@ -166,7 +166,7 @@ export const leases = (test: Test): void => {
       yield* h.put("a")
       for (let attempt = 1; attempt <= 4; attempt++) {
         const lease = yield* take(consumer)
-        yield* assertInfo(consumer, lease, { attempt, lost: 0 })
+        yield* assertInfo(consumer, lease, { attempt, abandoned: 0 })
         yield* release(consumer, lease)
       }
     }))
@@ -182,7 +182,7 @@ export const leases = (test: Test): void => {
         { _tag: "Bury", lease: a!, reason: "x" },
         { _tag: "Delete", lease: b! },
         { _tag: "Release", lease: c!, delay: Duration.zero },
-        { _tag: "GiveBack", lease: d! },
+        { _tag: "Requeue", lease: d! },
         { _tag: "Delete", lease: e! }
       ])
       assert.deepStrictEqual(
@@ -247,20 +247,20 @@ export const leases = (test: Test): void => {
       assert.deepInclude({ ...yield* reasonOf(done(consumer, lease)) }, { queue: h.queue, id: lease.id })
     }))
 
-  test("ttr: when it is over the job is served again, as lost once, and its old lease is worth nothing", (h) =>
+  test("ttr: when it is over the job is served again, as abandoned once, and its old lease is worth nothing", (h) =>
     Effect.gen(function*() {
       const slow = yield* h.consumer()
       const other = yield* h.consumer()
       yield* h.put("a", { ttr: "2 seconds" })
       const lease = yield* take(slow)
-      yield* assertInfo(slow, lease, { attempt: 1, lost: 0 })
+      yield* assertInfo(slow, lease, { attempt: 1, abandoned: 0 })
       const fiber = yield* h.reserveWaiting(other, 1)
       yield* h.pass("1500 millis")
       assertRunning(fiber)
       yield* h.pass("500 millis")
       const [again] = yield* Fiber.join(fiber)
       assert.strictEqual(again.id, lease.id)
-      yield* assertInfo(other, again, { attempt: 2, lost: 1 })
+      yield* assertInfo(other, again, { attempt: 2, abandoned: 1 })
       for (const [, use] of allUses) yield* assertFails(use(slow, lease), "LeaseLost")
       yield* done(other, again)
     }))
@@ -299,23 +299,23 @@ export const leases = (test: Test): void => {
       yield* h.pass("1 second")
       const [again] = yield* Fiber.join(fiber)
       assert.strictEqual(again.id, lease.id)
-      yield* assertInfo(consumer, again, { attempt: 2, lost: 1 })
+      yield* assertInfo(consumer, again, { attempt: 2, abandoned: 1 })
       yield* done(consumer, again)
     }))
 
-  test("ttr: lost deliveries add up", (h) =>
+  test("ttr: abandoned deliveries add up", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("a", { ttr: "1 second" })
-      for (let lost = 0; lost < 3; lost++) {
+      for (let abandoned = 0; abandoned < 3; abandoned++) {
         const lease = yield* take(consumer)
-        yield* assertInfo(consumer, lease, { attempt: lost + 1, lost })
+        yield* assertInfo(consumer, lease, { attempt: abandoned + 1, abandoned })
         yield* h.pass("1 second")
         yield* h.until(h.stats(), (stats) => stats.ready === 1)
       }
       const lease = yield* take(consumer)
       yield* release(consumer, lease)
-      yield* assertInfo(consumer, yield* take(consumer), { attempt: 5, lost: 3 })
+      yield* assertInfo(consumer, yield* take(consumer), { attempt: 5, abandoned: 3 })
     }))
 
   test("ttr: each job of a batch has its own", (h) =>
@@ -365,9 +365,9 @@ export const leases = (test: Test): void => {
       const answers = (yield* consumer.inspect(held)).map(Result.getOrThrow)
       assert.deepStrictEqual(
         answers.map((answer) => ({ ...answer, ttr: Duration.toSeconds(answer.ttr) })),
-        [{ attempt: 1, lost: 0, buries: 0, priority: 1, ttr: 10 }, {
+        [{ attempt: 1, abandoned: 0, buries: 0, priority: 1, ttr: 10 }, {
           attempt: 1,
-          lost: 0,
+          abandoned: 0,
           buries: 0,
           priority: 2,
           ttr: 20

@@ -136,8 +136,8 @@ const burying = (test: Test) => {
       const delayed = yield* h.put("delayed", { delay: "100 seconds" })
       for (const id of [ready, delayed]) {
         yield* h.broker.buryJob(id, "not now")
-        const { buries, lost, state } = yield* h.broker.statsJob(id)
-        assert.deepStrictEqual({ buries, lost, state }, { buries: 1, lost: 0, state: "buried" })
+        const { buries, abandoned, state } = yield* h.broker.statsJob(id)
+        assert.deepStrictEqual({ buries, abandoned, state }, { buries: 1, abandoned: 0, state: "buried" })
         yield* assertFails(h.broker.buryJob(id, "again"), "NotFound")
       }
       const { priority, ttr } = yield* h.broker.statsJob(ready)
@@ -158,9 +158,9 @@ const burying = (test: Test) => {
       yield* h.broker.buryJob(id, "not now")
       yield* h.broker.kickJob(id)
       const lease = yield* take(consumer)
-      yield* assertInfo(consumer, lease, { attempt: 2, lost: 0 })
+      yield* assertInfo(consumer, lease, { attempt: 2, abandoned: 0 })
       yield* release(consumer, lease)
-      yield* assertInfo(consumer, yield* take(consumer), { attempt: 3, lost: 0 })
+      yield* assertInfo(consumer, yield* take(consumer), { attempt: 3, abandoned: 0 })
     }))
 }
 
@@ -179,13 +179,13 @@ const moving = (test: Test) => {
       assert.include(yield* h.stats(), { ready: 0, delayed: 0, reserved: 0, buried: 0 })
       assert.include(yield* h.stats(other), { ready: 3, delayed: 0, reserved: 0, buried: 0, total: 3 })
       const { priority, ttr, ...stats } = yield* h.broker.statsJob(moved[0]!)
-      assert.include(stats, { queue: other, state: "ready", attempt: 0, lost: 0, buries: 0 })
+      assert.include(stats, { queue: other, state: "ready", attempt: 0, abandoned: 0, buries: 0 })
       assert.deepStrictEqual({ priority, ttr: Duration.toSeconds(ttr) }, { priority: 3, ttr: 9 })
       const there = yield* h.consumer(other)
       const leases = yield* takeMany(there, 3)
       assert.deepStrictEqual(leases.map(text), ["buried", "ready", "delayed"])
       assert.deepStrictEqual(leases.map(({ id }) => id), moved)
-      yield* assertInfo(there, leases[0]!, { attempt: 1, lost: 0 })
+      yield* assertInfo(there, leases[0]!, { attempt: 1, abandoned: 0 })
     }))
 
   test("moveJob: not a reserved job, not one that is gone, not to what is no queue", (h) =>

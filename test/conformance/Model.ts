@@ -17,7 +17,7 @@ export interface ModelJob {
   burial: number
   deliveries: number
   forgiven: number
-  lost: number
+  abandoned: number
   holder: number
 }
 
@@ -82,7 +82,7 @@ export class Model {
   put(id: JobId, options: Pick<ModelJob, "queue" | "priority" | "ttr"> & { readonly delay: number }): void {
     const { delay, priority, queue, ttr } = options
     const state = delay > 0 ? "delayed" : "ready"
-    const counts = { deliveries: 0, forgiven: 0, lost: 0 }
+    const counts = { deliveries: 0, forgiven: 0, abandoned: 0 }
     this.totals[queue]!++
     this.jobs.push({
       id,
@@ -126,7 +126,7 @@ export class Model {
     job.burial = ++this.counter
   }
 
-  /** Ready without anything being spent: given back, or kicked. */
+  /** Ready without anything being spent: requeued, or kicked. */
   forgive(job: ModelJob): void {
     job.state = "ready"
     job.forgiven++
@@ -176,7 +176,7 @@ export class Model {
       const dues = this.jobs.filter((job) => job.state === "delayed" || job.state === "reserved").map((job) => job.due)
       this.now = Math.min(end, ...[...dues, ...this.pausedUntil].filter((time) => time > this.now))
       for (const job of this.jobs.filter((job) => this.timeLeft(job) <= 0)) {
-        if (job.state === "reserved") job.lost++
+        if (job.state === "reserved") job.abandoned++
         if (job.state !== "buried") job.state = "ready"
       }
       served.push(...this.serve())

@@ -151,10 +151,10 @@ const kicking = (test: Test) => {
       yield* release(consumer, yield* take(consumer))
       yield* release(consumer, yield* take(consumer))
       const third = yield* take(consumer)
-      yield* assertInfo(consumer, third, { attempt: 3, lost: 0 })
+      yield* assertInfo(consumer, third, { attempt: 3, abandoned: 0 })
       yield* bury(consumer, third)
       yield* h.broker.kickJob(id)
-      yield* assertInfo(consumer, yield* take(consumer), { attempt: 3, lost: 0 })
+      yield* assertInfo(consumer, yield* take(consumer), { attempt: 3, abandoned: 0 })
     }))
 
   test("kickJob: a buried or a delayed job, and no other", (h) =>
@@ -291,7 +291,7 @@ const counting = (test: Test) => {
       const jobs = yield* oneOfEach(h)
       for (const state of ["ready", "delayed", "reserved", "buried"] as const) {
         const stats = yield* h.broker.statsJob(jobs[state])
-        assert.include(stats, { id: jobs[state], queue: h.queue, state, priority: 1024, lost: 0 })
+        assert.include(stats, { id: jobs[state], queue: h.queue, state, priority: 1024, abandoned: 0 })
         assert.strictEqual(Duration.toSeconds(stats.ttr), 60)
         assert.isBelow(Duration.toSeconds(stats.age), 20)
         const timeLeft = Duration.toSeconds(stats.timeLeft)

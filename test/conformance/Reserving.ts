@@ -139,14 +139,14 @@ export const reserving = (test: Test): void => {
       yield* h.put("a")
       const other = yield* h.consumer()
       const lease = yield* take(other)
-      yield* assertInfo(other, lease, { attempt: 1, lost: 0 })
+      yield* assertInfo(other, lease, { attempt: 1, abandoned: 0 })
       yield* done(other, lease)
       const again = yield* h.reserveWaiting(consumer, 1)
       yield* h.put("b")
       assert.deepStrictEqual((yield* Fiber.join(again)).map(text), ["b"])
     }))
 
-  test("reserve: a job that meets an interruption is either delivered or given back at once, unspent", (h) =>
+  test("reserve: a job that meets an interruption is either delivered or requeued at once, unspent", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const other = yield* h.consumer()
@@ -162,7 +162,7 @@ export const reserving = (test: Test): void => {
         if (received.length === 0) {
           const lease = yield* take(other)
           assert.strictEqual(text(lease), String(round))
-          yield* assertInfo(other, lease, { attempt: 1, lost: 0 })
+          yield* assertInfo(other, lease, { attempt: 1, abandoned: 0 })
           yield* done(other, lease)
         } else {
           assert.deepStrictEqual(received.map(text), [String(round)])
@@ -172,7 +172,7 @@ export const reserving = (test: Test): void => {
       assert.include(yield* h.stats(), { ready: 0, reserved: 0, total: 20 })
     }))
 
-  test("consumer: closing it gives everything back at once, and no attempt is spent", (h) =>
+  test("consumer: closing it requeues everything at once, and no attempt is spent", (h) =>
     Effect.gen(function*() {
       const { consumer, close } = yield* closable(h)
       for (const body of ["a", "b", "c"]) yield* h.put(body)
@@ -181,10 +181,10 @@ export const reserving = (test: Test): void => {
       const other = yield* h.consumer()
       const leases = yield* takeMany(other, 3)
       assert.deepStrictEqual(leases.map(text), ["a", "b", "c"])
-      for (const lease of leases) yield* assertInfo(other, lease, { attempt: 1, lost: 0 })
+      for (const lease of leases) yield* assertInfo(other, lease, { attempt: 1, abandoned: 0 })
     }))
 
-  test("consumer: what a closed one gives back goes to one that waits", (h) =>
+  test("consumer: what a closed one requeues goes to one that waits", (h) =>
     Effect.gen(function*() {
       const { consumer, close } = yield* closable(h)
       yield* h.put("a")
@@ -194,7 +194,7 @@ export const reserving = (test: Test): void => {
       yield* close
       const [again] = yield* Fiber.join(fiber)
       assert.strictEqual(again.id, lease.id)
-      yield* assertInfo(other, again, { attempt: 1, lost: 0 })
+      yield* assertInfo(other, again, { attempt: 1, abandoned: 0 })
     }))
 
   test("consumer: one that waits is not counted any more once it is closed", (h) =>

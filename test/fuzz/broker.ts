@@ -20,7 +20,7 @@ const work = (broker: Broker["Service"]) =>
     yield* consumer.touch(leases)
     yield* consumer.inspect(leases)
     yield* consumer.settle(
-      leases.map((lease, i) => i % 2 === 0 ? { _tag: "Delete", lease } : { _tag: "GiveBack", lease })
+      leases.map((lease, i) => i % 2 === 0 ? { _tag: "Delete", lease } : { _tag: "Requeue", lease })
     )
   }))
 

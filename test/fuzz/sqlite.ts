@@ -228,7 +228,7 @@ const work = (broker: Broker["Service"], queues: readonly [string, ...Array<stri
         case 2:
           return { _tag: "Release", lease, delay: Duration.zero, reason: "again" }
         default:
-          return { _tag: "GiveBack", lease }
+          return { _tag: "Requeue", lease }
       }
     }))
   }).pipe(Effect.scoped)

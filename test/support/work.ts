@@ -11,7 +11,7 @@ import { Worker } from "../../src/index.ts"
 import type { Outcome } from "../../src/Outcome.ts"
 import * as Fuzz from "./fuzz.ts"
 
-const info: LeaseInfo = { attempt: 1, lost: 0, buries: 0, priority: 1024, ttr: Duration.minutes(1) }
+const info: LeaseInfo = { attempt: 1, abandoned: 0, buries: 0, priority: 1024, ttr: Duration.minutes(1) }
 
 const all = <A>(answer: A) => (asked: ReadonlyArray<unknown>) => Effect.succeed(asked.map(() => Result.succeed(answer)))
 
@@ -26,7 +26,7 @@ const consumerOf = (bodies: ReadonlyArray<Uint8Array>): Consumer => {
     settle: all(undefined),
     touch: all(undefined),
     inspect: all(info),
-    lost: Effect.never
+    leasesLost: Effect.never
   }
 }
 
@@ -43,7 +43,7 @@ export const work = <const Handlers extends ReadonlyArray<Handler<any>>>(
       Effect.sync(() => {
         if (outcomes.length !== bodies.length) throw new Error(`${outcomes.length} outcomes of ${bodies.length}`)
         for (const outcome of outcomes) {
-          if (outcome._tag === "Lost" || outcome._tag === "GivenBack") throw new Error(outcome._tag)
+          if (outcome._tag === "LeaseLost" || outcome._tag === "Requeued") throw new Error(outcome._tag)
           if ("cause" in outcome && outcome.cause !== undefined) throw new Error(outcome.reason)
           if ("reason" in outcome) Fuzz.checkWords(outcome.reason)
         }

@@ -60,7 +60,7 @@ const outcomes: ReadonlyArray<Outcome> = [
     failure: undefined,
     cause: undefined
   },
-  { ...delivered, _tag: "GivenBack" }
+  { ...delivered, _tag: "Requeued" }
 ]
 
 /** Offers one outcome again and again, until somebody who follows has seen one. */
@@ -130,7 +130,7 @@ describe("Tail", () => {
             { ...known, outcome: "Done" },
             { ...known, outcome: "Retried", reason: "no route", delay: 2000 },
             { ...common, outcome: "Buried", reason: "the body is not JSON" },
-            { ...known, outcome: "GivenBack" }
+            { ...known, outcome: "Requeued" }
           ])
         }
       })

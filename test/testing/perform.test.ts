@@ -42,7 +42,10 @@ describe("perform", () => {
       const sleeper = Worker.handler(Mail, () => Effect.sleep("1 hour"))
       const payload = { at: new Date(0) }
       assert.strictEqual((yield* perform(sleeper, payload, { publish: { deadline: 0 } }))._tag, "Expired")
-      assert.strictEqual((yield* perform(sleeper, payload, { lost: 1, worker: { poisonLimit: 1 } }))._tag, "Buried")
+      assert.strictEqual(
+        (yield* perform(sleeper, payload, { abandoned: 1, worker: { poisonLimit: 1 } }))._tag,
+        "Buried"
+      )
       const limited = yield* Effect.forkChild(perform(sleeper, payload, { worker: { timeout: "1 second" } }))
       yield* TestBroker.advance("1 second")
       assert.deepInclude(yield* Fiber.join(limited), { _tag: "Retried", duration: 1000 })

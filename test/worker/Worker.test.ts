@@ -136,7 +136,7 @@ describe("success", () => {
         publishedAt: 5000,
         expiresAt: 65_000,
         attempt: 1,
-        info: { attempt: 1, lost: 0, buries: 0, priority: 7, ttr: Duration.seconds(9) },
+        info: { attempt: 1, abandoned: 0, buries: 0, priority: 7, ttr: Duration.seconds(9) },
         isLost: false
       })
     }).pipe(Effect.provide(TestBroker.layer)))

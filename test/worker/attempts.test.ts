@@ -63,7 +63,7 @@ describe("the deliveries in hand", () => {
     Effect.gen(function*() {
       const { attempts, deliver, ended } = yield* make
       attempts.admit([deliver(0), deliver(1), deliver(2)])
-      attempts.endWaiting({ _tag: "GiveBack" })
+      attempts.endWaiting({ _tag: "Requeue" })
       assert.deepStrictEqual((yield* Queue.takeAll(ended)).map(({ lease }) => lease.id), ["1", "2"])
       assert.strictEqual(attempts.waiting, 0)
       assert.strictEqual(attempts.running, 1)

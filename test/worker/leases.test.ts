@@ -58,14 +58,14 @@ describe("settle", () => {
       yield* pass("4 seconds")
       assert.deepStrictEqual(worker.tags(), [])
       yield* pass("2 seconds")
-      assert.include(only(worker, "Lost"), { handled: true, error: outOfMemory })
+      assert.include(only(worker, "LeaseLost"), { handled: true, error: outOfMemory })
     }).pipe(Effect.provide(refusing(outOfMemory, () => false))))
 
   it.effect("one that may have been carried out is not tried again", () =>
     Effect.gen(function*() {
       yield* publish(1)
       const worker = yield* start({}, Worker.handler(Count, () => Effect.void))
-      assert.include(only(worker, "Lost"), { handled: true, error: unavailable })
+      assert.include(only(worker, "LeaseLost"), { handled: true, error: unavailable })
     }).pipe(Effect.provide(refusing(unavailable, () => false))))
 })
 
@@ -156,9 +156,9 @@ describe("touch", () => {
       const worker = yield* start({ touch: false }, Worker.handler(Count, () => Effect.sleep("8 seconds")))
       yield* pass("8 seconds")
       const outcome = worker.outcomes[0]!
-      assert.deepInclude(outcome, { _tag: "Lost", handled: true, jobId: id! })
-      assert.strictEqual(outcome._tag === "Lost" && outcome.error.reason._tag, "LeaseLost")
-      assert.deepInclude(yield* statsOf(id!), { lost: 1 })
+      assert.deepInclude(outcome, { _tag: "LeaseLost", handled: true, jobId: id! })
+      assert.strictEqual(outcome._tag === "LeaseLost" && outcome.error.reason._tag, "LeaseLost")
+      assert.deepInclude(yield* statsOf(id!), { abandoned: 1 })
     }).pipe(Effect.provide(TestBroker.layer)))
 })
 
@@ -174,7 +174,7 @@ describe("a lease that is lost", () => {
       assert.deepStrictEqual(interrupted, [])
       yield* pass("1 seconds")
       assert.deepStrictEqual(interrupted, [0])
-      assert.include(only(worker, "Lost"), { handled: false, duration: 5000 })
+      assert.include(only(worker, "LeaseLost"), { handled: false, duration: 5000 })
     }).pipe(Effect.provide(layerConsumer((consumer) => ({
       touch: (leases) =>
         lost ? Effect.succeed(leases.map((lease) => Result.fail(leaseLost(lease)))) : consumer.touch(leases)
@@ -213,7 +213,7 @@ describe("a lease that is lost", () => {
       )
       for (let i = 0; i < 8; i++) yield* pass("1 second")
       assert.deepStrictEqual(seen, [true])
-      only(worker, "Lost")
+      only(worker, "LeaseLost")
     }).pipe(Effect.provide(layerConsumer(() => ({
       touch: (leases) => Effect.succeed(leases.map((lease) => Result.fail(leaseLost(lease))))
     }))))
@@ -251,12 +251,12 @@ describe("a lease that is lost", () => {
         yield* Deferred.succeed(lost, leases[1]!)
         yield* rest
         assert.deepStrictEqual(interrupted, [1])
-        assert.include(only(worker, "Lost"), { jobId: leases[1]!.id, handled: false })
+        assert.include(only(worker, "LeaseLost"), { jobId: leases[1]!.id, handled: false })
       }).pipe(Effect.provide(layerConsumer((consumer) => {
         let told = false
         return {
           reserve: (max) => Effect.tap(consumer.reserve(max), (taken) => Effect.sync(() => void leases.push(...taken))),
-          lost: Effect.flatMap(Deferred.await(lost), (lease) => {
+          leasesLost: Effect.flatMap(Deferred.await(lost), (lease) => {
             if (told) return Effect.never
             told = true
             return Effect.succeed([lease] as const)
@@ -278,14 +278,14 @@ describe("a lease that is lost", () => {
         )
         yield* Deferred.succeed(lost, leases[1]!)
         yield* rest
-        assert.include(only(worker, "Lost"), { handled: false, duration: 0 })
+        assert.include(only(worker, "LeaseLost"), { handled: false, duration: 0 })
         yield* pass("1 second")
         assert.deepStrictEqual(run, [0])
       }).pipe(Effect.provide(layerConsumer((consumer) => {
         let told = false
         return {
           reserve: (max) => Effect.tap(consumer.reserve(max), (taken) => Effect.sync(() => void leases.push(...taken))),
-          lost: Effect.flatMap(Deferred.await(lost), (lease) => {
+          leasesLost: Effect.flatMap(Deferred.await(lost), (lease) => {
             if (told) return Effect.never
             told = true
             return Effect.succeed([lease] as const)
@@ -296,7 +296,7 @@ describe("a lease that is lost", () => {
 })
 
 describe("a settlement that fails", () => {
-  it.effect("is reported as Lost, with whether the work was done", () =>
+  it.effect("is reported as LeaseLost, with whether the work was done", () =>
     Effect.gen(function*() {
       yield* publish(2)
       const worker = yield* start(
@@ -304,7 +304,7 @@ describe("a settlement that fails", () => {
         Worker.handler(Count, (n) => n === 0 ? Effect.void : Effect.fail("no"))
       )
       assert.deepStrictEqual(
-        worker.outcomes.map((outcome) => outcome._tag === "Lost" && [outcome.handled, outcome.error]),
+        worker.outcomes.map((outcome) => outcome._tag === "LeaseLost" && [outcome.handled, outcome.error]),
         [[true, unavailable], [false, unavailable]]
       )
     }).pipe(Effect.provide(layerConsumer(() => ({
@@ -316,7 +316,7 @@ describe("a settlement that fails", () => {
       yield* publish(10)
       const worker = yield* start({ concurrency: 10 }, Worker.handler(Count, () => Effect.sleep("1 second")))
       yield* pass("1 second")
-      assert.deepStrictEqual(worker.tags().filter((tag) => tag === "Lost").length, 1)
+      assert.deepStrictEqual(worker.tags().filter((tag) => tag === "LeaseLost").length, 1)
       assert.deepStrictEqual(worker.tags().filter((tag) => tag === "Done").length, 9)
     }).pipe(Effect.provide(layerConsumer((consumer) => ({
       settle: (settlements) =>
@@ -344,7 +344,7 @@ describe("one lease and the others", () => {
       const [id] = yield* publish(1, { ttr: "3 seconds" })
       yield* start({}, Worker.handler(Count, () => Effect.sleep("1 minute")))
       for (let i = 0; i < 20; i++) yield* pass("1 second")
-      assert.deepInclude(yield* broker.statsJob(id!), { state: "reserved", attempt: 1, lost: 0 })
+      assert.deepInclude(yield* broker.statsJob(id!), { state: "reserved", attempt: 1, abandoned: 0 })
     }).pipe(Effect.provide(stuck)))
 
   it.effect("a renewal without an answer holds up no limit of time", () =>

@@ -80,8 +80,8 @@ describe("maxJobs", () => {
         Buried: 0,
         Discarded: 0,
         Expired: 0,
-        GivenBack: 0,
-        Lost: 0
+        Requeued: 0,
+        LeaseLost: 0
       })
       assert.deepStrictEqual(yield* numbers(), { ready: 95, delayed: 0, reserved: 0, buried: 0 })
     }).pipe(Effect.provide(TestBroker.layer)))
@@ -118,7 +118,7 @@ describe("maxJobs", () => {
 })
 
 describe("stop", () => {
-  it.effect("lets what runs finish, and gives back what waits at once", () =>
+  it.effect("lets what runs finish, and requeues what waits at once", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const stop = yield* Deferred.make<void>()
@@ -132,7 +132,7 @@ describe("stop", () => {
       yield* pass("1 second")
       const exit = yield* Fiber.join(worker)
       assert.strictEqual(exit.reason, "Stopped")
-      assert.include(exit.counts, { Done: 2, GivenBack: 2 })
+      assert.include(exit.counts, { Done: 2, Requeued: 2 })
       assert.deepStrictEqual(seen, ["begin 0", "begin 1", "end 0", "end 1"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
@@ -173,13 +173,13 @@ describe("stop", () => {
       assert.strictEqual(interrupted, 0)
       yield* pass("1 millis")
       assert.strictEqual(interrupted, 1)
-      assert.include((yield* Fiber.join(worker)).counts, { GivenBack: 1 })
-      assert.include(yield* statsOf(id!), { state: "ready", attempt: 0, lost: 0 })
+      assert.include((yield* Fiber.join(worker)).counts, { Requeued: 1 })
+      assert.include(yield* statsOf(id!), { state: "ready", attempt: 0, abandoned: 0 })
     }).pipe(Effect.provide(TestBroker.layer)))
 })
 
 describe("interruption", () => {
-  it.effect("lets what runs finish, gives back what waits at once, takes no more", () =>
+  it.effect("lets what runs finish, requeues what waits at once, takes no more", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const ids = yield* publish(5)

@@ -24,7 +24,7 @@ import { greet } from "./greet.ts"
 import * as Native from "./Native.ts"
 import type { Answer } from "./pipeline.ts"
 import { failure, jobStats, noJob, noQueue, readOn, serverStats, tooBig, tubeList, tubeStats } from "./replies.ts"
-import { giveBack } from "./requeue.ts"
+import { requeue } from "./requeue.ts"
 import type { JobStats, ServerStats, TubeStats } from "./stats.ts"
 
 /** A job and its id. */
@@ -68,7 +68,7 @@ export class Client extends Context.Service<Client, {
   /** Puts a job into the used tube, and returns its id. */
   readonly put: (body: Uint8Array, options?: PutOptions) => Call<string>
 
-  /** Waits for a job of the watched tubes, without end. When interrupted, a job that comes is given back. */
+  /** Waits for a job of the watched tubes, without end. When interrupted, a job that comes is requeued. */
   readonly reserve: Call<Reservation>
   /** Waits for a job of the watched tubes for some whole seconds; 0 asks without waiting. */
   readonly reserveWithTimeout: (seconds: number) => Call<Reservation>
@@ -163,7 +163,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Retur
       let isAwaited = true
       const cancel = connection.submit([command], ([answer]) => {
         if (isAwaited) resume(Effect.fromResult(reservation(answer)))
-        else if (answer?._tag === "Reserved") giveBack(connection, [answer.id], () => {})
+        else if (answer?._tag === "Reserved") requeue(connection, [answer.id], () => {})
       })
       return Effect.sync(() => {
         isAwaited = false

@@ -71,7 +71,7 @@ const settleCommand = (settlement: Settlement, priority: number): Command => {
       return { _tag: "Release", id, priority, delay: wholeSeconds(settlement.delay) }
     case "Bury":
       return { _tag: "Bury", id, priority }
-    case "GiveBack":
+    case "Requeue":
       return releaseUnspent(id, priority)
   }
 }
@@ -80,7 +80,7 @@ const success: Record<Settlement["_tag"], Answer["_tag"]> = {
   Delete: "Deleted",
   Release: "Released",
   Bury: "Buried",
-  GiveBack: "Released"
+  Requeue: "Released"
 }
 
 const done: Outcome = Result.succeed(undefined)
@@ -98,7 +98,7 @@ class BeanstalkConsumer implements Consumer {
   /** A question without waiting, and one that took over a wait near its end, may end at once. */
   private readonly breath = new Breath(3)
   private isClosed = false
-  readonly lost: Consumer["lost"]
+  readonly leasesLost: Consumer["leasesLost"]
 
   constructor(options: ConsumerOptions, scope: Scope.Scope, lostLeases: Queue.Queue<Lease>) {
     this.broker = options.driver.name
@@ -110,7 +110,7 @@ class BeanstalkConsumer implements Consumer {
       }
     })
     this.reserving = new Reserving(this.broker, options.queues, this.holders, scope)
-    this.lost = Queue.takeAll(lostLeases)
+    this.leasesLost = Queue.takeAll(lostLeases)
   }
 
   /** Opens the first connection, so that the queues exist. A server that is away is waited for in `reserve`. */
@@ -187,7 +187,7 @@ class BeanstalkConsumer implements Consumer {
           })
       ))
 
-  /** Gives back what is held, and closes. */
+  /** Requeues what is held, and closes. */
   readonly close: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
     this.isClosed = true
     const holders = Array.from(this.holders)
@@ -198,7 +198,7 @@ class BeanstalkConsumer implements Consumer {
       { discard: true }
     )
     const leases = holders.flatMap((holder) => Array.from(holder.leases.values()))
-    yield* this.settle(leases.map((lease) => ({ _tag: "GiveBack", lease }))).pipe(
+    yield* this.settle(leases.map((lease) => ({ _tag: "Requeue", lease }))).pipe(
       Effect.andThen(Effect.repeat(Effect.sleep("1 millis"), { while: () => this.reserving.isBusy })),
       Effect.interruptible,
       Effect.timeoutOption(closeFor)
@@ -213,10 +213,10 @@ class BeanstalkConsumer implements Consumer {
         for (const settlement of group) holder.leases.delete(settlement.lease.id)
         const sent = send(holder, commands)
         const results = (answers: ReadonlyArray<Answer>) => answers.map((answer, i) => this.settled(group[i]!, answer))
-        return group.some((settlement) => settlement._tag === "GiveBack")
+        return group.some((settlement) => settlement._tag === "Requeue")
           ? Effect.flatMap(sent, (answers) => {
-            const mine = commands.filter((_, i) => group[i]!._tag === "GiveBack")
-            const theirs = answers.filter((_, i) => group[i]!._tag === "GiveBack")
+            const mine = commands.filter((_, i) => group[i]!._tag === "Requeue")
+            const theirs = answers.filter((_, i) => group[i]!._tag === "Requeue")
             return Effect.as(send(holder, kicksFor(mine, theirs)), results(answers))
           })
           : Effect.map(sent, results)

@@ -137,14 +137,14 @@ const about = <A>(
 }
 
 /**
- * What is known of a delivery. Every delivery counts in `reserves`; a give-back
+ * What is known of a delivery. Every delivery counts in `reserves`; a requeue
  * counts in `kicks` too, as does an operator's kick, which forgives one. A
  * delivery that was neither released nor buried ended with its time to run or
  * with its connection.
  */
 export const leaseInfo = (stats: JobStats, held: boolean): LeaseInfo => ({
   attempt: Math.max(held ? 1 : 0, stats.reserves - stats.kicks),
-  lost: Math.max(0, stats.reserves - (held ? 1 : 0) - stats.releases - stats.buries),
+  abandoned: Math.max(0, stats.reserves - (held ? 1 : 0) - stats.releases - stats.buries),
   buries: stats.buries,
   priority: stats.pri,
   ttr: Duration.seconds(stats.ttr)

@@ -24,7 +24,7 @@ export const kicksFor = (commands: ReadonlyArray<Command>, answers: ReadonlyArra
   )
 
 /** Returns jobs that nobody waits for any more, with the priority that they have. Calls `done` when it is over. */
-export const giveBack = (connection: Connection, ids: ReadonlyArray<string>, done: () => void): void => {
+export const requeue = (connection: Connection, ids: ReadonlyArray<string>, done: () => void): void => {
   connection.submit(ids.map((id) => ({ _tag: "StatsJob", id })), (answers) => {
     const releases = answers.flatMap((answer, i) => {
       const stats = answer._tag === "Ok" ? decodeJobStats(answer.body) : undefined

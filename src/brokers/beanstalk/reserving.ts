@@ -14,7 +14,7 @@
  * every question brings a job, once more than what came otherwise.
  *
  * An interrupted call leaves its reserve behind for a moment. The next call
- * takes it over; a job that comes meanwhile is given back, unspent; after that
+ * takes it over; a job that comes meanwhile is requeued, unspent; after that
  * the waiting connection is closed. Limit: a job that the server hands out in
  * the instant of that close counts one attempt too many.
  */
@@ -31,7 +31,7 @@ import type { Holders } from "./leaseConnections.ts"
 import type { Answer } from "./pipeline.ts"
 import { failure, isHeld, jobStats, leaseInfo, violation } from "./replies.ts"
 import type { Reply } from "./reply.ts"
-import { giveBack } from "./requeue.ts"
+import { requeue } from "./requeue.ts"
 
 /** The most questions in one write. */
 const maxWant = 256
@@ -213,7 +213,7 @@ export class Reserving {
     this.finish(round, Result.fail(violation(this.broker, detail)), [])
   }
 
-  /** Hands the batch to the call that waits; without one, or with a failure, the jobs are given back. */
+  /** Hands the batch to the call that waits; without one, or with a failure, the jobs are requeued. */
   private finish(round: Round, batch: Batch, jobs: ReadonlyArray<{ readonly id: string }>): void {
     round.holder.reserving = false
     if (this.round === round) this.round = undefined
@@ -222,7 +222,7 @@ export class Reserving {
       this.holders.hold(round.holder, batch.success)
     } else if (jobs.length > 0) {
       this.returning++
-      giveBack(round.holder.connection, jobs.map((job) => job.id), () => {
+      requeue(round.holder.connection, jobs.map((job) => job.id), () => {
         this.returning--
       })
     }

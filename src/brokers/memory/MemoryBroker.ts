@@ -60,7 +60,7 @@ const consumerOf = (store: Store, holder: Holder): Consumer => ({
       leases.map((lease) => Result.map(store.held(holder, lease), (job) => Jobs.touch(job, store.now())))
     ),
   inspect: (leases) => Effect.sync(() => leases.map((lease) => Result.map(store.held(holder, lease), Jobs.leaseInfo))),
-  lost: Effect.never
+  leasesLost: Effect.never
 })
 
 const brokerOf = (store: Store): Broker["Service"] => {

@@ -50,9 +50,9 @@ export interface Job {
   /** Orders buried jobs by when they were buried. */
   burial: number
   deliveries: number
-  /** Deliveries that are forgiven: kicked, or given back unspent. */
+  /** Deliveries that are forgiven: kicked, or requeued. */
   forgiven: number
-  lost: number
+  abandoned: number
   buries: number
   reason: string | undefined
   lastFailure: JobStats["lastFailure"]
@@ -126,7 +126,7 @@ export const advance = (queue: Queue, now: number): void => {
     move(job, "ready")
   }
   for (let job = queue.reserved.peek(); job !== undefined && job.due <= now; job = queue.reserved.peek()) {
-    job.lost++
+    job.abandoned++
     move(job, "ready")
   }
 }
@@ -181,7 +181,7 @@ export const add = (jobs: Jobs, queue: Queue, request: PutRequest, now: number):
     burial: 0,
     deliveries: 0,
     forgiven: 0,
-    lost: 0,
+    abandoned: 0,
     buries: 0,
     reason: undefined,
     lastFailure: undefined,
@@ -292,7 +292,7 @@ export const putAnew = (jobs: Jobs, job: Job, queue: Queue, now: number): Job =>
 }
 
 /** Ends a lease as if the job had not been delivered. */
-export const giveBack = (job: Job): void => {
+export const requeue = (job: Job): void => {
   job.forgiven++
   move(job, "ready")
 }
@@ -310,7 +310,7 @@ export const kick = (job: Job): void => {
 /** What its holder knows of a reserved job. */
 export const leaseInfo = (job: Job): LeaseInfo => ({
   attempt: Math.max(1, job.deliveries - job.forgiven),
-  lost: job.lost,
+  abandoned: job.abandoned,
   buries: job.buries,
   priority: job.priority,
   ttr: Duration.millis(job.ttr)

@@ -211,7 +211,7 @@ export class Store {
       this.waiters.remove(waiter)
       waiter.resume(Effect.fail(reason))
     }
-    for (const job of holder.held) Jobs.giveBack(job)
+    for (const job of holder.held) Jobs.requeue(job)
     this.serve(holder.queues)
   }
 
@@ -285,8 +285,8 @@ export class Store {
         const { failure, priority, reason } = settlement
         return Jobs.bury(this.jobs, job, { priority, reason, failure, at: this.options.wallNow() })
       }
-      case "GiveBack":
-        return Jobs.giveBack(job)
+      case "Requeue":
+        return Jobs.requeue(job)
     }
   }
 }

@@ -7,7 +7,7 @@
  * process but not a loss of power (`"normal"`).
  *
  * A job of this process is served at once, one of another process within 50
- * milliseconds. A worker that is killed gives its jobs back within two seconds
+ * milliseconds. The jobs of a killed worker are ready again within two seconds
  * of somebody waiting for them, where `/proc` tells that it is dead; elsewhere,
  * and after a reboot, when their time to run is over.
  *

@@ -139,8 +139,8 @@ const settleOne = (
       return Result.succeed(
         jobs.bury(lease, { priority, reason: settlement.reason, failure: settlement.failure }, now)
       )
-    case "GiveBack":
-      return Result.succeed(jobs.giveBack(lease, now))
+    case "Requeue":
+      return Result.succeed(jobs.requeue(lease, now))
   }
 }
 
@@ -155,7 +155,7 @@ export interface Options {
 
 /** A consumer, and what it holds. */
 export class SqliteConsumer implements Consumer {
-  readonly lost: Consumer["lost"]
+  readonly leasesLost: Consumer["leasesLost"]
   readonly queues: ReadonlyArray<string>
   /** Stands for the file that has the jobs. */
   file: object = {}
@@ -170,7 +170,7 @@ export class SqliteConsumer implements Consumer {
     this.queues = options.queues
     this.back = options.back
     this.lostLeases = options.lostLeases
-    this.lost = Queue.takeAll(options.lostLeases)
+    this.leasesLost = Queue.takeAll(options.lostLeases)
   }
 
   /** Goes on with what was opened anew. What is held is lost where that is another file. */
@@ -210,7 +210,7 @@ export class SqliteConsumer implements Consumer {
         // It may be served between its interruption and this.
         return Effect.suspend(() => {
           store.waiters.remove(waiter)
-          return this.settle(served.map((lease) => ({ _tag: "GiveBack", lease })))
+          return this.settle(served.map((lease) => ({ _tag: "Requeue", lease })))
         })
       })
     })
@@ -239,7 +239,7 @@ export class SqliteConsumer implements Consumer {
       return info === undefined ? lost(lease) : Result.succeed(info)
     })
 
-  /** Gives back what is held, and forgets queues that nobody needs. Nobody can receive or settle by it afterwards. */
+  /** Requeues what is held, and forgets queues that nobody needs. Nobody can receive or settle by it afterwards. */
   readonly close = (isConsumed: (queue: string) => boolean): Effect.Effect<void> =>
     Effect.suspend(() => {
       this.isClosed = true
@@ -249,7 +249,7 @@ export class SqliteConsumer implements Consumer {
       this.held.clear()
       // while somebody else holds the file it is not waited for: it is carried out when that ends
       return commits.run((now) => {
-        for (const lease of leases) jobs.giveBack(lease, now)
+        for (const lease of leases) jobs.requeue(lease, now)
         for (const queue of this.queues) {
           const found = isConsumed(queue) ? undefined : queues.find(queue)
           if (found !== undefined) queues.removeUnused(found.id, now)

@@ -53,7 +53,7 @@ export const sql = {
     reason = $reason, ${keepFailure} WHERE ${held}`,
   bury: `UPDATE job SET state = 3, due = NULL, holder = NULL, priority = coalesce($priority, priority),
     reason = $reason, ${keepFailure}, buries = buries + 1, burial = ${nextBurial} WHERE ${held}`,
-  giveBack: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE ${held}`,
+  requeue: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE ${held}`,
   touch: `UPDATE job SET due = $now + ttr + 1000 WHERE ${held}`,
   inspect: `SELECT priority, ttr, deliveries, forgiven, lost, buries FROM job WHERE ${held}`,
   kickBuried: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE id IN (

@@ -259,8 +259,8 @@ export class Jobs {
     }) > 0
   }
 
-  giveBack(lease: Delivery, now: number): boolean {
-    return this.run("giveBack", { $id: lease.row, $delivery: lease.number, $now: now }) > 0
+  requeue(lease: Delivery, now: number): boolean {
+    return this.run("requeue", { $id: lease.row, $delivery: lease.number, $now: now }) > 0
   }
 
   touch(lease: Delivery, now: number): boolean {
@@ -273,7 +273,7 @@ export class Jobs {
   }
 
   /** Returns what a process holds: its deliveries were lost, or it left and they are unspent. */
-  giveBackAll(holder: number, how: "holderGone" | "holderLeft"): number {
+  returnAll(holder: number, how: "holderGone" | "holderLeft"): number {
     return this.run(how, { $holder: holder })
   }
 

@@ -32,15 +32,15 @@ export class Processes {
   enter(known?: number): number {
     const id = this.queues.register(this.self, known)
     for (const other of this.queues.others(id)) {
-      // What they held is given back at its time: the disk may be another machine's.
+      // What they held is ready again at its time: the disk may be another machine's.
       if (Liveness.isOfFormerBoot(other, this.self) && !this.jobs.holds(other.id)) this.queues.unregister(other.id)
     }
     return id
   }
 
-  /** Gives back what this process holds, unspent, and forgets it. */
+  /** Requeues what this process holds, unspent, and forgets it. */
   leave(): void {
-    this.jobs.giveBackAll(this.id, "holderLeft")
+    this.jobs.returnAll(this.id, "holderLeft")
     this.queues.unregister(this.id)
   }
 
@@ -49,10 +49,10 @@ export class Processes {
     return this.queues.others(this.id).filter((other) => Liveness.isDead(other, this.self))
   }
 
-  /** Gives back what dead ones held, as lost, and forgets them. */
+  /** Returns what dead ones held to its queues, as abandoned, and forgets them. */
   forget(dead: ReadonlyArray<ProcessRow>): void {
     for (const { id } of dead) {
-      this.jobs.giveBackAll(id, "holderGone")
+      this.jobs.returnAll(id, "holderGone")
       this.queues.unregister(id)
     }
   }

@@ -79,7 +79,7 @@ export const leaseInfo = (row: Counters): LeaseInfo => {
   if (!areCounters(row)) throw damaged(row, "counters that are none")
   return {
     attempt: Math.max(1, row.deliveries - row.forgiven),
-    lost: row.lost,
+    abandoned: row.lost,
     buries: row.buries,
     priority: row.priority,
     ttr: Duration.millis(row.ttr / 1000)

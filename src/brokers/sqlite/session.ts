@@ -48,7 +48,7 @@ export interface Options {
 export interface Session extends Store {
   readonly processes: Processes
   readonly guard: Guard
-  /** Gives back what processes that died held. */
+  /** Returns to its queues what processes that died held. */
   readonly checkProcesses: Effect.Effect<void, BrokerError>
   /** Brings all that the log holds to the file. Throws, or says no, where that can't be done now. */
   readonly rescueLog: () => boolean
@@ -108,7 +108,7 @@ export const make = Effect.fnUntraced(function*(
   const version = () => Option.getOrElse(Option.liftThrowable(() => dataVersion.get()?.["data_version"])(), () => ({}))
 
   const check = () => {
-    // what it holds is given back also where its path leads elsewhere by now
+    // what it holds is requeued also where its path leads elsewhere by now
     if (retired !== undefined && guard.isInPlace()) return
     const standing = guard.look()
     if (standing === "Here") return

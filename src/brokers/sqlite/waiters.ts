@@ -51,7 +51,7 @@ export interface Source {
   readonly monotonic: () => number
   /** Begins a transaction soon. */
   readonly want: () => void
-  /** Gives back what the processes that died held. */
+  /** Returns to its queues what the processes that died held. */
   readonly checkProcesses: Effect.Effect<void>
   /** Tells other processes how many wait here. Says whether it could. */
   readonly tell: (counts: ReadonlyMap<string, number>) => Effect.Effect<boolean>

@@ -40,8 +40,8 @@ const words = {
   Buried: "buried",
   Discarded: "discarded",
   Expired: "expired",
-  GivenBack: "given back",
-  Lost: "lost"
+  Requeued: "requeued",
+  LeaseLost: "lease lost"
 } as const
 
 const wordWidth = Math.max(...Object.values(words).map((word) => word.length))

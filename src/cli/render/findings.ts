@@ -344,11 +344,11 @@ const troublesOf = (job: ListedJob, { known, now }: Context): ReadonlyArray<Trou
       todo: "set the clocks of the machines by NTP: deadlines go by them"
     })
   }
-  if (job.lost >= 2) {
+  if (job.abandoned >= 2) {
     troubles.push({
       level: "warning",
-      check: "lost",
-      what: "were lost by their workers twice or more",
+      check: "abandoned",
+      what: "were abandoned by their workers twice or more",
       todo: "look for workers that crash or hang in them, or for a ttr that is too short"
     })
   }

@@ -61,10 +61,10 @@ const stateOf = ({ state, timeLeft }: ListedJob): string => {
   }
 }
 
-const counted = ({ attempt, buries, lost, priority, ttr }: ListedJob): string =>
+const counted = ({ abandoned, attempt, buries, priority, ttr }: ListedJob): string =>
   [
     `attempt ${attempt}`,
-    ...(lost > 0 ? [`${lost} lost`] : []),
+    ...(abandoned > 0 ? [`abandoned ${abandoned === 1 ? "once" : `${abandoned} times`}`] : []),
     ...(buries > 0 ? [`buried ${buries === 1 ? "once" : `${buries} times`}`] : []),
     `priority ${priority}`,
     `ttr ${shortDuration(ttr)}`
@@ -142,7 +142,7 @@ export const encodeJob = (job: ListedJob) => ({
   queue: job.queue,
   state: job.state,
   attempt: job.attempt,
-  lost: job.lost,
+  abandoned: job.abandoned,
   buries: job.buries,
   priority: job.priority,
   ttr: Duration.toMillis(job.ttr),

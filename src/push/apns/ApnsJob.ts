@@ -17,7 +17,7 @@
  *   broker that takes no jobs is asked until it does: see `insist`;
  * - when the worker stops, or the attempt takes too long, the same is done with
  *   what has no answer yet, as far as some seconds allow: see `concluded`. A job
- *   none of whose pushes is over is given back as it is;
+ *   none of whose pushes is over is requeued as it is;
  * - what becomes of a failed push is in the table of `plan.ts`. Delays are
  *   spent in the queue. A fault of the configuration buries no job: the log
  *   says once what to do, and the jobs wait;

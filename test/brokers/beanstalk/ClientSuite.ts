@@ -222,7 +222,7 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
       }))
 
     test(
-      "a reserve that waits is served; an interrupted one gives its job back",
+      "a reserve that waits is served; an interrupted one requeues its job",
       (client, port) =>
         Effect.gen(function*() {
           const waiting = yield* Effect.forkChild(client.reserve)

@@ -55,7 +55,7 @@ describe("a server that goes away", () => {
           assert.deepStrictEqual([lease.id, text(lease)], [id, "a"])
 
           yield* server.kill
-          assert.deepStrictEqual((yield* consumer.lost).map((lease) => lease.id), [id])
+          assert.deepStrictEqual((yield* consumer.leasesLost).map((lease) => lease.id), [id])
           const [late] = yield* consumer.settle([{ _tag: "Delete", lease }])
           assert(late !== undefined && Result.isFailure(late))
           assert.strictEqual(late.failure.reason._tag, "LeaseLost")
@@ -82,7 +82,7 @@ describe("a server that goes away", () => {
         yield* server.start
         const id = yield* persist(broker.put("q", request("new")))
         assert.strictEqual(id, old.id)
-        for (const _tag of ["Delete", "GiveBack"] as const) {
+        for (const _tag of ["Delete", "Requeue"] as const) {
           const [result] = yield* consumer.settle([{ _tag, lease: old }])
           assert(result !== undefined && Result.isFailure(result))
           assert.strictEqual(result.failure.reason._tag, "LeaseLost")
@@ -155,10 +155,10 @@ describe("a server that goes away", () => {
       const leases = yield* consumer.reserve(3)
       assert.lengthOf(leases, 3)
       yield* relay.cut
-      assert.sameMembers((yield* consumer.lost).map(text), ["a", "b", "c"])
+      assert.sameMembers((yield* consumer.leasesLost).map(text), ["a", "b", "c"])
       const [again] = yield* consumer.reserve(1)
       assert.strictEqual(text(again), "a")
-      assert.deepInclude({ ...again.info }, { attempt: 2, lost: 1 })
+      assert.deepInclude({ ...again.info }, { attempt: 2, abandoned: 1 })
     }))
 })
 
@@ -324,7 +324,7 @@ describe("a consumer at rest and at its limits", () => {
         { _tag: "Delete", lease: d! },
         { _tag: "Bury", lease: a!, reason: "x" },
         { _tag: "Delete", lease: d! },
-        { _tag: "GiveBack", lease: c! },
+        { _tag: "Requeue", lease: c! },
         { _tag: "Release", lease: b!, delay: request("").ttr, priority: -1 }
       ])
       assert.deepStrictEqual(
@@ -350,7 +350,7 @@ describe("workers on it", () => {
       assert.strictEqual(reason._tag, "Unavailable")
     }))
 
-  Servers.real("jobs that were lost together are all known as such", () =>
+  Servers.real("jobs that were abandoned together are all known as such", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const broker = yield* brokerOn(server.port)
@@ -372,6 +372,6 @@ describe("workers on it", () => {
       const consumer = yield* broker.consume(["q"])
       const leases: Array<Lease> = []
       while (leases.length < 2) leases.push(...(yield* consumer.reserve(2 - leases.length)))
-      assert.deepStrictEqual(leases.map((lease) => [lease.id, lease.info?.lost]), ids.map((id) => [id, 3]))
+      assert.deepStrictEqual(leases.map((lease) => [lease.id, lease.info?.abandoned]), ids.map((id) => [id, 3]))
     }))
 })

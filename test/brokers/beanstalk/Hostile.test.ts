@@ -175,7 +175,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
       Effect.gen(function*() {
         const leases = yield* consumer.reserve(1)
         const [result] = yield* consumer.touch(leases)
-        assert.deepStrictEqual((yield* consumer.lost).map((lease) => lease.id), ["1"])
+        assert.deepStrictEqual((yield* consumer.leasesLost).map((lease) => lease.id), ["1"])
         return yield* Effect.fromResult(result!)
       })
     ),
@@ -198,7 +198,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
       Effect.gen(function*() {
         const leases = yield* consumer.reserve(1)
         const [result] = yield* consumer.inspect(leases)
-        assert.deepStrictEqual((yield* consumer.lost).map((lease) => lease.id), ["1"])
+        assert.deepStrictEqual((yield* consumer.leasesLost).map((lease) => lease.id), ["1"])
         return yield* Effect.fromResult(result!)
       })
     ),
@@ -370,7 +370,7 @@ describe("a job that is not to be run", () => {
       const consumer = yield* broker.consume(["q"])
       const [first] = yield* consumer.reserve(2)
       const [second] = yield* consumer.reserve(2)
-      assert.isTrue((yield* consumer.lost)[0] === first)
+      assert.isTrue((yield* consumer.leasesLost)[0] === first)
       const results = yield* consumer.settle([{ _tag: "Delete", lease: first }, { _tag: "Delete", lease: second }])
       assert.deepStrictEqual(results.map((one) => Result.isSuccess(one) ? "ok" : one.failure.reason._tag), [
         "LeaseLost",

@@ -104,7 +104,7 @@ for (const [name, driver] of drivers) {
             const [lease] = yield* Fiber.join(first)
             yield* broker.ping
             yield* relay.close
-            assert.deepStrictEqual((yield* consumer.lost).map(({ id }) => id), [lease.id])
+            assert.deepStrictEqual((yield* consumer.leasesLost).map(({ id }) => id), [lease.id])
             const [again] = yield* consumer.reserve(1)
             assert.strictEqual(again.id, lease.id)
             assert.deepStrictEqual(yield* consumer.settle([{ _tag: "Delete", lease: again }]), [Result.void])

@@ -36,7 +36,7 @@ describe("MemoryBroker alone", () => {
       yield* TestClock.adjust("4 millis")
       assert.include(yield* broker.statsJob(id), { state: "reserved" })
       yield* TestClock.adjust("1 millis")
-      assert.include(yield* broker.statsJob(id), { state: "ready", lost: 1 })
+      assert.include(yield* broker.statsJob(id), { state: "ready", abandoned: 1 })
     }))
 
   it.effect("rounds a fraction of a millisecond up", () =>
@@ -92,7 +92,7 @@ describe("MemoryBroker alone", () => {
       yield* TestClock.adjust("1 second")
       yield* assertFails(done(consumer, old), "LeaseLost")
       const again = yield* take(consumer)
-      yield* assertInfo(consumer, again, { attempt: 2, lost: 1 })
+      yield* assertInfo(consumer, again, { attempt: 2, abandoned: 1 })
       yield* assertFails(done(consumer, old), "LeaseLost")
       assert.isTrue(Option.isSome(yield* broker.peek(id)))
       yield* done(consumer, again)

@@ -46,7 +46,7 @@ describe("migrations", () => {
         const consumer = yield* broker.consume(["q"])
         const leases = yield* takeMany(consumer, 4)
         assert.deepStrictEqual(leases.map(text), ["ready", "delayed", large, "reserved"])
-        yield* assertInfo(consumer, leases[3]!, { attempt: 2, lost: 1 })
+        yield* assertInfo(consumer, leases[3]!, { attempt: 2, abandoned: 1 })
         for (const lease of leases) yield* done(consumer, lease)
         assert.strictEqual(yield* broker.kick("q", 1), 1)
         yield* done(consumer, yield* take(consumer))

@@ -210,7 +210,7 @@ describe("a file that is moved while it is open", () => {
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request("a"))
       const lease = yield* take(consumer)
-      const lost = yield* Effect.forkChild(consumer.lost)
+      const lost = yield* Effect.forkChild(consumer.leasesLost)
       moveAll(path, join(dirname(path), "away"))
       // has a job of the same number
       yield* putElsewhere(path, "next")
@@ -221,7 +221,7 @@ describe("a file that is moved while it is open", () => {
       assert.deepStrictEqual(bodiesIn(join(dirname(path), "away", basename(path))), ["a"])
     }))
 
-  it.live("by a link that leads elsewhere from now on: what was held there is given back", () =>
+  it.live("by a link that leads elsewhere from now on: what was held there is requeued", () =>
     Effect.gen(function*() {
       const place = yield* folder
       const [one, other, link] = ["one.db", "other.db", "link.db"].map((name) => join(place, name)) as [

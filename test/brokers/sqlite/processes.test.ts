@@ -102,7 +102,7 @@ describe("processes", () => {
     }))
 
   it.live.skipIf(noProc)(
-    "what a killed process held is served again within 2 s, as lost once",
+    "what a killed process held is served again within 2 s, as abandoned once",
     () =>
       Effect.gen(function*() {
         const path = yield* file
@@ -117,7 +117,7 @@ describe("processes", () => {
         yield* holder.kill
         const lease = yield* Fiber.join(fiber).pipe(Effect.timeout("2 seconds"))
         assert.strictEqual(lease.id, id)
-        yield* assertInfo(consumer, lease, { attempt: 2, lost: 1 })
+        yield* assertInfo(consumer, lease, { attempt: 2, abandoned: 1 })
         yield* done(consumer, lease)
       })
   )
@@ -153,7 +153,7 @@ describe("processes", () => {
       })
   )
 
-  it.live("a process that ends gives back what it held, unspent", () =>
+  it.live("a process that ends requeues what it held, unspent", () =>
     Effect.gen(function*() {
       const path = yield* file
       const broker = yield* SqliteBroker.make({ path })
@@ -164,7 +164,7 @@ describe("processes", () => {
       const lease = yield* take(theirs)
       yield* Scope.close(scope, Exit.void)
       const consumer = yield* broker.consume(["q"])
-      yield* assertInfo(consumer, yield* take(consumer), { attempt: 1, lost: 0 })
+      yield* assertInfo(consumer, yield* take(consumer), { attempt: 1, abandoned: 0 })
       yield* assertFails(other.peek(id), "Unavailable")
       assert.strictEqual((yield* theirs.settle([{ _tag: "Delete", lease }]))[0]?._tag, "Failure")
     }))

@@ -506,7 +506,7 @@ describe("ApnsJob", () => {
           Broker.Broker,
           dying
         )
-        assert.deepInclude(Option.getOrThrow(outcome), { _tag: "Lost", handled: true })
+        assert.deepInclude(Option.getOrThrow(outcome), { _tag: "LeaseLost", handled: true })
         assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, C])
         assert.lengthOf(yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob), 1)
         yield* TestBroker.advance("1 minute")

@@ -91,11 +91,11 @@ describe("a push job whose worker stops", () => {
       assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 2)
     }).pipe(Effect.provide(world)))
 
-  it.effect("and of which nothing is done yet, is given back as it is", () =>
+  it.effect("and of which nothing is done yet, is requeued as it is", () =>
     Effect.gen(function*() {
       const id = yield* publish([silent])
       const worker = yield* startAndStop(ApnsJob.handler())
-      only(worker, "GivenBack")
+      only(worker, "Requeued")
       assert.include(yield* statsOf(id), { state: "ready", attempt: 0 })
     }).pipe(Effect.provide(world)))
 
@@ -161,12 +161,12 @@ describe("a push job whose worker stops", () => {
       }).pipe(Effect.provide(refusing(() => isFull)))
     })
 
-    it.effect("and goes on so, is given back as a whole, and nothing is published afterwards", () => {
+    it.effect("and goes on so, is requeued as a whole, and nothing is published afterwards", () => {
       let isFull = true
       return Effect.gen(function*() {
         const id = yield* publish([accepted, silent])
         const worker = yield* startAndStop(ApnsJob.handler())
-        only(worker, "GivenBack")
+        only(worker, "Requeued")
         assert.include(yield* statsOf(id), { state: "ready", attempt: 0 })
         isFull = false
         yield* seconds(60)
@@ -220,7 +220,7 @@ describe("a push job whose lease is lost", () => {
       yield* publish([accepted, dead, silent], { ttr: "4 seconds" })
       const worker = yield* start({}, ApnsJob.handler())
       yield* pass("2 seconds")
-      only(worker, "Lost")
+      only(worker, "LeaseLost")
       assert.strictEqual(published, 0)
     }).pipe(Effect.provide(counting.pipe(
       Layer.provideMerge(layerConsumer(() => ({
