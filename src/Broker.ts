@@ -180,8 +180,8 @@ export interface QueueStats {
   readonly delayed: number
   readonly reserved: number
   readonly buried: number
-  /** Workers that wait for a job on this queue now. */
-  readonly waiting: number
+  /** How many workers wait for a job on this queue now. */
+  readonly idleWorkers: number
   /** How many jobs were put since the queue came to be. */
   readonly total: number
   /** Until a paused queue goes on; zero when it is not paused. */
@@ -196,7 +196,8 @@ export interface BrokerStats {
   readonly delayed: number
   readonly reserved: number
   readonly buried: number
-  readonly waiting: number
+  /** How many workers wait for a job now. */
+  readonly idleWorkers: number
   /** The largest body that is accepted, in bytes. */
   readonly maxJobSize: number
   readonly draining: boolean
@@ -267,7 +268,7 @@ export class Broker extends Context.Service<Broker, {
   readonly consume: (queues: NonEmptyReadonlyArray<string>) => Effect.Effect<Consumer, BrokerError, Scope.Scope>
 
   /** How many workers wait for a job on a queue now. Those that are busy are not counted. */
-  readonly waitingWorkers: (queue: string) => Effect.Effect<number, BrokerError>
+  readonly idleWorkers: (queue: string) => Effect.Effect<number, BrokerError>
 
   /** Looks at a job in any queue and state. */
   readonly peek: (id: JobId) => Effect.Effect<Option.Option<PeekedJob>, BrokerError>

@@ -8,7 +8,7 @@
  *
  * ```ts
  * Publisher.publish(SendWelcome, { userId: "42" }, { requireWorkers: true }).pipe(
- *   Effect.catchReason("PublishError", "NoWorkers", () => sendNow("42")),
+ *   Effect.catchReason("PublishError", "NoIdleWorkers", () => sendNow("42")),
  *   Effect.catchReason("PublishError", "Unavailable", () => writeToOutbox("42"))
  * )
  * ```
@@ -50,10 +50,10 @@ export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>()("Payloa
   }
 }
 
-/** Workers were required, and none waits on the queue. Nothing was sent. */
-export class NoWorkers extends Schema.TaggedError<NoWorkers>()("NoWorkers", { queue: Schema.String }) {
+/** Workers were required, and none is idle on the queue. Nothing was sent. */
+export class NoIdleWorkers extends Schema.TaggedError<NoIdleWorkers>()("NoIdleWorkers", { queue: Schema.String }) {
   override get message() {
-    return `no worker is waiting on queue "${safeName(this.queue)}": start one, or publish without requiring workers`
+    return `no worker is idle on queue "${safeName(this.queue)}": start one, or publish without requiring workers`
   }
 }
 
@@ -61,7 +61,7 @@ export class NoWorkers extends Schema.TaggedError<NoWorkers>()("NoWorkers", { qu
 export class PublishError extends Schema.TaggedError<PublishError>()("PublishError", {
   job: Schema.String,
   queue: Schema.String,
-  reason: Schema.Union([PayloadInvalid, NoWorkers, BrokerErrorReason])
+  reason: Schema.Union([PayloadInvalid, NoIdleWorkers, BrokerErrorReason])
 }) {
   override get message() {
     return `job "${this.job}" was not published to queue "${safeName(this.queue)}": ${this.reason.message}`
@@ -80,7 +80,7 @@ export interface PublishOptions extends PutOptions {
   readonly id?: string | undefined
   /** Until when the job is wanted: a time from now, or an instant. Later it is not run any more. Default: the job's. */
   readonly deadline?: Duration.Input | DateTime.DateTime | undefined
-  /** Fail with `NoWorkers` when nobody waits on the queue. Costs a round trip. Default: false. */
+  /** Fail with `NoIdleWorkers` when no worker is idle on the queue. Costs a round trip. Default: false. */
   readonly requireWorkers?: boolean | undefined
 }
 
@@ -99,11 +99,8 @@ export class Publisher extends Context.Service<Publisher, {
     options?: PublishOptions | ((payload: A, index: number) => PublishOptions)
   ) => Effect.Effect<ReadonlyArray<Result.Result<JobId, PublishError>>>
 
-  /**
-   * Does anybody wait on the queue? A worker that is busy with as many jobs as
-   * it can take is not waiting.
-   */
-  readonly hasWorkers: (queue: string | Job<any>) => Effect.Effect<boolean, BrokerError>
+  /** How many workers wait for a job on a queue now. One that runs as many jobs as it can take is not idle. */
+  readonly idleWorkers: (queue: string | Job<any>) => Effect.Effect<number, BrokerError>
 
   /** Succeeds when the broker can be reached. */
   readonly ready: Effect.Effect<void, BrokerError>
@@ -267,17 +264,15 @@ interface Batch {
 export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.gen(function*() {
   const broker = yield* Broker
 
-  const hasWorkers = (queue: string | Job<any>) =>
-    Effect.map(broker.waitingWorkers(typeof queue === "string" ? queue : queue.queue), (waiting) => waiting > 0)
+  const idleWorkers = (queue: string | Job<any>) => broker.idleWorkers(typeof queue === "string" ? queue : queue.queue)
 
   const checkBeforePut = Effect.fnUntraced(
     function*(queue: string, requireWorkers: boolean): Effect.fn.Return<void, PublishError["reason"]> {
       const name = checkQueue(queue)
       if (Result.isFailure(name)) return yield* name.failure.reason
       if (!requireWorkers) return
-      // whatever became of the question, nothing was put
-      const waiting = yield* Effect.mapError(broker.waitingWorkers(queue), (error) => notSent(error).reason)
-      if (waiting === 0) return yield* new NoWorkers({ queue })
+      const idle = yield* Effect.mapError(broker.idleWorkers(queue), (error) => notSent(error).reason)
+      if (idle === 0) return yield* new NoIdleWorkers({ queue })
     }
   )
 
@@ -360,7 +355,7 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     },
     publishAll: (job, payloads, options = {}) =>
       traced("Publisher.publishAll", { "backq.job": job.name })(publishAll(job, payloads, options)),
-    hasWorkers,
+    idleWorkers,
     ready: broker.ping
   })
 })
@@ -388,9 +383,9 @@ export const publishAll = <A>(
 ): Effect.Effect<ReadonlyArray<Result.Result<JobId, PublishError>>, never, Publisher> =>
   Publisher.use((publisher) => publisher.publishAll(job, payloads, options))
 
-/** Does anybody wait on the queue? */
-export const hasWorkers = (queue: string | Job<any>): Effect.Effect<boolean, BrokerError, Publisher> =>
-  Publisher.use((publisher) => publisher.hasWorkers(queue))
+/** How many workers wait for a job on a queue now. */
+export const idleWorkers = (queue: string | Job<any>): Effect.Effect<number, BrokerError, Publisher> =>
+  Publisher.use((publisher) => publisher.idleWorkers(queue))
 
 /** Succeeds when the broker can be reached. */
 export const ready: Effect.Effect<void, BrokerError, Publisher> = Publisher.use((publisher) => publisher.ready)

@@ -28,7 +28,7 @@ const refusing = (reason: BrokerErrorReason) =>
   on({
     put: () => Effect.fail(brokerError(reason)),
     putAll: (_, requests) => Effect.succeed(requests.map(() => Result.fail(brokerError(reason)))),
-    waitingWorkers: () => Effect.fail(brokerError(reason)),
+    idleWorkers: () => Effect.fail(brokerError(reason)),
     ping: Effect.fail(brokerError(reason))
   })
 
@@ -175,23 +175,23 @@ describe("publish", () => {
       const [result] = yield* Publisher.publishAll(Mail, [{ to: "a" }])
       assert.strictEqual(Result.getOrThrow(Result.flip(result!)).reason, reason)
       assert.strictEqual((yield* Effect.flip(Publisher.ready)).reason, reason)
-      assert.strictEqual((yield* Effect.flip(Publisher.hasWorkers(Mail))).reason, reason)
+      assert.strictEqual((yield* Effect.flip(Publisher.idleWorkers(Mail))).reason, reason)
     }).pipe(Effect.provide(refusing(reason))))
 
   it.effect("does without workers, unless they are required", () =>
     Effect.gen(function*() {
       const broker = yield* Broker
-      assert.isFalse(yield* Publisher.hasWorkers(Mail))
+      assert.strictEqual(yield* Publisher.idleWorkers(Mail), 0)
       const publish = Publisher.publish(Mail, { to: "a" }, { requireWorkers: true })
       const fallback = yield* publish.pipe(
-        Effect.catchReason("PublishError", "NoWorkers", ({ queue }) => Effect.succeed(`nobody on ${queue}`))
+        Effect.catchReason("PublishError", "NoIdleWorkers", ({ queue }) => Effect.succeed(`nobody on ${queue}`))
       )
       assert.strictEqual(fallback, "nobody on mail")
       assert.deepStrictEqual(yield* broker.queues, [])
 
       const consumer = yield* broker.consume(["mail"])
       yield* Effect.forkChild(consumer.reserve(1), { startImmediately: true })
-      assert.isTrue(yield* Publisher.hasWorkers("mail"))
+      assert.strictEqual(yield* Publisher.idleWorkers("mail"), 1)
       assert.isString(yield* publish)
     }).pipe(Effect.scoped, Effect.provide(memory)))
 })
@@ -255,7 +255,7 @@ describe("publishAll", () => {
       )
       assert.deepStrictEqual(
         results.map((result) => Result.isSuccess(result) ? "accepted" : result.failure.reason._tag),
-        ["accepted", "NoWorkers", "accepted"]
+        ["accepted", "NoIdleWorkers", "accepted"]
       )
     }).pipe(Effect.provide(memory)))
 

@@ -21,7 +21,7 @@ const saveForLater = (image: string) => Effect.log(`${image} is saved, for the b
 const resize = (image: string) =>
   Publisher.publish(Resize, { image }, { requireWorkers: true }).pipe(
     Effect.flatMap((id) => Effect.log(`${image} is job ${id}`)),
-    Effect.catchReason("PublishError", "NoWorkers", () => resizeNow(image)),
+    Effect.catchReason("PublishError", "NoIdleWorkers", () => resizeNow(image)),
     // fate "Unknown": the job was sent and not answered, so it may be in the queue. An idempotent job can be published again.
     Effect.catchReason(
       "PublishError",

@@ -7,7 +7,7 @@
  * | 0 | done: published, shown, changed, or a worker that stopped as it should |
  * | 1 | usage: a flag or value that can't be meant, or a question that was not answered with yes |
  * | 2 | the broker, Apple, or the folder of the workers (`tail`) can't be reached, or can't be used, or can't do that |
- * | 3 | no workers wait on the queue (with `--require-workers`) |
+ * | 3 | no worker is idle on the queue (with `--require-workers`) |
  * | 4 | the broker refused the job, or Apple a push |
  * | 5 | there is no such queue, no such job in a state that allows it, or no such worker |
  * | 6 | `doctor` found an error |
@@ -114,7 +114,7 @@ const ofReason = (reason: (BrokerError | PublishError)["reason"]): number => {
     case "ProtocolViolation":
     case "Unsupported":
       return 2
-    case "NoWorkers":
+    case "NoIdleWorkers":
       return 3
     case "JobTooBig":
     case "Draining":

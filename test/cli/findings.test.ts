@@ -20,7 +20,7 @@ describe("beanstalkd", () => {
     delayed: 0,
     reserved: 0,
     buried: 0,
-    waiting: 0,
+    idleWorkers: 0,
     maxJobSize: 65535,
     draining: false,
     durable: true
@@ -91,7 +91,7 @@ describe("a queue", () => {
     delayed: 0,
     reserved: 0,
     buried: 0,
-    waiting: 1,
+    idleWorkers: 1,
     total: 9,
     pausedFor: Duration.zero,
     nextAge: undefined,
@@ -101,8 +101,8 @@ describe("a queue", () => {
   it.each<[string, Partial<QueueNumbers>, ReadonlyArray<string>]>([
     ["an empty one", {}, []],
     ["one that is worked on", { ready: 3, reserved: 1 }, ["ok queue"]],
-    ["nobody works", { ready: 3, waiting: 0 }, ["warning workers"]],
-    ["paused, and nobody works", { ready: 3, waiting: 0, pausedFor: Duration.hours(1) }, ["warning paused"]],
+    ["nobody works", { ready: 3, idleWorkers: 0 }, ["warning workers"]],
+    ["paused, and nobody works", { ready: 3, idleWorkers: 0, pausedFor: Duration.hours(1) }, ["warning paused"]],
     ["buried jobs", { buried: 1 }, ["warning buried"]],
     ["a long wait", { ready: 3, reserved: 1, nextAge: Duration.hours(2) }, ["warning backlog"]]
   ])("%s", (_, changed, expected) => {

@@ -159,11 +159,11 @@ describe.concurrent("publish process", () => {
       assertFailed(
         yield* publish(url(port), "--require-workers", "--", "true"),
         3,
-        /no worker is waiting on queue "process"/
+        /no worker is idle on queue "process"/
       )
       const consumer = yield* broker.consume(["process"])
       yield* Effect.forkScoped(consumer.reserve(1))
-      yield* eventually("the worker waits", Effect.map(broker.waitingWorkers("process"), (waiting) => waiting > 0))
+      yield* eventually("the worker waits", Effect.map(broker.idleWorkers("process"), (waiting) => waiting > 0))
       assert.strictEqual((yield* publish(url(port), "--require-workers", "--", "true")).code, 0)
     }))
 

@@ -339,7 +339,7 @@ class Comparison {
     return Effect.gen({ self: this }, function*() {
       const { model } = this
       const name = this.queues[queue]!
-      const { pausedFor, waiting, ...counts } = yield* this.broker.statsQueue(name)
+      const { idleWorkers, pausedFor, ...counts } = yield* this.broker.statsQueue(name)
       const count = (state: ModelJob["state"]) => model.inState(queue, state).length
       assert.deepStrictEqual(counts, {
         queue: name,
@@ -352,7 +352,7 @@ class Comparison {
       const expectedPause = Math.max(0, model.pausedUntil[queue]! - model.now)
       if (this.virtual) {
         const expected = model.waiting.filter(({ consumer }) => watches[consumer]!.includes(queue)).length
-        assert.strictEqual(waiting, expected, "waiting")
+        assert.strictEqual(idleWorkers, expected, "idleWorkers")
         assert.strictEqual(Duration.toMillis(pausedFor), expectedPause, "pausedFor")
       } else assert.strictEqual(Duration.isZero(pausedFor), expectedPause === 0, "pausedFor")
       for (const state of ["ready", "delayed", "buried"] as const) {

@@ -119,7 +119,7 @@ export class Harness {
 
   /** Waits until a number of workers wait on a queue. */
   untilWaiting(count: number, queue: string = this.queue): Effect.Effect<void, BrokerError> {
-    return this.until(this.broker.waitingWorkers(queue), (waiting) => waiting === count)
+    return this.until(this.broker.idleWorkers(queue), (waiting) => waiting === count)
   }
 
   /** Begins to reserve, and comes back when the call waits. Takes it for granted that nobody else waits. */

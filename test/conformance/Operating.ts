@@ -264,7 +264,7 @@ const counting = (test: Test) => {
         delayed: 1,
         reserved: 1,
         buried: 1,
-        waiting: 0,
+        idleWorkers: 0,
         total: 4
       })
       assert.strictEqual(Duration.toMillis(stats.pausedFor), 0)
@@ -315,7 +315,7 @@ const counting = (test: Test) => {
       yield* oneOfEach(h)
       const waiting = yield* h.consumer(uniqueQueue())
       const fiber = yield* Effect.forkChild(waiting.reserve(1))
-      yield* h.until(h.broker.stats, (stats) => stats.waiting >= 1)
+      yield* h.until(h.broker.stats, (stats) => stats.idleWorkers >= 1)
       const stats = yield* h.broker.stats
       for (const state of ["ready", "delayed", "reserved", "buried"] as const) assert.isAtLeast(stats[state], 1)
       assert.isAtLeast(stats.maxJobSize, 1024)

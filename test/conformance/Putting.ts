@@ -163,7 +163,7 @@ export const putting = (test: Test): void => {
         yield* assertFails(h.put("x", { queue }), "QueueNameInvalid")
         yield* assertFails(consume, "QueueNameInvalid")
         yield* assertFails(consumeSecond, "QueueNameInvalid")
-        yield* assertFails(h.broker.waitingWorkers(queue), "QueueNameInvalid")
+        yield* assertFails(h.broker.idleWorkers(queue), "QueueNameInvalid")
         yield* assertFails(h.broker.peekNext(queue, "ready"), "QueueNameInvalid")
         yield* assertFails(h.broker.kick(queue, 1), "QueueNameInvalid")
         yield* assertFails(h.broker.pause(queue, request(bytes("")).ttr), "QueueNameInvalid")

@@ -71,7 +71,7 @@ export const reserving = (test: Test): void => {
       assertRunning(fiber)
       yield* h.put("mine")
       assert.deepStrictEqual((yield* Fiber.join(fiber)).map(text), ["mine"])
-      assert.include(yield* h.stats(other), { ready: 2, reserved: 0, waiting: 0 })
+      assert.include(yield* h.stats(other), { ready: 2, reserved: 0, idleWorkers: 0 })
     }))
 
   test("reserve: a consumer of several queues says of each lease where it is from", (h) =>
@@ -88,8 +88,8 @@ export const reserving = (test: Test): void => {
         yield* h.put("more", { queue })
         assert.strictEqual((yield* Fiber.join(fiber)).queue, queue)
       }
-      assert.include(yield* h.stats(a), { reserved: 2, waiting: 0 })
-      assert.include(yield* h.stats(b), { reserved: 2, waiting: 0 })
+      assert.include(yield* h.stats(a), { reserved: 2, idleWorkers: 0 })
+      assert.include(yield* h.stats(b), { reserved: 2, idleWorkers: 0 })
     }))
 
   test("reserve: priority counts over all queues of a consumer", (h) =>
@@ -219,15 +219,15 @@ export const reserving = (test: Test): void => {
       assert.strictEqual((yield* h.broker.peek(id))._tag, "Some")
     }))
 
-  test("waiting: workers that wait are counted, busy ones are not", (h) =>
+  test("idleWorkers: workers that wait are counted, busy ones are not", (h) =>
     Effect.gen(function*() {
-      assert.strictEqual(yield* h.broker.waitingWorkers(h.queue), 0)
+      assert.strictEqual(yield* h.broker.idleWorkers(h.queue), 0)
       const fiber = yield* h.reserveWaiting(yield* h.consumer(), 1, 1)
       const second = yield* h.reserveWaiting(yield* h.consumer(), 1, 2)
-      assert.strictEqual((yield* h.stats()).waiting, 2)
+      assert.strictEqual((yield* h.stats()).idleWorkers, 2)
       yield* h.put("a")
       yield* Fiber.join(fiber)
-      assert.strictEqual(yield* h.broker.waitingWorkers(h.queue), 1)
+      assert.strictEqual(yield* h.broker.idleWorkers(h.queue), 1)
       yield* Fiber.interrupt(second)
       yield* h.untilWaiting(0)
     }))

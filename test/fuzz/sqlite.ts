@@ -186,7 +186,7 @@ const commands: ReadonlyArray<Command> = [
     Effect.map(broker.putAll("q", [request("a"), request("b")]), (results) => results.map(Result.getOrUndefined)),
   ...["q", "other", "none"].flatMap((queue): ReadonlyArray<Command> => [
     (broker) => broker.statsQueue(queue),
-    (broker) => broker.waitingWorkers(queue),
+    (broker) => broker.idleWorkers(queue),
     ...(["ready", "delayed", "buried"] as const).map((state): Command => (broker) => broker.peekNext(queue, state)),
     ...(["ready", "delayed", "reserved", "buried", "done"] as const).map((state): Command => (broker) =>
       Effect.flatMap(

@@ -66,7 +66,7 @@ describe("moving from BackQ", () => {
       const publish = Publisher.publish(ProcessJob.ProcessJob, { command: ["date"] }, { requireWorkers: true }).pipe(
         Effect.provide(Layer.provide(Publisher.layer, BeanstalkBroker.layer({ port: server.port })))
       )
-      assert.strictEqual((yield* Effect.flip(publish)).reason._tag, "NoWorkers")
+      assert.strictEqual((yield* Effect.flip(publish)).reason._tag, "NoIdleWorkers")
       yield* waitAsPhp(server.port, "process")
       yield* Effect.retry(publish, Schedule.max([Schedule.spaced("10 millis"), Schedule.recurs(200)]))
     }))

@@ -94,7 +94,7 @@ const brokerStats = (stats: ServerStats): BrokerStats => ({
   delayed: stats["current-jobs-delayed"],
   reserved: stats["current-jobs-reserved"],
   buried: stats["current-jobs-buried"],
-  waiting: stats["current-waiting"],
+  idleWorkers: stats["current-waiting"],
   maxJobSize: stats["max-job-size"],
   draining: stats.draining === "true",
   // The server numbers its log files from 1, and has the number 0 when it keeps none.
@@ -320,7 +320,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
         Effect.forEach(queues, (queue) => Effect.fromResult(checkQueue(queue)), { discard: true }),
         BeanstalkConsumer.make({ driver, queues, reconnectFor })
       ),
-    waitingWorkers: (queue) =>
+    idleWorkers: (queue) =>
       Effect.map(statsTube(queue), (stats) => stats["current-waiting"]).pipe(
         Effect.catchReason("BrokerError", "NotFound", () => Effect.succeed(0))
       ),
@@ -370,7 +370,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
         delayed: stats["current-jobs-delayed"],
         reserved: stats["current-jobs-reserved"],
         buried: stats["current-jobs-buried"],
-        waiting: stats["current-waiting"],
+        idleWorkers: stats["current-waiting"],
         total: stats["total-jobs"],
         pausedFor: Duration.seconds(stats["pause-time-left"])
       })),

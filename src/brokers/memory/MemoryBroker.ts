@@ -83,7 +83,7 @@ const brokerOf = (store: Store): Broker["Service"] => {
         Effect.suspend(() => Effect.fromResult(store.open(queues))),
         (holder) => Effect.sync(() => store.close(holder, consumerClosed(name)))
       ).pipe(Effect.map((holder) => consumerOf(store, holder))),
-    waitingWorkers: (queue) =>
+    idleWorkers: (queue) =>
       Effect.map(existing(queue), (found) => found === undefined ? 0 : store.waiters.count(found)),
     peek: (id) => Effect.sync(() => peeked(store.find(id))),
     peekNext: (queue, state) => Effect.map(existing(queue), (found) => peeked(found?.[state].peek())),

@@ -353,13 +353,13 @@ export const list = (queue: Queue, request: Paging.Request, now: number): Page =
 }
 
 /** A queue in numbers, with how many wait on it. */
-export const queueStats = (queue: Queue, waiting: number, now: number): QueueStats => ({
+export const queueStats = (queue: Queue, idleWorkers: number, now: number): QueueStats => ({
   queue: queue.name,
   ready: queue.ready.size,
   delayed: queue.delayed.size,
   reserved: queue.reserved.size,
   buried: queue.buried.size,
-  waiting,
+  idleWorkers,
   total: queue.total,
   pausedFor: Duration.millis(queue.pausedUntil === 0 ? 0 : Math.floor(queue.pausedUntil - now))
 })

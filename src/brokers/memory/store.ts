@@ -117,14 +117,14 @@ export class Store {
 
   /** Sums over all queues. */
   stats(): BrokerStats {
-    const sum = { ready: 0, delayed: 0, reserved: 0, buried: 0, waiting: 0 }
+    const sum = { ready: 0, delayed: 0, reserved: 0, buried: 0, idleWorkers: 0 }
     for (const queue of this.jobs.queues.values()) {
       this.look(queue)
       sum.ready += queue.ready.size
       sum.delayed += queue.delayed.size
       sum.reserved += queue.reserved.size
       sum.buried += queue.buried.size
-      sum.waiting += this.waiters.count(queue)
+      sum.idleWorkers += this.waiters.count(queue)
     }
     const uptime = Duration.millis(Math.floor(this.now() - this.startedAt))
     const { maxJobSize } = this.options

@@ -90,8 +90,8 @@ const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> =>
       `a file takes bodies of 1 to ${File.largestBody} bytes`
     ))
 
-const waitingOn = ({ processes, waiters }: Session, queue: string): number =>
-  (waiters.counts().get(queue) ?? 0) + processes.waitElsewhere(queue)
+const idleWorkersOn = ({ processes, waiters }: Session, queue: string): number =>
+  (waiters.counts().get(queue) ?? 0) + processes.idleWorkersElsewhere(queue)
 
 // -----------------------------------------------------------------------------
 // Constructors
@@ -143,7 +143,7 @@ export const make = Effect.fnUntraced(function*(
     return {
       queue,
       ...session.jobs.count(row.id),
-      waiting: waitingOn(session, queue),
+      idleWorkers: idleWorkersOn(session, queue),
       total: row.total,
       pausedFor: timeLeft(now, row.pausedUntil > now ? row.pausedUntil : null)
     }
@@ -273,7 +273,7 @@ export const make = Effect.fnUntraced(function*(
       version: `sqlite ${process.versions["sqlite"]}`,
       uptime: Duration.nanos(clock.monotonicTimeNanosUnsafe() - startedAt),
       ...sum,
-      waiting: waiters.size + processes.waitElsewhere(),
+      idleWorkers: waiters.size + processes.idleWorkersElsewhere(),
       maxJobSize,
       draining: false,
       durable: true
@@ -293,9 +293,9 @@ export const make = Effect.fnUntraced(function*(
     put,
     putAll,
     consume,
-    waitingWorkers: (queue) =>
+    idleWorkers: (queue) =>
       Effect.andThen(Effect.fromResult(checkQueue(queue)), checkProcesses).pipe(
-        Effect.andThen(read((session) => waitingOn(session, queue)))
+        Effect.andThen(read((session) => idleWorkersOn(session, queue)))
       ),
     peek: (id) => Effect.map(read(({ jobs }) => jobs.peek(id)), Option.fromUndefinedOr),
     peekNext: (queue, state) =>

@@ -69,12 +69,12 @@ export class Processes {
   }
 
   /** How many workers of others wait on a queue, or on all. */
-  waitElsewhere(queue?: string): number {
-    return this.queues.waitElsewhere(this.id, this.self.world, queue)
+  idleWorkersElsewhere(queue?: string): number {
+    return this.queues.idleWorkersElsewhere(this.id, this.self.world, queue)
   }
 
   /** Tells others how many workers of this one wait on which queues. */
-  wait(counts: ReadonlyMap<string, number>): void {
-    this.queues.wait(this.id, counts)
+  noteIdleWorkers(counts: ReadonlyMap<string, number>): void {
+    this.queues.noteIdleWorkers(this.id, counts)
   }
 }

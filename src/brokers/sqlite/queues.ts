@@ -29,12 +29,14 @@ export const sql = {
   // many more than a machine has, so that it is quick whatever is in a file
   others: "SELECT id, pid, started, world FROM process WHERE id <> $id LIMIT 1000",
   hasOthers: "SELECT EXISTS (SELECT 1 FROM process WHERE id <> $id) AS others",
-  waitElsewhere: `SELECT coalesce(sum(workers), 0) AS workers FROM waiting JOIN process ON process.id = waiting.process
+  idleWorkersElsewhere:
+    `SELECT coalesce(sum(workers), 0) AS workers FROM waiting JOIN process ON process.id = waiting.process
     WHERE queue = $queue AND process <> $id AND world = $world`,
-  allElsewhere: `SELECT coalesce(sum(workers), 0) AS workers FROM waiting JOIN process ON process.id = waiting.process
+  allIdleWorkersElsewhere:
+    `SELECT coalesce(sum(workers), 0) AS workers FROM waiting JOIN process ON process.id = waiting.process
     WHERE process <> $id AND world = $world`,
-  wait: "INSERT INTO waiting (process, queue, workers) VALUES ($id, $queue, $workers)",
-  waitNoMore: "DELETE FROM waiting WHERE process = $id"
+  noteIdleWorkers: "INSERT INTO waiting (process, queue, workers) VALUES ($id, $queue, $workers)",
+  forgetIdleWorkers: "DELETE FROM waiting WHERE process = $id"
 } as const
 
 /** A queue's row. */
@@ -127,7 +129,7 @@ export class Queues {
 
   /** Forgets a process. */
   unregister(id: number): void {
-    this.statements.waitNoMore.run({ $id: id })
+    this.statements.forgetIdleWorkers.run({ $id: id })
     this.statements.unregister.run({ $id: id })
   }
 
@@ -144,16 +146,18 @@ export class Queues {
   }
 
   /** How many workers of other processes, of which it is known whether they live, wait on a queue or on all. */
-  waitElsewhere(id: number, world: string | null, queue?: string): number {
+  idleWorkersElsewhere(id: number, world: string | null, queue?: string): number {
     const row = queue === undefined
-      ? this.statements.allElsewhere.get({ $id: id, $world: world })
-      : this.statements.waitElsewhere.get({ $id: id, $world: world, $queue: queue })
+      ? this.statements.allIdleWorkersElsewhere.get({ $id: id, $world: world })
+      : this.statements.idleWorkersElsewhere.get({ $id: id, $world: world, $queue: queue })
     return Number(row?.["workers"])
   }
 
   /** Tells other processes how many workers of this one wait on which queues. */
-  wait(id: number, counts: ReadonlyMap<string, number>): void {
-    this.statements.waitNoMore.run({ $id: id })
-    for (const [queue, workers] of counts) this.statements.wait.run({ $id: id, $queue: queue, $workers: workers })
+  noteIdleWorkers(id: number, counts: ReadonlyMap<string, number>): void {
+    this.statements.forgetIdleWorkers.run({ $id: id })
+    for (const [queue, workers] of counts) {
+      this.statements.noteIdleWorkers.run({ $id: id, $queue: queue, $workers: workers })
+    }
   }
 }

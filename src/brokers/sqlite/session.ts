@@ -155,7 +155,7 @@ export const make = Effect.fnUntraced(function*(
     monotonic: millis,
     want: () => commits.want(),
     checkProcesses: Effect.suspend(() => Effect.ignore(checkProcesses)),
-    tell: (counts) => Effect.isSuccess(commits.run(() => processes.wait(counts)))
+    tell: (counts) => Effect.isSuccess(commits.run(() => processes.noteIdleWorkers(counts)))
   })
   yield* commits.start
   // who opens the same file again keeps what it holds

@@ -30,7 +30,7 @@ export const pause = Command.make("pause", {
     const broker = yield* Broker
     // a pause would make a queue that is not there, where the broker can; workers elsewhere may wait on an empty one
     yield* Effect.catchReason(broker.statsQueue(queue), "BrokerError", "NotFound", (_, error) =>
-      Effect.flatMap(broker.waitingWorkers(queue), (workers) =>
+      Effect.flatMap(broker.idleWorkers(queue), (workers) =>
         workers > 0 ? Effect.void : Effect.fail(error)))
     yield* broker.pause(queue, duration)
     const line = `${queue} is paused for ${shortDuration(duration)}; backq resume ${queue} ends it`

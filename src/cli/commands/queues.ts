@@ -24,7 +24,7 @@ const brokerLines = (name: string, stats: BrokerStats, uptime: Duration.Duration
     ["largest job", `${stats.maxJobSize} bytes`],
     ["durable", stats.durable ? "yes" : "no: a restart loses the jobs"],
     ["draining", stats.draining ? "yes: no new jobs are taken" : "no"],
-    ["waiting workers", stats.waiting],
+    ["idle workers", stats.idleWorkers],
     ["jobs", summary(stats)]
   ], "left")
 

@@ -33,13 +33,13 @@ const line = (queue: QueueNumbers): string =>
     `${queue.delayed} delayed`,
     `${queue.reserved} reserved`,
     `${queue.buried} buried`,
-    `${queue.waiting} waiting`,
+    `${queue.idleWorkers} idle`,
     ...(queue.rates === undefined ? [] : [`${rate(queue.rates.in)}/s in`, `${rate(queue.rates.out)}/s out`]),
     ...(Duration.isZero(queue.pausedFor) ? [] : [`paused for ${shortDuration(queue.pausedFor)}`])
   ].join("  ")
 
-const counts = ({ buried, delayed, pausedFor, ready, reserved, total, waiting }: QueueNumbers): string =>
-  [ready, delayed, reserved, buried, waiting, total, Duration.isZero(pausedFor)].join(" ")
+const counts = ({ buried, delayed, pausedFor, ready, reserved, total, idleWorkers }: QueueNumbers): string =>
+  [ready, delayed, reserved, buried, idleWorkers, total, Duration.isZero(pausedFor)].join(" ")
 
 const inLines = (): Show => {
   const shown = new Map<string, string>()

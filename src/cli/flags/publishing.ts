@@ -60,7 +60,7 @@ export const publishFlags = (queue: string) => ({
     })
   ),
   requireWorkers: Flag.Boolean("require-workers").pipe(
-    Flag.withDescription("Publish only if a worker is waiting on the queue; exit 3 if none is"),
+    Flag.withDescription("Publish only if a worker is idle on the queue; exit 3 if none is"),
     Flag.withoutNegation,
     Flag.withDefault(false)
   )

@@ -240,13 +240,13 @@ const hour = Duration.hours(1)
 
 /** One queue by its numbers. */
 export const ofQueue = (queue: QueueNumbers): ReadonlyArray<Finding> => {
-  const { buried, delayed, nextAge, pausedFor, ready, reserved, waiting } = queue
+  const { buried, delayed, nextAge, pausedFor, ready, reserved, idleWorkers } = queue
   const found: Array<Finding> = []
   const add = (level: Level, check: string, message: string, todo: string) =>
     found.push(finding(level, check, message, todo, queue.queue))
   if (!Duration.isZero(pausedFor)) {
     add("warning", "paused", `it is paused for ${shortDuration(pausedFor)}`, `backq resume ${queue.queue}`)
-  } else if (ready > 0 && waiting === 0 && reserved === 0) {
+  } else if (ready > 0 && idleWorkers === 0 && reserved === 0) {
     add("warning", "workers", `${countJobs(ready)} ready and nobody works on them`, "start a worker for this queue")
   } else if (nextAge !== undefined && Duration.isGreaterThan(nextAge, hour)) {
     add("warning", "backlog", `the next job has waited for ${shortDuration(nextAge)}`, "start more workers")

@@ -121,7 +121,7 @@ const columns: ReadonlyArray<Column> = [
   ["delayed", ({ delayed }) => delayed],
   ["reserved", ({ reserved }) => reserved],
   ["buried", ({ buried }) => buried],
-  ["idle", ({ waiting }) => waiting],
+  ["idle", ({ idleWorkers }) => idleWorkers],
   ["next", ({ nextAge }) => optional(nextAge, shortDuration)]
 ]
 

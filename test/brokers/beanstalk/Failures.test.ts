@@ -33,7 +33,7 @@ const persist = <A>(effect: Effect.Effect<A, BrokerError>) =>
   })
 
 const waiting = (broker: BrokerService["Service"], queue: string, count: number) =>
-  persist(Effect.repeat(broker.waitingWorkers(queue), { until: (waiting) => waiting === count }))
+  persist(Effect.repeat(broker.idleWorkers(queue), { until: (waiting) => waiting === count }))
 
 describe("a server that goes away", () => {
   for (const [name, driver] of [["native", Native.driver], ["fivebeans", Fivebeans.driver]] as const) {

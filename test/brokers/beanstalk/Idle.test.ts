@@ -88,7 +88,7 @@ for (const [name, driver] of drivers) {
         const relay = yield* Servers.relay(server.port)
         const direct = yield* BeanstalkBroker.make(Native.driver({ port: server.port }))
         const idle = (count: number) =>
-          Effect.repeat(direct.waitingWorkers("q"), { until: (waiting) => waiting === count })
+          Effect.repeat(direct.idleWorkers("q"), { until: (waiting) => waiting === count })
         const lines = yield* logging(() =>
           Effect.gen(function*() {
             const broker = yield* BeanstalkBroker.make(driver({ port: relay.port }))

@@ -105,7 +105,7 @@ describe("MemoryBroker alone", () => {
       const consumer = yield* Scope.provide(broker.consume(["q"]), scope)
       const fiber = yield* Effect.forkChild(consumer.reserve(1))
       yield* Effect.yieldNow
-      assert.strictEqual(yield* broker.waitingWorkers("q"), 1)
+      assert.strictEqual(yield* broker.idleWorkers("q"), 1)
       yield* Scope.close(scope, Exit.void)
       yield* assertFails(Fiber.join(fiber), "Unavailable")
       yield* assertFails(consumer.reserve(1), "Unavailable")
@@ -194,7 +194,7 @@ describe("MemoryBroker alone", () => {
           Effect.map(restore(consumer.reserve(1)), (leases) => received.push(...leases))
         ).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, 3), Effect.forkChild)
         yield* Effect.replicateEffect(Effect.yieldNow, 100)
-        assert.strictEqual(yield* broker.waitingWorkers("q"), 1)
+        assert.strictEqual(yield* broker.idleWorkers("q"), 1)
         yield* broker.put("q", request(bytes("a")))
         yield* Effect.replicateEffect(Effect.yieldNow, steps)
         yield* Fiber.interrupt(fiber)

@@ -136,7 +136,7 @@ describe("SqliteBroker", () => {
         const fiber = yield* Effect.uninterruptibleMask((restore) =>
           Effect.map(restore(consumer.reserve(1)), (leases) => received.push(...leases))
         ).pipe(Effect.provideService(Scheduler.MaxOpsBeforeYield, 3), Effect.forkChild)
-        if (steps % 2 === 0) yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+        if (steps % 2 === 0) yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
         const put = yield* Effect.forkChild(broker.put("q", request("a")))
         yield* Effect.replicateEffect(Effect.yieldNow, steps)
         yield* Fiber.interrupt(fiber)
@@ -166,7 +166,7 @@ describe("SqliteBroker", () => {
       const scope = yield* Scope.make()
       const consumer = yield* Scope.provide(broker.consume(["q"]), scope)
       const fiber = yield* Effect.forkChild(consumer.reserve(1))
-      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
       yield* Scope.close(scope, Exit.void)
       yield* assertFails(Fiber.join(fiber), "Unavailable")
       yield* assertFails(consumer.reserve(1), "Unavailable")
@@ -278,7 +278,7 @@ describe("files that can't be used", () => {
       const broker = yield* SqliteBroker.make({ path })
       const consumer = yield* broker.consume(["q"])
       const fiber = yield* Effect.forkChild(take(consumer))
-      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
       // A trigger fails one statement, as a full disk or a fault would.
       tamper(path, "CREATE TRIGGER fault BEFORE INSERT ON job BEGIN SELECT raise(ABORT, 'a fault'); END")
       const reason = yield* unavailable(broker.put("q", request("a")))

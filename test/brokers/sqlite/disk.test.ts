@@ -116,7 +116,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
       const broker = yield* SqliteBroker.make({ path })
       const consumer = yield* broker.consume(["q"])
       const waiting = yield* Effect.forkChild(take(consumer))
-      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
       mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", place)
       yield* Effect.gen(function*() {
         yield* assertFails(broker.put("q", request("a")), "Unavailable")
@@ -182,7 +182,7 @@ describe("a file that is taken away", () => {
       const broker = yield* SqliteBroker.make({ path })
       const consumer = yield* broker.consume(["q"])
       const waiting = yield* Effect.forkChild(Effect.flip(take(consumer)))
-      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
       rmSync(path)
       writeFileSync(join(dirname(path), "queue.db"), "")
       yield* Effect.ignore(broker.ping)

@@ -62,7 +62,7 @@ const bodiesIn = (path: string): ReadonlyArray<string> => {
 }
 
 const waiting = (broker: Broker["Service"]) =>
-  Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+  Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
 
 /** Moves the file of a path away by a way of its own. Afterwards another program may make one there. */
 const ways: ReadonlyArray<readonly [name: string, away: (path: string) => void]> = [
@@ -147,7 +147,7 @@ describe("a file that is moved while it is open", () => {
         broker.buryJob(id, "no"),
         broker.moveJob(id, "r"),
         broker.delete(id),
-        broker.waitingWorkers("q"),
+        broker.idleWorkers("q"),
         broker.pause("q", 1000 as never),
         broker.resume("q")
       ]

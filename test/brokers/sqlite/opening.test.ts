@@ -174,7 +174,7 @@ describe("opening and closing", () => {
       const broker = yield* Scope.provide(SqliteBroker.make({ path: yield* file }), scope)
       const consumer = yield* broker.consume(["q"])
       const fiber = yield* Effect.forkChild(consumer.reserve(1))
-      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
       yield* Scope.close(scope, Exit.void)
       yield* assertFails(
         Effect.orDie(Effect.timeout(Effect.result(Fiber.join(fiber)), "2 seconds")).pipe(

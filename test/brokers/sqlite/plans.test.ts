@@ -23,7 +23,14 @@ const database = Effect.flatMap(file, (path) =>
 
 describe("query plans", () => {
   // All queues, and all processes, are few.
-  const mayScan: ReadonlyArray<string> = ["all", "others", "allElsewhere", "hasOthers", "nextResume", "waitNoMore"]
+  const mayScan: ReadonlyArray<string> = [
+    "all",
+    "others",
+    "allIdleWorkersElsewhere",
+    "hasOthers",
+    "nextResume",
+    "forgetIdleWorkers"
+  ]
 
   for (
     const [name, sql] of [...Object.entries(Jobs.sql), ...Object.entries(Queues.sql), ...Object.entries(History.sql)]

@@ -92,13 +92,13 @@ describe("processes", () => {
     Effect.gen(function*() {
       const path = yield* file
       const broker = yield* SqliteBroker.make({ path })
-      assert.strictEqual(yield* broker.waitingWorkers("q"), 0)
+      assert.strictEqual(yield* broker.idleWorkers("q"), 0)
       const worker = yield* child("work", path)
-      yield* Effect.repeat(broker.waitingWorkers("q"), { until: (waiting) => waiting === 1 })
+      yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
       assert.strictEqual((yield* broker.statsQueue("q").pipe(Effect.flip)).reason._tag, "NotFound")
-      assert.strictEqual((yield* broker.stats).waiting, 1)
+      assert.strictEqual((yield* broker.stats).idleWorkers, 1)
       yield* worker.kill
-      if (!noProc) assert.strictEqual(yield* broker.waitingWorkers("q"), 0)
+      if (!noProc) assert.strictEqual(yield* broker.idleWorkers("q"), 0)
     }))
 
   it.live.skipIf(noProc)(
