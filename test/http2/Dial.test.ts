@@ -143,7 +143,7 @@ describe("TLS", () => {
       const { port } = yield* server()
       const reason = yield* failure({ port, tls: { servername: "localhost" } })
       assert.deepInclude(reason, { _tag: "TlsRejected", kind: "Untrusted" })
-      assert.include(reason.message, "give the authority")
+      assert.include(reason.message, "set tls.ca to the authority")
     }))
 
   it.live("a certificate for another name", () =>

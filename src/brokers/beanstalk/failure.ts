@@ -4,49 +4,8 @@
 import * as Redacted from "effect/Redacted"
 import type * as Socket from "effect/socket/Socket"
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
-import { safeLine } from "../../internal/text.ts"
-import { messageOfThrown } from "../../internal/thrown.ts"
+import { certificateProblem, codeOf, isNotTls, networkDetail, textOf } from "../../internal/tls.ts"
 import type { ConnectOptions, Ending, TlsOptions } from "./Connection.ts"
-
-const codeOf = (cause: unknown): string => {
-  if (typeof cause !== "object" || cause === null) return ""
-  if ("code" in cause && typeof cause.code === "string") return cause.code
-  return "cause" in cause ? codeOf(cause.cause) : ""
-}
-
-const textOf = (cause: unknown): string => safeLine(messageOfThrown(cause))
-
-/** A certificate whose authority is not known here. */
-const untrustedCodes = new Set([
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_GET_ISSUER_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  "CERT_UNTRUSTED",
-  "CERT_REJECTED",
-  "INVALID_CA",
-  "CERT_CHAIN_TOO_LONG",
-  "PATH_LENGTH_EXCEEDED"
-])
-
-/** A certificate that nobody should trust, or that can't be read. Node.js has the last for what it has no code for. */
-const badCodes = new Set([
-  "UNABLE_TO_DECRYPT_CERT_SIGNATURE",
-  "UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY",
-  "ERROR_IN_CERT_NOT_BEFORE_FIELD",
-  "ERROR_IN_CERT_NOT_AFTER_FIELD",
-  "CERT_SIGNATURE_FAILURE",
-  "CERT_REVOKED",
-  "UNABLE_TO_GET_CRL",
-  "CRL_SIGNATURE_FAILURE",
-  "CRL_NOT_YET_VALID",
-  "CRL_HAS_EXPIRED",
-  "UNSPECIFIED"
-])
-
-/** For another purpose: a certificate for clients only, one for signing mails. */
-const wrongPurpose = "INVALID_PURPOSE"
 
 /** How messages name an option of TLS: as the one who set it did. */
 const named = ({ isFromUrl }: ConnectOptions) => (option: keyof TlsOptions): string =>
@@ -80,8 +39,7 @@ export const pemProblem = (broker: string, options: ConnectOptions): BrokerError
 
 /** Is this the code of a failure that waiting does not mend: a certificate or a TLS setting? */
 const isTlsCode = (code: string): boolean =>
-  untrustedCodes.has(code) || badCodes.has(code) || code === wrongPurpose || code === "HOSTNAME_MISMATCH" ||
-  /^(ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|EPROTO)/.test(code)
+  certificateProblem(code, "", String) !== undefined || /^(ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|EPROTO)/.test(code)
 
 /** Is it a setting that is wrong, rather than a server that is away? Such a failure is reported instead of waited out. */
 export const isMisconfigured = (cause: unknown): boolean => isTlsCode(codeOf(cause))
@@ -91,42 +49,9 @@ export const openFailure = (options: ConnectOptions, cause: unknown): Ending => 
   const code = codeOf(cause)
   const text = textOf(cause)
   const name = named(options)
-  switch (code) {
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-      return { detail: `the host name can't be resolved (${code}); check the host, or the name server`, cause }
-    case "ECONNREFUSED":
-      return { detail: `the connection was refused; check that beanstalkd runs there and the port is right`, cause }
-    case "EHOSTUNREACH":
-    case "ENETUNREACH":
-    case "ETIMEDOUT":
-      return { detail: `no way to the host (${code}); check the network and firewalls`, cause }
-    case "ERR_TLS_CERT_ALTNAME_INVALID":
-    case "HOSTNAME_MISMATCH":
-      return {
-        detail: `its certificate is for another name (${text}); set ${name("servername")}, or use the name it is for`,
-        cause
-      }
-    case wrongPurpose:
-      return {
-        detail: `its certificate is not one for servers (${text}); give the server a certificate ` +
-          "whose extended key usage has serverAuth: this one may be a client's",
-        cause
-      }
-    case "CERT_HAS_EXPIRED":
-    case "CERT_NOT_YET_VALID":
-      return { detail: `its certificate is not valid now (${text}); renew it, or check the clocks`, cause }
-  }
-  if (untrustedCodes.has(code)) {
-    return {
-      detail: `its certificate is not trusted (${text}); set ${name("ca")} to the authority that signed it`,
-      cause
-    }
-  }
-  if (badCodes.has(code)) {
-    return { detail: `its certificate can't be trusted (${text}); give the server another one`, cause }
-  }
-  if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL|INVALID_RECORD/i.test(`${code} ${text}`)) {
+  const detail = networkDetail(code, "beanstalkd") ?? certificateProblem(code, text, name)?.detail
+  if (detail !== undefined) return { detail, cause }
+  if (isNotTls(code, text)) {
     return {
       detail: `the server does not speak TLS on this port: ${plainAdvice(options)}`,
       cause,

@@ -17,9 +17,10 @@ import type * as Scope from "effect/Scope"
 import * as Dns from "node:dns"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
+import { textOf } from "../../internal/tls.ts"
 import * as Http2Error from "../Http2Error.ts"
 import type { Options, TlsOptions } from "../Options.ts"
-import { connectFailure, lookupFailure, textOf, tlsFailure } from "./failure.ts"
+import { connectFailure, lookupFailure, tlsFailure } from "./failure.ts"
 import { tunnel } from "./tunnel.ts"
 
 /** An address that is silent for so long does not keep the next one from being tried. */

@@ -8,20 +8,8 @@
  * certificate that is refused, no version of TLS in common. When in doubt it may
  * pass. Texts and names that the peer wrote are shown escaped and short.
  */
-import { clip, oneLine, safeLine } from "../../internal/text.ts"
-import { messageOfThrown } from "../../internal/thrown.ts"
+import { certificateProblem, codeOf, isNotTls, networkDetail, textOf } from "../../internal/tls.ts"
 import * as Http2Error from "../Http2Error.ts"
-
-/** So much of the text of an error is shown: certificates hold what their owner likes. */
-const maxTextChars = 300
-
-const codeOf = (cause: unknown): string =>
-  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
-    ? safeLine(clip(cause.code, maxTextChars))
-    : ""
-
-/** What an error says, in a form that can be shown. */
-export const textOf = (cause: unknown): string => safeLine(oneLine(messageOfThrown(cause), maxTextChars))
 
 /** The cause as it goes into an error: without the peer's certificate, and with a text that can be shown. */
 export const plain = (cause: unknown): unknown => {
@@ -29,30 +17,6 @@ export const plain = (cause: unknown): unknown => {
   const code = codeOf(cause)
   return Object.assign(new Error(textOf(cause)), code === "" ? {} : { code })
 }
-
-/** What OpenSSL finds wrong with a certificate, beside its name and its time. */
-const untrusted = new Set([
-  "CERT_CHAIN_TOO_LONG",
-  "CERT_REJECTED",
-  "CERT_REVOKED",
-  "CERT_SIGNATURE_FAILURE",
-  "CERT_UNTRUSTED",
-  "CRL_HAS_EXPIRED",
-  "CRL_NOT_YET_VALID",
-  "CRL_SIGNATURE_FAILURE",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "ERROR_IN_CERT_NOT_AFTER_FIELD",
-  "ERROR_IN_CERT_NOT_BEFORE_FIELD",
-  "INVALID_CA",
-  "PATH_LENGTH_EXCEEDED",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY",
-  "UNABLE_TO_DECRYPT_CERT_SIGNATURE",
-  "UNABLE_TO_GET_CRL",
-  "UNABLE_TO_GET_ISSUER_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
-])
 
 /**
  * What TLS says when a handshake was cut, garbled on the way, or given up by a
@@ -87,11 +51,7 @@ export const lookupFailure = (host: string, cause: unknown): Http2Error.Http2Err
 /** Explains a failure to reach an address over TCP. */
 export const connectFailure = (server: string, cause: unknown): Http2Error.Http2Error => {
   const code = codeOf(cause)
-  const detail = code === "ECONNREFUSED"
-    ? "the connection was refused; check that it runs there and the port is right"
-    : code === "EHOSTUNREACH" || code === "ENETUNREACH" || code === "ETIMEDOUT"
-    ? `no way to the host (${code}); check the network and firewalls`
-    : textOf(cause)
+  const detail = networkDetail(code, "it") ?? textOf(cause)
   return Http2Error.make(new Http2Error.Unreachable({ server, detail, cause: plain(cause) }))
 }
 
@@ -106,23 +66,9 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
   if (/NO_APPLICATION_PROTOCOL/.test(code)) {
     return Http2Error.make(new Http2Error.NotHttp2({ server, detail: `it refuses "h2" by ALPN (${text})` }))
   }
-  if (untrusted.has(code)) {
-    return rejected(
-      "Untrusted",
-      `its certificate is not trusted (${text}); give the authority that signed it, ca, if it is to be trusted`
-    )
-  }
-  if (code === "INVALID_PURPOSE") {
-    return rejected("Untrusted", `its certificate is not for servers (${text}); give it one whose usage has serverAuth`)
-  }
-  if (code === "ERR_TLS_CERT_ALTNAME_INVALID" || code === "HOSTNAME_MISMATCH") {
-    return rejected(
-      "WrongHost",
-      `its certificate is for another name (${text}); set tls.servername, or use the name it is for`
-    )
-  }
-  if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
-    return rejected("Expired", `its certificate is not valid now (${text}); renew it, or check the clocks`)
+  const certificate = certificateProblem(code, text, (option) => `tls.${option}`)
+  if (certificate !== undefined) {
+    return rejected(certificate.kind === "WrongPurpose" ? "Untrusted" : certificate.kind, certificate.detail)
   }
   if (
     isFollowed(`${code} ${text}`, "ALERT", /CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED/) ||
@@ -134,7 +80,7 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
     )
   }
   if (passing.test(code)) return unreachable(`the handshake was cut short (${text})`)
-  if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|INVALID_RECORD|HTTP_REQUEST/i.test(code)) {
+  if (isNotTls(code, "")) {
     return rejected("Handshake", "it does not speak TLS on this port; check host and port")
   }
   if (/^ERR_SSL|^EPROTO|^ERR_TLS/.test(code)) {
