@@ -21,7 +21,7 @@ const read = ({ body, id, retryAfter: after, status }: Answer) => {
   const read = Reason.parseAnswer(decoder.decode(body), now)
   if (read.timestamp !== undefined && !(read.timestamp > 0 && read.timestamp <= now)) throw new Error("a wrong time")
   if ((read.reason === undefined) !== (read.isForeign === true)) throw new Error("whose answer is it?")
-  Verdict.ofAnswer(status, read)
+  Verdict.ofRefusal(Reason.classifyBody(status, read))
   Verdict.faultIn(decoder.decode(body))
   const wait = retryAfter(after, now)
   const apnsId = Reason.idOf(id)

@@ -27,13 +27,14 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { callSafely } from "../../internal/thrown.ts"
 import * as Uuid from "../../internal/uuid.ts"
-import * as InFlight from "../pool/InFlight.ts"
+import { InFlight } from "../pool/index.ts"
 import * as ApnsError from "./answer/ApnsError.ts"
 import * as ApnsConfig from "./ApnsConfig.ts"
+import type { ConnectionOptions } from "./connectionOptions.ts"
 import type * as Credential from "./credential/Credential.ts"
 import * as CredentialError from "./credential/CredentialError.ts"
 import * as Endpoint from "./Endpoint.ts"
-import type { Receipt, Route, Sender } from "./Gateway.ts"
+import type { Gateway, Receipt, Route } from "./Gateway.ts"
 import { bundleIdOf, route } from "./Gateway.ts"
 import * as Channel from "./notification/Channel.ts"
 import * as DeviceToken from "./notification/DeviceToken.ts"
@@ -43,7 +44,7 @@ import type { Notification } from "./notification/Notification.ts"
 import type { PushType } from "./notification/PushType.ts"
 import { problem } from "./notification/rules.ts"
 import * as OptionRules from "./options.ts"
-import * as PooledSender from "./pooledGateway.ts"
+import * as PooledGateway from "./pooledGateway.ts"
 import { canonical } from "./pushId.ts"
 
 // -----------------------------------------------------------------------------
@@ -164,12 +165,12 @@ const blameTopic = (error: ApnsError.ApnsError, field: "topic" | "bundleId"): Ap
 }
 
 const prepare = (
-  senders: ReadonlyArray<Sender>,
+  gateways: ReadonlyArray<Gateway>,
   notification: Notification
 ): Result.Result<Prepared, ApnsError.ApnsError> =>
   Result.getOrElse(
     callSafely(() =>
-      Result.flatMap(route(senders, bundleIdOf(notification), notification.pushType), (found) =>
+      Result.flatMap(route(gateways, bundleIdOf(notification), notification.pushType), (found) =>
         Result.mapBoth(Encoder.encode(notification, { topic: found.topic }), {
           onSuccess: (encoded) => ({ ...found, encoded }),
           onFailure: (error) =>
@@ -182,13 +183,13 @@ const prepare = (
   )
 
 /** Once for each notification, however many tokens it goes to, until a credential is replaced. */
-const once = <A>(senders: ReadonlyArray<Sender>, f: (notification: Notification) => A) => {
+const once = <A>(gateways: ReadonlyArray<Gateway>, f: (notification: Notification) => A) => {
   let known = new WeakMap<Notification, A>()
-  let topics: ReadonlyArray<Sender["topics"]> = []
+  let topics: ReadonlyArray<Gateway["topics"]> = []
   return (notification: Notification): A => {
-    if (senders.some((sender, index) => sender.topics !== topics[index])) {
+    if (gateways.some((gateway, index) => gateway.topics !== topics[index])) {
       known = new WeakMap()
-      topics = senders.map((sender) => sender.topics)
+      topics = gateways.map((gateway) => gateway.topics)
     }
     const found = known.get(notification)
     if (found !== undefined) return found
@@ -209,11 +210,11 @@ const tooLate = (expiration: number | undefined, now: number): ApnsError.ApnsErr
     ? ApnsError.make(new ApnsError.Expired({ expiration: expiration! }))
     : undefined
 
-/** Builds the service on the senders of one or several credentials. */
-export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Service"]> =>
+/** Builds the service on the gateways of one or several credentials. */
+export const make = (gateways: ReadonlyArray<Gateway>): Effect.Effect<Apns["Service"]> =>
   Effect.map(Clock.Clock, (clock) => {
-    const prepared = once(senders, (notification) => prepare(senders, notification))
-    const capacity = senders.reduce((sum, { inFlight }) => sum + inFlight, 0)
+    const prepared = once(gateways, (notification) => prepare(gateways, notification))
+    const capacity = gateways.reduce((sum, { inFlight }) => sum + inFlight, 0)
 
     const submit: InFlight.Submit<Push, Receipt, ApnsError.ApnsError> = ({ apnsId, notification, token }, settle) => {
       const ready = prepared(notification)
@@ -222,24 +223,24 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
       if (wrong !== undefined) return Result.fail(ApnsError.make(wrong))
       const id = apnsId === undefined ? undefined : canonical(apnsId)
       if (id === undefined && apnsId !== undefined) return Result.fail(notUuid)
-      const { encoded, sender } = ready.success
+      const { encoded, gateway } = ready.success
       const now = clock.currentTimeMillisUnsafe()
       const late = tooLate(encoded.expiration, now)
       if (late !== undefined) return Result.fail(late)
       return Result.succeed(
-        sender.submit({ notification, encoded, token, apnsId: id ?? Uuid.v7(now) }, settle)
+        gateway.submit({ notification, encoded, token, apnsId: id ?? Uuid.v7(now) }, settle)
       )
     }
 
     const call = <A>(topic: string | undefined, make: (bundleId: string) => Channel.CallResult<A>) =>
       Effect.gen(function*() {
-        const found = yield* Effect.fromResult(route(senders, topic, "liveactivity"))
+        const found = yield* Effect.fromResult(route(gateways, topic, "liveactivity"))
         const { decode, request } = yield* Effect.fromResult(
           Result.mapError(make(found.topic), (error) => topic === undefined ? blameTopic(error, "bundleId") : error)
         )
         const late = tooLate(request.expiration, clock.currentTimeMillisUnsafe())
         if (late !== undefined) return yield* late
-        return yield* Effect.fromResult(decode(yield* found.sender.exchange(request)))
+        return yield* Effect.fromResult(decode(yield* found.gateway.exchange(request)))
       })
 
     return Apns.of({
@@ -252,8 +253,8 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
           )),
       app: (topic, pushType) =>
         Effect.map(
-          Effect.fromResult(route(senders, topic, pushType)),
-          ({ sender, topic }) => ({ topic, environment: sender.environment })
+          Effect.fromResult(route(gateways, topic, pushType)),
+          ({ gateway, topic }) => ({ topic, environment: gateway.environment })
         ),
       broadcast: (notification, id, options) =>
         call(bundleIdOf(notification), (bundleId) => Channel.send(bundleId, id, notification, options)),
@@ -268,8 +269,7 @@ export const make = (senders: ReadonlyArray<Sender>): Effect.Effect<Apns["Servic
 // Layers
 // -----------------------------------------------------------------------------
 
-/** How many connections there are, and how long is waited. */
-export type ConnectionOptions = PooledSender.Options
+export type { ConnectionOptions }
 
 /** Who pushes, and where to. */
 export interface Options extends Endpoint.Options, ConnectionOptions {
@@ -304,7 +304,7 @@ export const layer = (options: Options): Layer.Layer<Apns, CredentialError.Crede
       if (environment !== undefined) return wrongOption("environment", environment)
       const endpoint = Endpoint.make(options)
       return Effect.flatMap(
-        Effect.forEach(credentials, (credential) => PooledSender.make(credential, endpoint, options)),
+        Effect.forEach(credentials, (credential) => PooledGateway.make(credential, endpoint, options)),
         make
       )
     })

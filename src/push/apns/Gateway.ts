@@ -1,7 +1,7 @@
 /**
  * The seam below `Apns`: what the connections of one credential do.
  *
- * A sender gets pushes that are checked and encoded. It keeps connections,
+ * A gateway gets pushes that are checked and encoded. It keeps connections,
  * sends again what certainly was not processed, and settles each push once.
  */
 import type * as Effect from "effect/Effect"
@@ -39,7 +39,7 @@ export interface Outgoing {
 }
 
 /** The connections of one credential to one environment. */
-export interface Sender {
+export interface Gateway {
   readonly environment: Environment
   /** Some push types need the one or the other. `undefined`: it stands for both. */
   readonly credential: "Key" | "Certificate" | undefined
@@ -66,20 +66,20 @@ export interface Sender {
 // Routing
 // -----------------------------------------------------------------------------
 
-/** An app and who sends its pushes. */
+/** An app and where its pushes leave. */
 export interface Route {
-  readonly sender: Sender
+  readonly gateway: Gateway
   /** The app's bundle id. */
   readonly topic: string
 }
 
 const fault = (detail: string) => Result.fail(ApnsError.make(new ApnsError.ConfigFault({ detail })))
 
-const known = (senders: ReadonlyArray<Sender>): string =>
-  senders.flatMap(({ topics }) => topics === "any" ? [] : topics).join(", ") || "none"
+const known = (gateways: ReadonlyArray<Gateway>): string =>
+  gateways.flatMap(({ topics }) => topics === "any" ? [] : topics).join(", ") || "none"
 
-/** Does Apple take this kind of push with the sender's kind of credential? */
-const isAble = (pushType: PushType.PushType | undefined) => ({ credential }: Sender): boolean => {
+/** Does Apple take this kind of push with the gateway's kind of credential? */
+const isAble = (pushType: PushType.PushType | undefined) => ({ credential }: Gateway): boolean => {
   const needs = pushType === undefined ? undefined : PushType.table[pushType].needs
   return needs === undefined || credential === undefined || needs === credential
 }
@@ -102,43 +102,43 @@ const topicsOf = (bundleId: string, pushType: PushType.PushType | undefined): Re
     ? [bundleId, ...Object.values(PushType.table).map(({ suffix }) => bundleId + suffix)]
     : [PushType.topic(pushType, bundleId), bundleId]
 
-const names = (topic: string) => ({ topics }: Sender): boolean => topics !== "any" && topics.includes(topic)
+const names = (topic: string) => ({ topics }: Gateway): boolean => topics !== "any" && topics.includes(topic)
 
 const find = (
-  senders: ReadonlyArray<Sender>,
+  gateways: ReadonlyArray<Gateway>,
   bundleId: string,
   pushType: PushType.PushType | undefined
-): Sender | undefined => {
+): Gateway | undefined => {
   for (const topic of topicsOf(bundleId, pushType)) {
-    const sender = senders.find(names(topic))
-    if (sender !== undefined) return sender
+    const gateway = gateways.find(names(topic))
+    if (gateway !== undefined) return gateway
   }
-  return senders.find(({ topics }) => topics === "any")
+  return gateways.find(({ topics }) => topics === "any")
 }
 
-const hasDefault = ({ defaultTopic }: Sender): boolean => defaultTopic !== undefined
+const hasDefault = ({ defaultTopic }: Gateway): boolean => defaultTopic !== undefined
 
 /**
- * Finds the sender for a push to an app, among those whose kind of credential
+ * Finds the gateway for a push to an app, among those whose kind of credential
  * can do it: the first that names the bundle id, with the suffix of the push
  * type or without it, else the first that takes any. Without a bundle id, the
  * first that has a default.
  */
 export const route = (
-  senders: ReadonlyArray<Sender>,
+  gateways: ReadonlyArray<Gateway>,
   bundleId: string | undefined,
   pushType?: PushType.PushType
 ): Result.Result<Route, ApnsError.ApnsError> => {
-  const able = senders.filter(isAble(pushType))
-  const topic = bundleId ?? (able.find(hasDefault) ?? senders.find(hasDefault))?.defaultTopic
+  const able = gateways.filter(isAble(pushType))
+  const topic = bundleId ?? (able.find(hasDefault) ?? gateways.find(hasDefault))?.defaultTopic
   if (topic === undefined) {
     return fault("neither the notification nor the credential has a topic: give the app's bundle id")
   }
-  const sender = find(able, topic, pushType)
-  if (sender !== undefined) return Result.succeed({ sender, topic })
-  return pushType !== undefined && find(senders, topic, pushType) !== undefined
+  const gateway = find(able, topic, pushType)
+  if (gateway !== undefined) return Result.succeed({ gateway, topic })
+  return pushType !== undefined && find(gateways, topic, pushType) !== undefined
     ? unable(pushType, topic)
-    : fault(`no credential covers the topic ${topic} (they cover: ${known(senders)}): add one that does`)
+    : fault(`no credential covers the topic ${topic} (they cover: ${known(gateways)}): add one that does`)
 }
 
 /** The bundle id in a notification's topic, which may have the suffix of its push type. */

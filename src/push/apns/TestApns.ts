@@ -20,7 +20,7 @@ import * as Result from "effect/Result"
 import * as ApnsError from "./answer/ApnsError.ts"
 import { Apns, make } from "./Apns.ts"
 import type { Environment } from "./Endpoint.ts"
-import type { Outgoing, Receipt, Sender } from "./Gateway.ts"
+import type { Gateway, Outgoing, Receipt } from "./Gateway.ts"
 import type * as Channel from "./notification/Channel.ts"
 
 // -----------------------------------------------------------------------------
@@ -43,7 +43,7 @@ export interface Options {
   /** Answers each push; `index` counts from 0. Default: {@link accept}. */
   readonly answer?: ((push: Outgoing, index: number) => Answer) | undefined
   /** What the credential is. Default: one with which every push type can be sent. */
-  readonly credential?: Sender["credential"]
+  readonly credential?: Gateway["credential"]
   /** Default: any. */
   readonly topics?: ReadonlyArray<string> | undefined
   /** Default: `"com.example.app"`. */
@@ -134,7 +134,7 @@ const makeContext = (options: Options) =>
     const channels = makeChannels(broadcasts)
     const answer = options.answer ?? (() => accept)
     const run = Effect.runForkWith(yield* Effect.context())
-    const sender: Sender = {
+    const gateway: Gateway = {
       environment: options.environment ?? "sandbox",
       credential: options.credential,
       topics: options.topics ?? "any",
@@ -165,7 +165,7 @@ const makeContext = (options: Options) =>
       },
       exchange: (request) => Effect.sync(() => channels(request))
     }
-    return Context.make(Apns, yield* make([sender])).pipe(
+    return Context.make(Apns, yield* make([gateway])).pipe(
       Context.add(TestApns, {
         pushes: Effect.sync(() => recorded.slice()),
         broadcasts: Effect.sync(() => broadcasts.slice())

@@ -1,60 +1,44 @@
 /**
- * The pushes of one credential to one of Apple's hosts.
+ * The requests of one credential to one host of a push service.
  *
  * Requests wait here until a connection has room for them. What certainly was
  * not processed is sent again on another connection; every request ends once,
  * with an answer or an error. The pool grows while requests wait and all
  * connections are full, and shrinks when they are idle: see `connections`.
  * Where the configuration is at fault requests fail at once: see `circuit`.
+ * What an answer means, and which errors there are, the {@link Provider} says.
  *
  * Another credential may take the place of the old one at any time. Requests
  * that wait go out with the new one, and so does what the old one was refused
  * for; the other answers to what was sent with the old one count.
  *
- * Everything up to the answer happens in plain functions, without a fiber, timer
- * or listener for a request; fibers open connections, renew tokens, and look
- * after the pool four times a second while something waits.
+ * Everything up to the answer happens in plain methods, without a fiber, timer
+ * or listener for a request; fibers open connections, renew what requests are
+ * signed with, and look after the pool four times a second while something waits.
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type * as Connection from "../../http2/Connection.ts"
 import type * as Http2Error from "../../http2/Http2Error.ts"
-import * as Verdict from "../apns/answer/answerPolicy.ts"
-import * as ApnsError from "../apns/answer/ApnsError.ts"
-import * as Reason from "../apns/answer/Reason.ts"
-import type * as ProviderToken from "../apns/credential/ProviderToken.ts"
-import * as Encoder from "../apns/notification/Encoder.ts"
+import type { Authorizer } from "./Authorizer.ts"
 import { Circuits, everything } from "./circuit.ts"
 import { Connections, type Member, type Open } from "./connections.ts"
-import { type Headers, Signer } from "./signer.ts"
+import type { Failure, Judgement, Provider, Refusal, Request, Verdict } from "./Provider.ts"
+import * as Runtime from "./runtime.ts"
+import { Signer } from "./signer.ts"
 import { Waiting } from "./waiting.ts"
 
 // -----------------------------------------------------------------------------
 // Models
 // -----------------------------------------------------------------------------
 
-/** A request, but for `authorization`. */
-export interface Request {
-  readonly method: string
-  readonly path: string
-  /** Headers that many requests have in common: the same array for all of them. */
-  readonly shared: Headers
-  readonly headers: ReadonlyArray<Connection.Header>
-  readonly body: Uint8Array | undefined
-  /** Until when it may be sent, in seconds since 1970; `undefined` or 0 for no end. */
-  readonly expiration: number | undefined
-}
-
 /** An answer, whatever its status. */
-export interface Answered {
+export interface Answered<out R> {
   readonly response: Connection.Response
-  /** What its body says, where it is no success. */
-  readonly body: Reason.Body
+  /** Why the service refused the request; `undefined` where it took it. */
+  readonly refusal: R | undefined
   /** How many times the request was sent. */
   readonly attempts: number
   /** From `submit` to the answer, in milliseconds. */
@@ -62,17 +46,17 @@ export interface Answered {
 }
 
 /** How a request ended. */
-export type Outcome = Result.Result<Answered, ApnsError.ApnsError>
+export type Outcome<R, E> = Result.Result<Answered<R>, E>
 
 /** How a credential opens connections and signs requests. */
 export interface Credential {
   /** Opens a connection, for as long as the scope lasts. */
   readonly open: Open
-  /** Signs for requests; none with a certificate. */
-  readonly providerToken: ProviderToken.ProviderToken | undefined
+  /** Signs requests; none where the connection itself says who sends. */
+  readonly authorizer: Authorizer | undefined
 }
 
-/** What a pool does and how much of it. */
+/** How much a pool does. */
 export interface Options extends Credential {
   readonly maxConnections: number
   /** How long a request may wait for a connection. */
@@ -83,13 +67,13 @@ export interface Options extends Credential {
   readonly drainTimeout: Duration.Duration
 }
 
-interface Entry {
+interface Entry<R, E> {
   readonly request: Request
-  readonly settle: (outcome: Outcome) => void
+  readonly settle: (outcome: Outcome<R, E>) => void
   /** On the monotonic clock, in milliseconds. */
   readonly since: number
   attempts: number
-  /** Was it sent with a token that was renewed for it? */
+  /** Was it sent with an authorization that was renewed for it? */
   isRenewed: boolean
   /** Is it settled, or given up? */
   isOver: boolean
@@ -97,12 +81,11 @@ interface Entry {
   recall: (() => void) | undefined
 }
 
-/** Requests go in here. */
-export interface Pool {
-  /** `settle` is called once, and never before `submit` returns. What comes back gives the request up. */
-  readonly submit: (request: Request, settle: (outcome: Outcome) => void) => () => void
-  /** Takes another credential: new connections are opened with it, and the old ones are closed when they are done. */
-  readonly replace: (credential: Credential) => void
+/** On what, and signed by whom, a request left. */
+interface Sent {
+  readonly member: Member
+  readonly signer: Signer
+  readonly generation: number
 }
 
 // -----------------------------------------------------------------------------
@@ -119,306 +102,344 @@ const maxReconnects = 3
 /** After so many refusals of one request the connection on which the last one was is left for another. */
 const maxRefusals = 5
 
-const noBody: Reason.Body = { reason: undefined, timestamp: undefined }
-
-const text = new TextDecoder()
-
-const closed = new ApnsError.NotSent({ detail: "the connections were closed" })
-
-/** A provider token that is refused as expired, and can't be renewed yet: the clock is wrong. */
-const expiredToken = ApnsError.fromAnswer({ status: 403, reason: "ExpiredProviderToken", timestamp: undefined })
-
-/** What has its own circuit: the topic of a push, each kind of call about a channel. */
-const scopeOf = ({ request: { method, path, shared } }: Entry): string =>
-  shared.find(([name]) => name === "apns-topic")?.[1] ?? `${method} ${path}`
+/** Is it certain that the request was not processed, and may be on another connection? A service needs the whole of a body. */
+const isUnprocessed = ({ fate, reason }: Http2Error.Http2Error): boolean =>
+  (reason._tag === "Timeout" && reason.isPartial === true) ||
+  (fate === "NotProcessed" && reason._tag !== "RequestInvalid")
 
 // -----------------------------------------------------------------------------
-// Construction
+// The pool
 // -----------------------------------------------------------------------------
 
-/** Makes a pool. It opens its first connection for its first request. At the end of the scope it finishes what was sent. */
-export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Pool, never, Scope.Scope> {
-  const clock = yield* Clock.Clock
-  const random = yield* Random.Random
-  // closed by the pool's own finalizer, after what was sent is answered
-  const scope = yield* Scope.make()
-  const run = Effect.runForkWith(yield* Effect.context())
-  const fork = (effect: Effect.Effect<unknown>) => void run(Effect.forkIn(effect, scope))
-  const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+/** The requests of one credential to one host. Its methods stand in the order in which a request meets them. */
+export class Pool<R extends Refusal, E extends Failure> {
+  private readonly provider: Provider<R, E>
+  private readonly options: Options
+  private readonly runtime: Runtime.Runtime
+  private readonly queueMillis: number
+  private readonly waiting = new Waiting<Entry<R, E>>()
+  private readonly circuits: Circuits<Entry<R, E>, E>
+  private readonly connections: Connections<R, E>
+  private signer: Signer
+  private isClosed = false
+  private isTicking = false
+  private isWoken = false
 
-  const queueTimeout = Duration.toMillis(options.queueTimeout)
+  constructor(provider: Provider<R, E>, options: Options, runtime: Runtime.Runtime) {
+    this.provider = provider
+    this.options = options
+    this.runtime = runtime
+    this.queueMillis = Duration.toMillis(options.queueTimeout)
+    this.circuits = new Circuits(({ request }) => provider.scopeOf(request), () => runtime.random())
+    this.connections = new Connections(
+      options.open,
+      provider,
+      {
+        maxConnections: options.maxConnections,
+        idleTimeout: Duration.toMillis(options.idleTimeout),
+        queueTimeout: this.queueMillis
+      },
+      {
+        changed: () => this.pump(),
+        faulty: (fault) => this.faulty(everything, fault),
+        expired: (generation) => void this.signer.expire(generation)
+      },
+      runtime
+    )
+    this.signer = this.signerOf(options.authorizer)
+  }
 
-  const waiting = new Waiting<Entry>()
-  const nextDouble = () => random.nextDoubleUnsafe()
-  const circuits = new Circuits<Entry>(scopeOf, nextDouble)
-  let isClosed = false
-  let isTicking = false
-  let isWoken = false
-  /** The time, which is read once for what happens together; negative when it has to be read again. */
-  let time = -1
-
-  const now = (): number => time < 0 ? time = monotonic() : time
-
-  const connections = new Connections(options.open, {
-    maxConnections: options.maxConnections,
-    idleTimeout: Duration.toMillis(options.idleTimeout),
-    queueTimeout,
-    scope,
-    fork,
-    now,
-    random: nextDouble,
-    onChange: () => pump(),
-    onFault: (fault) => faulty(everything, fault),
-    onExpired: (generation) => void signer.expire(generation)
-  })
-
-  const signerOf = (providerToken: Credential["providerToken"]): Signer => {
-    const made = new Signer({
-      providerToken,
-      now: () => clock.currentTimeMillisUnsafe(),
-      fork,
-      onToken: (isRefused) => {
-        if (made !== signer) return
-        if (isRefused) faulty(everything, expiredToken)
-        pump()
+  private signerOf(authorizer: Authorizer | undefined): Signer {
+    const signer: Signer = new Signer({
+      authorizer,
+      isRepeated: this.provider.isRepeated,
+      onReady: (isRefused) => {
+        if (signer !== this.signer) return
+        if (isRefused) this.faulty(everything, this.provider.failures.unauthorized())
+        this.pump()
       }
-    })
-    return made
+    }, this.runtime)
+    return signer
   }
-  let signer = signerOf(options.providerToken)
 
   // ---------------------------------------------------------------------------
-  // Ends
+  // In
   // ---------------------------------------------------------------------------
 
-  /** To be sent when it is possible again. */
-  const putBack = (entries: ReadonlyArray<Entry>): void => {
-    for (const entry of entries) if (!entry.isOver) waiting.putBack(entry)
-    if (entries.length > 0) wake()
-  }
-
-  /** It tries no more for others whether a fault is mended. */
-  const release = (entry: Entry): void => {
-    if (!circuits.areClosed) putBack(circuits.unanswered(entry))
-  }
-
-  const settle = (entry: Entry, outcome: Outcome): void => {
-    if (entry.isOver) return
-    entry.isOver = true
-    release(entry)
-    entry.settle(outcome)
-  }
-
-  const fail = (entry: Entry, reason: ApnsError.ApnsErrorReason) => settle(entry, Result.fail(ApnsError.make(reason)))
-
-  const failAll = (entries: ReadonlyArray<Entry>, error: ApnsError.ApnsError): void => {
-    for (const entry of entries) settle(entry, Result.fail(error))
-  }
-
-  const again = (entry: Entry): void => {
-    if (entry.isOver) return
-    if (isClosed) return fail(entry, closed)
-    if (entry.attempts >= maxAttempts) {
-      return fail(entry, new ApnsError.Refused({ detail: `it was refused ${entry.attempts} times` }))
+  /** `settle` is called once, and never before `submit` returns. What comes back gives the request up. */
+  submit(request: Request, settle: (outcome: Outcome<R, E>) => void): () => void {
+    const since = this.runtime.now()
+    const entry: Entry<R, E> = {
+      request,
+      settle,
+      since,
+      attempts: 0,
+      isRenewed: false,
+      isOver: false,
+      recall: undefined
     }
-    release(entry)
-    waiting.putBack(entry)
+    if (this.isClosed) queueMicrotask(() => this.fail(entry, this.closed))
+    else {
+      this.waiting.put(entry)
+      this.wake()
+    }
+    return () => this.giveUp(entry)
+  }
+
+  private giveUp(entry: Entry<R, E>): void {
+    entry.isOver = true
+    entry.recall?.()
+    this.release(entry)
+  }
+
+  /** What is submitted in one turn is handed on together. */
+  private wake(): void {
+    if (this.isWoken) return
+    this.isWoken = true
+    queueMicrotask(() => this.pump())
+  }
+
+  private pump(): void {
+    this.isWoken = false
+    this.handOn()
+    this.runtime.goOn()
   }
 
   // ---------------------------------------------------------------------------
-  // Faults of the configuration
+  // Out
   // ---------------------------------------------------------------------------
 
-  const faulty = (scope: string, error: ApnsError.ApnsError, entry?: Entry): void => {
-    const { isNew, with: waited } = circuits.failed(scope, error, now(), entry)
-    if (isNew) fork(Effect.logError(error.message))
-    failAll(waited, error)
-    // a topic is refused by a server that took the credential
-    if (entry !== undefined && scope !== everything) putBack(circuits.answered(entry))
+  /** Hands on what waits, or fails it. */
+  private handOn(): void {
+    if (this.isClosed || this.waiting.size === 0) return
+    const fault = this.circuits.faultOfAll(this.runtime.now())
+    if (fault !== undefined) return this.failAll(this.waiting.takeAll(), fault)
+    if (this.signer.isReady) this.sendWaiting()
+    if (!this.isTicking && this.isAnyWaiting) this.tick()
   }
 
-  // ---------------------------------------------------------------------------
-  // Sending
-  // ---------------------------------------------------------------------------
+  /** Sends for as long as something waits and there is room. */
+  private sendWaiting(): void {
+    let member = this.connections.roomiest()
+    while (member !== undefined && this.waiting.size > 0) {
+      const entry = this.waiting.take()!
+      if (entry.isOver || !this.admit(entry)) continue
+      this.send(entry, member)
+      member = this.connections.roomiest()
+    }
+    if (this.waiting.size > 0 && this.connections.usable === 0) this.connections.openOne()
+  }
 
-  const send = (entry: Entry, member: Member): void => {
+  /** Says whether a request may be sent; if not, it waits for another one or has failed. */
+  private admit(entry: Entry<R, E>): boolean {
+    const { expiresAt } = entry.request
+    if (expiresAt !== undefined && expiresAt <= this.runtime.epochMillis()) {
+      this.fail(entry, this.provider.failures.expired(expiresAt))
+      return false
+    }
+    const admission = this.circuits.admit(entry, this.runtime.now())
+    if (admission === "Send") return true
+    if (admission !== "Wait") this.fail(entry, admission)
+    return false
+  }
+
+  private send(entry: Entry<R, E>, member: Member): void {
     const { body, headers, method, path, shared } = entry.request
-    const by = signer
-    const { generation } = by
+    const { signer } = this
+    const { generation } = signer
     entry.attempts++
-    connections.sends(member, generation)
+    this.connections.sends(member, generation)
     const submitted = member.connection.submit(
-      { method, path, shared: by.sign(shared), headers, body },
+      { method, path, shared: signer.sign(shared), headers, body },
       (answer) => {
         entry.recall = undefined
-        if (Result.isSuccess(answer)) answered(entry, member, by, generation, answer.success)
-        else unanswered(entry, member, answer.failure)
+        if (Result.isSuccess(answer)) this.answered(entry, answer.success, { member, signer, generation })
+        else this.unanswered(entry, answer.failure, member)
       }
     )
     entry.recall = () => member.connection.cancel(submitted)
   }
 
-  const unanswered = (entry: Entry, member: Member, error: Http2Error.Http2Error): void => {
+  // ---------------------------------------------------------------------------
+  // Back
+  // ---------------------------------------------------------------------------
+
+  private unanswered(entry: Entry<R, E>, error: Http2Error.Http2Error, member: Member): void {
     const { _tag } = error.reason
-    if (_tag === "Timeout") connections.giveUp(member, error.message)
-    if (_tag === "Unknown") connections.unreadable(member, error.message)
+    if (_tag === "Timeout") this.connections.giveUp(member, error.message)
+    if (_tag === "Unknown") this.connections.unreadable(member, error.message)
     if (_tag === "Refused" && entry.attempts % maxRefusals === 0) {
-      connections.leaveAs(member, `it refused a push again, the ${entry.attempts}th time`)
+      this.connections.leaveAs(member, `it refused a push again, the ${entry.attempts}th time`)
     }
-    if (Verdict.isUnprocessed(error)) again(entry)
-    else fail(entry, Verdict.failureOf(error))
+    if (isUnprocessed(error)) this.again(entry)
+    else this.fail(entry, this.provider.failures.unanswered(error))
   }
 
-  const answered = (
-    entry: Entry,
-    member: Member,
-    by: Signer,
-    generation: number,
-    response: Connection.Response
-  ): void => {
-    const { status } = response
-    const body = status < 300
-      ? noBody
-      : Reason.parseAnswer(text.decode(response.body), clock.currentTimeMillisUnsafe())
-    const verdict = Verdict.ofAnswer(status, body)
-    const { fault, renew } = verdict
-    const isCurrent = connections.isCurrent(member)
-    connections.answered(member, verdict, status, body.reason)
+  private answered(entry: Entry<R, E>, response: Connection.Response, sent: Sent): void {
+    const judgement = this.provider.judge(response, this.runtime.epochMillis())
+    const { refusal, verdict: { fault, renew } } = judgement
+    const isCurrent = this.connections.isCurrent(sent.member)
+    this.connections.answered(sent.member, judgement)
     // what an old credential is refused for is for the new one to try
-    if (!isCurrent && (renew !== "Nothing" || fault !== "None")) return again(entry)
-
-    if (fault !== "None") {
-      faulty(fault === "All" ? everything : scopeOf(entry), ApnsError.fromAnswer({ status, ...body }), entry)
-    } else if (renew === "Nothing" && !verdict.isServerError && !circuits.areClosed) putBack(circuits.answered(entry))
-    if (renew === "Token") {
-      if (!entry.isRenewed && by.expire(generation)) {
-        entry.isRenewed = true
-        return again(entry)
-      }
-      faulty(everything, expiredToken, entry)
-    }
-    if (renew === "Connection" && entry.attempts < maxReconnects) return again(entry)
-    settle(entry, Result.succeed({ response, body, attempts: entry.attempts, duration: now() - entry.since }))
+    if (!isCurrent && (renew !== "Nothing" || fault !== "None")) return this.again(entry)
+    this.tellCircuits(entry, judgement)
+    if (this.isRenewed(entry, renew, sent)) return this.again(entry)
+    const duration = this.runtime.now() - entry.since
+    this.settle(entry, Result.succeed({ response, refusal, attempts: entry.attempts, duration }))
   }
 
-  /** Says whether a request may be sent; if not, it waits for another one or has failed. */
-  const admit = (entry: Entry): boolean => {
-    const { expiration } = entry.request
-    if (expiration !== undefined && Encoder.isExpired(expiration, clock.currentTimeMillisUnsafe())) {
-      fail(entry, new ApnsError.Expired({ expiration }))
+  private tellCircuits(entry: Entry<R, E>, { refusal, verdict: { fault, isServerError, renew } }: Judgement<R>): void {
+    if (refusal !== undefined && fault !== "None") {
+      const scope = fault === "All" ? everything : this.provider.scopeOf(entry.request)
+      this.faulty(scope, this.provider.failures.refused(refusal), entry)
+    } else if (renew === "Nothing" && !isServerError && !this.circuits.areClosed) {
+      this.putBack(this.circuits.answered(entry))
+    }
+  }
+
+  /** Is what the answer asks for to be had, so that the request goes out again? */
+  private isRenewed(entry: Entry<R, E>, renew: Verdict["renew"], { generation, signer }: Sent): boolean {
+    if (renew === "Nothing") return false
+    if (renew === "Connection") return entry.attempts < maxReconnects
+    if (entry.isRenewed || !signer.expire(generation)) {
+      this.faulty(everything, this.provider.failures.unauthorized(), entry)
       return false
     }
-    const admission = circuits.admit(entry, now())
-    if (admission === "Send") return true
-    if (admission !== "Wait") settle(entry, Result.fail(admission))
-    return false
+    return entry.isRenewed = true
   }
 
-  /** Hands requests to connections for as long as there are both. */
-  const handOn = (): void => {
-    if (isClosed || waiting.size === 0) return
-    const fault = circuits.faultOfAll(now())
-    if (fault !== undefined) return failAll(waiting.takeAll(), fault)
-    if (signer.isReady) {
-      let member = connections.roomiest()
-      while (member !== undefined && waiting.size > 0) {
-        const entry = waiting.take()!
-        if (entry.isOver || !admit(entry)) continue
-        send(entry, member)
-        member = connections.roomiest()
-      }
-      if (waiting.size > 0 && connections.usable === 0) connections.openOne()
+  /** A fault of the configuration: requests of this scope fail until it is mended. */
+  private faulty(scope: string, error: E, entry?: Entry<R, E>): void {
+    const { isNew, with: waited } = this.circuits.failed(scope, error, this.runtime.now(), entry)
+    if (isNew) this.runtime.fork(Effect.logError(error.message))
+    this.failAll(waited, error)
+    // a scope is refused by a server that took the credential
+    if (entry !== undefined && scope !== everything) this.putBack(this.circuits.answered(entry))
+  }
+
+  // ---------------------------------------------------------------------------
+  // The end, or once more
+  // ---------------------------------------------------------------------------
+
+  private again(entry: Entry<R, E>): void {
+    if (entry.isOver) return
+    if (this.isClosed) return this.fail(entry, this.closed)
+    if (entry.attempts >= maxAttempts) {
+      return this.fail(entry, this.provider.failures.unprocessed(`it was refused ${entry.attempts} times`))
     }
-    if (!isTicking && isAnyWaiting()) tick()
+    this.release(entry)
+    this.waiting.putBack(entry)
   }
 
-  const pump = (): void => {
-    isWoken = false
-    handOn()
-    time = -1
+  private settle(entry: Entry<R, E>, outcome: Outcome<R, E>): void {
+    if (entry.isOver) return
+    entry.isOver = true
+    this.release(entry)
+    entry.settle(outcome)
   }
 
-  /** What is submitted in one turn is handed on together. */
-  const wake = (): void => {
-    if (isWoken) return
-    isWoken = true
-    queueMicrotask(pump)
+  private fail(entry: Entry<R, E>, error: E): void {
+    this.settle(entry, Result.fail(error))
+  }
+
+  private failAll(entries: ReadonlyArray<Entry<R, E>>, error: E): void {
+    for (const entry of entries) this.fail(entry, error)
+  }
+
+  private get closed(): E {
+    return this.provider.failures.notSent("the connections were closed")
+  }
+
+  /** It tries no more for others whether a fault is mended. */
+  private release(entry: Entry<R, E>): void {
+    if (!this.circuits.areClosed) this.putBack(this.circuits.unanswered(entry))
+  }
+
+  /** To be sent when it is possible again. */
+  private putBack(entries: ReadonlyArray<Entry<R, E>>): void {
+    for (const entry of entries) if (!entry.isOver) this.waiting.putBack(entry)
+    if (entries.length > 0) this.wake()
   }
 
   // ---------------------------------------------------------------------------
   // Looking after the pool
   // ---------------------------------------------------------------------------
 
-  const isLate = ({ since }: Entry): boolean => now() - since >= queueTimeout
-
-  const giveUpLate = (): void => {
-    for (const entry of [...waiting.takeWhile(isLate), ...circuits.takeIf(isLate)]) {
-      fail(
-        entry,
-        connections.lastFailure === undefined
-          ? new ApnsError.Timeout({ stage: "Queue", after: options.queueTimeout, detail: connections.whyWaiting })
-          : new ApnsError.NotSent({ detail: connections.lastFailure })
-      )
-    }
+  private get isAnyWaiting(): boolean {
+    return this.waiting.size > 0 || this.circuits.hasWaiting || this.connections.areQueued
   }
 
-  const isAnyWaiting = () => waiting.size > 0 || circuits.hasWaiting || connections.areQueued
-
-  const tick = (): void => {
-    if (isTicking) return
-    isTicking = true
-    fork(
-      Effect.gen(function*() {
-        while (isAnyWaiting() || connections.usable > 1) {
+  private tick(): void {
+    this.isTicking = true
+    this.runtime.fork(
+      Effect.gen({ self: this }, function*() {
+        while (this.isAnyWaiting || this.connections.usable > 1) {
           yield* Effect.sleep(interval)
-          time = -1
-          giveUpLate()
-          if (waiting.size > 0 || connections.areQueued) connections.leaveStuck()
-          connections.grow(waiting.size > 0 && circuits.faultOfAll(now()) === undefined)
-          connections.shrink()
-          pump()
+          this.lookAfter()
         }
       }).pipe(Effect.ensuring(Effect.sync(() => {
-        isTicking = false
+        this.isTicking = false
       })))
     )
   }
 
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      isClosed = true
-      failAll([...waiting.takeAll(), ...circuits.closeAll()], ApnsError.make(closed))
-      return Effect.andThen(connections.retireAll(options.drainTimeout), Scope.close(scope, Exit.void))
-    })
-  )
+  private lookAfter(): void {
+    this.runtime.goOn()
+    this.giveUpLate()
+    if (this.waiting.size > 0 || this.connections.areQueued) this.connections.leaveStuck()
+    this.connections.grow(this.waiting.size > 0 && this.circuits.faultOfAll(this.runtime.now()) === undefined)
+    this.connections.shrink()
+    this.pump()
+  }
 
-  return {
-    submit: (request, settle) => {
-      const entry: Entry = {
-        request,
-        settle,
-        since: now(),
-        attempts: 0,
-        isRenewed: false,
-        isOver: false,
-        recall: undefined
-      }
-      if (isClosed) queueMicrotask(() => fail(entry, closed))
-      else {
-        waiting.put(entry)
-        wake()
-      }
-      return () => {
-        entry.isOver = true
-        entry.recall?.()
-        release(entry)
-      }
-    },
-    replace: ({ open, providerToken }) => {
-      signer = signerOf(providerToken)
-      connections.replace(open)
-      putBack(circuits.closeAll())
-      wake()
+  private giveUpLate(): void {
+    const now = this.runtime.now()
+    const isLate = ({ since }: Entry<R, E>): boolean => now - since >= this.queueMillis
+    for (const entry of [...this.waiting.takeWhile(isLate), ...this.circuits.takeIf(isLate)]) {
+      this.fail(entry, this.late)
     }
   }
-})
+
+  private get late(): E {
+    const { failures } = this.provider
+    const { lastFailure, whyWaiting } = this.connections
+    return lastFailure === undefined
+      ? failures.timedOut(this.options.queueTimeout, whyWaiting)
+      : failures.notSent(lastFailure)
+  }
+
+  // ---------------------------------------------------------------------------
+  // Another credential, and the end
+  // ---------------------------------------------------------------------------
+
+  /** Takes another credential: new connections are opened with it, and the old ones are closed when they are done. */
+  replace({ authorizer, open }: Credential): void {
+    this.signer = this.signerOf(authorizer)
+    this.connections.replace(open)
+    this.putBack(this.circuits.closeAll())
+    this.wake()
+  }
+
+  /** Fails what waits, and waits for the answers to what was sent. */
+  get close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.isClosed = true
+      this.failAll([...this.waiting.takeAll(), ...this.circuits.closeAll()], this.closed)
+      return Effect.andThen(this.connections.retireAll(this.options.drainTimeout), this.runtime.close)
+    })
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Construction
+// -----------------------------------------------------------------------------
+
+/** Makes a pool. It opens its first connection for its first request. At the end of the scope it finishes what was sent. */
+export const make = <R extends Refusal, E extends Failure>(
+  provider: Provider<R, E>,
+  options: Options
+): Effect.Effect<Pool<R, E>, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.map(Runtime.make, (runtime) => new Pool(provider, options, runtime)),
+    (pool) => pool.close
+  )

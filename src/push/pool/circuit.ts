@@ -10,17 +10,17 @@
  * There is one circuit for all requests, and one for each scope, which is a
  * topic for instance: a key may be good for one app and not for another.
  */
-import type { ApnsError } from "../apns/answer/ApnsError.ts"
 import { Backoff } from "./backoff.ts"
+import type { Failure } from "./Provider.ts"
 
 /** The circuit of all requests. */
 export const everything = "*"
 
 /** What becomes of a request that could be sent now. */
-export type Admission = "Send" | "Wait" | ApnsError
+export type Admission<E> = "Send" | "Wait" | E
 
-interface Circuit<A> {
-  fault: ApnsError
+interface Circuit<A, E> {
+  fault: E
   readonly backoff: Backoff
   /** The request that tries whether the fault is mended. */
   probe: A | undefined
@@ -28,9 +28,9 @@ interface Circuit<A> {
   waiting: Array<A>
 }
 
-/** The circuits that are open. `A` is a request. */
-export class Circuits<A> {
-  private readonly open = new Map<string, Circuit<A>>()
+/** The circuits that are open. `A` is a request, `E` a fault. */
+export class Circuits<A, E extends Failure> {
+  private readonly open = new Map<string, Circuit<A, E>>()
   private readonly scopeOf: (request: A) => string
   private readonly random: () => number
 
@@ -51,13 +51,13 @@ export class Circuits<A> {
   }
 
   /** The fault for which no request at all is sent now. */
-  faultOfAll(now: number): ApnsError | undefined {
+  faultOfAll(now: number): E | undefined {
     const circuit = this.open.get(everything)
     return circuit !== undefined && circuit.backoff.isPaused(now) ? circuit.fault : undefined
   }
 
   /** May a request be sent? One that has to wait comes back from `answered`, `unanswered`, or `takeIf`. */
-  admit(request: A, now: number): Admission {
+  admit(request: A, now: number): Admission<E> {
     if (this.areClosed) return "Send"
     // the narrower one first: a probe of all must not fail for what is wrong with its own topic
     for (const circuit of [this.open.get(this.scopeOf(request)), this.open.get(everything)]) {
@@ -79,7 +79,7 @@ export class Circuits<A> {
    */
   failed(
     scope: string,
-    fault: ApnsError,
+    fault: E,
     now: number,
     request?: A
   ): { readonly isNew: boolean; readonly with: Array<A> } {

@@ -17,9 +17,9 @@ import * as Scope from "effect/Scope"
 import type * as Connection from "../../http2/Connection.ts"
 import type * as Http2Error from "../../http2/Http2Error.ts"
 import { goawayDetail } from "../../http2/Message.ts"
-import * as Verdict from "../apns/answer/answerPolicy.ts"
-import type { ApnsError } from "../apns/answer/ApnsError.ts"
 import { Backoff } from "./backoff.ts"
+import type { Failure, Judgement, Provider, Refusal } from "./Provider.ts"
+import type { Runtime } from "./runtime.ts"
 
 /** Opens a connection, for as long as the scope lasts. */
 export type Open = Effect.Effect<Connection.Connection, Http2Error.Http2Error, Scope.Scope>
@@ -35,7 +35,7 @@ export interface Member {
   isProven: boolean
   /** How many of the last answers, without one between, were of a server that failed. */
   serverErrors: number
-  /** The token that its last request was signed with. */
+  /** The authorization that its last request was signed with. */
   generation: number
   /** When it got its last request, and when its last answer came. */
   usedAt: number
@@ -46,28 +46,27 @@ export interface Member {
   isAsked: boolean
   /** Does it get no more requests? */
   isRetired: boolean
-  /** Has it told of a fault of the configuration, or of the token? */
+  /** Has it told of a fault of the configuration, or of the authorization? */
   isFaulty: boolean
 }
 
-/** What connections need of their pool. */
-export interface Options {
+/** How many connections, and how long. Times in milliseconds. */
+export interface Limits {
   readonly maxConnections: number
-  /** After how long without a request one is closed that others can do the work of, in milliseconds. */
+  /** After how long without a request one is closed that others can do the work of. */
   readonly idleTimeout: number
-  /** How long a request may wait for a connection, in milliseconds. */
+  /** How long a request may wait for a connection. */
   readonly queueTimeout: number
-  readonly scope: Scope.Scope
-  readonly fork: (effect: Effect.Effect<unknown>) => void
-  /** Monotonic, in milliseconds. */
-  readonly now: () => number
-  readonly random: () => number
-  /** Called when a connection is there or has room, and when one is retired or gone. */
-  readonly onChange: () => void
-  /** Called when no connection can be had, or when the server says good-bye, for a fault of the configuration. */
-  readonly onFault: (fault: ApnsError) => void
-  /** Called when the server says good-bye because the token of this generation is too old. */
-  readonly onExpired: (generation: number) => void
+}
+
+/** Whom connections tell what happens to them. */
+export interface Listener<in E> {
+  /** One is there or has room, or one is retired or gone. */
+  readonly changed: () => void
+  /** None can be had, or the server says good-bye, for a fault of the configuration. */
+  readonly faulty: (fault: E) => void
+  /** The server says good-bye because the authorization of this generation is too old. */
+  readonly expired: (generation: number) => void
 }
 
 const byItsLimits = "by its limit of streams or its window"
@@ -86,21 +85,27 @@ const maxPatience = 10_000
 const isBetter = (one: Member, room: number, other: Member, otherRoom: number): boolean =>
   (one.serverErrors === 0) === (other.serverErrors === 0) ? room > otherRoom : one.serverErrors === 0
 
-export class Connections {
+export class Connections<R extends Refusal, E extends Failure> {
   private readonly members = new Set<Member>()
   private readonly dialing: Backoff
-  private readonly options: Options
+  private readonly provider: Provider<R, E>
+  private readonly limits: Limits
+  private readonly listener: Listener<E>
+  private readonly runtime: Runtime
   private open: Open
   private opening: Open | undefined
   private wasFull = false
   private readonly patience: number
 
-  constructor(open: Open, options: Options) {
+  constructor(open: Open, provider: Provider<R, E>, limits: Limits, listener: Listener<E>, runtime: Runtime) {
     this.open = open
-    this.options = options
+    this.provider = provider
+    this.limits = limits
+    this.listener = listener
+    this.runtime = runtime
     // another one is to be opened, and to answer, before they give up
-    this.patience = Math.max(minPatience, Math.min(maxPatience, options.queueTimeout / 3))
-    this.dialing = new Backoff(options.random)
+    this.patience = Math.max(minPatience, Math.min(maxPatience, limits.queueTimeout / 3))
+    this.dialing = new Backoff(() => runtime.random())
   }
 
   /** Opens connections in another way from now on. */
@@ -142,7 +147,7 @@ export class Connections {
   private roomOf(member: Member): number {
     if (member.isRetired || member.isAsked) return 0
     const { connection, heardAt, usedAt } = member
-    const now = this.options.now()
+    const now = this.runtime.now()
     if (connection.pending() > 0) return this.isStuck(member, now) ? 0 : connection.room()
     if (now - Math.max(heardAt, usedAt) < doubtAfter) return connection.room()
     this.ask(member)
@@ -156,7 +161,7 @@ export class Connections {
 
   /** A request is to leave on it. */
   sends(member: Member, generation: number): void {
-    const now = this.options.now()
+    const now = this.runtime.now()
     member.generation = generation
     member.usedAt = now
     if (member.connection.pending() === 0) member.stuckSince = now
@@ -164,12 +169,11 @@ export class Connections {
 
   /** One that does not answer ends by itself. */
   private ask(member: Member): void {
-    const { fork, now, onChange } = this.options
     member.isAsked = true
-    fork(Effect.map(Effect.result(member.connection.ping), () => {
+    this.runtime.fork(Effect.map(Effect.result(member.connection.ping), () => {
       member.isAsked = false
-      member.heardAt = now()
-      onChange()
+      member.heardAt = this.runtime.now()
+      this.listener.changed()
     }))
   }
 
@@ -179,11 +183,11 @@ export class Connections {
 
   /** Opens one, unless it is being done or has to wait. */
   openOne(): void {
-    const { open, options: { fork, now, onChange, scope } } = this
-    if (this.opening === open || this.dialing.isPaused(now())) return
+    const { open } = this
+    if (this.opening === open || this.dialing.isPaused(this.runtime.now())) return
     this.opening = open
-    fork(Effect.gen({ self: this }, function*() {
-      const own = yield* Scope.fork(scope)
+    this.runtime.fork(Effect.gen({ self: this }, function*() {
+      const own = yield* Scope.fork(this.runtime.scope)
       const opened = yield* Effect.exit(Scope.provide(open, own))
       if (this.opening === open) this.opening = undefined
       const isWanted = open === this.open
@@ -192,7 +196,7 @@ export class Connections {
         yield* Scope.close(own, Exit.void)
         if (isWanted) yield* this.notOpened(opened)
       }
-      onChange()
+      this.listener.changed()
     }))
   }
 
@@ -200,7 +204,7 @@ export class Connections {
   grow(isWaiting: boolean): void {
     const isFull = isWaiting && this.roomiest() === undefined
     const isEstablished = Array.from(this.members).every(({ answers, isRetired }) => answers > 0 || isRetired)
-    if (isFull && this.wasFull && isEstablished && this.usable < this.options.maxConnections) this.openOne()
+    if (isFull && this.wasFull && isEstablished && this.usable < this.limits.maxConnections) this.openOne()
     this.wasFull = isFull
   }
 
@@ -214,7 +218,7 @@ export class Connections {
   get whyWaiting(): string | undefined {
     for (const { connection, isAsked, isRetired } of this.members) {
       if (!isRetired && !isAsked && connection.pending() === 0 && connection.room() === 0) {
-        return `a connection to APNs allows no push, ${byItsLimits}`
+        return `a connection to ${this.provider.name} allows no push, ${byItsLimits}`
       }
     }
     return undefined
@@ -222,7 +226,7 @@ export class Connections {
 
   /** To be called now and then while requests wait: leaves those on which nothing moves. */
   leaveStuck(): void {
-    const now = this.options.now()
+    const now = this.runtime.now()
     const seconds = Math.round(this.patience / 1000)
     for (const member of this.members) {
       const { connection, isAsked, isRetired } = member
@@ -249,21 +253,22 @@ export class Connections {
     if (member.isRetired) return
     // another one may be no better
     member.isProven = false
-    this.giveUp(member, `a connection to APNs was of no use: ${why}`)
-    this.options.fork(Effect.logWarning(`a connection to APNs is left for another: ${why}`))
+    const { name } = this.provider
+    this.giveUp(member, `a connection to ${name} was of no use: ${why}`)
+    this.runtime.fork(Effect.logWarning(`a connection to ${name} is left for another: ${why}`))
   }
 
   /** To be called now and then. */
   shrink(): void {
-    const { idleTimeout, now } = this.options
+    const now = this.runtime.now()
     for (const member of this.members) {
       if (this.usable <= 1) return
-      if (member.connection.pending() === 0 && now() - member.usedAt >= idleTimeout) this.retire(member)
+      if (member.connection.pending() === 0 && now - member.usedAt >= this.limits.idleTimeout) this.retire(member)
     }
   }
 
   private join(connection: Connection.Connection, own: Scope.Closeable): void {
-    const { fork, now, onChange } = this.options
+    const now = this.runtime.now()
     const member: Member = {
       connection,
       open: this.open,
@@ -271,9 +276,9 @@ export class Connections {
       isProven: false,
       serverErrors: 0,
       generation: 0,
-      usedAt: now(),
-      heardAt: now(),
-      stuckSince: now(),
+      usedAt: now,
+      heardAt: now,
+      stuckSince: now,
       isAsked: false,
       isRetired: false,
       isFaulty: false
@@ -281,25 +286,26 @@ export class Connections {
     this.members.add(member)
     connection.onRoom(() => {
       if (!connection.isOpen()) this.sentAway(member, { goaway: connection.goaway() })
-      onChange()
+      this.listener.changed()
     })
-    fork(Effect.flatMap(connection.closed, (ending) => {
+    this.runtime.fork(Effect.flatMap(connection.closed, (ending) => {
       this.sentAway(member, ending)
       this.members.delete(member)
-      onChange()
+      this.listener.changed()
       return Scope.close(own, Exit.void)
     }))
   }
 
   private notOpened(exit: Exit.Exit<unknown, Http2Error.Http2Error>): Effect.Effect<void> {
-    const { now, onFault } = this.options
     const error = Exit.isFailure(exit) ? exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error : undefined
     const detail = error?.message ?? "no connection could be opened"
-    this.dialing.failed(now(), detail)
-    const fault = error === undefined ? undefined : Verdict.faultOf(error)
+    this.dialing.failed(this.runtime.now(), detail)
+    const fault = error === undefined ? undefined : this.provider.judgeDial(error)
     // while others go on it is one server of many
-    if (fault === undefined || this.usable > 0) return Effect.logWarning(`no connection to APNs: ${detail}`)
-    onFault(fault)
+    if (fault === undefined || this.usable > 0) {
+      return Effect.logWarning(`no connection to ${this.provider.name}: ${detail}`)
+    }
+    this.listener.faulty(fault)
     return Effect.void
   }
 
@@ -308,25 +314,24 @@ export class Connections {
   // ---------------------------------------------------------------------------
 
   /** An answer came. */
-  answered(
-    member: Member,
-    { fault, isServerError, retire }: Verdict.Verdict,
-    status: number,
-    reason: string | undefined
-  ): void {
+  answered(member: Member, { refusal, verdict }: Judgement<R>): void {
+    const { fault, isServerError, retire } = verdict
     member.answers++
-    member.heardAt = member.stuckSince = this.options.now()
+    member.heardAt = member.stuckSince = this.runtime.now()
     member.serverErrors = isServerError ? member.serverErrors + 1 : 0
     const isFailing = member.serverErrors >= maxServerErrors
-    if (isFailing || retire) {
-      const what = `APNs answered ${status}${reason === undefined ? "" : ` ${reason}`}`
+    if (refusal !== undefined && (isFailing || retire)) {
       // a server that fails again and again does so for the next connection too
       if (isFailing) member.isProven = false
-      this.giveUp(member, what)
+      this.giveUp(member, this.wordsOf(refusal))
     } else if (!member.isProven && fault !== "All" && !isServerError) {
       member.isProven = true
       if (this.isCurrent(member)) this.dialing.worked()
     }
+  }
+
+  private wordsOf({ reason, status }: Refusal): string {
+    return `${this.provider.name} answered ${status}${reason === undefined ? "" : ` ${reason}`}`
   }
 
   /** It is of no use any more. */
@@ -338,7 +343,7 @@ export class Connections {
   private retire(member: Member): void {
     if (member.isRetired) return
     this.leave(member)
-    this.options.fork(member.connection.retire)
+    this.runtime.fork(member.connection.retire)
   }
 
   /** Sends it no more requests. */
@@ -351,24 +356,28 @@ export class Connections {
   /** One that never was of use makes the next one wait. */
   private useless(member: Member, what: string): void {
     if (!member.isRetired && !member.isProven && this.isCurrent(member)) {
-      this.dialing.failed(this.options.now(), what)
+      this.dialing.failed(this.runtime.now(), what)
     }
   }
 
   /** The server wants no more requests on a connection. It may say why later than that. */
-  private sentAway(member: Member, end: Parameters<typeof Verdict.faultAtEnd>[0]): void {
+  private sentAway(member: Member, end: Pick<Connection.Ending, "goaway" | "rejection">): void {
     const isNews = !member.isFaulty && this.isCurrent(member)
-    const fault = isNews ? Verdict.faultAtEnd(end) : undefined
+    const fault = isNews ? this.provider.judgeEnd(end) : undefined
     if (!member.isRetired) {
-      const said = end.goaway === undefined ? "" : `: ${goawayDetail(end.goaway)}`
-      this.useless(member, fault?.message ?? `the connection was closed by APNs before it was of use${said}`)
+      this.useless(member, this.whyUseless(end, fault))
       this.leave(member)
     }
-    if (!isNews) return
-    const isExpired = fault === undefined && Verdict.isTokenExpired(end)
-    member.isFaulty = fault !== undefined || isExpired
-    if (fault !== undefined) this.options.onFault(fault)
-    if (isExpired) this.options.onExpired(member.generation)
+    if (fault === undefined) return
+    member.isFaulty = true
+    if (fault === "Expired") this.listener.expired(member.generation)
+    else this.listener.faulty(fault)
+  }
+
+  private whyUseless({ goaway }: Pick<Connection.Ending, "goaway">, fault: E | "Expired" | undefined): string {
+    if (fault !== undefined && fault !== "Expired") return fault.message
+    const said = goaway === undefined ? "" : `: ${goawayDetail(goaway)}`
+    return `the connection was closed by ${this.provider.name} before it was of use${said}`
   }
 
   /** Waits for the answers to what was sent, for so long, and closes all. */

@@ -1,7 +1,7 @@
 /**
- * Signs the requests of one credential: its provider token, kept at hand so
- * that no request waits for it, and the headers that requests have in common,
- * with the token in them.
+ * Signs the requests of one credential: its authorization, kept at hand so that
+ * no request waits for it, and the headers that requests have in common, with
+ * the authorization among them.
  *
  * It is good for one credential only. What comes too late, after another one
  * has taken its place, is nobody's any more.
@@ -9,62 +9,59 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Header } from "../../http2/Connection.ts"
-import * as ProviderToken from "../apns/credential/ProviderToken.ts"
+import type { Authorization, Authorizer } from "./Authorizer.ts"
+import type { Headers } from "./Provider.ts"
+import type { Runtime } from "./runtime.ts"
 
-/** Headers as they are, names in lower case. */
-export type Headers = ReadonlyArray<readonly [name: string, value: string]>
-
-// Values that come again and again cost a byte; those that differ from push to push are not remembered.
-const isRemembered = (name: string): boolean => name !== "apns-collapse-id"
-
-/** What a signer needs of the world. */
+/** Whom and what a signer signs for. */
 export interface Options {
-  /** Signs for requests; none with a certificate. */
-  readonly providerToken: ProviderToken.ProviderToken | undefined
-  /** Milliseconds since 1970. */
-  readonly now: () => number
-  readonly fork: (effect: Effect.Effect<unknown>) => void
-  /** Called when there is a token again, or when none can be made; `isRefused` says that it is one that Apple has called expired. */
-  readonly onToken: (isRefused: boolean) => void
+  /** None where the connection itself says who sends. */
+  readonly authorizer: Authorizer | undefined
+  /** Which of the shared headers the server may remember: values that come again and again cost a byte. */
+  readonly isRepeated: (name: string) => boolean
+  /** Called when requests can be signed again; `isRefused` says that it is with what the service has called expired. */
+  readonly onReady: (isRefused: boolean) => void
 }
 
 export class Signer {
-  private token: ProviderToken.Token | undefined
+  private authorization: Authorization | undefined
   private isRenewing = false
   private readonly options: Options
+  private readonly runtime: Runtime
   private readonly shared = new WeakMap<
     Headers,
     { readonly generation: number; readonly made: ReadonlyArray<Header> }
   >()
 
-  constructor(options: Options) {
+  constructor(options: Options, runtime: Runtime) {
     this.options = options
+    this.runtime = runtime
   }
 
-  /** Which token requests are signed with now; 0 without any. */
+  /** Which authorization requests are signed with now; 0 without any. */
   get generation(): number {
-    return this.token?.generation ?? 0
+    return this.authorization?.generation ?? 0
   }
 
-  /** Can requests be signed? If not, `onToken` is called when they can. */
+  /** Can requests be signed? If not, `onReady` is called when they can. */
   get isReady(): boolean {
-    const { now, providerToken } = this.options
-    if (providerToken === undefined) return true
-    const { token } = this
-    const time = now()
-    // a token of the future was made before the clock was corrected
-    if (token !== undefined && time < token.until && time > token.iat * 1000 - ProviderToken.floor) return true
-    this.renew(providerToken.current, 0)
+    const { authorizer } = this.options
+    if (authorizer === undefined) return true
+    const { authorization } = this
+    const now = this.runtime.epochMillis()
+    // one of the future was made before the clock was corrected
+    if (authorization !== undefined && now < authorization.until && now > authorization.from) return true
+    this.renew(authorizer.current, 0)
     return false
   }
 
-  /** Apple called the token of this generation expired. Says whether requests may be sent again, with another one. */
+  /** The service called the authorization of this generation expired. Says whether requests may be sent again, with another one. */
   expire(generation: number): boolean {
-    const { providerToken } = this.options
-    if (providerToken === undefined) return false
-    if (generation === this.token?.generation) {
-      this.token = undefined
-      this.renew(providerToken.expired(generation), generation)
+    const { authorizer } = this.options
+    if (authorizer === undefined) return false
+    if (generation === this.authorization?.generation) {
+      this.authorization = undefined
+      this.renew(authorizer.expired(generation), generation)
     }
     return true
   }
@@ -74,24 +71,25 @@ export class Signer {
     const { generation } = this
     const known = this.shared.get(headers)
     if (known !== undefined && known.generation === generation) return known.made
-    const made: Array<Header> = headers.map(([name, value]) => ({ name, value, index: isRemembered(name) }))
-    if (this.token !== undefined) {
-      made.push({ name: "authorization", value: `bearer ${Redacted.value(this.token.jwt)}`, index: true })
+    const { isRepeated } = this.options
+    const made: Array<Header> = headers.map(([name, value]) => ({ name, value, index: isRepeated(name) }))
+    if (this.authorization !== undefined) {
+      made.push({ name: "authorization", value: Redacted.value(this.authorization.value), index: true })
     }
     this.shared.set(headers, { generation, made })
     return made
   }
 
-  private renew(made: Effect.Effect<ProviderToken.Token>, refused: number): void {
+  private renew(made: Effect.Effect<Authorization>, refused: number): void {
     if (this.isRenewing) return
     this.isRenewing = true
-    this.options.fork(
+    this.runtime.fork(
       Effect.onExit(made, (exit) =>
         Effect.sync(() => {
           this.isRenewing = false
           if (exit._tag === "Failure") return
-          this.token = exit.value
-          this.options.onToken(exit.value.generation === refused)
+          this.authorization = exit.value
+          this.options.onReady(exit.value.generation === refused)
         }))
     )
   }

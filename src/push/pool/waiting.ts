@@ -1,68 +1,44 @@
-/** A queue whose cost to take from is the same for any length. */
-class Fifo<A> {
-  private entries: Array<A> = []
-  private head = 0
-
-  get size(): number {
-    return this.entries.length - this.head
-  }
-
-  put(entry: A): void {
-    this.entries.push(entry)
-  }
-
-  take(): A | undefined {
-    const entry = this.entries[this.head]
-    if (entry === undefined) return undefined
-    this.entries[this.head++] = undefined!
-    if (this.size === 0) this.cut()
-    // what was taken is cut off once it is the larger half
-    else if (this.head > 1024 && this.head * 2 > this.entries.length) this.cut()
-    return entry
-  }
-
-  takeIf(holds: (entry: A) => boolean): Array<A> {
-    this.cut()
-    const taken = this.entries.filter(holds)
-    if (taken.length > 0) this.entries = this.entries.filter((entry) => !holds(entry))
-    return taken
-  }
-
-  takeWhile(holds: (entry: A) => boolean): Array<A> {
-    this.cut()
-    const end = this.entries.findIndex((entry) => !holds(entry))
-    return this.entries.splice(0, end < 0 ? this.entries.length : end)
-  }
-
-  private cut(): void {
-    this.entries = this.entries.slice(this.head)
-    this.head = 0
-  }
-}
-
 /**
  * Requests that wait, the oldest first. What is put back comes before what is
  * new, and keeps its order: else some would be overtaken each time that a
  * server refuses all but the first.
  */
+import * as MutableList from "effect/MutableList"
+
+const take = <A>(list: MutableList.MutableList<A>): A | undefined => {
+  const taken = MutableList.take(list)
+  return taken === MutableList.Empty ? undefined : taken
+}
+
+const takeIf = <A>(list: MutableList.MutableList<A>, holds: (entry: A) => boolean): Array<A> => {
+  const taken = MutableList.toArray(list).filter(holds)
+  if (taken.length > 0) MutableList.filter(list, (entry) => !holds(entry))
+  return taken
+}
+
+const takeWhile = <A>(list: MutableList.MutableList<A>, holds: (entry: A) => boolean): Array<A> => {
+  const end = MutableList.toArray(list).findIndex((entry) => !holds(entry))
+  return MutableList.takeN(list, end < 0 ? list.length : end)
+}
+
 export class Waiting<A> {
-  private readonly back = new Fifo<A>()
-  private readonly fresh = new Fifo<A>()
+  private readonly back = MutableList.make<A>()
+  private readonly fresh = MutableList.make<A>()
 
   get size(): number {
-    return this.back.size + this.fresh.size
+    return this.back.length + this.fresh.length
   }
 
   put(entry: A): void {
-    this.fresh.put(entry)
+    MutableList.append(this.fresh, entry)
   }
 
   putBack(entry: A): void {
-    this.back.put(entry)
+    MutableList.append(this.back, entry)
   }
 
   take(): A | undefined {
-    return this.back.take() ?? this.fresh.take()
+    return take(this.back) ?? take(this.fresh)
   }
 
   takeAll(): Array<A> {
@@ -71,6 +47,6 @@ export class Waiting<A> {
 
   /** Takes those that were put back for which it holds, and the new ones up to the first for which it doesn't. */
   takeWhile(holds: (entry: A) => boolean): Array<A> {
-    return [...this.back.takeIf(holds), ...this.fresh.takeWhile(holds)]
+    return [...takeIf(this.back, holds), ...takeWhile(this.fresh, holds)]
   }
 }

@@ -17,7 +17,7 @@ import * as ApnsError from "../../../src/push/apns/answer/ApnsError.ts"
 import * as Apns from "../../../src/push/apns/Apns.ts"
 import * as ApnsJob from "../../../src/push/apns/ApnsJob.ts"
 import * as DeadTokenJob from "../../../src/push/apns/DeadTokenJob.ts"
-import type { Sender } from "../../../src/push/apns/Gateway.ts"
+import type { Gateway } from "../../../src/push/apns/Gateway.ts"
 import { ApnsPayload } from "../../../src/push/apns/notification/ApnsPayload.ts"
 import * as Notification from "../../../src/push/apns/notification/Notification.ts"
 import { uuidV5 } from "../../../src/push/apns/pushId.ts"
@@ -682,11 +682,11 @@ describe("the app of a dead token", () => {
   const accepted = Result.succeed({ apnsId: "", apnsUniqueId: undefined, attempts: 1, duration: 1 })
 
   /** The connections of a credential; `onPush` is called when one is made. */
-  const sender = (
-    credential: Sender["credential"],
+  const gateway = (
+    credential: Gateway["credential"],
     topics: () => ReadonlyArray<string>,
     onPush: (token: string) => void = () => {}
-  ): Sender => ({
+  ): Gateway => ({
     environment: "production",
     credential,
     get topics() {
@@ -704,8 +704,8 @@ describe("the app of a dead token", () => {
     exchange: () => Effect.never
   })
 
-  const on = (...senders: ReadonlyArray<Sender>) =>
-    Layer.merge(TestBroker.layer, Layer.effect(Apns.Apns, Apns.make(senders)))
+  const on = (...gateways: ReadonlyArray<Gateway>) =>
+    Layer.merge(TestBroker.layer, Layer.effect(Apns.Apns, Apns.make(gateways)))
 
   it.effect("is the one that the push went to, where the kind of credential decided that", () =>
     Effect.gen(function*() {
@@ -714,7 +714,7 @@ describe("the app of a dead token", () => {
       const told = yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob)
       assert.deepStrictEqual(told.map(({ payload }) => payload.topic), ["com.example.b"])
     }).pipe(
-      Effect.provide(on(sender("Certificate", () => ["com.example.a"]), sender("Key", () => ["com.example.b"])))
+      Effect.provide(on(gateway("Certificate", () => ["com.example.a"]), gateway("Key", () => ["com.example.b"])))
     ))
 
   it.effect("may be gone when its certificate was replaced meanwhile: the token is told later, and nothing sent twice", () => {
@@ -728,7 +728,7 @@ describe("the app of a dead token", () => {
       yield* drain()
       assert.deepStrictEqual(pushed.filter((token) => token === A), [A])
       assert.lengthOf(yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob), 1)
-    }).pipe(Effect.provide(on(sender("Certificate", () => topics, (token) => {
+    }).pipe(Effect.provide(on(gateway("Certificate", () => topics, (token) => {
       if (token === B && !pushed.includes(B)) topics = ["com.example.b"]
       pushed.push(token)
     }))))

@@ -3,11 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as ApnsError from "../../../src/push/apns/answer/ApnsError.ts"
 import * as Apns from "../../../src/push/apns/Apns.ts"
-import * as Sender from "../../../src/push/apns/Gateway.ts"
+import * as Gateway from "../../../src/push/apns/Gateway.ts"
 import * as Notification from "../../../src/push/apns/notification/Notification.ts"
 import type { PushType } from "../../../src/push/apns/notification/PushType.ts"
 
-const sender = (options: Partial<Sender.Sender>): Sender.Sender => ({
+const gateway = (options: Partial<Gateway.Gateway>): Gateway.Gateway => ({
   environment: "production",
   credential: undefined,
   topics: "any",
@@ -18,51 +18,51 @@ const sender = (options: Partial<Sender.Sender>): Sender.Sender => ({
   ...options
 })
 
-const a = sender({ topics: ["com.example.a", "com.example.a.voip"], defaultTopic: "com.example.a" })
-const b = sender({ topics: ["com.example.b"], defaultTopic: "com.example.b", environment: "sandbox" })
-const any = sender({})
-const key = sender({ credential: "Key" })
-const app = sender({ credential: "Certificate", topics: ["com.example.a"] })
-const calls = sender({ credential: "Certificate", topics: ["com.example.a.voip"] })
+const a = gateway({ topics: ["com.example.a", "com.example.a.voip"], defaultTopic: "com.example.a" })
+const b = gateway({ topics: ["com.example.b"], defaultTopic: "com.example.b", environment: "sandbox" })
+const any = gateway({})
+const key = gateway({ credential: "Key" })
+const app = gateway({ credential: "Certificate", topics: ["com.example.a"] })
+const calls = gateway({ credential: "Certificate", topics: ["com.example.a.voip"] })
 
 describe("routing", () => {
-  it.each<[string, ReadonlyArray<Sender.Sender>, string | undefined, Sender.Sender, string]>([
+  it.each<[string, ReadonlyArray<Gateway.Gateway>, string | undefined, Gateway.Gateway, string]>([
     ["the one that names the topic", [a, b], "com.example.b", b, "com.example.b"],
     ["the one that names it before the one that takes any", [any, b], "com.example.b", b, "com.example.b"],
     ["the one that takes any", [a, any], "com.example.c", any, "com.example.c"],
     ["the first with a default", [any, a, b], undefined, a, "com.example.a"]
-  ])("finds %s", (_, senders, topic, sender, found) => {
-    const route = Result.getOrThrow(Sender.route(senders, topic))
-    assert.strictEqual(route.sender, sender)
+  ])("finds %s", (_, gateways, topic, gateway, found) => {
+    const route = Result.getOrThrow(Gateway.route(gateways, topic))
+    assert.strictEqual(route.gateway, gateway)
     assert.strictEqual(route.topic, found)
   })
 
-  it.each<[PushType, ReadonlyArray<Sender.Sender>, Sender.Sender]>([
+  it.each<[PushType, ReadonlyArray<Gateway.Gateway>, Gateway.Gateway]>([
     ["voip", [app, calls, key], calls],
     ["voip", [key, app], app],
     ["alert", [calls, app, key], app],
     ["alert", [calls, key], key],
     ["location", [app, key], key],
     ["mdm", [key, app], app]
-  ])("finds for %s the credential that Apple takes it with", (pushType, senders, sender) => {
-    assert.strictEqual(Result.getOrThrow(Sender.route(senders, "com.example.a", pushType)).sender, sender)
+  ])("finds for %s the credential that Apple takes it with", (pushType, gateways, gateway) => {
+    assert.strictEqual(Result.getOrThrow(Gateway.route(gateways, "com.example.a", pushType)).gateway, gateway)
   })
 
-  it.each<[PushType, ReadonlyArray<Sender.Sender>, RegExp]>([
+  it.each<[PushType, ReadonlyArray<Gateway.Gateway>, RegExp]>([
     ["location", [app], /location needs a key.* com\.example\.a is a certificate/],
     ["mdm", [key], /mdm needs an MDM certificate.* is a key/]
-  ])("refuses %s where only the other kind of credential covers it", (pushType, senders, words) => {
-    const failure = Result.getOrThrow(Result.flip(Sender.route(senders, "com.example.a", pushType)))
+  ])("refuses %s where only the other kind of credential covers it", (pushType, gateways, words) => {
+    const failure = Result.getOrThrow(Result.flip(Gateway.route(gateways, "com.example.a", pushType)))
     assert.deepInclude(failure.reason, { _tag: "InvalidNotification", field: "pushType", apple: "TopicDisallowed" })
     assert.match(failure.message, words)
   })
 
-  it.each<[string, ReadonlyArray<Sender.Sender>, string | undefined, RegExp]>([
+  it.each<[string, ReadonlyArray<Gateway.Gateway>, string | undefined, RegExp]>([
     ["a topic that nobody covers", [a, b], "com.example.c", /com\.example\.c.*com\.example\.a.*com\.example\.b/],
     ["a part of a topic", [a], "com.example", /no credential covers/],
     ["no topic and no default", [any], undefined, /give the app's bundle id/]
-  ])("refuses %s", (_, senders, topic, words) => {
-    const failure = Result.getOrThrow(Result.flip(Sender.route(senders, topic)))
+  ])("refuses %s", (_, gateways, topic, words) => {
+    const failure = Result.getOrThrow(Result.flip(Gateway.route(gateways, topic)))
     assert.strictEqual(failure.reason._tag, "ConfigFault")
     assert.match(failure.message, words)
   })
@@ -73,7 +73,7 @@ describe("routing", () => {
     ["of a type that has none", Notification.alert({ topic: "com.example.a.voip" }), "com.example.a.voip"],
     ["that is not there", Notification.alert({}), undefined]
   ])("knows the bundle id of a topic %s", (_, notification, bundleId) => {
-    assert.strictEqual(Sender.bundleIdOf(notification), bundleId)
+    assert.strictEqual(Gateway.bundleIdOf(notification), bundleId)
   })
 
   it.effect("tells the app and the environment of a topic", () =>

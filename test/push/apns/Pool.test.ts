@@ -9,6 +9,8 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
 import { table } from "../../../src/push/apns/answer/Reason.ts"
+import type { Outcome } from "../../../src/push/apns/answer/receipt.ts"
+import { provider } from "../../../src/push/apns/provider.ts"
 import * as Pool from "../../../src/push/pool/Pool.ts"
 import { FakeConnection, fakeToken, push, word } from "./fakeConnection.ts"
 
@@ -33,9 +35,9 @@ const setUp = Effect.fnUntraced(function*(
     return next instanceof FakeConnection ? Effect.succeed(next.connection) : Effect.fail(next)
   })
   const logged: Array<string> = []
-  const pool = yield* Pool.make({
+  const pool = yield* Pool.make(provider, {
     open,
-    providerToken: undefined,
+    authorizer: undefined,
     maxConnections: 4,
     queueTimeout: Duration.seconds(30),
     idleTimeout: Duration.minutes(10),
@@ -45,7 +47,7 @@ const setUp = Effect.fnUntraced(function*(
     Scope.provide(scope),
     Effect.provide(Logger.layer([Logger.make(({ message }) => logged.push(String(message)))]))
   )
-  const outcomes: Array<Pool.Outcome> = []
+  const outcomes: Array<Outcome> = []
   const cancels: Array<() => void> = []
   const submit = (n: number, topic?: string) => {
     cancels[n] = pool.submit(push(n, topic), (outcome) => {
@@ -735,7 +737,7 @@ describe("provider tokens", () => {
   it.effect("called expired by many answers: renewed once, and each push is sent again, once", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
-      const { ends, submitAll } = yield* setUp([one, two], { providerToken: fakeToken("KEY", { renews: true }) })
+      const { ends, submitAll } = yield* setUp([one, two], { authorizer: fakeToken("KEY", { renews: true }) })
       submitAll(0, 9)
       yield* settle
       for (let n = 0; n < 10; n++) one.answer(403, "ExpiredProviderToken")
@@ -748,7 +750,7 @@ describe("provider tokens", () => {
   it.effect("called expired by a good-bye: renewed once, and what was refused is sent again", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
-      const { ends, submitAll } = yield* setUp([one, two], { providerToken: fakeToken("KEY", { renews: true }) })
+      const { ends, submitAll } = yield* setUp([one, two], { authorizer: fakeToken("KEY", { renews: true }) })
       submitAll(0, 4)
       yield* settle
       one.leave(JSON.stringify({ reason: "ExpiredProviderToken" }))
@@ -761,7 +763,7 @@ describe("provider tokens", () => {
   it.effect("called expired by the good-bye of a connection that had another one: this one stays", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
-      const { end, submit, submitAll } = yield* setUp([one, two], { providerToken: fakeToken("KEY", { renews: true }) })
+      const { end, submit, submitAll } = yield* setUp([one, two], { authorizer: fakeToken("KEY", { renews: true }) })
       submitAll(0, 1)
       yield* settle
       one.answer(403, "ExpiredProviderToken")
@@ -778,7 +780,7 @@ describe("provider tokens", () => {
   it.effect("one that can't be renewed yet opens the circuit", () =>
     Effect.gen(function*() {
       const connections = Array.from({ length: 50 }, () => new FakeConnection())
-      const { dialed, ends, submit } = yield* setUp(connections, { providerToken: fakeToken("KEY") })
+      const { dialed, ends, submit } = yield* setUp(connections, { authorizer: fakeToken("KEY") })
       for (let n = 0; n < 400; n++) {
         if (n < 50) submit(n)
         yield* pass("100 millis")
@@ -792,7 +794,7 @@ describe("provider tokens", () => {
   it.effect("none that can be made: pushes end in time", () =>
     Effect.gen(function*() {
       const broken = { current: Effect.die("no entropy"), expired: () => Effect.die("no entropy") }
-      const { end, submit } = yield* setUp([new FakeConnection()], { providerToken: broken })
+      const { end, submit } = yield* setUp([new FakeConnection()], { authorizer: broken })
       submit(0)
       yield* pass("29 seconds")
       assert.strictEqual(end(0), "pending")
@@ -802,18 +804,18 @@ describe("provider tokens", () => {
 })
 
 describe("another credential", () => {
-  const old = () => ({ connection: new FakeConnection(), providerToken: fakeToken("OLD") })
+  const old = () => ({ connection: new FakeConnection(), authorizer: fakeToken("OLD") })
 
   it.effect("takes what waits, and what the old one is refused for; the other answers count", () =>
     Effect.gen(function*() {
-      const { connection, providerToken } = old()
+      const { connection, authorizer } = old()
       const fresh = new FakeConnection()
-      const { ends, logged, pool, submitAll } = yield* setUp([connection], { providerToken })
+      const { ends, logged, pool, submitAll } = yield* setUp([connection], { authorizer })
       submitAll(0, 4)
       yield* settle
       pool.replace({
         open: Effect.delay(Effect.succeed(fresh.connection), "1 second"),
-        providerToken: fakeToken("NEW")
+        authorizer: fakeToken("NEW")
       })
       submitAll(5, 6)
       connection.answer(200)
@@ -834,11 +836,11 @@ describe("another credential", () => {
     Effect.gen(function*() {
       const fresh = new FakeConnection()
       const { dialed, end, pool, submit } = yield* setUp([untrusted], {
-        providerToken: fakeToken("OLD", { after: "50 millis" })
+        authorizer: fakeToken("OLD", { after: "50 millis" })
       })
       submit(0)
       yield* pass("10 millis")
-      pool.replace({ open: Effect.succeed(fresh.connection), providerToken: fakeToken("NEW") })
+      pool.replace({ open: Effect.succeed(fresh.connection), authorizer: fakeToken("NEW") })
       yield* pass("1 second")
       assert.deepStrictEqual([dialed(), end(0)], [0, "pending"])
       assert.deepStrictEqual(fresh.sent.map(({ authorization }) => authorization), ["bearer NEW"])
@@ -846,13 +848,13 @@ describe("another credential", () => {
 
   it.effect("mends a fault at once", () =>
     Effect.gen(function*() {
-      const { connection, providerToken } = old()
+      const { connection, authorizer } = old()
       const fresh = new FakeConnection()
-      const { end, pool, submit } = yield* setUp([connection], { providerToken })
+      const { end, pool, submit } = yield* setUp([connection], { authorizer })
       submit(0)
       yield* settle
       connection.answer(403, "InvalidProviderToken")
-      pool.replace({ open: Effect.succeed(fresh.connection), providerToken: fakeToken("NEW") })
+      pool.replace({ open: Effect.succeed(fresh.connection), authorizer: fakeToken("NEW") })
       submit(1)
       yield* settle
       fresh.answer(200)

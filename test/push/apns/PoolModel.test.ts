@@ -10,6 +10,8 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
+import type { Outcome } from "../../../src/push/apns/answer/receipt.ts"
+import { provider } from "../../../src/push/apns/provider.ts"
 import * as Pool from "../../../src/push/pool/Pool.ts"
 import { FakeConnection, fakeToken, push } from "./fakeConnection.ts"
 
@@ -65,9 +67,9 @@ const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
     connections.push(one)
     return Effect.acquireRelease(Effect.succeed(one.connection), () => Effect.sync(() => one.leave()))
   })
-  const pool = yield* Pool.make({
+  const pool = yield* Pool.make(provider, {
     open,
-    providerToken: fakeToken("KEY", { renews: true }),
+    authorizer: fakeToken("KEY", { renews: true }),
     maxConnections: 3,
     queueTimeout: Duration.seconds(30),
     idleTimeout: Duration.seconds(20),
@@ -76,7 +78,7 @@ const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
 
   let time = 0
   const submittedAt: Array<number> = []
-  const ends = new Map<number, Pool.Outcome>()
+  const ends = new Map<number, Outcome>()
   const cancels: Array<() => void> = []
   const cancelled = new Set<number>()
   const submit = () => {
@@ -116,7 +118,7 @@ const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
         next = event.next
         return
       case "Replace":
-        return pool.replace({ open: Effect.suspend(() => open), providerToken: fakeToken("OTHER") })
+        return pool.replace({ open: Effect.suspend(() => open), authorizer: fakeToken("OTHER") })
     }
   }
   for (const event of events) {

@@ -6,8 +6,10 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Connection from "../../../src/http2/Connection.ts"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
+import type { Outcome } from "../../../src/push/apns/answer/receipt.ts"
+import { authorizerOf } from "../../../src/push/apns/credential/authorizer.ts"
 import type * as ProviderToken from "../../../src/push/apns/credential/ProviderToken.ts"
-import type * as Pool from "../../../src/push/pool/Pool.ts"
+import type { Request } from "../../../src/push/pool/Provider.ts"
 
 /** A request that has left and has no answer yet. */
 interface Sent {
@@ -140,23 +142,23 @@ export const fakeToken = (
     current: Effect.delay(Effect.sync(() => token(1)), options.after ?? 0),
     expired: (generation) => Effect.sync(() => token(options.renews === true ? generation + 1 : generation))
   }
-  return made
+  return authorizerOf(made)!
 }
 
-const shared: Pool.Request["shared"] = [["apns-topic", "com.example.app"]]
+const shared: Request["shared"] = [["apns-topic", "com.example.app"]]
 
 /** The n-th push. */
-export const push = (n: number, topic?: string): Pool.Request => ({
+export const push = (n: number, topic?: string): Request => ({
   method: "POST",
   path: `/3/device/${n}`,
   shared: topic === undefined ? shared : [["apns-topic", topic]],
   headers: [],
   body: new Uint8Array(2),
-  expiration: undefined
+  expiresAt: undefined
 })
 
 /** How a request ended, in a word. */
-export const word = (outcome: Pool.Outcome | undefined): string => {
+export const word = (outcome: Outcome | undefined): string => {
   if (outcome === undefined) return "pending"
   return Result.isSuccess(outcome) ? String(outcome.success.response.status) : outcome.failure.reason._tag
 }

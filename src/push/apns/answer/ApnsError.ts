@@ -147,7 +147,7 @@ const said = ({ isForeign, reason, status }: Said): string =>
 
 /** What went wrong, in Apple's word and in ours, and what to do next. */
 const explain = (answer: Said): string => {
-  const { advice, meaning } = Reason.classify(answer.status, answer.reason, undefined, answer.isForeign)
+  const { advice, meaning } = Reason.entryOf(answer.status, answer.reason, answer.isForeign)
   return `${meaning} (${said(answer)}). ${advice}`
 }
 
@@ -260,6 +260,10 @@ export class ApnsError extends Schema.TaggedError<ApnsError>()("ApnsError", {
   get action(): Action {
     return this.reason.action
   }
+  /** How long to wait before the push is tried again, where Apple has a say in it. */
+  get delay(): Duration.Duration | undefined {
+    return "delay" in this.reason ? this.reason.delay : undefined
+  }
   override get message() {
     return this.reason.message
   }
@@ -275,9 +279,8 @@ export const wordOf = ({ reason }: ApnsError): string | undefined => "reason" in
 /** Wraps a reason in the service's error. */
 export const make = (reason: ApnsErrorReason): ApnsError => new ApnsError({ reason })
 
-/** An answer of APNs that is not a success. */
-export interface Answer extends Reason.Body {
-  readonly status: number
+/** What was pushed to, and what else an answer says of it. */
+interface About {
   /** The device token that was pushed to; none for a broadcast channel. */
   readonly token?: string | undefined
   readonly apnsId?: string | undefined
@@ -285,10 +288,15 @@ export interface Answer extends Reason.Body {
   readonly retryAfter?: Duration.Duration | undefined
 }
 
+/** An answer of APNs that is not a success. */
+export interface Answer extends Reason.Body, About {
+  readonly status: number
+}
+
 const reasonOf = (
-  { apnsId, isForeign = false, reason, retryAfter, status, timestamp, token }: Answer
+  { action, delay, isForeign, reason, status, timestamp }: Reason.Classification,
+  { apnsId, retryAfter, token }: About
 ): ApnsErrorReason => {
-  const { action, delay } = Reason.classify(status, reason, timestamp, isForeign)
   const answered = { status, reason, apnsId, ...(isForeign ? { isForeign } : undefined) }
   if (action === "FixConfiguration") return new ConfigFault(answered)
   if (action === "DropToken" && token !== undefined) return new DeadToken({ ...answered, token, timestamp })
@@ -301,5 +309,10 @@ const reasonOf = (
     : new Rejected({ ...answered, action, delay: wait })
 }
 
+/** The failure that an answer stands for, once it is known what it means. */
+export const fromClassification = (refusal: Reason.Classification, about: About = {}): ApnsError =>
+  make(reasonOf(refusal, about))
+
 /** The failure that an answer of APNs stands for. */
-export const fromAnswer = (answer: Answer): ApnsError => make(reasonOf(answer))
+export const fromAnswer = (answer: Answer): ApnsError =>
+  fromClassification(Reason.classifyBody(answer.status, answer), answer)

@@ -93,6 +93,8 @@ export interface Classification {
   readonly reconnect: boolean
   /** When APNs found the token dead: milliseconds since 1970. Only with status 410. */
   readonly timestamp: number | undefined
+  /** Is the answer not one that APNs gives? See {@link Body}. */
+  readonly isForeign: boolean
 }
 
 // -----------------------------------------------------------------------------
@@ -409,6 +411,10 @@ const byOther = (status: number): Entry => {
   return byMoment(status) ?? notApns(status)
 }
 
+/** What is known about an answer that is not a success: by its reason, else by its status. */
+export const entryOf = (status: number, reason: string | undefined, isForeign = false): Entry =>
+  isReason(reason) ? table[reason] : isForeign ? byOther(status) : byStatus(status)
+
 /**
  * What an answer that is not a success means, and what to do.
  *
@@ -428,13 +434,8 @@ export const classify = (
   timestamp?: number,
   isForeign = false
 ): Classification => {
-  const known = isReason(reason)
-  const { action, advice, delay, meaning, reconnect } = known
-    ? table[reason]
-    : isForeign
-    ? byOther(status)
-    : byStatus(status)
-  return { status, reason, known, action, meaning, advice, delay, reconnect: reconnect ?? false, timestamp }
+  const { action, advice, delay, meaning, reconnect = false } = entryOf(status, reason, isForeign)
+  return { status, reason, known: isReason(reason), action, meaning, advice, delay, reconnect, timestamp, isForeign }
 }
 
 /** What the body of an answer, or the debug data of a GOAWAY frame, says. */
@@ -446,6 +447,10 @@ export interface Body {
   /** Is it an answer, and not one that APNs gives? */
   readonly isForeign?: boolean
 }
+
+/** The same for an answer whose body was read. */
+export const classifyBody = (status: number, { isForeign, reason, timestamp }: Body): Classification =>
+  classify(status, reason, timestamp, isForeign)
 
 const decodeBody = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
 

@@ -1,5 +1,5 @@
 /**
- * What an answer of APNs means for the connections: pure decisions of the pool.
+ * What answers, good-byes and failed connections of APNs mean for the pool: pure decisions.
  *
  * The answer itself is handed on to whoever sent the request, unless the
  * request is to be sent again.
@@ -8,46 +8,46 @@ import * as Duration from "effect/Duration"
 import type * as Connection from "../../../http2/Connection.ts"
 import type * as Http2Error from "../../../http2/Http2Error.ts"
 import { textsOf } from "../../../http2/Message.ts"
+import { Provider } from "../../pool/index.ts"
 import * as ApnsError from "./ApnsError.ts"
 import * as Reason from "./Reason.ts"
 
-/** What the pool does about an answer. */
-export interface Verdict {
-  /** What has to be new before the request is sent again; `"Nothing"` when it is over. */
-  readonly renew: "Nothing" | "Token" | "Connection"
-  /** Is the connection on which the answer came of no further use? */
-  readonly retire: boolean
-  /** Do other requests fail alike until somebody mends the configuration: all of this credential, those of its scope? */
-  readonly fault: "None" | "Scope" | "All"
-  /** Did the server fail? Twice in a row, and the connection is replaced. */
-  readonly isServerError: boolean
-}
+type Ending = Pick<Connection.Ending, "goaway" | "rejection">
 
-const fine: Verdict = { renew: "Nothing", retire: false, fault: "None", isServerError: false }
+const text = new TextDecoder()
 
 /** A credential that is not accepted is so for all, and so is a server that isn't Apple's; a topic is wrong for itself. */
-const reachOf = (status: number, { isForeign, reason }: Reason.Body): "Scope" | "All" =>
-  isForeign === true || status < 400 || (status === 403 && reason !== "TopicMismatch") ? "All" : "Scope"
+const reachOf = ({ isForeign, reason, status }: Reason.Classification): "Scope" | "All" =>
+  isForeign || status < 400 || (status === 403 && reason !== "TopicMismatch") ? "All" : "Scope"
 
-/** What to do about the answer to a request. */
-export const ofAnswer = (status: number, body: Reason.Body): Verdict => {
-  if (status < 300) return fine
-  const { reason } = body
-  const { action, reconnect } = Reason.classify(status, reason, undefined, body.isForeign)
+/** What to do about an answer that is no success. */
+export const ofRefusal = (refusal: Reason.Classification): Provider.Verdict => {
+  const { action, reason, reconnect, status } = refusal
+  const { verdict } = Provider.accepted
   switch (action) {
     case "RenewToken":
-      return { ...fine, renew: "Token", retire: true }
+      return { ...verdict, renew: "Authorization", retire: true }
     case "Reconnect":
-      return { ...fine, renew: "Connection", retire: true }
+      return { ...verdict, renew: "Connection", retire: true }
     default:
       return {
         renew: "Nothing",
         // one failure of a server is no reason to leave it, unless it says that it is going
         retire: reconnect && (status < 500 || reason === "Shutdown"),
-        fault: action === "FixConfiguration" ? reachOf(status, body) : "None",
+        fault: action === "FixConfiguration" ? reachOf(refusal) : "None",
         isServerError: status >= 500
       }
   }
+}
+
+/** What an answer means, and what to do about it. `now` is in milliseconds since 1970. */
+export const judge = (
+  { body, status }: Connection.Response,
+  now: number
+): Provider.Judgement<Reason.Classification> => {
+  if (status < 300) return Provider.accepted
+  const refusal = Reason.classifyBody(status, Reason.parseAnswer(text.decode(body), now))
+  return { verdict: ofRefusal(refusal), refusal }
 }
 
 /** The fault of the configuration that a GOAWAY tells of, if it does. A reason that nobody knows yet may be of the moment. */
@@ -70,21 +70,22 @@ const faultAmong = (texts: ReadonlyArray<string>): ApnsError.ApnsError | undefin
  * The fault of the configuration that the end of a connection tells of: in whichever of the peer's words it is, and
  * whatever else it said.
  */
-export const faultAtEnd = (
-  { goaway, rejection }: Pick<Connection.Ending, "goaway" | "rejection">
-): ApnsError.ApnsError | undefined => {
-  return (goaway && faultAmong(textsOf(goaway))) ?? (rejection && faultOf(rejection))
-}
+const faultAtEnd = ({ goaway, rejection }: Ending): ApnsError.ApnsError | undefined =>
+  (goaway && faultAmong(textsOf(goaway))) ?? (rejection && judgeDial(rejection))
 
 /** Does the end of a connection tell that the provider token is too old? */
-export const isTokenExpired = ({ goaway }: Pick<Connection.Ending, "goaway">): boolean =>
+const isTokenExpired = ({ goaway }: Ending): boolean =>
   goaway !== undefined && textsOf(goaway).some((text) => {
     const { reason } = Reason.parseBody(text)
     return Reason.isReason(reason) && Reason.table[reason].action === "RenewToken"
   })
 
+/** What the end of a connection tells: a fault of the configuration, or that the provider token is too old. */
+export const judgeEnd = (end: Ending): ApnsError.ApnsError | "Expired" | undefined =>
+  faultAtEnd(end) ?? (isTokenExpired(end) ? "Expired" : undefined)
+
 /** The fault of the configuration for which a connection can't be opened, if it is one: it won't go away by itself. */
-export const faultOf = ({ message, reason }: Http2Error.Http2Error): ApnsError.ApnsError | undefined => {
+export const judgeDial = ({ message, reason }: Http2Error.Http2Error): ApnsError.ApnsError | undefined => {
   switch (reason._tag) {
     case "TlsRejected":
     case "NotHttp2":
@@ -98,11 +99,6 @@ export const faultOf = ({ message, reason }: Http2Error.Http2Error): ApnsError.A
       return undefined
   }
 }
-
-/** Is it certain that the push was not processed, and may be on another connection? APNs needs the whole of a payload. */
-export const isUnprocessed = ({ fate, reason }: Http2Error.Http2Error): boolean =>
-  (reason._tag === "Timeout" && reason.isPartial === true) ||
-  (fate === "NotProcessed" && reason._tag !== "RequestInvalid")
 
 /** The failure of a push whose request was sent and not answered, or can't be sent at all. */
 export const failureOf = (error: Http2Error.Http2Error): ApnsError.ApnsErrorReason => {

@@ -1,0 +1,56 @@
+/**
+ * What became of a push, from what became of its request. Pure.
+ *
+ * Ids that are no UUIDs are not Apple's, and not handed on; nor is a page with
+ * the status 200, as portals give it, an accepted push.
+ */
+import * as Result from "effect/Result"
+import type { Response } from "../../../http2/Connection.ts"
+import { retryAfter } from "../../../internal/peerNumber.ts"
+import type { Pool } from "../../pool/index.ts"
+import type { Receipt } from "../Gateway.ts"
+import * as ApnsError from "./ApnsError.ts"
+import * as Reason from "./Reason.ts"
+
+/** How a request to APNs ended. */
+export type Outcome = Pool.Outcome<Reason.Classification, ApnsError.ApnsError>
+
+/** How a push ended. */
+export type PushEnd = Result.Result<Receipt, ApnsError.ApnsError>
+
+const header = (headers: Response["headers"], name: string): string | undefined => {
+  for (const field of headers) if (field[0] === name) return field[1]
+  return undefined
+}
+
+const notApns = (status: number): Reason.Classification => Reason.classify(status, undefined, undefined, true)
+
+/** What became of a push. `now` gives milliseconds since 1970. */
+export const receiptOf = (token: string, apnsId: string, outcome: Outcome, now: () => number): PushEnd => {
+  if (Result.isFailure(outcome)) return Result.fail(outcome.failure)
+  const { attempts, duration, refusal, response } = outcome.success
+  const { body, headers, status } = response
+  const answeredId = Reason.idOf(header(headers, "apns-id"), apnsId)
+  if (status === 200 && (body.length === 0 || answeredId !== undefined)) {
+    return Result.succeed({
+      apnsId: answeredId ?? apnsId,
+      apnsUniqueId: Reason.idOf(header(headers, "apns-unique-id")),
+      attempts,
+      duration
+    })
+  }
+  const after = header(headers, "retry-after")
+  return Result.fail(ApnsError.fromClassification(refusal ?? notApns(status), {
+    token,
+    apnsId: answeredId ?? apnsId,
+    retryAfter: after === undefined ? undefined : retryAfter(after, now())
+  }))
+}
+
+/** The failure of a push to a token that APNs has called bad before. */
+export const badToken = (token: string): PushEnd =>
+  Result.fail(ApnsError.fromAnswer({ status: 400, reason: "BadDeviceToken", timestamp: undefined, token }))
+
+/** Did APNs call the token bad? */
+export const isBadToken = (end: PushEnd): boolean =>
+  Result.isFailure(end) && ApnsError.wordOf(end.failure) === "BadDeviceToken"

@@ -1,0 +1,19 @@
+/** The provider token of a key, as the pool of connections asks for it. */
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type { Authorization, Authorizer } from "../../pool/index.ts"
+import * as ProviderToken from "./ProviderToken.ts"
+
+const authorization = ({ generation, iat, jwt, until }: ProviderToken.Token): Authorization => ({
+  value: Redacted.make(`bearer ${Redacted.value(jwt)}`, { label: "authorization" }),
+  generation,
+  from: iat * 1000 - ProviderToken.floor,
+  until
+})
+
+/** Authorizes requests with the tokens of a key; with none where there is only a certificate. */
+export const authorizerOf = (token: ProviderToken.ProviderToken | undefined): Authorizer | undefined =>
+  token && {
+    current: Effect.map(token.current, authorization),
+    expired: (generation) => Effect.map(token.expired(generation), authorization)
+  }
