@@ -12,9 +12,10 @@ import type * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type { Failure, JobId, JobState, JobStats, LeaseInfo, Page, PeekedJob, PutRequest } from "../../Broker.ts"
 import type { Paging } from "../shared/index.ts"
-import { Damaged } from "./failure.ts"
+import { Damaged, isFull } from "./failure.ts"
 import { sql, together } from "./jobStatements.ts"
 import {
+  addedRow,
   bytesOf,
   type Counters,
   dueAfter,
@@ -27,7 +28,8 @@ import {
   readPage,
   type Row,
   rowId,
-  timeOf
+  timeOf,
+  usedUp
 } from "./rows.ts"
 
 const states: ReadonlyArray<JobState> = ["ready", "delayed", "reserved", "buried"]
@@ -120,15 +122,23 @@ export class Jobs {
         const small = body.length > largestSmall ? nothing : body
         values.push(queue, due === null ? 0 : 1, priority, due, now, microseconds(ttr), small)
       }
-      const { lastInsertRowid } = this.statements[count === 1 ? "insert" : "insertTogether"].run(...values)
       // One statement numbers its rows without a gap.
-      const first = Number(lastInsertRowid) - count + 1
+      const first = this.added(count === 1 ? "insert" : "insertTogether", values) - count + 1
       for (let id = first; id < first + count; id++) {
         this.addBody(id, requests[ids.length]!.body)
         ids.push(String(id) as JobId)
       }
     }
     return ids
+  }
+
+  /** Adds rows. Returns the last. Where a file has no more numbers SQLite says that the disk is full. */
+  private added(name: "insert" | "insertTogether" | "putAnew", values: ReadonlyArray<SQLInputValue>): number {
+    try {
+      return addedRow(this.statements[name].run(...values).lastInsertRowid)
+    } catch (cause) {
+      throw isFull(cause) && this.get("usedUp") !== undefined ? usedUp() : cause
+    }
   }
 
   private addBody(id: number, body: Uint8Array): void {
@@ -305,7 +315,7 @@ export class Jobs {
   /** Puts a job anew on a queue. Returns the id of the new one; the old one is still there. */
   putAnew(id: JobId, queue: number, now: number): JobId {
     const row = rowId(id)
-    const anew = Number(this.statements.putAnew.run({ $id: row, $queue: queue, $now: now }).lastInsertRowid)
+    const anew = this.added("putAnew", [row, queue, now])
     this.run("copyLarge", { $from: row, $to: anew })
     this.bytes += Number(this.get("size", { $id: anew })?.["bytes"] ?? 0)
     return String(anew) as JobId

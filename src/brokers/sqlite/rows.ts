@@ -88,6 +88,17 @@ export const leaseInfo = (row: Counters): LeaseInfo => {
 
 export const idOf = (row: Row): JobId => String(row["id"]) as JobId
 
+/** The largest row that an id can name. */
+export const largestRow = 999_999_999_999_999
+
+export const usedUp = () => new Damaged({ detail: "the numbers of its jobs are used up" })
+
+/** The row of a job that was added. Ids never come again, so a file that was tampered with may have no more. */
+export const addedRow = (row: number | bigint): number => {
+  if (row <= largestRow) return Number(row)
+  throw usedUp()
+}
+
 /** The row of an id, where it can be one. */
 export const rowId = (id: string): number => /^[1-9]\d{0,14}$/.test(id) ? Number(id) : 0
 

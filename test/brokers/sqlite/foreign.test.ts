@@ -200,6 +200,43 @@ describe("a row that no backq writes", () => {
     }))
 })
 
+describe("a file whose numbers are used up", () => {
+  for (
+    const [what, statement] of [
+      ["the last number that there is", "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'job'"],
+      ["an infinite number", "UPDATE sqlite_sequence SET seq = 1e999 WHERE name = 'job'"],
+      ["a number that JavaScript has not", "UPDATE sqlite_sequence SET seq = 9007199254740993 WHERE name = 'job'"],
+      ["the last number that an id can have", "UPDATE sqlite_sequence SET seq = 999999999999999 WHERE name = 'job'"],
+      [
+        "a job of the last number",
+        "INSERT INTO job (id, queue, state, priority, put_at, ttr, small) VALUES (9223372036854775807, 9, 0, 1, 1, 1, x'')"
+      ]
+    ] as const
+  ) {
+    it.live(`${what} was given to a job: what adds another says that the file is damaged, all else works`, () =>
+      Effect.gen(function*() {
+        const path = yield* filled
+        tamper(path, statement)
+        const broker = yield* SqliteBroker.make({ path, durability: "normal" })
+        const [first] = yield* broker.putAll("q", [request("b"), request("c")])
+        for (
+          const command of [broker.put("q", request("b")), Effect.fromResult(first!), broker.moveJob("1" as JobId, "r")]
+        ) {
+          const reason = yield* reasonOf(command)
+          if (reason._tag !== "Unavailable") return assert.fail(reason._tag)
+          assert.include(reason.message, "the file is damaged")
+          assert.include(reason.message, "used up")
+          assert.strictEqual(reason.fate, "NotSent")
+        }
+        const consumer = yield* broker.consume(["q"])
+        const lease = yield* take(consumer)
+        assert.strictEqual(text(lease), "a")
+        yield* done(consumer, lease)
+        assert.include(yield* broker.statsQueue("q"), { ready: 0, reserved: 0 })
+      }))
+  }
+})
+
 describe("a copy", () => {
   const copies: ReadonlyArray<readonly [name: string, copy: (from: string, to: string) => Promise<void>]> = [
     ["VACUUM INTO", async (from, to) => tamper(from, `VACUUM INTO '${to}'`)],
