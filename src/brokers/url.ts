@@ -89,12 +89,39 @@ export const parseDuration = (text: string): Option.Option<Duration.Duration> =>
   return Duration.fromInput((short === null ? text.trim() : `${short[1]} ${units[short[2]!]}`) as Duration.Input)
 }
 
+/** Up to the last `@`, also one that was percent-encoded. A path may have an `@`, and hides nothing. */
+const withoutUser = (input: string): string =>
+  /^(sqlite|memory):(?!\/\/)/i.test(input)
+    ? input
+    : input.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*(?:@|%40)/is, "$1…@")
+
+/** Is it what is in a file of a key or a certificate, where its name should be? */
+const isPem = (text: string): boolean => text.includes("-----BEGIN") || /^MI[A-Za-z0-9+/=\s]{60}/.test(text)
+
+/** An option of a URL without its value, if that may be a secret. */
+const withoutValue = (option: string, isFile: boolean): string => {
+  const [name = "", value = ""] = option.split(/=(.*)/s)
+  const mayBeSecret = isFile && /^(ca|cert|key)$/.test(name)
+    ? isPem(value.replaceAll("%20", " "))
+    : /pass|pwd|secret|token|auth|cred|key/i.test(name)
+  return mayBeSecret ? `${name}=…` : option
+}
+
 /**
  * A URL without what may be a password: all between the scheme and the last
- * `@`, whatever it looks like. A path may have an `@`, and hides nothing.
+ * `@`, whatever it looks like, and what an option has whose name sounds like one.
  */
-const withoutSecret = (input: string): string =>
-  /^(sqlite|memory):(?!\/\/)/i.test(input) ? input : input.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1…@")
+const withoutSecret = (input: string): string => {
+  const [url = "", query] = withoutUser(input).split(/\?(.*)/s)
+  if (query === undefined) return url
+  const isFile = /^beanstalks:/i.test(url)
+  return `${url}?${query.split("&").map((option) => withoutValue(option, isFile)).join("&")}`
+}
+
+const noUsers = "beanstalkd has no users and passwords: leave out what ends with @"
+const oneServer = "it names more than one server, and a broker is one server"
+
+const isHostAndPort = (input: string): boolean => /^[a-z0-9.-]+:\d{1,5}$/i.test(input)
 
 const quoted = (text: string): string => JSON.stringify(text)
 
@@ -167,6 +194,7 @@ const decodePath = (path: string, fail: Fail): Result.Result<string, BrokerUrlEr
 
 const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
   const [encoded = "", search] = rest.split(/\?(.*)/s)
+  if (encoded === ":memory:") return fail("for jobs in memory write memory:")
   if (encoded.startsWith("//")) return fail("a file has no host: write sqlite:PATH")
   if (/^~[^/]*\//.test(encoded)) {
     return fail("~ is your shell's: write the home folder in full, or ./~ for a folder of that name")
@@ -198,38 +226,48 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
 }
 
 const unreadable = (input: string): string => {
-  const [, host = ""] = /^beanstalks?:\/\/(?:[^/?#]*@)?([^/?#]*)/i.exec(input) ?? []
-  if (withoutSecret(input) !== input) {
-    return host === ""
-      ? "it can't be read as a URL"
-      : "beanstalkd has no users and passwords: leave out what ends with @"
-  }
-  if (/^[^[\]]*:[^[\]]*:/.test(host)) {
+  const [, host = ""] = /^beanstalks?:\/\/(?:[^/?#]*(?:@|%40))?([^/?#]*)/i.exec(input) ?? []
+  if (withoutUser(input) !== input) return host === "" ? "it can't be read as a URL" : noUsers
+  if (host.includes(",")) return oneServer
+  if (/[[\]]/.test(host) ? !/^\[[^[\]]*\]/.test(host) : /^[0-9a-f.]*:[0-9a-f.]*:[0-9a-f.:]*(%.*)?$/i.test(host)) {
     return "an IPv6 address stands in brackets, as in beanstalk://[::1]:11300"
   }
   if (host.includes("%")) return "an address with a zone (%) can't stand in a URL: use another address of the host"
+  if (/^:\d*$/.test(host)) return "the host is missing"
   if (host.lastIndexOf(":") > host.lastIndexOf("]")) return "the port must be a number from 1 to 65535"
+  if (/^["'`]/.test(input)) return "write it without the quotes"
+  if (isHostAndPort(input)) return `for beanstalkd write beanstalk://${input}`
   return /^[./~]|\.db$/.test(input) ? `for a file write sqlite:${input}` : "it can't be read as a URL"
 }
 
 /** What is wrong with a URL of beanstalkd, apart from its query. */
 const objection = (url: URL): string | undefined => {
-  if (url.username !== "" || url.password !== "") return "beanstalkd has no users and passwords"
+  if (url.username !== "" || url.password !== "" || url.hostname.includes("%40")) return noUsers
   if (url.hostname === "") return "the host is missing"
+  if (url.hostname.includes(",")) return oneServer
+  if (hostOf(url) === undefined) return "what stands before its port is no name of a host"
   if (url.port === "0") return "the port must be a number from 1 to 65535"
   if (url.pathname !== "" && url.pathname !== "/") return `${quoted(url.pathname)} after the host means nothing`
   return url.hash === "" ? undefined : `${quoted(url.hash)} at its end means nothing`
 }
 
-/** Reads a URL. */
+/** The name or address, as name servers know it. Brackets are the URL's, not the address's. */
+const hostOf = ({ hostname }: URL): string | undefined =>
+  hostname.includes("%")
+    ? URL.parse(`http://${hostname}`)?.hostname
+    : hostname.replace(/^\[(.*)\]$/, "$1")
+
+/** Reads a URL. Blanks and line ends around it are none of it. */
 export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
-  const url = withoutSecret(input)
+  const text = input.trim()
+  const url = withoutSecret(text)
   // A part of it may be a part of the password.
+  const hidesUser = withoutUser(text) !== text
   const fail = (detail: string) =>
     Result.fail(
-      new BrokerUrlError({ url, detail: url === input ? detail : detail.replace(/"(?:[^"\\]|\\.)*"/g, "\"…\"") })
+      new BrokerUrlError({ url, detail: hidesUser ? detail.replace(/"(?:[^"\\]|\\.)*"/g, "\"…\"") : detail })
     )
-  return parseWith(input, fail)
+  return parseWith(text, fail)
 }
 
 const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
@@ -240,7 +278,7 @@ const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlEr
   const url = URL.parse(input)
   if (url === null) return fail(unreadable(input))
   if (url.protocol !== "beanstalk:" && url.protocol !== "beanstalks:") {
-    return fail(`there is no broker ${quoted(url.protocol)}`)
+    return fail(isHostAndPort(input) ? unreadable(input) : `there is no broker ${quoted(url.protocol)}`)
   }
   const wrong = objection(url)
   if (wrong !== undefined) return fail(wrong)
@@ -257,10 +295,11 @@ const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlEr
   if (minVersion !== undefined && minVersion !== "TLSv1.2" && minVersion !== "TLSv1.3") {
     return fail("min-version is TLSv1.2 or TLSv1.3")
   }
+  const contents = (["ca", "cert", "key"] as const).find((name) => isPem(text(name) ?? ""))
+  if (contents !== undefined) return fail(`${contents} is the name of a file, not what is in it`)
   return Result.succeed({
     _tag: "Beanstalk",
-    // brackets are the URL's, not the address's
-    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+    host: hostOf(url)!,
     port: url.port === "" ? 11300 : Number(url.port),
     tls: secure
       ? Object.fromEntries(
@@ -286,7 +325,12 @@ const readTls = Effect.fnUntraced(
       const path = files[option]
       return path === undefined ? Effect.undefined : fs.readFileString(path).pipe(
         Effect.mapError(({ message }) =>
-          new BrokerUrlError({ url: withoutSecret(url), detail: `${option}=${path} can't be read: ${message}` })
+          new BrokerUrlError({
+            url: withoutSecret(url.trim()),
+            detail: `${option}=${path} can't be read: ${message}${
+              path.includes(" ") ? "; + stands for a blank here: write %2B" : ""
+            }`
+          })
         )
       )
     }

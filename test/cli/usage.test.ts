@@ -113,9 +113,11 @@ describe("usage", () => {
 
   it.live("says that a job in memory is gone with the command", () =>
     Effect.gen(function*() {
-      const { code, stderr } = yield* run(publish("--broker", "memory:", "--", "true"))
-      assert.strictEqual(code, 0)
-      assert.match(stderr, /the job is gone when it ends/)
+      for (const url of ["memory:", "MEMORY:", " memory:?max-job-size=9000\n"]) {
+        const { code, stderr } = yield* run(publish("--broker", url, "--", "true"))
+        assert.strictEqual(code, 0)
+        assert.match(stderr, /the job is gone when it ends/)
+      }
     }))
 
   it.live("a command without its subcommand shows its help on stderr", () =>

@@ -9,9 +9,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import { parseDuration } from "../../brokers/url.ts"
+import * as BrokerUrl from "../../brokers/url.ts"
 import { UsageError } from "../exitCode.ts"
 import { complain } from "../output.ts"
 import { root } from "../root.ts"
@@ -27,7 +28,7 @@ export const durationOrTime = (
     Flag.withDescription(`${description}: a time from now (10m) or an instant (2030-01-31T12:00:00Z)`),
     Flag.filterMap(
       (text): Option.Option<Duration.Duration | DateTime.Utc> =>
-        Option.orElse(parseDuration(text), () => DateTime.make(text)),
+        Option.orElse(BrokerUrl.parseDuration(text), () => DateTime.make(text)),
       () => "a duration such as 10m, or an instant such as 2030-01-31T12:00:00Z"
     ),
     Flags.optional
@@ -87,7 +88,10 @@ export const readInput = Effect.fnUntraced(function*(flag: string, file: string)
 })
 
 /** What is published in memory is gone when the program ends. */
-export const warnOfMemory = Effect.flatMap(root, ({ broker }) =>
-  broker.startsWith("memory:")
-    ? complain("memory: is in this process alone, the job is gone when it ends; name a server")
-    : Effect.void)
+export const warnOfMemory = Effect.flatMap(
+  root,
+  ({ broker }) =>
+    Option.exists(Result.getSuccess(BrokerUrl.parse(broker)), ({ _tag }) => _tag === "Memory")
+      ? complain("memory: is in this process alone, the job is gone when it ends; name a server")
+      : Effect.void
+)

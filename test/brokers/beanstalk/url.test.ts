@@ -14,7 +14,11 @@ describe("beanstalk:", () => {
     ["beanstalk://queue:65535/", "queue", 65535],
     ["beanstalk://10.0.0.1:11301", "10.0.0.1", 11301],
     ["beanstalk://[::1]:11300", "::1", 11300],
-    ["beanstalks://[2001:db8::7]?ca=/etc/a@b.pem", "2001:db8::7", 11300]
+    ["beanstalks://[2001:db8::7]?ca=/etc/a@b.pem", "2001:db8::7", 11300],
+    ["beanstalk://b\u00fccher.example:1", "xn--bcher-kva.example", 1],
+    ["beanstalk://b%C3%BCcher.example", "xn--bcher-kva.example", 11300],
+    [" beanstalk://queue:11301 ", "queue", 11301],
+    ["\tBEANSTALK://queue\r\n", "queue", 11300]
   ])("%s is read", (url, host, port) => {
     assert.deepInclude(Result.getOrThrow(BrokerUrl.parse(url)), { _tag: "Beanstalk", host, port })
   })
@@ -26,6 +30,18 @@ describe("beanstalk:", () => {
     ["beanstalk://::1:11300/", /brackets/],
     ["beanstalk://fe80::1%eth0:11300", /brackets/],
     ["beanstalk://[fe80::1%25eth0]:11300", /zone/],
+    ["beanstalk://[::1", /brackets/],
+    ["beanstalk://::1]:11300", /brackets/],
+    ["beanstalk://queue:11300:11300", /port must be a number/],
+    ["beanstalk://a:1,b:2", /one server/],
+    ["beanstalk://a,b:11300", /one server/],
+    ["beanstalk://:11300", /host is missing/],
+    ["beanstalk://que%20ue", /no name of a host/],
+    ["beanstalk://queue\u202egpj", /no name of a host/],
+    ["localhost:11300", /write beanstalk:\/\/localhost:11300/],
+    ["10.0.0.1:11300", /write beanstalk:\/\/10\.0\.0\.1:11300/],
+    ["\"beanstalk://queue\"", /without the quotes/],
+    ["'sqlite:jobs.db'", /without the quotes/],
     ["beanstalk://queue:99999", /port must be a number from 1 to 65535/],
     ["beanstalk://queue:0", /port must be a number from 1 to 65535/],
     ["beanstalk://queue:http", /port must be a number/],
@@ -69,6 +85,10 @@ describe("a password in a URL", () => {
     "sqlite://svc:s3cret@queue/jobs.db",
     "memory://svc:s3cret@queue",
     ` beanstalk://svc:s3cret@queue`,
+    "beanstalk://svc:s3cret%40queue:11300",
+    "beanstalk://svc%3As3cret%40queue",
+    "beanstalks://svc%3As3cret%40queue?ca=a.pem",
+    "redis://:s3cret%40queue",
     `beanstalk://svc:s3cret@queue/${"x".repeat(30_000)}`
   ]
 
@@ -77,6 +97,28 @@ describe("a password in a URL", () => {
     for (const text of [error.url, error.detail, error.message, JSON.stringify(error)]) {
       assert.notMatch(text, /s3.{0,2}cret|cret@|svc/s)
     }
+  })
+
+  const pem = "-----BEGIN PRIVATE KEY-----\nMIIs3cret\n-----END PRIVATE KEY-----"
+
+  it.each([
+    ["beanstalk://queue?password=s3cret", /no option "password"/],
+    ["beanstalk://queue?reply-timeout=1s&Access-Token=s3cret&x=1", /no option "Access-Token"/],
+    ["sqlite:jobs.db?key=s3cret", /no option "key"/],
+    ["memory:?pwd=s3cret", /no option "pwd"/],
+    ["redis://queue?auth=s3cret", /no broker "redis:"/],
+    ["postgres://queue/db?sslpassword=s3cret", /no broker/],
+    ["beanstalk://queue:x?secret=s3%63ret%20s3cret", /port/],
+    [`beanstalks://queue?key=${pem}`, /key is the name of a file, not what is in it/],
+    [`beanstalks://queue?key=${encodeURIComponent(pem)}&ca=a.pem`, /key is the name of a file/],
+    [`beanstalks://queue?cert=${pem}`, /cert is the name of a file/],
+    [`beanstalks://queue?ca=MII${"s3cret+/".repeat(20)}`, /ca is the name of a file/]
+  ])("%j is hidden where it is the value of an option", (url, says) => {
+    const error = errorOf(url)
+    for (const text of [error.url, error.detail, error.message, JSON.stringify(error)]) {
+      assert.notMatch(text, /s3cret|s3%63|PRIVATE/)
+    }
+    assert.match(error.detail, says)
   })
 
   it("the rest is shown, and the path of a file is no secret", () => {

@@ -56,6 +56,12 @@ describe("sqlite:", () => {
     }
     assert.include(detailOf("sqlite:a%ff.db"), "not in UTF-8")
     assert.include(detailOf("sqlite:a%00b.db"), "NUL")
+    assert.include(detailOf("sqlite::memory:"), "write memory:")
+    // as a variable that was read from a file has it
+    for (const url of ["sqlite:a b.db\n", " sqlite:a b.db\r\n", "\tSQLite:a b.db "]) {
+      assert.deepInclude(Result.getOrThrow(BrokerUrl.parse(url)), { _tag: "Sqlite", path: "a b.db" })
+    }
+    assert.deepInclude(Result.getOrThrow(BrokerUrl.parse("sqlite:a%20")), { path: "a " })
     for (const home of ["~/jobs.db", "~bob/jobs.db"]) assert.include(detailOf(`sqlite:${home}`), "in full")
   })
 
