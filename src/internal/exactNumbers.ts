@@ -5,8 +5,11 @@
  * `1234567890123456800`, and `1e400` infinite, which is `null` in JSON. Here
  * such a number is read as a {@link RawNumber}, which `JSON.stringify` writes
  * with the digits that it had; all others are numbers as ever. A number counts
- * as kept when its digits are those of the number that JavaScript has for it,
- * rounded to as many: `1E3`, `1.50` and `0.69999999999999996` are kept.
+ * as kept when JavaScript writes it with the same digits (`1E3`, `1.50`), and
+ * one that is no whole number also when its digits are those of the number that
+ * JavaScript has for it, rounded to as many: `0.69999999999999996` is 0.7. A
+ * whole number is never rounded, since it may be an id: `1152921504606846976`
+ * is a power of two, and JavaScript would write `1152921504606847000`.
  *
  * A text without such numbers is read by plain `JSON.parse`. Pure.
  */
@@ -49,6 +52,7 @@ const isKept = (source: string, value: number): boolean => {
   if (!Number.isFinite(value)) return false
   const written = decimal(source)
   if (written === decimal(String(value))) return true
+  if (Number.isInteger(value)) return false
   const digits = written.slice(written.startsWith("-") ? 1 : 0, written.indexOf("e")).length
   return digits > 15 && digits <= maxDigits && written === decimal(value.toPrecision(digits))
 }

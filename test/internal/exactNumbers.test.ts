@@ -18,7 +18,12 @@ describe("numbers as they were written", () => {
     "2e-324",
     "-0",
     "-0.0",
-    "-0e5"
+    "-0e5",
+    // doubles have them, and are written with fewer digits
+    "1152921504606846976",
+    "-9223372036854775808",
+    "18446744073709551616",
+    "1420070400000000000128.0"
   ])("keeps the digits of %s, which JSON.parse would change", (number) => {
     assert.strictEqual(again(number), number)
     const parsed = ExactNumbers.parse(number)
