@@ -81,6 +81,49 @@ describe("data of the app", () => {
     assert.deepInclude(given.payload, { "container-identifier": "ours", domain: "ours" })
   })
 
+  it("is refused as the domain of a file provider, where the maker is given none, too", () => {
+    const given = Notification.fileProvider({ topic, containerIdentifier: "ours", data: { domain: "theirs" } })
+    assert.strictEqual(failed(Encoder.encode(given)).field, "data.domain")
+    assert.notProperty(given.payload, "domain")
+    assert.deepStrictEqual(Notification.voip({ topic, data: { domain: "theirs" } }).payload["domain"], "theirs")
+  })
+
+  class Order {
+    order = 42
+  }
+
+  it.each([
+    ["a map", new Map([["order", 42]])],
+    ["a set", new Set(["order"])],
+    ["a list", [{ order: 42 }]],
+    ["JSON", `{"order":42}`],
+    ["a number", 42],
+    ["a date", new Date(0)],
+    ["a promise", Promise.resolve({ order: 42 })],
+    ["parameters", new URLSearchParams("order=42")],
+    ["what has its fields from elsewhere", Object.create({ order: 42 })],
+    ["an instance of a class", new Order()]
+  ])("is an object of its keys: %s is refused, and not lost", (_, value) => {
+    for (
+      const notification of [
+        Notification.alert({ topic, body: "a", data: untyped(value) }),
+        Notification.liveActivityEnd({ topic, timestamp: 1, data: untyped(value) })
+      ]
+    ) {
+      assert.strictEqual(failed(Encoder.encode(notification)).field, "data")
+      assert.match(
+        String(Result.getOrThrow(Result.flip(encodeJob({ tokens: [token], notification })))),
+        /data: .*plain/
+      )
+    }
+  })
+
+  it("is none where there is none", () => {
+    for (const value of [undefined, null, {}]) {
+      assert.notProperty(Notification.alert({ topic, body: "a", data: untyped(value) }), "data")
+    }
+  })
+
   it("stands beside the root keys of a file provider", () => {
     const notification = Notification.fileProvider({ topic, containerIdentifier: "ours", data: { order: 42 } })
     assert.strictEqual(

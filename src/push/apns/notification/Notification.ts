@@ -20,6 +20,8 @@
 import * as DateTime from "effect/DateTime"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { isPlain } from "./json.ts"
+import { isMade } from "./madeKeys.ts"
 import type { AlertKeys, Aps, ApsKeys } from "./Payload.ts"
 import { Payload } from "./Payload.ts"
 import * as PushType from "./PushType.ts"
@@ -48,8 +50,8 @@ export const Notification = Schema.Struct({
   /** A notification replaces the one with the same id on the device. At most 64 bytes of UTF-8. */
   collapseId: Schema.optionalKey(Schema.String),
   payload: Payload,
-  /** Data of the app under keys that the maker has made itself. Such a notification is refused. */
-  data: Schema.optionalKey(Schema.Record(Schema.String, Schema.Unknown))
+  /** Data of the app that could not go into the payload: under keys of the maker's own, or no object of keys. Such a notification is refused. */
+  data: Schema.optionalKey(Schema.Unknown)
 })
 
 /** What is pushed. */
@@ -169,9 +171,16 @@ const flag = (on: boolean | undefined): 1 | undefined => on === true ? 1 : undef
 const present = <A extends object>(values: A): { readonly [K in keyof A]: Exclude<A[K], undefined> } =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
 
+/** Of a map, a list or a text the app's keys would be lost, or be indices. */
+const entriesOf = (data: unknown): ReadonlyArray<[string, Schema.Json]> | undefined => {
+  if (data === undefined || data === null) return []
+  return typeof data === "object" && isPlain(data) ? Object.entries(data) : undefined
+}
+
 const make = (pushType: PushType.PushType, options: Options, made: Payload): Notification => {
-  const isTaken = (key: string) => key === "aps" || Object.hasOwn(made, key)
-  const entries: ReadonlyArray<[string, Schema.Json]> = Object.entries(options.data ?? {})
+  const isTaken = (key: string) => isMade(pushType, made, key)
+  const given = entriesOf(options.data)
+  const entries = given ?? []
   const taken = entries.filter(([key]) => isTaken(key))
   return present({
     pushType,
@@ -180,7 +189,7 @@ const make = (pushType: PushType.PushType, options: Options, made: Payload): Not
     expiration: seconds(options.expiration),
     collapseId: options.collapseId,
     payload: { ...made, ...Object.fromEntries(entries.filter(([key]) => !isTaken(key))) },
-    data: taken.length === 0 ? undefined : Object.fromEntries(taken)
+    data: given === undefined ? options.data : taken.length === 0 ? undefined : Object.fromEntries(taken)
   })
 }
 

@@ -44,7 +44,8 @@ const wrongLeaf = (value: unknown): string | undefined => {
   }
 }
 
-const isPlain = (value: object): boolean => {
+/** Is it an object of fields, and of no class? */
+export const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
   // that of another realm has no prototype either
   return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null

@@ -8,6 +8,8 @@
  */
 import { safeName } from "../../../internal/text.ts"
 import type { Reason } from "../answer/Reason.ts"
+import { isPlain } from "./json.ts"
+import { isMade } from "./madeKeys.ts"
 import type { Notification } from "./Notification.ts"
 import type { Aps } from "./Payload.ts"
 import { isOn, meantInAlert, meantInAps } from "./Payload.ts"
@@ -106,9 +108,15 @@ const collapseId: Rule = ({ collapseId }) => {
 // Data
 // -----------------------------------------------------------------------------
 
-const data: Rule = ({ data, payload }) => {
+const data: Rule = ({ data, payload, pushType }) => {
   if (data === undefined) return undefined
-  const taken = Object.keys(data).find((key) => Object.hasOwn(payload, key) || key === "aps")
+  if (typeof data !== "object" || data === null || !isPlain(data)) {
+    return problem(
+      "data",
+      "it has to be a plain object of the app's own keys: no text, list, map or instance of a class"
+    )
+  }
+  const taken = Object.keys(data).find((key) => isMade(pushType, payload, key))
   return taken === undefined
     ? problem("data", "the app's own keys stand in the payload, beside aps")
     : problem(
