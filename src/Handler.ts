@@ -36,8 +36,8 @@ export type Services<H> = H extends Handler<infer R> ? R : never
 
 /**
  * Says how a job is run. When the Effect succeeds the job is deleted; when it
- * fails, the job's retry schedule or the handler's own word (`Job.retryAfter`,
- * `Job.bury`, `Job.discard`) says what becomes of it.
+ * fails, the job's retry schedule or the handler's directive (`Job.retryAfter`,
+ * `Job.bury`, `Job.discard`) decides what becomes of it.
  */
 export const make = <A, X, E, R>(
   job: Job<A>,

@@ -12,9 +12,9 @@
  * })
  * ```
  *
- * A handler may end an attempt with its own word: it fails with
- * {@link retryAfter}, {@link bury} or {@link discard}. Every other failure goes
- * by the job's retry schedule.
+ * A handler may decide what becomes of its job: it fails with a directive,
+ * {@link retryAfter}, {@link bury} or {@link discard}. For every other failure
+ * the job's retry schedule decides.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -127,7 +127,7 @@ export const make = <A>(name: string, options: Options<A>): Job<A> => {
 }
 
 // -----------------------------------------------------------------------------
-// A handler's own word
+// Directives
 // -----------------------------------------------------------------------------
 
 /** Try again after this delay, whatever the job's schedule says. */
@@ -161,13 +161,14 @@ export class Discard extends Schema.TaggedError<Discard>()("Discard", {
   }
 }
 
-/** What a handler can say itself about what becomes of its job. */
-export type Verdict = RetryAfter | Bury | Discard
+/** What a handler fails with to decide what becomes of its job. */
+export type Directive = RetryAfter | Bury | Discard
 
-const isWord = Schema.is(Schema.Union([RetryAfter, Bury, Discard]))
+const isAnyDirective = Schema.is(Schema.Union([RetryAfter, Bury, Discard]))
 
-/** Is this a handler's own word? What can't be read is none. */
-export const isVerdict = (u: unknown): u is Verdict => Result.getOrElse(callSafely(() => isWord(u)), () => false)
+/** Is this a directive? A value that can't be read is none. */
+export const isDirective = (u: unknown): u is Directive =>
+  Result.getOrElse(callSafely(() => isAnyDirective(u)), () => false)
 
 /** A reason is a text, also where a type was forced. */
 const reasonOf = (reason: unknown): string => typeof reason === "string" ? reason : messageOfThrown(reason)

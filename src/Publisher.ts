@@ -103,7 +103,7 @@ export class Publisher extends Context.Service<Publisher, {
   readonly idleWorkers: (queue: string | Job<any>) => Effect.Effect<number, BrokerError>
 
   /** Succeeds when the broker can be reached. */
-  readonly ready: Effect.Effect<void, BrokerError>
+  readonly ping: Effect.Effect<void, BrokerError>
 }>()("backq/Publisher") {}
 
 // -----------------------------------------------------------------------------
@@ -356,7 +356,7 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     publishAll: (job, payloads, options = {}) =>
       traced("Publisher.publishAll", { "backq.job": job.name })(publishAll(job, payloads, options)),
     idleWorkers,
-    ready: broker.ping
+    ping: broker.ping
   })
 })
 
@@ -388,4 +388,4 @@ export const idleWorkers = (queue: string | Job<any>): Effect.Effect<number, Bro
   Publisher.use((publisher) => publisher.idleWorkers(queue))
 
 /** Succeeds when the broker can be reached. */
-export const ready: Effect.Effect<void, BrokerError, Publisher> = Publisher.use((publisher) => publisher.ready)
+export const ping: Effect.Effect<void, BrokerError, Publisher> = Publisher.use((publisher) => publisher.ping)

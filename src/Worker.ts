@@ -143,7 +143,7 @@ export const stream = <const Handlers extends ReadonlyArray<Handler.Handler<any>
  * stayed away for longer than its policy allows. Interruption stops it
  * gracefully.
  */
-export const make = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
+export const run = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
   options: Options,
   ...handlers: Handlers
 ): Effect.Effect<WorkerExit, BrokerError, Broker | Services<Handlers>> =>

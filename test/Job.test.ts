@@ -214,8 +214,10 @@ describe("a handler's own word", () => {
   })
 
   it("is told from all other failures", () => {
-    assert.isTrue([Job.retryAfter(1), Job.bury(""), Job.discard("")].every(Job.isVerdict))
-    assert.isFalse([new Error("Bury"), { _tag: "Bury", reason: "by accident" }, "Bury", undefined].some(Job.isVerdict))
+    assert.isTrue([Job.retryAfter(1), Job.bury(""), Job.discard("")].every(Job.isDirective))
+    assert.isFalse(
+      [new Error("Bury"), { _tag: "Bury", reason: "by accident" }, "Bury", undefined].some(Job.isDirective)
+    )
   })
 })
 

@@ -174,7 +174,7 @@ describe("publish", () => {
       assert.strictEqual(fallback, reason)
       const [result] = yield* Publisher.publishAll(Mail, [{ to: "a" }])
       assert.strictEqual(Result.getOrThrow(Result.flip(result!)).reason, reason)
-      assert.strictEqual((yield* Effect.flip(Publisher.ready)).reason, reason)
+      assert.strictEqual((yield* Effect.flip(Publisher.ping)).reason, reason)
       assert.strictEqual((yield* Effect.flip(Publisher.idleWorkers(Mail))).reason, reason)
     }).pipe(Effect.provide(refusing(reason))))
 

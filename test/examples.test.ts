@@ -84,7 +84,7 @@ describe.concurrent("examples", () => {
       const Charge = Job.make("charge", { payload: Schema.String })
       yield* Effect.gen(function*() {
         yield* Publisher.publishAll(Charge, ["no such order", "no such order", "no such customer"])
-        yield* Worker.make({ maxJobs: 3 }, Worker.handler(Charge, (reason) => Job.bury(reason)))
+        yield* Worker.run({ maxJobs: 3 }, Worker.handler(Charge, (reason) => Job.bury(reason)))
       }).pipe(Effect.provide(Publisher.layer.pipe(Layer.provideMerge(broker), Layer.merge(Logger.layer([])))))
       assert.strictEqual(
         yield* run("operator.ts", ["charge"]),

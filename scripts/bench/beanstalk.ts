@@ -130,7 +130,7 @@ const plainBatches: Candidate = async (n) => {
 }
 
 const backqWorker = (concurrency: number, prefetch = 0): Candidate => (n) =>
-  backq.runPromise(Worker.make({ concurrency, prefetch, maxJobs: n }, Worker.handler(Empty, () => Effect.void))).then(
+  backq.runPromise(Worker.run({ concurrency, prefetch, maxJobs: n }, Worker.handler(Empty, () => Effect.void))).then(
     () => {}
   )
 

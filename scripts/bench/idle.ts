@@ -46,7 +46,7 @@ const prepare = async () => {
 
 const program = Effect.gen(function*() {
   const started = yield* Queue.unbounded<number>()
-  const worker = yield* Effect.forkChild(Worker.make(
+  const worker = yield* Effect.forkChild(Worker.run(
     { concurrency: 16 },
     Worker.handler(Small, ({ at }) => Queue.offer(started, performance.now() - at))
   ))

@@ -162,7 +162,7 @@ const backqBroker: Candidate = (n) =>
   })))
 
 const backqWorker = (concurrency: number): Candidate => (n) =>
-  backq.runPromise(Worker.make({ concurrency, maxJobs: n }, Worker.handler(Small, () => Effect.void))).then(() => {})
+  backq.runPromise(Worker.run({ concurrency, maxJobs: n }, Worker.handler(Small, () => Effect.void))).then(() => {})
 
 const work: Record<string, Candidate> = {
   "bare, batches of 64": bareWork,

@@ -20,7 +20,7 @@ const forget = Worker.handler(
   ({ kind, reason, token }) => Effect.log(`${kind.toLowerCase()} token ${token.slice(0, 8)}...: ${reason}`)
 )
 
-Worker.make({ concurrency: 64, grace: "30 seconds" }, ApnsJob.handler(), forget).pipe(
+Worker.run({ concurrency: 64, grace: "30 seconds" }, ApnsJob.handler(), forget).pipe(
   Effect.provide(Layer.merge(Apns.layerConfig(), Publisher.layer).pipe(Layer.provideMerge(BrokerUrl.layerConfig()))),
   Main.run
 )

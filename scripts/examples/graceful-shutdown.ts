@@ -29,7 +29,7 @@ const handler = Worker.handler(Report, ({ seconds }) =>
 
 const program = Effect.gen(function*() {
   yield* Publisher.publishAll(Report, [{ seconds: 2 }, { seconds: 3600 }, { seconds: 1 }])
-  return yield* Worker.make({ concurrency: 2, grace: "4 seconds" }, handler)
+  return yield* Worker.run({ concurrency: 2, grace: "4 seconds" }, handler)
 })
 
 program.pipe(

@@ -23,7 +23,7 @@ const handler = ProcessJob.handler({
 // Whoever can publish can run commands: name the `programs` that may run where publishers aren't trusted.
 const policy = ProcessPolicy.layer(ProcessPolicy.make({ maxTimeout: "1 hour" }))
 
-Worker.make({ concurrency: 8, grace: "30 seconds" }, handler).pipe(
+Worker.run({ concurrency: 8, grace: "30 seconds" }, handler).pipe(
   Effect.provide(Layer.mergeAll(BrokerUrl.layerConfig(), Process.ProcessRunner.layer, policy)),
   Main.run
 )

@@ -48,7 +48,7 @@ const program = Effect.gen(function*() {
   yield* Publisher.publish(Resize, { image: "new.png", width: 300, height: 150, quality: 90 })
   // what upgrade can't turn into the present shape is buried with the reason, not lost
   yield* Publisher.publish(ResizeV1, { image: "odd.png", size: "large" })
-  yield* Worker.make({ concurrency: 1, maxJobs: 3 }, handler)
+  yield* Worker.run({ concurrency: 1, maxJobs: 3 }, handler)
 })
 
 program.pipe(

@@ -38,7 +38,7 @@ const signUp = HttpServerRequest.schemaBodyJson(SignUp).pipe(
   })
 )
 
-const health = Publisher.ready.pipe(
+const health = Publisher.ping.pipe(
   Effect.match({
     onSuccess: () => HttpServerResponse.text("ok"),
     onFailure: ({ message }) => HttpServerResponse.text(message, { status: 503 })

@@ -22,7 +22,7 @@ console.log(`published job ${await signUp("42")}`)
 
 // A worker, too, is a promise: this one ends after one job. A promise that is rejected is an attempt that failed.
 const handler = Worker.handler(SendWelcome, ({ userId }) => Effect.tryPromise(() => sendMail(userId)))
-const { counts } = await backq.runPromise(Worker.make({ maxJobs: 1 }, handler))
+const { counts } = await backq.runPromise(Worker.run({ maxJobs: 1 }, handler))
 console.log(`done: ${counts.Done}`)
 
 // Closes the broker. Without it a program with a connection would not end.

@@ -56,7 +56,7 @@ export const begin = (onAsked: () => void): Program => {
  * **Example**
  *
  * ```ts
- * Worker.make({}, handler).pipe(Effect.provide(BrokerUrl.layerConfig()), Main.run)
+ * Worker.run({}, handler).pipe(Effect.provide(BrokerUrl.layerConfig()), Main.run)
  * ```
  */
 export const run = Runtime.makeRunMain(({ fiber, teardown }) => {

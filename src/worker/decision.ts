@@ -12,7 +12,7 @@ import { type Failure, maxDelay } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import { clip, maxReasonChars } from "../internal/text.ts"
 import { callSafely, describe } from "../internal/thrown.ts"
-import { defaultRetry, isVerdict, type Job, retryDelay } from "../Job.ts"
+import { defaultRetry, isDirective, type Job, retryDelay } from "../Job.ts"
 
 /** Why a job is not done: what the handler failed with, in words, and the whole cause when that was a defect. */
 interface Why {
@@ -46,7 +46,7 @@ export const toKeep = ({ failure, reason, tag }: Why): Failure => {
   return { tag: tag ?? name ?? "Failure", message: message ?? reason }
 }
 
-/** What is behind a handler's own word. */
+/** The failure that a directive was made from, if it names one. */
 const failureOf = (directive: Error): unknown => directive.cause ?? directive
 
 /** A delay that a broker takes: what is over already, or no number, is none. */
@@ -56,7 +56,7 @@ const possible = (delay: Duration.Duration): Duration.Duration =>
 const fromCause = (cause: Cause.Cause<unknown>, interruption: Interruption | undefined): Decision => {
   if (interruption !== undefined && Cause.hasInterruptsOnly(cause)) return interruption
   for (const reason of cause.reasons) {
-    if (!Cause.isFailReason(reason) || !isVerdict(reason.error)) continue
+    if (!Cause.isFailReason(reason) || !isDirective(reason.error)) continue
     switch (reason.error._tag) {
       case "RetryAfter":
         return {

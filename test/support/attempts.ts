@@ -89,7 +89,7 @@ export const check = (values: ReadonlyArray<readonly [what: string, value: unkno
       if ("reason" in outcome) Fuzz.checkBounded(outcome.reason)
     }
     yield* work
-    const exit = yield* Worker.make({ idleTimeout: 0 }, handler)
+    const exit = yield* Worker.run({ idleTimeout: 0 }, handler)
     assert.strictEqual(exit.reason, "IdleTimeout")
     for (const line of lines) for (const part of line.split("\n    at ")) Fuzz.checkWords(part)
     assert.isFalse(lines.some((line) => /^level=ERROR|\nlevel=ERROR/.test(line)))

@@ -89,7 +89,7 @@ describe("concurrency", () => {
     "refuses %j",
     (options) =>
       Effect.gen(function*() {
-        const error = yield* Effect.flip(Worker.make(options, worked))
+        const error = yield* Effect.flip(Worker.run(options, worked))
         assert.strictEqual("option" in error.reason && error.reason.option, Object.keys(options)[0])
       }).pipe(Effect.provide(TestBroker.layer))
   )
@@ -573,20 +573,20 @@ describe("queues and handlers", () => {
   it.effect("a worker of no queue is refused", () =>
     Effect.gen(function*() {
       const none = [] as unknown as readonly [string]
-      const error = yield* Effect.flip(Worker.make({ queue: none }, ...handlers))
+      const error = yield* Effect.flip(Worker.run({ queue: none }, ...handlers))
       assert.strictEqual(error.reason._tag, "OptionInvalid")
     }).pipe(Effect.provide(TestBroker.layer)))
 
   it.effect("two handlers for jobs of one name are a mistake of the program", () =>
     Effect.gen(function*() {
-      const exit = yield* Effect.exit(Worker.make({}, handlers[0], handlers[0]))
+      const exit = yield* Effect.exit(Worker.run({}, handlers[0], handlers[0]))
       assert.match(String(exit), /no two for jobs of the same name/)
-      assert.match(String(yield* Effect.exit(Worker.make({ queue: "q" }))), /at least one handler/)
+      assert.match(String(yield* Effect.exit(Worker.run({ queue: "q" }))), /at least one handler/)
     }).pipe(Effect.provide(TestBroker.layer)))
 
   it.effect("a queue name that is none ends the worker with a typed error", () =>
     Effect.gen(function*() {
-      const error = yield* Effect.flip(Worker.make({ queue: "a b" }, worked))
+      const error = yield* Effect.flip(Worker.run({ queue: "a b" }, worked))
       assert.strictEqual(error.reason._tag, "QueueNameInvalid")
     }).pipe(Effect.provide(TestBroker.layer)))
 

@@ -49,8 +49,8 @@ describe("a worker decides, goes on, and is idle in time", () => {
 })
 
 describe("a handler's own word", () => {
-  const outcomeOf = (verdict: () => Job.Verdict) =>
-    perform(Worker.handler(Count, () => Effect.suspend((): Effect.Effect<never, Job.Verdict> => verdict())), 1)
+  const outcomeOf = (verdict: () => Job.Directive) =>
+    perform(Worker.handler(Count, () => Effect.suspend((): Effect.Effect<never, Job.Directive> => verdict())), 1)
 
   it.effect("stands whatever its reason and its cause are", () =>
     Effect.gen(function*() {
@@ -78,8 +78,8 @@ describe("a handler's own word", () => {
     }))
 
   it("is told from everything else", () => {
-    for (const [what, value] of Strange.failures) assert.isFalse(Job.isVerdict(value), what)
-    assert.isTrue(Job.isVerdict(Job.bury("x")))
+    for (const [what, value] of Strange.failures) assert.isFalse(Job.isDirective(value), what)
+    assert.isTrue(Job.isDirective(Job.bury("x")))
   })
 })
 
@@ -331,7 +331,7 @@ describe("a stop", () => {
       const exit = yield* TestBroker.advance("2 seconds").pipe(
         Effect.andThen(Effect.void),
         Effect.forkChild,
-        Effect.andThen(Effect.exit(Worker.make(
+        Effect.andThen(Effect.exit(Worker.run(
           { concurrency: 1, stop: Effect.andThen(Effect.sleep("1 second"), Effect.die(new Error("no stop"))) },
           Worker.handler(Count, (n) => n === 0 ? Effect.sleep("2 seconds") : Effect.void)
         )))

@@ -451,7 +451,7 @@ describe("a broker that stays away", () => {
 
   it.effect("ends the worker with Unavailable", () =>
     Effect.gen(function*() {
-      const error = yield* Effect.flip(Worker.make({}, Worker.handler(Count, () => Effect.void)))
+      const error = yield* Effect.flip(Worker.run({}, Worker.handler(Count, () => Effect.void)))
       assert.strictEqual(error, unavailable)
     }).pipe(Effect.provide(layer(0))))
 
@@ -467,7 +467,7 @@ describe("a broker that stays away", () => {
 
   it.effect("fails the start of a worker that can't even begin", () =>
     Effect.gen(function*() {
-      const error = yield* Effect.flip(Worker.make({}, Worker.handler(Count, () => Effect.void)))
+      const error = yield* Effect.flip(Worker.run({}, Worker.handler(Count, () => Effect.void)))
       assert.strictEqual(error, unavailable)
     }).pipe(Effect.provide(Layer.mock(Broker)({ name: "double:", consume: () => Effect.fail(unavailable) }))))
 })
@@ -476,7 +476,7 @@ describe("leases at the end", () => {
   it.effect("nothing stays reserved after a worker is gone", () =>
     Effect.gen(function*() {
       yield* publish(5)
-      yield* Worker.make({ maxJobs: 2, concurrency: 2 }, Worker.handler(Count, () => Effect.void))
+      yield* Worker.run({ maxJobs: 2, concurrency: 2 }, Worker.handler(Count, () => Effect.void))
       assert.deepStrictEqual(yield* numbers(), { ready: 3, delayed: 0, reserved: 0, buried: 0 })
     }).pipe(Effect.provide(TestBroker.layer)))
 

@@ -50,7 +50,7 @@ const expected = (script: ReadonlyArray<Behaviour>): readonly ["deleted" | "buri
   }
 }
 
-const act = (what: Behaviour): Effect.Effect<void, string | Job.Verdict> => {
+const act = (what: Behaviour): Effect.Effect<void, string | Job.Directive> => {
   switch (what) {
     case "done":
       return Effect.void

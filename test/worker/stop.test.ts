@@ -23,12 +23,12 @@ const seconds = (seen: Array<string>) =>
       seen.push(`end ${n}`)
     }))
 
-const fork = (effect: ReturnType<typeof Worker.make>) => Effect.tap(Effect.forkScoped(effect), () => rest)
+const fork = (effect: ReturnType<typeof Worker.run>) => Effect.tap(Effect.forkScoped(effect), () => rest)
 
 describe("idleTimeout", () => {
   it.effect("ends a worker that had nothing to do for so long", () =>
     Effect.gen(function*() {
-      const worker = yield* fork(Worker.make({ idleTimeout: "10 seconds" }, worked))
+      const worker = yield* fork(Worker.run({ idleTimeout: "10 seconds" }, worked))
       yield* pass("9 seconds")
       yield* publish(1)
       yield* pass("9999 millis")
@@ -41,7 +41,7 @@ describe("idleTimeout", () => {
     Effect.gen(function*() {
       const seen: Array<string> = []
       const worker = yield* fork(
-        Worker.make(
+        Worker.run(
           { idleTimeout: "10 seconds", grace: 0 },
           Worker.handler(Count, (n) => Effect.andThen(Effect.sleep("1 minute"), Effect.sync(() => seen.push(`${n}`))))
         )
@@ -62,7 +62,7 @@ describe("idleTimeout", () => {
   it.effect("is not put off by jobs that only fail to be read", () =>
     Effect.gen(function*() {
       yield* putRaw("q", "garbage")
-      const worker = yield* fork(Worker.make({ idleTimeout: "10 seconds" }, worked))
+      const worker = yield* fork(Worker.run({ idleTimeout: "10 seconds" }, worked))
       yield* pass("10 seconds")
       assert.include((yield* Fiber.join(worker)).counts, { Buried: 1 })
     }).pipe(Effect.provide(TestBroker.layer)))
@@ -72,7 +72,7 @@ describe("maxJobs", () => {
   it.effect("is exact, whatever the concurrency and the prefetch", () =>
     Effect.gen(function*() {
       yield* publish(100)
-      const exit = yield* Worker.make({ maxJobs: 5, concurrency: 64, prefetch: 64 }, worked)
+      const exit = yield* Worker.run({ maxJobs: 5, concurrency: 64, prefetch: 64 }, worked)
       assert.strictEqual(exit.reason, "MaxJobs")
       assert.deepStrictEqual(exit.counts, {
         Done: 5,
@@ -90,7 +90,7 @@ describe("maxJobs", () => {
     Effect.gen(function*() {
       const seen: Array<string> = []
       yield* publish(10)
-      const worker = yield* fork(Worker.make({ maxJobs: 3, concurrency: 2 }, seconds(seen)))
+      const worker = yield* fork(Worker.run({ maxJobs: 3, concurrency: 2 }, seconds(seen)))
       yield* pass("1 second")
       assert.deepStrictEqual(yield* numbers(), { ready: 7, delayed: 0, reserved: 1, buried: 0 })
       yield* pass("1 second")
@@ -102,7 +102,7 @@ describe("maxJobs", () => {
     Effect.gen(function*() {
       yield* publish(3)
       yield* putRaw("q", "garbage")
-      const exit = yield* Worker.make(
+      const exit = yield* Worker.run(
         { maxJobs: 4, concurrency: 8 },
         Worker.handler(Count, (n) => n === 1 ? Effect.fail("no") : Effect.void)
       )
@@ -112,7 +112,7 @@ describe("maxJobs", () => {
   it.effect("0 takes nothing at all", () =>
     Effect.gen(function*() {
       yield* publish(1)
-      assert.include(yield* Worker.make({ maxJobs: 0 }, worked), { reason: "MaxJobs" })
+      assert.include(yield* Worker.run({ maxJobs: 0 }, worked), { reason: "MaxJobs" })
       assert.include(yield* numbers(), { ready: 1 })
     }).pipe(Effect.provide(TestBroker.layer)))
 })
@@ -124,7 +124,7 @@ describe("stop", () => {
       const stop = yield* Deferred.make<void>()
       yield* publish(5)
       const worker = yield* fork(
-        Worker.make({ concurrency: 2, prefetch: 2, stop: Deferred.await(stop) }, seconds(seen))
+        Worker.run({ concurrency: 2, prefetch: 2, stop: Deferred.await(stop) }, seconds(seen))
       )
       yield* Deferred.succeed(stop, undefined)
       yield* rest
@@ -140,7 +140,7 @@ describe("stop", () => {
     Effect.gen(function*() {
       const stop = yield* Deferred.make<void>()
       const [id] = yield* publish(1)
-      const worker = yield* fork(Worker.make(
+      const worker = yield* fork(Worker.run(
         { grace: "1 second", stop: Deferred.await(stop) },
         Worker.handler(Count, () => Effect.uninterruptible(Effect.sleep("1 hour")))
       ))
@@ -154,7 +154,7 @@ describe("stop", () => {
   it.effect("ends an idle worker at once", () =>
     Effect.gen(function*() {
       const stop = yield* Deferred.make<void>()
-      const worker = yield* fork(Worker.make({ stop: Deferred.await(stop) }, worked))
+      const worker = yield* fork(Worker.run({ stop: Deferred.await(stop) }, worked))
       yield* Deferred.succeed(stop, undefined)
       assert.include(yield* Fiber.join(worker), { reason: "Stopped" })
     }).pipe(Effect.provide(TestBroker.layer)))
@@ -164,7 +164,7 @@ describe("stop", () => {
       let interrupted = 0
       const stop = yield* Deferred.make<void>()
       const [id] = yield* publish(1)
-      const worker = yield* fork(Worker.make(
+      const worker = yield* fork(Worker.run(
         { grace: "5 seconds", stop: Deferred.await(stop) },
         Worker.handler(Count, () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)))
       ))

@@ -96,7 +96,7 @@ const run = Effect.fnUntraced(function*(jobs: number, size: number) {
       }
     })
   const work = (count: number) =>
-    Worker.make({ concurrency: 64, maxJobs: count }, Worker.handler(Bench, () => Effect.void))
+    Worker.run({ concurrency: 64, maxJobs: count }, Worker.handler(Bench, () => Effect.void))
 
   /** Milliseconds from a publication to its handler, on a worker that waits. */
   const latencies = (count: number) =>
@@ -104,7 +104,7 @@ const run = Effect.fnUntraced(function*(jobs: number, size: number) {
       const started = yield* Queue.unbounded<bigint>()
       const handler = Worker.handler(Bench, () =>
         Effect.flatMap(Clock.monotonicTimeNanos, (at) => Queue.offer(started, at)))
-      const worker = yield* Effect.forkScoped(Worker.make({ maxJobs: count }, handler))
+      const worker = yield* Effect.forkScoped(Worker.run({ maxJobs: count }, handler))
       const values: Array<number> = []
       for (let i = 0; i < count; i++) {
         const at = yield* Clock.monotonicTimeNanos

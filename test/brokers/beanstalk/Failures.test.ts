@@ -343,7 +343,7 @@ describe("workers on it", () => {
   it.live("an idle timeout does not hide that the server is away", () =>
     Effect.gen(function*() {
       const broker = yield* brokerOn(yield* Servers.freePort, { reconnectFor: "1 second" })
-      const reason = yield* Worker.make({ idleTimeout: "200 millis" }, handler).pipe(
+      const reason = yield* Worker.run({ idleTimeout: "200 millis" }, handler).pipe(
         Effect.provideService(BrokerService, broker),
         reasonOf
       )

@@ -325,7 +325,7 @@ describe("a job that is not to be run", () => {
       const { port, told } = yield* Servers.answering(table)
       const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
       let runs = 0
-      const error = yield* Worker.make(
+      const error = yield* Worker.run(
         { concurrency: 2 },
         Worker.handler(Small, () =>
           Effect.sync(() => {

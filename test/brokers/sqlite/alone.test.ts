@@ -299,7 +299,7 @@ describe("files that can't be used", () => {
       yield* Effect.gen(function*() {
         yield* Publisher.publish(One, {})
         const handler = Worker.handler(One, () => Effect.andThen(Deferred.succeed(begun, undefined), Effect.sleep(300)))
-        const worker = yield* Effect.forkChild(Worker.make({ concurrency: 2, grace: "1 second" }, handler))
+        const worker = yield* Effect.forkChild(Worker.run({ concurrency: 2, grace: "1 second" }, handler))
         yield* Deferred.await(begun)
         renameSync(path, `${path}.away`)
         const exit = yield* Fiber.await(worker).pipe(Effect.timeout("20 seconds"))
@@ -316,7 +316,7 @@ describe("a failure that is no text", () => {
       const layer = Publisher.layer.pipe(Layer.fresh, Layer.provideMerge(SqliteBroker.layer({ path })))
       yield* Effect.gen(function*() {
         const id = yield* Publisher.publish(One, {})
-        yield* Worker.make(
+        yield* Worker.run(
           { maxJobs: 1, idleTimeout: "100 millis" },
           // as HTTP clients have it that take over what a server says
           Worker.handler(One, () => Effect.fail(Object.assign(new Error(), { message: ["no", "text"] })))

@@ -477,7 +477,7 @@ describe("a worker whose file is moved", () => {
     Effect.gen(function*() {
       const path = yield* file
       const exit = yield* Effect.gen(function*() {
-        const worker = yield* Effect.forkChild(Worker.make({}, Worker.handler(One, () => Effect.void)))
+        const worker = yield* Effect.forkChild(Worker.run({}, Worker.handler(One, () => Effect.void)))
         yield* waiting(yield* Broker)
         moveAll(path, join(dirname(path), "away"))
         return yield* Effect.timeout(Fiber.await(worker), "10 seconds")

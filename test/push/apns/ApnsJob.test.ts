@@ -661,7 +661,7 @@ describe("ApnsJob", () => {
   it.effect("a worker tells what it did", () =>
     Effect.gen(function*() {
       yield* Effect.forEach([[A], [B], [C], [A, B, C]], (tokens) => publish(tokens))
-      const exit = yield* Worker.make({ maxJobs: 4, concurrency: 1 }, ApnsJob.handler())
+      const exit = yield* Worker.run({ maxJobs: 4, concurrency: 1 }, ApnsJob.handler())
       assert.strictEqual(exit.reason, "MaxJobs")
       assert.deepInclude(exit.counts, { Done: 2, Retried: 1, Buried: 1 })
     }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(500), [C]: TestApns.reject(413) })))))

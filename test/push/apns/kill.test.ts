@@ -115,7 +115,7 @@ const publish = Effect.gen(function*() {
 /** The tokens that wait for the application. */
 const reported = Effect.gen(function*() {
   const told: Array<string> = []
-  yield* Worker.make(
+  yield* Worker.run(
     { idleTimeout: "100 millis" },
     Worker.handler(DeadTokenJob.DeadTokenJob, (dead) => {
       assert.deepInclude(dead, {
