@@ -24,6 +24,35 @@ const isSafe = (text: string, maxChars: number): boolean => text.length <= maxCh
 
 const isFrame = (line: string): boolean => /^ {1,8}at /.test(line)
 
+/**
+ * Is the text of a value short? Whoever prints it writes a part once for every
+ * way that leads to it: a few objects that lead to each other make a text
+ * without end. May throw.
+ */
+const isShort = (root: unknown): boolean => {
+  let left = maxReasonChars
+  const ancestors: Array<object> = []
+  const visit = (value: unknown): boolean => {
+    left -= typeof value === "string" ? value.length + 1 : 1
+    if (left < 0) return false
+    if (typeof value !== "object" || value === null || ancestors.includes(value)) return true
+    const { toJSON } = value as { readonly toJSON?: unknown }
+    const isArray = Array.isArray(value)
+    // what is printed of any other collection is not in its keys
+    if (isArray ? value.length > left : Symbol.iterator in value && toJSON === undefined) return false
+    const keys = Object.keys(value)
+    if (keys.length > left) return false
+    ancestors.push(value)
+    const isEachShort = keys.every((key) => {
+      if (!isArray) left -= key.length
+      return visit((value as Record<string, unknown>)[key])
+    }) && (typeof toJSON !== "function" || visit(toJSON.call(value)))
+    ancestors.pop()
+    return isEachShort
+  }
+  return visit(root)
+}
+
 /** Everything that printing an error reads of it. May throw. */
 const isHarmless = (failure: unknown, depth = 0): boolean => {
   if (typeof failure === "string") return isSafe(failure, maxReasonChars)
@@ -31,6 +60,7 @@ const isHarmless = (failure: unknown, depth = 0): boolean => {
   if (typeof failure !== "object" || failure === null) return true
   if (depth === maxDepth) return false
   const { cause, message, name, stack } = failure as Record<string, unknown>
+  if (typeof message !== "string" && !isShort(failure)) return false
   const keys = Object.keys(failure)
   if (keys.length > maxKeys) return false
   for (const key of keys) void (failure as Record<string, unknown>)[key]

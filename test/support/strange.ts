@@ -2,6 +2,7 @@
  * What user code may throw, fail with, or hand over, and nobody expects: values
  * that refuse to be read, or have no end.
  */
+import * as Exit from "effect/Exit"
 import type { Random } from "./Random.ts"
 
 const refuse = (): never => {
@@ -48,6 +49,20 @@ export const nested = (levels: number): unknown => {
   return value
 }
 
+/** A text of 2^levels pieces for whoever writes it down; a few objects in memory. */
+export const doubled = (levels: number): unknown => {
+  let value: unknown = "x"
+  for (let i = 0; i < levels; i++) value = { left: value, right: value }
+  return value
+}
+
+/** As many objects, each of which leads to each: who follows all ways has no end. */
+export const friends = (count: number): object => {
+  const all = Array.from({ length: count }, (): Record<string, unknown> => ({}))
+  for (const one of all) all.forEach((other, index) => one[`friend${index}`] = other)
+  return all[0]!
+}
+
 const escapes = "\u001b[2J\u001b]0;owned\u0007\r\nlevel=ERROR message=forged\u202e\u009b"
 
 /** Values that can't be read, or have to be read with care, by what is wrong with them. */
@@ -89,6 +104,27 @@ export const failures: ReadonlyArray<readonly [what: string, failure: unknown]> 
   ["NaN", Number.NaN],
   ["a function", () => undefined],
   ["an empty text", ""]
+]
+
+/** Values whose text is endless, or as good as that, for whoever prints all that they lead to. */
+export const endless: ReadonlyArray<readonly [what: string, failure: unknown]> = [
+  ["40 levels, each twice", doubled(40)],
+  ["40 levels, each twice, in an array", [doubled(40)]],
+  ["40 levels, each twice, as its cause", new Error("x", { cause: doubled(40) })],
+  ["40 levels, each twice, behind a toJSON", { at: { toJSON: () => doubled(40) } }],
+  ["40 levels, each twice, in a value of Effect's", Exit.fail(doubled(40))],
+  ["40 levels, each twice, in a map of such a value", Exit.fail(new Map([[1, doubled(40)]]))],
+  [
+    "an endless iterable in a value of Effect's",
+    Exit.fail({
+      *[Symbol.iterator]() {
+        for (;;) yield 1
+      }
+    })
+  ],
+  ["a million bytes", new Uint8Array(1_000_000)],
+  ["a long array", { rows: Array.from({ length: 1_000_000 }, (_, row) => row) }],
+  ["a long text in an object, often", { rows: Array(900).fill("x".repeat(10_000)) }]
 ]
 
 const keys = ["message", "name", "stack", "cause", "_tag", "toString", "toJSON", "code", "reason", Symbol.iterator]

@@ -27,11 +27,12 @@ const reasonOf = (outcome: Outcome.Outcome | undefined): string =>
   outcome !== undefined && "reason" in outcome ? outcome.reason : `${outcome?._tag}`
 
 describe("a worker decides, goes on, and is idle in time", () => {
-  for (const [what, failure] of Strange.failures) {
+  for (const [what, failure] of [...Strange.failures, ...Strange.endless]) {
     it.effect(`when a handler ends with ${what}`, () => Attempts.check([[what, failure]]))
   }
 
-  it.effect("under a tracer that reads failures, too", () => Attempts.check(Strange.failures, { traced: true }))
+  it.effect("under a tracer that reads failures, too", () =>
+    Attempts.check([...Strange.failures, ...Strange.endless], { traced: true }))
 
   it.effect("and says what it could read", () =>
     Effect.gen(function*() {
