@@ -19,8 +19,23 @@ const groups = new Set<number>()
 /** How long processes have between SIGTERM and SIGKILL when the program ends at once. */
 const lastMillis = 100
 
-/** Signals that end a program that does not listen to them. */
-const ending = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const
+/**
+ * Signals that end a program that does not listen to them, and that somebody
+ * sends: terminals, service managers and their watchdogs, limits of CPU time,
+ * alarms, tools that restart a program while it is written.
+ */
+const ending = [
+  "SIGABRT",
+  "SIGALRM",
+  "SIGHUP",
+  "SIGINT",
+  "SIGPWR",
+  "SIGQUIT",
+  "SIGTERM",
+  "SIGUSR2",
+  "SIGVTALRM",
+  "SIGXCPU"
+] as const
 
 let isEnding = false
 

@@ -50,6 +50,13 @@ onLinux("no process outlives its program", () => {
     ["NodeRuntime.runMain", ["SIGQUIT"], null, "SIGQUIT"],
     ["runFork", ["SIGTERM"], null, "SIGTERM"],
     ["runFork", ["SIGINT"], null, "SIGINT"],
+    // what restarts a program while it is written, a limit of CPU time, an alarm, a watchdog, a battery
+    ["runFork", ["SIGUSR2"], null, "SIGUSR2"],
+    ["NodeRuntime.runMain", ["SIGXCPU"], null, "SIGXCPU"],
+    ["runFork", ["SIGALRM"], null, "SIGALRM"],
+    ["runFork", ["SIGVTALRM"], null, "SIGVTALRM"],
+    ["Main.run", ["SIGABRT"], null, "SIGABRT"],
+    ["Main.run", ["SIGTERM", "SIGPWR"], null, "SIGPWR"],
     ["process.exit", ["SIGUSR2"], 3, null],
     ["an error that nobody catches", ["SIGUSR2"], 1, null],
     ["Main.run", ["SIGTERM", "SIGTERM"], 130, null],
