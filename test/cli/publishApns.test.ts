@@ -104,7 +104,13 @@ describe("publish apns", () => {
             `an even number of hexadecimal digits: it is "${shown}"`
         )
       }
-      assert.match((yield* publish("--token", "nope")).stderr, /^backq: --token must be a device token/)
+      for (const token of ["nope", "", " ", " 0a1b", "0a1b\n"]) {
+        const { code, stderr } = yield* publish("--token", "0a1b", "--token", token)
+        assert.deepStrictEqual([code, stderr.split(":", 2)[1]], [
+          1,
+          " --token must be a device token, an even number of hexadecimal digits"
+        ])
+      }
       assert.isFalse(existsSync(join(path, "queue.db")))
     }))
 

@@ -76,7 +76,7 @@ const checkTokens = (
   tokens: ReadonlyArray<string>,
   where: (index: number) => string
 ): Effect.Effect<void, UsageError> => {
-  const wrong = tokens.findIndex((token) => token !== "" && DeviceToken.check(token) !== undefined)
+  const wrong = tokens.findIndex((token) => DeviceToken.check(token) !== undefined)
   return wrong < 0 ? Effect.void : Effect.fail(
     new UsageError({
       detail: `${where(wrong)} must be a device token, an even number of hexadecimal digits: it is "${
@@ -87,9 +87,12 @@ const checkTokens = (
 }
 
 const linesOf = Effect.fnUntraced(function*(file: string) {
-  const lines = utf8(yield* readInput("tokens", file)).split(/\r?\n/).map((line) => line.trim())
-  yield* checkTokens(lines, (index) => `--tokens ${file}: line ${index + 1}`)
-  return lines.filter((line) => line !== "")
+  const lines = utf8(yield* readInput("tokens", file)).split(/\r?\n/)
+    .map((line, index) => ({ token: line.trim(), line: index + 1 }))
+    .filter(({ token }) => token !== "")
+  const tokens = lines.map(({ token }) => token)
+  yield* checkTokens(tokens, (index) => `--tokens ${file}: line ${lines[index]!.line}`)
+  return tokens
 })
 
 const tokensOf = Effect.fnUntraced(function*({ token, tokens }: Input) {
