@@ -5,6 +5,7 @@ import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { display } from "./output.ts"
+import { interruptible } from "./root.ts"
 
 const completions: typeof GlobalFlag.Completions = {
   ...GlobalFlag.Completions,
@@ -13,10 +14,10 @@ const completions: typeof GlobalFlag.Completions = {
       onNone: () => Effect.void,
       onSome: (shell) =>
         // what is known of its failure is in main.ts
-        Effect.orDie(display(
+        Effect.orDie(interruptible(display(
           Completions.generate(command.name, shell, Completions.fromCommand(command))
             .replace("\ncomplete -F", "\ncomplete -o default -F") + "\n"
-        ))
+        )))
     })
 }
 

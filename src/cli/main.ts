@@ -26,9 +26,9 @@ import { tail } from "./commands/tail.ts"
 import { watch } from "./commands/watch.ts"
 import { work } from "./commands/work-process.ts"
 import * as Completions from "./completions.ts"
-import { exitCode, type Failure, fault } from "./exitCode.ts"
+import { exitCode, type Failure, fault, Interrupted } from "./exitCode.ts"
 import { complain, display, Output, OutputError, print } from "./output.ts"
-import { root } from "./root.ts"
+import { interruptible, root } from "./root.ts"
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string }
 
@@ -73,7 +73,7 @@ const present = (event: CliOutput.Presenter.Event): Effect.Effect<void, OutputEr
 }
 
 /** Its failures have no type of their own; {@link main} knows them again. */
-const presenter: CliOutput.Presenter = { present: (event) => Effect.orDie(present(event)) }
+const presenter: CliOutput.Presenter = { present: (event) => Effect.orDie(interruptible(present(event))) }
 
 const end = (failure: Failure): Effect.Effect<number> =>
   Effect.as(isQuiet(failure) ? Effect.void : complain(failure.message), exitCode(failure))
@@ -83,7 +83,7 @@ const isQuiet = (failure: Failure): boolean =>
   failure._tag === "OutputError" && failure.isClosed && failure.done === undefined
 
 const endByFault = (defect: unknown): Effect.Effect<number> =>
-  defect instanceof OutputError
+  defect instanceof OutputError || defect instanceof Interrupted
     ? end(defect)
     : Effect.as(complain(`a fault of backq itself, please report it: ${describe(defect).text}`), fault)
 

@@ -65,22 +65,25 @@ export const printJson = (value: unknown): Effect.Effect<void, OutputError> =>
 /** Prints text of our own that may hold colours, or move the cursor. */
 export const display = (text: string): Effect.Effect<void, OutputError> => Output.use(({ out }) => out(text))
 
-/** Tells by {@link print} or {@link printJson} what was done; if that can't be told, the failure says it. */
-export const tell = <E, R>(
-  done: string,
-  printed: Effect.Effect<void, OutputError | E, R>
-): Effect.Effect<void, OutputError | E, R> =>
-  Effect.mapError(
-    printed,
-    (error) => error instanceof OutputError ? new OutputError({ code: error.code, detail: error.detail, done }) : error
-  )
-
 /** A line may tell the ids of many jobs. */
 const maxLineChars = 16_000
 
 /** Says something that is no result, in one line on stderr. */
 export const complain = (message: string): Effect.Effect<void> =>
   Output.use(({ err }) => err(`backq: ${safeLine(oneLine(message, maxLineChars))}\n`))
+
+/**
+ * Tells by {@link print} or {@link printJson} what was done. If that can't be
+ * told, the failure says it; if a signal comes first, a line on stderr.
+ */
+export const tell = <E, R>(
+  done: string,
+  printed: Effect.Effect<void, OutputError | E, R>
+): Effect.Effect<void, OutputError | E, R> =>
+  Effect.mapError(
+    Effect.onInterrupt(printed, () => complain(`stdout takes nothing; but ${done}`)),
+    (error) => error instanceof OutputError ? new OutputError({ code: error.code, detail: error.detail, done }) : error
+  )
 
 /** Ends with a failure when the reader leaves, also while nothing is printed. */
 export const whileRead = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | OutputError, R> =>

@@ -25,7 +25,7 @@ const runMain = Runtime.makeRunMain(({ fiber }) => {
 
 main(process.argv.slice(2)).pipe(
   Effect.provideService(Shutdown, { asked: Deferred.await(asked) }),
-  Effect.provideService(Output, Stdio.output),
+  Effect.provideService(Output, Stdio.output(Deferred.await(asked))),
   Effect.provideService(Console.Console, Stdio.console()),
   runMain
 )

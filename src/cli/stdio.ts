@@ -40,15 +40,15 @@ const write = (fd: 1 | 2, text: string): Effect.Effect<void, OutputError> =>
     return (stream as object) instanceof Socket ? toStream(stream, text) : toFile(fd, text)
   })
 
-/** Prints to the stdout and stderr of this process. */
-export const output: Output = {
+/** Prints to the stdout and stderr of this process. For stderr nobody waits who was asked to come to an end. */
+export const output = (asked: Effect.Effect<void>): Output => ({
   out: (text) => write(1, text),
-  err: (text) => Effect.ignore(write(2, text)),
+  err: (text) => Effect.raceFirst(Effect.ignore(write(2, text)), asked),
   left: Effect.andThen(
     Reader.left(1),
     Effect.fail(new OutputError({ code: "EPIPE", detail: "nobody reads it any more" }))
   )
-}
+})
 
 /** How much of the log may wait for its reader. */
 const maxWaiting = 16 * 1024 * 1024

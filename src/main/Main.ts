@@ -7,7 +7,7 @@
  * - A pipe that nobody reads any more, such as that of its log, does not end it:
  *   it goes on without.
  * - What it has printed and logged arrives before it exits, however slow the
- *   reader.
+ *   reader; after a signal a reader has five seconds.
  *
  * Limits: Node.js itself takes back what `nohup` set, before a program can see
  * it; start such a program with `setsid`, or by a service manager.
@@ -40,7 +40,7 @@ export const begin = (onAsked: () => void): Program => {
     release: signals.close,
     exit: (code) => {
       Effect.runFork(Effect.andThen(
-        StandardStreams.flush,
+        StandardStreams.flush(signals.asked),
         Effect.sync(() => process.exit(signals.isForced() ? Signals.interrupted : code))
       ))
     }

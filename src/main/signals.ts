@@ -6,6 +6,7 @@
  * SIGTERM, and SIGKILL a second later; then it exits with 130. A second SIGHUP
  * means nothing: shells and terminals send several.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { Process } from "../process/index.ts"
 
@@ -19,6 +20,8 @@ const exitSoon = Effect.andThen(Effect.sleep(lastTime), Effect.sync(() => proces
 
 /** What came so far. */
 export interface Signals {
+  /** Completes when the program is asked to come to an end. */
+  readonly asked: Effect.Effect<void>
   /** Was the program asked to come to an end? */
   readonly isAsked: () => boolean
   /** Was it told to end at once? */
@@ -29,11 +32,13 @@ export interface Signals {
 
 /** Listens from now on. `onAsked` is called once. */
 export const listen = (onAsked: () => void): Signals => {
+  const asked = Deferred.makeUnsafe<void>()
   let isAsked = false
   let isForced = false
   const ask = () => {
     if (isAsked) return
     isAsked = true
+    Deferred.doneUnsafe(asked, Effect.void)
     onAsked()
   }
   const force = () => {
@@ -46,6 +51,7 @@ export const listen = (onAsked: () => void): Signals => {
   const listeners = [["SIGHUP", ask], ["SIGINT", askOrForce], ["SIGTERM", askOrForce], ["SIGQUIT", force]] as const
   for (const [name, listener] of listeners) process.on(name, listener)
   return {
+    asked: Deferred.await(asked),
     isAsked: () => isAsked,
     isForced: () => isForced,
     close: () => {

@@ -1,6 +1,7 @@
 /**
  * stdout and stderr of this program: a reader that leaves is no reason to die,
- * and what was written arrives before the end.
+ * and what was written arrives before the end, unless a signal comes and its
+ * reader is stuck.
  *
  * Node.js throws where a pipe is closed and nobody listens for its errors; it
  * queues what a pipe does not take at once, and `process.exit` throws that away.
@@ -22,7 +23,14 @@ export const flushed = (stream: NodeJS.WriteStream): Effect.Effect<void> =>
     stream.write("", () => resume(Effect.void))
   })
 
-/** The same for both. */
-export const flush: Effect.Effect<void> = Effect.suspend(() =>
-  Effect.andThen(flushed(process.stdout), flushed(process.stderr))
-)
+/** How long a reader has, once the program was asked to come to an end. */
+const lastTime = "5 seconds"
+
+/** The same for both, but not for long once the program was asked to come to an end. */
+export const flush = (asked: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    Effect.raceFirst(
+      Effect.andThen(flushed(process.stdout), flushed(process.stderr)),
+      Effect.andThen(asked, Effect.sleep(lastTime))
+    )
+  )

@@ -6,11 +6,22 @@
 import { afterAll, assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import { spawn, type StdioOptions } from "node:child_process"
-import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { execFileSync, spawn, type StdioOptions } from "node:child_process"
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Broker, putRequest } from "../../src/Broker.ts"
@@ -386,6 +397,54 @@ describe.skipIf(!existsSync("/proc/self/stat")).concurrent(
         const { code } = yield* shell("backq queues stubborn --sample 0 --json", one)
         assert.strictEqual(code, 0)
         assert.isNull(worker.child.exitCode)
+      }))
+  }
+)
+
+// -----------------------------------------------------------------------------
+// Readers that are stuck
+// -----------------------------------------------------------------------------
+
+/** A named pipe that takes no more, and that somebody has open for reading. */
+const fullPipe = (path: string): number => {
+  const name = join(path, "pipe")
+  execFileSync("mkfifo", [name])
+  const pipe = openSync(name, constants.O_RDWR | constants.O_NONBLOCK)
+  const fill = (size: number) => Result.isSuccess(Result.try(() => writeSync(pipe, Buffer.alloc(size))))
+  for (const size of [4096, 1]) while (fill(size));
+  return pipe
+}
+
+describe.skipIf(!existsSync("/proc/self/status")).concurrent(
+  "a signal ends what waits for a reader that is stuck",
+  () => {
+    it.live.each(
+      [
+        ["a command", "stdout", "queues --sample 0", "SIGTERM", [130]],
+        ["one that goes on", "stdout", "watch --json --interval 50ms", "SIGHUP", [0]],
+        ["a simulator", "stdout", "apns-simulator --port 0", "SIGTERM", [0]],
+        ["one that only says what it is", "stdout", "--version", "SIGINT", [130]],
+        ["help", "stdout", "work process --help", "SIGINT", [130]],
+        ["completions", "stdout", "--completions bash", "SIGINT", [130]],
+        ["a wrong invocation", "stderr", "nonsense", "SIGTERM", [1, 130]],
+        ["a failure", "stderr", "peek none", "SIGTERM", [5, 130]],
+        ["a worker", "stderr", "work process --queue none", "SIGTERM", [0]]
+      ] as const
+    )("%s", ([, stream, line, signal, codes]) =>
+      Effect.gen(function*() {
+        const one = yield* world("watch")
+        const pipe = yield* Effect.acquireRelease(
+          Effect.sync(() => fullPipe(one.path)),
+          (pipe) => Effect.sync(() => closeSync(pipe))
+        )
+        const stdio = stream === "stdout" ? [pipe, "ignore"] as const : ["ignore", pipe] as const
+        const { child, ended } = yield* start(line.split(" "), one.env, ["ignore", ...stdio])
+        yield* eventually("it listens to signals", () => listens(child.pid!))
+        // what it prints at once is on its way
+        yield* Effect.sleep("500 millis")
+        child.kill(signal)
+        const code = yield* Effect.timeoutOption(ended, "20 seconds")
+        assert.include([...codes], Option.getOrUndefined(code))
       }))
   }
 )

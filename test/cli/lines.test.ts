@@ -1,5 +1,6 @@
 /** What the command prints does nothing to a terminal and forges no line, whatever is in jobs, names, files and URLs. */
 import { assert, describe, it, vi } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { mkdirSync, writeFileSync } from "node:fs"
@@ -8,6 +9,7 @@ import { Broker, putRequest } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/brokers/url.ts"
 import { main } from "../../src/cli/main.ts"
 import { Output, OutputError } from "../../src/cli/output.ts"
+import { Shutdown } from "../../src/cli/shutdown.ts"
 import { folder } from "../support/beanstalkd.ts"
 import { onEach } from "./brokers.ts"
 import { run } from "./command.ts"
@@ -154,6 +156,19 @@ onEach("bodies that are valid and extreme", (target) => {
       })
   )
 
+  it.live("a name or an id that is as long as a body is shown in part", () =>
+    Effect.gen(function*() {
+      const { backq, layer } = yield* target
+      const long = "n".repeat(30_000)
+      const body = JSON.stringify({ backq: 1, id: long, job: long, payload: {} })
+      yield* Effect.provide(putBody("long", body), layer)
+      const { code, stdout } = yield* backq("peek", "long")
+      assert.strictEqual(code, 0)
+      assert.match(stdout, /^ {2}job +n{200} … and 29800 more characters$/m)
+      assert.match(stdout, /^ {2}envelope +n{200} … and 29800 more characters$/m)
+      assert.deepInclude(JSON.parse((yield* backq("peek", "long", "--json")).stdout).jobs[0].envelope, { id: long })
+    }))
+
   it.live("a payload that is wide and deep is shown at once", () =>
     Effect.gen(function*() {
       const { backq, layer } = yield* target
@@ -192,6 +207,26 @@ describe("a failure of ours", () => {
         assert.match(err[0]!, /^backq: a fault of backq itself, please report it: [^\n]+\n$/)
         assert.notMatch(err[0]!, unsafe)
       }
+    }))
+
+  it.live("what was done is told, too, when a signal comes while it is printed", () =>
+    Effect.gen(function*() {
+      err.length = 0
+      const url = `sqlite:${join(yield* folder, "jobs.db")}`
+      const printing = Deferred.makeUnsafe<void>()
+      const code = yield* main(["publish", "process", "--broker", url, "--", "true"]).pipe(
+        Effect.provideService(Output, {
+          out: () => Effect.andThen(Deferred.succeed(printing, undefined), Effect.never),
+          err: (text) => Effect.sync(() => err.push(text)),
+          left: Effect.never
+        }),
+        Effect.provideService(Shutdown, { asked: Deferred.await(printing) })
+      )
+      assert.strictEqual(code, 130)
+      assert.deepStrictEqual(err, [
+        "backq: stdout takes nothing; but job 1 was accepted\n",
+        "backq: interrupted before the end\n"
+      ])
     }))
 
   it.live("stdout that fails, whatever the system calls it, is told", () =>

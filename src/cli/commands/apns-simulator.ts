@@ -212,8 +212,8 @@ export const apnsSimulator = Command.make(
       const place: Place = { host, port: simulator.port, environment, ...paths, keyId, teamId }
       const shown = Stream.runForEach(simulator.changes, (push) => json ? printJson(toJson(push)) : print(format(push)))
       const showing = yield* Effect.forkScoped(shown, { startImmediately: true })
-      yield* json ? printJson(place) : print(...introduce(place, yield* program).split("\n"))
-      yield* Effect.raceFirst(Fiber.join(showing), stopped)
+      const introduced = json ? printJson(place) : print(...introduce(place, yield* program).split("\n"))
+      yield* Effect.raceFirst(Effect.andThen(introduced, Fiber.join(showing)), stopped)
     }).pipe(
       whileRead,
       Effect.scoped,

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { ListedJob } from "../../Broker.ts"
 import * as Envelope from "../../Envelope.ts"
-import { clip, safeLine } from "../../internal/text.ts"
+import { clip, safeLine, safeName } from "../../internal/text.ts"
 import { safeBytes, shortDuration, utf8 } from "./text.ts"
 
 /** How much of a payload people are shown. */
@@ -73,8 +73,8 @@ const counted = ({ abandoned, attempt, buries, priority, ttr }: ListedJob): stri
 type Field = readonly [name: string, value: string]
 
 const envelopeFields = (envelope: Envelope.Envelope, now: number): ReadonlyArray<Field> => [
-  ["job", `${safeLine(envelope.job)}${envelope.version === undefined ? "" : `, version ${envelope.version}`}`],
-  ["envelope", safeLine(envelope.id)],
+  ["job", `${safeName(envelope.job)}${envelope.version === undefined ? "" : `, version ${envelope.version}`}`],
+  ["envelope", safeName(envelope.id)],
   ...(envelope.publishedAt === undefined ? [] : [["published", ago(envelope.publishedAt, now)] as const]),
   ...(envelope.expiresAt === undefined ? [] : [["expires", ago(envelope.expiresAt, now)] as const]),
   ["payload", clip(layOut(envelope.payload), shownPayload)]
