@@ -248,7 +248,7 @@ const traced = (name: string, attributes: Record<string, unknown>) => <A, E>(eff
       tracer === Tracer.nativeTracer ? effect : Effect.withSpan(effect, name, { kind: "producer", attributes })
   )
 
-/** After so many jobs of a `publishAll` the first leave: the broker works while the next are encoded. */
+/** How many jobs of a `publishAll` go to the broker together. */
 const sliceSize = 256
 
 /** Requests of a `publishAll` that go to one queue, and of which all or none require workers. */
@@ -276,7 +276,8 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     }
   )
 
-  const publish = Effect.fnUntraced(function*<A>(
+  /** Builds the request of one payload and puts it. */
+  const put = Effect.fnUntraced(function*<A>(
     job: Job<A>,
     payload: A,
     options: PublishOptions,
@@ -300,7 +301,8 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     (effect, { requests }) => Effect.catch(effect, (reason) => Effect.succeed(requests.map(() => Result.fail(reason))))
   )
 
-  const publishAll = Effect.fnUntraced(function*<A>(
+  /** Builds the requests of many payloads and puts them in slices: the broker works while the next are built. */
+  const putAll = Effect.fnUntraced(function*<A>(
     job: Job<A>,
     payloads: Iterable<A>,
     options: ItemOptions<A>
@@ -348,13 +350,13 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
   return Publisher.of({
     publish: (job, payload, options = {}) => {
       const queue = options.queue ?? job.queue
-      return publish(job, payload, options, queue).pipe(
+      return put(job, payload, options, queue).pipe(
         Effect.mapError((reason) => notPublished(job, queue, reason)),
         traced("Publisher.publish", { "backq.job": job.name, "backq.queue": queue })
       )
     },
     publishAll: (job, payloads, options = {}) =>
-      traced("Publisher.publishAll", { "backq.job": job.name })(publishAll(job, payloads, options)),
+      traced("Publisher.publishAll", { "backq.job": job.name })(putAll(job, payloads, options)),
     idleWorkers,
     ping: broker.ping
   })
