@@ -31,7 +31,6 @@ import * as Predicate from "effect/Predicate"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { resolve } from "node:path"
 import {
   Broker,
   type BrokerStats,
@@ -109,7 +108,7 @@ export const make = Effect.fnUntraced(function*(
   const consumers = new Set<SqliteConsumer>()
   const { back, current, use } = yield* Presence.make({
     broker: name,
-    path: options.path === ":memory:" ? options.path : resolve(options.path),
+    path: options.path === ":memory:" ? options.path : File.absolute(options.path),
     isFull: options.durability !== "normal",
     busyTimeout: Duration.fromInputUnsafe(options.busyTimeout ?? "10 seconds"),
     history: Duration.fromInputUnsafe(options.history ?? 0),

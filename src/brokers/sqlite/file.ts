@@ -11,8 +11,8 @@
  *
  * Times are whole microseconds since the epoch.
  */
-import { closeSync, openSync, readlinkSync, statSync } from "node:fs"
-import { dirname, isAbsolute, resolve } from "node:path"
+import { closeSync, openSync, readlinkSync, realpathSync, type Stats, statSync } from "node:fs"
+import { basename, dirname, isAbsolute, join, resolve } from "node:path"
 import { DatabaseSync, type DatabaseSyncOptions } from "node:sqlite"
 import { pathToFileURL } from "node:url"
 import { FileUnusable } from "./failure.ts"
@@ -34,10 +34,15 @@ const versionOf = (database: DatabaseSync, path: string): number => {
     const isEmpty = application === 0 && version === 0
       && database.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined
     if (isEmpty) return 0
+    const isCopy = application === 0 && difference(database, currentVersion) === undefined
     throw new FileUnusable({
       path,
       problem: "OtherProgram",
-      detail: "is a database of another program: give another path"
+      detail: isCopy
+        ? "is a copy by \".dump\" or \".clone\" of the sqlite3 program, which leaves out whose file it is: copy with " +
+          `".backup" or VACUUM INTO, or run "PRAGMA application_id = ${applicationId}; PRAGMA user_version = ` +
+          `${currentVersion}" in it`
+        : "is a database of another program: give another path"
     })
   }
   if (version > currentVersion) {
@@ -73,6 +78,21 @@ const migrate = (database: DatabaseSync, path: string): void => {
   database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${currentVersion}; COMMIT`)
 }
 
+/**
+ * An absolute path. What is up from a folder depends on where that really is, so links before the last `..` are
+ * followed; where there is no such folder, the `..` stays.
+ */
+export const absolute = (path: string): string => {
+  const names = path.split("/")
+  const end = names.lastIndexOf("..") + 1
+  if (end === 0) return resolve(path)
+  try {
+    return join(realpathSync.native(names.slice(0, end).join("/")), ...names.slice(end))
+  } catch {
+    return isAbsolute(path) ? path : `${process.cwd()}/${path}`
+  }
+}
+
 /** How many links lead to a file at most, as the operating system has it. */
 const mostLinks = 40
 
@@ -87,7 +107,16 @@ const targetOf = (path: string, links = 0): string => {
   return links === mostLinks ? path : targetOf(isAbsolute(link) ? link : `${dirname(path)}/${link}`, links + 1)
 }
 
-const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0
+/** What is at a path. Of one that can't be looked at SQLite says why. */
+const find = (path: string): Stats | undefined => {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch {
+    return undefined
+  }
+}
+
+const sizeOf = (path: string): number => find(path)?.size ?? 0
 
 const checkLog = (path: string, target: string): void => {
   // In this order: while somebody else makes the file, it is not empty any more when its log is not.
@@ -99,6 +128,24 @@ const checkLog = (path: string, target: string): void => {
         `is not there, but its log ${target}-wal is, and may hold jobs: put the file back, or move the log away too`
     })
   }
+}
+
+/** Bytes of the longest path that SQLite takes. */
+const longestPath = 504
+
+/** Bytes of the longest name that file systems take, with `-journal` at its end. */
+const longestName = 247
+
+const checkPath = (path: string, place: string, target: string): void => {
+  const unusable = (detail: string) =>
+    new FileUnusable({ path, problem: "NotADatabase", detail: `can't be opened: ${detail}` })
+  if (Buffer.byteLength(target) > longestPath || Buffer.byteLength(basename(target)) > longestName) {
+    throw unusable(`a path must have at most ${longestPath} bytes, and its last name ${longestName}: use a shorter one`)
+  }
+  if (place.split("/").includes("..")) throw unusable("check that its folder exists")
+  const found = find(target)
+  if (found === undefined || found.isFile()) return
+  throw unusable(`it is ${found.isDirectory() ? "a folder" : "a device, a pipe or a socket"}: give the path of a file`)
 }
 
 /**
@@ -140,8 +187,9 @@ export const open = (path: string, mayCreate = true): DatabaseSync => {
   const noLog = () =>
     new FileUnusable({ path, problem: "NoWal", detail: "can't have a write-ahead log there: use a local disk" })
   if (path === ":memory:") throw noLog()
-  const place = resolve(path)
+  const place = absolute(path)
   const target = targetOf(place)
+  checkPath(path, place, target)
   checkLog(path, target)
   if (mayCreate) create(target)
   const database = new DatabaseSync(urlOf(place), careful)

@@ -269,6 +269,19 @@ describe("a copy", () => {
   }
 })
 
+describe("a copy that does not say whose it is", () => {
+  it.live("is refused, and it is said what to do, which helps", () =>
+    Effect.gen(function*() {
+      const path = yield* filled
+      tamper(path, "PRAGMA application_id = 0", "PRAGMA user_version = 0")
+      const { message } = yield* Effect.flip(Effect.scoped(SqliteBroker.make({ path })))
+      assert.include(message, "VACUUM INTO")
+      tamper(path, ...(message.match(/PRAGMA \w+ = \d+/g) ?? []))
+      const broker = yield* SqliteBroker.make({ path })
+      assert.include(yield* broker.statsQueue("q"), { ready: 1 })
+    }))
+})
+
 describe("the largest body", () => {
   it.live("can be taken, peeked and moved", () =>
     Effect.gen(function*() {

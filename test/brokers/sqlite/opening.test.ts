@@ -6,7 +6,16 @@ import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { spawnSync } from "node:child_process"
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
@@ -40,6 +49,13 @@ const opened = () =>
   readdirSync("/proc/self/fd").flatMap((fd) => {
     const link = Result.try(() => readlinkSync(`/proc/self/fd/${fd}`))
     return Result.isSuccess(link) ? [link.success] : []
+  })
+
+/** It can't be opened, and the message says why. */
+const unavailable = (path: string, why: string) =>
+  Effect.map(Effect.flip(Effect.scoped(SqliteBroker.make({ path }))), ({ message, reason }) => {
+    assert.strictEqual(reason._tag, "Unavailable", message)
+    assert.include(message, why)
   })
 
 const large = request("x".repeat(60_000))
@@ -77,6 +93,76 @@ describe("a path", () => {
       yield* Effect.timeout(Effect.repeat(wait, { until: (size) => size > 4e6 }), "10 seconds")
       assert.deepStrictEqual(readdirSync(elsewhere), [])
     }))
+
+  it.live("that goes up from a link is the one that the operating system means, and stays that", () =>
+    Effect.gen(function*() {
+      const place = yield* folder
+      mkdirSync(join(place, "deep/er"), { recursive: true })
+      symlinkSync("deep/er", join(place, "link"))
+      yield* inFolder(place)
+      const names = [
+        "link/../a.db",
+        "./link/.././b.db",
+        `${place}/link/../c.db`,
+        "link/../er/../d.db",
+        "deep/er/../../e.db"
+      ]
+      for (const path of names) {
+        assert.isFalse(existsSync(path))
+        yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), (broker) => broker.put("q", request("a"))))
+        assert.isTrue(existsSync(path), path)
+      }
+      assert.deepStrictEqual(readdirSync("deep").toSorted(), ["a.db", "b.db", "c.db", "d.db", "er"])
+      writeFileSync("there.db", "")
+      for (const path of ["missing/../there.db", `${place}/missing/../f.db`, "../missing/../f.db"]) {
+        yield* unavailable(path, "check that its folder exists")
+      }
+      assert.deepStrictEqual(readdirSync(".").toSorted(), ["deep", "e.db", "link", "there.db"])
+    }))
+
+  for (const length of [700, 512, 505]) {
+    it.live(`that is longer than SQLite takes (${length}): says so, and makes nothing`, () =>
+      Effect.gen(function*() {
+        const place = yield* folder
+        let deep = place
+        while (deep.length < length - 200) deep += `/${"d".repeat(100)}`
+        mkdirSync(deep, { recursive: true })
+        const path = `${deep}/${"x".repeat(length - deep.length - 1)}`
+        assert.strictEqual(path.length, length)
+        yield* unavailable(path, "at most 504 bytes")
+        symlinkSync(path, join(place, "link.db"))
+        yield* unavailable(join(place, "link.db"), "at most 504 bytes")
+        assert.deepStrictEqual(readdirSync(deep), [])
+      }))
+  }
+
+  it.live("with the longest name works, with a longer one it says so", () =>
+    Effect.gen(function*() {
+      const place = yield* folder
+      yield* Effect.scoped(
+        Effect.flatMap(SqliteBroker.make({ path: join(place, "x".repeat(247)) }), (broker) => broker.put("q", large))
+      )
+      yield* unavailable(join(place, "x".repeat(248)), "its last name 247")
+      assert.deepStrictEqual(readdirSync(place), ["x".repeat(247)])
+    }))
+
+  it.live.skipIf(process.platform !== "linux")(
+    "of what is no file: is not opened, and it is said what it is",
+    () =>
+      Effect.gen(function*() {
+        const place = yield* folder
+        const pipe = join(place, "pipe")
+        assert.strictEqual(spawnSync("mkfifo", [pipe]).status, 0)
+        symlinkSync("/dev/full", join(place, "link.db"))
+        for (const path of [pipe, "/dev/null", "/dev/full", join(place, "link.db")]) {
+          yield* unavailable(path, "a device, a pipe or a socket")
+        }
+        yield* unavailable(place, "a folder")
+        symlinkSync("b", join(place, "a"))
+        symlinkSync("a", join(place, "b"))
+        yield* unavailable(join(place, "a"), "can't be opened")
+      })
+  )
 
   it.live("that looks like a URL is a path", () =>
     Effect.gen(function*() {
