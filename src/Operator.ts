@@ -31,8 +31,10 @@ const next = Effect.fnUntraced(function*(
   const broker = yield* Broker
   const peeked = yield* broker.peekNext(queue, state)
   const jobs = Option.isNone(peeked) ? [] : yield* broker.statsJob(peeked.value.id).pipe(
-    Effect.map((stats): ReadonlyArray<ListedJob> => [{ ...stats, body: peeked.value.body, finishedAt: undefined }]),
-    // somebody has taken it since
+    // somebody may have moved or taken it since
+    Effect.map((stats): ReadonlyArray<ListedJob> =>
+      stats.queue === queue ? [{ ...stats, body: peeked.value.body, finishedAt: undefined }] : []
+    ),
     Effect.catchReason("BrokerError", "NotFound", () => Effect.succeed([]))
   )
   return { jobs, next: undefined, isNextOnly: true }

@@ -29,6 +29,7 @@ import {
   type PutRequest
 } from "../../Broker.ts"
 import * as BrokerError from "../../BrokerError.ts"
+import { clip, maxNameChars } from "../../internal/text.ts"
 import { checkMax, isId } from "./arguments.ts"
 import type { Command } from "./command.ts"
 import type { Connection, ConnectOptions, Driver } from "./Connection.ts"
@@ -88,7 +89,7 @@ const put = (request: PutRequest): Command => ({
 })
 
 const brokerStats = (stats: ServerStats): BrokerStats => ({
-  version: stats.version,
+  version: clip(stats.version, maxNameChars),
   uptime: Duration.seconds(stats.uptime),
   ready: stats["current-jobs-ready"],
   delayed: stats["current-jobs-delayed"],

@@ -44,7 +44,7 @@ export class Pipeline {
 
   /** How many commands were sent and not answered. */
   outstanding = 0
-  /** Grows with every reply received, and with every piece of a large body sent. */
+  /** Grows with every reply received, and with every piece of a large body sent or received. */
   progress = 0
   /** The last command taken has not left in full, so the server can't have carried it out. */
   isCutOff = false

@@ -11,6 +11,9 @@ import { bodyLimit, objection } from "./expected.ts"
 import type { Pipeline, Unanswered } from "./pipeline.ts"
 import { type BodyHead, Parser, type Reply } from "./reply.ts"
 
+/** So many bytes of a large body are progress. Fewer may be a peer that means to hold us up. */
+const progressSize = 16_384
+
 export class Receiver {
   /** Was there a reply? */
   answered = false
@@ -19,6 +22,7 @@ export class Receiver {
   private readonly instead: ((command: Command) => Unanswered | undefined) | undefined
   private readonly parser = new Parser((head) => this.limit(head))
   private ending: Ending | undefined
+  private sinceProgress = 0
 
   constructor(pipeline: Pipeline, instead?: (command: Command) => Unanswered | undefined) {
     this.pipeline = pipeline
@@ -39,6 +43,11 @@ export class Receiver {
   take(bytes: Uint8Array): Ending | undefined {
     if (this.ending !== undefined) return this.ending
     const violation = this.parser.feed(bytes, this)
+    this.sinceProgress += bytes.length
+    if (this.sinceProgress >= progressSize) {
+      this.sinceProgress = 0
+      this.pipeline.progress++
+    }
     if (violation !== undefined) this.ending ??= { detail: violation.detail, violation: true }
     return this.ending
   }

@@ -107,6 +107,16 @@ export const tubeStats = (broker: string, tube: string, answer: Answer | undefin
     ? about(broker, "tube", tube, (stats) => stats.name, decodeTubeStats(answer.body))
     : failure(broker, "StatsTube", answer, noQueue(tube))
 
+/** No server has so many tubes; as strings they take far more memory than in the list. */
+const maxTubes = 1_000_000
+
+const hasMoreLines = (body: Uint8Array, max: number): boolean => {
+  // the first line begins the list
+  let at = body.indexOf(10)
+  for (let lines = 0; at !== -1 && lines <= max; lines++) at = body.indexOf(10, at + 1)
+  return at !== -1
+}
+
 /** Reads the answer to `list-tubes` and `list-tubes-watched`. */
 export const tubeList = (
   broker: string,
@@ -114,12 +124,18 @@ export const tubeList = (
   answer: Answer | undefined
 ): Result.Result<ReadonlyArray<string>, BrokerError.BrokerError> => {
   if (answer?._tag !== "Ok") return failure(broker, command, answer)
+  if (hasMoreLines(answer.body, maxTubes)) {
+    return Result.fail(violation(broker, `the list has more than ${maxTubes} lines`))
+  }
   const tubes = parseList(answer.body)
   if (tubes === undefined) return Result.fail(violation(broker, "the list is not lines of the form \"- value\""))
   const bad = tubes.find((tube) => Result.isFailure(checkQueue(tube)))
-  return bad === undefined
-    ? Result.succeed(tubes)
-    : Result.fail(violation(broker, `the list has "${safeName(bad)}", which is no name of a tube`))
+  if (bad !== undefined) {
+    return Result.fail(violation(broker, `the list has "${safeName(bad)}", which is no name of a tube`))
+  }
+  const seen = new Set<string>()
+  const twice = tubes.find((tube) => seen.size === seen.add(tube).size)
+  return twice === undefined ? Result.succeed(tubes) : Result.fail(violation(broker, `the list has "${twice}" twice`))
 }
 
 const about = <A>(

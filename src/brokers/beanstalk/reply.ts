@@ -158,6 +158,10 @@ export const parseLine = (text: string): Reply | BodyHead | Violation => {
 const withBody = (head: BodyHead, body: Uint8Array): Reply =>
   head.kind === "Ok" ? { _tag: "Ok", body } : { _tag: head.kind, id: head.id, body }
 
+const noBytes = Buffer.alloc(0)
+/** Room for the beginning of a body. */
+const firstRoom = 65_536
+
 const CR = 13
 const LF = 10
 
@@ -180,7 +184,9 @@ export class Parser {
   private lineLength = 0
   private head: BodyHead | undefined
   private missing = 0
-  private parts: Array<Buffer> = []
+  /** The beginning of a body that came in several chunks. */
+  private kept = noBytes
+  private keptLength = 0
   private failed: Violation | undefined
 
   constructor(limitOf: (head: BodyHead) => number = () => maxBody) {
@@ -233,7 +239,7 @@ export class Parser {
         this.missing -= end - at
         at = end
         if (this.missing > 0) {
-          this.parts.push(part)
+          this.keep(part, this.head.size + 2)
           return undefined
         }
         const bad = this.endOfBody(this.head, part, out)
@@ -262,12 +268,28 @@ export class Parser {
     return undefined
   }
 
+  /**
+   * Copies a part of a body to those before it: a chunk may keep far more than
+   * itself in memory. The room grows with what came, not with what was announced.
+   */
+  private keep(part: Buffer, whole: number): void {
+    const length = this.keptLength + part.length
+    if (length > this.kept.length) {
+      const room = Buffer.allocUnsafeSlow(Math.min(whole, Math.max(firstRoom, 2 * length)))
+      this.kept.copy(room, 0, 0, this.keptLength)
+      this.kept = room
+    }
+    part.copy(this.kept, this.keptLength)
+    this.keptLength = length
+  }
+
   private endOfBody(head: BodyHead, last: Buffer, out: Replies): Violation | undefined {
     let whole = last
-    if (this.parts.length > 0) {
-      this.parts.push(last)
-      whole = Buffer.concat(this.parts)
-      this.parts = []
+    if (this.keptLength > 0) {
+      this.keep(last, head.size + 2)
+      whole = this.kept
+      this.kept = noBytes
+      this.keptLength = 0
     }
     this.head = undefined
     if (whole[head.size] !== CR || whole[head.size + 1] !== LF) {

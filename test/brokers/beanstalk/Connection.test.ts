@@ -185,6 +185,38 @@ describe("the end of a connection", () => {
       }))
   }
 
+  for (const [name, driver] of drivers) {
+    it.live(
+      `${name}: a large body that takes its time is no silence, a few bytes now and then are`,
+      () =>
+        Effect.gen(function*() {
+          const peek = { _tag: "Peek", id: "7" } as const
+          const sending = (part: number) =>
+            Servers.scripted((socket) => {
+              socket.once("data", () => {
+                let left = 600_000
+                socket.write(`FOUND 7 ${left}\r\n`)
+                const timer = setInterval(() => {
+                  socket.write(Buffer.alloc(Math.min(part, left)))
+                  left -= part
+                  if (left > 0) return
+                  clearInterval(timer)
+                  socket.write("\r\n")
+                }, 100)
+                socket.once("close", () => clearInterval(timer))
+              })
+            })
+          const options = { replyTimeout: "400 millis" } as const
+          const large = yield* driver({ port: yield* sending(40_000), ...options }).connect
+          const few = yield* driver({ port: yield* sending(1), ...options }).connect
+          const [[answer], [slow]] = yield* Effect.all([large.request([peek]), few.request([peek])], { concurrency: 2 })
+          assert.strictEqual(answer?._tag, "Found")
+          assert.include(String((reasonOf(slow) as { detail?: string }).detail), "did not answer")
+        }),
+      30_000
+    )
+  }
+
   Servers.real("a reserve that waits is no silence", () =>
     Effect.gen(function*() {
       const { port } = yield* Servers.beanstalkd()

@@ -18,6 +18,7 @@ import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
 import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import { Parser, type Reply } from "../../../src/brokers/beanstalk/reply.ts"
 import { Job, Worker } from "../../../src/index.ts"
+import * as Operator from "../../../src/Operator.ts"
 import * as Servers from "../../support/beanstalkd.ts"
 
 const drivers = [["native", Native.driver], ["fivebeans", Fivebeans.driver]] as const
@@ -70,6 +71,18 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
     /about tube q.*"r"/
   ],
   ["list-tubes: no name", to("list-tubes", Servers.ok("---\n- a b\n")), (broker) => broker.queues, /"a b"/],
+  [
+    "list-tubes: a name twice",
+    to("list-tubes", Servers.ok("---\n- a\n- b\n- a\n")),
+    (broker) => broker.queues,
+    /"a" twice/
+  ],
+  [
+    "list-tubes: more than anybody has",
+    to("list-tubes", Servers.ok(`---\n${"- a\n".repeat(1_000_001)}`)),
+    (broker) => broker.queues,
+    /more than 1000000 lines/
+  ],
   ["list-tubes: no list", to("list-tubes", Servers.ok("a")), (broker) => broker.queues, /not lines/],
 
   // A job that can't be ours
@@ -270,6 +283,26 @@ for (const [name, driver] of drivers) {
       }))
   })
 }
+
+describe("what is shown", () => {
+  it.live("is short where the server's word is long, and of the queue that was asked about", () =>
+    Effect.gen(function*() {
+      let tube = "secret"
+      const { port } = yield* Servers.answering(
+        (line) =>
+          line.startsWith("peek-ready")
+            ? "FOUND 1 1\r\na\r\n"
+            : using(line) ?? job(line, "1", { tube, state: "ready" }),
+        { version: "1".repeat(60_000) }
+      )
+      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
+      const look = Effect.provideService(Operator.look("q", { state: "ready", limit: 1 }), BrokerService, broker)
+      assert.isBelow((yield* broker.stats).version.length, 300)
+      assert.lengthOf((yield* look).jobs, 0)
+      tube = "q"
+      assert.lengthOf((yield* look).jobs, 1)
+    }))
+})
 
 describe("a defect", () => {
   it.live("in a greeting fails those who wait, whatever its cause", () =>

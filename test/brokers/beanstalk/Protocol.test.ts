@@ -225,6 +225,20 @@ describe("replies", () => {
     it(`name the stranger: ${says}`, () => assert.include(parse([latin1(bytes)]).violation!, says))
   }
 
+  it.each([1, 2, 65_535, 65_536, 65_537, 200_000])("take a body in parts as it is, %d bytes at a time", (step) => {
+    const body = Buffer.from(Array.from({ length: 300_000 }, (_, i) => i % 251))
+    const bytes = Buffer.concat([latin1(`RESERVED 1 ${body.length}\r\n`), body, latin1("\r\nFOUND 2 3\r\nabc\r\n")])
+    const parts = Array.from(
+      { length: Math.ceil(bytes.length / step) },
+      (_, i) => bytes.subarray(i * step, (i + 1) * step)
+    )
+    const { replies } = parse(parts)
+    assert.deepStrictEqual(replies.map((reply) => reply._tag), ["Reserved", "Found"])
+    const [first, second] = replies as unknown as ReadonlyArray<{ readonly body: Uint8Array }>
+    assert.isTrue(body.equals(first!.body))
+    assert.strictEqual(Buffer.from(second!.body).toString(), "abc")
+  })
+
   it("take time that grows with the bytes only", () => {
     const time = (size: number) => {
       const body = Buffer.alloc(size)
@@ -241,6 +255,27 @@ describe("replies", () => {
     const small = Math.min(time(4_000_000), time(4_000_000), time(4_000_000))
     const large = Math.min(time(40_000_000), time(40_000_000))
     assert.isBelow(large / small, 4)
+  })
+
+  it("take little more memory than the bytes, however they are cut", () => {
+    const size = 300_000
+    const parser = new Parser()
+    const replies: Array<Reply> = []
+    const before = process.memoryUsage().rss
+    parser.feed(latin1(`RESERVED 1 ${size}\r\n`), replies)
+    // as a socket hands them over: each with storage of its own
+    for (let at = 0; at < size; at++) parser.feed(Buffer.from(new ArrayBuffer(1)), replies)
+    assert.isBelow((process.memoryUsage().rss - before) / size, 300)
+    parser.feed(latin1("\r\n"), replies)
+    assert.lengthOf(replies, 1)
+    // nor for what was announced and does not come
+    const others = Array.from({ length: 1000 }, () => new Parser())
+    const { external } = process.memoryUsage()
+    for (const other of others) {
+      other.feed(latin1("RESERVED 1 1000000000\r\n"), replies)
+      other.feed(latin1("abc"), replies)
+    }
+    assert.isBelow((process.memoryUsage().external - external) / others.length, 200_000)
   })
 })
 
