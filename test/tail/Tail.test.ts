@@ -1,5 +1,6 @@
 /** Following workers: over real sockets, in folders of the tests' own. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -9,6 +10,7 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import { spawn } from "node:child_process"
 import {
   chmodSync,
   chownSync,
@@ -69,6 +71,45 @@ const offerUntil = (outcome: Outcome, seen: Fiber.Fiber<unknown, unknown>) =>
     Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: () => seen.pollUnsafe() !== undefined })
   )
 
+/** Waits until those who follow have looked at the folder once more: another worker was found there. */
+const looked = (place: string) =>
+  Effect.scoped(Effect.gen(function*() {
+    const other = yield* Effect.acquireRelease(
+      Effect.sync(() => spawn("sleep", ["60"])),
+      (child) => Effect.sync(() => child.kill())
+    )
+    const found = yield* Deferred.make<void>()
+    yield* server(join(place, `${other.pid}.sock`), () => Deferred.doneUnsafe(found, Effect.void))
+    yield* Deferred.await(found)
+  }))
+
+/** A clock that can be set. */
+const settable = () => {
+  let offset = 0
+  const clock = Clock.Clock.defaultValue()
+  return {
+    set: (millis: number) => {
+      offset = millis
+    },
+    layer: Layer.succeed(Clock.Clock, {
+      ...clock,
+      currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + offset,
+      currentTimeMillis: Effect.map(clock.currentTimeMillis, (now) => now + offset)
+    })
+  }
+}
+
+/** Waits until a number no longer grows. */
+const settled = (read: () => number) =>
+  Effect.repeat(
+    Effect.gen(function*() {
+      const before = read()
+      yield* Effect.sleep("50 millis")
+      return read() === before
+    }),
+    { until: (isSame) => isSame }
+  )
+
 /** What a layer on this folder warns of while it is built. */
 const warnings = (place: string) =>
   Effect.gen(function*() {
@@ -116,7 +157,6 @@ describe("Tail", () => {
           Stream.runHead(Stream.filter(Tail.follow({ folder: place }), ({ jobId }) => jobId === "ready"))
         )
         yield* offerUntil({ ...done, jobId: "ready" as JobId }, ready)
-        yield* Effect.sleep("50 millis")
         for (const outcome of outcomes) yield* Tail.offer(outcome)
         for (const follower of followers) {
           const events = Array.from(yield* Fiber.join(follower), ({ at, pid, ...event }) => {
@@ -145,17 +185,18 @@ describe("Tail", () => {
       yield* Effect.forkScoped(
         Stream.runForEach(Tail.follow({ folder: place }), ({ jobId }) => Effect.sync(() => seen.push(jobId)))
       )
-      yield* Effect.sleep("500 millis")
-      // at every moment between two looks at the folder
+      mkdirSync(place, { mode: 0o700 })
+      yield* looked(place)
       for (const worker of [1, 2, 3, 4]) {
+        const isSeen = Effect.repeat(Effect.sleep("5 millis"), { until: () => seen.includes(`${worker} first`) })
         yield* Effect.gen(function*() {
           yield* Tail.offer({ ...done, jobId: `${worker} first` as JobId })
-          yield* Effect.sleep("100 millis")
+          // a worker is found by its socket, and ends right after its last outcome
+          yield* isSeen
           yield* Tail.offer({ ...done, jobId: `${worker} last` as JobId })
         }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
-        yield* Effect.sleep(`${20 * worker} millis`)
       }
-      yield* Effect.sleep("50 millis")
+      yield* looked(place)
       assert.deepStrictEqual(seen, [1, 2, 3, 4].flatMap((worker) => [`${worker} first`, `${worker} last`]))
     }))
 
@@ -171,7 +212,11 @@ describe("Tail", () => {
         slow.pause()
         yield* Effect.addFinalizer(() => Effect.sync(() => slow.destroy()))
         yield* Effect.gen(function*() {
-          yield* Effect.sleep("500 millis")
+          yield* Effect.repeat(
+            Effect.andThen(Tail.offer({ ...done, jobId: "0" as JobId }), Effect.sleep("5 millis")),
+            { until: () => seen.length > 0 }
+          )
+          seen.length = 0
           const reason = "x".repeat(1000)
           for (let i = 1; i <= 1000; i++) {
             yield* Tail.offer({
@@ -182,26 +227,27 @@ describe("Tail", () => {
               failure: undefined,
               cause: undefined
             })
-            if (i % 100 === 0) yield* Effect.sleep("5 millis")
           }
-          yield* Effect.sleep("100 millis")
         })
       }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
-      yield* Effect.sleep("500 millis")
-      assert.strictEqual(new Set(seen).size, seen.length)
-      assert.isAbove(seen.length, 900)
+      yield* looked(place)
+      const told = seen.filter((jobId) => jobId !== "0")
+      assert.strictEqual(new Set(told).size, told.length)
+      assert.isAbove(told.length, 900)
     }))
 
   it.live("what was over before somebody came to look is not told", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "run")
+      const clock = settable()
       yield* Effect.gen(function*() {
+        clock.set(-1200)
         yield* Tail.offer({ ...done, jobId: "old" as JobId })
-        yield* Effect.sleep("1200 millis")
+        clock.set(0)
         const first = yield* Effect.forkChild(Stream.runHead(Tail.follow({ folder: place })))
         yield* offerUntil(done, first)
         assert.strictEqual(Option.getOrThrow(yield* Fiber.join(first)).jobId, done.jobId)
-      }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
+      }).pipe(Effect.provide(Layer.provide(Tail.layerOptions({ folder: place }), clock.layer)))
     }))
 
   it.live("tells who offers outcomes", () =>
@@ -369,7 +415,7 @@ describe("Tail", () => {
       const other = "99999999999999999999.sock"
       writeFileSync(join(place, other), "")
       const fiber = yield* Effect.forkChild(Stream.runDrain(Tail.follow({ folder: place })))
-      yield* Effect.sleep("400 millis")
+      yield* looked(place)
       yield* Fiber.interrupt(fiber)
       assert.strictEqual(connections, 0)
       assert.isTrue(lstatSync(own).isSymbolicLink())
@@ -404,7 +450,7 @@ describe("Tail", () => {
         )
       )
       yield* Deferred.await(closed)
-      yield* Effect.sleep("700 millis")
+      yield* looked(place)
       assert.isBelow(sent, 20_000_000)
       assert.strictEqual(connections, 1, "it is not asked again")
       assert.deepStrictEqual(seen, ["3"])
@@ -444,7 +490,7 @@ describe("Tail", () => {
             )
           )
           yield* Deferred.await(closed)
-          yield* Effect.sleep("50 millis")
+          yield* Effect.repeat(Effect.sleep("1 millis"), { until: () => messages.length > 0 })
         }))
         assert.isBelow(sent, 20_000_000)
         assert.deepStrictEqual(seen, ["3", "3"])
@@ -489,7 +535,9 @@ describe("Tail", () => {
           Effect.andThen(Deferred.succeed(first, undefined), Effect.never))
       )
       yield* Deferred.await(first)
-      yield* Effect.sleep("300 millis")
+      yield* settled(() =>
+        sent
+      )
       assert.isBelow(sent, 10_000_000)
     }))
 
