@@ -4,7 +4,7 @@ import { once } from "node:events"
 import { readFileSync } from "node:fs"
 import * as net from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
-import { find } from "../servers.ts"
+import { find } from "../test/servers.ts"
 
 export interface Server {
   readonly port: number
