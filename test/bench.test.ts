@@ -1,6 +1,8 @@
 /** The benchmarks run. What they measure is for a quiet machine. */
 import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import * as Bench from "../scripts/bench/install.ts"
@@ -43,6 +45,27 @@ describe.skipIf(isMissing || !Bench.isInstalled())("benchmarks", () => {
   it("memory.ts reports every tenth of the way", async () => {
     const { stdout } = await run("memory.ts", "--jobs", "2000")
     assert.match(stdout, /2000 jobs +heap +[\d.]+ MiB/)
+  })
+
+  it("--write puts the ratios of a run into the page", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "backq-bench-page-"))
+    try {
+      const page = join(folder, "page.md")
+      copyFileSync(join(import.meta.dirname, "../docs/benchmarks.md"), page)
+      await promisify(execFile)(process.execPath, [
+        join(import.meta.dirname, "../scripts/bench.ts"),
+        "memory",
+        "--jobs",
+        "2000",
+        `--write=${page}`
+      ])
+      const text = readFileSync(page, "utf8")
+      assert.match(text, /, load [\d.]+ before the run: `npm run bench -- memory --jobs 2000`\n/)
+      assert.match(text, /^\| resident set \| \d\.\d\d x \|$/m)
+      assert.include(text, "<!-- bench sqlite -->\n")
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   it("idle.ts reports CPU and latency", async () => {

@@ -1,8 +1,9 @@
 /**
  * Measures candidates against each other: each is warmed up once, then they
  * take turns, and the table shows the median round beside the first candidate,
- * which is the limit.
+ * which is the limit. The page of benchmarks gets the ratios to that one.
  */
+import { record, times } from "./record.ts"
 
 /** Does something `n` times. */
 export type Candidate = (n: number) => Promise<void>
@@ -56,7 +57,8 @@ export const compare = async (title: string, candidates: Record<string, Candidat
       if (round >= 0) (figures[name] ??= []).push(result)
     }
   }
-  const limit = median(Object.values(figures)[0]!).rate
+  const base = median(Object.values(figures)[0]!)
+  const limit = base.rate
   const row = (name: string, rate: string, related: string, cpu: string, server: string) =>
     name.padEnd(32) + rate.padStart(9) + related.padStart(10) + cpu.padStart(9) +
     (serverCpu === undefined ? "" : server.padStart(11))
@@ -66,4 +68,13 @@ export const compare = async (title: string, candidates: Record<string, Candidat
     const { cpu, rate, server } = median(all)
     console.log(row(name, String(Math.round(rate)), ratio.of(rate, limit), cpu.toFixed(1), server.toFixed(1)))
   }
+  record({
+    title,
+    columns: ["rate", "CPU per job", ...(serverCpu === undefined ? [] : ["CPU of the server"])],
+    rows: Object.entries(figures).map(([name, all]) => {
+      const { cpu, rate, server } = median(all)
+      const ofServer = serverCpu === undefined ? [] : [times(server, base.server)]
+      return [name, times(rate, base.rate), times(cpu, base.cpu), ...ofServer] as const
+    })
+  })
 }

@@ -20,6 +20,7 @@ import { parseArgs } from "node:util"
 import * as Apns from "../../src/push/apns/Apns.ts"
 import * as Notification from "../../src/push/apns/notification/Notification.ts"
 import * as Key from "../../src/testing/apns/Key.ts"
+import { record } from "./record.ts"
 import * as Server from "./server.ts"
 
 const { values } = parseArgs({
@@ -107,6 +108,8 @@ const nodeApn: Client = async (port) => {
 
 console.log(`${pushes} pushes, ${window} at once; GOAWAY after each ${values.requests}\n`)
 console.log("".padEnd(20) + ["failed", "not answered", "answered twice", "seconds"].map((t) => t.padStart(16)).join(""))
+const share = (count: number) => `${(100 * count / pushes).toFixed(2)} %`
+const rows: Array<[string, ...Array<string>]> = []
 for (const [name, client] of Object.entries({ "@parse/node-apn": nodeApn, backq })) {
   rmSync(at("access.log"), { force: true })
   const server = await Server.start("nginx", nginx)
@@ -120,7 +123,13 @@ for (const [name, client] of Object.entries({ "@parse/node-apn": nodeApn, backq 
     if (status === "200") times.set(id, (times.get(id) ?? 0) + 1)
   }
   const twice = Array.from(times.values()).filter((count) => count > 1).length
+  rows.push([name, share(failed), share(pushes - times.size), share(twice)])
   const figures = [failed, pushes - times.size, twice, seconds.toFixed(1)]
   console.log(name.padEnd(20) + figures.map((figure) => String(figure).padStart(16)).join(""))
 }
+record({
+  title: `${pushes} pushes, ${window} at once, a GOAWAY after each ${values.requests}`,
+  columns: ["called failed", "not answered", "answered twice"],
+  rows
+})
 rmSync(folder, { recursive: true, force: true })

@@ -17,6 +17,7 @@ import { parseArgs } from "node:util"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
+import { record, times } from "./record.ts"
 import * as Server from "./server.ts"
 
 const { values } = parseArgs({
@@ -69,6 +70,14 @@ const program = Effect.gen(function*() {
   latencies.sort((a, b) => a - b)
   const at = (part: number) => latencies[Math.floor(part * (jobs - 1))]!.toFixed(2)
   console.log(`from publish to the start of the handler: median ${at(0.5)} ms, p99 ${at(0.99)} ms`)
+  record({
+    title: `a worker on an empty queue (${values.broker})`,
+    columns: ["share"],
+    rows: [
+      [`CPU over ${seconds} s, of one core`, `${(100 * used / seconds).toFixed(2)} %`],
+      [`latency from publish to handler, p99 to median of ${jobs}`, times(Number(at(0.99)), Number(at(0.5)))]
+    ]
+  })
   yield* Fiber.interrupt(worker)
 })
 

@@ -15,6 +15,7 @@ import * as Stream from "effect/Stream"
 import { parseArgs } from "node:util"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
+import { record, times } from "./record.ts"
 import * as Server from "./server.ts"
 
 const { values } = parseArgs({ options: { jobs: { type: "string", default: "1000000" } } })
@@ -25,9 +26,12 @@ const window = 1000
 const Small = Job.make("small", { payload: Schema.Struct({ n: Schema.Int }) })
 
 const mebibytes = (bytes: number) => (bytes / 1048576).toFixed(1).padStart(8)
+const samples: Array<NodeJS.MemoryUsage> = []
 const report = (done: number) => {
   globalThis.gc?.()
-  const { heapUsed, rss } = process.memoryUsage()
+  const sample = process.memoryUsage()
+  samples.push(sample)
+  const { heapUsed, rss } = sample
   console.log(`${String(done).padStart(9)} jobs   heap${mebibytes(heapUsed)} MiB   resident${mebibytes(rss)} MiB`)
 }
 
@@ -55,3 +59,13 @@ const layer = Publisher.layer.pipe(
 )
 await Effect.runPromise(Effect.all([publish, work], { concurrency: 2, discard: true }).pipe(Effect.provide(layer)))
 server.stop()
+
+const [first, last] = [samples[0]!, samples.at(-1)!]
+record({
+  title: `memory after ${jobs} jobs, to that after the first tenth`,
+  columns: ["last tenth to first"],
+  rows: [
+    ["heap after a collection", times(last.heapUsed, first.heapUsed)],
+    ["resident set", times(last.rss, first.rss)]
+  ]
+})

@@ -15,6 +15,7 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as Broker from "../../src/Broker.ts"
 import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
+import { record, times } from "./record.ts"
 
 const { values } = parseArgs({
   options: {
@@ -100,7 +101,10 @@ const program = Effect.gen(function*() {
   for (let left = waiting; left > 0; left -= window) yield* many.put(Math.min(window, left))
   console.log(`memory after: ${memory()}; file: ${mib(statSync(many.path).size)}`)
   console.log(`\n${"us per job".padEnd(34)}  almost empty          ${waiting} waiting       ratio`)
+  const rows: Array<[string, ...Array<string>]> = []
   for (const { jobs, step, title, undo } of steps) {
+    const row: [string, ...Array<string>] = [title]
+    rows.push(row)
     const taken = { few: { cpu: [], wall: [] }, many: { cpu: [], wall: [] } } as Record<
       "few" | "many",
       { cpu: Array<number>; wall: Array<number> }
@@ -120,6 +124,7 @@ const program = Effect.gen(function*() {
     }
     for (const kind of ["cpu", "wall"] as const) {
       const [a, b] = [median(taken.few[kind]), median(taken.many[kind])]
+      row.push(times(b, a))
       console.log(
         `${`${title}, ${kind === "cpu" ? "CPU" : "elapsed"}`.padEnd(42)} ${a.toFixed(1).padStart(10)} ${
           b.toFixed(1).padStart(18)
@@ -127,6 +132,11 @@ const program = Effect.gen(function*() {
       )
     }
   }
+  record({
+    title: `${waiting} jobs waiting, to an almost empty file (${durability})`,
+    columns: ["CPU", "elapsed"],
+    rows
+  })
   console.log(`\nmemory at the end: ${memory()}`)
 })
 
