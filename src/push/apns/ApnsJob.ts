@@ -14,11 +14,11 @@
  *   replace the first;
  * - when some pushes are to be tried again and others are over, those that are
  *   not become a new job, which is published before the old one is settled. A
- *   broker that takes no jobs is asked until it does: see `insist`;
+ *   broker that takes no jobs is asked until it does: see `untilAccepted`;
  * - when the worker stops, or the attempt takes too long, the same is done with
- *   what has no answer yet, as far as some seconds allow: see `concluded`. A job
+ *   what has no answer yet, as far as some seconds allow: see `finalize`. A job
  *   none of whose pushes is over is requeued as it is;
- * - what becomes of a failed push is in the table of `plan.ts`. Delays are
+ * - what becomes of a failed push is in the table of `Plan.ts`. Delays are
  *   spent in the queue. A fault of the configuration buries no job: the log
  *   says once what to do, and the jobs wait;
  * - tokens that are dead, or wrong, are told to the application before the job
@@ -40,9 +40,7 @@ import { type JobId, maxDelay } from "../../Broker.ts"
 import * as Handler from "../../Handler.ts"
 import * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
-import { concluded } from "../job/Finalize.ts"
-import * as Plan from "../job/Plan.ts"
-import { insist } from "../job/UntilAccepted.ts"
+import { finalize, Plan, untilAccepted } from "../job/index.ts"
 import * as ApnsError from "./answer/ApnsError.ts"
 import * as Apns from "./Apns.ts"
 import * as DeadTokenJob from "./DeadTokenJob.ts"
@@ -157,17 +155,25 @@ interface Attempt {
   /** Each once. */
   readonly tokens: ReadonlyArray<string>
   /** Written as they come, so that an interruption leaves them. */
-  readonly results: Array<Apns.PushResult>
+  readonly ended: Array<Plan.Ended<string, ApnsError.ApnsError>>
 }
 
-const pushAll = ({ payload: { notification }, results, tokens }: Attempt, id: string) =>
+type Failed = Plan.Failed<string, ApnsError.ApnsError>
+
+const interrupted = ApnsError.make(new ApnsError.Unknown({ detail: "the attempt was interrupted" }))
+
+const pushAll = ({ ended, payload: { notification }, tokens }: Attempt, id: string) =>
   Stream.fromIterable(tokens).pipe(
     Stream.map((token) => ({ notification, token, apnsId: pushId(id, token) })),
     Apns.sendAll,
-    Stream.runForEachArray((some) => Effect.sync(() => results.push(...some)))
+    Stream.runForEachArray((some) =>
+      Effect.sync(() => {
+        for (const { push, result } of some) ended.push({ target: push.token, result })
+      })
+    )
   )
 
-const deadToken = ({ error, token }: Plan.Failed, app: Apns.App): DeadTokenJob.DeadToken => {
+const deadToken = ({ error, target: token }: Failed, app: Apns.App): DeadTokenJob.DeadToken => {
   const { action, reason } = error
   const word = ApnsError.wordOf(error)
   return {
@@ -181,7 +187,7 @@ const deadToken = ({ error, token }: Plan.Failed, app: Apns.App): DeadTokenJob.D
 }
 
 /** `2 of 500 device tokens are of no use, and the application is told: 1 Unregistered, 1 BadDeviceToken`. */
-const logDead = (dead: ReadonlyArray<Plan.Failed>, total: number): Effect.Effect<void> => {
+const logDead = (dead: ReadonlyArray<Failed>, total: number): Effect.Effect<void> => {
   const reasons = new Map<string, number>()
   for (const { error } of dead) {
     const word = ApnsError.wordOf(error) ?? error.reason._tag
@@ -194,7 +200,7 @@ const logDead = (dead: ReadonlyArray<Plan.Failed>, total: number): Effect.Effect
 }
 
 /** Tells the application of dead tokens. Succeeds with those that it could not be told of. */
-const report = (dead: ReadonlyArray<Plan.Failed>, total: number, notification: Notification) =>
+const report = (dead: ReadonlyArray<Failed>, total: number, notification: Notification) =>
   Arr.isReadonlyArrayNonEmpty(dead)
     ? Apns.Apns.use((apns) => apns.app(bundleIdOf(notification), notification.pushType)).pipe(
       // the credential may have been replaced since
@@ -211,7 +217,7 @@ const cutShort = ({ accepted, again, dead }: Summary) =>
 /** Says once for each app what is wrong with the configuration, until a push has been accepted again. */
 const makeAlarm = () => {
   const raised = new Map<string | undefined, string>()
-  return (topic: string | undefined, { accepted, rest }: Plan.Sorted) =>
+  return (topic: string | undefined, { accepted, rest }: Plan.Sorted<string, ApnsError.ApnsError>) =>
     Effect.suspend(() => {
       if (accepted > 0) raised.delete(topic)
       const fault = rest.find(Plan.isConfigFault)?.error.message
@@ -228,21 +234,21 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
 
   /** As a job of its own, as urgent as this one, and wanted for as long. */
   const publishPart = Effect.fnUntraced(function*(
-    part: Plan.Part,
+    part: Plan.Part<string, ApnsError.ApnsError>,
     notification: Notification,
     origin: Origin,
     { expiresAt, info, isLost, queue }: Handler.Delivery
   ) {
-    const { priority, ttr } = yield* insist(info)
+    const { priority, ttr } = yield* untilAccepted(info)
     const id = `${origin.id}#${origin.buried === undefined ? "after" : "buried"}-${origin.attempts}`
     const delay = Duration.min(part.delay, maxDelay)
     const deadline = Option.getOrElse(DateTime.make(expiresAt ?? Number.NaN), () => Duration.infinity)
     const options = { queue, delay, priority, ttr, deadline }
     // a job of another language may have been as large as the broker takes
-    for (const [index, tokens] of split(part.tokens).entries()) {
+    for (const [index, tokens] of split(part.targets).entries()) {
       const own = { ...options, id: index === 0 ? id : `${id}/${index + 1}` }
       const publish = Publisher.publish(job, { tokens, notification, origin }, own)
-      yield* insist(Effect.flatMap(isLost, (lost) => lost ? Effect.interrupt : publish)).pipe(
+      yield* untilAccepted(Effect.flatMap(isLost, (lost) => lost ? Effect.interrupt : publish)).pipe(
         Effect.mapError((error) => Job.bury(`${part.reason}, and can't be published: ${error.message}`, error))
       )
     }
@@ -250,12 +256,12 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
 
   /** Says what became of pushes, and publishes those that are not over. `cut` is why some of them have no result. */
   const conclude = Effect.fnUntraced(function*<E>(
-    { payload, results, tokens }: Attempt,
+    { ended, payload, tokens }: Attempt,
     delivery: Handler.Delivery,
     cut: Cause.Cause<E> | undefined
   ) {
     const { notification } = payload
-    const sorted = Plan.sort(tokens, results, onUnknown)
+    const sorted = Plan.sort(tokens, ended, { onUnknown, interrupted })
     const { accepted, dropped } = sorted
     yield* alarm(bundleIdOf(notification), sorted)
     const unreported = yield* report(sorted.dead, tokens.length, notification)
@@ -271,7 +277,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
     }
 
     const { attempts, id, publishedAt } = originOf(payload, delivery)
-    const attempt = attempts + (yield* insist(delivery.attempt))
+    const attempt = attempts + (yield* untilAccepted(delivery.attempt))
     // a schedule that fails is at its end
     const scheduled = yield* Effect.catchCause(
       Job.retryDelay(job.retry, attempt, rest[0].error),
@@ -281,10 +287,10 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
     const { again, buried } = Plan.next(rest, tokens.length, { attempt, scheduled, isOld })
     // nobody would know when the patience with it ends: as a new job it has a date
     const isUndated = publishedAt === undefined && scheduled === undefined
-    if (again?.tokens.length === tokens.length && !isUndated) {
+    if (again?.targets.length === tokens.length && !isUndated) {
       return yield* cut === undefined ? Job.retryAfter(again.delay, again.reason, again.error) : Effect.failCause(cut)
     }
-    if (buried?.tokens.length === tokens.length) return yield* Job.bury(buried.reason, buried.error)
+    if (buried?.targets.length === tokens.length) return yield* Job.bury(buried.reason, buried.error)
 
     const origin: Origin = { id, attempts: attempt, publishedAt: publishedAt ?? now }
     if (again !== undefined) {
@@ -299,7 +305,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
         delivery
       )
     }
-    return { ...over, again: again?.tokens.length ?? 0, buried: buried?.tokens.length ?? 0 } satisfies Summary
+    return { ...over, again: again?.targets.length ?? 0, buried: buried?.targets.length ?? 0 } satisfies Summary
   })
 
   return Handler.make(job, (payload, delivery) =>
@@ -307,8 +313,8 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
       const { buried, id } = originOf(payload, delivery)
       // whoever kicks it, or moves it, wants it to be pushed
       if (buried?.queue === delivery.queue && (yield* delivery.info).buries === 0) return yield* Job.bury(buried.reason)
-      const attempt: Attempt = { payload, tokens: distinct(payload.tokens), results: [] }
-      return yield* concluded(
+      const attempt: Attempt = { payload, tokens: distinct(payload.tokens), ended: [] }
+      return yield* finalize(
         pushAll(attempt, id),
         (cut) => conclude(attempt, delivery, cut),
         { isLost: delivery.isLost, cutShort }

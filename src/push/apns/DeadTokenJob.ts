@@ -13,17 +13,13 @@
  * alone, since APNs gives the same answer again.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
+import type * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { oneLine, safeLine } from "../../internal/text.ts"
-import { asCause, effectOf, messageOfThrown } from "../../internal/thrown.ts"
 import * as Job from "../../Job.ts"
-import * as Publisher from "../../Publisher.ts"
+import type * as Publisher from "../../Publisher.ts"
+import { DeadTargets } from "../job/index.ts"
 import { Environment } from "./Endpoint.ts"
 
 // -----------------------------------------------------------------------------
@@ -64,59 +60,26 @@ export type DeadTokens = NonEmptyReadonlyArray<DeadToken>
 // What is done with them
 // -----------------------------------------------------------------------------
 
+const targets = DeadTargets.make({ job: DeadTokenJob, key: "backq/apns/OnDeadTokens", name: "onDeadTokens" })
+
 /** Publishes a job for each. */
-export const publish = (
+export const publish: (
   dead: Iterable<DeadToken>
-): Effect.Effect<void, Publisher.PublishError, Publisher.Publisher> =>
-  Effect.flatMap(
-    Publisher.publishAll(DeadTokenJob, dead),
-    (results) => Effect.fromResult(Result.all(results))
-  ).pipe(Effect.asVoid)
+) => Effect.Effect<void, Publisher.PublishError, Publisher.Publisher> = targets.publish
 
 /** What is done with dead tokens. Default, where it is `undefined`: {@link publish}. */
-export const OnDeadTokens = Context.Reference<((dead: DeadTokens) => Effect.Effect<void, unknown>) | undefined>(
-  "backq/apns/OnDeadTokens",
-  { defaultValue: () => undefined }
-)
+export const OnDeadTokens: Context.Reference<DeadTargets.Hook<DeadToken>> = targets.hook
 
 /** Has a function called instead of publishing jobs. When it fails it is called again, a few times at once, then later. */
-export const layer = <E, R>(
+export const layer: <E, R>(
   onDeadTokens: (dead: DeadTokens) => Effect.Effect<void, E, R>
-): Layer.Layer<never, never, R> =>
-  Layer.effect(
-    OnDeadTokens,
-    Effect.map(
-      Effect.context<R>(),
-      (context) => (dead: DeadTokens) =>
-        Effect.provideContext(effectOf("onDeadTokens", () => onDeadTokens(dead)), context)
-    )
-  )
-
-// -----------------------------------------------------------------------------
-// Reporting
-// -----------------------------------------------------------------------------
+) => Layer.Layer<never, never, R> = targets.layer
 
 /** The application could not be told. */
-export class NotReported extends Schema.TaggedError<NotReported>()("NotReported", {
-  detail: Schema.String,
-  cause: Schema.optional(Schema.Defect())
-}) {
-  override get message() {
-    return `the application could not be told of dead tokens: ${this.detail}`
-  }
-}
+export const NotReported = DeadTargets.NotReported
 
-const notReported = (cause: Cause.Cause<unknown>): NotReported => {
-  const failure = Cause.squash(cause)
-  return new NotReported({ detail: safeLine(oneLine(messageOfThrown(failure))), cause: asCause(failure) })
-}
+/** The application could not be told. */
+export type NotReported = DeadTargets.NotReported
 
 /** Tells the application, as {@link OnDeadTokens} says, in a few tries. */
-export const report = (dead: DeadTokens): Effect.Effect<void, NotReported, Publisher.Publisher> =>
-  Effect.flatMap(
-    OnDeadTokens,
-    (hook): Effect.Effect<void, unknown, Publisher.Publisher> => hook === undefined ? publish(dead) : hook(dead)
-  ).pipe(
-    Effect.retry(Schedule.exponential("200 millis").pipe(Schedule.upTo({ times: 4 }))),
-    Effect.catchCause((cause) => Effect.fail(notReported(cause)))
-  )
+export const report: (dead: DeadTokens) => Effect.Effect<void, NotReported, Publisher.Publisher> = targets.report

@@ -28,7 +28,7 @@ const lastWords = Duration.seconds(8)
  * to its end, if so, and may fail with that: then the worker, who knows what it
  * interrupted the handler for, decides.
  */
-export const concluded = <E, R, B, E2, R2>(
+export const finalize = <E, R, B, E2, R2>(
   work: Effect.Effect<unknown, E, R>,
   conclude: (cut: Cause.Cause<E> | undefined) => Effect.Effect<B, E2, R2>,
   { cutShort, isLost }: Pick<Delivery, "isLost"> & {

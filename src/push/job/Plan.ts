@@ -3,28 +3,26 @@
  *
  * | action of the failure | the push | tried again |
  * |---|---|---|
- * | `DropToken`, `CheckToken` | over, once the token is reported | if it can't be: as the job's schedule says, until its end, and for a day at least |
+ * | `DropToken`, `CheckToken` | over, once the target is reported | if it can't be: as the job's schedule says, until its end, and for a day at least |
  * | `Discard` | over | |
  * | `Retry`, `Reconnect` | was not processed | as the job's schedule says, without end |
  * | `RetryMayDuplicate` | may have been processed | as the job's schedule says, until its end, and for a day at least; or over, if a second copy is not to be risked |
- * | `RetryLater` | was put off by Apple | after Apple's time, doubled each time, until the schedule's end, and for a day at least |
+ * | `RetryLater` | was put off by the service | after the service's time, doubled each time, until the schedule's end, and for a day at least |
  * | `FixConfiguration`, `RenewToken` | is kept | every 5 minutes, without end |
  * | `FixNotification`, `DropChannel`, `ReportBug` | never works | buried |
  * | none, since the attempt was interrupted | may have been processed | at once; or over, if a second copy is not to be risked |
  *
  * What is tried "without end" says nothing against the job: an outage of the
  * network, or a wrong key, buries none. The broker counts those attempts too,
- * so that the schedule may be at its end when a push reaches Apple for the
+ * so that the schedule may be at its end when a push reaches the service for the
  * first time: hence the day.
  */
 import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Order from "effect/Order"
 import * as Result from "effect/Result"
-import * as ApnsError from "../apns/answer/ApnsError.ts"
-import type { Action } from "../apns/answer/Reason.ts"
-import type { PushResult } from "../apns/Apns.ts"
-import type { NotReported } from "../apns/DeadTokenJob.ts"
+import type { Action } from "./Action.ts"
+import type { NotReported } from "./DeadTargets.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -33,121 +31,61 @@ import type { NotReported } from "../apns/DeadTokenJob.ts"
 /** May a push that was perhaps processed be repeated? */
 export type OnUnknown = "Repeat" | "Drop"
 
-/** What becomes of a push that was not accepted. */
-export type Fate = "Dead" | "Dropped" | "Again" | "Repeat" | "Unanswered" | "Later" | "Kept" | "Never"
+/** A service's error for a push that was not accepted. */
+export interface Failure {
+  readonly message: string
+  readonly action: Action
+  /** How long to wait before the push is tried again, where the service has a say in it. */
+  readonly delay: Duration.Duration | undefined
+}
+
+/** A push and how it ended. `T` is what was pushed to, `E` the service's error. */
+export interface Ended<out T, out E> {
+  readonly target: T
+  readonly result: Result.Result<unknown, E>
+}
 
 /** A push that failed. */
-export interface Failed {
-  readonly token: string
-  readonly error: ApnsError.ApnsError
+export interface Failed<out T, out E> {
+  readonly target: T
+  readonly error: E
 }
 
 /** A push that is not over. */
-export interface Pending {
-  readonly token: string
-  readonly fate: Fate
-  readonly error: ApnsError.ApnsError | NotReported
+export interface Pending<out T, out E> {
+  readonly target: T
+  readonly error: E | NotReported
+  /** The rule for it. */
+  readonly by: RuleName
 }
 
 /** A job's pushes, by what is to be done next. */
-export interface Sorted {
+export interface Sorted<out T, out E> {
   readonly accepted: number
-  /** The token is of no use. */
-  readonly dead: ReadonlyArray<Failed>
+  /** The target is of no use. */
+  readonly dead: ReadonlyArray<Failed<T, E>>
   /** Not wanted any more, or not to be repeated. */
-  readonly dropped: ReadonlyArray<Failed>
-  readonly rest: ReadonlyArray<Pending>
+  readonly dropped: ReadonlyArray<Failed<T, E>>
+  readonly rest: ReadonlyArray<Pending<T, E>>
 }
 
 /** Pushes that are not over, and what becomes of them together. */
-export interface Part {
-  readonly tokens: Arr.NonEmptyReadonlyArray<string>
+export interface Part<out T, out E> {
+  readonly targets: Arr.NonEmptyReadonlyArray<T>
   /** When they are tried again. Zero for those that are not. */
   readonly delay: Duration.Duration
   /** Why, in words. */
   readonly reason: string
   /** The failure that decided. */
-  readonly error: Pending["error"]
+  readonly error: E | NotReported
 }
 
 /** What becomes of what is not over. */
-export interface Next {
-  readonly again: Part | undefined
+export interface Next<out T, out E> {
+  readonly again: Part<T, E> | undefined
   /** They will never work, or were tried for long enough: they are buried, and not pushed again with the others. */
-  readonly buried: Part | undefined
+  readonly buried: Part<T, E> | undefined
 }
-
-// -----------------------------------------------------------------------------
-// Sorting
-// -----------------------------------------------------------------------------
-
-const fates: Readonly<Record<Action, Fate>> = {
-  DropToken: "Dead",
-  CheckToken: "Dead",
-  Discard: "Dropped",
-  Retry: "Again",
-  Reconnect: "Again",
-  RetryMayDuplicate: "Repeat",
-  RetryLater: "Later",
-  FixConfiguration: "Kept",
-  RenewToken: "Kept",
-  FixNotification: "Never",
-  DropChannel: "Never",
-  ReportBug: "Never"
-}
-
-/** Is it a fault of the configuration, that somebody has to mend? */
-export const isConfigFault = ({ fate }: Pending): boolean => fate === "Kept"
-
-/** Dead tokens that the application could not be told of: APNs will give the same answer to another push. */
-export const unreported = (dead: ReadonlyArray<Failed>, error: NotReported): ReadonlyArray<Pending> =>
-  dead.map(({ token }) => ({ token, fate: "Repeat", error }))
-
-const interrupted = ApnsError.make(new ApnsError.Unknown({ detail: "the attempt was interrupted" }))
-
-/** Sorts a job's pushes by what is to be done next. Those without a result were interrupted. */
-export const sort = (
-  tokens: ReadonlyArray<string>,
-  results: ReadonlyArray<PushResult>,
-  onUnknown: OnUnknown
-): Sorted => {
-  const sorted = { accepted: 0, dead: [] as Array<Failed>, dropped: [] as Array<Failed>, rest: [] as Array<Pending> }
-  const put = (token: string, fate: Fate, error: ApnsError.ApnsError) => {
-    const isUnknown = fate === "Repeat" || fate === "Unanswered"
-    if (fate === "Dead") sorted.dead.push({ token, error })
-    else if (fate === "Dropped" || (isUnknown && onUnknown === "Drop")) sorted.dropped.push({ token, error })
-    else sorted.rest.push({ token, fate, error })
-  }
-  for (const { push: { token }, result } of results) {
-    if (Result.isSuccess(result)) sorted.accepted++
-    else put(token, fates[result.failure.action], result.failure)
-  }
-  if (results.length < tokens.length) {
-    const answered = new Set(results.map(({ push }) => push.token))
-    for (const token of tokens) if (!answered.has(token)) put(token, "Unanswered", interrupted)
-  }
-  return sorted
-}
-
-// -----------------------------------------------------------------------------
-// Delays
-// -----------------------------------------------------------------------------
-
-/** How often it is tried whether the configuration was mended, and how often at the end of the schedule. */
-const keptDelay = Duration.minutes(5)
-
-/** For how long after its publication a job that reaches Apple is tried again, whatever its schedule says. */
-export const patience = Duration.days(1)
-
-/** The longest delay that doubling leads to. */
-const longest = Duration.hours(1)
-
-const delayOf = (error: Pending["error"]): Duration.Duration =>
-  "reason" in error && "delay" in error.reason && error.reason.delay !== undefined ? error.reason.delay : Duration.zero
-
-/** Twice as long each time; no shorter than Apple's word in the end. */
-const doubled = (delay: Duration.Duration, attempt: number): Duration.Duration =>
-  Duration.max(delay, Duration.min(Duration.times(delay, 2 ** Math.min(attempt - 1, 20)), longest))
 
 /** Where a job stands. */
 export interface Progress {
@@ -159,47 +97,146 @@ export interface Progress {
   readonly isOld: boolean
 }
 
-/** When a failed push is tried again; `undefined` for never. */
-const delayAfter = (
-  { error, fate }: Pending,
-  { attempt, isOld, scheduled }: Progress
-): Duration.Duration | undefined => {
-  const patient = scheduled ?? (isOld ? undefined : keptDelay)
-  switch (fate) {
-    case "Unanswered":
-      return Duration.zero
-    case "Again":
-      return scheduled ?? keptDelay
-    case "Repeat":
-      return patient
-    case "Later":
-      return patient && Duration.max(patient, doubled(delayOf(error), attempt))
-    case "Kept":
-      return keptDelay
-    default:
-      return undefined
+// -----------------------------------------------------------------------------
+// Rules
+// -----------------------------------------------------------------------------
+
+/** How often it is tried whether the configuration was mended, and how often at the end of the schedule. */
+const keptDelay = Duration.minutes(5)
+
+/** For how long after its publication a job that reaches the service is tried again, whatever its schedule says. */
+export const patience = Duration.days(1)
+
+/** The longest delay that doubling leads to. */
+const maxDoubled = Duration.hours(1)
+
+/** Twice as long each time; no shorter than the service's word in the end. */
+const doubled = (delay: Duration.Duration, attempt: number): Duration.Duration =>
+  Duration.max(delay, Duration.min(Duration.times(delay, 2 ** Math.min(attempt - 1, 20)), maxDoubled))
+
+const patient = ({ isOld, scheduled }: Progress) => scheduled ?? (isOld ? undefined : keptDelay)
+
+/** After how long a push is tried again; `undefined` for never: it is buried. `asked` is the service's word. */
+type Delay = (progress: Progress, asked: Duration.Duration) => Duration.Duration | undefined
+
+/** What becomes of a push that was not accepted: it is over, or tried again. */
+type Rule =
+  | { readonly over: "Dead" | "Dropped" }
+  | {
+    readonly delay: Delay
+    /** May it have been processed, so that a second copy is risked? */
+    readonly mayDuplicate: boolean
   }
+
+const again = (delay: Delay): Rule => ({ delay, mayDuplicate: false })
+
+const reported: Rule = { over: "Dead" }
+const endless = again(({ scheduled }) => scheduled ?? keptDelay)
+const kept = again(() => keptDelay)
+const never = again(() => undefined)
+
+/** The one table: by action, and for pushes that have no answer and targets that could not be reported. */
+const rules = {
+  DropToken: reported,
+  CheckToken: reported,
+  Discard: { over: "Dropped" },
+  Retry: endless,
+  Reconnect: endless,
+  RetryMayDuplicate: { delay: patient, mayDuplicate: true },
+  RetryLater: again((progress, asked) => {
+    const delay = patient(progress)
+    return delay && Duration.max(delay, doubled(asked, progress.attempt))
+  }),
+  FixConfiguration: kept,
+  RenewToken: kept,
+  FixNotification: never,
+  DropChannel: never,
+  ReportBug: never,
+  Interrupted: { delay: () => Duration.zero, mayDuplicate: true },
+  NotReported: again(patient)
+} satisfies Record<Action, Rule> & Record<string, Rule>
+
+/** Which rule is for a push: its action, or what happened to it instead. */
+export type RuleName = keyof typeof rules
+
+const ruleOf = (name: RuleName): Rule => rules[name]
+
+// -----------------------------------------------------------------------------
+// Sorting
+// -----------------------------------------------------------------------------
+
+/** Is it a fault of the configuration, that somebody has to mend? */
+export const isConfigFault = ({ by }: Pending<unknown, unknown>): boolean => ruleOf(by) === kept
+
+/** Dead targets that the application could not be told of: the service will give the same answer to another push. */
+export const unreported = <T, E>(
+  dead: ReadonlyArray<Failed<T, E>>,
+  error: NotReported
+): ReadonlyArray<Pending<T, E>> => dead.map(({ target }) => ({ target, error, by: "NotReported" }))
+
+/** Sorts a job's pushes by what is to be done next. Those without a result were interrupted, and fail with `interrupted`. */
+export const sort = <T, E extends Failure>(
+  targets: ReadonlyArray<T>,
+  ended: ReadonlyArray<Ended<T, E>>,
+  { interrupted, onUnknown }: { readonly interrupted: E; readonly onUnknown: OnUnknown }
+): Sorted<T, E> => {
+  const dead: Array<Failed<T, E>> = []
+  const dropped: Array<Failed<T, E>> = []
+  const rest: Array<Pending<T, E>> = []
+  let accepted = 0
+  const put = (target: T, error: E, by: RuleName) => {
+    const rule = ruleOf(by)
+    if ("over" in rule) (rule.over === "Dead" ? dead : dropped).push({ target, error })
+    else if (rule.mayDuplicate && onUnknown === "Drop") dropped.push({ target, error })
+    else rest.push({ target, error, by })
+  }
+  for (const { result, target } of ended) {
+    if (Result.isSuccess(result)) accepted++
+    else put(target, result.failure, result.failure.action)
+  }
+  if (ended.length < targets.length) {
+    const answered = new Set(ended.map(({ target }) => target))
+    for (const target of targets) if (!answered.has(target)) put(target, interrupted, "Interrupted")
+  }
+  return { accepted, dead, dropped, rest }
+}
+
+// -----------------------------------------------------------------------------
+// What becomes of the rest
+// -----------------------------------------------------------------------------
+
+const askedBy = (error: Failure | NotReported): Duration.Duration =>
+  ("delay" in error ? error.delay : undefined) ?? Duration.zero
+
+/** When a failed push is tried again; `undefined` for never. */
+const delayAfter = ({ by, error }: Pending<unknown, Failure>, progress: Progress): Duration.Duration | undefined => {
+  const rule = ruleOf(by)
+  return "over" in rule ? undefined : rule.delay(progress, askedBy(error))
 }
 
 /** A push and when it is tried again. */
-interface Timed extends Pending {
+interface Timed<out T, out E> extends Pending<T, E> {
   readonly delay: Duration.Duration
 }
 
-const byDelay = Order.mapInput(Duration.Order, ({ delay }: Timed) => delay)
+const byDelay = Order.mapInput(Duration.Order, ({ delay }: Timed<unknown, unknown>) => delay)
 
 /** After the longest of their delays. */
-const together = (pushes: ReadonlyArray<Timed>, total: number): Part | undefined => {
+const together = <T, E extends Failure>(pushes: ReadonlyArray<Timed<T, E>>, total: number): Part<T, E> | undefined => {
   if (!Arr.isReadonlyArrayNonEmpty(pushes)) return undefined
   const { delay, error } = Arr.max(pushes, byDelay)
   const count = total === 1 ? "" : `${pushes.length} of ${total} pushes: `
-  return { tokens: Arr.map(pushes, ({ token }) => token), delay, reason: `${count}${error.message}`, error }
+  return { targets: Arr.map(pushes, ({ target }) => target), delay, reason: `${count}${error.message}`, error }
 }
 
 /** What becomes of what is not over, of so many pushes. */
-export const next = (rest: ReadonlyArray<Pending>, total: number, progress: Progress): Next => {
-  const again: Array<Timed> = []
-  const buried: Array<Timed> = []
+export const next = <T, E extends Failure>(
+  rest: ReadonlyArray<Pending<T, E>>,
+  total: number,
+  progress: Progress
+): Next<T, E> => {
+  const again: Array<Timed<T, E>> = []
+  const buried: Array<Timed<T, E>> = []
   for (const pending of rest) {
     const delay = delayAfter(pending, progress)
     if (delay === undefined) buried.push({ ...pending, delay: Duration.zero })

@@ -2,7 +2,7 @@
  * Asks a broker until it does what it is asked.
  *
  * Once pushes were made their job can't just fail: it would be tried again as a
- * whole, and what Apple has accepted would go out a second time. So a broker
+ * whole, and what the service has accepted would go out a second time. So a broker
  * that is full, or drains, or is away, is asked again, every 10 seconds in the
  * end, while the worker renews the job's lease. Interruption ends it, and an
  * answer that will stay the same.
@@ -36,6 +36,6 @@ const schedule = Schedule.min([Schedule.exponential("200 millis"), Schedule.spac
 )
 
 /** Repeats what fails because of the state that the broker is in. */
-export const insist = <A, E extends BrokerError | PublishError, R>(
+export const untilAccepted = <A, E extends BrokerError | PublishError, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => Effect.retry(effect, schedule)
