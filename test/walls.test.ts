@@ -60,9 +60,8 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
     outside: /^(effect\/|@effect\/platform-node\/)/
   },
   http2: { rooms: [], outside: platform },
-  // the pool and the push job know Apple until they are generic over a provider
-  "push/pool": { rooms: ["http2", "push/apns"], outside: platform },
-  "push/job": { rooms: ["contract", "push/apns"], outside: effect },
+  "push/pool": { rooms: ["http2"], outside: effect },
+  "push/job": { rooms: ["contract"], outside: effect },
   "push/apns": { rooms: ["contract", "http2", "push/pool", "push/job"], outside: platform },
   process: { rooms: ["contract"], outside: platform },
   main: { rooms: ["process"], outside: platform },
@@ -97,9 +96,7 @@ const entries = Object.values(manifest.exports).flatMap((entry) =>
 const open: ReadonlyArray<Room | undefined> = ["contract", "internal"]
 
 /** Is this a file that other rooms may import? */
-const isDoor = (path: string, from: string): boolean =>
-  // push/ gets its doors with the generic pool
-  from.startsWith("push/") ||
+const isDoor = (path: string): boolean =>
   basename(path) === "index.ts" || entries.includes(path) || open.includes(roomOf(path))
 
 /** Why an import is not allowed. */
@@ -117,7 +114,7 @@ const objection = ({ from, specifier }: Import): string | undefined => {
   if (other !== "internal" && (other === undefined || !walls[room].rooms.includes(other))) {
     return `${from} (${room}) imports ${target} (${other ?? "no room"})`
   }
-  return isDoor(target, from)
+  return isDoor(target)
     ? undefined
     : `${from} (${room}) imports ${target}, which is no door of ${other}: import its index.ts`
 }
@@ -189,7 +186,7 @@ describe("walls", () => {
 
   it("a file has a capital exactly if its room's index exports it", () => {
     assert.deepStrictEqual(
-      files.filter((path) => !path.startsWith("push/")).flatMap((path) => letterObjection(path) ?? []),
+      files.flatMap((path) => letterObjection(path) ?? []),
       []
     )
   })

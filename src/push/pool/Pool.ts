@@ -20,8 +20,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import type * as Connection from "../../http2/Connection.ts"
-import type * as Http2Error from "../../http2/Http2Error.ts"
+import type { Http2Error, Message } from "../../http2/index.ts"
 import type { Authorizer } from "./Authorizer.ts"
 import { Circuits, everything } from "./circuit.ts"
 import { Connections, type Member, type Open } from "./connections.ts"
@@ -36,7 +35,7 @@ import { Waiting } from "./waiting.ts"
 
 /** An answer, whatever its status. */
 export interface Answered<out R> {
-  readonly response: Connection.Response
+  readonly response: Message.Response
   /** Why the service refused the request; `undefined` where it took it. */
   readonly refusal: R | undefined
   /** How many times the request was sent. */
@@ -275,7 +274,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     else this.fail(entry, this.provider.failures.unanswered(error))
   }
 
-  private answered(entry: Entry<R, E>, response: Connection.Response, sent: Sent): void {
+  private answered(entry: Entry<R, E>, response: Message.Response, sent: Sent): void {
     const judgement = this.provider.judge(response, this.runtime.epochMillis())
     const { refusal, verdict: { fault, renew } } = judgement
     const isCurrent = this.connections.isCurrent(sent.member)

@@ -8,8 +8,7 @@
  * the same for every service, and the pool's.
  */
 import type * as Duration from "effect/Duration"
-import type * as Connection from "../../http2/Connection.ts"
-import type * as Http2Error from "../../http2/Http2Error.ts"
+import type { Http2Error, Message } from "../../http2/index.ts"
 
 // -----------------------------------------------------------------------------
 // Requests
@@ -24,7 +23,7 @@ export interface Request {
   readonly path: string
   /** Headers that many requests have in common: the same array for all of them. */
   readonly shared: Headers
-  readonly headers: ReadonlyArray<Connection.Header>
+  readonly headers: ReadonlyArray<Message.Header>
   readonly body: Uint8Array | undefined
   /** Until when it may be sent, in milliseconds since 1970; `undefined` for no end. */
   readonly expiresAt: number | undefined
@@ -102,9 +101,9 @@ export interface Provider<R extends Refusal, E extends Failure> {
   /** What people call the service, for messages. */
   readonly name: string
   /** Judges an answer. `now` is in milliseconds since 1970. */
-  readonly judge: (response: Connection.Response, now: number) => Judgement<R>
+  readonly judge: (response: Message.Response, now: number) => Judgement<R>
   /** What the end of a connection tells: a fault of the configuration, or that the authorization is too old. */
-  readonly judgeEnd: (ending: Pick<Connection.Ending, "goaway" | "rejection">) => E | "Expired" | undefined
+  readonly judgeEnd: (ending: Pick<Message.Ending, "goaway" | "rejection">) => E | "Expired" | undefined
   /** The fault of the configuration for which a connection can't be opened, if it is one: it won't pass by itself. */
   readonly judgeDial: (error: Http2Error.Http2Error) => E | undefined
   readonly failures: Failures<R, E>

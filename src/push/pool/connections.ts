@@ -14,9 +14,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import type * as Connection from "../../http2/Connection.ts"
-import type * as Http2Error from "../../http2/Http2Error.ts"
-import { goawayDetail } from "../../http2/Message.ts"
+import { type Connection, type Http2Error, Message } from "../../http2/index.ts"
 import { Backoff } from "./backoff.ts"
 import type { Failure, Judgement, Provider, Refusal } from "./Provider.ts"
 import type { Runtime } from "./runtime.ts"
@@ -361,7 +359,7 @@ export class Connections<R extends Refusal, E extends Failure> {
   }
 
   /** The server wants no more requests on a connection. It may say why later than that. */
-  private sentAway(member: Member, end: Pick<Connection.Ending, "goaway" | "rejection">): void {
+  private sentAway(member: Member, end: Pick<Message.Ending, "goaway" | "rejection">): void {
     const isNews = !member.isFaulty && this.isCurrent(member)
     const fault = isNews ? this.provider.judgeEnd(end) : undefined
     if (!member.isRetired) {
@@ -374,9 +372,9 @@ export class Connections<R extends Refusal, E extends Failure> {
     else this.listener.faulty(fault)
   }
 
-  private whyUseless({ goaway }: Pick<Connection.Ending, "goaway">, fault: E | "Expired" | undefined): string {
+  private whyUseless({ goaway }: Pick<Message.Ending, "goaway">, fault: E | "Expired" | undefined): string {
     if (fault !== undefined && fault !== "Expired") return fault.message
-    const said = goaway === undefined ? "" : `: ${goawayDetail(goaway)}`
+    const said = goaway === undefined ? "" : `: ${Message.goawayDetail(goaway)}`
     return `the connection was closed by ${this.provider.name} before it was of use${said}`
   }
 

@@ -8,7 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type { Header } from "../../http2/Connection.ts"
+import type { Message } from "../../http2/index.ts"
 import type { Authorization, Authorizer } from "./Authorizer.ts"
 import type { Headers } from "./Provider.ts"
 import type { Runtime } from "./runtime.ts"
@@ -30,7 +30,7 @@ export class Signer {
   private readonly runtime: Runtime
   private readonly shared = new WeakMap<
     Headers,
-    { readonly generation: number; readonly made: ReadonlyArray<Header> }
+    { readonly generation: number; readonly made: ReadonlyArray<Message.Header> }
   >()
 
   constructor(options: Options, runtime: Runtime) {
@@ -67,12 +67,12 @@ export class Signer {
   }
 
   /** Headers of requests, signed. */
-  sign(headers: Headers): ReadonlyArray<Header> {
+  sign(headers: Headers): ReadonlyArray<Message.Header> {
     const { generation } = this
     const known = this.shared.get(headers)
     if (known !== undefined && known.generation === generation) return known.made
     const { isRepeated } = this.options
-    const made: Array<Header> = headers.map(([name, value]) => ({ name, value, index: isRepeated(name) }))
+    const made: Array<Message.Header> = headers.map(([name, value]) => ({ name, value, index: isRepeated(name) }))
     if (this.authorization !== undefined) {
       made.push({ name: "authorization", value: Redacted.value(this.authorization.value), index: true })
     }

@@ -5,14 +5,12 @@
  * request is to be sent again.
  */
 import * as Duration from "effect/Duration"
-import type * as Connection from "../../../http2/Connection.ts"
-import type * as Http2Error from "../../../http2/Http2Error.ts"
-import { textsOf } from "../../../http2/Message.ts"
+import { type Http2Error, Message } from "../../../http2/index.ts"
 import { Provider } from "../../pool/index.ts"
 import * as ApnsError from "./ApnsError.ts"
 import * as Reason from "./Reason.ts"
 
-type Ending = Pick<Connection.Ending, "goaway" | "rejection">
+type Ending = Pick<Message.Ending, "goaway" | "rejection">
 
 const text = new TextDecoder()
 
@@ -42,7 +40,7 @@ export const ofRefusal = (refusal: Reason.Classification): Provider.Verdict => {
 
 /** What an answer means, and what to do about it. `now` is in milliseconds since 1970. */
 export const judge = (
-  { body, status }: Connection.Response,
+  { body, status }: Message.Response,
   now: number
 ): Provider.Judgement<Reason.Classification> => {
   if (status < 300) return Provider.accepted
@@ -71,11 +69,11 @@ const faultAmong = (texts: ReadonlyArray<string>): ApnsError.ApnsError | undefin
  * whatever else it said.
  */
 const faultAtEnd = ({ goaway, rejection }: Ending): ApnsError.ApnsError | undefined =>
-  (goaway && faultAmong(textsOf(goaway))) ?? (rejection && judgeDial(rejection))
+  (goaway && faultAmong(Message.textsOf(goaway))) ?? (rejection && judgeDial(rejection))
 
 /** Does the end of a connection tell that the provider token is too old? */
 const isTokenExpired = ({ goaway }: Ending): boolean =>
-  goaway !== undefined && textsOf(goaway).some((text) => {
+  goaway !== undefined && Message.textsOf(goaway).some((text) => {
     const { reason } = Reason.parseBody(text)
     return Reason.isReason(reason) && Reason.table[reason].action === "RenewToken"
   })

@@ -5,7 +5,7 @@
  * the status 200, as portals give it, an accepted push.
  */
 import * as Result from "effect/Result"
-import type { Response } from "../../../http2/Connection.ts"
+import type { Message } from "../../../http2/index.ts"
 import { retryAfter } from "../../../internal/peerNumber.ts"
 import type { Pool } from "../../pool/index.ts"
 import type { Receipt } from "../Gateway.ts"
@@ -18,7 +18,7 @@ export type Outcome = Pool.Outcome<Reason.Classification, ApnsError.ApnsError>
 /** How a push ended. */
 export type PushEnd = Result.Result<Receipt, ApnsError.ApnsError>
 
-const header = (headers: Response["headers"], name: string): string | undefined => {
+const header = (headers: Message.Response["headers"], name: string): string | undefined => {
   for (const field of headers) if (field[0] === name) return field[1]
   return undefined
 }
