@@ -4,10 +4,16 @@
  * A database is three files: itself, its log (`-wal`) and its shared memory
  * (`-shm`). SQLite goes on with those that it opened, whatever becomes of their
  * names: what it writes to one that was removed or replaced is lost to all who
- * come after. So this is asked before every commit and every read; it takes
- * about three microseconds.
+ * come after. So this is asked before every commit and every read.
+ *
+ * Nothing is made, moved or removed in a folder without a change of the folder's
+ * own time. So where a folder has been left alone for a while, one look at it
+ * says that all is in place, in a microsecond; else it takes a look at each file.
+ * A mount over a single file does not change the folder: that is noticed by the
+ * next look of {@link Guard.inspect}.
  */
-import { type BigIntStats, type Stats, statSync } from "node:fs"
+import { type BigIntStats, lstatSync, realpathSync, type Stats, statSync } from "node:fs"
+import { dirname } from "node:path"
 import { FileUnusable } from "./failure.ts"
 
 /**
@@ -22,16 +28,36 @@ type Found = Stats | BigIntStats | undefined
 const narrow = { bigint: false, throwIfNoEntry: false } as const
 const wide = { bigint: true, throwIfNoEntry: false } as const
 
-const find = (path: string, how: typeof narrow | typeof wide): Found => {
+type How = typeof narrow | typeof wide
+
+// Who can't look can't know that it is still there.
+
+/** What is at a path, where the last name of it is no link. */
+const find = (path: string, how: How): Found => {
+  try {
+    return how.bigint ? lstatSync(path, wide) : lstatSync(path, narrow)
+  } catch {
+    return undefined
+  }
+}
+
+/** What a path leads to. */
+const follow = (path: string, how: How): Found => {
   try {
     return how.bigint ? statSync(path, wide) : statSync(path, narrow)
   } catch {
-    // who can't look can't know that it is still there
     return undefined
   }
 }
 
 const isSame = (a: Found, b: Found): boolean => a !== undefined && b !== undefined && a.ino === b.ino && a.dev === b.dev
+
+/** When it was changed: of a folder, when something in it was made, moved or removed. */
+const changedAt = (found: Found): number | bigint | undefined =>
+  found !== undefined && "ctimeNs" in found ? found.ctimeNs : found?.ctimeMs
+
+/** For how many looks a folder is the same before it counts as left alone: longer than the steps of any file system's time. */
+const quietLooks = 3
 
 const isExact = (found: Found): boolean => found === undefined || Number.isSafeInteger(found.ino)
 
@@ -53,12 +79,16 @@ const details: Record<Exclude<Standing, "Here">, string> = {
 export class Guard {
   private readonly path: string
   private readonly place: string
-  private readonly how: typeof narrow | typeof wide
+  private readonly how: How
   private readonly logPath: string
   private readonly memoryPath: string
+  private readonly folderPath: string
   private readonly file: Found
   private readonly log: Found
   private readonly memory: Found
+  private folder: Found
+  /** For how many looks the folder was the same, and all in it in place. */
+  private quietFor = 0
 
   /** Of what was just opened by a path, and really is at a place. Throws when it is not there any more. */
   constructor(path: string, place: string) {
@@ -66,6 +96,7 @@ export class Guard {
     this.place = place
     this.logPath = `${place}-wal`
     this.memoryPath = `${place}-shm`
+    this.folderPath = dirname(place)
     this.how = [place, this.logPath, this.memoryPath].every((path) => isExact(find(path, narrow))) ? narrow : wide
     this.file = this.find(place)
     this.log = this.find(this.logPath)
@@ -84,19 +115,41 @@ export class Guard {
 
   /** How the files stand. */
   look(): Standing {
-    const found = this.find(this.path)
+    return this.isLeftAlone() ? "Here" : this.lookAtEach()
+  }
+
+  /** How each of the files stands. To be called every second or so. */
+  inspect(): Standing {
+    const folder = follow(this.folderPath, this.how)
+    const standing = this.lookAtEach()
+    this.quietFor = standing === "Here" && this.isUnchanged(folder) ? this.quietFor + 1 : 0
+    this.folder = folder
+    return standing
+  }
+
+  private isLeftAlone(): boolean {
+    if (this.quietFor < quietLooks) return false
+    const isUnchanged = this.isUnchanged(follow(this.folderPath, this.how))
+    if (!isUnchanged) this.quietFor = 0
+    return isUnchanged && (this.path === this.place || isSame(follow(this.path, this.how), this.file))
+  }
+
+  private isUnchanged(folder: Found): boolean {
+    return isSame(folder, this.folder) && changedAt(folder) === changedAt(this.folder)
+  }
+
+  private lookAtEach(): Standing {
+    const isInPlace = this.isInPlace()
+    if (isInPlace && this.path === this.place) return "Here"
+    const found = follow(this.path, this.how)
     if (!isSame(found, this.file)) return found === undefined ? "Gone" : "Other"
-    const isInPlace = this.path === this.place ? this.isWhole() : this.isInPlace()
     return isInPlace ? "Here" : "Torn"
   }
 
   /** Are the files where they were, whatever the path leads to? */
   isInPlace(): boolean {
-    return isSame(this.find(this.place), this.file) && this.isWhole()
-  }
-
-  private isWhole(): boolean {
-    return isSame(this.find(this.logPath), this.log) && isSame(this.find(this.memoryPath), this.memory)
+    return isSame(this.find(this.place), this.file) && isSame(this.find(this.logPath), this.log)
+      && isSame(this.find(this.memoryPath), this.memory)
   }
 
   /** Throws when the files do not stand as they were opened. */
@@ -128,16 +181,17 @@ export class Guard {
 
   /** Throws where others use the file with a shared memory of their own: neither knows what the other writes. */
   checkIsAlone(): void {
-    const memory = this.find(this.memoryPath)
+    const memory = this.find(`${realpathSync(this.path)}-shm`)
     if (memory === undefined || isSame(memory, this.memory)) return
     throw moved(
       this.path,
-      "has been opened by others after its -shm was removed: end all programs that use it, and start them again"
+      "has been opened by others after its -wal or -shm was removed, or it was moved without them: end all programs " +
+        "that use it, and start them again"
     )
   }
 
   /** Is the log not where others would find it? */
   get isLogLost(): boolean {
-    return !isSame(this.find(this.logPath), this.log)
+    return !isSame(this.find(this.place), this.file) || !isSame(this.find(this.logPath), this.log)
   }
 }

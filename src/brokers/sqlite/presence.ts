@@ -139,8 +139,9 @@ export const make = Effect.fnUntraced(function*(
         return yield* openAnew
       case "Torn": {
         // What the log holds is brought to the file, and all is opened again from there.
-        yield* inFile(() => guard.checkIsAlone())
-        const isSafe = !guard.isLogLost || (yield* inFile(session.rescueLog))
+        const isEmpty = yield* inFile(session.isLogEmpty)
+        if (!isEmpty) yield* inFile(() => guard.checkIsAlone())
+        const isSafe = isEmpty || !guard.isLogLost || (yield* inFile(session.copyLog))
         if (!isSafe) return yield* failure(broker, guard.error("Torn"))
         yield* close(failure(broker, guard.error("Torn")))
         return yield* openAnew
@@ -182,7 +183,7 @@ export const make = Effect.fnUntraced(function*(
     // what noticed it has to undo its transaction first
     Effect.andThen(Effect.yieldNow),
     Effect.andThen(Effect.suspend(() => {
-      const standing = session.guard.look()
+      const standing = session.guard.inspect()
       if (standing !== "Here") notice(session.guard.error(standing))
       return away === undefined ? Effect.void : mend(away)
     })),

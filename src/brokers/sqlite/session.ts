@@ -50,8 +50,10 @@ export interface Session extends Store {
   readonly guard: Guard
   /** Returns to its queues what processes that died held. */
   readonly checkProcesses: Effect.Effect<void, BrokerError>
+  /** Was all that the log held brought to the file, by this process or another? */
+  readonly isLogEmpty: () => boolean
   /** Brings all that the log holds to the file. Throws, or says no, where that can't be done now. */
-  readonly rescueLog: () => boolean
+  readonly copyLog: () => boolean
   /** Says that it is going to close, and what those who ask for something from then on are told. */
   readonly retire: (error: BrokerError) => void
 }
@@ -199,8 +201,8 @@ export const make = Effect.fnUntraced(function*(
     processes,
     guard,
     checkProcesses,
-    // an empty one was copied, by this process or another
-    rescueLog: () => fstatSync(log).size === 0 || copyLog(),
+    isLogEmpty: () => fstatSync(log).size === 0,
+    copyLog,
     retire: (error) => {
       retired = error
     }

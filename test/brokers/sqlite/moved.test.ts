@@ -12,18 +12,21 @@ import {
   copyFileSync,
   existsSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   renameSync,
   rmSync,
   statSync,
   symlinkSync,
-  unlinkSync
+  unlinkSync,
+  writeFileSync
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { Broker, type Lease } from "../../../src/Broker.ts"
 import type { BrokerError } from "../../../src/BrokerError.ts"
 import { open } from "../../../src/brokers/sqlite/file.ts"
+import { Guard } from "../../../src/brokers/sqlite/guard.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../../src/index.ts"
 import { assertFails, done, reasonOf, take, text } from "../../conformance/Harness.ts"
@@ -346,6 +349,66 @@ describe("a file that loses what lies beside it", () => {
       })
   )
 
+  /** The file alone goes to another folder, and a link to it stays; its log and its shared memory stay where they were. */
+  const moveAndLink = (path: string) => {
+    const to = join(dirname(path), "new", basename(path))
+    mkdirSync(dirname(to))
+    renameSync(path, to)
+    symlinkSync(to, path)
+    return to
+  }
+
+  it.live.each(["full", "normal"] as const)(
+    "because it was moved without, and a link to it left (%s): all that was accepted is where it is now",
+    (durability) =>
+      Effect.gen(function*() {
+        const path = yield* file
+        const { layer, lines } = logs()
+        const brokers = yield* Effect.provide(
+          Effect.all(Array.from({ length: 2 }, () => SqliteBroker.make({ path, durability }))),
+          layer
+        )
+        const consumer = yield* brokers[0]!.consume(["q"])
+        for (const [i, broker] of brokers.entries()) yield* broker.put("q", request(`before ${i}`))
+        const lease = yield* take(consumer)
+        const to = moveAndLink(path)
+        for (const [i, broker] of brokers.entries()) {
+          yield* Effect.eventually(broker.put("q", request(`after ${i}`))).pipe(Effect.timeout("5 seconds"))
+        }
+        assert.match(lines.join("\n"), /^Warn .*-wal or -shm/)
+        yield* done(consumer, lease)
+        assert.deepStrictEqual(bodiesIn(to).toSorted(), ["after 0", "after 1", "before 1"])
+        const other = yield* SqliteBroker.make({ path })
+        assert.include(yield* other.statsQueue("q"), { ready: 3, reserved: 0, total: 4 })
+      })
+  )
+
+  it.live("because it was moved without, and others use it there by now: nothing is written to either", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = yield* SqliteBroker.make({ path })
+      yield* broker.put("q", request("a"))
+      const to = moveAndLink(path)
+      writeFileSync(`${to}-shm`, "")
+      const { message } = yield* Effect.flip(broker.ping)
+      assert.include(message, "end all programs")
+      unlinkSync(`${to}-shm`)
+      yield* Effect.eventually(broker.put("q", request("b"))).pipe(Effect.timeout("5 seconds"))
+      assert.deepStrictEqual(bodiesIn(to), ["a", "b"])
+    }))
+
+  it.live("in the place of which there is a link to it, which nobody can open: is made anew", () =>
+    Effect.gen(function*() {
+      const path = yield* file
+      const broker = yield* SqliteBroker.make({ path })
+      yield* broker.put("q", request("a"))
+      renameSync(`${path}-wal`, `${path}.away`)
+      symlinkSync(`${path}.away`, `${path}-wal`)
+      yield* Effect.eventually(broker.put("q", request("b"))).pipe(Effect.timeout("5 seconds"))
+      assert.deepStrictEqual(bodiesIn(path), ["a", "b"])
+      assert.isTrue(lstatSync(`${path}-wal`).isFile())
+    }))
+
   it.live("of several processes: each opens it again, and no job is lost or run twice", () =>
     Effect.gen(function*() {
       const path = yield* file
@@ -373,6 +436,80 @@ describe("a file that loses what lies beside it", () => {
       assert.isAbove(worker.lines.length, worked)
       const runs = worker.lines.filter((line) => line.startsWith("run")).map((line) => line.split(" ")[1])
       assert.strictEqual(new Set(runs).size, runs.length)
+    }))
+})
+
+describe("a folder that was left alone for a while", () => {
+  /** A guard that takes its folder for left alone; the file system's time has gone on since. */
+  const quiet = (path: string, place = path) =>
+    Effect.gen(function*() {
+      for (const end of ["", "-wal", "-shm"]) writeFileSync(`${place}${end}`, "")
+      if (path !== place) symlinkSync(place, path)
+      const guard = new Guard(path, place)
+      for (let i = 0; i < 5; i++) assert.strictEqual(guard.inspect(), "Here")
+      const probe = join(yield* folder, "probe")
+      const { ctimeMs } = statSync(dirname(place))
+      do {
+        writeFileSync(probe, "")
+        unlinkSync(probe)
+      } while (lstatSync(dirname(probe)).ctimeMs <= ctimeMs)
+      return guard
+    })
+
+  for (
+    const [name, standing, change] of [
+      ["nothing", "Here", () => {}],
+      ["a file is made beside", "Here", (path: string) => writeFileSync(`${path}.other`, "")],
+      ["it is moved", "Gone", (path: string) => renameSync(path, `${path}.away`)],
+      ["its folder is moved", "Gone", (path: string) => renameSync(dirname(path), `${dirname(path)}.away`)],
+      ["its folder is replaced by a link to another", "Gone", (path: string) => {
+        renameSync(dirname(path), `${dirname(path)}.away`)
+        mkdirSync(`${dirname(path)}.new`)
+        symlinkSync(`${dirname(path)}.new`, dirname(path))
+      }],
+      ["its folder is replaced by a link to itself", "Here", (path: string) => {
+        renameSync(dirname(path), `${dirname(path)}.away`)
+        symlinkSync(`${dirname(path)}.away`, dirname(path))
+      }],
+      ["another is moved over it", "Other", (path: string) => {
+        writeFileSync(join(dirname(path), "..", "other"), "")
+        renameSync(join(dirname(path), "..", "other"), path)
+      }],
+      ["its log is removed", "Torn", (path: string) => unlinkSync(`${path}-wal`)],
+      ["its shared memory is replaced", "Torn", (path: string) => {
+        copyFileSync(`${path}-shm`, `${path}.copy`)
+        renameSync(`${path}.copy`, `${path}-shm`)
+      }],
+      ["a link to it takes its place", "Torn", (path: string) => {
+        renameSync(path, `${path}.away`)
+        symlinkSync(`${path}.away`, path)
+      }]
+    ] as const
+  ) {
+    it.live(`${name}: ${standing}, at the next look`, () =>
+      Effect.gen(function*() {
+        const path = join(yield* folder, "place", "queue.db")
+        mkdirSync(dirname(path))
+        const guard = yield* quiet(path)
+        change(path)
+        for (let i = 0; i < 3; i++) assert.strictEqual(guard.look(), standing)
+        assert.strictEqual(guard.inspect(), standing)
+        assert.strictEqual(guard.look(), standing)
+      }))
+  }
+
+  it.live("a link to it leads elsewhere, or nowhere: at the next look, though its own folder is as it was", () =>
+    Effect.gen(function*() {
+      const place = join(yield* folder, "queue.db")
+      const path = join(yield* folder, "link.db")
+      const guard = yield* quiet(path, place)
+      const other = join(yield* folder, "other.db")
+      writeFileSync(other, "")
+      for (const [to, standing] of [[`${path}.none`, "Gone"], [other, "Other"], [place, "Here"]] as const) {
+        unlinkSync(path)
+        symlinkSync(to, path)
+        assert.strictEqual(guard.look(), standing)
+      }
     }))
 })
 
