@@ -29,6 +29,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { BrokerError, jobTooBig, optionInvalid, QueueNameInvalid } from "./BrokerError.ts"
+import * as DurationInput from "./internal/durationInput.ts"
 import { textOf } from "./internal/thrown.ts"
 
 // -----------------------------------------------------------------------------
@@ -362,7 +363,7 @@ export const checkDuration = (
   input: Duration.Input,
   allowZero = true
 ): Result.Result<Duration.Duration, BrokerError> => {
-  const duration = Duration.fromInput(input)
+  const duration = DurationInput.fromInput(input)
   if (Option.isNone(duration)) {
     return refuse(
       option,

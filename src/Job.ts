@@ -23,6 +23,7 @@ import * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as DurationInput from "./internal/durationInput.ts"
 import { asCause, callSafely, messageOfThrown } from "./internal/thrown.ts"
 
 // -----------------------------------------------------------------------------
@@ -117,8 +118,8 @@ export const make = <A>(name: string, options: Options<A>): Job<A> => {
     queue: options.queue ?? name,
     priority: options.priority,
     ttr: options.ttr,
-    timeout: options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout),
-    deadline: options.deadline === undefined ? undefined : Duration.fromInputUnsafe(options.deadline),
+    timeout: options.timeout === undefined ? undefined : DurationInput.fromInputUnsafe(options.timeout),
+    deadline: options.deadline === undefined ? undefined : DurationInput.fromInputUnsafe(options.deadline),
     retry: options.retry ?? defaultRetry,
     exactNumbers: options.exactNumbers ?? Schema.resolveAnnotations(options.payload)?.[exactNumbers] === true,
     encode: Schema.encodeUnknownResult(codec),
@@ -188,8 +189,7 @@ export const retryAfter = (
   cause?: unknown
 ): RetryAfter =>
   new RetryAfter({
-    // Duration takes NaN for none: the job would run again and again without a pause
-    delay: Duration.max(Duration.fromInputUnsafe(Number.isNaN(delay) ? "NaN" as Duration.Input : delay), Duration.zero),
+    delay: Duration.max(DurationInput.fromInputUnsafe(delay), Duration.zero),
     reason: reasonOf(reason),
     cause: asCause(cause)
   })

@@ -31,6 +31,7 @@ import * as Tracer from "effect/Tracer"
 import { Broker, checkQueue, type JobId, type PutOptions, putOptions, type PutRequest } from "./Broker.ts"
 import { type BrokerError, BrokerErrorReason, notSent, OptionInvalid } from "./BrokerError.ts"
 import * as Envelope from "./Envelope.ts"
+import * as DurationInput from "./internal/durationInput.ts"
 import { oneLine, safeLine, safeName } from "./internal/text.ts"
 import { callOr, describe, messageOfThrown, shown, textOf } from "./internal/thrown.ts"
 import * as Uuid from "./internal/uuid.ts"
@@ -110,27 +111,29 @@ export class Publisher extends Context.Service<Publisher, {
 // Construction
 // -----------------------------------------------------------------------------
 
+const refused = (option: string, value: unknown, rule: string): Result.Result<never, OptionInvalid> =>
+  Result.fail(new OptionInvalid({ option, value: shown(value), rule }))
+
 const expiresAt = (
   now: number,
   deadline: Duration.Input | DateTime.DateTime | undefined
 ): Result.Result<number | undefined, OptionInvalid> => {
   if (deadline === undefined) return Result.succeed(undefined)
   if (DateTime.isDateTime(deadline)) return Result.succeed(DateTime.toEpochMillis(deadline))
-  const duration = Duration.fromInput(deadline)
+  const duration = DurationInput.fromInput(deadline)
   if (Option.isNone(duration) || Duration.isNegative(duration.value)) {
-    return Result.fail(
-      new OptionInvalid({ option: "deadline", value: shown(deadline), rule: "it is a time from now, or an instant" })
-    )
+    return refused("deadline", deadline, "it is a time from now, or an instant")
   }
+  const at = now + Duration.toMillis(duration.value)
   // for ever
-  return Result.succeed(Duration.isFinite(duration.value) ? now + Duration.toMillis(duration.value) : undefined)
+  return Result.succeed(Number.isFinite(at) ? at : undefined)
 }
 
 const notPublished = (job: Job<any>, queue: string, reason: PublishError["reason"]): PublishError =>
-  new PublishError({ job: job.name, queue: textOf(queue), reason })
+  new PublishError({ job: textOf(job.name), queue: textOf(queue), reason })
 
 const payloadInvalid = (job: Job<any>, detail: string): PayloadInvalid =>
-  new PayloadInvalid({ job: job.name, detail: safeLine(oneLine(detail)) })
+  new PayloadInvalid({ job: textOf(job.name), detail: safeLine(oneLine(detail)) })
 
 /** One payload in its envelope, with the options that the broker needs. May throw what user code throws. */
 const build = <A>(
@@ -146,6 +149,11 @@ const build = <A>(
     ttr: options.ttr ?? job.ttr
   })
   if (Result.isFailure(checked)) return Result.fail(checked.failure.reason)
+  const { id = Uuid.v7(now) } = options
+  // where a type was forced: no worker could read the envelope
+  if (typeof id !== "string") return refused("id", id, "it is a text")
+  if (typeof job.name !== "string") return refused("name", job.name, "it is a text")
+  if (!Number.isFinite(job.version)) return refused("version", job.version, "it is a number")
   const encoded = job.encode(payload)
   if (Result.isFailure(encoded)) {
     return Result.fail(payloadInvalid(job, messageOfThrown(encoded.failure)))
@@ -158,7 +166,7 @@ const build = <A>(
   if (Result.isFailure(expires)) return Result.fail(expires.failure)
   const envelope: Envelope.Envelope = {
     backq: 1,
-    id: options.id ?? Uuid.v7(now),
+    id,
     job: job.name,
     version: job.version,
     payload: json,
@@ -182,6 +190,12 @@ const request = <A>(
     (thrown) => Result.fail(payloadInvalid(job, describe(thrown).text))
   )
 }
+
+/** Where a job goes, and on what condition. May throw what user code throws. */
+const placeOf = (job: Job<any>, options: PublishOptions) => ({
+  queue: options.queue ?? job.queue,
+  requireWorkers: options.requireWorkers === true
+})
 
 type ItemOptions<A> = PublishOptions | ((payload: A, index: number) => PublishOptions)
 
@@ -222,7 +236,8 @@ const items = function*<A>(
   const item = (): Item => {
     const own = typeof options === "function" ? options(payload, index) : options
     const built = request(job, payload, own, now, traceparent)
-    return { queue: own.queue ?? job.queue, requireWorkers: own.requireWorkers === true, built }
+    const { queue, requireWorkers } = placeOf(job, own)
+    return { queue, requireWorkers, built }
   }
   const withoutOptions = refused("the function of the options")
   for (;; index++) {
@@ -281,12 +296,12 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     job: Job<A>,
     payload: A,
     options: PublishOptions,
-    queue: string
+    { queue, requireWorkers }: ReturnType<typeof placeOf>
   ): Effect.fn.Return<JobId, PublishError["reason"]> {
     const now = yield* Clock.currentTimeMillis
     const built = request(job, payload, options, now, yield* currentTraceparent)
     if (Result.isFailure(built)) return yield* built.failure
-    yield* checkBeforePut(queue, options.requireWorkers === true)
+    yield* checkBeforePut(queue, requireWorkers)
     return yield* Effect.mapError(broker.put(queue, built.success), (error) => error.reason)
   })
 
@@ -349,8 +364,12 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
 
   return Publisher.of({
     publish: (job, payload, options = {}) => {
-      const queue = options.queue ?? job.queue
-      return put(job, payload, options, queue).pipe(
+      const place = callOr(() => placeOf(job, options), messageOfThrown)
+      if (typeof place === "string") {
+        return Effect.fail(notPublished(job, job.queue, payloadInvalid(job, `its options threw ${place}`)))
+      }
+      const { queue } = place
+      return put(job, payload, options, place).pipe(
         Effect.mapError((reason) => notPublished(job, queue, reason)),
         traced("Publisher.publish", { "backq.job": job.name, "backq.queue": queue })
       )

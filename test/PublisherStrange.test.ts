@@ -1,5 +1,6 @@
 /** Payloads, Schemas and options are the user's: whatever they throw is a failure of that job, and of no other. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -161,7 +162,11 @@ describe("publishAll", () => {
           { delay: "x".repeat(60_000) },
           { priority: Object.create(null) },
           { deadline: Symbol("d") },
-          { ttr: Strange.chain(10) }
+          { ttr: Strange.chain(10) },
+          { id: 7 },
+          { id: Symbol("id") },
+          { id: {} },
+          { id: { toJSON: () => undefined } }
         ]
       ) {
         const error = yield* Effect.flip(Publisher.publish(unknown, 1, options as never))
@@ -169,5 +174,71 @@ describe("publishAll", () => {
         Fuzz.checkWords(error.message)
         assert.isBelow(error.message.length, 3000)
       }
+    }).pipe(Effect.provide(TestBroker.layer)))
+})
+
+describe("options that can't be meant", () => {
+  const times: ReadonlyArray<readonly [string, unknown]> = [
+    ["NaN", Number.NaN],
+    ["a date", new Date(0)],
+    ["a date that is none", new Date(Number.NaN)],
+    ["an object of no unit", {}],
+    ["an object of a misspelt unit", { second: 5 }],
+    ["an object of no number", { seconds: Number.NaN }],
+    ["a pair of no numbers", [Number.NaN, 0]],
+    ["a function", () => 1]
+  ]
+
+  it.effect.each(times)(
+    "a time that is %s is none, where it would be no time at all",
+    ([what, time]) =>
+      Effect.gen(function*() {
+        for (const option of ["delay", "deadline", "ttr"]) {
+          const error = yield* Effect.flip(Publisher.publish(unknown, 1, { [option]: time }))
+          assert.include(error.reason, { _tag: "OptionInvalid", option }, what)
+          assert.throws(() => Job.make("j", { payload: Schema.Unknown, [option]: time, timeout: time as never }))
+          if (option !== "delay") {
+            const result = yield* Publisher.publishAll({ ...unknown, [option]: time }, [1])
+            assert.deepStrictEqual(result.map(reasonOf), ["OptionInvalid"])
+          }
+        }
+        assert.throws(() => Job.retryAfter(time as never))
+        for (const option of ["timeout", "grace", "idleTimeout"]) {
+          const exit = yield* Effect.exit(
+            Worker.run({ [option]: time, stop: Effect.void }, Worker.handler(unknown, () => Effect.void))
+          )
+          assert.include(String(exit), option, what)
+        }
+        assert.strictEqual((yield* Effect.flatMap(Broker, (broker) => broker.queues)).length, 0)
+      }).pipe(Effect.provide(TestBroker.layer))
+  )
+
+  it.effect.each<readonly [string, unknown]>([
+    ["nothing", null],
+    ["a getter of the queue that throws", Object.defineProperty({}, "queue", { get: refuse })],
+    ["a proxy that answers nothing", new Proxy({}, { get: refuse, ownKeys: refuse, has: refuse })],
+    ["an id that is none", { id: 7 }]
+  ])("%s", ([, options]) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Publisher.publish(unknown, 1, options as never))
+      assert.include(["OptionInvalid", "PayloadInvalid"], error.reason._tag)
+      Fuzz.checkWords(error.message)
+      const results = yield* Publisher.publishAll(unknown, [1, 2], (payload) => payload === 1 ? options as never : {})
+      assert.deepStrictEqual(results.map(reasonOf), [error.reason._tag, "accepted"])
+    }).pipe(Effect.provide(TestBroker.layer)))
+
+  it.effect("a job without a name or a version that is one is not published", () =>
+    Effect.gen(function*() {
+      for (const broken of [{ name: 7 }, { version: Number.NaN }, { version: Infinity }, { version: "1" }]) {
+        const error = yield* Effect.flip(Publisher.publish({ ...unknown, ...broken } as never, 1))
+        assert.strictEqual(error.reason._tag, "OptionInvalid")
+      }
+    }).pipe(Effect.provide(TestBroker.layer)))
+
+  it.effect("a deadline beyond all time is none", () =>
+    Effect.gen(function*() {
+      yield* Publisher.publish(unknown, 1, { deadline: Duration.nanos(10n ** 400n) })
+      const outcomes = yield* TestBroker.drain(Worker.handler(unknown, () => Effect.void))
+      assert.deepStrictEqual(outcomes.map(({ _tag }) => _tag), ["Done"])
     }).pipe(Effect.provide(TestBroker.layer)))
 })

@@ -4,6 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
+import * as DurationInput from "../internal/durationInput.ts"
 import { lastLine } from "./OutputTail.ts"
 import type { Output } from "./OutputTail.ts"
 import type { ProcessError } from "./ProcessError.ts"
@@ -53,7 +54,9 @@ export const make = (options: Options = {}): ExitPolicy => ({
   done: new Set(options.done ?? [0]),
   permanent: new Set(options.permanent),
   retryAfter: new Map(
-    Object.entries(options.retryAfter ?? {}).map(([code, delay]) => [Number(code), Duration.fromInputUnsafe(delay)])
+    Object.entries(options.retryAfter ?? {}).map(
+      ([code, delay]) => [Number(code), DurationInput.fromInputUnsafe(delay)]
+    )
   )
 })
 

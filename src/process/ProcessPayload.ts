@@ -22,6 +22,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import * as DurationInput from "../internal/durationInput.ts"
 import { oneLine, safeLine } from "../internal/text.ts"
 
 /** How much of the end of each output stream is kept when a payload doesn't say: 16 KiB. */
@@ -62,7 +63,7 @@ const isTimeout = (duration: Duration.Duration): boolean => Duration.isFinite(du
 const Timeout = Schema.Finite.check(Schema.isGreaterThan(0)).pipe(
   Schema.decodeTo(
     Schema.declare(
-      (u): u is Duration.Input => Option.exists(Duration.fromInput(u as Duration.Input), isTimeout),
+      (u): u is Duration.Input => Option.exists(DurationInput.fromInput(u as Duration.Input), isTimeout),
       { expected: "a finite duration of more than 0" }
     ),
     SchemaTransformation.transform<Duration.Input, number>({

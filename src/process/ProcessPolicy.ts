@@ -27,6 +27,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as NodePath from "node:path"
+import * as DurationInput from "../internal/durationInput.ts"
 import { safeName } from "../internal/text.ts"
 import { display, Refused } from "./ProcessError.ts"
 import { defaultOutputLimit, maxOutputLimit as largestOutputLimit } from "./ProcessPayload.ts"
@@ -204,7 +205,7 @@ const faultOf = (options: Options): string | undefined => {
   }
   const isTimeout = maxTimeout === undefined ||
     Option.exists(
-      Duration.fromInput(maxTimeout),
+      DurationInput.fromInput(maxTimeout),
       (timeout) => Duration.isFinite(timeout) && Duration.isPositive(timeout)
     )
   if (!isTimeout) return "maxTimeout must be a finite duration of more than 0: leave it out for none"
@@ -246,7 +247,7 @@ export const makeResult = (options: Options): Result.Result<ProcessPolicy, Polic
       : options.directories.map((directory) => NodePath.posix.resolve(directory)),
     environment: names(options.environment ?? (programs === "any" ? "any" : [])),
     inherit: [...basicVariables, ...options.inherit ?? (isRestricted ? [] : ["*"])],
-    maxTimeout: options.maxTimeout === undefined ? undefined : Duration.fromInputUnsafe(options.maxTimeout),
+    maxTimeout: options.maxTimeout === undefined ? undefined : DurationInput.fromInputUnsafe(options.maxTimeout),
     detach: options.detach ?? options.maxTimeout === undefined,
     maxOutputLimit: options.maxOutputLimit ?? defaultMaxOutputLimit
   })
@@ -382,9 +383,10 @@ const directories: Rule = (policy, { cwd }) => {
 }
 
 const maxTimeout: Rule = ({ maxTimeout: max }, { timeout }) =>
-  max === undefined || timeout === undefined || Duration.isLessThanOrEqualTo(Duration.fromInputUnsafe(timeout), max)
+  max === undefined || timeout === undefined ||
+    Duration.isLessThanOrEqualTo(DurationInput.fromInputUnsafe(timeout), max)
     ? undefined
-    : `a timeout of ${Duration.format(Duration.fromInputUnsafe(timeout))} is longer than the allowed ${
+    : `a timeout of ${Duration.format(DurationInput.fromInputUnsafe(timeout))} is longer than the allowed ${
       Duration.format(max)
     }`
 

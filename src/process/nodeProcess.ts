@@ -14,6 +14,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as NodeChildProcess from "node:child_process"
 import * as NodeFs from "node:fs"
+import * as DurationInput from "../internal/durationInput.ts"
 import * as OutputTail from "./OutputTail.ts"
 import { display, ProcessError, Refused, Signalled, TimedOut } from "./ProcessError.ts"
 import * as ProcessGroup from "./processGroup.ts"
@@ -52,7 +53,7 @@ const lingerTime = Duration.millis(250)
 
 /** Makes the function that runs a payload. */
 export const make = (options: Options): (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError> => {
-  const grace = Duration.fromInputUnsafe(options.grace ?? "5 seconds")
+  const grace = DurationInput.fromInputUnsafe(options.grace ?? "5 seconds")
   return (payload) => payload.detach === true ? detach(payload) : supervise(payload, grace)
 }
 
@@ -67,7 +68,7 @@ const supervise = Effect.fnUntraced(function*(
   grace: Duration.Duration
 ): Effect.fn.Return<ProcessResult, ProcessError> {
   if (Running.isOver()) return yield* Effect.interrupt
-  const timeout = Duration.fromInputUnsafe(payload.timeout ?? Duration.infinity)
+  const timeout = DurationInput.fromInputUnsafe(payload.timeout ?? Duration.infinity)
   const [duration, [child, end]] = yield* Effect.acquireUseRelease(
     spawn(payload, "pipe"),
     (child) =>

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import { type BrokerError, optionInvalid } from "../BrokerError.ts"
 import type { ForeignDecoder } from "../Envelope.ts"
 import type { Handler } from "../Handler.ts"
+import * as DurationInput from "../internal/durationInput.ts"
 import { AttemptTimeout } from "../Outcome.ts"
 import type { Interruption } from "./decision.ts"
 import type { Rules } from "./decodeLease.ts"
@@ -66,6 +67,12 @@ const integer = (option: string, value: number, least: number): Effect.Effect<nu
     ? Effect.succeed(value)
     : Effect.fail(optionInvalid(option, value, `it is an integer from ${least}`))
 
+const time = (option: string, input: Duration.Input): Effect.Effect<Duration.Duration, BrokerError> =>
+  Effect.mapError(
+    Effect.fromOption(DurationInput.fromInput(input)),
+    () => optionInvalid(option, input, `write a duration such as "10 seconds", or a number of milliseconds`)
+  )
+
 const queuesOf = (
   options: Options,
   handlers: ReadonlyArray<Handler<any>>
@@ -110,14 +117,16 @@ export const make = Effect.fnUntraced(function*(
   handlers: ReadonlyArray<Handler<any>>
 ): Effect.fn.Return<Settings, BrokerError> {
   const byName = yield* handlersByName(handlers)
-  const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
+  const timeout = options.timeout === undefined ? undefined : yield* time("timeout", options.timeout)
   return {
     queues: yield* queuesOf(options, handlers),
     concurrency: yield* integer("concurrency", options.concurrency ?? 16, 1),
     prefetch: yield* integer("prefetch", options.prefetch ?? 0, 0),
     touch: options.touch ?? true,
-    grace: Duration.toMillis(options.grace ?? "30 seconds"),
-    idleTimeout: options.idleTimeout === undefined ? undefined : Duration.toMillis(options.idleTimeout),
+    grace: Duration.toMillis(yield* time("grace", options.grace ?? "30 seconds")),
+    idleTimeout: options.idleTimeout === undefined
+      ? undefined
+      : Duration.toMillis(yield* time("idleTimeout", options.idleTimeout)),
     maxJobs: options.maxJobs === undefined ? Infinity : yield* integer("maxJobs", options.maxJobs, 0),
     rules: {
       handlers: byName,

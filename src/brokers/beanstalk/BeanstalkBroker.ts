@@ -29,6 +29,7 @@ import {
   type PutRequest
 } from "../../Broker.ts"
 import * as BrokerError from "../../BrokerError.ts"
+import * as DurationInput from "../../internal/durationInput.ts"
 import { clip, maxNameChars } from "../../internal/text.ts"
 import { checkMax, isId } from "./arguments.ts"
 import type { Command } from "./command.ts"
@@ -124,7 +125,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
   const name = driver.name
   const reconnectFor = options.reconnectFor === undefined
     ? Duration.infinity
-    : Duration.fromInputUnsafe(options.reconnectFor)
+    : DurationInput.fromInputUnsafe(options.reconnectFor)
 
   const { current } = yield* Reconnect.make(driver, (stats): Greeting => ({
     maxJobSize: stats["max-job-size"],

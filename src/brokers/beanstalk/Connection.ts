@@ -16,6 +16,7 @@ import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as BrokerError from "../../BrokerError.ts"
+import * as DurationInput from "../../internal/durationInput.ts"
 import { messageOfThrown } from "../../internal/thrown.ts"
 import type { Command } from "./command.ts"
 import { type Answer, Pipeline } from "./pipeline.ts"
@@ -197,7 +198,7 @@ export const make = Effect.fnUntraced(function*<E, R>(
   replyTimeoutInput: Duration.Input | undefined,
   open: (pipeline: Pipeline, end: (ending: Ending) => void) => Effect.Effect<Transport, E, R>
 ) {
-  const replyTimeout = Duration.toMillis(Duration.fromInputUnsafe(replyTimeoutInput ?? "10 seconds"))
+  const replyTimeout = Duration.toMillis(DurationInput.fromInputUnsafe(replyTimeoutInput ?? "10 seconds"))
   const pipeline = new Pipeline()
   const closed = Deferred.makeUnsafe<BrokerError.BrokerError>()
 

@@ -12,13 +12,13 @@
  *
  * Limits: no TLS, no `reserve-job`, and more CPU per job.
  */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type { EventEmitter } from "node:events"
 import type { Socket } from "node:net"
 import type { Broker } from "../../Broker.ts"
 import * as BrokerError from "../../BrokerError.ts"
+import * as DurationInput from "../../internal/durationInput.ts"
 import * as BeanstalkBroker from "./BeanstalkBroker.ts"
 import * as Client from "./Client.ts"
 import type { Command } from "./command.ts"
@@ -169,7 +169,7 @@ const open = (options: ConnectOptions) =>
     yield* Effect.addFinalizer(() => destroy)
     yield* opened(client, options, end).pipe(
       Effect.timeoutOrElse({
-        duration: Duration.fromInputUnsafe(options.connectTimeout ?? "5 seconds"),
+        duration: DurationInput.fromInputUnsafe(options.connectTimeout ?? "5 seconds"),
         orElse: () => Effect.fail({ detail: "the connection was not opened in time; check the host and the network" })
       }),
       Effect.mapError((ending) => openError(name, ending))

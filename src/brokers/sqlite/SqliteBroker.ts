@@ -47,6 +47,7 @@ import {
   type QueueStats
 } from "../../Broker.ts"
 import { type BrokerError, jobNotFound, optionInvalid, queueNotFound } from "../../BrokerError.ts"
+import * as DurationInput from "../../internal/durationInput.ts"
 import { Paging } from "../shared/index.ts"
 import { portion, portions, SqliteConsumer } from "./consumer.ts"
 import * as File from "./file.ts"
@@ -110,9 +111,9 @@ export const make = Effect.fnUntraced(function*(
     broker: name,
     path: options.path === ":memory:" ? options.path : File.absolute(options.path),
     isFull: options.durability !== "normal",
-    busyTimeout: Duration.fromInputUnsafe(options.busyTimeout ?? "10 seconds"),
-    history: Duration.fromInputUnsafe(options.history ?? 0),
-    reconnectFor: Duration.fromInputUnsafe(options.reconnectFor ?? "5 seconds"),
+    busyTimeout: DurationInput.fromInputUnsafe(options.busyTimeout ?? "10 seconds"),
+    history: DurationInput.fromInputUnsafe(options.history ?? 0),
+    reconnectFor: DurationInput.fromInputUnsafe(options.reconnectFor ?? "5 seconds"),
     onOpened: (session, isSameFile) => {
       for (const consumer of consumers) consumer.move(session, isSameFile)
     }
