@@ -202,7 +202,11 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
   const path = decodePath(encoded, fail)
   if (Result.isFailure(path)) return Result.fail(path.failure)
   const query = new URLSearchParams(search)
-  const names = checkNames(query, ["durability", "busy-timeout", "history", "max-job-size", "reconnect-for"], fail)
+  const names = checkNames(
+    query,
+    ["durability", "busy-timeout", "history", "max-job-size", "reconnect-for"],
+    (detail) => fail(`${detail}; a ? in the path is written %3F`)
+  )
   if (Result.isFailure(names)) return Result.fail(names.failure)
   const durability = query.get("durability") ?? undefined
   if (durability !== undefined && durability !== "full" && durability !== "normal") {

@@ -65,6 +65,13 @@ describe("sqlite:", () => {
     for (const home of ["~/jobs.db", "~bob/jobs.db"]) assert.include(detailOf(`sqlite:${home}`), "in full")
   })
 
+  it("says how a ? in a path is written", () => {
+    for (const url of ["sqlite:a?b.db", "sqlite:what?.db", "sqlite:a?.db?history=1d", "sqlite:a?b=c.db"]) {
+      assert.include(detailOf(url), "%3F", url)
+    }
+    assert.notInclude(detailOf("sqlite:a.db?history=long"), "%3F")
+  })
+
   it.live("makes the very file that the URL names", () =>
     Effect.gen(function*() {
       const place = yield* folder
