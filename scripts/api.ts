@@ -1,13 +1,15 @@
 /**
  * `npm run api`: writes the API reference of everything that a user can import
- * to `docs/api`, as pages. The entry points are the subpaths of package.json.
+ * to `docs/api`, as pages. The entry points are the subpaths of package.json;
+ * each page sorts by `@category`.
  *
  * TypeDoc needs a TypeScript of its own; both are in `scripts/api`, which this
  * program installs.
  */
 import { spawnSync } from "node:child_process"
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { join } from "node:path"
+import { entryPoints } from "./api/exports.ts"
 
 const root = join(import.meta.dirname, "..")
 const folder = join(import.meta.dirname, "api")
@@ -18,16 +20,6 @@ const run = (cwd: string, command: string, ...args: ReadonlyArray<string>): void
   if (status !== 0) process.exit(status ?? 1)
 }
 
-/** The sources of the subpaths. */
-const entryPoints = (): ReadonlyArray<string> => {
-  const { exports }: { readonly exports: Record<string, string | { readonly default: string }> } = JSON.parse(
-    readFileSync(join(root, "package.json"), "utf8")
-  )
-  return Object.values(exports)
-    .flatMap((entry) => typeof entry === "string" ? [] : [entry.default])
-    .map((path) => join(root, path.replace("/dist/", "/src/").replace(/\.js$/, ".ts")))
-}
-
 if (!existsSync(join(folder, "node_modules", "typedoc"))) {
   console.log("> npm ci in scripts/api: TypeDoc and its TypeScript (46 MB)")
   run(folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
@@ -36,6 +28,6 @@ run(
   folder,
   process.execPath,
   join("node_modules", "typedoc", "bin", "typedoc"),
-  ...entryPoints().flatMap((path) => ["--entryPoints", path]),
+  ...entryPoints.flatMap((path) => ["--entryPoints", join(root, path)]),
   ...process.argv.slice(2)
 )
