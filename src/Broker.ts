@@ -36,13 +36,28 @@ import { textOf } from "./internal/thrown.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** A job's id as its broker gave it. Opaque: unique within one broker, for as long as the broker keeps its data. */
+/**
+ * A job's id as its broker gave it. Opaque: unique within one broker, for as long as the broker keeps its data.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const JobId = Schema.String.pipe(Schema.brand("JobId"))
 
-/** A job's id as its broker gave it. */
+/**
+ * A job's id as its broker gave it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type JobId = typeof JobId.Type
 
-/** How a job is put on a queue. */
+/**
+ * How a job is put on a queue.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface PutOptions {
   /** 0 is the most urgent, 2^32 - 1 the least. Default: 1024. */
   readonly priority?: number | undefined
@@ -52,7 +67,12 @@ export interface PutOptions {
   readonly ttr?: Duration.Input | undefined
 }
 
-/** One body to be put, with its options checked and complete; see {@link putRequest}. */
+/**
+ * One body to be put, with its options checked and complete; see {@link putRequest}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface PutRequest {
   readonly body: Uint8Array
   readonly priority: number
@@ -60,10 +80,20 @@ export interface PutRequest {
   readonly ttr: Duration.Duration
 }
 
-/** The states of a job. */
+/**
+ * The states of a job.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type JobState = "ready" | "delayed" | "reserved" | "buried"
 
-/** What a broker knows of one delivery of a job. */
+/**
+ * What a broker knows of one delivery of a job.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface LeaseInfo {
   /**
    * Which attempt this delivery is: 1 for the first. A delivery that was
@@ -78,7 +108,12 @@ export interface LeaseInfo {
   readonly ttr: Duration.Duration
 }
 
-/** The right to work on a job, until its time to run is over. */
+/**
+ * The right to work on a job, until its time to run is over.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Lease {
   readonly id: JobId
   readonly queue: string
@@ -91,14 +126,24 @@ export interface Lease {
   readonly info: LeaseInfo | undefined
 }
 
-/** What a handler failed with. */
+/**
+ * What a handler failed with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Failure {
   /** The tag of the error, or its name. */
   readonly tag: string
   readonly message: string
 }
 
-/** What becomes of a lease. */
+/**
+ * What becomes of a lease.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Settlement =
   /** The job is done. */
   | { readonly _tag: "Delete"; readonly lease: Lease }
@@ -126,13 +171,23 @@ export type Settlement =
   /** The job was not worked on: it is ready again at once, and no attempt is spent. */
   | { readonly _tag: "Requeue"; readonly lease: Lease }
 
-/** A job as an operator sees it. */
+/**
+ * A job as an operator sees it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface PeekedJob {
   readonly id: JobId
   readonly body: Uint8Array
 }
 
-/** What a broker knows of a job. */
+/**
+ * What a broker knows of a job.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface JobStats extends LeaseInfo {
   readonly id: JobId
   readonly queue: string
@@ -147,10 +202,20 @@ export interface JobStats extends LeaseInfo {
   readonly lastFailure: (Failure & { readonly at: number }) | undefined
 }
 
-/** The states that can be listed: those of a job, and `done` where the broker keeps finished jobs. */
+/**
+ * The states that can be listed: those of a job, and `done` where the broker keeps finished jobs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type ListedState = JobState | "done"
 
-/** A job of a {@link Page}: what is known of it, and its body. */
+/**
+ * A job of a {@link Page}: what is known of it, and its body.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ListedJob extends Omit<JobStats, "state"> {
   readonly state: ListedState
   readonly body: Uint8Array
@@ -158,7 +223,12 @@ export interface ListedJob extends Omit<JobStats, "state"> {
   readonly finishedAt: number | undefined
 }
 
-/** Which jobs of a queue are listed. */
+/**
+ * Which jobs of a queue are listed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ListOptions {
   readonly state: ListedState
   /** How many jobs a page has at most, 1 to 1000. Default: 100. */
@@ -167,14 +237,24 @@ export interface ListOptions {
   readonly after?: string | undefined
 }
 
-/** Some of the jobs of a queue. */
+/**
+ * Some of the jobs of a queue.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Page {
   readonly jobs: ReadonlyArray<ListedJob>
   /** Where the next page begins; `undefined` when this was the last. Opaque. */
   readonly next: string | undefined
 }
 
-/** A queue in numbers. */
+/**
+ * A queue in numbers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface QueueStats {
   readonly queue: string
   readonly ready: number
@@ -189,7 +269,12 @@ export interface QueueStats {
   readonly pausedFor: Duration.Duration
 }
 
-/** A broker in numbers: the sums over its queues, and what kind of server it is. */
+/**
+ * A broker in numbers: the sums over its queues, and what kind of server it is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface BrokerStats {
   readonly version: string
   readonly uptime: Duration.Duration
@@ -215,6 +300,9 @@ export interface BrokerStats {
  *
  * Works in batches, so that one round trip serves many jobs. When its scope
  * closes, all leases that are still held go back to their queues at once.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export interface Consumer {
   /**
@@ -248,7 +336,12 @@ export interface Consumer {
   readonly leasesLost: Effect.Effect<NonEmptyReadonlyArray<Lease>>
 }
 
-/** The queue server, as the rest of backq sees it. */
+/**
+ * The queue server, as the rest of backq sees it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export class Broker extends Context.Service<Broker, {
   /** Says which broker this is in messages, for instance `beanstalk://127.0.0.1:11300`. Holds no secret. */
   readonly name: string
@@ -334,14 +427,29 @@ export class Broker extends Context.Service<Broker, {
 // Rules that all brokers share
 // -----------------------------------------------------------------------------
 
-/** The priority of a job that says nothing of it. */
+/**
+ * The priority of a job that says nothing of it.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const defaultPriority = 1024
 
-/** The time to run of a job that says nothing of it. */
+/**
+ * The time to run of a job that says nothing of it.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const defaultTtr = Duration.seconds(60)
 
 const maxUint32 = 4294967295
-/** The longest delay, pause, and time to run. */
+/**
+ * The longest delay, pause, and time to run.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const maxDelay = Duration.seconds(maxUint32)
 
 const queueName = /^[A-Za-z0-9+/;.$_()][-A-Za-z0-9+/;.$_()]{0,199}$/
@@ -349,6 +457,9 @@ const queueName = /^[A-Za-z0-9+/;.$_()][-A-Za-z0-9+/;.$_()]{0,199}$/
 /**
  * Checks a queue's name. The rule is beanstalkd's (protocol.txt, "tubes") and
  * holds for all brokers, so that a program can move from one to another.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const checkQueue = (queue: string): Result.Result<string, BrokerError> =>
   typeof queue === "string" && queueName.test(queue) ? Result.succeed(queue) : Result.fail(
@@ -357,7 +468,12 @@ export const checkQueue = (queue: string): Result.Result<string, BrokerError> =>
 
 const refuse = (option: string, value: unknown, rule: string) => Result.fail(optionInvalid(option, value, rule))
 
-/** Checks a duration: not negative, at most {@link maxDelay}, and where zero means nothing, more than that. */
+/**
+ * Checks a duration: not negative, at most {@link maxDelay}, and where zero means nothing, more than that.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const checkDuration = (
   option: string,
   input: Duration.Input,
@@ -380,13 +496,23 @@ export const checkDuration = (
     : Result.succeed(duration.value)
 }
 
-/** Checks a priority: an integer from 0 to 2^32 - 1. */
+/**
+ * Checks a priority: an integer from 0 to 2^32 - 1.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const checkPriority = (priority: number): Result.Result<number, BrokerError> =>
   Number.isInteger(priority) && priority >= 0 && priority <= maxUint32
     ? Result.succeed(priority)
     : refuse("priority", priority, `it is an integer from 0 (most urgent) to ${maxUint32}`)
 
-/** Checks what a settlement asks for: the priority and the delay that the job is to have. */
+/**
+ * Checks what a settlement asks for: the priority and the delay that the job is to have.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const checkSettlement = (settlement: Settlement): Result.Result<void, BrokerError> => {
   if ("priority" in settlement && settlement.priority !== undefined) {
     const priority = checkPriority(settlement.priority)
@@ -397,20 +523,40 @@ export const checkSettlement = (settlement: Settlement): Result.Result<void, Bro
     : Result.void
 }
 
-/** Checks how many jobs an operation may take: at least one. */
+/**
+ * Checks how many jobs an operation may take: at least one.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const checkMax = (max: number): Result.Result<number, BrokerError> =>
   Number.isInteger(max) && max > 0 ? Result.succeed(max) : refuse("max", max, "it is an integer from 1")
 
-/** The largest body of a broker that is not told otherwise, in bytes: beanstalkd's own. */
+/**
+ * The largest body of a broker that is not told otherwise, in bytes: beanstalkd's own.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const defaultMaxJobSize = 65535
 
 const raiseLimit = "raise the limit (max-job-size in the broker's URL, maxJobSize in a program)"
 
-/** Checks a body against the largest that a broker of this process accepts. */
+/**
+ * Checks a body against the largest that a broker of this process accepts.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const checkSize = (queue: string, body: Uint8Array, limit: number): Result.Result<void, BrokerError> =>
   body.length > limit ? Result.fail(jobTooBig(queue, body.length, limit, raiseLimit)) : Result.void
 
-/** Checks the options of a put and fills in the defaults. */
+/**
+ * Checks the options of a put and fills in the defaults.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const putOptions = (
   options: PutOptions
 ): Result.Result<Omit<PutRequest, "body">, BrokerError> => {
@@ -425,6 +571,11 @@ export const putOptions = (
   return Result.succeed({ priority: priority.success, delay: delay.success, ttr: ttr.success })
 }
 
-/** A body and its checked options. */
+/**
+ * A body and its checked options.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const putRequest = (body: Uint8Array, options: PutOptions = {}): Result.Result<PutRequest, BrokerError> =>
   Result.map(putOptions(options), (checked) => ({ body, ...checked }))

@@ -14,10 +14,18 @@ import { shown } from "./internal/thrown.ts"
  * What became of an operation that failed: `"NotSent"` means that it was not
  * carried out and can be repeated safely; `"Unknown"` means that it was sent
  * and not answered, so a repeated `put` may enqueue a second copy.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export const Fate = Schema.Literals(["NotSent", "Unknown"])
 
-/** What became of an operation that failed. */
+/**
+ * What became of an operation that failed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Fate = typeof Fate.Type
 
 const fateSentence = (fate: Fate) =>
@@ -25,7 +33,12 @@ const fateSentence = (fate: Fate) =>
     ? " The operation was sent but not answered: it may or may not have been carried out."
     : ""
 
-/** The broker can't be reached, or went away while an operation was under way. */
+/**
+ * The broker can't be reached, or went away while an operation was under way.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", {
   broker: Schema.String,
   fate: Fate,
@@ -40,6 +53,9 @@ export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable"
 /**
  * The lease ended before it was settled: its time to run ran out, or the
  * connection that held it was lost. The job runs again elsewhere.
+ *
+ * @category errors
+ * @since 0.1.0
  */
 export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
   queue: Schema.String,
@@ -51,7 +67,12 @@ export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
   }
 }
 
-/** There is no such job, or no such queue. */
+/**
+ * There is no such job, or no such queue.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", {
   what: Schema.Literals(["job", "queue"]),
   name: Schema.String
@@ -63,7 +84,12 @@ export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", {
   }
 }
 
-/** The body is larger than the broker accepts. Nothing was sent. */
+/**
+ * The body is larger than the broker accepts. Nothing was sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class JobTooBig extends Schema.TaggedError<JobTooBig>()("JobTooBig", {
   queue: Schema.String,
   size: Schema.Int,
@@ -77,7 +103,12 @@ export class JobTooBig extends Schema.TaggedError<JobTooBig>()("JobTooBig", {
   }
 }
 
-/** The name can't be used for a queue on any broker. Nothing was sent. */
+/**
+ * The name can't be used for a queue on any broker. Nothing was sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class QueueNameInvalid extends Schema.TaggedError<QueueNameInvalid>()("QueueNameInvalid", {
   queue: Schema.String
 }) {
@@ -89,7 +120,12 @@ export class QueueNameInvalid extends Schema.TaggedError<QueueNameInvalid>()("Qu
   }
 }
 
-/** An option is out of its range. Nothing was sent. */
+/**
+ * An option is out of its range. Nothing was sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionInvalid", {
   option: Schema.String,
   value: Schema.String,
@@ -100,7 +136,12 @@ export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionIn
   }
 }
 
-/** The server is being drained: it serves the jobs it has and takes no new ones. */
+/**
+ * The server is being drained: it serves the jobs it has and takes no new ones.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Draining extends Schema.TaggedError<Draining>()("Draining", {
   broker: Schema.String
 }) {
@@ -109,7 +150,12 @@ export class Draining extends Schema.TaggedError<Draining>()("Draining", {
   }
 }
 
-/** The server has no memory, or no disk space, left for the job. */
+/**
+ * The server has no memory, or no disk space, left for the job.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class OutOfMemory extends Schema.TaggedError<OutOfMemory>()("OutOfMemory", {
   broker: Schema.String
 }) {
@@ -118,7 +164,12 @@ export class OutOfMemory extends Schema.TaggedError<OutOfMemory>()("OutOfMemory"
   }
 }
 
-/** What answers is not what was expected: another protocol, or a broken server. The connection was given up. */
+/**
+ * What answers is not what was expected: another protocol, or a broken server. The connection was given up.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("ProtocolViolation", {
   broker: Schema.String,
   fate: Fate,
@@ -131,7 +182,12 @@ export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("
   }
 }
 
-/** This broker, or this driver of it, can't do that. */
+/**
+ * This broker, or this driver of it, can't do that.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Unsupported extends Schema.TaggedError<Unsupported>()("Unsupported", {
   broker: Schema.String,
   operation: Schema.String,
@@ -142,7 +198,12 @@ export class Unsupported extends Schema.TaggedError<Unsupported>()("Unsupported"
   }
 }
 
-/** Everything that can go wrong with a broker. */
+/**
+ * Everything that can go wrong with a broker.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export const BrokerErrorReason = Schema.Union([
   Unavailable,
   LeaseLost,
@@ -156,10 +217,20 @@ export const BrokerErrorReason = Schema.Union([
   Unsupported
 ])
 
-/** Everything that can go wrong with a broker. */
+/**
+ * Everything that can go wrong with a broker.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export type BrokerErrorReason = typeof BrokerErrorReason.Type
 
-/** A broker's failure; its `reason` says which. */
+/**
+ * A broker's failure; its `reason` says which.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class BrokerError extends Schema.TaggedError<BrokerError>()("BrokerError", {
   reason: BrokerErrorReason
 }) {
@@ -168,13 +239,28 @@ export class BrokerError extends Schema.TaggedError<BrokerError>()("BrokerError"
   }
 }
 
-/** Wraps a reason in the broker's error. */
+/**
+ * Wraps a reason in the broker's error.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = (reason: BrokerErrorReason): BrokerError => new BrokerError({ reason })
 
-/** The same failure of an operation that was certainly not carried out. */
+/**
+ * The same failure of an operation that was certainly not carried out.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const notSent = (error: BrokerError): BrokerError => withFate(error, "NotSent")
 
-/** The same failure of an operation of which a part was carried out, or may have been. */
+/**
+ * The same failure of an operation of which a part was carried out, or may have been.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const maybeDone = (error: BrokerError): BrokerError => withFate(error, "Unknown")
 
 const withFate = (error: BrokerError, fate: Fate): BrokerError => {
@@ -189,28 +275,63 @@ const withFate = (error: BrokerError, fate: Fate): BrokerError => {
   }
 }
 
-/** An option is out of its range. */
+/**
+ * An option is out of its range.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const optionInvalid = (option: string, value: unknown, rule: string): BrokerError =>
   make(new OptionInvalid({ option, value: shown(value), rule }))
 
-/** A body is over the limit. `advice` says how this broker's is raised. */
+/**
+ * A body is over the limit. `advice` says how this broker's is raised.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const jobTooBig = (queue: string, size: number, limit: number, advice: string): BrokerError =>
   make(new JobTooBig({ queue, size, limit, advice }))
 
-/** A lease ended before it was settled. */
+/**
+ * A lease ended before it was settled.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const leaseLost = (lease: { readonly queue: string; readonly id: string }): BrokerError =>
   make(new LeaseLost({ queue: lease.queue, id: lease.id }))
 
-/** There is no such job. */
+/**
+ * There is no such job.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const jobNotFound = (id: string): BrokerError => make(new NotFound({ what: "job", name: id }))
 
-/** There is no such queue. */
+/**
+ * There is no such queue.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const queueNotFound = (name: string): BrokerError => make(new NotFound({ what: "queue", name }))
 
-/** Somebody reserves with a consumer whose scope is closed. */
+/**
+ * Somebody reserves with a consumer whose scope is closed.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const consumerClosed = (broker: string): BrokerError =>
   make(new Unavailable({ broker, fate: "NotSent", detail: "the consumer was closed" }))
 
-/** Somebody uses a broker whose scope is closed. */
+/**
+ * Somebody uses a broker whose scope is closed.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const brokerClosed = (broker: string): BrokerError =>
   make(new Unavailable({ broker, fate: "NotSent", detail: "the broker was closed" }))

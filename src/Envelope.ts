@@ -29,7 +29,12 @@ import * as Tracer from "effect/Tracer"
 import * as ExactNumbers from "./internal/exactNumbers.ts"
 import { oneLine } from "./internal/text.ts"
 
-/** What is around a payload. */
+/**
+ * What is around a payload.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Envelope = Schema.Struct({
   backq: Schema.Literal(1),
   id: Schema.String,
@@ -41,13 +46,28 @@ export const Envelope = Schema.Struct({
   traceparent: Schema.optionalKey(Schema.String)
 })
 
-/** What is around a payload. */
+/**
+ * What is around a payload.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Envelope = typeof Envelope.Type
 
-/** Reads a body that is not an envelope, for queues that others publish to. The failure says what is wrong with the body. */
+/**
+ * Reads a body that is not an envelope, for queues that others publish to. The failure says what is wrong with the body.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type ForeignDecoder = (body: Uint8Array, queue: string) => Result.Result<Foreign, string>
 
-/** What a foreign body says. Its fields mean what they mean in an {@link Envelope}. */
+/**
+ * What a foreign body says. Its fields mean what they mean in an {@link Envelope}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Foreign {
   readonly job: string
   readonly payload: unknown
@@ -59,10 +79,20 @@ export interface Foreign {
 const decoder = new TextDecoder("utf-8", { fatal: true })
 const decodeEnvelope = Schema.decodeUnknownResult(Envelope)
 
-/** To the bytes of a body. Takes a payload that is JSON already. */
+/**
+ * To the bytes of a body. Takes a payload that is JSON already.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const encode = (envelope: Envelope): Uint8Array => Buffer.from(JSON.stringify(envelope))
 
-/** From the bytes of a body. The failure says what is wrong with them, and never quotes them. */
+/**
+ * From the bytes of a body. The failure says what is wrong with them, and never quotes them.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const decode = (body: Uint8Array): Result.Result<Envelope, string> => {
   const json = Result.try({
     try: (): unknown => JSON.parse(decoder.decode(body)),
@@ -80,19 +110,32 @@ export const decode = (body: Uint8Array): Result.Result<Envelope, string> => {
  * that JavaScript would change are what `JSON.rawJSON` makes of their digits:
  * `JSON.stringify` writes them as they were published. Throws a `RangeError`
  * where there are such numbers in what is nested by the thousand.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const exactPayload = (body: Uint8Array, envelope: Envelope): unknown => {
   const text = decoder.decode(body)
   return ExactNumbers.mayChange(text) ? (ExactNumbers.parse(text) as Envelope).payload : envelope.payload
 }
 
-/** A span as the `traceparent` of W3C Trace Context, section 3.2. */
+/**
+ * A span as the `traceparent` of W3C Trace Context, section 3.2.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const traceparent = (span: Tracer.AnySpan): string =>
   `00-${span.traceId.padStart(32, "0")}-${span.spanId.padStart(16, "0")}-${span.sampled ? "01" : "00"}`
 
 const traceparentPattern = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/
 
-/** The span that a `traceparent` names. */
+/**
+ * The span that a `traceparent` names.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const span = (traceparent: string): Option.Option<Tracer.ExternalSpan> => {
   const match = traceparentPattern.exec(traceparent)
   return match === null ? Option.none() : Option.some(

@@ -6,7 +6,12 @@ import type { JobId, LeaseInfo } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
 import type { Job } from "./Job.ts"
 
-/** What a handler is told beside the payload. */
+/**
+ * What a handler is told beside the payload.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Delivery {
   /** The same in every attempt: an idempotency key. */
   readonly id: string
@@ -25,19 +30,32 @@ export interface Delivery {
   readonly isLost: Effect.Effect<boolean>
 }
 
-/** A job and the function that runs it. */
+/**
+ * A job and the function that runs it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Handler<out R = never> {
   readonly job: Job<any>
   readonly run: (payload: any, delivery: Delivery) => Effect.Effect<unknown, unknown, R>
 }
 
-/** What a handler needs from its environment. */
+/**
+ * What a handler needs from its environment.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Services<H> = H extends Handler<infer R> ? R : never
 
 /**
  * Says how a job is run. When the Effect succeeds the job is deleted; when it
  * fails, the job's retry schedule or the handler's directive (`Job.retryAfter`,
  * `Job.bury`, `Job.discard`) decides what becomes of it.
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const make = <A, X, E, R>(
   job: Job<A>,

@@ -30,7 +30,12 @@ import { asCause, callSafely, messageOfThrown } from "./internal/thrown.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** How a job is to be treated, wherever it is published or run. */
+/**
+ * How a job is to be treated, wherever it is published or run.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Policy {
   /** The queue it goes to. Default: the job's name. */
   readonly queue: string
@@ -50,7 +55,12 @@ export interface Policy {
   readonly deadline: Duration.Duration | undefined
 }
 
-/** A kind of job whose payload is an `A`. */
+/**
+ * A kind of job whose payload is an `A`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Job<in out A> extends Policy {
   /** Says which job an envelope is for. Unique among the jobs of a queue. */
   readonly name: string
@@ -64,10 +74,20 @@ export interface Job<in out A> extends Policy {
   readonly exactNumbers: boolean
 }
 
-/** The payload's type. */
+/**
+ * The payload's type.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Payload<J> = J extends Job<infer A> ? A : never
 
-/** A job as it is written down; see {@link Policy} for the fields that are not described here. */
+/**
+ * A job as it is written down; see {@link Policy} for the fields that are not described here.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options<A> {
   /** The payload. Anything Schema can turn into JSON: classes, dates, options, big integers. */
   readonly payload: Schema.ConstraintCodec<A, unknown>
@@ -97,16 +117,31 @@ export interface Options<A> {
 // Constructors
 // -----------------------------------------------------------------------------
 
-/** Ten more attempts, after 1 s, 2 s, 4 s ... and at most 5 minutes. */
+/**
+ * Ten more attempts, after 1 s, 2 s, 4 s ... and at most 5 minutes.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const defaultRetry: Schedule.Schedule<unknown> = Schedule.min([
   Schedule.exponential("1 second"),
   Schedule.spaced("5 minutes")
 ]).pipe(Schedule.upTo({ times: 10 }))
 
-/** The annotation of a Schema whose jobs have {@link Options.exactNumbers}. */
+/**
+ * The annotation of a Schema whose jobs have {@link Options.exactNumbers}.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const exactNumbers = "backq/exactNumbers"
 
-/** Defines a job. */
+/**
+ * Defines a job.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = <A>(name: string, options: Options<A>): Job<A> => {
   const codec = Schema.toCodecJson(options.payload)
   const version = options.version ?? 1
@@ -131,7 +166,12 @@ export const make = <A>(name: string, options: Options<A>): Job<A> => {
 // Directives
 // -----------------------------------------------------------------------------
 
-/** Try again after this delay, whatever the job's schedule says. */
+/**
+ * Try again after this delay, whatever the job's schedule says.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class RetryAfter extends Schema.TaggedError<RetryAfter>()("RetryAfter", {
   delay: Schema.Duration,
   reason: Schema.String,
@@ -142,7 +182,12 @@ export class RetryAfter extends Schema.TaggedError<RetryAfter>()("RetryAfter", {
   }
 }
 
-/** This will never work: bury the job, with the reason. */
+/**
+ * This will never work: bury the job, with the reason.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Bury extends Schema.TaggedError<Bury>()("Bury", {
   reason: Schema.String,
   cause: Schema.optional(Schema.Defect())
@@ -152,7 +197,12 @@ export class Bury extends Schema.TaggedError<Bury>()("Bury", {
   }
 }
 
-/** This is not wanted any more: delete the job, with the reason in the log. */
+/**
+ * This is not wanted any more: delete the job, with the reason in the log.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Discard extends Schema.TaggedError<Discard>()("Discard", {
   reason: Schema.String,
   cause: Schema.optional(Schema.Defect())
@@ -162,12 +212,22 @@ export class Discard extends Schema.TaggedError<Discard>()("Discard", {
   }
 }
 
-/** What a handler fails with to decide what becomes of its job. */
+/**
+ * What a handler fails with to decide what becomes of its job.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Directive = RetryAfter | Bury | Discard
 
 const isAnyDirective = Schema.is(Schema.Union([RetryAfter, Bury, Discard]))
 
-/** Is this a directive? A value that can't be read is none. */
+/**
+ * Is this a directive? A value that can't be read is none.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
 export const isDirective = (u: unknown): u is Directive =>
   Result.getOrElse(callSafely(() => isAnyDirective(u)), () => false)
 
@@ -182,6 +242,9 @@ const reasonOf = (reason: unknown): string => typeof reason === "string" ? reaso
  * ```ts
  * if (response.status === 429) return yield* Job.retryAfter("30 seconds", "the API asks us to slow down")
  * ```
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const retryAfter = (
   delay: Duration.Input,
@@ -194,11 +257,21 @@ export const retryAfter = (
     cause: asCause(cause)
   })
 
-/** Ends the attempt; the job is buried with the reason, to be looked at by a person. */
+/**
+ * Ends the attempt; the job is buried with the reason, to be looked at by a person.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const bury = (reason: string, cause?: unknown): Bury =>
   new Bury({ reason: reasonOf(reason), cause: asCause(cause) })
 
-/** Ends the attempt; the job is deleted, with the reason in the log. */
+/**
+ * Ends the attempt; the job is deleted, with the reason in the log.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const discard = (reason: string, cause?: unknown): Discard =>
   new Discard({ reason: reasonOf(reason), cause: asCause(cause) })
 
@@ -249,6 +322,9 @@ const delaysBefore = Effect.fnUntraced(function*(
  * gives the delay at which it has settled, and an end by time
  * (`Schedule.upTo({ duration })`) comes where it is due. An end by number has to
  * be within the 10,000, or it never comes.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const retryDelay = Effect.fnUntraced(function*(
   schedule: Schedule.Schedule<unknown, any, unknown>,

@@ -15,7 +15,12 @@ import * as Stream from "effect/Stream"
 import { Broker, type JobId, type ListedJob, type ListedState, type ListOptions, type Page } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
 
-/** The jobs of a queue as far as the broker shows them. */
+/**
+ * The jobs of a queue as far as the broker shows them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Look extends Page {
   /** Is this only the job that is next, because the broker shows no other? */
   readonly isNextOnly: boolean
@@ -44,6 +49,9 @@ const next = Effect.fnUntraced(function*(
  * Looks at the jobs of a queue in a state: a page of them, or where the broker
  * can't list the one that is next. Fails with `Unsupported` for a state that
  * the broker does not show.
+ *
+ * @category accessors
+ * @since 0.1.0
  */
 export const look = (queue: string, options: ListOptions): Effect.Effect<Look, BrokerError, Broker> =>
   Broker.use((broker) =>
@@ -54,7 +62,12 @@ export const look = (queue: string, options: ListOptions): Effect.Effect<Look, B
     )
   )
 
-/** What is done with jobs, and with how many. */
+/**
+ * What is done with jobs, and with how many.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ForEachOptions {
   readonly state: "ready" | "delayed" | "buried"
   /** How many jobs at most. Default: as many as the queue has in this state at the start. */
@@ -68,6 +81,9 @@ const pageSize = 1000
  * in the order in which they are served. Returns with how many it was done. The
  * jobs of a page are worked on at the same time, so that a broker can share a
  * commit or a round trip among them.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const forEachJob = Effect.fnUntraced(function*(
   queue: string,

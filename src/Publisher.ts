@@ -41,7 +41,12 @@ import type { Job } from "./Job.ts"
 // Errors
 // -----------------------------------------------------------------------------
 
-/** The payload is not what the job's Schema describes. Nothing was sent. */
+/**
+ * The payload is not what the job's Schema describes. Nothing was sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>()("PayloadInvalid", {
   job: Schema.String,
   detail: Schema.String
@@ -51,14 +56,24 @@ export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>()("Payloa
   }
 }
 
-/** Workers were required, and none is idle on the queue. Nothing was sent. */
+/**
+ * Workers were required, and none is idle on the queue. Nothing was sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class NoIdleWorkers extends Schema.TaggedError<NoIdleWorkers>()("NoIdleWorkers", { queue: Schema.String }) {
   override get message() {
     return `no worker is idle on queue "${safeName(this.queue)}": start one, or publish without requiring workers`
   }
 }
 
-/** A job was not published; its `reason` says why. */
+/**
+ * A job was not published; its `reason` says why.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class PublishError extends Schema.TaggedError<PublishError>()("PublishError", {
   job: Schema.String,
   queue: Schema.String,
@@ -73,7 +88,12 @@ export class PublishError extends Schema.TaggedError<PublishError>()("PublishErr
 // Models
 // -----------------------------------------------------------------------------
 
-/** How one job is published; what is absent comes from the job itself. */
+/**
+ * How one job is published; what is absent comes from the job itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface PublishOptions extends PutOptions {
   /** The queue. Default: the job's. */
   readonly queue?: string | undefined
@@ -85,7 +105,12 @@ export interface PublishOptions extends PutOptions {
   readonly requireWorkers?: boolean | undefined
 }
 
-/** The sending end. */
+/**
+ * The sending end.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export class Publisher extends Context.Service<Publisher, {
   /** Publishes one job and returns the id that the broker gave it. */
   readonly publish: <A>(job: Job<A>, payload: A, options?: PublishOptions) => Effect.Effect<JobId, PublishError>
@@ -275,7 +300,12 @@ interface Batch {
   readonly positions: Array<number>
 }
 
-/** Builds the sending end on a broker. */
+/**
+ * Builds the sending end on a broker.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.gen(function*() {
   const broker = yield* Broker
 
@@ -381,14 +411,24 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
   })
 })
 
-/** The sending end on the broker that is there. */
+/**
+ * The sending end on the broker that is there.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer: Layer.Layer<Publisher, never, Broker> = Layer.effect(Publisher, make)
 
 // -----------------------------------------------------------------------------
 // Accessors
 // -----------------------------------------------------------------------------
 
-/** Publishes one job and returns the id that the broker gave it. */
+/**
+ * Publishes one job and returns the id that the broker gave it.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const publish = <A>(
   job: Job<A>,
   payload: A,
@@ -396,7 +436,12 @@ export const publish = <A>(
 ): Effect.Effect<JobId, PublishError, Publisher> =>
   Publisher.use((publisher) => publisher.publish(job, payload, options))
 
-/** Publishes many jobs in one round trip and says for each, in order, whether it was accepted. */
+/**
+ * Publishes many jobs in one round trip and says for each, in order, whether it was accepted.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const publishAll = <A>(
   job: Job<A>,
   payloads: Iterable<A>,
@@ -404,9 +449,19 @@ export const publishAll = <A>(
 ): Effect.Effect<ReadonlyArray<Result.Result<JobId, PublishError>>, never, Publisher> =>
   Publisher.use((publisher) => publisher.publishAll(job, payloads, options))
 
-/** How many workers wait for a job on a queue now. */
+/**
+ * How many workers wait for a job on a queue now.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const idleWorkers = (queue: string | Job<any>): Effect.Effect<number, BrokerError, Publisher> =>
   Publisher.use((publisher) => publisher.idleWorkers(queue))
 
-/** Succeeds when the broker can be reached. */
+/**
+ * Succeeds when the broker can be reached.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const ping: Effect.Effect<void, BrokerError, Publisher> = Publisher.use((publisher) => publisher.ping)

@@ -55,13 +55,23 @@ import {
 // Models
 // -----------------------------------------------------------------------------
 
-/** Why a worker stopped by itself, and what it did. */
+/**
+ * Why a worker stopped by itself, and what it did.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface WorkerExit {
   readonly reason: StopReason
   readonly counts: Counts
 }
 
-/** How a worker works; all fields have defaults. */
+/**
+ * How a worker works; all fields have defaults.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Options = Settings.Options
 
 export type { Delivery, Handler } from "./Handler.ts"
@@ -73,6 +83,9 @@ export { AttemptTimeout } from "./Outcome.ts"
  * ```ts
  * Worker.handler(SendWelcome, (payload, delivery) => mailer.send(payload.userId, { key: delivery.id }))
  * ```
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const handler = Handler.make
 
@@ -130,6 +143,9 @@ const ready = Effect.fnUntraced(function*<R>(
  * The outcomes of a worker, for those who want to look at each. Pulling the
  * stream is what settles the jobs: a consumer that stops to pull stops the
  * worker.
+ *
+ * @category running
+ * @since 0.1.0
  */
 export const stream = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
   options: Options,
@@ -142,6 +158,9 @@ export const stream = <const Handlers extends ReadonlyArray<Handler.Handler<any>
  * or when `options.stop` completes. Fails with `Unavailable` when the broker
  * stayed away for longer than its policy allows. Interruption stops it
  * gracefully.
+ *
+ * @category running
+ * @since 0.1.0
  */
 export const run = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
   options: Options,
@@ -160,6 +179,9 @@ export const run = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
  * ```ts
  * Worker.layer({ concurrency: 16 }, Worker.handler(SendWelcome, ...)).pipe(Layer.provide(broker), Layer.launch)
  * ```
+ *
+ * @category layers
+ * @since 0.1.0
  */
 export const layer = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
   options: Options,

@@ -29,7 +29,12 @@ import { clip, maxReasonChars, safeLine, safeName } from "../internal/text.ts"
 import type { Connection } from "./beanstalk/index.ts"
 import type { SqliteBroker } from "./sqlite/index.ts"
 
-/** The URL names no broker. */
+/**
+ * The URL names no broker.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("BrokerUrlError", {
   url: Schema.String,
   detail: Schema.String
@@ -41,7 +46,12 @@ export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("Broker
   }
 }
 
-/** A URL that was read. */
+/**
+ * A URL that was read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Parsed =
   | { readonly _tag: "Memory"; readonly maxJobSize?: number }
   | {
@@ -64,7 +74,12 @@ export type Parsed =
     readonly reconnectFor: Duration.Duration | undefined
   }
 
-/** The broker of those who name none. */
+/**
+ * The broker of those who name none.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const defaultUrl = "sqlite:./backq.db"
 
 /** Longer than a URL with four paths of the longest kind. To take one apart costs more per character, the more there are. */
@@ -83,7 +98,12 @@ const units: Record<string, Duration.Unit> = {
   d: "days"
 }
 
-/** Reads `500ms`, `10s`, `5m`, `2h`, `1d`, and what `Duration` itself reads: `10 seconds`. */
+/**
+ * Reads `500ms`, `10s`, `5m`, `2h`, `1d`, and what `Duration` itself reads: `10 seconds`.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const parseDuration = (text: string): Option.Option<Duration.Duration> => {
   const short = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(text.trim())
   return Duration.fromInput((short === null ? text.trim() : `${short[1]} ${units[short[2]!]}`) as Duration.Input)
@@ -261,7 +281,12 @@ const hostOf = ({ hostname }: URL): string | undefined =>
     ? URL.parse(`http://${hostname}`)?.hostname
     : hostname.replace(/^\[(.*)\]$/, "$1")
 
-/** Reads a URL. Blanks and line ends around it are none of it. */
+/**
+ * Reads a URL. Blanks and line ends around it are none of it.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
   const text = input.trim()
   const url = withoutSecret(text)
@@ -351,13 +376,23 @@ const readTls = Effect.fnUntraced(
   Effect.provide(NodeFileSystem.layer)
 )
 
-/** Options that win over those of the URL. */
+/**
+ * Options that win over those of the URL.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** How long the server, or the file, may be away before a worker gives up. Default: for ever, and 5 seconds for a file. */
   readonly reconnectFor?: Duration.Input | undefined
 }
 
-/** The broker that a URL names. */
+/**
+ * The broker that a URL names.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, BrokerUrlError | BrokerError> =>
   Layer.unwrap(Effect.gen(function*() {
     const parsed = yield* Effect.fromResult(parse(url))
@@ -382,7 +417,12 @@ export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, B
     })
   }))
 
-/** The broker that `BACKQ_BROKER` names, or {@link defaultUrl}. */
+/**
+ * The broker that `BACKQ_BROKER` names, or {@link defaultUrl}.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layerConfig = (
   options: Options = {}
 ): Layer.Layer<Broker, BrokerUrlError | BrokerError | Config.ConfigError> =>

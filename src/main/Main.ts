@@ -17,7 +17,12 @@ import * as Runtime from "effect/Runtime"
 import * as Signals from "./signals.ts"
 import * as StandardStreams from "./standardStreams.ts"
 
-/** A main program under way. */
+/**
+ * A main program under way.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Program {
   /** Did a signal ask it to come to an end? */
   readonly isAsked: () => boolean
@@ -31,6 +36,9 @@ export interface Program {
  * From now on signals and broken pipes mean what they mean in {@link run}. For
  * programs that end in a way of their own: `onAsked` is called once, at the
  * first signal, and the program calls `exit`.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const begin = (onAsked: () => void): Program => {
   StandardStreams.guard()
@@ -58,6 +66,9 @@ export const begin = (onAsked: () => void): Program => {
  * ```ts
  * Worker.run({}, handler).pipe(Effect.provide(BrokerUrl.layerConfig()), Main.run)
  * ```
+ *
+ * @category running
+ * @since 0.1.0
  */
 export const run = Runtime.makeRunMain(({ fiber, teardown }) => {
   const program = begin(() => fiber.interruptUnsafe(fiber.id))

@@ -10,7 +10,12 @@ import type { Output } from "./OutputTail.ts"
 import type { ProcessError } from "./ProcessError.ts"
 import type { ProcessResult } from "./ProcessResult.ts"
 
-/** What exit codes mean. A code that is in several lists has the meaning of the first in this order. */
+/**
+ * What exit codes mean. A code that is in several lists has the meaning of the first in this order.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ExitPolicy {
   /** The codes of success. */
   readonly done: ReadonlySet<number>
@@ -20,7 +25,12 @@ export interface ExitPolicy {
   readonly retryAfter: ReadonlyMap<number, Duration.Duration>
 }
 
-/** How to {@link make} a policy. */
+/**
+ * How to {@link make} a policy.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** Default: 0 alone. */
   readonly done?: ReadonlyArray<number> | undefined
@@ -30,7 +40,12 @@ export interface Options {
   readonly retryAfter?: { readonly [code: number]: Duration.Input } | undefined
 }
 
-/** What is to become of a job whose process ended. */
+/**
+ * What is to become of a job whose process ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Decision =
   /** It is done. */
   | { readonly _tag: "Done" }
@@ -49,6 +64,9 @@ export type Decision =
  * ```ts
  * const policy = ExitPolicy.make({ permanent: [64, 65], retryAfter: { 75: "1 minute" } })
  * ```
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const make = (options: Options = {}): ExitPolicy => ({
   done: new Set(options.done ?? [0]),
@@ -71,6 +89,9 @@ const withLastLine = (reason: string, stderr: Output): string => {
  * A process that was let go (`detach`) is done. One that timed out or was ended
  * by a signal, or that the machine had no room for, is tried again. One that
  * could not be started, or that the policy refused, is not.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const decide = (policy: ExitPolicy, outcome: Result.Result<ProcessResult, ProcessError>): Decision =>
   Result.match(outcome, {

@@ -6,7 +6,12 @@
 import * as Schema from "effect/Schema"
 import { blankLine, cut, safeLines } from "../internal/text.ts"
 
-/** The end of what a process wrote to one of its streams. */
+/**
+ * The end of what a process wrote to one of its streams.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Output = Schema.Struct({
   /** The last bytes, as they were written. */
   bytes: Schema.Uint8Array,
@@ -16,16 +21,31 @@ export const Output = Schema.Struct({
   truncated: Schema.Boolean
 })
 
-/** The end of what a process wrote to one of its streams. */
+/**
+ * The end of what a process wrote to one of its streams.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Output = typeof Output.Type
 
-/** Collects an {@link Output}. */
+/**
+ * Collects an {@link Output}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface OutputTail {
   readonly push: (chunk: Uint8Array) => void
   readonly output: () => Output
 }
 
-/** Begins to collect the last `limit` bytes. */
+/**
+ * Begins to collect the last `limit` bytes.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = (limit: number): OutputTail => {
   let buffer = new Uint8Array(0)
   let used = 0
@@ -57,13 +77,23 @@ export const make = (limit: number): OutputTail => {
   }
 }
 
-/** An {@link Output} of given bytes or text, complete. */
+/**
+ * An {@link Output} of given bytes or text, complete.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fromText = (text: string | Uint8Array): Output => {
   const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text
   return { bytes, total: bytes.length, truncated: false }
 }
 
-/** The output as text; what isn't UTF-8, a cut character at its start for instance, becomes U+FFFD. */
+/**
+ * The output as text; what isn't UTF-8, a cut character at its start for instance, becomes U+FFFD.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const toText = (output: Output): string => new TextDecoder().decode(output.bytes)
 
 const isLineEnd = (byte: number | undefined): boolean => byte === 10 || byte === 13
@@ -77,6 +107,9 @@ const maxBytesPerChar = 3
  * The end of an output as text for people: at most so many characters, without
  * blanks at its end, safe for a terminal but for its line ends. Decodes no more
  * than it shows.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const lastChars = ({ bytes }: Output, maxChars: number): string => {
   let end = bytes.length
@@ -94,6 +127,9 @@ const lastLineBytes = 4096
 /**
  * The last line that isn't blank, without control characters, at most 200
  * characters long. Looks for it from the end, in the last 64 KiB.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const lastLine = (output: Output): string => {
   const bytes = output.bytes.subarray(-lookedAtBytes)

@@ -66,7 +66,12 @@ const under = (policy: ProcessPolicy.ProcessPolicy | undefined, run: Run) => ({
     )
 })
 
-/** Starts processes and waits for their end. */
+/**
+ * Starts processes and waits for their end.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export class ProcessRunner extends Context.Service<ProcessRunner, {
   /** Runs a process, if the runner's own policy allows it. */
   readonly run: Run
@@ -107,7 +112,12 @@ export class ProcessRunner extends Context.Service<ProcessRunner, {
     }))
 }
 
-/** What {@link ProcessRunner.layerTest} was asked to run, in order. */
+/**
+ * What {@link ProcessRunner.layerTest} was asked to run, in order.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export class RecordedProcesses extends Context.Service<RecordedProcesses, {
   readonly payloads: Effect.Effect<ReadonlyArray<ProcessPayload>>
 }>()("backq/process/RecordedProcesses") {}
@@ -125,6 +135,9 @@ export class RecordedProcesses extends Context.Service<RecordedProcesses, {
  * ```ts
  * const result = yield* Process.run({ command: ["date", "+%s"], timeout: "5 seconds" })
  * ```
+ *
+ * @category running
+ * @since 0.1.0
  */
 export const run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError, ProcessRunner> = Effect.fn(
   "Process.run"
@@ -141,5 +154,8 @@ export const run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, Proc
  * Ends all processes that this program runs, because the program is about to
  * exit: they get SIGTERM now, and SIGKILL when it exits. A process that ends
  * after this says nothing about its job.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const endAll: Effect.Effect<void> = Effect.sync(Running.end)

@@ -25,13 +25,21 @@ const firstWords = (words: ReadonlyArray<string>): ReadonlyArray<string> =>
 /**
  * A command, or a list of words, as messages show it: quoted as for a shell, on
  * one line that does nothing to a terminal, at most 200 characters long.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const display = (command: string | ReadonlyArray<string>): string =>
   shorten(blankLine(
     typeof command === "string" ? command.slice(0, maxChars + 1) : CommandLine.display(firstWords(command))
   ))
 
-/** A signal that nobody here sent ended the process: a crash, the kernel out of memory, an operator. */
+/**
+ * A signal that nobody here sent ended the process: a crash, the kernel out of memory, an operator.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Signalled extends Schema.TaggedError<Signalled>()("Signalled", {
   command: Schema.String,
   /** The signal's name, for instance `SIGKILL`. */
@@ -47,7 +55,12 @@ export class Signalled extends Schema.TaggedError<Signalled>()("Signalled", {
   }
 }
 
-/** The process ran longer than its timeout and was ended. */
+/**
+ * The process ran longer than its timeout and was ended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", {
   command: Schema.String,
   timeout: Schema.Duration,
@@ -67,6 +80,9 @@ export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", {
  * `"Temporary"` means that the machine had no room for it just then (processes,
  * memory, files); the same payload may start later. With all others it will
  * not, until somebody changes the payload or the machine.
+ *
+ * @category errors
+ * @since 0.1.0
  */
 export class SpawnFailed extends Schema.TaggedError<SpawnFailed>()("SpawnFailed", {
   kind: Schema.Literals(["NotFound", "NotExecutable", "BadCwd", "Temporary", "Other"]),
@@ -81,7 +97,12 @@ export class SpawnFailed extends Schema.TaggedError<SpawnFailed>()("SpawnFailed"
   }
 }
 
-/** The worker's policy does not allow it, or the payload breaks its own rules. Nothing was started. */
+/**
+ * The worker's policy does not allow it, or the payload breaks its own rules. Nothing was started.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   /** The rule that was broken. */
   rule: Schema.Literals([
@@ -102,13 +123,28 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   }
 }
 
-/** Everything that can go wrong with a process. */
+/**
+ * Everything that can go wrong with a process.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export const ProcessErrorReason = Schema.Union([Signalled, TimedOut, SpawnFailed, Refused])
 
-/** Everything that can go wrong with a process. */
+/**
+ * Everything that can go wrong with a process.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export type ProcessErrorReason = typeof ProcessErrorReason.Type
 
-/** A process's failure; its `reason` says which. */
+/**
+ * A process's failure; its `reason` says which.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ProcessError extends Schema.TaggedError<ProcessError>()("ProcessError", {
   reason: ProcessErrorReason
 }) {
@@ -117,5 +153,10 @@ export class ProcessError extends Schema.TaggedError<ProcessError>()("ProcessErr
   }
 }
 
-/** Wraps a reason in the process's error. */
+/**
+ * Wraps a reason in the process's error.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = (reason: ProcessErrorReason): ProcessError => new ProcessError({ reason })

@@ -24,10 +24,20 @@ import * as Process from "./Process.ts"
 import type { ProcessError } from "./ProcessError.ts"
 import { ProcessPayload } from "./ProcessPayload.ts"
 
-/** Runs a process. Job and default queue are called `process`. */
+/**
+ * Runs a process. Job and default queue are called `process`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const ProcessJob: Job.Job<ProcessPayload> = Job.make("process", { payload: ProcessPayload })
 
-/** A process did not end well; `output` is what it wrote last. */
+/**
+ * A process did not end well; `output` is what it wrote last.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ProcessFailed extends Schema.TaggedError<ProcessFailed>()("ProcessFailed", {
   reason: Schema.String,
   output: Schema.optional(Schema.Struct({ stdout: OutputTail.Output, stderr: OutputTail.Output }))
@@ -56,7 +66,12 @@ const logOutput = (output: ReturnType<typeof outputOf>) => {
   )
 }
 
-/** How the ends of processes are understood. */
+/**
+ * How the ends of processes are understood.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** What exit codes mean. Default: 0 is done, all others are tried again as the job's schedule says. */
   readonly exitPolicy?: ExitPolicy.ExitPolicy | undefined
@@ -64,7 +79,12 @@ export interface Options {
   readonly job?: Job.Job<ProcessPayload> | undefined
 }
 
-/** Runs the processes of a queue. Succeeds with the `ProcessResult`. */
+/**
+ * Runs the processes of a queue. Succeeds with the `ProcessResult`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const handler = (options: Options = {}): Handler.Handler<Process.ProcessRunner> => {
   const policy = options.exitPolicy ?? ExitPolicy.make()
   return Handler.make(options.job ?? ProcessJob, (payload) =>

@@ -25,10 +25,20 @@ import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as DurationInput from "../internal/durationInput.ts"
 import { oneLine, safeLine } from "../internal/text.ts"
 
-/** How much of the end of each output stream is kept when a payload doesn't say: 16 KiB. */
+/**
+ * How much of the end of each output stream is kept when a payload doesn't say: 16 KiB.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const defaultOutputLimit = 16 * 1024
 
-/** The most that a payload may ask to keep of each output stream, where the worker's policy allows it: 16 MiB. */
+/**
+ * The most that a payload may ask to keep of each output stream, where the worker's policy allows it: 16 MiB.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const maxOutputLimit = 16 * 1024 * 1024
 
 const noNul = Schema.makeFilter<string>((text) => text.includes("\0") ? "Expected a string without NUL" : true)
@@ -81,6 +91,9 @@ const Timeout = Schema.Finite.check(Schema.isGreaterThan(0)).pipe(
  * ```ts
  * const payload: ProcessPayload = { command: ["sh", "-c", "sleep 1; date"], timeout: "5 seconds" }
  * ```
+ *
+ * @category models
+ * @since 0.1.0
  */
 export const ProcessPayload = Schema.Struct({
   /**
@@ -122,18 +135,38 @@ export const ProcessPayload = Schema.Struct({
   )
 )
 
-/** What to run, and how. */
+/**
+ * What to run, and how.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type ProcessPayload = typeof ProcessPayload.Type
 
-/** The JSON form of a {@link ProcessPayload}. */
+/**
+ * The JSON form of a {@link ProcessPayload}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type ProcessPayloadEncoded = typeof ProcessPayload.Encoded
 
 const decodeType = Schema.decodeUnknownResult(Schema.toType(ProcessPayload))
 
-/** Checks a payload that was written by hand against the rules of the schema, and says which is broken. */
+/**
+ * Checks a payload that was written by hand against the rules of the schema, and says which is broken.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const validate = (payload: ProcessPayload): Result.Result<ProcessPayload, string> =>
   Result.mapError(decodeType(payload), (error) => safeLine(oneLine(error.message)))
 
-/** The program and its arguments, as the operating system gets them. */
+/**
+ * The program and its arguments, as the operating system gets them.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const argv = (command: ProcessPayload["command"]): NonEmptyReadonlyArray<string> =>
   typeof command === "string" ? ["/bin/sh", "-c", command] : command

@@ -37,7 +37,12 @@ import type { ProcessPayload } from "./ProcessPayload.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** What a worker is willing to run. */
+/**
+ * What a worker is willing to run.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ProcessPolicy {
   /** May a command be a line for `/bin/sh`? Such a line can run every program: where there is a list of `programs` none may. */
   readonly shellLines: boolean
@@ -71,7 +76,12 @@ export interface ProcessPolicy {
   readonly maxOutputLimit: number
 }
 
-/** How to {@link make} a policy. */
+/**
+ * How to {@link make} a policy.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** Default: false. Refused together with a list of `programs`. */
   readonly shellLines?: boolean | undefined
@@ -99,7 +109,12 @@ export interface Options {
   readonly maxOutputLimit?: number | undefined
 }
 
-/** The options of a policy can't be meant as they are. */
+/**
+ * The options of a policy can't be meant as they are.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class PolicyInvalid extends Schema.TaggedError<PolicyInvalid>()("PolicyInvalid", {
   /** What is wrong and what to do. */
   detail: Schema.String
@@ -119,10 +134,20 @@ const contains = (directory: string, path: string): boolean =>
 const names = (list: ReadonlyArray<string> | "any"): ReadonlySet<string> | "any" =>
   list === "any" ? list : new Set(list)
 
-/** The largest `outputLimit` where a policy names none: 256 KiB. */
+/**
+ * The largest `outputLimit` where a policy names none: 256 KiB.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const defaultMaxOutputLimit = 256 * 1024
 
-/** The worker's variables that every process gets, if the worker has them. */
+/**
+ * The worker's variables that every process gets, if the worker has them.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const basicVariables: ReadonlyArray<string> = [
   ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR"],
   ["LANG", "LANGUAGE", "LC_*", "TZ"]
@@ -233,7 +258,12 @@ const faultOf = (options: Options): string | undefined => {
     )
 }
 
-/** Makes a policy as {@link make} does, or says which of the options can't be meant. */
+/**
+ * Makes a policy as {@link make} does, or says which of the options can't be meant.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const makeResult = (options: Options): Result.Result<ProcessPolicy, PolicyInvalid> => {
   const detail = faultOf(options)
   if (detail !== undefined) return Result.fail(new PolicyInvalid({ detail }))
@@ -268,6 +298,9 @@ export const makeResult = (options: Options): Result.Result<ProcessPolicy, Polic
  *   maxTimeout: "10 minutes"
  * })
  * ```
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const make = (options: Options): ProcessPolicy => Result.getOrThrow(makeResult(options))
 
@@ -276,12 +309,18 @@ export const make = (options: Options): ProcessPolicy => Result.getOrThrow(makeR
  * This keeps publishers from building lines with quoting mistakes in them. It
  * does not keep a hostile one from running `["sh", "-c", ...]`: for that, list
  * the `programs`.
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const argvOnly: ProcessPolicy = make({})
 
 /**
  * Everything is allowed; only the variables `BACKQ_*` are not passed on. For
  * publishers that may do all that the worker's user may.
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const open: ProcessPolicy = make({ shellLines: true, maxOutputLimit: largestOutputLimit })
 
@@ -298,7 +337,12 @@ const overlap = (
     new Set(a.flatMap((one) => b.flatMap((other) => covers(one, other) ? [other] : covers(other, one) ? [one] : [])))
   )
 
-/** Allows what both policies allow. */
+/**
+ * Allows what both policies allow.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const both = (a: ProcessPolicy, b: ProcessPolicy): ProcessPolicy => ({
   shellLines: a.shellLines && b.shellLines,
   programs: common(a.programs, b.programs),
@@ -316,12 +360,22 @@ export const both = (a: ProcessPolicy, b: ProcessPolicy): ProcessPolicy => ({
   maxOutputLimit: Math.min(a.maxOutputLimit, b.maxOutputLimit)
 })
 
-/** The policy in force. */
+/**
+ * The policy in force.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export const ProcessPolicy = Context.Reference<ProcessPolicy>("backq/process/ProcessPolicy", {
   defaultValue: () => argvOnly
 })
 
-/** The policy that somebody provided here; without one, `undefined`. */
+/**
+ * The policy that somebody provided here; without one, `undefined`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const provided: Effect.Effect<ProcessPolicy | undefined> = Effect.contextWith((context) =>
   Effect.succeed(Context.getOrUndefined(context, ProcessPolicy))
 )
@@ -413,6 +467,9 @@ const rules = Object.entries({
  * the policy's timeout where it had none, in the first allowed directory where
  * it asked for none, and with no more output kept than is allowed; a `cwd` comes
  * back without `.` and `..`.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const check = (policy: ProcessPolicy, payload: ProcessPayload): Result.Result<ProcessPayload, Refused> => {
   for (const [rule, broken] of rules) {
@@ -436,7 +493,12 @@ export const check = (policy: ProcessPolicy, payload: ProcessPayload): Result.Re
 // At the start of a process
 // -----------------------------------------------------------------------------
 
-/** Follows all links of a path; `undefined` where there is nothing. */
+/**
+ * Follows all links of a path; `undefined` where there is nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type RealPath = (path: string) => string | undefined
 
 /**
@@ -444,6 +506,9 @@ export type RealPath = (path: string) => string | undefined
  * it has to be in an allowed one, links of that followed too. What comes back is
  * the path without links, to run in; it holds for as long as nobody puts a link
  * in the place of a directory on it.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const checkPlace = (
   policy: ProcessPolicy,
@@ -466,7 +531,12 @@ export const checkPlace = (
   )
 }
 
-/** The environment of a process: what it is given of the worker's, then what its payload sets and unsets. */
+/**
+ * The environment of a process: what it is given of the worker's, then what its payload sets and unsets.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const environmentOf = (
   policy: ProcessPolicy,
   { env = {}, extendEnv }: Pick<ProcessPayload, "env" | "extendEnv">,
@@ -490,5 +560,10 @@ export const environmentOf = (
 // Layers
 // -----------------------------------------------------------------------------
 
-/** Puts a policy in force. */
+/**
+ * Puts a policy in force.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (policy: ProcessPolicy): Layer.Layer<never> => Layer.succeed(ProcessPolicy, policy)

@@ -5,7 +5,12 @@ import * as Duration from "effect/Duration"
 import type { Output } from "./OutputTail.ts"
 import * as OutputTail from "./OutputTail.ts"
 
-/** A process that ran to its end. */
+/**
+ * A process that ran to its end.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Exited {
   readonly _tag: "Exited"
   readonly pid: number
@@ -15,16 +20,31 @@ export interface Exited {
   readonly duration: Duration.Duration
 }
 
-/** A process that was started with `detach` and let go. */
+/**
+ * A process that was started with `detach` and let go.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Detached {
   readonly _tag: "Detached"
   readonly pid: number
 }
 
-/** What became of a process. */
+/**
+ * What became of a process.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type ProcessResult = Exited | Detached
 
-/** An {@link Exited}, for tests: exit code 0 and no output unless said otherwise. */
+/**
+ * An {@link Exited}, for tests: exit code 0 and no output unless said otherwise.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const exited = (options: {
   readonly exitCode?: number | undefined
   readonly stdout?: string | Uint8Array | undefined

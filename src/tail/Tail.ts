@@ -54,22 +54,42 @@ export { FolderUnusable } from "./folder.ts"
 // Services
 // -----------------------------------------------------------------------------
 
-/** Shows outcomes to those who follow this process. */
+/**
+ * Shows outcomes to those who follow this process.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export class Tail extends Context.Service<Tail, {
   /** Shows an outcome. Never waits, and never fails. */
   readonly offer: (outcome: Outcome) => Effect.Effect<void>
 }>()("backq/Tail") {}
 
-/** Shows an outcome to those who follow this process. */
+/**
+ * Shows an outcome to those who follow this process.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const offer = (outcome: Outcome): Effect.Effect<void, never, Tail> => Tail.use((tail) => tail.offer(outcome))
 
-/** How outcomes are offered and followed. */
+/**
+ * How outcomes are offered and followed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** The folder of the sockets. Default: `backq` in `XDG_RUNTIME_DIR`, or `backq-UID` in the temporary folder. */
   readonly folder?: string | undefined
 }
 
-/** How outcomes are followed. */
+/**
+ * How outcomes are followed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface FollowOptions extends Options {
   /** The worker to follow. Default: all of this user, also those that start later. */
   readonly pid?: number | undefined
@@ -111,7 +131,12 @@ const cut = Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (connecti
     if (Option.isSome(connection)) connection.value.destroy()
   }))
 
-/** Offers the outcomes of this process. */
+/**
+ * Offers the outcomes of this process.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const clock = yield* Clock.Clock
   const events = yield* PubSub.sliding<TailEvent | typeof end>({ capacity, replay: capacity })
@@ -207,7 +232,12 @@ const watch = Effect.fnUntraced(function*(folder: string, looks: Queue.Queue<voi
   yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced(lookEvery)))
 })
 
-/** The outcomes of the workers of this user on this machine, as they come, for as long as somebody looks. */
+/**
+ * The outcomes of the workers of this user on this machine, as they come, for as long as somebody looks.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent, Folder.FolderUnusable> =>
   Stream.callback<TailEvent, Folder.FolderUnusable, FileSystem.FileSystem>(
     Effect.fnUntraced(function*(queue) {
@@ -250,7 +280,12 @@ export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent, Fo
     })
   ).pipe(Stream.provide(NodeFileSystem.layer))
 
-/** The processes of this user on this machine that offer their outcomes now. */
+/**
+ * The processes of this user on this machine that offer their outcomes now.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const workers = (
   { folder = Folder.path() }: Options = {}
 ): Effect.Effect<ReadonlyArray<number>, Folder.FolderUnusable> =>
@@ -266,9 +301,19 @@ export const workers = (
 // Layers
 // -----------------------------------------------------------------------------
 
-/** Offers the outcomes of this process, in a folder of one's own choice. */
+/**
+ * Offers the outcomes of this process, in a folder of one's own choice.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layerOptions = (options: Options): Layer.Layer<Tail> =>
   Layer.provide(Layer.effect(Tail, make(options)), NodeFileSystem.layer)
 
-/** Offers the outcomes of this process. */
+/**
+ * Offers the outcomes of this process.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer: Layer.Layer<Tail> = layerOptions({})

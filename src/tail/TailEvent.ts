@@ -15,7 +15,12 @@ const maxMillis = 8.64e15
 
 const Millis = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: maxMillis }))
 
-/** An outcome, without results and failures, which stay in the worker. */
+/**
+ * An outcome, without results and failures, which stay in the worker.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const TailEvent = Schema.Struct({
   /** Milliseconds since the epoch. */
   at: Millis,
@@ -39,7 +44,12 @@ export const TailEvent = Schema.Struct({
   delay: Schema.optionalKey(Millis)
 })
 
-/** An outcome, as those who follow a worker see it. */
+/**
+ * An outcome, as those who follow a worker see it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type TailEvent = typeof TailEvent.Type
 
 const reasonOf = (outcome: Outcome): string | undefined => {
@@ -57,7 +67,12 @@ const reasonOf = (outcome: Outcome): string | undefined => {
 
 const bounded = (millis: number): number => Math.min(Math.max(millis, 0), maxMillis)
 
-/** What is told of an outcome. */
+/**
+ * What is told of an outcome.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fromOutcome = (outcome: Outcome, at: number, pid: number): TailEvent => {
   const { attempt, duration, id, job, jobId, queue } = outcome
   const reason = reasonOf(outcome)
@@ -77,5 +92,10 @@ export const fromOutcome = (outcome: Outcome, at: number, pid: number): TailEven
   }
 }
 
-/** One line of the wire. */
+/**
+ * One line of the wire.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Line = Schema.fromJsonString(TailEvent)

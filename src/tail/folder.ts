@@ -18,7 +18,12 @@ import { tmpdir } from "node:os"
 import { dirname, isAbsolute, join } from "node:path"
 import { oneLine, safeLine, safeName } from "../internal/text.ts"
 
-/** The folder can't be trusted, or can't be used: nothing is offered there, and nobody followed. */
+/**
+ * The folder can't be trusted, or can't be used: nothing is offered there, and nobody followed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class FolderUnusable extends Schema.TaggedError<FolderUnusable>()("FolderUnusable", {
   folder: Schema.String,
   /** What is wrong and what to do. */

@@ -15,7 +15,12 @@ import type { Outcome } from "../Outcome.ts"
 import * as Publisher from "../Publisher.ts"
 import * as Worker from "../Worker.ts"
 
-/** How a payload is performed. */
+/**
+ * How a payload is performed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface PerformOptions {
   /** Which attempt it is: 1 for the first. The retry schedule is replayed up to it. Default: 1. */
   readonly attempt?: number | undefined
@@ -85,6 +90,9 @@ const onBrokerOf = <R>(handler: Handler<R>): Effect.Effect<Handler<R>> =>
  * const outcome = yield* perform(welcome, { userId: "42" }, { attempt: 3 })
  * assert.strictEqual(outcome._tag, "Retried")
  * ```
+ *
+ * @category running
+ * @since 0.1.0
  */
 export const perform = Effect.fnUntraced(function*<R>(
   handler: Handler<R>,

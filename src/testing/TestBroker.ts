@@ -38,7 +38,12 @@ import * as Worker from "../Worker.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** A job that is enqueued, with its payload decoded. */
+/**
+ * A job that is enqueued, with its payload decoded.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Enqueued<A> extends Omit<JobStats, "id" | "age" | "timeLeft"> {
   readonly payload: A
   /** The envelope's id. */
@@ -51,7 +56,12 @@ export interface Enqueued<A> extends Omit<JobStats, "id" | "age" | "timeLeft"> {
   readonly expiresAt: number | undefined
 }
 
-/** Which jobs {@link enqueued} shows. */
+/**
+ * Which jobs {@link enqueued} shows.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface EnqueuedOptions {
   /** Default: the job's. */
   readonly queue?: string | undefined
@@ -59,10 +69,20 @@ export interface EnqueuedOptions {
   readonly state?: JobState | undefined
 }
 
-/** How {@link drainWith} works: a worker's options, but for those that say when it stops. */
+/**
+ * How {@link drainWith} works: a worker's options, but for those that say when it stops.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type DrainOptions = Omit<Worker.Options, "stop" | "idleTimeout">
 
-/** What a test asks of its broker. */
+/**
+ * What a test asks of its broker.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export class TestBroker extends Context.Service<TestBroker, {
   /** The jobs of a kind that wait to be run, in the order in which they were published. */
   readonly enqueued: <A>(job: Job<A>, options?: EnqueuedOptions) => Effect.Effect<ReadonlyArray<Enqueued<A>>>
@@ -186,7 +206,12 @@ const make = Effect.gen(function*() {
 // Layers
 // -----------------------------------------------------------------------------
 
-/** An empty broker in memory, a publisher on it, and the helpers of this module. */
+/**
+ * An empty broker in memory, a publisher on it, and the helpers of this module.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer: Layer.Layer<Broker | Publisher.Publisher | TestBroker> = Layer.provideMerge(
   Publisher.layer,
   Layer.effectContext(make)
@@ -199,6 +224,9 @@ export const layer: Layer.Layer<Broker | Publisher.Publisher | TestBroker> = Lay
 /**
  * The jobs of a kind that wait to be run, in the order in which they were
  * published. Dies when a payload is not what the job's Schema says.
+ *
+ * @category accessors
+ * @since 0.1.0
  */
 export const enqueued = <A>(
   job: Job<A>,
@@ -214,13 +242,21 @@ export const enqueued = <A>(
  *
  * It is a real worker: a job on these queues that none of the handlers is for
  * is buried.
+ *
+ * @category running
+ * @since 0.1.0
  */
 export const drain = <const Handlers extends ReadonlyArray<Handler<any>>>(
   ...handlers: Handlers
 ): Effect.Effect<ReadonlyArray<Outcome>, BrokerError, TestBroker | Services<Handlers[number]>> =>
   drainWith({}, ...handlers)
 
-/** {@link drain} with a worker's options: other queues, more concurrency, a decoder for foreign bodies. */
+/**
+ * {@link drain} with a worker's options: other queues, more concurrency, a decoder for foreign bodies.
+ *
+ * @category running
+ * @since 0.1.0
+ */
 export const drainWith = <const Handlers extends ReadonlyArray<Handler<any>>>(
   options: DrainOptions,
   ...handlers: Handlers
@@ -238,6 +274,9 @@ const turns = 50
  * Lets time pass on the TestClock: what is due by then is ready, and waiting
  * workers have begun with it. Fibers that were forked before run first, until
  * they wait for something.
+ *
+ * @category accessors
+ * @since 0.1.0
  */
 export const advance = (duration: Duration.Input): Effect.Effect<void> =>
   Effect.andThen(Effect.repeat(Effect.yieldNow, { times: turns }), TestClock.adjust(duration))

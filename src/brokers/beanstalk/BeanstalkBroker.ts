@@ -55,7 +55,12 @@ import {
 } from "./replies.ts"
 import type { JobStats as StatsReply, ServerStats } from "./stats.ts"
 
-/** How a broker behaves, whatever the driver. */
+/**
+ * How a broker behaves, whatever the driver.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface BrokerOptions {
   /**
    * How long the server may be away before a worker's `reserve` fails. Default:
@@ -64,7 +69,12 @@ export interface BrokerOptions {
   readonly reconnectFor?: Duration.Input | undefined
 }
 
-/** The options of the layer. */
+/**
+ * The options of the layer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options extends ConnectOptions, BrokerOptions {}
 
 type Fail = BrokerError.BrokerError
@@ -120,7 +130,12 @@ const deleteAll = (connection: Connection, ids: ReadonlyArray<string>): void => 
   connection.submit(ids.map((id) => ({ _tag: "Delete", id })), () => {})
 }
 
-/** Makes a broker over a driver. */
+/**
+ * Makes a broker over a driver.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerOptions = {}) {
   const name = driver.name
   const reconnectFor = options.reconnectFor === undefined
@@ -391,7 +406,12 @@ export const make = Effect.fnUntraced(function*(driver: Driver, options: BrokerO
   })
 })
 
-/** The broker over a driver of your own. */
+/**
+ * The broker over a driver of your own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layerDriver = (driver: Driver, options?: BrokerOptions): Layer.Layer<Broker> =>
   Layer.effect(Broker, make(driver, options))
 
@@ -405,5 +425,8 @@ export const layerDriver = (driver: Driver, options?: BrokerOptions): Layer.Laye
  *
  * const broker = BeanstalkBroker.layer({ host: "queue.example.org", reconnectFor: "5 minutes" })
  * ```
+ *
+ * @category layers
+ * @since 0.1.0
  */
 export const layer = (options: Options = {}): Layer.Layer<Broker> => layerDriver(Native.driver(options), options)

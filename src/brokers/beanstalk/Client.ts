@@ -27,13 +27,23 @@ import { failure, jobStats, noJob, noQueue, readOn, serverStats, tooBig, tubeLis
 import { requeue } from "./requeue.ts"
 import type { JobStats, ServerStats, TubeStats } from "./stats.ts"
 
-/** A job and its id. */
+/**
+ * A job and its id.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Job {
   readonly id: string
   readonly body: Uint8Array
 }
 
-/** What came of a reserve. */
+/**
+ * What came of a reserve.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Reservation =
   | { readonly _tag: "Reserved"; readonly job: Job }
   /** The time was over and no job was ready. */
@@ -41,7 +51,12 @@ export type Reservation =
   /** No job is ready, and a job that this connection holds has less than a second left: touch it or settle it. */
   | { readonly _tag: "DeadlineSoon" }
 
-/** The options of `put`. Times are in whole seconds. */
+/**
+ * The options of `put`. Times are in whole seconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface PutOptions {
   /** Default: 1024. */
   readonly priority?: number | undefined
@@ -51,7 +66,12 @@ export interface PutOptions {
   readonly ttr?: number | undefined
 }
 
-/** The options of `release` and `bury`. */
+/**
+ * The options of `release` and `bury`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ReleaseOptions {
   /** Default: 1024; the server does not keep what it was. */
   readonly priority?: number | undefined
@@ -61,7 +81,12 @@ export interface ReleaseOptions {
 
 type Call<A> = Effect.Effect<A, BrokerError>
 
-/** beanstalkd, command by command. */
+/**
+ * beanstalkd, command by command.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export class Client extends Context.Service<Client, {
   /** Says which tube later puts go to, and peeks and kicks are about. */
   readonly use: (tube: string) => Call<void>
@@ -115,7 +140,12 @@ export class Client extends Context.Service<Client, {
 const checked = <A, B>(check: Result.Result<A, BrokerError>, then: (value: A) => Call<B>): Call<B> =>
   Effect.flatMap(Effect.fromResult(check), then)
 
-/** Opens a connection, and closes it with the scope. */
+/**
+ * Opens a connection, and closes it with the scope.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Return<
   Client["Service"],
   BrokerError,
@@ -266,9 +296,19 @@ export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Retur
   })
 })
 
-/** The client over a driver of your own. */
+/**
+ * The client over a driver of your own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layerDriver = (driver: Driver): Layer.Layer<Client, BrokerError> => Layer.effect(Client, make(driver))
 
-/** The client at a host and port. Fails when the server can't be reached. */
+/**
+ * The client at a host and port. Fails when the server can't be reached.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (options: ConnectOptions = {}): Layer.Layer<Client, BrokerError> =>
   layerDriver(Native.driver(options))

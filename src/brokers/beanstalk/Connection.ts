@@ -21,7 +21,12 @@ import { messageOfThrown } from "../../internal/thrown.ts"
 import type { Command } from "./command.ts"
 import { type Answer, Pipeline } from "./pipeline.ts"
 
-/** A connection that is open, or was. It closes with the scope it was made in. */
+/**
+ * A connection that is open, or was. It closes with the scope it was made in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Connection {
   /**
    * Sends commands and gives one answer for each, in order. It doesn't fail:
@@ -50,14 +55,24 @@ export interface Connection {
   readonly limitJobs: (maxJobSize: number) => void
 }
 
-/** Opens connections; the seam between the typed commands and what moves the bytes. */
+/**
+ * Opens connections; the seam between the typed commands and what moves the bytes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Driver {
   /** The server, for messages: `beanstalk://127.0.0.1:11300`. */
   readonly name: string
   readonly connect: Effect.Effect<Connection, BrokerError.BrokerError, Scope.Scope>
 }
 
-/** How to trust a server over TLS, and how to be trusted by it. */
+/**
+ * How to trust a server over TLS, and how to be trusted by it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface TlsOptions {
   /** PEM of the authorities to trust. Default: those that Node.js trusts. */
   readonly ca?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined
@@ -71,7 +86,12 @@ export interface TlsOptions {
   readonly minVersion?: "TLSv1.2" | "TLSv1.3" | undefined
 }
 
-/** Where a server is and how long to wait for it. */
+/**
+ * Where a server is and how long to wait for it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ConnectOptions {
   /** Default: `"127.0.0.1"`. */
   readonly host?: string | undefined
@@ -91,7 +111,12 @@ export interface ConnectOptions {
   readonly isFromUrl?: boolean | undefined
 }
 
-/** The server's name in messages. */
+/**
+ * The server's name in messages.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const brokerName = (options: ConnectOptions): string => {
   const host = options.host ?? "127.0.0.1"
   return `beanstalk${options.tls === undefined ? "" : "s"}://${host.includes(":") ? `[${host}]` : host}:${
@@ -99,7 +124,12 @@ export const brokerName = (options: ConnectOptions): string => {
   }`
 }
 
-/** Why a connection ended. */
+/**
+ * Why a connection ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Ending {
   readonly detail: string
   readonly cause?: unknown
@@ -119,11 +149,21 @@ const endingError = (broker: string, ending: Ending, fate: "NotSent" | "Unknown"
       })
   )
 
-/** The error of a connection that could not be opened. */
+/**
+ * The error of a connection that could not be opened.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const openError = (broker: string, ending: Ending): BrokerError.BrokerError =>
   endingError(broker, ending, "NotSent")
 
-/** What moves the bytes of a connection. */
+/**
+ * What moves the bytes of a connection.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Transport {
   /** Sends what the pipeline has to send; called by one fiber, at most once a tick. */
   readonly flush: Effect.Effect<void, Ending>
@@ -139,7 +179,12 @@ const patience = (command: Command, replyTimeout: number): number =>
     ? command.seconds * 1000 + replyTimeout
     : replyTimeout
 
-/** Ends a connection with the failure of what serves it, so that nobody waits for ever: also with one that is a fault of ours. */
+/**
+ * Ends a connection with the failure of what serves it, so that nobody waits for ever: also with one that is a fault of ours.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const orEnd = (end: (ending: Ending) => void) => <A>(effect: Effect.Effect<A, Ending>): Effect.Effect<void> =>
   effect.pipe(
     Effect.catchDefect((cause) =>
@@ -192,6 +237,9 @@ const watch = (
  * A connection over a transport. `open` gets the pipeline to take commands
  * from and to hand replies to, and a function to be called when the transport
  * ends.
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*<E, R>(
   broker: string,

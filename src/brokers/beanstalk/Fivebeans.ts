@@ -203,16 +203,31 @@ const open = (options: ConnectOptions) =>
     return transport
   })
 
-/** Connects with fivebeans. */
+/**
+ * Connects with fivebeans.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const driver = (options: ConnectOptions = {}): Driver => ({
   name: brokerName(options),
   connect: make(brokerName(options), options.replyTimeout, open(options))
 })
 
-/** The client on fivebeans. */
+/**
+ * The client on fivebeans.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (options: ConnectOptions = {}): Layer.Layer<Client.Client, BrokerError.BrokerError> =>
   Client.layerDriver(driver(options))
 
-/** The broker on fivebeans. */
+/**
+ * The broker on fivebeans.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layerBroker = (options: BeanstalkBroker.Options = {}): Layer.Layer<Broker> =>
   BeanstalkBroker.layerDriver(driver(options), options)

@@ -132,7 +132,12 @@ const open = (options: ConnectOptions) =>
     Effect.mapError((error: Socket.SocketError) => openError(brokerName(options), socketFailure(options, error, false)))
   )
 
-/** Connects over TCP, or over TLS when there are `tls` options. */
+/**
+ * Connects over TCP, or over TLS when there are `tls` options.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const driver = (options: ConnectOptions = {}): Driver => ({
   name: brokerName(options),
   connect: Effect.suspend(() => {

@@ -32,7 +32,12 @@ import * as Jobs from "./jobs.ts"
 import { Store } from "./store.ts"
 import type { Holder } from "./waiters.ts"
 
-/** How a memory broker is made. */
+/**
+ * How a memory broker is made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** The largest body that is accepted, in bytes. Default: 65535, beanstalkd's own. */
   readonly maxJobSize?: number | undefined
@@ -126,7 +131,12 @@ const brokerOf = (store: Store): Broker["Service"] => {
   }
 }
 
-/** Makes a memory broker with options. */
+/**
+ * Makes a memory broker with options.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const makeWith = Effect.fnUntraced(function*(
   { maxJobSize = defaultMaxJobSize }: Options = {}
 ): Effect.fn.Return<Broker["Service"], never, Scope.Scope> {
@@ -143,15 +153,30 @@ export const makeWith = Effect.fnUntraced(function*(
   return brokerOf(store)
 })
 
-/** Makes a memory broker. */
+/**
+ * Makes a memory broker.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make: Effect.Effect<Broker["Service"], never, Scope.Scope> = makeWith()
 
 // -----------------------------------------------------------------------------
 // Layers
 // -----------------------------------------------------------------------------
 
-/** A memory broker with options. */
+/**
+ * A memory broker with options.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layerWith = (options: Options): Layer.Layer<Broker> => Layer.effect(Broker, makeWith(options))
 
-/** A memory broker. */
+/**
+ * A memory broker.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer: Layer.Layer<Broker> = Layer.effect(Broker, make)

@@ -55,10 +55,20 @@ import * as Presence from "./presence.ts"
 import { dueAfter, mostBytes, timeLeft } from "./rows.ts"
 import type { Session } from "./session.ts"
 
-/** What an acknowledged operation survives: a loss of power, or only a crash of the process. */
+/**
+ * What an acknowledged operation survives: a loss of power, or only a crash of the process.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Durability = "full" | "normal"
 
-/** How a file is opened. */
+/**
+ * How a file is opened.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** The file. It is created where there is none; its folder has to be there. */
   readonly path: string
@@ -97,7 +107,12 @@ const idleWorkersOn = ({ processes, waiters }: Session, queue: string): number =
 // Constructors
 // -----------------------------------------------------------------------------
 
-/** Opens a file as a broker. Fails with `Unavailable` where the file can't be used, and leaves it as it is. */
+/**
+ * Opens a file as a broker. Fails with `Unavailable` where the file can't be used, and leaves it as it is.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Broker["Service"], BrokerError, Scope.Scope> {
@@ -353,5 +368,10 @@ export const make = Effect.fnUntraced(function*(
 // Layers
 // -----------------------------------------------------------------------------
 
-/** A broker in a file. */
+/**
+ * A broker in a file.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (options: Options): Layer.Layer<Broker, BrokerError> => Layer.effect(Broker, make(options))

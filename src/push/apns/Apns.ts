@@ -51,7 +51,12 @@ import { canonical } from "./pushId.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** A notification on its way to one device. */
+/**
+ * A notification on its way to one device.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Push {
   readonly notification: Notification
   /** The device token, in hexadecimal digits. */
@@ -64,20 +69,35 @@ export interface Push {
   readonly apnsId?: string | undefined
 }
 
-/** What became of one push of many. */
+/**
+ * What became of one push of many.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface PushResult<out P extends Push = Push> {
   readonly push: P
   readonly result: Result.Result<Receipt, ApnsError.ApnsError>
 }
 
-/** An app, in one of Apple's two worlds. */
+/**
+ * An app, in one of Apple's two worlds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface App {
   /** The app's bundle id. */
   readonly topic: string
   readonly environment: Endpoint.Environment
 }
 
-/** How many pushes are sent. */
+/**
+ * How many pushes are sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface SendAllOptions {
   /**
    * The most pushes that are taken from the stream and not yet handed on as
@@ -87,13 +107,23 @@ export interface SendAllOptions {
   readonly inFlight?: number | undefined
 }
 
-/** Which app a broadcast channel belongs to. */
+/**
+ * Which app a broadcast channel belongs to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ChannelOptions {
   /** The app's bundle id. Default: the topic of notifications that have none. */
   readonly topic?: string | undefined
 }
 
-/** Sends push notifications. */
+/**
+ * Sends push notifications.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export class Apns extends Context.Service<Apns, {
   /** Pushes to one device and waits for Apple's answer. */
   readonly send: (
@@ -210,7 +240,12 @@ const tooLate = (expiration: number | undefined, now: number): ApnsError.ApnsErr
     ? ApnsError.make(new ApnsError.Expired({ expiration: expiration! }))
     : undefined
 
-/** Builds the service on the gateways of one or several credentials. */
+/**
+ * Builds the service on the gateways of one or several credentials.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = (gateways: ReadonlyArray<Gateway>): Effect.Effect<Apns["Service"]> =>
   Effect.map(Clock.Clock, (clock) => {
     const prepared = once(gateways, (notification) => prepare(gateways, notification))
@@ -271,7 +306,12 @@ export const make = (gateways: ReadonlyArray<Gateway>): Effect.Effect<Apns["Serv
 
 export type { ConnectionOptions }
 
-/** Who pushes, and where to. */
+/**
+ * Who pushes, and where to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options extends Endpoint.Options, ConnectionOptions {
   /** A key or a certificate; several for several teams or apps. */
   readonly credential: Credential.Options | Arr.NonEmptyReadonlyArray<Credential.Options>
@@ -293,6 +333,9 @@ const wrongOption = (option: string, rule: string) =>
  *   environment: "sandbox"
  * })
  * ```
+ *
+ * @category layers
+ * @since 0.1.0
  */
 export const layer = (options: Options): Layer.Layer<Apns, CredentialError.CredentialError> =>
   Layer.effect(
@@ -310,7 +353,12 @@ export const layer = (options: Options): Layer.Layer<Apns, CredentialError.Crede
     })
   )
 
-/** Pushes to Apple, as the environment says: see `ApnsConfig`. */
+/**
+ * Pushes to Apple, as the environment says: see `ApnsConfig`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layerConfig = (
   options: ConnectionOptions = {}
 ): Layer.Layer<Apns, Config.ConfigError | CredentialError.CredentialError> =>
@@ -322,14 +370,24 @@ export const layerConfig = (
 // Accessors
 // -----------------------------------------------------------------------------
 
-/** Pushes to one device and waits for Apple's answer. */
+/**
+ * Pushes to one device and waits for Apple's answer.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const send = (
   notification: Notification,
   token: string,
   options?: { readonly apnsId?: string | undefined }
 ): Effect.Effect<Receipt, ApnsError.ApnsError, Apns> => Apns.use((apns) => apns.send(notification, token, options))
 
-/** Pushes everything in a stream, and gives a result for each in the order of Apple's answers. */
+/**
+ * Pushes everything in a stream, and gives a result for each in the order of Apple's answers.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const sendAll = <P extends Push, E, R>(
   pushes: Stream.Stream<P, E, R>,
   options?: SendAllOptions

@@ -31,7 +31,12 @@ import { contentIn, isPath, type Kind } from "./credential/keyMaterial.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as OptionRules from "./options.ts"
 
-/** Who the program is, and where it pushes to. */
+/**
+ * Who the program is, and where it pushes to.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ApnsConfig {
   readonly credential: Credential.Options
   readonly endpoint: Endpoint.Options
@@ -163,7 +168,12 @@ const proxyOf = ({ proxy }: Variables): Effect.Effect<Endpoint.Proxy | undefined
       (rule) => invalid("PROXY", rule)
     )
 
-/** Reads the variables. Files are not opened here. */
+/**
+ * Reads the variables. Files are not opened here.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const load: Effect.Effect<ApnsConfig, Config.ConfigError | CredentialError.CredentialError> = Effect.gen(
   function*() {
     const provider = trimmed(yield* ConfigProvider.ConfigProvider)

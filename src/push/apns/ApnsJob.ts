@@ -53,10 +53,20 @@ import { pushId } from "./pushId.ts"
 // The job
 // -----------------------------------------------------------------------------
 
-/** Pushes a notification to one or many devices. Job and default queue are called `apns`. */
+/**
+ * Pushes a notification to one or many devices. Job and default queue are called `apns`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const ApnsJob: Job.Job<ApnsPayload> = Job.make("apns", { payload: ApnsPayload })
 
-/** What became of a job's pushes: the handler's result. */
+/**
+ * What became of a job's pushes: the handler's result.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Summary {
   /** Apple has them. */
   readonly accepted: number
@@ -111,6 +121,9 @@ const payloads = (notification: Notification, tokens: Iterable<string>): Iterabl
 /**
  * Publishes a notification for any number of devices, in jobs of at most 500,
  * and says for each job whether it was accepted. No token, no job.
+ *
+ * @category accessors
+ * @since 0.1.0
  */
 export const publish = (
   notification: Notification,
@@ -129,7 +142,12 @@ export const publish = (
 // The handler
 // -----------------------------------------------------------------------------
 
-/** How pushes are made. */
+/**
+ * How pushes are made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /**
    * What is done about a push that was sent and never answered, or had no answer
@@ -227,7 +245,12 @@ const makeAlarm = () => {
     })
 }
 
-/** Pushes the notifications of a queue. Succeeds with the {@link Summary}. */
+/**
+ * Pushes the notifications of a queue. Succeeds with the {@link Summary}.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publisher.Publisher> => {
   const { job = ApnsJob, onUnknown = "Repeat" } = options
   const alarm = makeAlarm()

@@ -26,7 +26,12 @@ import { Environment } from "./Endpoint.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** A device token that is of no use, and why. */
+/**
+ * A device token that is of no use, and why.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const DeadToken = Schema.Struct({
   token: Schema.String,
   /** The app's bundle id. */
@@ -47,13 +52,28 @@ export const DeadToken = Schema.Struct({
   timestamp: Schema.optionalKey(Schema.Finite)
 })
 
-/** A device token that is of no use, and why. */
+/**
+ * A device token that is of no use, and why.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type DeadToken = typeof DeadToken.Type
 
-/** Tells the application of a device token that is of no use. The queue is called `apns-tokens`. */
+/**
+ * Tells the application of a device token that is of no use. The queue is called `apns-tokens`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const DeadTokenJob: Job.Job<DeadToken> = Job.make("dead-token", { payload: DeadToken, queue: "apns-tokens" })
 
-/** Some of them, from one push job. */
+/**
+ * Some of them, from one push job.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type DeadTokens = NonEmptyReadonlyArray<DeadToken>
 
 // -----------------------------------------------------------------------------
@@ -62,24 +82,54 @@ export type DeadTokens = NonEmptyReadonlyArray<DeadToken>
 
 const targets = DeadTargets.make({ job: DeadTokenJob, key: "backq/apns/OnDeadTokens", name: "onDeadTokens" })
 
-/** Publishes a job for each. */
+/**
+ * Publishes a job for each.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const publish: (
   dead: Iterable<DeadToken>
 ) => Effect.Effect<void, Publisher.PublishError, Publisher.Publisher> = targets.publish
 
-/** What is done with dead tokens. Default, where it is `undefined`: {@link publish}. */
+/**
+ * What is done with dead tokens. Default, where it is `undefined`: {@link publish}.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export const OnDeadTokens: Context.Reference<DeadTargets.Hook<DeadToken>> = targets.hook
 
-/** Has a function called instead of publishing jobs. When it fails it is called again, a few times at once, then later. */
+/**
+ * Has a function called instead of publishing jobs. When it fails it is called again, a few times at once, then later.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer: <E, R>(
   onDeadTokens: (dead: DeadTokens) => Effect.Effect<void, E, R>
 ) => Layer.Layer<never, never, R> = targets.layer
 
-/** The application could not be told. */
+/**
+ * The application could not be told.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const NotReported = DeadTargets.NotReported
 
-/** The application could not be told. */
+/**
+ * The application could not be told.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type NotReported = DeadTargets.NotReported
 
-/** Tells the application, as {@link OnDeadTokens} says, in a few tries. */
+/**
+ * Tells the application, as {@link OnDeadTokens} says, in a few tries.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const report: (dead: DeadTokens) => Effect.Effect<void, NotReported, Publisher.Publisher> = targets.report

@@ -17,26 +17,49 @@ import * as Schema from "effect/Schema"
  * Apple's two worlds. A device token belongs to one of them: apps that Xcode
  * installs are in the sandbox, all others (App Store, TestFlight, ad hoc) in
  * production.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export const Environment = Schema.Literals(["production", "sandbox"])
 
-/** Apple's two worlds. */
+/**
+ * Apple's two worlds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Environment = typeof Environment.Type
 
-/** A server. */
+/**
+ * A server.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Authority {
   readonly host: string
   readonly port: number
 }
 
-/** A proxy that opens tunnels (HTTP CONNECT, RFC 9110, section 9.3.6). TLS ends at Apple, not there. */
+/**
+ * A proxy that opens tunnels (HTTP CONNECT, RFC 9110, section 9.3.6). TLS ends at Apple, not there.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Proxy extends Authority {
   /** For basic authentication (RFC 7617). Default: none. */
   readonly username?: string | undefined
   readonly password?: Redacted.Redacted | undefined
 }
 
-/** Where pushes, broadcasts and requests about channels go. */
+/**
+ * Where pushes, broadcasts and requests about channels go.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Endpoint {
   readonly environment: Environment
   /** Pushes to devices. */
@@ -48,7 +71,12 @@ export interface Endpoint {
   readonly proxy: Proxy | undefined
 }
 
-/** How an {@link Endpoint} differs from Apple's defaults. */
+/**
+ * How an {@link Endpoint} differs from Apple's defaults.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** Default: `"production"`. */
   readonly environment?: Environment | undefined
@@ -68,7 +96,12 @@ export interface Options {
 // Constructors
 // -----------------------------------------------------------------------------
 
-/** Apple's servers. */
+/**
+ * Apple's servers.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const hosts: Record<Environment, { readonly push: string; readonly channels: Authority }> = {
   production: {
     push: "api.push.apple.com",
@@ -88,6 +121,9 @@ export const hosts: Record<Environment, { readonly push: string; readonly channe
  * ```ts
  * Endpoint.make({ environment: "sandbox", port: 2197 }).push // => { host: "api.sandbox.push.apple.com", port: 2197 }
  * ```
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const make = (options: Options = {}): Endpoint => {
   const environment = options.environment ?? "production"
@@ -106,6 +142,9 @@ export const make = (options: Options = {}): Endpoint => {
 /**
  * The proxy that a URL names: `http://user:password@proxy.example.com:3128`.
  * The failure says what is wrong and doesn't quote it.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const parseProxy = (text: string): Result.Result<Proxy, string> => {
   const url = URL.canParse(text) ? new URL(text) : undefined

@@ -17,7 +17,12 @@ import * as PushType from "./notification/PushType.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** Apple has accepted a push. Whether the device shows it is not known here. */
+/**
+ * Apple has accepted a push. Whether the device shows it is not known here.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Receipt {
   /** The push's id. */
   readonly apnsId: string
@@ -29,7 +34,12 @@ export interface Receipt {
   readonly duration: number
 }
 
-/** A push, ready to be sent. */
+/**
+ * A push, ready to be sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Outgoing {
   readonly notification: Notification
   /** The notification on the wire. The same object for all pushes of one notification. */
@@ -38,7 +48,12 @@ export interface Outgoing {
   readonly apnsId: string
 }
 
-/** The connections of one credential to one environment. */
+/**
+ * The connections of one credential to one environment.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Gateway {
   readonly environment: Environment
   /** Some push types need the one or the other. `undefined`: it stands for both. */
@@ -66,7 +81,12 @@ export interface Gateway {
 // Routing
 // -----------------------------------------------------------------------------
 
-/** An app and where its pushes leave. */
+/**
+ * An app and where its pushes leave.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Route {
   readonly gateway: Gateway
   /** The app's bundle id. */
@@ -123,6 +143,9 @@ const hasDefault = ({ defaultTopic }: Gateway): boolean => defaultTopic !== unde
  * can do it: the first that names the bundle id, with the suffix of the push
  * type or without it, else the first that takes any. Without a bundle id, the
  * first that has a default.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const route = (
   gateways: ReadonlyArray<Gateway>,
@@ -141,7 +164,12 @@ export const route = (
     : fault(`no credential covers the topic ${topic} (they cover: ${known(gateways)}): add one that does`)
 }
 
-/** The bundle id in a notification's topic, which may have the suffix of its push type. */
+/**
+ * The bundle id in a notification's topic, which may have the suffix of its push type.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const bundleIdOf = ({ pushType, topic }: Notification): string | undefined => {
   const suffix = PushType.table[pushType]?.suffix ?? ""
   return topic !== undefined && suffix !== "" && topic.endsWith(suffix) ? topic.slice(0, -suffix.length) : topic

@@ -27,10 +27,20 @@ import type * as Channel from "./notification/Channel.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** What the script answers: a receipt, of which any part may be left out, or a failure; a rejection as Apple writes it. */
+/**
+ * What the script answers: a receipt, of which any part may be left out, or a failure; a rejection as Apple writes it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Answer = Effect.Effect<Partial<Receipt>, ApnsError.ApnsError | Rejection>
 
-/** Apple says no. */
+/**
+ * Apple says no.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Rejection {
   readonly _tag: "Rejection"
   readonly status: number
@@ -38,7 +48,12 @@ export interface Rejection {
   readonly timestamp: number | undefined
 }
 
-/** What the double stands for and how it answers. */
+/**
+ * What the double stands for and how it answers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** Answers each push; `index` counts from 0. Default: {@link accept}. */
   readonly answer?: ((push: Outgoing, index: number) => Answer) | undefined
@@ -54,7 +69,12 @@ export interface Options {
   readonly inFlight?: number | undefined
 }
 
-/** What was pushed. */
+/**
+ * What was pushed.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export class TestApns extends Context.Service<TestApns, {
   /** What reached Apple, in order. */
   readonly pushes: Effect.Effect<ReadonlyArray<Outgoing>>
@@ -66,14 +86,29 @@ export class TestApns extends Context.Service<TestApns, {
 // Answers
 // -----------------------------------------------------------------------------
 
-/** Apple accepts the push. */
+/**
+ * Apple accepts the push.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const accept: Answer = Effect.succeed({})
 
-/** Apple refuses the push. */
+/**
+ * Apple refuses the push.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const reject = (status: number, reason?: string, timestamp?: number): Answer =>
   Effect.fail({ _tag: "Rejection", status, reason, timestamp })
 
-/** The push fails without an answer of Apple. */
+/**
+ * The push fails without an answer of Apple.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fail = (reason: ApnsError.ApnsErrorReason): Answer => Effect.fail(ApnsError.make(reason))
 
 // -----------------------------------------------------------------------------
@@ -173,13 +208,28 @@ const makeContext = (options: Options) =>
     )
   })
 
-/** Records pushes and answers as the script says. */
+/**
+ * Records pushes and answers as the script says.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (options: Options = {}): Layer.Layer<Apns | TestApns> => Layer.effectContext(makeContext(options))
 
-/** What reached Apple, in order. */
+/**
+ * What reached Apple, in order.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const pushes: Effect.Effect<ReadonlyArray<Outgoing>, never, TestApns> = TestApns.use(({ pushes }) => pushes)
 
-/** What was sent to channels, in order. */
+/**
+ * What was sent to channels, in order.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const broadcasts: Effect.Effect<ReadonlyArray<Channel.Request>, never, TestApns> = TestApns.use(
   ({ broadcasts }) => broadcasts
 )

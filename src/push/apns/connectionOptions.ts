@@ -5,7 +5,12 @@ import * as CredentialError from "./credential/CredentialError.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import * as OptionRules from "./options.ts"
 
-/** How many connections there are, and how long is waited. */
+/**
+ * How many connections there are, and how long is waited.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ConnectionOptions {
   /** The most connections to one host. Default: 4. */
   readonly maxConnections?: number | undefined

@@ -18,6 +18,9 @@ import * as Schema from "effect/Schema"
  * | `RetryMayDuplicate` | the sender decides between at least once and at most once | may have been processed |
  * | `Discard` | nobody | is not wanted any more |
  * | `ReportBug` | the authors of the client | never works as it is |
+ *
+ * @category models
+ * @since 0.1.0
  */
 export const Action = Schema.Literals([
   "DropToken",
@@ -34,5 +37,10 @@ export const Action = Schema.Literals([
   "ReportBug"
 ])
 
-/** What to do next; see the table at the schema. */
+/**
+ * What to do next; see the table at the schema.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Action = typeof Action.Type

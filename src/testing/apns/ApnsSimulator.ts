@@ -38,7 +38,12 @@ export type { Counts, Push } from "./recorder.ts"
 // Services
 // -----------------------------------------------------------------------------
 
-/** A simulator that runs. */
+/**
+ * A simulator that runs.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export class ApnsSimulator extends Context.Service<ApnsSimulator, {
   readonly host: string
   readonly port: number
@@ -64,7 +69,12 @@ export class ApnsSimulator extends Context.Service<ApnsSimulator, {
   readonly clear: Effect.Effect<void>
 }>()("backq/testing/apns/ApnsSimulator") {}
 
-/** How a simulator is made. */
+/**
+ * How a simulator is made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** Default: `"127.0.0.1"`. */
   readonly host?: string | undefined
@@ -82,7 +92,12 @@ export interface Options {
   readonly tls?: Certificate.Identity & { readonly ca: string } | undefined
 }
 
-/** The simulator can't be reached under this address, because it can't listen there. */
+/**
+ * The simulator can't be reached under this address, because it can't listen there.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
   host: Schema.String,
   port: Schema.Int,
@@ -156,7 +171,12 @@ const makeTls = Effect.fnUntraced(function*(host: string) {
   return { ...(yield* authority.issue({ names: Array.from(names) })), ca: authority.cert }
 })
 
-/** Starts a simulator, which stops with the scope. */
+/**
+ * Starts a simulator, which stops with the scope.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = Effect.fnUntraced(
   function*(
     options: Options = {}
@@ -263,6 +283,11 @@ export const make = Effect.fnUntraced(
 // Layers
 // -----------------------------------------------------------------------------
 
-/** A simulator for as long as the layer lasts. */
+/**
+ * A simulator for as long as the layer lasts.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (options?: Options): Layer.Layer<ApnsSimulator, ListenError> =>
   Layer.effect(ApnsSimulator, make(options))

@@ -17,13 +17,23 @@ import { isIP } from "node:net"
 // Models
 // -----------------------------------------------------------------------------
 
-/** A certificate and its private key, both PEM. */
+/**
+ * A certificate and its private key, both PEM.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Identity {
   readonly cert: string
   readonly key: string
 }
 
-/** What a certificate is for. */
+/**
+ * What a certificate is for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface IssueOptions {
   /** The subject's common name. Default: the first of `names`, else `"localhost"`. */
   readonly commonName?: string | undefined
@@ -40,7 +50,12 @@ export interface IssueOptions {
   readonly notAfter?: Date | undefined
 }
 
-/** Something that issues certificates. */
+/**
+ * Something that issues certificates.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Authority {
   /** PEM of the certificate to trust. */
   readonly cert: string
@@ -240,6 +255,9 @@ const issue = (authority: { readonly name: Uint8Array; readonly keys: KeyPair },
  * const server = yield* authority.issue()
  * const expired = yield* authority.issue({ notAfter: new Date("2021-01-01") })
  * ```
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const makeAuthority: Effect.Effect<Authority> = Effect.sync(() => {
   const keys = generateKeys()

@@ -10,7 +10,12 @@ import { generateKeyPairSync, randomBytes, sign } from "node:crypto"
 import type { Endpoint } from "../../push/apns/index.ts"
 import type { PublicKey } from "./providerTokens.ts"
 
-/** A provider's key. The simulator needs its {@link PublicKey} part only. */
+/**
+ * A provider's key. The simulator needs its {@link PublicKey} part only.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Key extends PublicKey {
   /** The private key as a `.p8` file has it: PEM of PKCS #8. */
   readonly key: Redacted.Redacted
@@ -18,7 +23,12 @@ export interface Key extends PublicKey {
   readonly publicKey: string
 }
 
-/** What a key is to be. */
+/**
+ * What a key is to be.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface KeyOptions {
   /** Ten letters or digits. Default: random ones. */
   readonly keyId?: string | undefined
@@ -34,7 +44,12 @@ const letters = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 const randomId = (): string => Array.from(randomBytes(10), (byte) => letters[byte % letters.length]).join("")
 
-/** Makes a key. */
+/**
+ * Makes a key.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const makeKey = (options: KeyOptions = {}): Effect.Effect<Key> =>
   Effect.sync(() => {
     const { privateKey, publicKey } = generateKeyPairSync("ec", {
@@ -57,6 +72,9 @@ const base64Url = (value: object): string => Buffer.from(JSON.stringify(value)).
 /**
  * Signs a provider token, for tests that speak to the simulator by themselves.
  * `issuedAt` is in milliseconds since the epoch. Default: now.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const signToken = (key: Key, issuedAt?: number): Effect.Effect<string> =>
   Effect.map(issuedAt === undefined ? Clock.currentTimeMillis : Effect.succeed(issuedAt), (at) => {

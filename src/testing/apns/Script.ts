@@ -14,7 +14,12 @@ import type { Reason } from "../../push/apns/index.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** What happens to a push that would have been accepted. */
+/**
+ * What happens to a push that would have been accepted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Behaviour =
   /** It is refused. */
   | { readonly _tag: "Refuse"; readonly reason: Reason.Reason; readonly retryAfter: Duration.Duration | undefined }
@@ -29,7 +34,12 @@ export type Behaviour =
   /** It is never answered. */
   | { readonly _tag: "Silence" }
 
-/** Refuses a push for one of Apple's reasons. */
+/**
+ * Refuses a push for one of Apple's reasons.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const refuse = (
   reason: Reason.Reason,
   options: { readonly retryAfter?: Duration.Input | undefined } = {}
@@ -39,25 +49,55 @@ export const refuse = (
   retryAfter: options.retryAfter === undefined ? undefined : Duration.fromInputUnsafe(options.retryAfter)
 })
 
-/** Answers a push after some time. */
+/**
+ * Answers a push after some time.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const delay = (duration: Duration.Input): Behaviour => ({
   _tag: "Delay",
   duration: Duration.fromInputUnsafe(duration)
 })
 
-/** Ends the connection instead of an answer: the sender can't know whether the push was accepted. */
+/**
+ * Ends the connection instead of an answer: the sender can't know whether the push was accepted.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const cutBefore: Behaviour = { _tag: "CutBefore" }
 
-/** Answers a push, and ends the connection right after. */
+/**
+ * Answers a push, and ends the connection right after.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const cutAfter: Behaviour = { _tag: "CutAfter" }
 
-/** Resets the stream of a push. Default: 7 (REFUSED_STREAM), which says that it was not processed. */
+/**
+ * Resets the stream of a push. Default: 7 (REFUSED_STREAM), which says that it was not processed.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const reset = (code = 7): Behaviour => ({ _tag: "Reset", code })
 
-/** Leaves a push without an answer. */
+/**
+ * Leaves a push without an answer.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const silence: Behaviour = { _tag: "Silence" }
 
-/** Which pushes a behaviour is for. Without a limit: all. */
+/**
+ * Which pushes a behaviour is for. Without a limit: all.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Rule {
   readonly do: Behaviour
   /**
@@ -71,7 +111,12 @@ export interface Rule {
   readonly times?: number | undefined
 }
 
-/** A device token that is dead. */
+/**
+ * A device token that is dead.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Dead {
   /** Since when: milliseconds since the epoch. */
   readonly since: number
@@ -79,7 +124,12 @@ export interface Dead {
   readonly reason?: "Unregistered" | "ExpiredToken" | undefined
 }
 
-/** A GOAWAY frame (RFC 9113, section 6.8). The connection ends once what it had begun is answered. */
+/**
+ * A GOAWAY frame (RFC 9113, section 6.8). The connection ends once what it had begun is answered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Goaway {
   /** The HTTP/2 error code. Default: 0 (NO_ERROR). */
   readonly code?: number | undefined
@@ -89,7 +139,12 @@ export interface Goaway {
   readonly unprocessed?: number | undefined
 }
 
-/** What a simulator is to do. Without a script it is an APNs on a good day. */
+/**
+ * What a simulator is to do. Without a script it is an APNs on a good day.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Script {
   /** Another seed hits other pushes with the same shares. Default: 0. */
   readonly seed?: number | undefined
@@ -128,7 +183,12 @@ export interface Script {
   } | undefined
 }
 
-/** Where a push goes. */
+/**
+ * Where a push goes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Target {
   /** The device token or the channel id. */
   readonly target: string
@@ -156,10 +216,20 @@ const draw = (seed: number, { nth, target }: Target): number => {
   return ((hash ^ (hash >>> 16)) >>> 0) / 0x1_0000_0000
 }
 
-/** What is to happen to a push that would be accepted; `undefined`: nothing special. */
+/**
+ * What is to happen to a push that would be accepted; `undefined`: nothing special.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Decide = (target: string) => Behaviour | undefined
 
-/** Makes the function that decides by a script; it counts the pushes to each target. */
+/**
+ * Makes the function that decides by a script; it counts the pushes to each target.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const compile = (script: Script): Decide => {
   const { decide, seed = 0 } = script
   const rules = (script.rules ?? []).map((rule) => ({

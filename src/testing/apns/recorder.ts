@@ -1,6 +1,11 @@
 /** What a simulator remembers of the pushes that it got: the newest ones, and counts of all. */
 
-/** A push, or a broadcast, and how it was answered. */
+/**
+ * A push, or a broadcast, and how it was answered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Push {
   /** The number of the connection on which it came; the first is 1. */
   readonly connection: number
@@ -19,7 +24,12 @@ export interface Push {
   readonly reason: string | undefined
 }
 
-/** What a simulator has seen since it was started or cleared. */
+/**
+ * What a simulator has seen since it was started or cleared.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Counts {
   /** Connections that were opened. */
   readonly connections: number

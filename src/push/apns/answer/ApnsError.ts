@@ -20,7 +20,12 @@ import * as Reason from "./Reason.ts"
 // Reasons: before anything is sent
 // -----------------------------------------------------------------------------
 
-/** The notification, or the request for a channel, breaks one of Apple's rules. Nothing was sent. */
+/**
+ * The notification, or the request for a channel, breaks one of Apple's rules. Nothing was sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class InvalidNotification extends Schema.TaggedError<InvalidNotification>()("InvalidNotification", {
   /** The field that is wrong, as a path: `aps.alert.title`, `collapseId`. */
   field: Schema.String,
@@ -39,7 +44,12 @@ export class InvalidNotification extends Schema.TaggedError<InvalidNotification>
   }
 }
 
-/** The notification's expiration passed before it was sent. Nothing was sent. */
+/**
+ * The notification's expiration passed before it was sent. Nothing was sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Expired extends Schema.TaggedError<Expired>()("Expired", {
   /** The notification's expiration: seconds since 1970. */
   expiration: Schema.Finite
@@ -53,7 +63,12 @@ export class Expired extends Schema.TaggedError<Expired>()("Expired", {
   }
 }
 
-/** The push never left: there was no connection, or it ended before the push was written. */
+/**
+ * The push never left: there was no connection, or it ended before the push was written.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class NotSent extends Schema.TaggedError<NotSent>()("NotSent", {
   detail: Schema.String,
   cause: Schema.optional(Schema.Defect())
@@ -70,7 +85,12 @@ export class NotSent extends Schema.TaggedError<NotSent>()("NotSent", {
 // Reasons: sent, and not answered
 // -----------------------------------------------------------------------------
 
-/** APNs closed the stream, or the connection, and said that it had not processed the push. */
+/**
+ * APNs closed the stream, or the connection, and said that it had not processed the push.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   detail: Schema.String
 }) {
@@ -82,7 +102,12 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   }
 }
 
-/** The push was sent, and the connection ended without an answer: nobody knows whether it was delivered. */
+/**
+ * The push was sent, and the connection ended without an answer: nobody knows whether it was delivered.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Unknown extends Schema.TaggedError<Unknown>()("Unknown", {
   detail: Schema.String,
   cause: Schema.optional(Schema.Defect())
@@ -96,7 +121,12 @@ export class Unknown extends Schema.TaggedError<Unknown>()("Unknown", {
   }
 }
 
-/** The time for the push was over. */
+/**
+ * The time for the push was over.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
   /** Where the time went: `"Queue"`, waiting to be sent (nothing was sent); `"Answer"`, sent and not answered. */
   stage: Schema.Literals(["Queue", "Answer"]),
@@ -154,7 +184,12 @@ const explain = (answer: Said): string => {
 /** The first digits of a token: enough to find it, too few to push to it. */
 const short = (token: string): string => token.length > 8 ? `${token.slice(0, 8)}...` : token
 
-/** The device token is dead: the app was removed, or has registered another one. */
+/**
+ * The device token is dead: the app was removed, or has registered another one.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class DeadToken extends Schema.TaggedError<DeadToken>()("DeadToken", {
   ...Answered,
   token: Schema.String,
@@ -169,7 +204,12 @@ export class DeadToken extends Schema.TaggedError<DeadToken>()("DeadToken", {
   }
 }
 
-/** The device token is malformed, or belongs to another app or environment: a fault of the data, not of the device. */
+/**
+ * The device token is malformed, or belongs to another app or environment: a fault of the data, not of the device.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class WrongToken extends Schema.TaggedError<WrongToken>()("WrongToken", {
   ...Answered,
   token: Schema.String
@@ -182,7 +222,12 @@ export class WrongToken extends Schema.TaggedError<WrongToken>()("WrongToken", {
   }
 }
 
-/** Key, certificate, topic or environment are wrong: every push fails like this one until somebody mends it. */
+/**
+ * Key, certificate, topic or environment are wrong: every push fails like this one until somebody mends it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ConfigFault extends Schema.TaggedError<ConfigFault>()("ConfigFault", {
   ...Answered,
   /** The HTTP status, where APNs answered; none where the fault was found before. */
@@ -203,7 +248,12 @@ export class ConfigFault extends Schema.TaggedError<ConfigFault>()("ConfigFault"
   }
 }
 
-/** Too many pushes went to this device token, or channel. The others are not affected. */
+/**
+ * Too many pushes went to this device token, or channel. The others are not affected.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class TooManyRequests extends Schema.TaggedError<TooManyRequests>()("TooManyRequests", {
   ...Answered,
   /** How long to wait before this token is pushed to again. */
@@ -217,7 +267,12 @@ export class TooManyRequests extends Schema.TaggedError<TooManyRequests>()("TooM
   }
 }
 
-/** APNs refused the push for a reason that has no class of its own here; `action` says what to do. */
+/**
+ * APNs refused the push for a reason that has no class of its own here; `action` says what to do.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Rejected extends Schema.TaggedError<Rejected>()("Rejected", {
   ...Answered,
   action: Reason.Action,
@@ -234,7 +289,12 @@ export class Rejected extends Schema.TaggedError<Rejected>()("Rejected", {
 // The error
 // -----------------------------------------------------------------------------
 
-/** Everything that can go wrong with a push. */
+/**
+ * Everything that can go wrong with a push.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export const ApnsErrorReason = Schema.Union([
   InvalidNotification,
   Expired,
@@ -249,10 +309,20 @@ export const ApnsErrorReason = Schema.Union([
   Rejected
 ])
 
-/** Everything that can go wrong with a push. */
+/**
+ * Everything that can go wrong with a push.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export type ApnsErrorReason = typeof ApnsErrorReason.Type
 
-/** A push's failure; its `reason` says which, its `action` what to do. */
+/**
+ * A push's failure; its `reason` says which, its `action` what to do.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ApnsError extends Schema.TaggedError<ApnsError>()("ApnsError", {
   reason: ApnsErrorReason
 }) {
@@ -273,10 +343,20 @@ export class ApnsError extends Schema.TaggedError<ApnsError>()("ApnsError", {
 // Constructors
 // -----------------------------------------------------------------------------
 
-/** Apple's word for a failure, where there was an answer and it had one. */
+/**
+ * Apple's word for a failure, where there was an answer and it had one.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const wordOf = ({ reason }: ApnsError): string | undefined => "reason" in reason ? reason.reason : undefined
 
-/** Wraps a reason in the service's error. */
+/**
+ * Wraps a reason in the service's error.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = (reason: ApnsErrorReason): ApnsError => new ApnsError({ reason })
 
 /** What was pushed to, and what else an answer says of it. */
@@ -288,7 +368,12 @@ interface About {
   readonly retryAfter?: Duration.Duration | undefined
 }
 
-/** An answer of APNs that is not a success. */
+/**
+ * An answer of APNs that is not a success.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Answer extends Reason.Body, About {
   readonly status: number
 }
@@ -309,10 +394,20 @@ const reasonOf = (
     : new Rejected({ ...answered, action, delay: wait })
 }
 
-/** The failure that an answer stands for, once it is known what it means. */
+/**
+ * The failure that an answer stands for, once it is known what it means.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fromClassification = (refusal: Reason.Classification, about: About = {}): ApnsError =>
   make(reasonOf(refusal, about))
 
-/** The failure that an answer of APNs stands for. */
+/**
+ * The failure that an answer of APNs stands for.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fromAnswer = (answer: Answer): ApnsError =>
   fromClassification(Reason.classifyBody(answer.status, answer), answer)

@@ -26,7 +26,12 @@ import { Action } from "../../job/index.ts"
 
 export { Action }
 
-/** What is known about one reason. */
+/**
+ * What is known about one reason.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Entry {
   /** The HTTP status that comes with it. */
   readonly status: number
@@ -41,7 +46,12 @@ export interface Entry {
   readonly reconnect?: boolean
 }
 
-/** What an answer of APNs means. */
+/**
+ * What an answer of APNs means.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Classification {
   /** The HTTP status of the answer. */
   readonly status: number
@@ -293,13 +303,28 @@ const entries = {
   Shutdown: server(503, "the APNs server is shutting down", true)
 } satisfies Record<string, Entry>
 
-/** A reason that APNs is known to give. */
+/**
+ * A reason that APNs is known to give.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Reason = keyof typeof entries
 
-/** Every reason that APNs is known to give. */
+/**
+ * Every reason that APNs is known to give.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const table: Readonly<Record<Reason, Entry>> = entries
 
-/** Is this a reason that APNs is known to give? */
+/**
+ * Is this a reason that APNs is known to give?
+ *
+ * @category guards
+ * @since 0.1.0
+ */
 export const isReason = (reason: string | undefined): reason is Reason =>
   reason !== undefined && Object.hasOwn(table, reason)
 
@@ -378,7 +403,12 @@ const byOther = (status: number): Entry => {
   return byMoment(status) ?? notApns(status)
 }
 
-/** What is known about an answer that is not a success: by its reason, else by its status. */
+/**
+ * What is known about an answer that is not a success: by its reason, else by its status.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const entryOf = (status: number, reason: string | undefined, isForeign = false): Entry =>
   isReason(reason) ? table[reason] : isForeign ? byOther(status) : byStatus(status)
 
@@ -394,6 +424,9 @@ export const entryOf = (status: number, reason: string | undefined, isForeign = 
  * ```
  *
  * `isForeign`: the answer is not APNs' own, see {@link Body}.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const classify = (
   status: number,
@@ -405,7 +438,12 @@ export const classify = (
   return { status, reason, known: isReason(reason), action, meaning, advice, delay, reconnect, timestamp, isForeign }
 }
 
-/** What the body of an answer, or the debug data of a GOAWAY frame, says. */
+/**
+ * What the body of an answer, or the debug data of a GOAWAY frame, says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Body {
   /** Apple's word. */
   readonly reason: string | undefined
@@ -415,7 +453,12 @@ export interface Body {
   readonly isForeign?: boolean
 }
 
-/** The same for an answer whose body was read. */
+/**
+ * The same for an answer whose body was read.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const classifyBody = (status: number, { isForeign, reason, timestamp }: Body): Classification =>
   classify(status, reason, timestamp, isForeign)
 
@@ -432,13 +475,21 @@ const isApples = (reason: unknown, others: object): reason is string =>
  * Reads what APNs says. What can't be read is absent. A time that is later than
  * `now`, in milliseconds since 1970, is `now`: a token that is registered after
  * the answer is alive.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const parseBody = (text: string, now = Infinity): Body => {
   const { reason, timestamp, ...others } = Option.getOrElse(decodeBody(text), (): Record<string, unknown> => ({}))
   return { reason: isApples(reason, others) ? reason : undefined, timestamp: pastTime(timestamp, now) }
 }
 
-/** Reads the body of an answer that is no success. Without a reason of Apple's, it is not APNs' own. */
+/**
+ * Reads the body of an answer that is no success. Without a reason of Apple's, it is not APNs' own.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const parseAnswer = (text: string, now: number): Body => {
   const body = parseBody(text, now)
   return body.reason === undefined ? { ...body, isForeign: true } : body
@@ -446,6 +497,11 @@ export const parseAnswer = (text: string, now: number): Body => {
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-/** An id of an answer, if it is one that APNs gives: a UUID. That which was `sent` is known to be one. */
+/**
+ * An id of an answer, if it is one that APNs gives: a UUID. That which was `sent` is known to be one.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const idOf = (id: string | undefined, sent?: string): string | undefined =>
   id !== undefined && (id === sent || uuid.test(id)) ? id : undefined

@@ -35,10 +35,20 @@ import * as ProviderToken from "./ProviderToken.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** A file, or its content: PEM, PKCS #12, DER, or base64 of any. */
+/**
+ * A file, or its content: PEM, PKCS #12, DER, or base64 of any.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Material = { readonly file: string } | Redacted.Redacted<string | Uint8Array>
 
-/** What keys and certificates have in common. */
+/**
+ * What keys and certificates have in common.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface CommonOptions {
   /** The bundle id of notifications that have no topic. Default: the first one of a certificate; none for a key. */
   readonly topic?: string | undefined
@@ -46,7 +56,12 @@ export interface CommonOptions {
   readonly ca?: string | Uint8Array | Material | undefined
 }
 
-/** A key of a team, for all of its apps, or those that the key is made for. */
+/**
+ * A key of a team, for all of its apps, or those that the key is made for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface KeyOptions extends CommonOptions {
   /** The `.p8` file of the key. */
   readonly key: Material
@@ -58,7 +73,12 @@ export interface KeyOptions extends CommonOptions {
   readonly topics?: ReadonlyArray<string> | undefined
 }
 
-/** The certificate of an app. */
+/**
+ * The certificate of an app.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface CertificateOptions extends CommonOptions {
   /** PEM, or PKCS #12 (`.p12`) with the key in it. */
   readonly certificate: Material
@@ -68,13 +88,28 @@ export interface CertificateOptions extends CommonOptions {
   readonly passphrase?: Redacted.Redacted | undefined
 }
 
-/** A key, or a certificate. */
+/**
+ * A key, or a certificate.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Options = KeyOptions | CertificateOptions
 
-/** What TLS is told: whom to trust, and the certificate to show. */
+/**
+ * What TLS is told: whom to trust, and the certificate to show.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Tls = { readonly ca?: string } & (Certificate.TlsIdentity | {})
 
-/** A credential that was read and found good. */
+/**
+ * A credential that was read and found good.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Credential {
   /** Signs for requests; none with a certificate. */
   readonly providerToken: ProviderToken.ProviderToken | undefined
@@ -246,7 +281,12 @@ const parse = (options: Options, loaded: Loaded): Fail<Credential> =>
     isKey(options) ? fromKey(options, loaded) : fromCertificate(options, loaded)
   )
 
-/** Reads a credential once. */
+/**
+ * Reads a credential once.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const read = (options: Options): Fail<Credential> =>
   loadAll(options).pipe(
     Effect.provide(NodeFileSystem.layer),
@@ -257,7 +297,12 @@ export const read = (options: Options): Fail<Credential> =>
 // Watching
 // -----------------------------------------------------------------------------
 
-/** How a credential is kept up to date. */
+/**
+ * How a credential is kept up to date.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface WatchOptions {
   /** How often the files are looked at. Default: 1 minute. */
   readonly every?: Duration.Input | undefined
@@ -283,6 +328,9 @@ const endWarning = ({ source, validTo }: Credential, now: DateTime.Utc): string 
  * Reads a credential, and reads it again when its files change, for as long as
  * the scope is open. What can't be read, or is no good, is logged and doesn't
  * take the place of what is.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const watch = Effect.fnUntraced(
   function*(options: Options, { every = "1 minute" }: WatchOptions = {}): Effect.fn.Return<

@@ -10,7 +10,12 @@ import * as Schema from "effect/Schema"
 
 const isoDate = DateTime.formatIsoDateUtc
 
-/** A file of the credential can't be read. */
+/**
+ * A file of the credential can't be read.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class FileUnreadable extends Schema.TaggedError<FileUnreadable>()("FileUnreadable", {
   file: Schema.String,
   detail: Schema.String
@@ -20,7 +25,12 @@ export class FileUnreadable extends Schema.TaggedError<FileUnreadable>()("FileUn
   }
 }
 
-/** A key is not one that can be used. */
+/**
+ * A key is not one that can be used.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class KeyInvalid extends Schema.TaggedError<KeyInvalid>()("KeyInvalid", {
   /** The file, or where else the key came from. */
   source: Schema.String,
@@ -32,7 +42,12 @@ export class KeyInvalid extends Schema.TaggedError<KeyInvalid>()("KeyInvalid", {
   }
 }
 
-/** A certificate is not one that can be used. */
+/**
+ * A certificate is not one that can be used.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class CertificateInvalid extends Schema.TaggedError<CertificateInvalid>()("CertificateInvalid", {
   /** The file, or where else the certificate came from. */
   source: Schema.String,
@@ -44,7 +59,12 @@ export class CertificateInvalid extends Schema.TaggedError<CertificateInvalid>()
   }
 }
 
-/** The passphrase does not open the key, or there is none and one is needed. */
+/**
+ * The passphrase does not open the key, or there is none and one is needed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class PassphraseWrong extends Schema.TaggedError<PassphraseWrong>()("PassphraseWrong", {
   source: Schema.String,
   given: Schema.Boolean
@@ -56,7 +76,12 @@ export class PassphraseWrong extends Schema.TaggedError<PassphraseWrong>()("Pass
   }
 }
 
-/** Certificate and key do not belong together. */
+/**
+ * Certificate and key do not belong together.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class KeyMismatch extends Schema.TaggedError<KeyMismatch>()("KeyMismatch", {
   certificate: Schema.String,
   key: Schema.String
@@ -67,7 +92,12 @@ export class KeyMismatch extends Schema.TaggedError<KeyMismatch>()("KeyMismatch"
   }
 }
 
-/** The certificate can't be used any more, or not yet. */
+/**
+ * The certificate can't be used any more, or not yet.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class CertificateExpired extends Schema.TaggedError<CertificateExpired>()("CertificateExpired", {
   source: Schema.String,
   validFrom: Schema.DateTimeUtc,
@@ -81,7 +111,12 @@ export class CertificateExpired extends Schema.TaggedError<CertificateExpired>()
   }
 }
 
-/** An option of the credential, or of its connections, is not what it has to be. */
+/**
+ * An option of the credential, or of its connections, is not what it has to be.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionInvalid", {
   option: Schema.String,
   rule: Schema.String
@@ -91,7 +126,12 @@ export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionIn
   }
 }
 
-/** An option that there has to be is not there. */
+/**
+ * An option that there has to be is not there.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class OptionMissing extends Schema.TaggedError<OptionMissing>()("OptionMissing", {
   option: Schema.String,
   rule: Schema.String
@@ -101,7 +141,12 @@ export class OptionMissing extends Schema.TaggedError<OptionMissing>()("OptionMi
   }
 }
 
-/** Everything that can be wrong with a credential. */
+/**
+ * Everything that can be wrong with a credential.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export const CredentialErrorReason = Schema.Union([
   FileUnreadable,
   KeyInvalid,
@@ -113,10 +158,20 @@ export const CredentialErrorReason = Schema.Union([
   OptionMissing
 ])
 
-/** Everything that can be wrong with a credential. */
+/**
+ * Everything that can be wrong with a credential.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export type CredentialErrorReason = typeof CredentialErrorReason.Type
 
-/** A credential can't be used; its `reason` says why. */
+/**
+ * A credential can't be used; its `reason` says why.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class CredentialError extends Schema.TaggedError<CredentialError>()("CredentialError", {
   reason: CredentialErrorReason
 }) {
@@ -128,5 +183,10 @@ export class CredentialError extends Schema.TaggedError<CredentialError>()("Cred
   }
 }
 
-/** Wraps a reason in the error. */
+/**
+ * Wraps a reason in the error.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = (reason: CredentialErrorReason): CredentialError => new CredentialError({ reason })

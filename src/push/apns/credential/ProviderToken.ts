@@ -43,7 +43,12 @@ import * as Material from "./keyMaterial.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** A token as it goes into requests. */
+/**
+ * A token as it goes into requests.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Token {
   readonly jwt: Redacted.Redacted
   /** When it was issued, by its own word: seconds since 1970. */
@@ -54,7 +59,12 @@ export interface Token {
   readonly until: number
 }
 
-/** The token of one key. */
+/**
+ * The token of one key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ProviderToken {
   /** The token to send now. Makes a new one when it is time. */
   readonly current: Effect.Effect<Token>
@@ -67,7 +77,12 @@ export interface ProviderToken {
   readonly expired: (generation: number) => Effect.Effect<Token>
 }
 
-/** Which key signs, and for whom. */
+/**
+ * Which key signs, and for whom.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** The content of the `.p8` file: a P-256 private key, PEM, however its lines were joined; base64 or DER of it. */
   readonly key: Redacted.Redacted<string | Uint8Array>
@@ -83,10 +98,20 @@ export interface Options {
 // Time
 // -----------------------------------------------------------------------------
 
-/** No two tokens are made within this time, in milliseconds. */
+/**
+ * No two tokens are made within this time, in milliseconds.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const floor: number = Duration.toMillis("20 minutes")
 
-/** Times of issue are multiples of this, in milliseconds. With {@link floor} it has to stay well under an hour. */
+/**
+ * Times of issue are multiples of this, in milliseconds. With {@link floor} it has to stay well under an hour.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const grid: number = Duration.toMillis("30 minutes")
 
 /** The last point of the grid. */
@@ -164,7 +189,12 @@ const utf8 = new TextEncoder()
 
 const signer = Layer.provide(Signature.layerWebCrypto, SecureRandom.layerWebCrypto)
 
-/** Reads the key. Tokens are made when they are asked for. */
+/**
+ * Reads the key. Tokens are made when they are asked for.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = Effect.fnUntraced(
   function*(options: Options): Effect.fn.Return<ProviderToken, CredentialError.CredentialError, Signature.Signature> {
     yield* checkId("keyId", options.keyId)

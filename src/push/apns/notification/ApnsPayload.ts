@@ -34,6 +34,9 @@ import { PushType } from "./PushType.ts"
  * The push type that a payload is certainly for: `alert` where there is
  * something to see or hear, `background` where `aps` has `content-available`
  * alone.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const inferPushType = ({ aps = {} }: Payload): PushType | undefined => {
   const keys = Object.keys(aps)
@@ -42,7 +45,12 @@ export const inferPushType = ({ aps = {} }: Payload): PushType | undefined => {
   return keys.length === 1 && keys[0] === "content-available" ? "background" : undefined
 }
 
-/** Where pushes that are published again come from: the first job that they were in. */
+/**
+ * Where pushes that are published again come from: the first job that they were in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Origin = Schema.Struct({
   /** The id of its envelope, by which the ids of the pushes are made. */
   id: Schema.String,
@@ -54,7 +62,12 @@ export const Origin = Schema.Struct({
   buried: Schema.optionalKey(Schema.Struct({ reason: Schema.String, queue: Schema.String }))
 })
 
-/** Where pushes that are published again come from: the first job that they were in. */
+/**
+ * Where pushes that are published again come from: the first job that they were in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Origin = typeof Origin.Type
 
 const tokens = Schema.NonEmptyArray(Schema.String)
@@ -76,7 +89,12 @@ const Wire = Schema.Struct({
   )
 )
 
-/** One notification, for one or many device tokens. */
+/**
+ * One notification, for one or many device tokens.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const ApnsPayload = Wire.pipe(
   Schema.decodeTo(
     Schema.Struct({
@@ -108,8 +126,18 @@ export const ApnsPayload = Wire.pipe(
   Schema.annotate({ [exactNumbers]: true })
 )
 
-/** One notification, for one or many device tokens. */
+/**
+ * One notification, for one or many device tokens.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type ApnsPayload = typeof ApnsPayload.Type
 
-/** The JSON form of an {@link ApnsPayload}. */
+/**
+ * The JSON form of an {@link ApnsPayload}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type ApnsPayloadEncoded = typeof ApnsPayload.Encoded

@@ -29,17 +29,30 @@ import { bundleIdRule, isBundleId } from "./rules.ts"
  * What a channel keeps for devices that are offline. `"None"`: nothing; every
  * broadcast has the expiration 0, and the app may send more of them.
  * `"MostRecent"`: the last message, for up to 8 hours.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export type Storage = "None" | "MostRecent"
 
-/** A channel as APNs knows it. */
+/**
+ * A channel as APNs knows it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Channel {
   /** Base64, of any length: it goes to the apps exactly as it is. */
   readonly id: string
   readonly storage: Storage
 }
 
-/** A request to APNs, but for `authorization` and the id of the request. */
+/**
+ * A request to APNs, but for `authorization` and the id of the request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Request {
   /** Which of Apple's hosts it is for: the one for pushes, or the one for the management of channels. */
   readonly host: "push" | "manage"
@@ -51,20 +64,35 @@ export interface Request {
   readonly expiration?: number | undefined
 }
 
-/** An answer of APNs. */
+/**
+ * An answer of APNs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Response {
   readonly status: number
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>
   readonly body: Uint8Array
 }
 
-/** A request, and how its answer is read. */
+/**
+ * A request, and how its answer is read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Call<A> {
   readonly request: Request
   readonly decode: (response: Response) => Result.Result<A, ApnsError.ApnsError>
 }
 
-/** A call, or why it can't be made: `InvalidNotification`. */
+/**
+ * A call, or why it can't be made: `InvalidNotification`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type CallResult<A> = Result.Result<Call<A>, ApnsError.ApnsError>
 
 // -----------------------------------------------------------------------------
@@ -168,7 +196,12 @@ const checkStorage = (storage: Storage): ApnsError.ApnsError | undefined =>
     ? undefined
     : invalid("storage", "it has to be \"None\" or \"MostRecent\"", "MissingChannelQueueSize")
 
-/** Creates a channel; gives its id. Repeated after an answer was lost, it creates a second one. */
+/**
+ * Creates a channel; gives its id. Repeated after an answer was lost, it creates a second one.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const create = (bundleId: string, storage: Storage): CallResult<string> =>
   checked([checkBundleId(bundleId), checkStorage(storage)], () => ({
     request: {
@@ -186,7 +219,12 @@ export const create = (bundleId: string, storage: Storage): CallResult<string> =
     }, "the id of the channel")
   }))
 
-/** Asks for a channel. */
+/**
+ * Asks for a channel.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const read = (bundleId: string, id: string): CallResult<Channel> =>
   checked([checkBundleId(bundleId), checkChannelId(id)], () => ({
     request: {
@@ -205,7 +243,12 @@ export const read = (bundleId: string, id: string): CallResult<Channel> =>
       ), "the storage policy of the channel")
   }))
 
-/** Asks for the ids of all channels of an app. */
+/**
+ * Asks for the ids of all channels of an app.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const list = (bundleId: string): CallResult<ReadonlyArray<string>> =>
   checked([checkBundleId(bundleId)], () => ({
     request: { host: "manage", method: "GET", path: `/1/apps/${bundleId}/all-channels`, headers: [], body: undefined },
@@ -215,7 +258,12 @@ export const list = (bundleId: string): CallResult<ReadonlyArray<string>> =>
     )
   }))
 
-/** Deletes a channel, for ever. */
+/**
+ * Deletes a channel, for ever.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const remove = (bundleId: string, id: string): CallResult<void> =>
   checked([checkBundleId(bundleId), checkChannelId(id)], () => ({
     request: {
@@ -231,6 +279,9 @@ export const remove = (bundleId: string, id: string): CallResult<void> =>
 /**
  * Pushes to everybody who follows a channel: an update, or the end, of a Live
  * Activity. The topic of the notification is not used.
+ *
+ * @category accessors
+ * @since 0.1.0
  */
 export const send = (
   bundleId: string,

@@ -18,7 +18,12 @@ import * as PushType from "./PushType.ts"
 import type { Problem } from "./rules.ts"
 import { firstBroken, problem } from "./rules.ts"
 
-/** What goes on the wire, the same for every token: all but `:path`, `authorization` and `apns-id`. */
+/**
+ * What goes on the wire, the same for every token: all but `:path`, `authorization` and `apns-id`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Encoded {
   /** Names in lower case, with their values; a value may have characters outside of ASCII and then goes out as UTF-8. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>
@@ -28,7 +33,12 @@ export interface Encoded {
   readonly expiration: number | undefined
 }
 
-/** What a notification that doesn't say takes from the service. */
+/**
+ * What a notification that doesn't say takes from the service.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Defaults {
   /** The app's bundle id. */
   readonly topic?: string | undefined
@@ -98,7 +108,12 @@ const guarded = <A>(check: () => Result.Result<A, Problem>): Result.Result<A, Pr
       ))
   )
 
-/** The payload as JSON, where its form and its values are those of a notification; what it means is not judged. */
+/**
+ * The payload as JSON, where its form and its values are those of a notification; what it means is not judged.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const json = (notification: Notification): Result.Result<string, Problem> =>
   guarded(() => {
     const broken = unsendable(notification?.payload) ?? misshapen(notification)
@@ -121,13 +136,21 @@ const body = (notification: Notification, max?: number): Result.Result<Uint8Arra
   return bytes.byteLength > limit ? Result.fail(tooLarge(bytes.byteLength, limit)) : Result.succeed(bytes)
 }
 
-/** The failure of a push whose notification breaks a rule. */
+/**
+ * The failure of a push whose notification breaks a rule.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const invalid = ({ apple, field, rule }: Problem): ApnsError.ApnsError =>
   ApnsError.make(new ApnsError.InvalidNotification({ field, rule, apple }))
 
 /**
  * The first rule that a notification breaks, if it breaks one. A missing topic
  * is none: the service may have one.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const check = (notification: Notification): Problem | undefined => {
   const result = guarded(() => body(notification))
@@ -169,6 +192,9 @@ const encoded = (notification: Notification, defaults: Defaults): Result.Result<
  * ```ts
  * const encoded = yield* Effect.fromResult(encode(Notification.alert({ body: "Hello" }), { topic: "com.example.app" }))
  * ```
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const encode = (
   notification: Notification,
@@ -176,13 +202,23 @@ export const encode = (
 ): Result.Result<Encoded, ApnsError.ApnsError> =>
   Result.mapError(guarded(() => encoded(notification, defaults)), invalid)
 
-/** What is known of the channel. */
+/**
+ * What is known of the channel.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface BroadcastOptions {
   /** Does the channel store the most recent message? If it doesn't, the expiration has to be 0. Default: not known. */
   readonly stored?: boolean | undefined
 }
 
-/** The most that the payload of a broadcast may have, in bytes. */
+/**
+ * The most that the payload of a broadcast may have, in bytes.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const broadcastLimit = 5120
 
 const broadcastProblem = (notification: Notification, { stored }: BroadcastOptions): Problem | undefined => {
@@ -226,6 +262,9 @@ const encodedBroadcast = (
 /**
  * A notification for a broadcast channel: without a topic, which the path has,
  * and always with priority and expiration. Fails with `InvalidNotification`.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const encodeBroadcast = (
   notification: Notification,
@@ -233,6 +272,11 @@ export const encodeBroadcast = (
 ): Result.Result<Encoded, ApnsError.ApnsError> =>
   Result.mapError(guarded(() => encodedBroadcast(notification, options)), invalid)
 
-/** Is it too late to send it? `now` in milliseconds since 1970. An expiration of 0 means one attempt, whenever it is made. */
+/**
+ * Is it too late to send it? `now` in milliseconds since 1970. An expiration of 0 means one attempt, whenever it is made.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
 export const isExpired = (expiration: number | undefined, now: number): boolean =>
   expiration !== undefined && expiration > 0 && expiration * 1000 <= now

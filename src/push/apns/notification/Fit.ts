@@ -45,7 +45,12 @@ const beginning = (text: string, room: number): string => {
   return text.slice(0, end)
 }
 
-/** How small is small enough. */
+/**
+ * How small is small enough.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface FitOptions {
   /** The most that the payload may have, in bytes. Default: what the push type allows a push to a token. */
   readonly limit?: number | undefined
@@ -72,6 +77,9 @@ const fitted = (notification: Notification, limit: number, size: number): Result
  *
  * Fails with `InvalidNotification` where even a body of one ellipsis is too
  * much, there is no body to shorten, or it is no notification.
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const fit = (
   notification: Notification,

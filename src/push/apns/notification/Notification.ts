@@ -30,7 +30,12 @@ import * as PushType from "./PushType.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** What is pushed. */
+/**
+ * What is pushed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Notification = Schema.Struct({
   pushType: PushType.PushType,
   /**
@@ -54,20 +59,40 @@ export const Notification = Schema.Struct({
   data: Schema.optionalKey(Schema.Unknown)
 })
 
-/** What is pushed. */
+/**
+ * What is pushed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Notification = typeof Notification.Type
 
 // -----------------------------------------------------------------------------
 // Options of the makers
 // -----------------------------------------------------------------------------
 
-/** A point in time; a number means seconds since 1970. */
+/**
+ * A point in time; a number means seconds since 1970.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Time = number | DateTime.DateTime
 
-/** The app's own keys. */
+/**
+ * The app's own keys.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Data = Readonly<Record<string, Schema.Json>> & { readonly aps?: never }
 
-/** What every maker takes. */
+/**
+ * What every maker takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /** The app's bundle id; the suffix of the push type is added. Default: the topic of the service. */
   readonly topic?: string | undefined
@@ -107,7 +132,12 @@ type VisibleKeys = Pick<
   | "url-args"
 >
 
-/** What {@link alert} takes: the keys of the alert and of `aps`, side by side. */
+/**
+ * What {@link alert} takes: the keys of the alert and of `aps`, side by side.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface AlertOptions
   extends Options, Friendly<Omit<AlertKeys, "sound" | "title" | "body">>, Friendly<VisibleKeys>
 {
@@ -115,7 +145,12 @@ export interface AlertOptions
   readonly body?: string | undefined
 }
 
-/** What every maker for Live Activities takes. */
+/**
+ * What every maker for Live Activities takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface LiveActivityOptions extends Options {
   /** When this was true. The device ignores what is older than what it shows. */
   readonly timestamp: Time
@@ -127,10 +162,20 @@ export interface LiveActivityOptions extends Options {
   readonly alert?: ActivityAlert | undefined
 }
 
-/** The alert of a Live Activity. */
+/**
+ * The alert of a Live Activity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ActivityAlert extends Pick<AlertKeys, "title" | "body" | "sound"> {}
 
-/** What {@link liveActivityStart} takes. */
+/**
+ * What {@link liveActivityStart} takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface LiveActivityStartOptions extends LiveActivityOptions {
   readonly alert: ActivityAlert
   /** The name of the Swift type of the attributes. */
@@ -144,12 +189,22 @@ export interface LiveActivityStartOptions extends LiveActivityOptions {
   readonly inputPushChannel?: string | undefined
 }
 
-/** What {@link liveActivityUpdate} takes. */
+/**
+ * What {@link liveActivityUpdate} takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface LiveActivityUpdateOptions extends LiveActivityOptions {
   readonly contentState: Schema.JsonObject
 }
 
-/** What {@link liveActivityEnd} takes. */
+/**
+ * What {@link liveActivityEnd} takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface LiveActivityEndOptions extends LiveActivityOptions {
   /** The last state. Default: the one that is shown. */
   readonly contentState?: Schema.JsonObject | undefined
@@ -196,6 +251,9 @@ const make = (pushType: PushType.PushType, options: Options, made: Payload): Not
 /**
  * Something that the user sees or hears. Title, body and the other keys of the
  * alert stand beside the keys of `aps`.
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const alert = (options: AlertOptions): Notification => {
   const shown: Record<string, Schema.Json> = present({
@@ -228,7 +286,12 @@ export const alert = (options: AlertOptions): Notification => {
   return make("alert", options, { aps })
 }
 
-/** Wakes the app for a while; nobody sees it. Apple advises at most two or three an hour, and may drop them. */
+/**
+ * Wakes the app for a while; nobody sees it. Apple advises at most two or three an hour, and may drop them.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const background = (options: Options = {}): Notification =>
   make("background", options, { aps: { "content-available": 1 } })
 
@@ -247,7 +310,12 @@ const liveActivity = (event: "start" | "update" | "end", options: LiveActivityOp
     }
   })
 
-/** Starts a Live Activity, on a push-to-start token. */
+/**
+ * Starts a Live Activity, on a push-to-start token.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const liveActivityStart = (options: LiveActivityStartOptions): Notification =>
   liveActivity(
     "start",
@@ -261,11 +329,21 @@ export const liveActivityStart = (options: LiveActivityStartOptions): Notificati
     })
   )
 
-/** Changes the state of a Live Activity, on its own token or on a broadcast channel. */
+/**
+ * Changes the state of a Live Activity, on its own token or on a broadcast channel.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const liveActivityUpdate = (options: LiveActivityUpdateOptions): Notification =>
   liveActivity("update", options, { "content-state": options.contentState })
 
-/** Ends a Live Activity. */
+/**
+ * Ends a Live Activity.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const liveActivityEnd = (options: LiveActivityEndOptions): Notification =>
   liveActivity(
     "end",
@@ -273,33 +351,73 @@ export const liveActivityEnd = (options: LiveActivityEndOptions): Notification =
     present({ "content-state": options.contentState, "dismissal-date": seconds(options.dismissalDate) })
   )
 
-/** A call comes in. */
+/**
+ * A call comes in.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const voip = (options: Options = {}): Notification => make("voip", options, { aps: {} })
 
-/** Somebody talks in a Push to Talk channel. */
+/**
+ * Somebody talks in a Push to Talk channel.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const pushToTalk = (options: Options = {}): Notification => make("pushtotalk", options, { aps: {} })
 
-/** New data for a complication of watchOS. */
+/**
+ * New data for a complication of watchOS.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const complication = (options: Options = {}): Notification => make("complication", options, { aps: {} })
 
-/** Asks the location push service extension of the app where the device is. Needs a key; a certificate can't do it. */
+/**
+ * Asks the location push service extension of the app where the device is. Needs a key; a certificate can't do it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const location = (options: Options = {}): Notification => make("location", options, { aps: {} })
 
-/** Has the app's widgets load their content again. */
+/**
+ * Has the app's widgets load their content again.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const widgets = (options: Options = {}): Notification =>
   make("widgets", options, { aps: { "content-changed": true } })
 
-/** Has the app's controls load their state again. */
+/**
+ * Has the app's controls load their state again.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const controls = (options: Options = {}): Notification =>
   make("controls", options, { aps: { "content-changed": true } })
 
-/** What {@link fileProvider} takes. */
+/**
+ * What {@link fileProvider} takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface FileProviderOptions extends Options {
   readonly containerIdentifier: string
   readonly domain?: string | undefined
 }
 
-/** Tells a File Provider extension that something changed. */
+/**
+ * Tells a File Provider extension that something changed.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fileProvider = (options: FileProviderOptions): Notification =>
   make(
     "fileprovider",
@@ -307,7 +425,12 @@ export const fileProvider = (options: FileProviderOptions): Notification =>
     present({ "container-identifier": options.containerIdentifier, domain: options.domain })
   )
 
-/** What {@link mdm} takes. */
+/**
+ * What {@link mdm} takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface MdmOptions extends Omit<Options, "data"> {
   /** The UID of the MDM certificate's subject. Default: the topic of the service. */
   readonly topic?: string | undefined
@@ -315,5 +438,10 @@ export interface MdmOptions extends Omit<Options, "data"> {
   readonly pushMagic: string
 }
 
-/** Has a managed device ask its MDM server for commands. */
+/**
+ * Has a managed device ask its MDM server for commands.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const mdm = (options: MdmOptions): Notification => make("mdm", options, { mdm: options.pushMagic })

@@ -24,10 +24,20 @@ const formatted = Schema.Array(Schema.Union([Schema.String, Schema.Finite, Schem
 /** Apple documents 1; what other languages write for yes and no means the same to a device. */
 const flag = Schema.Union([Schema.Literals([0, 1]), Schema.Boolean])
 
-/** Is a flag set? */
+/**
+ * Is a flag set?
+ *
+ * @category guards
+ * @since 0.1.0
+ */
 export const isOn = (value: typeof flag.Type | undefined): boolean => value === 1 || value === true
 
-/** Text that the app looks up in its own language. Only in the alert of a Live Activity. */
+/**
+ * Text that the app looks up in its own language. Only in the alert of a Live Activity.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Localized = Schema.Struct({
   /** The key in the app's table of texts. */
   "loc-key": Schema.String,
@@ -35,7 +45,12 @@ export const Localized = Schema.Struct({
   "loc-args": Schema.optionalKey(args)
 })
 
-/** A sound: the name of a file of the app, or `"default"`; a critical one has a volume. */
+/**
+ * A sound: the name of a file of the app, or `"default"`; a critical one has a volume.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Sound = Schema.Union([
   Schema.String,
   Schema.Struct({
@@ -68,10 +83,20 @@ const alertFields = {
   sound: Schema.optionalKey(Sound)
 } as const
 
-/** What is shown. */
+/**
+ * What is shown.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Alert = Schema.StructWithRest(Schema.Struct(alertFields), rest)
 
-/** What is shown. */
+/**
+ * What is shown.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Alert = typeof Alert.Type
 
 const apsFields = {
@@ -119,22 +144,52 @@ const apsFields = {
   "url-args": Schema.optionalKey(args)
 } as const
 
-/** What the system reads. */
+/**
+ * What the system reads.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Aps = Schema.StructWithRest(Schema.Struct(apsFields), rest)
 
-/** What the system reads. */
+/**
+ * What the system reads.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Aps = typeof Aps.Type
 
-/** What a device gets. */
+/**
+ * What a device gets.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Payload = Schema.StructWithRest(Schema.Struct({ aps: Schema.optionalKey(Aps) }), rest)
 
-/** What a device gets. */
+/**
+ * What a device gets.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Payload = typeof Payload.Type
 
-/** The keys of an alert that Apple documents, with their types. */
+/**
+ * The keys of an alert that Apple documents, with their types.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type AlertKeys = Schema.Struct.Type<typeof alertFields>
 
-/** The keys of `aps` that Apple documents, with their types. */
+/**
+ * The keys of `aps` that Apple documents, with their types.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type ApsKeys = Schema.Struct.Type<typeof apsFields>
 
 const letters = (key: string): string => key.toLowerCase().replace(/[^a-z]/g, "")
@@ -148,8 +203,18 @@ const speller = (fields: object): (key: string) => string | undefined => {
   }
 }
 
-/** The documented key of `aps` that a key which is spelt in another way means. */
+/**
+ * The documented key of `aps` that a key which is spelt in another way means.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const meantInAps: (key: string) => string | undefined = speller(apsFields)
 
-/** The documented key of an alert that a key which is spelt in another way means. */
+/**
+ * The documented key of an alert that a key which is spelt in another way means.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const meantInAlert: (key: string) => string | undefined = speller(alertFields)

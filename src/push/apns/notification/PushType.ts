@@ -6,7 +6,12 @@
  */
 import * as Schema from "effect/Schema"
 
-/** What is pushed: the value of the header `apns-push-type`. */
+/**
+ * What is pushed: the value of the header `apns-push-type`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const PushType = Schema.Literals([
   "alert",
   "background",
@@ -21,16 +26,36 @@ export const PushType = Schema.Literals([
   "controls"
 ])
 
-/** What is pushed: the value of the header `apns-push-type`. */
+/**
+ * What is pushed: the value of the header `apns-push-type`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type PushType = typeof PushType.Type
 
-/** 10: now. 5: when it suits the device's power. 1: only if the device is awake anyway. */
+/**
+ * 10: now. 5: when it suits the device's power. 1: only if the device is awake anyway.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const Priority = Schema.Literals([1, 5, 10])
 
-/** 10: now. 5: when it suits the device's power. 1: only if the device is awake anyway. */
+/**
+ * 10: now. 5: when it suits the device's power. 1: only if the device is awake anyway.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Priority = typeof Priority.Type
 
-/** What Apple asks of a kind of push. */
+/**
+ * What Apple asks of a kind of push.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Rules {
   /** What follows the bundle id in the topic. */
   readonly suffix: string
@@ -57,7 +82,12 @@ const rules = (suffix: string, others?: Partial<Rules>): Rules => ({
   ...others
 })
 
-/** What Apple asks of each kind of push. */
+/**
+ * What Apple asks of each kind of push.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
 export const table: Readonly<Record<PushType, Rules>> = {
   alert: rules(""),
   background: rules("", { priorities: [5], priority: 5 }),
@@ -83,6 +113,9 @@ export const table: Readonly<Record<PushType, Rules>> = {
  * topic("voip", "com.example.app") // => "com.example.app.voip"
  * topic("voip", "com.example.app.voip") // => "com.example.app.voip"
  * ```
+ *
+ * @category functions
+ * @since 0.1.0
  */
 export const topic = (pushType: PushType, bundleId: string): string =>
   bundleId.endsWith(table[pushType].suffix) ? bundleId : `${bundleId}${table[pushType].suffix}`
@@ -90,6 +123,11 @@ export const topic = (pushType: PushType, bundleId: string): string =>
 /** The suffixes that no bundle id ends with by chance. */
 const unmistakable = Object.entries(table).filter(([, { suffix }]) => /\w[.-]/.test(suffix))
 
-/** The kind that a topic's suffix names, where it names another than this one. */
+/**
+ * The kind that a topic's suffix names, where it names another than this one.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const otherKind = (pushType: PushType, topic: string): string | undefined =>
   unmistakable.find(([kind, { suffix }]) => kind !== pushType && topic.endsWith(suffix))?.[0]
