@@ -8,8 +8,11 @@
  * for a signal that nobody else in the program listens to, which then ends it
  * as it would have without us.
  *
- * Limits: SIGKILL, an abort of Node.js itself, and a loss of power leave no
- * time for it. Groups that were started with `detach` are let go on purpose.
+ * A program that is stopped by Ctrl-Z stops them meanwhile.
+ *
+ * Limits: SIGSTOP can't be heard. SIGKILL, an abort of Node.js itself, and a loss
+ * of power leave no time for it. Groups that were started with `detach` are let go
+ * on purpose.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as ProcessGroup from "./processGroup.ts"
@@ -74,6 +77,20 @@ const onSignal = (name: NodeJS.Signals): void => {
   process.kill(process.pid, name)
 }
 
+/**
+ * Ctrl-Z stops the processes as well: the lease of their jobs ends meanwhile.
+ * The program is stopped within its `process.kill`, and goes on from there; at
+ * once where nobody could continue it.
+ */
+const onStop = (): void => {
+  if (process.listenerCount("SIGTSTP") > 1) return
+  signalAll("SIGSTOP")
+  process.removeListener("SIGTSTP", onStop)
+  process.kill(process.pid, "SIGTSTP")
+  process.on("SIGTSTP", onStop)
+  signalAll("SIGCONT")
+}
+
 let isWatching = false
 
 /** Before a group is started: a signal that comes while it is has to wait until it was added. */
@@ -82,6 +99,7 @@ export const watch = (): void => {
   isWatching = true
   process.on("exit", endAll)
   for (const name of ending) process.on(name, onSignal)
+  process.on("SIGTSTP", onStop)
 }
 
 /** A group was started. */

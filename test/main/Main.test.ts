@@ -78,6 +78,54 @@ onLinux("no process outlives its program", () => {
   }
 })
 
+const stateOf = (pid: number): string | undefined =>
+  /^\d+ \(.*\) (.)/.exec(existsSync(`/proc/${pid}/stat`) ? readFileSync(`/proc/${pid}/stat`, "latin1") : "")?.[1]
+
+describe.skipIf(!existsSync("/proc/self/stat") || !existsSync("/bin/bash")).concurrent("Ctrl-Z", () => {
+  it.live.each(["Main.run", "runFork"])(
+    "%s: processes stop and go on with their program",
+    (how) =>
+      Effect.gen(function*() {
+        const file = join(yield* folder, "pids")
+        // a shell with job control: a program that nobody could continue is not stopped
+        const line = `set -m; "${process.execPath}" "${join(import.meta.dirname, "main.child.ts")}" ${how} ${file} &
+        echo $!; read`
+        const shell = yield* Effect.acquireRelease(
+          Effect.sync(() => {
+            const child = spawn("/bin/bash", ["-c", line], { stdio: ["pipe", "pipe", "ignore"] })
+            let output = ""
+            child.stdout.setEncoding("utf8").on("data", (text) => output += text)
+            return { child, program: () => Number(output) }
+          }),
+          ({ child, program }) =>
+            Effect.sync(() => {
+              if (stateOf(program()) !== undefined) process.kill(program(), "SIGKILL")
+              child.kill("SIGKILL")
+            })
+        )
+        yield* eventually("the process runs", () => existsSync(file) && readFileSync(file, "utf8").endsWith("\n"))
+        const program = shell.program()
+        const pids = readFileSync(file, "utf8").trim().split(" ").map(Number)
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => {
+            for (const pid of pids.filter(isRunning)) process.kill(pid, "SIGKILL")
+          })
+        )
+        // twice: it has to hear of the second as well
+        for (let i = 0; i < 2; i++) {
+          process.kill(program, "SIGTSTP")
+          yield* eventually("all are stopped", () => [program, ...pids].every((pid) => stateOf(pid) === "T"))
+          process.kill(program, "SIGCONT")
+          yield* eventually("all go on", () => [program, ...pids].every((pid) => /[SR]/.test(stateOf(pid) ?? "")))
+        }
+        process.kill(program, "SIGTSTP")
+        yield* eventually("it is stopped", () => stateOf(program) === "T")
+        for (const signal of ["SIGQUIT", "SIGCONT"] as const) process.kill(program, signal)
+        yield* eventually("all have ended", () => ![program, ...pids].some(isRunning))
+      })
+  )
+})
+
 onLinux("Main.run", () => {
   /** The example to copy, on a file of its own. */
   const worker = Effect.gen(function*() {
