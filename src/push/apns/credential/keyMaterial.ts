@@ -3,8 +3,9 @@
  *
  * They come as PEM, as the base64 between its lines, as base64 of a whole file,
  * and as the bytes that base64 stands for (DER). On the way through forms,
- * variables and YAML the lines of PEM are joined, indented, quoted, or written
- * with `\n`; as long as the base64 is all there, nothing is lost. All of it
+ * variables and YAML the lines of PEM are joined, indented, quoted, written
+ * with `\n` or `%0A`, or encoded twice; as long as the base64 is all there,
+ * nothing is lost. All of it
  * becomes {@link Block}s: what is in it, by the label that PEM has for that.
  *
  * A text is taken for a key only where what it holds proves it, and for a path
@@ -80,26 +81,49 @@ const fromDer = (bytes: Buffer): Block | undefined => {
 // Text
 // -----------------------------------------------------------------------------
 
-/** Line ends that were written out (`\n`, `\r\n`, `\\n`, `\u000a`), as line ends. A run of backslashes is one. */
-const withLineEnds = (text: string): string =>
-  text.includes("\\")
-    ? text.replace(/\\(?=\\)/g, "").replace(/\\(?:[rnt]|u000[aAdD]|x0[aAdD])/g, "\n").replaceAll("\\", "")
-    : text
+const dashes = "-----"
 
-/** The bytes of base64, of either alphabet, with blanks, quotes and marks of byte order in it. */
+const character = (radix: number) => (_: string, digits: string): string => {
+  const code = parseInt(digits, radix)
+  return code <= 0x10ffff ? String.fromCodePoint(code) : ""
+}
+
+/** The lines around a block. Editors make other dashes of theirs, and forms lose some; what follows may be the next one. */
+const marker = /-{2,10}\s{0,9}(BEGIN|END)([A-Z0-9\s#+_]{1,60}?)\s{0,9}-{2,40}?(?=-{2,10}\s{0,9}BEGIN|[^-]|$)/gi
+
+/** How characters are written in JSON, shells, URLs, HTML and editors, one after the other. */
+const spellings: ReadonlyArray<readonly [RegExp, string | ((match: string, ...groups: Array<string>) => string)]> = [
+  // a run of backslashes is one
+  [/\\(?=\\)/g, ""],
+  [/(?:&#x|\\u(?=[0-9a-f]{4}))([0-9a-f]{1,4});?/gi, character(16)],
+  [/(?:%|\\x)([0-9a-f]{2})/gi, character(16)],
+  [/&#(\d{1,6});/g, character(10)],
+  [/\\([0-3][0-7]{2})/g, character(8)],
+  [/\\[rnt]|<br ?\/?>/gi, "\n"],
+  [/\\/g, ""],
+  // marks of order and direction, soft hyphens
+  [/\p{Cf}/gu, ""],
+  [/[\p{Pd}\u2212]/gu, "-"],
+  [marker, (_, word, label) => `${dashes}${word!.toUpperCase()} ${label!.trim().toUpperCase()}${dashes}`]
+]
+
+/** The text that was meant, before it was escaped or set. No base64 changes. */
+const meant = (text: string): string =>
+  spellings.reduce((text, [pattern, replacement]) => text.replace(pattern, replacement as string), text)
+
+/** The bytes of base64, of either alphabet, with blanks, quotes and what stands between lines in it. */
 const fromBase64 = (text: string): Buffer | undefined => {
-  const compact = text.replace(/[\s"'`,\u200b]+/g, "")
+  const compact = text.replace(/[\s\x85"'`\u2018-\u201f,;|<>]+/g, "").replace(/^(?:data:[^,]{0,99}base64|base64:)/i, "")
   return /^(?:[A-Za-z0-9+/]+|[A-Za-z0-9_-]+)={0,2}$/.test(compact) ? Buffer.from(compact, "base64") : undefined
 }
 
 /** RFC 1421, section 4.6, as OpenSSL writes it: cipher and 8 or 16 bytes, after which its lines may be joined to the others. */
-const encryptionHeader = /^\s*Proc-Type:\s*4,ENCRYPTED\s*DEK-Info:\s*([A-Z0-9-]{1,40},(?:[0-9A-F]{32}|[0-9A-F]{16}))/i
-
-const dashes = "-----"
+const encryptionHeader =
+  /^[\s\x85>;]*Proc-Type:[\s+]*4,ENCRYPTED[\s\x85>;]*DEK-Info:[\s+]*([A-Z0-9-]{1,40},(?:[0-9A-F]{32}|[0-9A-F]{16}))/i
 
 /** Blanks within a label may be lost, too. */
 const spelled = (label: string): string =>
-  label.replace(/\s+/g, "").replace(/(?=KEY$|PRIVATE|PUBLIC|REQUEST)/g, " ").trim()
+  label.replace(/[\s+_]+/g, "").replace(/(?=KEY$|PRIVATE|PUBLIC|REQUEST)/g, " ").trim()
 
 const fromLines = (label: string, lines: string): Block | undefined => {
   const encryption = encryptionHeader.exec(lines)
@@ -109,13 +133,13 @@ const fromLines = (label: string, lines: string): Block | undefined => {
   return fromDer(der) ?? { label: spelled(label), der, encryption: undefined }
 }
 
-/** The blocks of PEM, in their order, and whether there are some that can't be read. */
+/** The blocks of PEM, as it was meant, in their order, and whether there are some that can't be read. */
 const fromPem = (text: string): { readonly blocks: ReadonlyArray<Block>; readonly isDamaged: boolean } => {
   const blocks: Array<Block> = []
   let isDamaged = false
-  const parts = withLineEnds(text).split(dashes)
+  const parts = text.split(dashes)
   for (let i = 0; i + 1 < parts.length; i++) {
-    const label = /^\s*-*BEGIN([A-Z0-9 \t]{1,60})$/.exec(parts[i]!)?.[1]
+    const label = /^\s*-*BEGIN([A-Z0-9\s#+_]{1,60})$/.exec(parts[i]!)?.[1]
     if (label === undefined) continue
     const block = fromLines(label, parts[++i]!)
     if (block === undefined) isDamaged = true
@@ -163,13 +187,11 @@ export const read = (bytes: Uint8Array): Result.Result<ReadonlyArray<Block>, str
   }
   const der = fromDer(buffer)
   if (der !== undefined) return Result.succeed([der])
-  const text = buffer.toString("utf8")
+  const text = meant(buffer.toString("utf8"))
   if (!isPem(text)) {
-    const decoded = fromBase64(withLineEnds(text))
-    if (decoded === undefined) return Result.succeed([])
-    if (isPem(decoded.toString("latin1"))) return read(decoded)
-    const block = fromDer(decoded)
-    return Result.succeed(block === undefined ? [] : [block])
+    const decoded = fromBase64(text)
+    // some encode what is encoded already
+    return decoded === undefined ? Result.succeed([]) : read(decoded)
   }
   const { blocks, isDamaged } = fromPem(text)
   return blocks.length === 0 && isDamaged
@@ -194,8 +216,11 @@ export type Kind = "key" | "certificate"
 /** What a text holds, as PEM or as the bytes of PKCS #12; `undefined` where it certainly holds neither. */
 export const contentIn = (text: string, kind: Kind): string | Uint8Array | undefined => {
   if (text.length > maxBytes) return undefined
-  if (isPem(text)) return text
-  const [block] = Result.getOrElse(read(Buffer.from(text)), () => [])
+  if (isPem(meant(text))) return text
+  const found = read(Buffer.from(text))
+  // what is wrong with it is told by who reads it
+  if (Result.isFailure(found)) return text
+  const [block] = found.success
   if (block === undefined) return undefined
   return kind === "certificate" && block.label === "PKCS12" ? block.der : toPem(block)
 }
@@ -210,4 +235,4 @@ const hasNames = (text: string): boolean => !/[+=]/.test(text) && text.split(/[\
 
 /** Is it a path, such as `/run/secrets/apns`, `./apns` or `AuthKey_ABC123DEFG.p8`, and nothing that is to stay secret? */
 export const isPath = (text: string): boolean =>
-  !/[\r\n]/.test(text) && !isPem(text) && (hasEnding(text) || (hasRoot(text) && hasNames(text)))
+  !/[\r\n]/.test(text) && !isPem(meant(text)) && (hasEnding(text) || (hasRoot(text) && hasNames(text)))
