@@ -2,7 +2,7 @@
  * The statements that read and change jobs. What they read or change of `job`
  * they find by an index: `test/brokers/sqlite/plans.test.ts` shows it for each.
  */
-import { known, largestRow } from "./rows.ts"
+import { known, usedUp } from "./rows.ts"
 
 /** Delays and leases that are over are noticed in portions, so that a flood of them holds nobody up for long. */
 const portion = 200
@@ -65,9 +65,7 @@ export const sql = {
     burial = ${nextBurial} WHERE id = $id AND state IN (0, 1)`,
   putAnew: `INSERT INTO job (queue, state, priority, put_at, ttr, small)
     SELECT ?2, 0, priority, ?3, ttr, small FROM job WHERE id = ?1`,
-  // backq's own tables are the first three
-  usedUp: `SELECT 1 FROM sqlite_sequence WHERE rowid <= 100
-    AND (name = 'job' AND seq >= ${largestRow} OR (SELECT max(id) FROM job) >= ${largestRow})`,
+  usedUp: usedUp("job"),
   large: "SELECT body FROM large WHERE job = ?",
   addLarge: "INSERT INTO large (job, body) VALUES (?, ?)",
   size:

@@ -12,10 +12,10 @@ import type * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type { Failure, JobId, JobState, JobStats, LeaseInfo, Page, PeekedJob, PutRequest } from "../../Broker.ts"
 import type { Paging } from "../shared/index.ts"
-import { Damaged, isFull } from "./failure.ts"
+import { Damaged } from "./failure.ts"
 import { sql, together } from "./jobStatements.ts"
 import {
-  addedRow,
+  added,
   bytesOf,
   type Counters,
   dueAfter,
@@ -28,8 +28,7 @@ import {
   readPage,
   type Row,
   rowId,
-  timeOf,
-  usedUp
+  timeOf
 } from "./rows.ts"
 
 const states: ReadonlyArray<JobState> = ["ready", "delayed", "reserved", "buried"]
@@ -132,13 +131,9 @@ export class Jobs {
     return ids
   }
 
-  /** Adds rows. Returns the last. Where a file has no more numbers SQLite says that the disk is full. */
+  /** Adds rows. Returns the last. */
   private added(name: "insert" | "insertTogether" | "putAnew", values: ReadonlyArray<SQLInputValue>): number {
-    try {
-      return addedRow(this.statements[name].run(...values).lastInsertRowid)
-    } catch (cause) {
-      throw isFull(cause) && this.get("usedUp") !== undefined ? usedUp() : cause
-    }
+    return added(this.statements[name], values, this.statements.usedUp)
   }
 
   private addBody(id: number, body: Uint8Array): void {

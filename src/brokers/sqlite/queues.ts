@@ -8,7 +8,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { Damaged } from "./failure.ts"
 import type * as Liveness from "./liveness.ts"
-import { numberOf, prepareAll, timeOf } from "./rows.ts"
+import { added, numberOf, prepareAll, timeOf, usedUp } from "./rows.ts"
 
 /** The statements. */
 export const sql = {
@@ -24,7 +24,8 @@ export const sql = {
     AND NOT EXISTS (SELECT 1 FROM job WHERE queue = $id AND state = 1)
     AND NOT EXISTS (SELECT 1 FROM job WHERE queue = $id AND state = 2 AND due IS NOT NULL)
     AND NOT EXISTS (SELECT 1 FROM job WHERE queue = $id AND state = 3)`,
-  register: "INSERT OR REPLACE INTO process (id, pid, started, world) VALUES ($id, $pid, $started, $world)",
+  register: "INSERT OR REPLACE INTO process (id, pid, started, world) VALUES (?, ?, ?, ?)",
+  usedUp: usedUp("process"),
   unregister: "DELETE FROM process WHERE id = $id",
   // many more than a machine has, so that it is quick whatever is in a file
   others: "SELECT id, pid, started, world FROM process WHERE id <> $id LIMIT 1000",
@@ -123,8 +124,7 @@ export class Queues {
 
   /** Enters this process, by an id or a new one. Returns its id in the file. */
   register({ pid, started, world }: Liveness.Process, known?: number): number {
-    const values = { $id: known ?? null, $pid: pid, $started: started, $world: world }
-    return Number(this.statements.register.run(values).lastInsertRowid)
+    return added(this.statements.register, [known ?? null, pid, started, world], this.statements.usedUp)
   }
 
   /** Forgets a process. */

@@ -8,7 +8,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Record from "effect/Record"
-import type { DatabaseSync, StatementSync } from "node:sqlite"
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import {
   type JobId,
   type JobState,
@@ -19,7 +19,7 @@ import {
   type Page
 } from "../../Broker.ts"
 import { Paging } from "../shared/index.ts"
-import { Damaged } from "./failure.ts"
+import { Damaged, isFull } from "./failure.ts"
 
 /** Bytes of bodies that are read at a time, about. */
 export const mostBytes = 512 * 1024
@@ -89,14 +89,31 @@ export const leaseInfo = (row: Counters): LeaseInfo => {
 export const idOf = (row: Row): JobId => String(row["id"]) as JobId
 
 /** The largest row that an id can name. */
-export const largestRow = 999_999_999_999_999
+const largestRow = 999_999_999_999_999
 
-export const usedUp = () => new Damaged({ detail: "the numbers of its jobs are used up" })
+/** Finds a row where a table has no more numbers for rows. backq's own tables are the first of `sqlite_sequence`. */
+export const usedUp = (table: "job" | "process"): string =>
+  `SELECT 1 FROM sqlite_sequence WHERE rowid <= 100
+    AND (name = '${table}' AND seq >= ${largestRow} OR (SELECT max(id) FROM ${table}) >= ${largestRow})`
 
-/** The row of a job that was added. Ids never come again, so a file that was tampered with may have no more. */
-export const addedRow = (row: number | bigint): number => {
+/**
+ * Adds rows, and returns the last. Their numbers never come again, so a file that was tampered with may have no more:
+ * then SQLite says that the disk is full, or gives one that no number can be.
+ */
+export const added = (
+  statement: StatementSync,
+  values: ReadonlyArray<SQLInputValue>,
+  isUsedUp: StatementSync
+): number => {
+  let row: number | bigint
+  try {
+    row = statement.run(...values).lastInsertRowid
+  } catch (cause) {
+    if (!isFull(cause) || isUsedUp.get() === undefined) throw cause
+    row = Infinity
+  }
   if (row <= largestRow) return Number(row)
-  throw usedUp()
+  throw new Damaged({ detail: "the numbers for what is added to it are used up" })
 }
 
 /** The row of an id, where it can be one. */

@@ -237,6 +237,28 @@ describe("a file whose numbers are used up", () => {
   }
 })
 
+describe("a file whose numbers for processes are used up", () => {
+  for (
+    const [what, statement] of [
+      ["by the last that there is", "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'process'"],
+      ["by one that JavaScript has not", "UPDATE sqlite_sequence SET seq = 9007199254740993 WHERE name = 'process'"],
+      ["by a process", "INSERT INTO process VALUES (9223372036854775807, 1, 'x', 'y')"]
+    ] as const
+  ) {
+    it.live(`${what}: is told as damaged, and the disk not as full`, () =>
+      Effect.gen(function*() {
+        const path = yield* filled
+        tamper(path, statement)
+        for (let i = 0; i < 2; i++) {
+          const reason = yield* reasonOf(Effect.scoped(SqliteBroker.make({ path })))
+          if (reason._tag !== "Unavailable") return assert.fail(reason._tag)
+          assert.include(reason.message, "the file is damaged")
+          assert.include(reason.message, "used up")
+        }
+      }))
+  }
+})
+
 describe("a copy", () => {
   const copies: ReadonlyArray<readonly [name: string, copy: (from: string, to: string) => Promise<void>]> = [
     ["VACUUM INTO", async (from, to) => tamper(from, `VACUUM INTO '${to}'`)],
