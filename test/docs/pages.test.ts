@@ -86,7 +86,9 @@ describe("CONTRIBUTING.md", () => {
       ([, path]) => path!
     )
     assert.isAbove(paths.length, 15)
-    assert.deepStrictEqual(paths.filter((path) => !path.includes("NAME") && !existsSync(join(root, path))), [])
+    // what `npm run api` makes is not in the repository
+    const kept = paths.filter((path) => !path.includes("NAME") && path !== "docs/api/")
+    assert.deepStrictEqual(kept.filter((path) => !existsSync(join(root, path))), [])
   })
 })
 

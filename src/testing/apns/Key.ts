@@ -11,7 +11,7 @@ import type { Endpoint } from "../../push/apns/index.ts"
 import type { PublicKey } from "./providerTokens.ts"
 
 /**
- * A provider's key. The simulator needs its {@link PublicKey} part only.
+ * A provider's key. The simulator needs its `PublicKey` part only.
  *
  * @category models
  * @since 0.1.0
