@@ -45,6 +45,23 @@ const made = Effect.map(certificates, (files) => {
   openssl("pkcs8", "-topk8", "-nocrypt", "-in", "p384.sec1", "-out", "p384.key")
   openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "rsa.key")
   openssl("rsa", "-traditional", "-in", "rsa.key", "-out", "pkcs1.key")
+  openssl("ec", "-no_public", ...key, "half.sec1")
+  openssl("pkcs8", "-topk8", "-nocrypt", "-in", "half.sec1", "-out", "half.key")
+  openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-param_enc", "explicit", "-out", "explicit.sec1")
+  openssl("pkcs8", "-topk8", "-nocrypt", "-in", "explicit.sec1", "-out", "explicit.key")
+  openssl("pkcs8", "-topk8", ...key, "aes.key", ...pass)
+  writeFileSync(at("cut.key"), read("aes.key").replace(/\n[^\n]+\n[^\n]+\n(?=-----END)/, "\n"))
+  openssl("pkcs8", "-topk8", ...key, "bf.key", "-v2", "bf-cbc", ...pass, ...old)
+  writeFileSync(at("signed.pem"), read("push.p7b").replaceAll("PKCS7", "PKCS #7 SIGNED DATA"))
+  const p12 = ["pkcs12", "-export", "-inkey", "push.key", ...pass]
+  openssl(...p12, "-in", "push.crt", "-nomac", "-out", "nomac.p12")
+  openssl(...p12, "-nocerts", "-out", "key.p12")
+  openssl(...p12, "-in", "push.crt", "-nokeys", "-out", "crt.p12")
+  for (const purpose of ["codeSigning", "serverAuth", "emailProtection", "clientAuth", "anyExtendedKeyUsage"]) {
+    const use = ["-subj", "/UID=com.example.app/CN=me", "-addext", `extendedKeyUsage=${purpose}`]
+    openssl("req", "-x509", "-key", "push.key", "-days", "30", ...use, "-out", `${purpose}.crt`)
+  }
+  openssl(...p12, "-in", "codeSigning.crt", "-out", "codeSigning.p12")
   writeFileSync(at("profile.plist"), "<?xml version=\"1.0\"?><!DOCTYPE plist><plist><dict/></plist>")
   openssl(
     "cms",
@@ -134,6 +151,17 @@ layer(Layer.effect(Files, made), { timeout: "60 seconds" })("mistaken", (it) => 
     ["a key of OpenSSH", ["push.crt", "openssh.key"], "KeyInvalid", /OpenSSH.*ssh-keygen/],
     ["another's key, and authorities", ["chain.pem", "plain.key"], "KeyMismatch", /does not belong/],
     ["a key for the certificate", ["push.key.der", "push.key"], "CertificateInvalid", /swapped/],
+    ["a key in Blowfish", ["push.crt", "bf.key", secret], "KeyInvalid", /old cipher.*openssl pkey -provider legacy/],
+    ["an encrypted key that is cut short", ["push.crt", "cut.key", secret], "KeyInvalid", /damaged/],
+    ["PKCS #7 with its long name", ["signed.pem", "push.key"], "CertificateInvalid", /PKCS #7.*openssl pkcs7/],
+    ["a wrong passphrase, no MAC", ["nomac.p12", undefined, Redacted.make("no")], "PassphraseWrong", /does not open/],
+    ["no passphrase, no MAC", ["nomac.p12"], "PassphraseWrong", /give its passphrase/],
+    ["PKCS #12 with a key alone", ["key.p12", undefined, secret], "CertificateInvalid", /a key and no certificate/],
+    ["PKCS #12 without its key", ["crt.p12", undefined, secret], "CertificateInvalid", /no private key/],
+    ["for signing code", ["codeSigning.crt", "push.key"], "CertificateInvalid", /signing code.*Apple Push Services/],
+    ["the same as PKCS #12", ["codeSigning.p12", undefined, secret], "CertificateInvalid", /signing code/],
+    ["a server's", ["serverAuth.crt", "push.key"], "CertificateInvalid", /for servers/],
+    ["for mail", ["emailProtection.crt", "push.key"], "CertificateInvalid", /for mail/],
     ["a page", ["page.html"], "CertificateInvalid", /neither PEM nor PKCS #12/]
   ])("%s is told as what it is", ([, names, tag, words]) =>
     Effect.gen(function*() {
@@ -163,6 +191,25 @@ layer(Layer.effect(Files, made), { timeout: "60 seconds" })("mistaken", (it) => 
       const error = yield* Effect.flip(readKey(file))
       assert.strictEqual(error.reason._tag, "KeyInvalid")
       assert.match(error.message, words)
+    }))
+
+  it.effect("a certificate may say that it is for clients, or for anything", () =>
+    Effect.gen(function*() {
+      yield* today
+      for (const name of ["clientAuth.crt", "anyExtendedKeyUsage.crt"]) yield* readCertificate(name, "push.key")
+    }))
+
+  it.effect("a key of another tool is read without its public half, and with its curve spelt out", () =>
+    Effect.gen(function*() {
+      for (const name of ["half.key", "explicit.key"]) {
+        const { providerToken } = yield* readKey(name)
+        assert.isDefined(yield* providerToken!.current)
+      }
+    }))
+
+  it.effect("a directory is told as one", () =>
+    Effect.gen(function*() {
+      assert.match((yield* Effect.flip(readKey("."))).message, /it is a directory/)
     }))
 
   it.effect("the commands do what they are for", () =>
@@ -217,6 +264,8 @@ layer(Layer.effect(Files, made), { timeout: "60 seconds" })("mistaken", (it) => 
       for (const ca of authorities) {
         assert.strictEqual((yield* Credential.read({ ...options, ca })).tls.ca, read("push.crt"))
       }
+      const error = yield* Effect.flip(Credential.read({ ...options, ca: readFileSync(at("crt.p12")) }))
+      assert.match(error.message, /PKCS #12.*openssl pkcs12/)
       for (const ca of ["ca.pem", read("push.csr"), read("push.key"), new Uint8Array(0)]) {
         const error = yield* Effect.flip(Credential.read({ ...options, ca }))
         assert.match(error.message, /the given authority is not a usable certificate/)

@@ -157,6 +157,7 @@ const load = Effect.fnUntraced(function*(material: Material, name: string): Effe
     unreadable(reason._tag === "NotFound" ? "there is no such file" : isPath(file) ? reason.message : reason._tag)
   const { size, type } = yield* Effect.mapError(fs.stat(file), failed)
   if (type === "CharacterDevice" || type === "BlockDevice") return yield* unreadable("it is a device")
+  if (type === "Directory") return yield* unreadable("it is a directory")
   if (size > maxBytes) return yield* unreadable(`it has ${size} bytes, and ${maxBytes} at most are read`)
   const bytes = yield* Effect.mapError(fs.readFile(file), failed)
   return { source: file, bytes: Redacted.make(bytes, { label: name }) }

@@ -156,6 +156,18 @@ const unfit = (pem: string): string =>
     onFailure: () => "it is damaged, or cut short: copy all of it again, or download it again"
   })
 
+/** As Apple writes a key, with its public half and the name of its curve: other tools leave one away, or spell the curve out. */
+const asApple = (pem: string): string =>
+  Result.getOrElse(
+    Result.try(() => {
+      const key = Crypto.createPrivateKey(pem)
+      if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1") return pem
+      const plain = Crypto.createPrivateKey({ key: key.export({ format: "jwk" }), format: "jwk" })
+      return plain.export({ type: "pkcs8", format: "pem" }) as string
+    }),
+    () => pem
+  )
+
 const keyFormat = KeyFormat.pem(KeyFormat.pkcs8)
 
 const readKey = Effect.fnUntraced(function*({ key, source = "the key" }: Options) {
@@ -169,7 +181,7 @@ const readKey = Effect.fnUntraced(function*({ key, source = "the key" }: Options
   if (found === undefined) return yield* invalid(otherThanKey(blocks))
   const pem = Material.toPem(found)
   return yield* Effect.mapError(
-    KeyFormat.decodePrivate(keyFormat, Signature.ecdsaP256, pem),
+    KeyFormat.decodePrivate(keyFormat, Signature.ecdsaP256, asApple(pem)),
     () => invalid(unfit(pem))
   )
 })

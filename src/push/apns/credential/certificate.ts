@@ -13,7 +13,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
 import * as NodeTls from "node:tls"
-import { elements, tags } from "../../../internal/der.ts"
+import { elementAt, elements, tags } from "../../../internal/der.ts"
 import * as CredentialError from "./CredentialError.ts"
 import * as Material from "./keyMaterial.ts"
 
@@ -133,12 +133,18 @@ const codeOf = (thrown: unknown): unknown => Predicate.hasProperty(thrown, "code
 /** OpenSSL 3 has no RC2, RC4 and DES by default. */
 const oldCipher = ({ encryption }: Material.Block): string =>
   `it is encrypted with ${
-    encryption?.split(",")[0] ?? "an old cipher (DES, RC2 or RC4)"
+    encryption?.split(",")[0] ?? "an old cipher (such as DES, RC2 or RC4)"
   }, which OpenSSL 3 has given up. ` +
   "Convert it: `openssl pkey -provider legacy -provider default -in OLD.key -aes256 -out NEW.key`"
 
+/** No passphrase opens what is not all there. */
+const isCutShort = ({ der, encryption }: Material.Block): boolean =>
+  encryption === undefined && elementAt(der, 0) === undefined
+
 const keyFailure = (source: string, block: Material.Block, isEncrypted: boolean) => (thrown: unknown) => {
-  if (!isEncrypted) return new CredentialError.KeyInvalid({ source, detail: "it is damaged: export it again" })
+  if (!isEncrypted || isCutShort(block)) {
+    return new CredentialError.KeyInvalid({ source, detail: "it is damaged: export it again" })
+  }
   return codeOf(thrown) === "ERR_OSSL_EVP_UNSUPPORTED"
     ? new CredentialError.KeyInvalid({ source, detail: oldCipher(block) })
     : new CredentialError.PassphraseWrong({ source, given: true })
@@ -166,9 +172,31 @@ const readKey = (
   })
 }
 
+/** 1.3.6.1.5.5.7.3: what the certificate of a push is for, and what others are. */
+const clientAuth = "1.3.6.1.5.5.7.3.2"
+const purposes: Readonly<Record<string, string>> = {
+  "1.3.6.1.5.5.7.3.1": "for servers",
+  "1.3.6.1.5.5.7.3.3": "for signing code, such as Apple Development and Apple Distribution",
+  "1.3.6.1.5.5.7.3.4": "for mail",
+  "1.3.6.1.5.5.7.3.8": "for time stamps"
+}
+
+/** What it is for instead of showing it to a server; one that does not say is for anything. */
+const otherPurpose = ({ keyUsage }: Crypto.X509Certificate): string | undefined =>
+  keyUsage === undefined || keyUsage.includes(clientAuth) || keyUsage.includes("2.5.29.37.0")
+    ? undefined
+    : keyUsage.map((id) => purposes[id]).find((words) => words !== undefined) ?? "for something else"
+
 /** OpenSSL reads a certificate also where its dates, or its names, are damaged. */
-const certificateOf = (source: string, x509: Crypto.X509Certificate, tls: TlsIdentity): Read<Certificate> =>
-  Result.try({
+const certificateOf = (source: string, x509: Crypto.X509Certificate, tls: TlsIdentity): Read<Certificate> => {
+  const purpose = otherPurpose(x509)
+  if (purpose !== undefined) {
+    return certificateInvalid(
+      source,
+      `it is a certificate ${purpose}, and can't be shown to Apple's push service: give the one of Apple Push Services`
+    )
+  }
+  return Result.try({
     try: () => ({
       tls,
       topics: topicsOf(x509),
@@ -178,6 +206,7 @@ const certificateOf = (source: string, x509: Crypto.X509Certificate, tls: TlsIde
     }),
     catch: () => new CredentialError.CertificateInvalid({ source, detail: "it is damaged: export it again" })
   })
+}
 
 const belongTo = (key: Crypto.KeyObject) => (x509: Crypto.X509Certificate): boolean =>
   Result.getOrElse(Result.try(() => x509.checkPrivateKey(key)), () => false)
@@ -209,12 +238,15 @@ const fromBlocks = (
 /** From the words of OpenSSL. */
 const p12Failure = (source: string, given: boolean) => (thrown: unknown): CredentialError.CredentialErrorReason => {
   const words = thrown instanceof Error ? thrown.message : ""
-  if (/mac verify/i.test(words)) return new CredentialError.PassphraseWrong({ source, given })
+  // the second where it has no MAC
+  if (/mac verify|bad decrypt/i.test(words)) return new CredentialError.PassphraseWrong({ source, given })
   const detail = /unsupported/i.test(words)
     ? "it is encrypted in a way that OpenSSL 3 has given up. Convert it: " +
       "`openssl pkcs12 -legacy -in OLD.p12 -nodes -out push.pem`, and give push.pem"
     : /private key/i.test(words)
     ? "it holds no private key: export certificate and key together"
+    : /certificate/i.test(words)
+    ? "it holds a key and no certificate: export certificate and key together"
     : "it is neither PEM nor PKCS #12, or it is damaged: export it again"
   return new CredentialError.CertificateInvalid({ source, detail })
 }
@@ -271,8 +303,9 @@ export const readAuthorities = ({ bytes, source }: Sourced): Read<string> =>
       (detail) => new CredentialError.CertificateInvalid({ source, detail })
     )
     if (!blocks.some(isCertificate)) {
-      const detail = Material.otherThan(blocks) ??
-        "there is no certificate in it: give the PEM of the authorities to trust"
+      const detail = Material.otherThan(blocks) ?? (blocks.some(({ label }) => label === "PKCS12")
+        ? "it is PKCS #12: take the authorities out of it with `openssl pkcs12 -in OLD.p12 -nokeys -out ca.pem`"
+        : "there is no certificate in it: give the PEM of the authorities to trust")
       return yield* certificateInvalid(source, detail)
     }
     return (yield* readCertificates(source, blocks)).map(String).join("")
