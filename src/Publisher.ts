@@ -52,7 +52,7 @@ export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>()("Payloa
   detail: Schema.String
 }) {
   override get message() {
-    return `the payload of job "${this.job}" does not encode: ${this.detail}`
+    return `the payload of job "${safeName(this.job)}" does not encode: ${this.detail}`
   }
 }
 
@@ -80,7 +80,7 @@ export class PublishError extends Schema.TaggedError<PublishError>()("PublishErr
   reason: Schema.Union([PayloadInvalid, NoIdleWorkers, BrokerErrorReason])
 }) {
   override get message() {
-    return `job "${this.job}" was not published to queue "${safeName(this.queue)}": ${this.reason.message}`
+    return `job "${safeName(this.job)}" was not published to queue "${safeName(this.queue)}": ${this.reason.message}`
   }
 }
 

@@ -113,7 +113,10 @@ const select = (
     handler.job.exactNumbers && !isForeign ? Envelope.exactPayload(lease.body, envelope) : envelope.payload
   const payload = guarded("its decoder", () => handler.job.decode(payloadOf(), version))
   if (Result.isSuccess(payload)) return { handler, payload: payload.success }
-  return bury("PayloadInvalid", `the payload is not what job "${handler.job.name}" expects: ${payload.failure}`)
+  return bury(
+    "PayloadInvalid",
+    `the payload is not what job "${safeName(handler.job.name)}" expects: ${payload.failure}`
+  )
 }
 
 /** Reads a lease and finds its handler. */

@@ -20,7 +20,7 @@ import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import * as Envelope from "../Envelope.ts"
 import { loggable } from "../internal/loggable.ts"
-import { clip, maxReasonChars, safeLine } from "../internal/text.ts"
+import { clip, maxReasonChars, safeLine, safeName } from "../internal/text.ts"
 import { logAnnotations, noCounts, type Outcome } from "../Outcome.ts"
 import type { Attempt } from "./attempt.ts"
 
@@ -132,19 +132,23 @@ export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>):
     counters: Record.map(noCounts, (_, outcome) => Metric.withAttributes(jobs, { queue, outcome }))
   }))
 
+  const jobName = memoize(safeName)
+
   return {
     run: (attempt, effect) => {
       const { decoded, lease } = attempt
+      // a handler's, or it would not run
+      const job = jobName(decoded.job!)
       const annotated = Context.add(context, References.CurrentLogAnnotations, {
         ...shared,
-        job: decoded.job,
+        job,
         jobId: lease.id,
         queue: lease.queue
       })
       const run = Effect.runForkWith(annotated as Context.Context<any>)
       if (!traced) return run(effect)
       const publisher = decoded.traceparent === undefined ? Option.none() : Envelope.span(decoded.traceparent)
-      return run(spanned(effect, `backq.${decoded.job}`, {
+      return run(spanned(effect, `backq.${job}`, {
         kind: "consumer",
         root: true,
         links: Option.isSome(publisher) ? [{ span: publisher.value, attributes: {} }] : [],

@@ -12,7 +12,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { maxDelay } from "../../src/Broker.ts"
-import { type Envelope, Job, type Outcome, Worker } from "../../src/index.ts"
+import { type Envelope, Job, type Outcome, Publisher, Worker } from "../../src/index.ts"
 import { perform, TestBroker } from "../../src/testing/index.ts"
 import * as Attempts from "../support/attempts.ts"
 import * as Fuzz from "../support/fuzz.ts"
@@ -294,6 +294,35 @@ describe("log lines", () => {
       assert.isBelow(JSON.stringify(line).length, 1000)
     }).pipe(Effect.provide(logged(lines)))
   })
+
+  it.effect.each<readonly [string, string]>([["60 kB", "n".repeat(60_000)], [
+    "what moves a cursor",
+    hostile.repeat(500)
+  ]])(
+    "a worker's own job may have a name of %s",
+    ([, name]) => {
+      const lines: Array<Line> = []
+      const job = Job.make(name, { payload: Schema.Int, queue: "q" })
+      return Effect.gen(function*() {
+        yield* Publisher.publishAll(job, [0, 1])
+        yield* putRaw("q", { backq: 1, id: "1", job: name, payload: "x" })
+        yield* start(
+          {},
+          Worker.handler(
+            job,
+            (n) => n === 0 ? Effect.logInfo("hello") : Effect.andThen(Effect.logInfo("hello"), Effect.die("no"))
+          )
+        )
+        for (const options of [{ requireWorkers: true, queue: "other" }, { deadline: -1 }, { queue: "no queue" }]) {
+          yield* Effect.logError((yield* Effect.flip(Publisher.publish(job, 1, options))).message)
+        }
+        yield* Effect.logError((yield* Effect.flip(Publisher.publish(job, "x" as never))).message)
+        assert.isAbove(lines.length, 8)
+        lines.forEach(isSafe)
+        for (const line of lines) assert.isBelow(JSON.stringify(line).length, 4000)
+      }).pipe(Effect.provide(logged(lines)))
+    }
+  )
 
   it.effect("a defect that is harmless reaches the loggers as it is", () => {
     const defect = Object.assign(new TypeError("x is undefined"), { code: "E1" })
