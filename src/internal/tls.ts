@@ -21,8 +21,12 @@ export const codeOf = (cause: unknown, depth = 0): string => {
   return "cause" in cause ? codeOf(cause.cause, depth + 1) : ""
 }
 
+/** OpenSSL's own form of an error, with where in its code it was. */
+const openSslText = /^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):.*$/
+
 /** What an error says, in a form that can be shown. */
-export const textOf = (cause: unknown): string => safeLine(oneLine(messageOfThrown(cause), maxTextChars))
+export const textOf = (cause: unknown): string =>
+  safeLine(oneLine(messageOfThrown(cause), maxTextChars).replace(openSslText, "$1"))
 
 /** The network did not lead to the server. `undefined` for other failures. */
 export const networkDetail = (code: string, server: string): string | undefined => {
@@ -92,16 +96,20 @@ export const certificateProblem = (
       return {
         kind: "WrongPurpose",
         detail: `its certificate is not one for servers (${text}); give the server a certificate ` +
-          "whose extended key usage has serverAuth: this one may be a client's"
+          "whose extended key usage has serverAuth: this one may be a client's or an authority's, or be signed by a " +
+          "certificate that is no authority's"
       }
     case "CERT_HAS_EXPIRED":
     case "CERT_NOT_YET_VALID":
       return { kind: "Expired", detail: `its certificate is not valid now (${text}); renew it, or check the clocks` }
   }
   if (unknownAuthority.has(code)) {
+    const between = code === "UNABLE_TO_VERIFY_LEAF_SIGNATURE" || code === "UNABLE_TO_GET_ISSUER_CERT_LOCALLY"
+      ? "; if there are others between them, the server has to send those"
+      : ""
     return {
       kind: "Untrusted",
-      detail: `its certificate is not trusted (${text}); set ${nameOf("ca")} to the authority that signed it`
+      detail: `its certificate is not trusted (${text}); set ${nameOf("ca")} to the authority that signed it${between}`
     }
   }
   return unusable.has(code)

@@ -5,13 +5,13 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { folder } from "./beanstalkd.ts"
 
-/** An authority, a server's certificate for `localhost`, a client's, and two of a server for other purposes. */
+/** An authority, a server's certificate for `localhost`, a client's, two of a server for other purposes, and one for an address. */
 export const certificates = Effect.map(folder, (path) => {
   const at = (name: string) => join(path, name)
   const openssl = (...args: ReadonlyArray<string>) => execFileSync("openssl", args, { stdio: "ignore", cwd: path })
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
   openssl("req", "-x509", ...key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=test authority")
-  const usages = { server: [], client: [], clientOnly: ["clientAuth"], mailOnly: ["emailProtection"] }
+  const usages = { server: [], client: [], clientOnly: ["clientAuth"], mailOnly: ["emailProtection"], address: [] }
   for (const [name, usage] of Object.entries(usages)) {
     openssl(
       "req",
@@ -23,7 +23,7 @@ export const certificates = Effect.map(folder, (path) => {
       "-subj",
       "/CN=localhost",
       "-addext",
-      "subjectAltName=DNS:localhost",
+      `subjectAltName=${name === "address" ? "IP:10.0.0.1" : "DNS:localhost"}`,
       ...usage.flatMap((one) => ["-addext", `extendedKeyUsage=${one}`])
     )
     openssl(
@@ -52,6 +52,7 @@ export const certificates = Effect.map(folder, (path) => {
     server: pair("server"),
     client: pair("client"),
     clientOnly: pair("clientOnly"),
-    mailOnly: pair("mailOnly")
+    mailOnly: pair("mailOnly"),
+    address: pair("address")
   }
 })

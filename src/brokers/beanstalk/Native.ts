@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Socket from "effect/socket/Socket"
 import { CloseEvent } from "effect/socket/Socket"
+import { checkServerIdentity, type PeerCertificate } from "node:tls"
 import * as BrokerError from "../../BrokerError.ts"
 import { messageOfThrown } from "../../internal/thrown.ts"
 import { Slab } from "./command.ts"
@@ -43,8 +44,21 @@ const shortly = Effect.callback<void>((resume) => {
   return Effect.sync(() => clearTimeout(timer))
 })
 
+const isAddress = (host: string): boolean => /^[\d.]+$|:/.test(host)
+
+/** An address is no name that TLS can ask for (RFC 6066), and Node.js warns of one; a certificate may still be for it. */
+const nameOptions = (tls: TlsOptions, host: string) => {
+  const { servername } = tls
+  return servername !== undefined && isAddress(servername)
+    ? {
+      servername: "",
+      checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(servername, certificate)
+    }
+    : { servername: servername ?? (isAddress(host) ? "" : host) }
+}
+
 const tlsOptions = (tls: TlsOptions, host: string) => ({
-  servername: tls.servername ?? (/^[\d.]+$|:/.test(host) ? "" : host),
+  ...nameOptions(tls, host),
   minVersion: tls.minVersion ?? "TLSv1.2" as const,
   ...(tls.ca === undefined ? {} : { ca: Array.isArray(tls.ca) ? tls.ca.map(asPem) : asPem(tls.ca as string) }),
   ...(tls.cert === undefined ? {} : { cert: asPem(tls.cert) }),

@@ -2,8 +2,11 @@
  * Says in plain words why a server could not be reached, and what to do.
  */
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import type * as Socket from "effect/socket/Socket"
+import { createPrivateKey, X509Certificate } from "node:crypto"
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
+import { callSafely } from "../../internal/thrown.ts"
 import { certificateProblem, codeOf, isNotTls, networkDetail, textOf } from "../../internal/tls.ts"
 import type { ConnectOptions, Ending, TlsOptions } from "./Connection.ts"
 
@@ -19,22 +22,61 @@ const plainAdvice = ({ isFromUrl }: ConnectOptions): string =>
 const tlsAdvice = ({ isFromUrl }: ConnectOptions): string =>
   isFromUrl === true ? "use a URL that begins with beanstalks://" : "set the tls option"
 
-/** Why options can't be used, before anything is opened. Node.js takes an authority that is no certificate for none. */
+type PemOption = "ca" | "cert" | "key"
+
+const pemProblems = {
+  isNoPem: "it must be PEM, with a line -----BEGIN ...-----",
+  isKey: "it has a private key and no certificate: swap the files, or name the right one",
+  isCertificate: "it has a certificate and no private key: swap the files, or name the right one",
+  isLocked: "its key has a passphrase, and there is no option for one: write it without, with openssl pkey",
+  isOtherKey: "it is not the key of the certificate"
+}
+
+const certificates =
+  /-----BEGIN (?:X509 )?CERTIFICATE-----(?:(?!-----END)[^])*(?:-----END (?:X509 )?CERTIFICATE-----)?/g
+
+const isReadable = (read: () => unknown): boolean => Result.isSuccess(callSafely(read))
+
+/** What is wrong with the text of an option. Node.js takes an authority that is no certificate for none. */
+const pemObjection = (option: PemOption, pem: string): string | undefined => {
+  if (!/-----BEGIN [A-Z0-9 ]+-----/.test(pem)) return pemProblems.isNoPem
+  const hasKey = /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(pem)
+  const hasCertificate = /-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/.test(pem)
+  if (option === "key") {
+    if (!hasKey) return hasCertificate ? pemProblems.isCertificate : undefined
+    if (/ENCRYPTED/.test(pem)) return pemProblems.isLocked
+    return isReadable(() => createPrivateKey(pem)) ? undefined : "it is damaged: take the file from where it was made"
+  }
+  if (!hasCertificate && hasKey) return pemProblems.isKey
+  const damaged = (pem.match(certificates) ?? []).findIndex((one) => !isReadable(() => new X509Certificate(one)))
+  return damaged === -1
+    ? undefined
+    : `certificate ${damaged + 1} of it is damaged: it must have its lines as they were made`
+}
+
+const latin1 = (pem: string | Uint8Array): string => Buffer.from(pem).toString("latin1")
+
+/** Why options can't be used, before anything is opened. */
 export const pemProblem = (broker: string, options: ConnectOptions): BrokerError | undefined => {
   const { ca, cert, key } = options.tls ?? {}
-  const values = {
-    ca: Array.isArray(ca) ? ca : [ca],
-    cert: [cert],
-    key: [key === undefined ? undefined : Redacted.value(key)]
+  const values: { readonly [Option in PemOption]: ReadonlyArray<string> } = {
+    ca: [ca ?? []].flat().map(latin1),
+    cert: cert === undefined ? [] : [latin1(cert)],
+    key: key === undefined ? [] : [Redacted.value(key)]
   }
-  const bad = (["ca", "cert", "key"] as const).find((option) =>
-    values[option].some((pem) =>
-      pem !== undefined && !/-----BEGIN [A-Z0-9 ]+-----/.test(Buffer.from(pem).toString("latin1"))
-    )
-  )
-  return bad === undefined
-    ? undefined
-    : optionInvalid(`${named(options)(bad)}, for ${broker},`, "used", "it must be PEM, with a line -----BEGIN ...-----")
+  const problem = (option: PemOption, rule: string) =>
+    optionInvalid(`${named(options)(option)}, for ${broker},`, "used", rule)
+  for (const option of ["ca", "cert", "key"] as const) {
+    const rule = values[option].map((pem) => pemObjection(option, pem)).find((rule) => rule !== undefined)
+    if (rule !== undefined) return problem(option, rule)
+  }
+  const [ours] = values.cert
+  const [secret] = values.key
+  if (ours === undefined && secret === undefined) return undefined
+  if (ours === undefined) return problem("key", `it goes with ${named(options)("cert")}: set both`)
+  if (secret === undefined) return problem("cert", `it goes with ${named(options)("key")}: set both`)
+  const isPair = callSafely(() => new X509Certificate(ours).checkPrivateKey(createPrivateKey(secret)))
+  return Result.isSuccess(isPair) && !isPair.success ? problem("key", pemProblems.isOtherKey) : undefined
 }
 
 /** Is this the code of a failure that waiting does not mend: a certificate or a TLS setting? */
@@ -66,9 +108,11 @@ export const openFailure = (options: ConnectOptions, cause: unknown): Ending => 
       cause
     }
   }
-  if (options.tls !== undefined && (code === "ECONNRESET" || code === "EPIPE")) {
+  if (code === "ECONNRESET" || code === "EPIPE") {
     return {
-      detail: "the server closed during the TLS handshake; it may not speak TLS, or refuse our certificate",
+      detail: options.tls === undefined
+        ? `the connection was cut as soon as it was opened (${code}); a proxy or a firewall may refuse our address`
+        : "the server closed during the TLS handshake; it may not speak TLS, or refuse our certificate",
       cause
     }
   }
@@ -94,9 +138,10 @@ export const socketFailure = (
         : openFailure(options, reason.cause)
     case "SocketCloseError":
       return {
-        detail: answered || options.tls !== undefined
+        detail: answered
           ? "the server closed the connection"
-          : `the server closed the connection before it said anything; if it expects TLS, ${tlsAdvice(options)}`
+          : "the server closed the connection before it said anything; if a proxy answers there, check that beanstalkd " +
+            `runs behind it${options.tls === undefined ? `; if it expects TLS, ${tlsAdvice(options)}` : ""}`
       }
     case "SocketReadError":
     case "SocketWriteError": {

@@ -63,7 +63,10 @@ export const failure = (
         new BrokerError.Unsupported({
           broker,
           operation: command,
-          hint: "this server does not know the command; beanstalkd 1.12 or later does"
+          hint: command === "ReserveJob"
+            ? "this server does not know the command; beanstalkd 1.12 or later does"
+            : "this server does not know the command, or a proxy on the way puts something before it, such as the header " +
+              "of the PROXY protocol: turn that off"
         })
       ))
   }
@@ -163,7 +166,8 @@ export const leaseInfo = (stats: JobStats, held: boolean): LeaseInfo => ({
   abandoned: Math.max(0, stats.reserves - (held ? 1 : 0) - stats.releases - stats.buries),
   buries: stats.buries,
   priority: stats.pri,
-  ttr: Duration.seconds(stats.ttr)
+  // the server has none of less
+  ttr: Duration.seconds(Math.max(1, stats.ttr))
 })
 
 /** Is somebody holding the job, so that its last delivery has not ended? */

@@ -159,8 +159,9 @@ const withBody = (head: BodyHead, body: Uint8Array): Reply =>
   head.kind === "Ok" ? { _tag: "Ok", body } : { _tag: head.kind, id: head.id, body }
 
 const noBytes = Buffer.alloc(0)
-/** Room for the beginning of a body. */
-const firstRoom = 65_536
+/** A part of a body that is kept as it came. */
+const largePart = 4096
+const roomSize = 65_536
 
 const CR = 13
 const LF = 10
@@ -185,8 +186,10 @@ export class Parser {
   private head: BodyHead | undefined
   private missing = 0
   /** The beginning of a body that came in several chunks. */
-  private kept = noBytes
-  private keptLength = 0
+  private parts: Array<Buffer> = []
+  /** Room for small parts, and how much of it is used. */
+  private room = noBytes
+  private used = 0
   private failed: Violation | undefined
 
   constructor(limitOf: (head: BodyHead) => number = () => maxBody) {
@@ -239,7 +242,7 @@ export class Parser {
         this.missing -= end - at
         at = end
         if (this.missing > 0) {
-          this.keep(part, this.head.size + 2)
+          this.keep(part)
           return undefined
         }
         const bad = this.endOfBody(this.head, part, out)
@@ -268,28 +271,35 @@ export class Parser {
     return undefined
   }
 
-  /**
-   * Copies a part of a body to those before it: a chunk may keep far more than
-   * itself in memory. The room grows with what came, not with what was announced.
-   */
-  private keep(part: Buffer, whole: number): void {
-    const length = this.keptLength + part.length
-    if (length > this.kept.length) {
-      const room = Buffer.allocUnsafeSlow(Math.min(whole, Math.max(firstRoom, 2 * length)))
-      this.kept.copy(room, 0, 0, this.keptLength)
-      this.kept = room
+  /** Keeps a part of a body. Small ones are put together: each alone would take far more memory than its bytes. */
+  private keep(part: Buffer): void {
+    if (part.length >= largePart) {
+      this.endRoom()
+      this.parts.push(part)
+      return
     }
-    part.copy(this.kept, this.keptLength)
-    this.keptLength = length
+    if (this.room.length - this.used < part.length) {
+      this.endRoom()
+      this.room = Buffer.allocUnsafeSlow(Math.min(roomSize, part.length + this.missing))
+    }
+    part.copy(this.room, this.used)
+    this.used += part.length
+  }
+
+  private endRoom(): void {
+    if (this.used === 0) return
+    this.parts.push(this.room.subarray(0, this.used))
+    this.room = this.room.subarray(this.used)
+    this.used = 0
   }
 
   private endOfBody(head: BodyHead, last: Buffer, out: Replies): Violation | undefined {
     let whole = last
-    if (this.keptLength > 0) {
-      this.keep(last, head.size + 2)
-      whole = this.kept
-      this.kept = noBytes
-      this.keptLength = 0
+    if (this.parts.length > 0 || this.used > 0) {
+      this.keep(last)
+      this.endRoom()
+      whole = Buffer.concat(this.parts)
+      this.parts = []
     }
     this.head = undefined
     if (whole[head.size] !== CR || whole[head.size + 1] !== LF) {

@@ -131,6 +131,25 @@ describe("a server that goes away", () => {
       assert.strictEqual(consumed._tag, "ProtocolViolation")
     }))
 
+  it.live("a proxy is told of as what may be in the way", () =>
+    Effect.gen(function*() {
+      const ask = (script: Servers.Script) =>
+        Effect.flatMap(Servers.scripted(script), (port) =>
+          Effect.flatMap(brokerOn(port), (broker) =>
+            Effect.map(Effect.flip(broker.ping), ({ message }) => message)))
+      // its server is down
+      assert.match(
+        yield* ask((socket) =>
+          socket.end()
+        ),
+        /if a proxy answers there, check that beanstalkd runs behind it/
+      )
+      // it sends its own header first (PROXY protocol)
+      const unknown = yield* ask((socket) => socket.once("data", () => socket.write("UNKNOWN_COMMAND\r\n")))
+      assert.match(unknown, /a proxy .*PROXY protocol/)
+      assert.notInclude(unknown, "1.12")
+    }))
+
   Servers.real(
     "a network that is dead and doesn't say so is noticed by the reply deadline",
     () =>

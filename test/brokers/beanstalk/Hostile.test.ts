@@ -1,6 +1,7 @@
 /** A server that answers what can't be: bounded, held against the question, and never run. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Result from "effect/Result"
@@ -283,6 +284,16 @@ for (const [name, driver] of drivers) {
       }))
   })
 }
+
+it.live("a time to run of 0, which no job has, is the shortest one: nothing is renewed without end", () =>
+  Effect.gen(function*() {
+    const { port } = yield* Servers.answering((line) =>
+      line.startsWith("reserve") ? "RESERVED 1 1\r\na\r\n" : job(line, "1", { ttr: 0 })
+    )
+    const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
+    const [lease] = yield* Effect.flatMap(broker.consume(["q"]), (consumer) => consumer.reserve(1))
+    assert.strictEqual(Duration.toSeconds(lease.info!.ttr), 1)
+  }))
 
 describe("what is shown", () => {
   it.live("is short where the server's word is long, and of the queue that was asked about", () =>

@@ -2,6 +2,7 @@ import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { spawn } from "node:child_process"
+import { createPrivateKey } from "node:crypto"
 import { writeFileSync } from "node:fs"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
@@ -100,7 +101,7 @@ describe("TLS", () => {
         [`beanstalks://localhost:${port}${ca}&cert=/nowhere`, /cert=\/nowhere can't be read/],
         [
           `beanstalks://localhost:${strict.port}?ca=${strict.certs.path("ca.crt")}`,
-          /check cert in the URL, key in the URL and min-version/
+          /\(tlsv13 alert certificate required\); check cert in the URL, key in the URL and min-version/
         ],
         [`beanstalk://localhost:${port}`, /a URL that begins with beanstalks:/],
         [`beanstalks://localhost:${plain}${ca}&connect-timeout=300ms`, /speaks TLS on this port/]
@@ -114,6 +115,92 @@ describe("TLS", () => {
         assert.notMatch(error.message, /tls\.|Timeout\b/, url)
       }
     }))
+
+  Servers.real(
+    "files that are something else, or belong to another, are told of at once by their option",
+    () =>
+      Effect.gen(function*() {
+        const { certs, port } = yield* secured({})
+        const write = (name: string, text: string) => {
+          writeFileSync(certs.path(name), text)
+          return `=${certs.path(name)}`
+        }
+        const file = (name: string) => `=${certs.path(name)}`
+        const oneLine = (pem: string) => pem.replaceAll("\n", "")
+        const torn = certs.ca.split("\n").filter((_, i) => i !== 2).join("\n")
+        const garbage = "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n"
+        const locked = String(
+          createPrivateKey(certs.client.key).export({
+            type: "pkcs8",
+            format: "pem",
+            cipher: "aes-128-cbc",
+            passphrase: "x"
+          })
+        )
+        const own = `&ca${file("ca.crt")}`
+        const cert = `cert${file("client.crt")}`
+        const key = `key${file("client.key")}`
+        const cases: ReadonlyArray<readonly [string, RegExp]> = [
+          [`ca${write("torn.crt", torn)}`, /ca in the URL, .* certificate 1 of it is damaged/],
+          [`ca${write("second.crt", certs.ca + garbage)}`, /ca in the URL, .* certificate 2 of it is damaged/],
+          [`ca${write("cut.crt", certs.ca.slice(0, 200))}`, /ca in the URL, .* damaged/],
+          [`ca${write("line.crt", oneLine(certs.ca))}`, /ca in the URL, .* damaged/],
+          [`ca${file("ca.key")}`, /ca in the URL, .* it has a private key and no certificate/],
+          [`${key}&cert${write("garbage.crt", garbage)}${own}`, /cert in the URL, .* damaged/],
+          [
+            `cert${file("client.key")}&key${file("client.crt")}${own}`,
+            /cert in the URL, .* private key and no certificate/
+          ],
+          [`${cert}&key${file("client.crt")}${own}`, /key in the URL, .* it has a certificate and no private key/],
+          [`${cert}&key${write("locked.key", locked)}${own}`, /key in the URL, .* passphrase.*openssl pkey/],
+          [
+            `${cert}&key${write("torn.key", certs.client.key.replace(/M.{20}/, ""))}${own}`,
+            /key in the URL, .* damaged/
+          ],
+          [`${cert}&key${file("server.key")}${own}`, /key in the URL, .* not the key of the certificate/],
+          [`${cert}${own}`, /cert in the URL, .* goes with key in the URL/],
+          [`${key}${own}`, /key in the URL, .* goes with cert in the URL/]
+        ]
+        for (const [query, says] of cases) {
+          const error = yield* Broker.use((broker) => broker.ping).pipe(
+            Effect.provide(BrokerUrl.layer(`beanstalks://localhost:${port}?${query}`)),
+            Effect.flip
+          )
+          assert(error._tag === "BrokerError" && error.reason._tag === "OptionInvalid", error.message)
+          assert.match(error.message, says)
+          assert.notMatch(error.message, /error:|BEGIN .*KEY/, query)
+        }
+        // what was fine stays so
+        for (
+          const ca of [certs.ca.replaceAll("\n", "\r\n"), `\ufeff# ours\n${certs.ca}`, certs.server.cert + certs.ca]
+        ) {
+          assert.strictEqual((yield* ask(port, { ca }))?._tag, "Using")
+        }
+      })
+  )
+
+  Servers.real(
+    "an address as servername is looked for in the certificate, without a warning of Node.js",
+    () =>
+      Effect.gen(function*() {
+        const { certs, port } = yield* secured({})
+        const warnings: Array<string> = []
+        const warned = (warning: Error) => warnings.push(warning.message)
+        yield* Effect.acquireRelease(
+          Effect.sync(() => process.on("warning", warned)),
+          () => Effect.sync(() => process.off("warning", warned))
+        )
+        for (const servername of ["127.0.0.1", "::1"]) {
+          const other = yield* ask(port, { ca: certs.ca, servername })
+          assert.include(detail(other), "certificate is for another name")
+          assert.include(detail(other), servername)
+        }
+        const address = yield* secured(certs.address)
+        const tls = { ca: certs.ca, servername: "10.0.0.1" }
+        assert.strictEqual((yield* ask(address.port, tls))?._tag, "Using")
+        assert.deepStrictEqual(warnings, [])
+      })
+  )
 
   Servers.real("a client certificate, and its absence", () =>
     Effect.gen(function*() {
