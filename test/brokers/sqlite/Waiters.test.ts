@@ -1,12 +1,16 @@
 /** Whoever waits is woken: whatever fails meanwhile, and whichever clock is set. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
+import * as TestClock from "effect/testing/TestClock"
 import { brokerClosed, type BrokerError } from "../../../src/BrokerError.ts"
-import { type Waiter, Waiters } from "../../../src/brokers/sqlite/waiters.ts"
+import { tick, type Waiter, Waiters } from "../../../src/brokers/sqlite/waiters.ts"
 
-/** Somebody who waits for what never comes, and a file that is told what to do. */
+/** Somebody who waits for what never comes, and a file that is told what to do, on the clock of the test. */
 const make = Effect.gen(function*() {
+  const clock = yield* Clock.Clock
   const file = {
     version: (): unknown => 1,
     changedSince: Effect.never as Effect.Effect<void>,
@@ -22,7 +26,7 @@ const make = Effect.gen(function*() {
     changedSince: () => file.changedSince,
     nextChange: () => Infinity,
     now: () => file.wallNow,
-    monotonic: () => performance.now(),
+    monotonic: () => clock.currentTimeMillisUnsafe(),
     want: () => {
       file.wanted++
       waiters.serve(file.wallNow, () => false)()
@@ -49,69 +53,66 @@ const make = Effect.gen(function*() {
   return { file, waiters, waiter, failures }
 })
 
-const untilWanted = (file: { readonly wanted: number }, count: number) =>
-  Effect.repeat(Effect.delay(Effect.sync(() => file.wanted), "5 millis"), { until: (wanted) => wanted >= count })
-
 describe("Waiters", () => {
-  it.live("a write that is told of before its commit is seen wakes them when it is", () =>
+  it.effect("a write that is told of before its commit is seen wakes them when it is", () =>
     Effect.gen(function*() {
       const { file } = yield* make
-      yield* Effect.sleep("1300 millis")
+      const told = yield* Deferred.make<void>()
+      file.changedSince = Deferred.await(told)
+      // it sleeps by now, for 700 ms more, unless it is told of a write
+      yield* TestClock.adjust("1300 millis")
       const quiet = file.wanted
-      file.changedSince = Effect.andThen(
-        Effect.sleep("100 millis"),
-        Effect.sync(() => {
-          file.changedSince = Effect.never
-        })
-      )
-      // until the fiber has begun to wait for it, and the file tells of a write; the commit comes 30 ms later
-      yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => file.changedSince === Effect.never, times: 400 })
-      yield* Effect.sleep("30 millis")
+      file.changedSince = Effect.never
+      yield* Deferred.succeed(told, undefined)
+      yield* TestClock.adjust(tick)
+      assert.strictEqual(file.wanted, quiet, "no commit can be seen yet")
       file.version = () => 2
-      yield* untilWanted(file, quiet + 1).pipe(Effect.timeout("500 millis"))
+      yield* TestClock.adjust(2 * tick)
+      assert.strictEqual(file.wanted, quiet + 1)
     }))
 
-  it.live("a fault of whatever is asked does not end it, and is logged once", () =>
+  it.effect("a fault of whatever is asked does not end it, and is logged once", () =>
     Effect.gen(function*() {
       const logged: Array<unknown> = []
       const logger = Logger.make(({ message }) => logged.push(message))
       const { file } = yield* Effect.provide(make, Logger.layer([logger]))
-      yield* Effect.sleep("50 millis")
+      yield* TestClock.adjust("50 millis")
       let faults = 0
       file.version = () => {
         if (faults++ < 3) throw new Error("a fault")
         return 2
       }
       const before = file.wanted
-      yield* untilWanted(file, before + 1).pipe(Effect.timeout("3 seconds"))
+      yield* TestClock.adjust("1 second")
+      assert.isAbove(file.wanted, before)
       assert.isAbove(faults, 3)
       assert.strictEqual(logged.length, 1)
     }))
 
-  it.live("a wall clock that is set back neither stops the search for dead processes nor what others are told", () =>
+  it.effect("a wall clock that is set back neither stops the search for dead processes nor what others are told", () =>
     Effect.gen(function*() {
       const { file, waiter, waiters } = yield* make
-      yield* Effect.sleep("100 millis")
+      yield* TestClock.adjust("100 millis")
       file.wallNow -= 60e6
       const { checked } = file
-      yield* Effect.sleep("1500 millis")
+      yield* TestClock.adjust("1500 millis")
       assert.isAbove(file.checked, checked)
       waiters.remove(waiter)
-      yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => file.told.at(-1) === 0, times: 300 })
+      yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(file.told, [1, 0])
     }))
 
-  it.live("what could not be told is told later", () =>
+  it.effect("what could not be told is told later", () =>
     Effect.gen(function*() {
       const { file } = yield* make
       file.canTell = false
-      yield* Effect.sleep("300 millis")
+      yield* TestClock.adjust("300 millis")
       file.canTell = true
-      yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => file.told.length > 0, times: 300 })
+      yield* TestClock.adjust("200 millis")
       assert.deepStrictEqual(file.told, [1])
     }))
 
-  it.live("whoever waits when it is closed, or comes later, is failed", () =>
+  it.effect("whoever waits when it is closed, or comes later, is failed", () =>
     Effect.gen(function*() {
       const { failures, waiter, waiters } = yield* make
       const error = brokerClosed("test")
