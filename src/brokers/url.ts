@@ -314,6 +314,7 @@ const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlEr
 
   const secure = url.protocol === "beanstalks:"
   const query = url.searchParams
+  if (query.has("max-job-size")) return fail("max-job-size is the server's own: start it with beanstalkd -z")
   const names = checkNames(query, secure ? [...durationParameters, ...tlsParameters] : durationParameters, fail)
   if (Result.isFailure(names)) return Result.fail(names.failure)
   const durations = Result.all(durationParameters.map((name) => durationOf(query, name, fail)))

@@ -49,6 +49,7 @@ describe("beanstalk:", () => {
     ["beanstalk://queue/mail", /"\/mail" after the host/],
     ["beanstalk://queue#mail", /"#mail" at its end/],
     ["beanstalk://queue?connectTimeout=5s", /no option "connectTimeout", only connect-timeout, /],
+    ["beanstalk://queue?max-job-size=9000", /max-job-size is the server's own: start it with beanstalkd -z/],
     ["beanstalk://queue?ca=x.pem", /no option "ca"/],
     ["beanstalk://queue?reply-timeout=1s&reply-timeout=2s", /reply-timeout stands in it twice/],
     ["beanstalk://queue?reply-timeout=0s", /reply-timeout must be more than 0/],
