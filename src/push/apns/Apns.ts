@@ -320,6 +320,16 @@ export interface Options extends Endpoint.Options, ConnectionOptions {
 const wrongOption = (option: string, rule: string) =>
   Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option, rule })))
 
+/** Pushes without a topic would fail, one by one. */
+const checkDefaults = (gateways: ReadonlyArray<Gateway>): Effect.Effect<void, CredentialError.CredentialError> => {
+  for (const { defaultTopic } of gateways) {
+    if (defaultTopic === undefined) continue
+    const found = route(gateways, defaultTopic)
+    if (Result.isFailure(found)) return wrongOption("topic", found.failure.message)
+  }
+  return Effect.void
+}
+
 /**
  * Pushes to Apple. Fails when a credential is no good, or an option can't be
  * meant; connections are opened for the first pushes, and what is wrong with
@@ -348,7 +358,7 @@ export const layer = (options: Options): Layer.Layer<Apns, CredentialError.Crede
       const endpoint = Endpoint.make(options)
       return Effect.flatMap(
         Effect.forEach(credentials, (credential) => PooledGateway.make(credential, endpoint, options)),
-        make
+        (gateways) => Effect.andThen(checkDefaults(gateways), make(gateways))
       )
     })
   )
@@ -363,7 +373,11 @@ export const layerConfig = (
   options: ConnectionOptions = {}
 ): Layer.Layer<Apns, Config.ConfigError | CredentialError.CredentialError> =>
   Layer.unwrap(
-    Effect.map(ApnsConfig.load, ({ credential, endpoint }) => layer({ ...options, ...endpoint, credential }))
+    Effect.map(ApnsConfig.load, ({ credential, endpoint }) =>
+      Layer.catch(
+        layer({ ...options, ...endpoint, credential }),
+        (error) => Layer.effectContext(Effect.fail(ApnsConfig.named(error)))
+      ))
   )
 
 // -----------------------------------------------------------------------------

@@ -82,12 +82,15 @@ const withoutLineEnds = (value: string): string => {
   return value.slice(0, end)
 }
 
+/** An empty variable counts as none, and so does one of a line end. */
+const withValue = (node: ConfigProvider.Node, value: string): ConfigProvider.Node | undefined =>
+  value === "" ? undefined : { ...node, value } as ConfigProvider.Node
+
 const trimmed = (provider: ConfigProvider.ConfigProvider): ConfigProvider.ConfigProvider =>
   ConfigProvider.make((path) =>
     Effect.map(
       provider.load(path),
-      (node) =>
-        node?.value === undefined ? node : { ...node, value: withoutLineEnds(node.value) } as ConfigProvider.Node
+      (node) => node?.value === undefined ? node : withValue(node, withoutLineEnds(node.value))
     )
   )
 
@@ -99,7 +102,7 @@ const checkAll = (
     ["KEY_ID", keyId, OptionRules.id],
     ["TEAM_ID", teamId, OptionRules.id],
     ["ENVIRONMENT", environment, OptionRules.environment],
-    ["HOST", host, OptionRules.host],
+    ["HOST", host, OptionRules.pushHost(environment === "sandbox" ? environment : "production")],
     ["PORT", port, OptionRules.port]
   ]
   for (const [variable, value, check] of checks) {
@@ -167,6 +170,37 @@ const proxyOf = ({ proxy }: Variables): Effect.Effect<Endpoint.Proxy | undefined
       Effect.fromResult(Endpoint.parseProxy(Redacted.value(proxy))),
       (rule) => invalid("PROXY", rule)
     )
+
+/** The variables of options that are looked at where they are used. */
+const variableOf: Readonly<Record<string, string>> = {
+  topic: "TOPIC",
+  keyId: "KEY_ID",
+  teamId: "TEAM_ID",
+  host: "HOST",
+  port: "PORT",
+  "proxy.host": "PROXY",
+  "proxy.port": "PROXY",
+  "proxy.username": "PROXY",
+  "proxy.password": "PROXY"
+}
+
+/**
+ * An error of what was configured, with the variable in the place of the option.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
+export const named = (error: CredentialError.CredentialError): CredentialError.CredentialError => {
+  const { reason } = error
+  if (reason._tag !== "OptionInvalid" || variableOf[reason.option] === undefined) return error
+  const { option, rule } = reason
+  return CredentialError.make(
+    new CredentialError.OptionInvalid({
+      option: `${prefix}${variableOf[option]}`,
+      rule: option.startsWith("proxy.") ? `its ${option.slice(6)}: ${rule}` : rule
+    })
+  )
+}
 
 /**
  * Reads the variables. Files are not opened here.

@@ -129,13 +129,14 @@ export const make = (options: Options = {}): Endpoint => {
   const environment = options.environment ?? "production"
   const apple = hosts[environment]
   const push: Authority = { host: options.host ?? apple.push, port: options.port ?? 443 }
-  const channels = options.host === undefined ? apple.channels : push
+  const channels = options.host === undefined || options.host === apple.push ? apple.channels : push
   return {
     environment,
     push,
     broadcast: { host: options.broadcast?.host ?? push.host, port: options.broadcast?.port ?? push.port },
     channels: { host: options.channels?.host ?? channels.host, port: options.channels?.port ?? channels.port },
-    proxy: options.proxy
+    // a program without types may have null for none
+    proxy: options.proxy ?? undefined
   }
 }
 
@@ -147,6 +148,8 @@ export const make = (options: Options = {}): Endpoint => {
  * @since 0.1.0
  */
 export const parseProxy = (text: string): Result.Result<Proxy, string> => {
+  // a URL leaves them away within its parts
+  if (/[\t\r\n]/.test(text.trim())) return Result.fail("it has a line end or a tab in it")
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined || url.protocol !== "http:" || url.hostname === "") {
     return Result.fail("it is a URL such as http://proxy.example.com:3128")
@@ -159,7 +162,7 @@ export const parseProxy = (text: string): Result.Result<Proxy, string> => {
       // brackets are the URL's, not the address's
       host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
       port: url.port === "" ? 80 : Number(url.port),
-      ...(url.username === "" ? undefined : {
+      ...(url.username === "" && url.password === "" ? undefined : {
         username: decodeURIComponent(url.username),
         password: Redacted.make(decodeURIComponent(url.password))
       })

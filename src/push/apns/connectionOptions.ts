@@ -1,6 +1,7 @@
 /** How many connections to Apple there are, and how long is waited: the options, their defaults, and what they have to be. */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as CredentialError from "./credential/CredentialError.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import * as OptionRules from "./options.ts"
@@ -38,10 +39,21 @@ const whole = (option: string, value: number, max: number): Rule => [
   `it has to be a whole number from 1 to ${max}`
 ]
 
-const host = (option: string, value: string | undefined): Rule => {
-  const rule = value === undefined ? undefined : OptionRules.host(value)
-  return [option, rule === undefined, rule ?? ""]
-}
+const checked = (option: string, rule: string | undefined): Rule => [option, rule === undefined, rule ?? ""]
+
+const host = (option: string, value: string): Rule => checked(option, OptionRules.host(value))
+
+const proxyRules = ({ host: name, password, port, username }: Endpoint.Proxy): ReadonlyArray<Rule> => [
+  host("proxy.host", name),
+  whole("proxy.port", port, 65_535),
+  checked("proxy.username", username === undefined ? undefined : OptionRules.proxyUser(username)),
+  checked(
+    "proxy.password",
+    password === undefined
+      ? undefined
+      : OptionRules.proxyPassword(Redacted.isRedacted(password) ? Redacted.value(password) : undefined as never)
+  )
+]
 
 const time = (option: string, value: Duration.Input | undefined, min = 1): Rule => [
   option,
@@ -55,12 +67,12 @@ export const wrongOption = (
   options: ConnectionOptions
 ): CredentialError.OptionInvalid | undefined => {
   const rules: ReadonlyArray<Rule> = [
-    host("host", endpoint.push.host),
+    checked("host", OptionRules.pushHost(endpoint.environment)(endpoint.push.host)),
     host("broadcast.host", endpoint.broadcast.host),
     host("channels.host", endpoint.channels.host),
-    host("proxy.host", endpoint.proxy?.host),
-    whole("proxy.port", endpoint.proxy?.port ?? 1, 65_535),
+    ...(endpoint.proxy === undefined ? [] : proxyRules(endpoint.proxy)),
     whole("port", endpoint.push.port, 65_535),
+    checked("port", OptionRules.pushPort(endpoint.push)),
     whole("broadcast.port", endpoint.broadcast.port, 65_535),
     whole("channels.port", endpoint.channels.port, 65_535),
     whole("maxConnections", options.maxConnections ?? 1, 1000),

@@ -5,7 +5,7 @@
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import { isIP } from "node:net"
-import { hosts } from "./Endpoint.ts"
+import { type Authority, type Environment, hosts } from "./Endpoint.ts"
 import { otherKind } from "./notification/PushType.ts"
 import { bundleIdRule, isBundleId } from "./notification/rules.ts"
 
@@ -48,6 +48,44 @@ export const port: Check = (value) =>
   /^\d{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535
     ? undefined
     : `it has to be a port from 1 to 65535${around(value)}`
+
+/** Apple's servers for pushes, by what is theirs in the name; `development` is the sandbox's older one. */
+const appleHost = /^api\.(?:(sandbox|development)\.)?push\.apple\.com\.?$/i
+
+const otherHost = (value: string, environment: Environment): string | undefined => {
+  if (/^(?:gateway|feedback)\.(?:sandbox\.)?push\.apple\.com\.?$/i.test(value)) {
+    return "it is a server for Apple's binary protocol, which ended in 2021: leave the host away"
+  }
+  if (/^api-manage-broadcast\.(?:sandbox\.)?push\.apple\.com\.?$/i.test(value)) {
+    return "it is Apple's server for channels, and takes no pushes: leave the host away"
+  }
+  const apple = appleHost.exec(value)
+  const world = apple?.[1] === undefined ? "production" : "sandbox"
+  return apple === null || world === environment
+    ? undefined
+    : `it is Apple's server for ${world}, and the environment is ${environment}: give the environment, and leave the host away`
+}
+
+/** The server that pushes go to: another one than Apple's, or Apple's for this environment. */
+export const pushHost = (environment: Environment): Check => (value) => host(value) ?? otherHost(value, environment)
+
+/** Apple's server has two ports. */
+export const pushPort = ({ host, port }: Authority): string | undefined =>
+  !appleHost.test(host) || port === 443 || port === 2197
+    ? undefined
+    : "Apple's server for pushes listens on 443 and on 2197"
+
+/** RFC 7617, section 2. */
+export const proxyUser: Check = (value) =>
+  typeof value !== "string" || /[:\p{Cc}]/u.test(value)
+    ? "it has to be a text without a colon and without control characters"
+    : undefined
+
+/** RFC 7617, section 2. */
+export const proxyPassword: Check = (value) =>
+  typeof value !== "string" || /\p{Cc}/u.test(value)
+    ? "it has to be a text without control characters, Redacted"
+    : undefined
 
 /** The name of a server, or its address. */
 export const host: Check = (value) => {

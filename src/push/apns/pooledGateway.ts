@@ -118,7 +118,7 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     environment: endpoint.environment,
-    credential: "key" in credential ? "Key" : "Certificate",
+    credential: Credential.isKey(credential) ? "Key" : "Certificate",
     get topics() {
       return current().topics
     },

@@ -29,9 +29,16 @@ describe("Endpoint", () => {
     assert.deepStrictEqual(apart.channels, { host: "api-manage-broadcast.push.apple.com", port: 443 })
   })
 
+  it("leaves the channels where Apple has them, also where Apple's server is named", () => {
+    const { channels, push } = Endpoint.make({ host: "api.push.apple.com", port: 2197 })
+    assert.deepStrictEqual(push, { host: "api.push.apple.com", port: 2197 })
+    assert.deepStrictEqual(channels, { host: "api-manage-broadcast.push.apple.com", port: 2196 })
+  })
+
   it.each([
     ["http://proxy.example.com:3128", { host: "proxy.example.com", port: 3128 }],
     ["http://proxy.example.com", { host: "proxy.example.com", port: 80 }],
+    ["  http://proxy.example.com  ", { host: "proxy.example.com", port: 80 }],
     ["http://[::1]:8080/", { host: "::1", port: 8080 }]
   ])("reads the proxy %s", (text, proxy) => {
     assert.deepStrictEqual(Result.getOrThrow(Endpoint.parseProxy(text)), proxy)

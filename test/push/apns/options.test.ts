@@ -112,7 +112,32 @@ describe("Apns.layer", () => {
     ["proxy.port", { proxy: { host: "proxy", port: 0 } }, {}],
     ["environment", { environment: untyped("Sandbox") }, {}],
     ["environment", { environment: untyped("toString") }, {}],
-    ["credential", { credential: untyped([]) }, {}]
+    ["credential", { credential: untyped([]) }, {}],
+    ["credential", { credential: untyped(null) }, {}],
+    ["credential", { credential: untyped({}) }, {}],
+    ["key", {}, { key: untyped("-----BEGIN PRIVATE KEY-----") }],
+    ["key", {}, { key: untyped({ file: undefined }) }],
+    ["key", {}, { key: Redacted.make(untyped(undefined)) }],
+    ["ca", {}, { ca: untyped(["PEM"]) }],
+    ["certificate", {}, untyped({ certificate: { file: "push.p12" } })],
+    ["passphrase", { credential: untyped({ certificate: { file: "a.p12" }, passphrase: "s3cret" }) }, {}],
+    ["topics", {}, { topics: [] }],
+    ["topics", {}, { topics: untyped("com.example.app") }],
+    ["topics", {}, { topics: untyped([undefined]) }],
+    ["topic", {}, { topic: "com.example.other", topics: ["com.example.app"] }],
+    ["proxy.host", { proxy: untyped("http://proxy:3128") }, {}],
+    ["proxy.port", { proxy: untyped({ host: "proxy" }) }, {}],
+    ["proxy.username", { proxy: { host: "proxy", port: 3128, username: "a:b" } }, {}],
+    ["proxy.username", { proxy: { host: "proxy", port: 3128, username: "a\r\nX: y" } }, {}],
+    ["proxy.password", { proxy: { host: "proxy", port: 3128, username: "a", password: Redacted.make("a\n") } }, {}],
+    ["proxy.password", { proxy: untyped({ host: "proxy", port: 3128, username: "a", password: "s3cret" }) }, {}],
+    ["host", { host: "api.sandbox.push.apple.com" }, {}],
+    ["host", { host: "API.development.push.apple.com." }, {}],
+    ["host", { host: "api.push.apple.com", environment: "sandbox" }, {}],
+    ["host", { host: "gateway.sandbox.push.apple.com" }, {}],
+    ["host", { host: "feedback.push.apple.com" }, {}],
+    ["host", { host: "api-manage-broadcast.push.apple.com" }, {}],
+    ["port", { port: 2195 }, {}]
   ])("refuses a wrong %s by its name: %j %j", ([option, options, credential]) =>
     Effect.gen(function*() {
       const error = Result.getOrThrow(Result.flip(yield* build(options, credential)))
@@ -125,7 +150,10 @@ describe("Apns.layer", () => {
       for (
         const [options, credential] of [
           [{ host: "::1", port: 2197, environment: "sandbox" }, {}],
-          [{ proxy: { host: "proxy.example.com", port: 3128 } }, { topics: ["com.example.app.voip"] }]
+          [{ proxy: { host: "proxy.example.com", port: 3128 } }, { topics: ["com.example.app.voip"] }],
+          [{ host: "api.sandbox.push.apple.com", environment: "sandbox", proxy: untyped(null) }, {}],
+          [{ host: "api.push.apple.com", port: 2197 }, untyped({ certificate: undefined })],
+          [{ host: "localhost", port: 2195 }, {}]
         ] as const
       ) assert.isTrue(Result.isSuccess(yield* build(options, credential)))
     }))
@@ -177,6 +205,52 @@ describe("Apns.layerConfig", () => {
         assert.strictEqual(Redacted.value(other.credential.passphrase!), "se cret ")
       }
     }))
+
+  it.effect("takes a variable of line ends alone for none", () =>
+    Effect.gen(function*() {
+      const empty = Object.fromEntries(
+        ["TOPIC", "HOST", "PORT", "PROXY", "CA", "ENVIRONMENT", "CERTIFICATE"].map((
+          name
+        ) => [`BACKQ_APNS_${name}`, "\n"])
+      )
+      const { credential, endpoint } = Result.getOrThrow(yield* load(empty))
+      assert.isUndefined(credential.topic)
+      assert.deepStrictEqual({ ...endpoint }, {
+        environment: undefined,
+        host: undefined,
+        port: undefined,
+        proxy: undefined
+      })
+    }))
+
+  it.effect.each<[string, string, RegExp]>([
+    ["PROXY", "http://proxy:0", /its port: /],
+    ["PROXY", "http://proxy..example:3128", /its host: /],
+    ["PROXY", "http://a%3Ab:c@proxy:3128", /its username: .*colon/],
+    ["PROXY", "http://a:s3cret%0A@proxy:3128", /its password: .*control/],
+    ["PROXY", "http://a:b\tc@proxy:3128", /tab/],
+    ["HOST", "api.sandbox.push.apple.com", /sandbox, and the environment is production/],
+    ["HOST", "gateway.push.apple.com", /binary protocol/],
+    ["PORT", "2195", /443 and on 2197/]
+  ])(
+    "names the variable %s also where its option is looked at later: %j",
+    ([name, value, words]) =>
+      Effect.gen(function*() {
+        const { key, keyId, teamId } = yield* Key.makeKey()
+        const env = {
+          BACKQ_APNS_KEY: Redacted.value(key),
+          BACKQ_APNS_KEY_ID: keyId,
+          BACKQ_APNS_TEAM_ID: teamId,
+          [`BACKQ_APNS_${name}`]: value
+        }
+        const error = yield* Effect.scoped(Effect.flip(Layer.build(Apns.layerConfig()))).pipe(
+          Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+        )
+        assert.match(error.message, new RegExp(`BACKQ_APNS_${name} is wrong`))
+        assert.match(error.message, words)
+        assert.notInclude(error.message, "s3cret")
+      })
+  )
 
   it.effect.each<[string, ReadonlyArray<string>]>([
     ["TOPIC", badTopics.filter((topic) => topic.trim() !== "" && topic !== "com.example.app\n")],

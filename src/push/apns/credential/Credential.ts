@@ -21,6 +21,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type { PlatformError } from "effect/PlatformError"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -167,7 +168,17 @@ const load = Effect.fnUntraced(function*(material: Material, name: string): Effe
 const authorityOf = (ca: CommonOptions["ca"]): Material | undefined =>
   typeof ca === "string" || ca instanceof Uint8Array ? Redacted.make(ca) : ca
 
-const isKey = (options: Options): options is KeyOptions => "key" in options
+const hasKey = (options: object): boolean => "key" in options && options.key !== undefined
+
+const hasCertificate = (options: object): boolean => "certificate" in options && options.certificate !== undefined
+
+/**
+ * Is it a key, and no certificate?
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isKey = (options: Options): options is KeyOptions => hasKey(options)
 
 const loadAll = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<
   Loaded,
@@ -197,14 +208,51 @@ const same = (a: Loaded, b: Loaded): boolean =>
 // Options
 // -----------------------------------------------------------------------------
 
-/** Topics that can't be meant would be found push by push. The ids of a key are looked at with it. */
-const checkTopics = (options: Options): Fail<void> => {
-  const checks: ReadonlyArray<readonly [option: string, value: string | undefined, check: OptionRules.Check]> = [
-    ["topic", options.topic, OptionRules.defaultTopic],
-    ...("topics" in options ? options.topics ?? [] : []).map((topic) => ["topics", topic, OptionRules.topic] as const)
+type Rule = readonly [option: string, rule: string | undefined]
+
+const materialRule = "it has to be { file: PATH }, or Redacted.make of what is in the file"
+
+/** A variable of the environment that is not there comes as `undefined`, whatever its type says. */
+const material = (option: string, value: unknown): Rule => {
+  const isGiven = Redacted.isRedacted(value)
+    ? isContent(Redacted.value(value))
+    : Predicate.hasProperty(value, "file") && typeof value.file === "string"
+  return [option, isGiven ? undefined : materialRule]
+}
+
+const isContent = (value: unknown): boolean => typeof value === "string" || value instanceof Uint8Array
+
+const keyRules = ({ key, topics }: KeyOptions): ReadonlyArray<Rule> => [
+  material("key", key),
+  [
+    "topics",
+    topics === undefined || Array.isArray(topics) && topics.length > 0 ? undefined : "give a list of one at least"
+  ],
+  ...(Array.isArray(topics) ? topics : []).map((topic): Rule => ["topics", OptionRules.topic(topic)])
+]
+
+const certificateRules = ({ certificate, certificateKey, passphrase }: CertificateOptions): ReadonlyArray<Rule> => [
+  material("certificate", certificate),
+  ...(certificateKey === undefined ? [] : [material("certificateKey", certificateKey)]),
+  ["passphrase", passphrase === undefined || Redacted.isRedacted(passphrase) ? undefined : "it has to be Redacted"]
+]
+
+const rulesOf = (options: Options): ReadonlyArray<Rule> => {
+  if (!Predicate.isObject(options) || !hasKey(options) && !hasCertificate(options)) {
+    return [["credential", "it has to be a key, { key, keyId, teamId }, or a certificate, { certificate }"]]
+  }
+  const { ca, topic } = options
+  return [
+    ["certificate", hasKey(options) && hasCertificate(options) ? "give it or key, not both" : undefined],
+    ["topic", topic === undefined ? undefined : OptionRules.defaultTopic(topic)],
+    ...(isKey(options) ? keyRules(options) : certificateRules(options)),
+    ...(ca === undefined || isContent(ca) ? [] : [material("ca", ca)])
   ]
-  for (const [option, value, check] of checks) {
-    const rule = value === undefined ? undefined : check(value)
+}
+
+/** What can't be meant would be found push by push. The ids of a key are looked at with it. */
+const check = (options: Options): Fail<void> => {
+  for (const [option, rule] of rulesOf(options)) {
     if (rule !== undefined) {
       return Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option, rule })))
     }
@@ -277,10 +325,7 @@ const fromCertificate = Effect.fnUntraced(function*(options: CertificateOptions,
 })
 
 const parse = (options: Options, loaded: Loaded): Fail<Credential> =>
-  Effect.andThen(
-    checkTopics(options),
-    isKey(options) ? fromKey(options, loaded) : fromCertificate(options, loaded)
-  )
+  isKey(options) ? fromKey(options, loaded) : fromCertificate(options, loaded)
 
 /**
  * Reads a credential once.
@@ -289,7 +334,7 @@ const parse = (options: Options, loaded: Loaded): Fail<Credential> =>
  * @since 0.1.0
  */
 export const read = (options: Options): Fail<Credential> =>
-  loadAll(options).pipe(
+  Effect.andThen(check(options), loadAll(options)).pipe(
     Effect.provide(NodeFileSystem.layer),
     Effect.flatMap((loaded) => parse(options, loaded))
   )
@@ -339,6 +384,7 @@ export const watch = Effect.fnUntraced(
     CredentialError.CredentialError,
     FileSystem.FileSystem | Scope.Scope
   > {
+    yield* check(options)
     let loaded = yield* loadAll(options)
     const credential = yield* SubscriptionRef.make(yield* parse(options, loaded))
 
