@@ -8,7 +8,7 @@ const Mail = Job.make("mail", { payload: Schema.Struct({ to: Schema.String }) })
 const Message = Schema.fromJsonString(Schema.Struct({ type: Schema.Literal("mail"), to: Schema.String }))
 const decode = Schema.decodeUnknownResult(Message)
 
-/** Says which job a message is, and its payload; or, for the reason of the buried job, what is wrong with it. */
+/** Returns the job's name and payload. For any other message it returns the reason to bury the job. */
 export const foreign: Envelope.ForeignDecoder = (body) =>
   Result.mapBoth(decode(Buffer.from(body).toString()), {
     onSuccess: ({ to }) => ({ job: Mail.name, payload: { to } }),

@@ -1,7 +1,7 @@
 // policies.ts
 import { ProcessPolicy } from "../../src/process/index.ts"
 
-/** Two programs in one folder, with one variable, for ten minutes at most. */
+/** Two programs in one directory, with one variable, for at most ten minutes. */
 export const images = ProcessPolicy.make({
   programs: ["convert", "/opt/reports/bin/build"],
   directories: ["/srv/images"],
@@ -9,8 +9,8 @@ export const images = ProcessPolicy.make({
   maxTimeout: "10 minutes"
 })
 
-/** Any program, and shell lines, but nothing that nobody waits for. */
+/** Any program, and shell lines, but no detached processes. */
 export const nightly = ProcessPolicy.make({ shellLines: true, detach: false })
 
-/** All that the worker's user may do. For a queue that only the worker's own user can publish to. */
+/** Everything that the worker's user may do. Use it only if nobody but this user can publish to the queue. */
 export const everything = ProcessPolicy.open
