@@ -76,13 +76,14 @@ interface Entry<R, E> {
   isRenewed: boolean
   /** Is it settled, or given up? */
   isOver: boolean
-  /** Takes it back from the connection that it is on. */
-  recall: (() => void) | undefined
+  /** Where it is while it waits for its answer. */
+  sent: Sent | undefined
 }
 
 /** On what, and signed by whom, a request left. */
 interface Sent {
   readonly member: Member
+  readonly submitted: Message.Submitted
   readonly signer: Signer
   readonly generation: number
 }
@@ -175,7 +176,7 @@ export class Pool<R extends Refusal, E extends Failure> {
       attempts: 0,
       isRenewed: false,
       isOver: false,
-      recall: undefined
+      sent: undefined
     }
     if (this.isClosed) queueMicrotask(() => this.fail(entry, this.closed))
     else {
@@ -186,8 +187,9 @@ export class Pool<R extends Refusal, E extends Failure> {
   }
 
   private giveUp(entry: Entry<R, E>): void {
+    const { sent } = entry
     entry.isOver = true
-    entry.recall?.()
+    if (sent !== undefined) sent.member.connection.cancel(sent.submitted)
     this.release(entry)
   }
 
@@ -250,20 +252,23 @@ export class Pool<R extends Refusal, E extends Failure> {
     this.connections.sends(member, generation)
     const submitted = member.connection.submit(
       { method, path, shared: signer.sign(shared), headers, body },
-      (answer) => {
-        entry.recall = undefined
-        if (Result.isSuccess(answer)) this.answered(entry, answer.success, { member, signer, generation })
-        else this.unanswered(entry, answer.failure, member)
-      }
+      (answer) => this.ended(entry, answer)
     )
-    entry.recall = () => member.connection.cancel(submitted)
+    entry.sent = { member, submitted, signer, generation }
   }
 
   // ---------------------------------------------------------------------------
   // Back
   // ---------------------------------------------------------------------------
 
-  private unanswered(entry: Entry<R, E>, error: Http2Error.Http2Error, member: Member): void {
+  private ended(entry: Entry<R, E>, answer: Message.Answer): void {
+    const sent = entry.sent!
+    entry.sent = undefined
+    if (Result.isSuccess(answer)) this.answered(entry, answer.success, sent)
+    else this.unanswered(entry, answer.failure, sent)
+  }
+
+  private unanswered(entry: Entry<R, E>, error: Http2Error.Http2Error, { member }: Sent): void {
     const { _tag } = error.reason
     if (_tag === "Timeout") this.connections.giveUp(member, error.message)
     if (_tag === "Unknown") this.connections.unreadable(member, error.message)
@@ -275,7 +280,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   }
 
   private answered(entry: Entry<R, E>, response: Message.Response, sent: Sent): void {
-    const judgement = this.provider.judge(response, this.runtime.epochMillis())
+    const judgement = this.provider.judge(response, this.runtime.epochMillis)
     const { refusal, verdict: { fault, renew } } = judgement
     const isCurrent = this.connections.isCurrent(sent.member)
     this.connections.answered(sent.member, judgement)

@@ -100,8 +100,8 @@ export interface Failures<in R extends Refusal, out E extends Failure> {
 export interface Provider<R extends Refusal, E extends Failure> {
   /** What people call the service, for messages. */
   readonly name: string
-  /** Judges an answer. `now` is in milliseconds since 1970. */
-  readonly judge: (response: Message.Response, now: number) => Judgement<R>
+  /** Judges an answer. `now` gives milliseconds since 1970: few answers need to know. */
+  readonly judge: (response: Message.Response, now: () => number) => Judgement<R>
   /** What the end of a connection tells: a fault of the configuration, or that the authorization is too old. */
   readonly judgeEnd: (ending: Pick<Message.Ending, "goaway" | "rejection">) => E | "Expired" | undefined
   /** The fault of the configuration for which a connection can't be opened, if it is one: it won't pass by itself. */

@@ -38,9 +38,7 @@ export class Runtime {
   }
 
   /** Milliseconds since 1970. */
-  epochMillis(): number {
-    return this.clock.currentTimeMillisUnsafe()
-  }
+  readonly epochMillis = (): number => this.clock.currentTimeMillisUnsafe()
 
   /** From 0 to 1. */
   random(): number {

@@ -38,13 +38,13 @@ export const ofRefusal = (refusal: Reason.Classification): Provider.Verdict => {
   }
 }
 
-/** What an answer means, and what to do about it. `now` is in milliseconds since 1970. */
+/** What an answer means, and what to do about it. `now` gives milliseconds since 1970. */
 export const judge = (
   { body, status }: Message.Response,
-  now: number
+  now: () => number
 ): Provider.Judgement<Reason.Classification> => {
   if (status < 300) return Provider.accepted
-  const refusal = Reason.classifyBody(status, Reason.parseAnswer(text.decode(body), now))
+  const refusal = Reason.classifyBody(status, Reason.parseAnswer(text.decode(body), now()))
   return { verdict: ofRefusal(refusal), refusal }
 }
 
