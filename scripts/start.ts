@@ -25,6 +25,7 @@ import { join } from "node:path"
 import { Broker } from "../src/Broker.ts"
 import * as BrokerUrl from "../src/brokers/url.ts"
 import { Job, type Outcome, Publisher, Worker } from "../src/index.ts"
+import { Inspector } from "../src/Inspector.ts"
 import { Main } from "../src/main/index.ts"
 import { OutputTail, Process, ProcessJob, ProcessPayload } from "../src/process/index.ts"
 import { Apns, ApnsJob, ApnsPayload, DeadTokenJob, Notification } from "../src/push/apns/index.ts"
@@ -100,11 +101,11 @@ const rowOf = (outcome: Outcome.Outcome): Partial<Board.Row> => {
 
 /** Deletes what an earlier run has left. */
 const clear = Effect.gen(function*() {
-  const broker = yield* Broker
+  const inspector = yield* Inspector
   for (const state of ["ready", "delayed", "buried"] as const) {
-    for (let next = yield* broker.peekNext(Demo.queue, state); Option.isSome(next);) {
-      yield* broker.delete(next.value.id)
-      next = yield* broker.peekNext(Demo.queue, state)
+    for (let next = yield* inspector.peekNext(Demo.queue, state); Option.isSome(next);) {
+      yield* inspector.delete(next.value.id)
+      next = yield* inspector.peekNext(Demo.queue, state)
     }
   }
 })

@@ -28,7 +28,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { BrokerError, jobTooBig, optionInvalid, QueueNameInvalid } from "./BrokerError.ts"
+import { BrokerError, optionInvalid, QueueNameInvalid } from "./BrokerError.ts"
 import * as DurationInput from "./internal/durationInput.ts"
 import { textOf } from "./internal/thrown.ts"
 
@@ -172,123 +172,26 @@ export type Settlement =
   | { readonly _tag: "Requeue"; readonly lease: Lease }
 
 /**
- * A job as an operator sees it.
+ * What a broker can and can't do, known before anything is asked of it. An
+ * operation of the `Inspector` that a feature rules out fails with
+ * `Unsupported`.
  *
  * @category models
  * @since 0.1.0
  */
-export interface PeekedJob {
-  readonly id: JobId
-  readonly body: Uint8Array
-}
-
-/**
- * What a broker knows of a job.
- *
- * @category models
- * @since 0.1.0
- */
-export interface JobStats extends LeaseInfo {
-  readonly id: JobId
-  readonly queue: string
-  readonly state: JobState
-  /** How long ago the job was put. */
-  readonly age: Duration.Duration
-  /** Until it is ready (delayed) or its lease ends (reserved); zero otherwise. */
-  readonly timeLeft: Duration.Duration
-  /** Why it was released or buried last, where the broker keeps it. */
-  readonly reason: string | undefined
-  /** What the last attempt that failed has failed with, and when (milliseconds since the epoch), where the broker keeps it. */
-  readonly lastFailure: (Failure & { readonly at: number }) | undefined
-}
-
-/**
- * The states that can be listed: those of a job, and `done` where the broker keeps finished jobs.
- *
- * @category models
- * @since 0.1.0
- */
-export type ListedState = JobState | "done"
-
-/**
- * A job of a {@link Page}: what is known of it, and its body.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ListedJob extends Omit<JobStats, "state"> {
-  readonly state: ListedState
-  readonly body: Uint8Array
-  /** When it was done, in milliseconds since the epoch; `undefined` in other states. */
-  readonly finishedAt: number | undefined
-}
-
-/**
- * Which jobs of a queue are listed.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ListOptions {
-  readonly state: ListedState
-  /** How many jobs a page has at most, 1 to 1000. Default: 100. */
-  readonly limit?: number | undefined
-  /** The `next` of the page before. Default: from the first job on. */
-  readonly after?: string | undefined
-}
-
-/**
- * Some of the jobs of a queue.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Page {
-  readonly jobs: ReadonlyArray<ListedJob>
-  /** Where the next page begins; `undefined` when this was the last. Opaque. */
-  readonly next: string | undefined
-}
-
-/**
- * A queue in numbers.
- *
- * @category models
- * @since 0.1.0
- */
-export interface QueueStats {
-  readonly queue: string
-  readonly ready: number
-  readonly delayed: number
-  readonly reserved: number
-  readonly buried: number
-  /** How many workers wait for a job on this queue now. */
-  readonly idleWorkers: number
-  /** How many jobs were put since the queue came to be. */
-  readonly total: number
-  /** Until a paused queue goes on; zero when it is not paused. */
-  readonly pausedFor: Duration.Duration
-}
-
-/**
- * A broker in numbers: the sums over its queues, and what kind of server it is.
- *
- * @category models
- * @since 0.1.0
- */
-export interface BrokerStats {
-  readonly version: string
-  readonly uptime: Duration.Duration
-  readonly ready: number
-  readonly delayed: number
-  readonly reserved: number
-  readonly buried: number
-  /** How many workers wait for a job now. */
-  readonly idleWorkers: number
-  /** The largest body that is accepted, in bytes. */
-  readonly maxJobSize: number
-  readonly draining: boolean
-  /** Does an accepted job survive a restart of the server? */
-  readonly durable: boolean
+export interface Features {
+  /** Delays, pauses and times to run are rounded up to this. */
+  readonly resolution: "millisecond" | "second"
+  /** Are the jobs of a queue listed? Otherwise only the one that is next in each state is shown. */
+  readonly canList: boolean
+  /** Can a job be buried that no worker holds? */
+  readonly canBury: boolean
+  /** Can a job be moved to another queue? */
+  readonly canMove: boolean
+  /** Is it kept why a job was released or buried last, and what its last attempt failed with? */
+  readonly keepsReasons: boolean
+  /** Are the jobs that its workers finish still listed, for some time? */
+  readonly keepsDone: boolean
 }
 
 // -----------------------------------------------------------------------------
@@ -337,7 +240,8 @@ export interface Consumer {
 }
 
 /**
- * The queue server, as the rest of backq sees it.
+ * The queue server, as publishers and workers see it. Operators see it through
+ * the `Inspector`, which the same layers provide.
  *
  * @category services
  * @since 0.1.0
@@ -345,6 +249,9 @@ export interface Consumer {
 export class Broker extends Context.Service<Broker, {
   /** Says which broker this is in messages, for instance `beanstalk://127.0.0.1:11300`. Holds no secret. */
   readonly name: string
+
+  /** What it can and can't do. */
+  readonly features: Features
 
   /** Succeeds when the broker answers. */
   readonly ping: Effect.Effect<void, BrokerError>
@@ -363,68 +270,10 @@ export class Broker extends Context.Service<Broker, {
 
   /** How many workers wait for a job on a queue now. Those that are busy are not counted. */
   readonly idleWorkers: (queue: string) => Effect.Effect<number, BrokerError>
-
-  /** Looks at a job in any queue and state. */
-  readonly peek: (id: JobId) => Effect.Effect<Option.Option<PeekedJob>, BrokerError>
-
-  /** Looks at the job of a queue that would be served next in a state; for `buried`, the one that would be kicked first. */
-  readonly peekNext: (
-    queue: string,
-    state: "ready" | "delayed" | "buried"
-  ) => Effect.Effect<Option.Option<PeekedJob>, BrokerError>
-
-  /**
-   * Lists the jobs of a queue in a state, in pages, as they will be served: ready ones by priority, then age; delayed
-   * and reserved ones by when that ends; buried ones as they will be kicked; done ones latest first. A job that stays
-   * in its state is seen exactly once, however many come and go between two pages (a reserved one whose lease is
-   * renewed meanwhile may be seen again). A queue that does not exist has no jobs. Fails with `Unsupported` where the
-   * broker can't list.
-   */
-  readonly list: (queue: string, options: ListOptions) => Effect.Effect<Page, BrokerError>
-
-  /** Deletes a job that nobody holds. Fails with `NotFound` otherwise. */
-  readonly delete: (id: JobId) => Effect.Effect<void, BrokerError>
-
-  /** Makes up to `max` buried jobs ready; when none is buried, up to `max` delayed ones. Returns how many. */
-  readonly kick: (queue: string, max: number) => Effect.Effect<number, BrokerError>
-
-  /** Makes one buried or delayed job ready. Fails with `NotFound` otherwise. */
-  readonly kickJob: (id: JobId) => Effect.Effect<void, BrokerError>
-
-  /**
-   * Puts a ready or delayed job aside, as a worker does that took it and buried it: this counts as an attempt, which
-   * a kick forgives. Fails with `NotFound` otherwise, and with `Unsupported` where the broker has no means.
-   */
-  readonly buryJob: (id: JobId, reason: string) => Effect.Effect<void, BrokerError>
-
-  /**
-   * Puts a ready, delayed or buried job anew on a queue: ready, at its first attempt, with the same body, priority and
-   * ttr. Returns its id, which may be another. A crash meanwhile may leave it on both queues, never on none. Fails
-   * with `NotFound` otherwise, and with `Unsupported` where the broker has no means.
-   */
-  readonly moveJob: (id: JobId, queue: string) => Effect.Effect<JobId, BrokerError>
-
-  /** Serves no job of a queue for some time, of up to {@link maxDelay}. */
-  readonly pause: (queue: string, duration: Duration.Duration) => Effect.Effect<void, BrokerError>
-
-  /** Ends a pause. */
-  readonly resume: (queue: string) => Effect.Effect<void, BrokerError>
-
-  /** The broker in numbers. */
-  readonly stats: Effect.Effect<BrokerStats, BrokerError>
-
-  /** One queue in numbers. Fails with `NotFound` when there is no such queue. */
-  readonly statsQueue: (queue: string) => Effect.Effect<QueueStats, BrokerError>
-
-  /** What is known of one job. Fails with `NotFound` when there is no such job. */
-  readonly statsJob: (id: JobId) => Effect.Effect<JobStats, BrokerError>
-
-  /** The names of all queues. */
-  readonly queues: Effect.Effect<ReadonlyArray<string>, BrokerError>
 }>()("backq/Broker") {}
 
 // -----------------------------------------------------------------------------
-// Rules that all brokers share
+// Rules of what is put, for publishers and brokers
 // -----------------------------------------------------------------------------
 
 /**
@@ -506,50 +355,6 @@ export const checkPriority = (priority: number): Result.Result<number, BrokerErr
   Number.isInteger(priority) && priority >= 0 && priority <= maxUint32
     ? Result.succeed(priority)
     : refuse("priority", priority, `it is an integer from 0 (most urgent) to ${maxUint32}`)
-
-/**
- * Checks what a settlement asks for: the priority and the delay that the job is to have.
- *
- * @category functions
- * @since 0.1.0
- */
-export const checkSettlement = (settlement: Settlement): Result.Result<void, BrokerError> => {
-  if ("priority" in settlement && settlement.priority !== undefined) {
-    const priority = checkPriority(settlement.priority)
-    if (Result.isFailure(priority)) return Result.fail(priority.failure)
-  }
-  return settlement._tag === "Release"
-    ? Result.map(checkDuration("delay", settlement.delay), () => undefined)
-    : Result.void
-}
-
-/**
- * Checks how many jobs an operation may take: at least one.
- *
- * @category functions
- * @since 0.1.0
- */
-export const checkMax = (max: number): Result.Result<number, BrokerError> =>
-  Number.isInteger(max) && max > 0 ? Result.succeed(max) : refuse("max", max, "it is an integer from 1")
-
-/**
- * The largest body of a broker that is not told otherwise, in bytes: beanstalkd's own.
- *
- * @category constants
- * @since 0.1.0
- */
-export const defaultMaxJobSize = 65535
-
-const raiseLimit = "raise the limit (max-job-size in the broker's URL, maxJobSize in a program)"
-
-/**
- * Checks a body against the largest that a broker of this process accepts.
- *
- * @category functions
- * @since 0.1.0
- */
-export const checkSize = (queue: string, body: Uint8Array, limit: number): Result.Result<void, BrokerError> =>
-  body.length > limit ? Result.fail(jobTooBig(queue, body.length, limit, raiseLimit)) : Result.void
 
 /**
  * Checks the options of a put and fills in the defaults.

@@ -12,8 +12,9 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { Broker, type JobId, type ListedJob, type ListedState, type ListOptions, type Page } from "./Broker.ts"
+import type { JobId } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
+import { Inspector, type ListedJob, type ListedState, type ListOptions, type Page } from "./Inspector.ts"
 
 /**
  * The jobs of a queue as far as the broker shows them.
@@ -26,16 +27,22 @@ export interface Look extends Page {
   readonly isNextOnly: boolean
 }
 
-/** The states whose next job every broker shows. */
-const peekable = (state: ListedState) => state === "ready" || state === "delayed" || state === "buried"
+/**
+ * Is it a state whose next job every broker shows?
+ *
+ * @category functions
+ * @since 0.1.0
+ */
+export const isPeekable = (state: ListedState): state is "ready" | "delayed" | "buried" =>
+  state === "ready" || state === "delayed" || state === "buried"
 
 const next = Effect.fnUntraced(function*(
   queue: string,
   state: "ready" | "delayed" | "buried"
-): Effect.fn.Return<Look, BrokerError, Broker> {
-  const broker = yield* Broker
-  const peeked = yield* broker.peekNext(queue, state)
-  const jobs = Option.isNone(peeked) ? [] : yield* broker.statsJob(peeked.value.id).pipe(
+): Effect.fn.Return<Look, BrokerError, Inspector> {
+  const inspector = yield* Inspector
+  const peeked = yield* inspector.peekNext(queue, state)
+  const jobs = Option.isNone(peeked) ? [] : yield* inspector.statsJob(peeked.value.id).pipe(
     // somebody may have moved or taken it since
     Effect.map((stats): ReadonlyArray<ListedJob> =>
       stats.queue === queue ? [{ ...stats, body: peeked.value.body, finishedAt: undefined }] : []
@@ -53,13 +60,11 @@ const next = Effect.fnUntraced(function*(
  * @category accessors
  * @since 0.1.0
  */
-export const look = (queue: string, options: ListOptions): Effect.Effect<Look, BrokerError, Broker> =>
-  Broker.use((broker) =>
-    broker.list(queue, options).pipe(
-      Effect.map((page): Look => ({ ...page, isNextOnly: false })),
-      Effect.catchReason("BrokerError", "Unsupported", (_, error) =>
-        peekable(options.state) ? next(queue, options.state as "ready") : Effect.fail(error))
-    )
+export const look = (queue: string, options: ListOptions): Effect.Effect<Look, BrokerError, Inspector> =>
+  Inspector.use(({ features, list }) =>
+    features.canList || !isPeekable(options.state)
+      ? Effect.map(list(queue, options), (page): Look => ({ ...page, isNextOnly: false }))
+      : next(queue, options.state)
   )
 
 /**
@@ -89,23 +94,23 @@ export const forEachJob = Effect.fnUntraced(function*(
   queue: string,
   { max, state }: ForEachOptions,
   act: (id: JobId) => Effect.Effect<unknown, BrokerError>
-): Effect.fn.Return<number, BrokerError, Broker> {
-  const broker = yield* Broker
-  const limit = max ?? (yield* broker.statsQueue(queue))[state]
+): Effect.fn.Return<number, BrokerError, Inspector> {
+  const inspector = yield* Inspector
+  const limit = max ?? (yield* inspector.statsQueue(queue))[state]
   // what is gone, or held, when its turn comes was somebody else's
   const done = (id: JobId) =>
     Effect.as(act(id), 1).pipe(Effect.catchReason("BrokerError", "NotFound", () => Effect.succeed(0)))
 
   const pages = Stream.paginate<string | undefined, ListedJob, BrokerError, never>(undefined, (after) =>
     Effect.map(
-      broker.list(queue, { state, after, limit: Math.min(pageSize, Math.max(limit, 1)) }),
+      inspector.list(queue, { state, after, limit: Math.min(pageSize, Math.max(limit, 1)) }),
       (page) => [page.jobs, Option.map(Option.fromUndefinedOr(page.next), (next) => next as string | undefined)]
     )).pipe(Stream.map(({ id }) => id))
 
   const nextOnes = Stream.paginate<JobId | undefined, JobId, BrokerError, never>(
     undefined,
     (last) =>
-      Effect.map(broker.peekNext(queue, state), (peeked) =>
+      Effect.map(inspector.peekNext(queue, state), (peeked) =>
         Option.match(
           Option.filter(peeked, ({ id }) => id !== last),
           {
@@ -115,10 +120,9 @@ export const forEachJob = Effect.fnUntraced(function*(
         ))
   )
 
-  const ids = Stream.catchReason(pages, "BrokerError", "Unsupported", () => nextOnes)
   let count = 0
   yield* Stream.runForEachArray(
-    Stream.take(ids, limit),
+    Stream.take(inspector.features.canList ? pages : nextOnes, limit),
     (ids) =>
       Effect.map(Effect.forEach(ids, done, { concurrency: "unbounded" }), (results) => {
         for (const one of results) count += one

@@ -13,6 +13,7 @@ import { type BrokerErrorReason, Draining, make as brokerError, OutOfMemory, Una
 import * as MemoryBroker from "../src/brokers/memory/MemoryBroker.ts"
 import * as Envelope from "../src/Envelope.ts"
 import { Job, Publisher } from "../src/index.ts"
+import { Inspector } from "../src/Inspector.ts"
 import { TestBroker } from "../src/testing/index.ts"
 
 const Mail = Job.make("mail", { payload: Schema.Struct({ to: Schema.String }), priority: 5, ttr: "7 seconds" })
@@ -22,7 +23,10 @@ const memory = Layer.provideMerge(Layer.fresh(Publisher.layer), Layer.fresh(Memo
 
 /** A publisher on a broker of which only some operations are there. */
 const on = (double: Partial<Broker["Service"]>) =>
-  Layer.provide(Layer.fresh(Publisher.layer), Layer.mock(Broker)({ name: "double:", ...double }))
+  Layer.provide(
+    Layer.fresh(Publisher.layer),
+    Layer.mock(Broker)({ features: MemoryBroker.features, name: "double:", ...double })
+  )
 
 const refusing = (reason: BrokerErrorReason) =>
   on({
@@ -43,8 +47,8 @@ const recording = (sent: Array<readonly [queue: string, request: PutRequest]>) =
 const envelopeOf = ({ body }: { readonly body: Uint8Array }) => Result.getOrThrow(Envelope.decode(body))
 
 const peeked = Effect.fnUntraced(function*(id: JobId) {
-  const broker = yield* Broker
-  return envelopeOf(Option.getOrThrow(yield* broker.peek(id)))
+  const inspector = yield* Inspector
+  return envelopeOf(Option.getOrThrow(yield* inspector.peek(id)))
 })
 
 describe("publish", () => {
@@ -181,13 +185,14 @@ describe("publish", () => {
   it.effect("does without workers, unless they are required", () =>
     Effect.gen(function*() {
       const broker = yield* Broker
+      const inspector = yield* Inspector
       assert.strictEqual(yield* Publisher.idleWorkers(Mail), 0)
       const publish = Publisher.publish(Mail, { to: "a" }, { requireWorkers: true })
       const fallback = yield* publish.pipe(
         Effect.catchReason("PublishError", "NoIdleWorkers", ({ queue }) => Effect.succeed(`nobody on ${queue}`))
       )
       assert.strictEqual(fallback, "nobody on mail")
-      assert.deepStrictEqual(yield* broker.queues, [])
+      assert.deepStrictEqual(yield* inspector.queues, [])
 
       const consumer = yield* broker.consume(["mail"])
       yield* Effect.forkChild(consumer.reserve(1), { startImmediately: true })

@@ -5,8 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { Broker } from "../src/Broker.ts"
 import { Job, Publisher, Worker } from "../src/index.ts"
+import { Inspector } from "../src/Inspector.ts"
 import { perform, TestBroker } from "../src/testing/index.ts"
 import * as Fuzz from "./support/fuzz.ts"
 import * as Strange from "./support/strange.ts"
@@ -78,7 +78,7 @@ const cases: ReadonlyArray<readonly [what: string, job: Job.Job<any>, good: unkn
 const reasonOf = (result: Result.Result<unknown, Publisher.PublishError>): string =>
   Result.match(result, { onSuccess: () => "accepted", onFailure: ({ reason }) => reason._tag })
 
-const waiting = Effect.map(Broker.use((broker) => broker.statsQueue("q")), ({ ready }) => ready)
+const waiting = Effect.map(Inspector.use((inspector) => inspector.statsQueue("q")), ({ ready }) => ready)
 
 describe("a payload with", () => {
   for (const [what, job, good, bad] of cases) {
@@ -209,7 +209,7 @@ describe("options that can't be meant", () => {
           )
           assert.include(String(exit), option, what)
         }
-        assert.strictEqual((yield* Effect.flatMap(Broker, (broker) => broker.queues)).length, 0)
+        assert.strictEqual((yield* Inspector.use((inspector) => inspector.queues)).length, 0)
       }).pipe(Effect.provide(TestBroker.layer))
   )
 

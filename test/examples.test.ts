@@ -9,7 +9,7 @@ import { spawn } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as BrokerUrl from "../src/brokers/url.ts"
-import { Broker, Job, Publisher, Worker } from "../src/index.ts"
+import { Inspector, Job, Publisher, Worker } from "../src/index.ts"
 import { ApnsSimulator, Key } from "../src/testing/apns/index.ts"
 import { eventually } from "./cli/program.ts"
 import { folder, freePort } from "./support/beanstalkd.ts"
@@ -159,7 +159,7 @@ describe.concurrent("examples", () => {
       const worker = yield* start("process-worker.ts")
       yield* worker.says("worker started")
       assert.match(yield* run("process-publisher.ts"), /published 1\npublished 2, to run in 4 seconds/)
-      const left = Broker.Broker.use((one) => one.stats).pipe(
+      const left = Inspector.Inspector.use((inspector) => inspector.stats).pipe(
         Effect.map(({ delayed, ready, reserved }) => delayed + ready + reserved),
         Effect.provide(broker)
       )

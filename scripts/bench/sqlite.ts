@@ -24,6 +24,7 @@ import { parseArgs } from "node:util"
 import * as Broker from "../../src/Broker.ts"
 import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
+import * as Inspector from "../../src/Inspector.ts"
 import { type Candidate, compare } from "./compare.ts"
 import { type Peer, persistedQueue, plainjob } from "./peers.ts"
 
@@ -182,8 +183,8 @@ const shared = {
 const empty: Candidate = async () => {
   bare.exec("DELETE FROM job")
   const worked = await backq.runPromise(Effect.gen(function*() {
-    const broker = yield* Broker.Broker
-    return (yield* broker.stats).ready - waiting
+    const { ready } = yield* (yield* Inspector.Inspector).stats
+    return ready - waiting
   }))
   if (worked > 0) await backqBroker(worked)
 }

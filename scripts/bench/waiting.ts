@@ -46,7 +46,7 @@ const memory = () => {
 /** A queue of its own file, with the work that is measured: each step does `jobs` jobs and leaves as many as before. */
 const queue = Effect.fnUntraced(function*(name: string) {
   const path = join(folder, `${name}.db`)
-  const broker = yield* SqliteBroker.make({ path, durability })
+  const { broker, inspector } = yield* SqliteBroker.make({ path, durability })
   const consumer = yield* broker.consume(["q"])
   const put = (count: number) =>
     Effect.map(broker.putAll("q", requests(count)), (results) => void results.forEach(Result.getOrThrow))
@@ -58,7 +58,7 @@ const queue = Effect.fnUntraced(function*(name: string) {
       left -= leases.length
     }
   })
-  return { path, broker, put, work }
+  return { path, broker, inspector, put, work }
 })
 
 type Queue = Effect.Success<ReturnType<typeof queue>>
@@ -87,8 +87,8 @@ const steps: ReadonlyArray<{
     step: ({ work }) => work(32 * batch, batch),
     undo: ({ put }) => put(32 * batch)
   },
-  { title: "count a queue (statsQueue)", jobs: 1, step: ({ broker }) => broker.statsQueue("q") },
-  { title: "count all (stats)", jobs: 1, step: ({ broker }) => broker.stats }
+  { title: "count a queue (statsQueue)", jobs: 1, step: ({ inspector }) => inspector.statsQueue("q") },
+  { title: "count all (stats)", jobs: 1, step: ({ inspector }) => inspector.stats }
 ]
 
 const median = (numbers: ReadonlyArray<number>) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!

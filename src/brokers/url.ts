@@ -25,6 +25,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Broker } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
+import type { Inspector } from "../Inspector.ts"
 import { clip, maxReasonChars, safeLine, safeName } from "../internal/text.ts"
 import type { Connection } from "./beanstalk/index.ts"
 import type { SqliteBroker } from "./sqlite/index.ts"
@@ -394,7 +395,10 @@ export interface Options {
  * @category layers
  * @since 0.1.0
  */
-export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, BrokerUrlError | BrokerError> =>
+export const layer = (
+  url: string,
+  options: Options = {}
+): Layer.Layer<Broker | Inspector, BrokerUrlError | BrokerError> =>
   Layer.unwrap(Effect.gen(function*() {
     const parsed = yield* Effect.fromResult(parse(url))
     if (parsed._tag === "Memory") {
@@ -426,7 +430,7 @@ export const layer = (url: string, options: Options = {}): Layer.Layer<Broker, B
  */
 export const layerConfig = (
   options: Options = {}
-): Layer.Layer<Broker, BrokerUrlError | BrokerError | Config.ConfigError> =>
+): Layer.Layer<Broker | Inspector, BrokerUrlError | BrokerError | Config.ConfigError> =>
   Layer.unwrap(Effect.map(
     Config.String("BACKQ_BROKER").pipe(Config.withDefault(defaultUrl)),
     (url) => layer(url, options)

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { Broker, type Consumer, JobId, type Lease, type LeaseInfo, type PutRequest } from "../Broker.ts"
+import { MemoryBroker } from "../brokers/memory/index.ts"
 import type { Handler } from "../Handler.ts"
 import { effectOf } from "../internal/thrown.ts"
 import type { Outcome } from "../Outcome.ts"
@@ -60,6 +61,7 @@ const encode = Effect.fnUntraced(function*(
 ): Effect.fn.Return<PutRequest, Publisher.PublishError> {
   const requests: Array<PutRequest> = []
   const broker = Layer.mock(Broker)({
+    features: MemoryBroker.features,
     name: "perform:",
     put: (_, request) => Effect.sync(() => (requests.push(request), id))
   })
@@ -103,6 +105,7 @@ export const perform = Effect.fnUntraced(function*<R>(
   const queue = options.publish?.queue ?? handler.job.queue
   const info: LeaseInfo = { attempt: options.attempt ?? 1, abandoned: options.abandoned ?? 0, buries: 0, priority, ttr }
   const broker = Layer.mock(Broker)({
+    features: MemoryBroker.features,
     name: "perform:",
     consume: () => Effect.succeed(consumerOf({ id, queue, body, info }))
   })

@@ -24,11 +24,12 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { Broker, type Consumer, type JobId, type JobState, type JobStats, type Lease } from "../Broker.ts"
+import { Broker, type Consumer, type JobId, type JobState, type Lease } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import { MemoryBroker } from "../brokers/memory/index.ts"
 import * as Envelope from "../Envelope.ts"
 import type { Handler, Services } from "../Handler.ts"
+import { Inspector, type JobStats, type Services as BrokerServices } from "../Inspector.ts"
 import type { Job } from "../Job.ts"
 import type { Outcome } from "../Outcome.ts"
 import * as Publisher from "../Publisher.ts"
@@ -99,29 +100,34 @@ export class TestBroker extends Context.Service<TestBroker, {
 // -----------------------------------------------------------------------------
 
 /** A broker that remembers the ids of the jobs it accepted. */
-const remembering = (broker: Broker["Service"], ids: Set<JobId>): Broker["Service"] => ({
-  ...broker,
-  put: (queue, request) => Effect.tap(broker.put(queue, request), (id) => Effect.sync(() => ids.add(id))),
-  putAll: (queue, requests) =>
-    Effect.tap(broker.putAll(queue, requests), (results) =>
-      Effect.sync(() => {
-        for (const result of results) if (Result.isSuccess(result)) ids.add(result.success)
-      })),
-  moveJob: (id, queue) => Effect.tap(broker.moveJob(id, queue), (id) => Effect.sync(() => ids.add(id)))
+const remembering = ({ broker, inspector }: BrokerServices, ids: Set<JobId>): BrokerServices => ({
+  broker: {
+    ...broker,
+    put: (queue, request) => Effect.tap(broker.put(queue, request), (id) => Effect.sync(() => ids.add(id))),
+    putAll: (queue, requests) =>
+      Effect.tap(broker.putAll(queue, requests), (results) =>
+        Effect.sync(() => {
+          for (const result of results) if (Result.isSuccess(result)) ids.add(result.success)
+        }))
+  },
+  inspector: {
+    ...inspector,
+    moveJob: (id, queue) => Effect.tap(inspector.moveJob(id, queue), (id) => Effect.sync(() => ids.add(id)))
+  }
 })
 
-const makeEnqueued = (broker: Broker["Service"], ids: Set<JobId>): TestBroker["Service"]["enqueued"] => {
+const makeEnqueued = (inspector: Inspector["Service"], ids: Set<JobId>): TestBroker["Service"]["enqueued"] => {
   const look = Effect.fnUntraced(function*<A>(
     jobId: JobId,
     job: Job<A>,
     { queue = job.queue, state }: EnqueuedOptions
   ): Effect.fn.Return<Enqueued<A> | undefined, BrokerError> {
-    const peeked = yield* broker.peek(jobId)
+    const peeked = yield* inspector.peek(jobId)
     if (Option.isNone(peeked)) {
       ids.delete(jobId)
       return undefined
     }
-    const { age: _, id: __, timeLeft, ...stats } = yield* broker.statsJob(jobId)
+    const { age: _, id: __, timeLeft, ...stats } = yield* inspector.statsJob(jobId)
     const wanted = state === undefined ? stats.state === "ready" || stats.state === "delayed" : stats.state === state
     if (!wanted || stats.queue !== queue) return undefined
     const envelope = Envelope.decode(peeked.value.body)
@@ -150,10 +156,10 @@ const makeEnqueued = (broker: Broker["Service"], ids: Set<JobId>): TestBroker["S
  * A broker whose consumers say when there is nothing left to do: nothing is
  * held, and nothing is ready on a queue that is not paused.
  */
-const draining = (broker: Broker["Service"], drained: Deferred.Deferred<void>): Broker["Service"] => {
+const draining = ({ broker, inspector }: BrokerServices, drained: Deferred.Deferred<void>): Broker["Service"] => {
   const isIdle = (queues: ReadonlyArray<string>) =>
     Effect.map(
-      Effect.forEach(queues, broker.statsQueue),
+      Effect.forEach(queues, inspector.statsQueue),
       (all) => all.every((queue) => queue.ready === 0 || !Duration.isZero(queue.pausedFor))
     )
   return {
@@ -184,21 +190,22 @@ const draining = (broker: Broker["Service"], drained: Deferred.Deferred<void>): 
   }
 }
 
-const makeDrain = (broker: Broker["Service"]): TestBroker["Service"]["drain"] => (options, ...handlers) =>
+const makeDrain = (services: BrokerServices): TestBroker["Service"]["drain"] => (options, ...handlers) =>
   Effect.flatMap(
     Deferred.make<void>(),
     (drained) =>
       Worker.stream({ concurrency: 1, ...options, stop: Deferred.await(drained) }, ...handlers).pipe(
         Stream.runCollect,
-        Effect.provideService(Broker, draining(broker, drained))
+        Effect.provideService(Broker, draining(services, drained))
       )
   )
 
 const make = Effect.gen(function*() {
   const ids = new Set<JobId>()
-  const broker = remembering(yield* MemoryBroker.make, ids)
-  return Context.make(Broker, broker).pipe(
-    Context.add(TestBroker, { enqueued: makeEnqueued(broker, ids), drain: makeDrain(broker) })
+  const services = remembering(yield* MemoryBroker.make, ids)
+  return Context.make(Broker, services.broker).pipe(
+    Context.add(Inspector, services.inspector),
+    Context.add(TestBroker, { enqueued: makeEnqueued(services.inspector, ids), drain: makeDrain(services) })
   )
 })
 
@@ -212,7 +219,7 @@ const make = Effect.gen(function*() {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Broker | Publisher.Publisher | TestBroker> = Layer.provideMerge(
+export const layer: Layer.Layer<Broker | Inspector | Publisher.Publisher | TestBroker> = Layer.provideMerge(
   Publisher.layer,
   Layer.effectContext(make)
 )

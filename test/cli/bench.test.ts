@@ -20,15 +20,15 @@ describe("backq bench", () => {
       assert.strictEqual(machines.broker, `sqlite:${path}`)
       for (const what of ["publish", "publishAll", "work"]) assert.isAbove(machines[what].perSecond, 0)
       assert.isAtMost(machines.latency.median, machines.latency.p99)
-      assert.deepStrictEqual(yield* (yield* SqliteBroker.make({ path })).queues, [])
+      assert.deepStrictEqual(yield* (yield* SqliteBroker.make({ path })).inspector.queues, [])
     }), 60_000)
 
   it.live("empties its queue when it is interrupted", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { inspector } = yield* SqliteBroker.make({ path })
       const program = yield* start(["bench", "--jobs", "1000000", "--broker", `sqlite:${path}?durability=normal`])
-      const ready = Effect.map(broker.stats, (stats) => stats.ready)
+      const ready = Effect.map(inspector.stats, (stats) => stats.ready)
       yield* eventually("it has published", Effect.map(ready, (jobs) => jobs > 2000))
       yield* program.signal("SIGTERM")
       assert.strictEqual((yield* program.ended).code, 130)

@@ -5,13 +5,14 @@ import * as Layer from "effect/Layer"
 import { join } from "node:path"
 import type { Broker } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/brokers/url.ts"
+import type { Inspector } from "../../src/Inspector.ts"
 import * as Servers from "../support/beanstalkd.ts"
 import { run } from "./command.ts"
 
 /** A broker, and the command on it. */
 export interface Target {
   readonly url: string
-  readonly layer: Layer.Layer<Broker, unknown>
+  readonly layer: Layer.Layer<Broker | Inspector, unknown>
   /** Runs a command on the broker. */
   readonly backq: (...args: ReadonlyArray<string>) => ReturnType<typeof run>
 }

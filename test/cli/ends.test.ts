@@ -27,6 +27,7 @@ import { join } from "node:path"
 import { Broker, putRequest } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/brokers/url.ts"
 import * as Envelope from "../../src/Envelope.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import * as ProcessGroup from "../../src/process/processGroup.ts"
 import { ProcessJob } from "../../src/process/ProcessJob.ts"
 import * as Publisher from "../../src/Publisher.ts"
@@ -69,7 +70,7 @@ const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) 
   const path = yield* folder
   const url = `sqlite:${join(path, "jobs.db")}`
   const ids = yield* Effect.gen(function*() {
-    const { buryJob } = yield* Broker
+    const { buryJob } = yield* Inspector
     for (const queue of ["mail", "from", "drained", "paused"]) yield* put(queue)
     yield* buryJob(yield* put("kicked"), "no reason")
     yield* buryJob(yield* put("from"), "no reason")

@@ -1,11 +1,12 @@
 /** What `backq doctor` makes of what it sees. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
-import type { BrokerStats, JobId, ListedJob } from "../../src/Broker.ts"
+import type { JobId } from "../../src/Broker.ts"
 import type { FileSeen, Finding } from "../../src/cli/render/findings.ts"
 import { ofBeanstalkd, ofFile, ofJobs, ofQueue } from "../../src/cli/render/findings.ts"
 import type { QueueNumbers } from "../../src/cli/render/numbers.ts"
 import * as Envelope from "../../src/Envelope.ts"
+import type { BrokerStats, ListedJob } from "../../src/Inspector.ts"
 
 const short = (findings: ReadonlyArray<Finding>) => findings.map(({ check, level }) => `${level} ${check}`)
 

@@ -10,6 +10,7 @@ import * as BrokerUrl from "../../src/brokers/url.ts"
 import { main } from "../../src/cli/main.ts"
 import { Output, OutputError } from "../../src/cli/output.ts"
 import { Shutdown } from "../../src/cli/shutdown.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import { folder } from "../support/beanstalkd.ts"
 import { onEach } from "./brokers.ts"
 import { run } from "./command.ts"
@@ -50,7 +51,7 @@ describe("lines", () => {
         yield* putBody("mail", envelope(text({ [hostile]: hostile }), hostile))
         yield* putBody("mail", hostile)
         yield* putBody("mail", envelope("{\"timeout\":1e999}", "process"))
-        const { buryJob } = yield* Broker
+        const { buryJob } = yield* Inspector
         yield* buryJob(yield* putBody("buried", envelope(text(hostile))), hostile)
       }).pipe(Effect.provide(BrokerUrl.layer(url)))
       const tokens = join(path, "tokens")

@@ -3,10 +3,10 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Net from "node:net"
-import { Broker } from "../../src/Broker.ts"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import * as Native from "../../src/brokers/beanstalk/Native.ts"
 import { sample, sampleFor } from "../../src/cli/render/numbers.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import * as Servers from "../support/beanstalkd.ts"
 
 /** Sends lines in one go, and returns when so many lines were answered. */
@@ -39,8 +39,8 @@ describe("the numbers of thousands of queues", () => {
         tubes.map((tube, i) => `stats-tube ${tube}\r\nuse ${tube}\r\npeek-ready\r\nstats-job ${i + 1}\r\n`).join(""),
         (16 + 1 + 2 + 16) * tubes.length
       )
-      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
-      const ours = Effect.provideService(sample(), Broker, broker)
+      const { inspector } = yield* BeanstalkBroker.make(Native.driver({ port }))
+      const ours = Effect.provideService(sample(), Inspector, inspector)
       const { queues } = yield* ours
       assert.lengthOf(queues.filter(({ nextAge }) => nextAge !== undefined), tubes.length)
       const best = (rounds: ReadonlyArray<number>) => Math.min(...rounds)
@@ -83,8 +83,8 @@ describe("the numbers of thousands of queues", () => {
           )
         })
       })
-      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
-      const { queues } = yield* Effect.provideService(sampleFor(Duration.millis(1)), Broker, broker)
+      const { inspector } = yield* BeanstalkBroker.make(Native.driver({ port }))
+      const { queues } = yield* Effect.provideService(sampleFor(Duration.millis(1)), Inspector, inspector)
       assert.lengthOf(queues, tubes.length)
       assert.isTrue(queues.every(({ nextAge, rates }) => nextAge !== undefined && rates !== undefined))
       const count = (command: string) => told.filter((line) => line.startsWith(command)).length

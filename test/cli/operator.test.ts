@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { Broker, type PutOptions, putRequest } from "../../src/Broker.ts"
 import * as Envelope from "../../src/Envelope.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import { bytes, take } from "../conformance/Harness.ts"
 import { onEach, type Target } from "./brokers.ts"
 
@@ -34,12 +35,12 @@ const buryAll = (queue: string, count: number) =>
 
 const counts = (queue: string) =>
   Effect.map(
-    Broker.use((broker) => broker.statsQueue(queue)),
+    Inspector.use((inspector) => inspector.statsQueue(queue)),
     ({ buried, delayed, ready, reserved }) => [ready, delayed, reserved, buried]
   )
 
 onEach("operating", (target, kind) => {
-  const test = (name: string, body: (target: Target) => Effect.Effect<void, unknown, Broker>) =>
+  const test = (name: string, body: (target: Target) => Effect.Effect<void, unknown, Broker | Inspector>) =>
     it.live(name, () => Effect.flatMap(target, (one) => Effect.provide(body(one), one.layer)))
 
   test("queues: all states, the age of the next job, rates, a pause", ({ backq }) =>
@@ -179,7 +180,7 @@ onEach("operating", (target, kind) => {
         assert.strictEqual(done.code, 0)
         assert.match(done.stderr, /^backq: no job of mail is done; .*sqlite:PATH\?history=1d$/)
       }
-      yield* Broker.use((broker) => broker.delete(id))
+      yield* Inspector.use((inspector) => inspector.delete(id))
       assert.include(yield* backq("peek", "--id", id), { code: 5, stdout: "" })
       for (const args of [["nosuch"], ["nosuch", "--json"], ["nosuch", "--state", "buried"]]) {
         const { code, stderr, stdout } = yield* backq("peek", ...args)
@@ -197,7 +198,7 @@ onEach("operating", (target, kind) => {
       assert.include(yield* backq("kick", "mail", "1"), { code: 0, stdout: "kicked: 1 job" })
       assert.deepStrictEqual(yield* counts("mail"), [1, 2, 0, 2])
       assert.include(yield* backq("kick", "mail", "1", "--state", "delayed"), { stdout: "kicked: 1 job" })
-      assert.strictEqual((yield* Broker.use((broker) => broker.statsJob(later))).state, "ready")
+      assert.strictEqual((yield* Inspector.use((inspector) => inspector.statsJob(later))).state, "ready")
       assert.deepStrictEqual(yield* counts("mail"), [2, 1, 0, 2])
       assert.include(yield* backq("kick", "mail", "--json"), { stdout: `{"kicked":2}` })
       assert.include(yield* backq("kick", "mail"), {
@@ -214,7 +215,7 @@ onEach("operating", (target, kind) => {
     Effect.gen(function*() {
       const [a, b] = [yield* put("mail", "a"), yield* put("mail", "b", { delay: "1 hour" })]
       assert.include(yield* backq("bury", a, b, "--reason", "not now"), { code: 0, stdout: `buried: ${a}, ${b}` })
-      const { reason } = yield* Broker.use((broker) => broker.statsJob(a))
+      const { reason } = yield* Inspector.use((inspector) => inspector.statsJob(a))
       assert.strictEqual(reason, kind === "beanstalkd" ? undefined : "not now")
       const { code, stderr, stdout } = yield* backq("delete", a, "987654", "--json")
       assert.deepStrictEqual([code, JSON.parse(stdout)], [5, { deleted: [a], missing: ["987654"] }])
@@ -289,7 +290,7 @@ onEach("operating", (target, kind) => {
     Effect.gen(function*() {
       yield* put("mail", "a")
       assert.include(yield* backq("pause", "mail", "90s", "--json"), { stdout: `{"queue":"mail","pausedFor":90000}` })
-      const { pausedFor } = yield* Broker.use((broker) => broker.statsQueue("mail"))
+      const { pausedFor } = yield* Inspector.use((inspector) => inspector.statsQueue("mail"))
       assert.isAbove(Duration.toSeconds(pausedFor), 80)
     }))
 
@@ -301,7 +302,7 @@ onEach("operating", (target, kind) => {
         assert.deepStrictEqual([code, stdout], [5, ""])
         assert.match(stderr, /^backq: there is no queue "nosuch"/)
       }
-      const queues = yield* Broker.use((broker) => broker.queues)
+      const queues = yield* Inspector.use((inspector) => inspector.queues)
       assert.notInclude(queues, "nosuch")
     }))
 })

@@ -3,10 +3,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
 import { Broker } from "../../src/Broker.ts"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
+import { Inspector, type Services } from "../../src/Inspector.ts"
 
 export const bin = join(import.meta.dirname, "..", "..", "src", "cli", "bin.ts")
 
@@ -103,5 +105,8 @@ export const log = (program: Program): ReadonlyArray<{
 }> => program.stderr().split("\n").slice(0, -1).filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
 
 /** A look at a server, beside the program. */
-export const look = (port: number) =>
-  Effect.map(Layer.build(BeanstalkBroker.layer({ port })), (context) => Context.get(context, Broker))
+export const look = (port: number): Effect.Effect<Services, never, Scope.Scope> =>
+  Effect.map(Layer.build(BeanstalkBroker.layer({ port })), (context) => ({
+    broker: Context.get(context, Broker),
+    inspector: Context.get(context, Inspector)
+  }))

@@ -44,7 +44,7 @@ describe.concurrent("publish process", () => {
   real("prints the id alone, and what was published is what was said", () =>
     Effect.gen(function*() {
       const { port } = yield* beanstalkd()
-      const broker = yield* look(port)
+      const { inspector } = yield* look(port)
       const { code, stderr, stdout } = yield* run([
         "publish",
         "process",
@@ -85,11 +85,11 @@ describe.concurrent("publish process", () => {
       assert.deepStrictEqual({ code, stderr }, { code: 0, stderr: "" })
       assert.match(stdout, /^\d+\n$/)
       const id = JobId.make(stdout.trim())
-      const stats = yield* broker.statsJob(id)
+      const stats = yield* inspector.statsJob(id)
       assert.strictEqual(stats.queue, "q")
       assert.strictEqual(stats.state, "delayed")
       assert.strictEqual(stats.priority, 5)
-      const { body } = Option.getOrThrow(yield* broker.peek(id))
+      const { body } = Option.getOrThrow(yield* inspector.peek(id))
       const envelope = JSON.parse(new TextDecoder().decode(body))
       assert.strictEqual(envelope.id, "mine")
       assert.strictEqual(envelope.expiresAt, Date.UTC(2100, 0, 1))
@@ -107,10 +107,10 @@ describe.concurrent("publish process", () => {
   real("a shell line, text as input, and a process to let go", () =>
     Effect.gen(function*() {
       const { port } = yield* beanstalkd()
-      const broker = yield* look(port)
+      const { inspector } = yield* look(port)
       const payload = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
         const { stdout } = yield* publish(url(port), ...args)
-        const { body } = Option.getOrThrow(yield* broker.peek(JobId.make(stdout.trim())))
+        const { body } = Option.getOrThrow(yield* inspector.peek(JobId.make(stdout.trim())))
         return JSON.parse(new TextDecoder().decode(body)).payload
       })
       assert.deepStrictEqual(yield* payload("--shell", "cat > x", "--input", "grün"), {
@@ -155,7 +155,7 @@ describe.concurrent("publish process", () => {
   real("3: no workers, where they are required", () =>
     Effect.gen(function*() {
       const { port } = yield* beanstalkd()
-      const broker = yield* look(port)
+      const { broker } = yield* look(port)
       assertFailed(
         yield* publish(url(port), "--require-workers", "--", "true"),
         3,
@@ -180,9 +180,9 @@ describe.concurrent("publish process", () => {
   real("4: a server in drain mode", () =>
     Effect.gen(function*() {
       const server = yield* beanstalkd()
-      const broker = yield* look(server.port)
+      const { inspector } = yield* look(server.port)
       yield* server.signal("SIGUSR1")
-      yield* eventually("the server drains", Effect.map(broker.stats, ({ draining }) => draining))
+      yield* eventually("the server drains", Effect.map(inspector.stats, ({ draining }) => draining))
       assertFailed(yield* publish(url(server.port), "--", "true"), 4, /drain mode/)
     }))
 })
@@ -191,7 +191,7 @@ describe.concurrent("stats and queues", () => {
   real("show a broker at rest, and then what it holds", () =>
     Effect.gen(function*() {
       const { port } = yield* beanstalkd()
-      const broker = yield* look(port)
+      const { broker } = yield* look(port)
       const atRest = yield* run(["stats", "--broker", url(port)])
       assert.strictEqual(atRest.code, 0)
       assert.match(atRest.stdout, /at rest and empty/)

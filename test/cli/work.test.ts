@@ -61,10 +61,10 @@ describe.concurrent("work process", () => {
         const later = yield* run(["publish", "process", "--broker", broker, "--delay", "2s", ...command])
         assert.strictEqual(later.code, 0)
         const queue = yield* look(port)
-        assert.strictEqual((yield* queue.statsJob(JobId.make(later.stdout.trim()))).state, "delayed")
+        assert.strictEqual((yield* queue.inspector.statsJob(JobId.make(later.stdout.trim()))).state, "delayed")
         assert.lengthOf(linesOf(file), 1)
         yield* eventually("the file grows again", () => linesOf(file).length === 2)
-        yield* eventually("the job is settled", Effect.map(queue.stats, ({ reserved }) => reserved === 0))
+        yield* eventually("the job is settled", Effect.map(queue.inspector.stats, ({ reserved }) => reserved === 0))
         const stats = yield* run(["stats", "--broker", broker])
         assert.match(stats.stdout, /at rest and empty/)
         assert.match(stats.stdout, /^process +0 +0 +0 +0 +1 +- +2$/m)
@@ -95,9 +95,9 @@ describe.concurrent("work process", () => {
       for (const reason of [/not JSON/, /unheard-of/, /command/, /shell lines are off/]) {
         assert.isTrue(buried().some(({ level, message }) => level === "ERROR" && reason.test(message)), String(reason))
       }
-      const broker = yield* look(port)
-      yield* eventually("all are settled", Effect.map(broker.stats, ({ reserved }) => reserved === 0))
-      const stats = yield* broker.statsQueue("process")
+      const { inspector } = yield* look(port)
+      yield* eventually("all are settled", Effect.map(inspector.stats, ({ reserved }) => reserved === 0))
+      const stats = yield* inspector.statsQueue("process")
       assert.deepStrictEqual([stats.buried, stats.ready, stats.total], [4, 0, 5])
     }))
 
@@ -111,9 +111,9 @@ describe.concurrent("work process", () => {
       assert.deepStrictEqual({ code, stdout }, { code: 0, stdout: "" })
       const [done] = log(program).filter(({ message }) => /^done in \d+ ms$/.test(message))
       assert.deepInclude(done!.annotations, { job: "process", queue: "process", attempt: 1 })
-      const broker = yield* look(port)
-      assert.strictEqual((yield* broker.statsQueue("default")).ready, 1)
-      assert.strictEqual((yield* broker.statsQueue("b")).ready, 1)
+      const { inspector } = yield* look(port)
+      assert.strictEqual((yield* inspector.statsQueue("default")).ready, 1)
+      assert.strictEqual((yield* inspector.statsQueue("b")).ready, 1)
     }))
 
   real("flags say what may run and what exit codes mean", () =>
@@ -152,41 +152,41 @@ describe.concurrent("work process", () => {
   real("SIGTERM: what runs finishes, what waits goes back at once, exit 0", () =>
     Effect.gen(function*() {
       const { port } = yield* beanstalkd()
-      const broker = yield* look(port)
+      const { inspector } = yield* look(port)
       const dir = yield* folder
       const script = `touch ${dir}/begun.$0; while [ ! -e ${dir}/go ]; do sleep 0.02; done; touch ${dir}/done.$0`
       const files = (prefix: string) => readdirSync(dir).filter((name) => name.startsWith(prefix)).length
       yield* publishAll(port, ["1", "2", "3", "4", "5", "6"].map((n) => ({ command: ["sh", "-c", script, n] })))
       const program = yield* worker(port, "--concurrency", "2", "--prefetch", "4")
       yield* eventually("two run", () => files("begun") === 2)
-      yield* eventually("four wait", Effect.map(broker.stats, ({ reserved }) => reserved === 6))
+      yield* eventually("four wait", Effect.map(inspector.stats, ({ reserved }) => reserved === 6))
       yield* program.signal("SIGTERM")
-      yield* eventually("four are back", Effect.map(broker.stats, ({ ready }) => ready === 4))
+      yield* eventually("four are back", Effect.map(inspector.stats, ({ ready }) => ready === 4))
       assert.strictEqual(files("done"), 0)
       writeFileSync(join(dir, "go"), "")
       const { code, stderr } = yield* program.ended
       assert.strictEqual(code, 0)
       assert.match(stderr, /worker stopped: 2 done, 4 requeued/)
       assert.strictEqual(files("done"), 2)
-      const stats = yield* broker.statsQueue("process")
+      const stats = yield* inspector.statsQueue("process")
       assert.deepStrictEqual([stats.ready, stats.delayed, stats.reserved, stats.buried], [4, 0, 0, 0])
     }))
 
   real("a second SIGTERM ends worker and processes at once, and the job stays", () =>
     Effect.gen(function*() {
       const { port } = yield* beanstalkd()
-      const broker = yield* look(port)
+      const { inspector } = yield* look(port)
       const file = join(yield* folder, "pid")
       yield* publishAll(port, [{ command: ["sh", "-c", `echo $$ >> ${file}; exec sleep 60`] }, { command: ["true"] }])
       const program = yield* worker(port, "--concurrency", "1", "--prefetch", "1")
       yield* eventually("it runs", () => linesOf(file).length === 1)
-      yield* eventually("one waits", Effect.map(broker.stats, ({ reserved }) => reserved === 2))
+      yield* eventually("one waits", Effect.map(inspector.stats, ({ reserved }) => reserved === 2))
       yield* program.signal("SIGTERM")
-      yield* eventually("the worker stops", Effect.map(broker.stats, ({ ready }) => ready === 1))
+      yield* eventually("the worker stops", Effect.map(inspector.stats, ({ ready }) => ready === 1))
       yield* program.signal("SIGTERM")
       assert.strictEqual((yield* program.ended).code, 130)
       yield* eventually("its process ends", () => !isRunning(Number(linesOf(file)[0])))
-      const { buried, delayed, ready } = yield* broker.statsQueue("process")
+      const { buried, delayed, ready } = yield* inspector.statsQueue("process")
       assert.deepStrictEqual([ready + delayed, buried], [2, 0])
     }))
 
@@ -288,8 +288,8 @@ describe("work process, killed", () => {
         const last = Math.max(...numbers.map((n) => statSync(join(dir, `done.${n}`)).mtimeMs))
         assert.isBelow(last - killedAt, 2000, `killed at ${new Date(killedAt).toISOString()}\n${second.stderr()}`)
         assert.deepStrictEqual(new Set(done().map(({ annotations }) => annotations["attempt"])), new Set([2]))
-        const broker = yield* look(port)
-        const stats = yield* broker.statsQueue("process")
+        const { inspector } = yield* look(port)
+        const stats = yield* inspector.statsQueue("process")
         assert.deepStrictEqual([stats.ready, stats.delayed, stats.reserved, stats.buried], [0, 0, 0, 0])
       })
   )

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import * as Servers from "../support/beanstalkd.ts"
+import { beanstalkd } from "../support/features.ts"
 import { model } from "./BrokerModel.ts"
 
 const onOwnServer = Layer.unwrap(
@@ -10,5 +11,5 @@ const onOwnServer = Layer.unwrap(
 )
 
 describe.skipIf(Servers.isMissing)("model", () => {
-  model("beanstalkd as a model", { layer: onOwnServer, time: "real", lacks: ["list", "lastFailure"], runs: 40 })
+  model("beanstalkd as a model", { layer: onOwnServer, time: "real", features: beanstalkd, runs: 40 })
 })

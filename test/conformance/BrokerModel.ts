@@ -22,6 +22,7 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { Broker, type Consumer, type Lease, putRequest, type Settlement } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
+import { Inspector, type Services } from "../../src/Inspector.ts"
 import { bytes, type SuiteOptions, uniqueQueue } from "./Harness.ts"
 import { type Delivery, Model, type ModelJob, type Served } from "./Model.ts"
 
@@ -109,6 +110,7 @@ type Reserving = Fiber.Fiber<ReadonlyArray<Lease>, BrokerError>
 /** Carries out commands on a broker and on the model, and compares. */
 class Comparison {
   readonly broker: Broker["Service"]
+  readonly inspector: Inspector["Service"]
   readonly virtual: boolean
   /** Can the broker list its jobs? */
   readonly lists: boolean
@@ -122,11 +124,12 @@ class Comparison {
   readonly leases: Array<PastLease> = []
   readonly waiting = new Map<number, Reserving>()
 
-  constructor(broker: Broker["Service"], { lacks = [], time }: ModelOptions) {
+  constructor({ broker, inspector }: Services, { features, time }: ModelOptions) {
     this.broker = broker
+    this.inspector = inspector
     this.virtual = time === "virtual"
-    this.lists = !lacks.includes("list")
-    this.takes = !lacks.includes("takeJob")
+    this.lists = features.canList
+    this.takes = features.canBury && features.canMove
   }
 
   /** A unit of time: long enough in a real second never to end within a case. */
@@ -244,7 +247,7 @@ class Comparison {
   }
 
   execute(command: Command): Effect.Effect<ReadonlyArray<Served> | void, BrokerError, Scope.Scope> {
-    const { broker, model } = this
+    const { broker, inspector, model } = this
     switch (command._tag) {
       case "Put":
         return Effect.gen({ self: this }, function*() {
@@ -272,19 +275,19 @@ class Comparison {
         return this.useLease(command, (consumer, lease) => consumer.touch([lease]), (job) => model.touch(job))
       case "Kick":
         return Effect.map(
-          broker.kick(this.queues[command.queue]!, command.max),
+          inspector.kick(this.queues[command.queue]!, command.max),
           (kicked) => assert.strictEqual(kicked, model.kick(command.queue, command.max), "kicked")
         )
       case "KickJob":
-        return this.onJob(command.job, ["buried", "delayed"], broker.kickJob, (job) => model.forgive(job))
+        return this.onJob(command.job, ["buried", "delayed"], inspector.kickJob, (job) => model.forgive(job))
       case "DeleteJob":
-        return this.onJob(command.job, ["ready", "delayed", "buried"], broker.delete, (job) => model.delete(job))
+        return this.onJob(command.job, ["ready", "delayed", "buried"], inspector.delete, (job) => model.delete(job))
       case "BuryJob":
         if (!this.takes) return Effect.void
         return this.onJob(
           command.job,
           ["ready", "delayed"],
-          (id) => broker.buryJob(id, "a test says so"),
+          (id) => inspector.buryJob(id, "a test says so"),
           (job) => model.putAside(job)
         )
       case "MoveJob":
@@ -292,7 +295,7 @@ class Comparison {
         return this.onJob(
           command.job,
           ["ready", "delayed", "buried"],
-          (id) => broker.moveJob(id, this.queues[command.queue]!),
+          (id) => inspector.moveJob(id, this.queues[command.queue]!),
           (job, id) => {
             const { priority, ttr } = job
             model.delete(job)
@@ -303,11 +306,11 @@ class Comparison {
       case "Pause": {
         const time = this.millis(command.time)
         model.pausedUntil[command.queue] = model.now + time
-        return broker.pause(this.queues[command.queue]!, Duration.millis(time))
+        return inspector.pause(this.queues[command.queue]!, Duration.millis(time))
       }
       case "Resume":
         model.pausedUntil[command.queue] = 0
-        return broker.resume(this.queues[command.queue]!)
+        return inspector.resume(this.queues[command.queue]!)
       case "Pass":
         return this.virtual
           ? Effect.map(TestClock.adjust(this.millis(command.time)), () => model.pass(this.millis(command.time)))
@@ -339,7 +342,7 @@ class Comparison {
     return Effect.gen({ self: this }, function*() {
       const { model } = this
       const name = this.queues[queue]!
-      const { idleWorkers, pausedFor, ...counts } = yield* this.broker.statsQueue(name)
+      const { idleWorkers, pausedFor, ...counts } = yield* this.inspector.statsQueue(name)
       const count = (state: ModelJob["state"]) => model.inState(queue, state).length
       assert.deepStrictEqual(counts, {
         queue: name,
@@ -356,12 +359,12 @@ class Comparison {
         assert.strictEqual(Duration.toMillis(pausedFor), expectedPause, "pausedFor")
       } else assert.strictEqual(Duration.isZero(pausedFor), expectedPause === 0, "pausedFor")
       for (const state of ["ready", "delayed", "buried"] as const) {
-        const next = Option.map(yield* this.broker.peekNext(name, state), ({ id }) => id)
+        const next = Option.map(yield* this.inspector.peekNext(name, state), ({ id }) => id)
         assert.strictEqual(Option.getOrUndefined(next), model.inState(queue, state)[0]?.id, `next ${state}`)
       }
       if (this.lists) {
         for (const state of ["ready", "delayed", "reserved", "buried"] as const) {
-          const listed = (yield* this.broker.list(name, { state })).jobs.map(({ id }) => id)
+          const listed = (yield* this.inspector.list(name, { state })).jobs.map(({ id }) => id)
           assert.deepStrictEqual(listed, model.inState(queue, state).map(({ id }) => id), `list ${state}`)
         }
       }
@@ -370,7 +373,7 @@ class Comparison {
 
   compareJob(job: ModelJob) {
     return Effect.gen({ self: this }, function*() {
-      const { attempt, abandoned, priority, state, timeLeft, ttr } = yield* this.broker.statsJob(job.id)
+      const { attempt, abandoned, priority, state, timeLeft, ttr } = yield* this.inspector.statsJob(job.id)
       const expected = { abandoned: job.abandoned, priority: job.priority, state: job.state, ttr: job.ttr }
       assert.deepStrictEqual({ abandoned, priority, state, ttr: Duration.toMillis(ttr) }, expected, `job ${job.id}`)
       if (this.virtual || state === "reserved") assert.strictEqual(attempt, this.model.attempts(job), "attempt")
@@ -398,7 +401,7 @@ export const model = (name: string, options: ModelOptions): void => {
       { commands: Schema.Array(Command).check(Schema.isMaxLength(120)) },
       ({ commands }) =>
         Effect.gen(function*() {
-          const comparison = new Comparison(yield* Broker, options)
+          const comparison = new Comparison({ broker: yield* Broker, inspector: yield* Inspector }, options)
           for (let i = 0; i < watches.length; i++) yield* comparison.open(i)
           for (const command of commands) yield* comparison.step(command)
         }),

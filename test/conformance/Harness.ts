@@ -17,30 +17,29 @@ import {
   Broker,
   type Consumer,
   type Failure,
+  type Features,
   type JobId,
   type Lease,
   type LeaseInfo,
   type PutOptions,
   putRequest,
-  type QueueStats,
   type Settlement
 } from "../../src/Broker.ts"
 import type { BrokerError, BrokerErrorReason } from "../../src/BrokerError.ts"
+import { Inspector, type QueueStats, type Services } from "../../src/Inspector.ts"
 
 /** On what a suite runs. */
 export interface SuiteOptions {
   /** The broker. Built once for all tests. */
-  readonly layer: Layer.Layer<Broker, unknown>
+  readonly layer: Layer.Layer<Broker | Inspector, unknown>
   /** Does the broker live on the TestClock, or does it have a clock of its own? */
   readonly time: "virtual" | "real"
-  /** The shortest delay that a broker with a clock of its own knows. Default: a second. */
-  readonly resolution?: "second" | "millisecond"
-  /** What the broker can't do. Default: nothing. */
-  readonly lacks?: ReadonlyArray<"list" | "lastFailure" | "takeJob">
+  /** What the broker has to say of itself. What it claims is tested, and what it doesn't is tested to be refused. */
+  readonly features: Features
 }
 
 /** The tester that the tests of a suite are registered with. */
-export type It = Vitest.MethodsNonLive<Broker>
+export type It = Vitest.MethodsNonLive<Broker | Inspector>
 
 /** Registers a test. */
 export type Test = (
@@ -66,15 +65,17 @@ export const uniqueQueue = (): string => `conformance-${run}-${++queues}`
 /** What a test works with. */
 export class Harness {
   readonly broker: Broker["Service"]
+  readonly inspector: Inspector["Service"]
   readonly time: SuiteOptions["time"]
   /** Can a delay of a millisecond be over before anybody looks? */
   readonly isFine: boolean
   readonly queue: string = uniqueQueue()
 
-  constructor(broker: Broker["Service"], options: SuiteOptions) {
+  constructor({ broker, inspector }: Services, options: SuiteOptions) {
     this.broker = broker
+    this.inspector = inspector
     this.time = options.time
-    this.isFine = options.time === "real" && options.resolution === "millisecond"
+    this.isFine = options.time === "real" && options.features.resolution === "millisecond"
   }
 
   /** Lets time pass. */
@@ -104,7 +105,7 @@ export class Harness {
 
   /** The numbers of the test's queue. */
   stats(queue: string = this.queue): Effect.Effect<QueueStats, BrokerError> {
-    return this.broker.statsQueue(queue)
+    return this.inspector.statsQueue(queue)
   }
 
   /** Asks until the answer is the wanted one; not for ever. */
@@ -177,7 +178,7 @@ export const release = (
 export const bury = (consumer: Consumer, lease: Lease, reason = "a test says so", failure?: Failure) =>
   settle(consumer, { _tag: "Bury", lease, reason, failure })
 
-/** Gives the job of a lease back unspent. */
+/** Requeues the job of a lease. */
 export const requeue = (consumer: Consumer, lease: Lease) => settle(consumer, { _tag: "Requeue", lease })
 
 /** Starts the time to run of a lease again. */
@@ -221,6 +222,9 @@ export const assertRunning = <A, E>(fiber: Fiber.Fiber<A, E>): void =>
 export const tester = (it: It, options: SuiteOptions): Test => (name, body) =>
   it.effect(
     name,
-    () => Effect.flatMap(Broker, (broker) => body(new Harness(broker, options))),
+    () =>
+      Effect.gen(function*() {
+        yield* body(new Harness({ broker: yield* Broker, inspector: yield* Inspector }, options))
+      }),
     20_000
   )

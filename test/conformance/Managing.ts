@@ -7,8 +7,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type { JobId, ListedJob, ListedState } from "../../src/Broker.ts"
+import type { JobId } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
+import type { ListedJob, ListedState } from "../../src/Inspector.ts"
 import {
   assertFails,
   assertInfo,
@@ -34,7 +35,7 @@ const listAll = Effect.fnUntraced(function*(
   const jobs: Array<ListedJob> = []
   let after: string | undefined
   do {
-    const page = yield* h.broker.list(h.queue, { state, limit, after })
+    const page = yield* h.inspector.list(h.queue, { state, limit, after })
     assert.isAtMost(page.jobs.length, limit)
     jobs.push(...page.jobs)
     after = page.next
@@ -73,8 +74,8 @@ const listing = (test: Test) => {
       yield* h.put("b")
       yield* bury(consumer, yield* take(consumer), "no good")
       for (const state of ["delayed", "buried"] as const) {
-        const [job] = (yield* h.broker.list(h.queue, { state })).jobs
-        const { age: _, timeLeft: __, ...stats } = yield* h.broker.statsJob(job!.id)
+        const [job] = (yield* h.inspector.list(h.queue, { state })).jobs
+        const { age: _, timeLeft: __, ...stats } = yield* h.inspector.statsJob(job!.id)
         const { age, body, finishedAt, timeLeft, ...listed } = job!
         assert.deepStrictEqual(listed, stats)
         assert.isUndefined(finishedAt)
@@ -82,7 +83,7 @@ const listing = (test: Test) => {
         assert.isBelow(Duration.toSeconds(age), 20)
         assert.isAtMost(Duration.toSeconds(timeLeft), 100)
       }
-      assert.strictEqual((yield* h.broker.list(h.queue, { state: "buried" })).jobs[0]!.reason, "no good")
+      assert.strictEqual((yield* h.inspector.list(h.queue, { state: "buried" })).jobs[0]!.reason, "no good")
     }))
 
   test("list: a job that stays is seen exactly once, however many come and go between two pages", (h) =>
@@ -98,7 +99,7 @@ const listing = (test: Test) => {
       const comeAndGo = Effect.gen(function*() {
         const id = goes.pop()
         if (id === undefined) return
-        yield* h.broker.delete(id)
+        yield* h.inspector.delete(id)
         yield* h.put(`comes ${n}`, { priority: n++ % 3 })
       })
       const seen = texts(yield* listAll(h, "ready", 2, comeAndGo))
@@ -109,7 +110,7 @@ const listing = (test: Test) => {
   test("list: a queue that does not exist has no jobs", (h) =>
     Effect.gen(function*() {
       for (const state of ["ready", "done"] as const) {
-        assert.deepStrictEqual(yield* h.broker.list(h.queue, { state }), { jobs: [], next: undefined })
+        assert.deepStrictEqual(yield* h.inspector.list(h.queue, { state }), { jobs: [], next: undefined })
       }
     }))
 
@@ -117,12 +118,12 @@ const listing = (test: Test) => {
     Effect.gen(function*() {
       for (let i = 0; i < 2; i++) yield* h.put("a")
       for (const limit of [0, -1, 1001, 1.5, NaN]) {
-        yield* assertFails(h.broker.list(h.queue, { state: "ready", limit }), "OptionInvalid")
+        yield* assertFails(h.inspector.list(h.queue, { state: "ready", limit }), "OptionInvalid")
       }
-      const { next } = yield* h.broker.list(h.queue, { state: "ready", limit: 1 })
-      yield* assertFails(h.broker.list(h.queue, { state: "buried", after: next }), "OptionInvalid")
-      yield* assertFails(h.broker.list(h.queue, { state: "ready", after: "made up" }), "OptionInvalid")
-      yield* assertFails(h.broker.list("not a queue", { state: "ready" }), "QueueNameInvalid")
+      const { next } = yield* h.inspector.list(h.queue, { state: "ready", limit: 1 })
+      yield* assertFails(h.inspector.list(h.queue, { state: "buried", after: next }), "OptionInvalid")
+      yield* assertFails(h.inspector.list(h.queue, { state: "ready", after: "made up" }), "OptionInvalid")
+      yield* assertFails(h.inspector.list("not a queue", { state: "ready" }), "QueueNameInvalid")
     }))
 }
 
@@ -135,19 +136,19 @@ const burying = (test: Test) => {
       const ready = yield* h.put("ready", { priority: 7, ttr: "9 seconds" })
       const delayed = yield* h.put("delayed", { delay: "100 seconds" })
       for (const id of [ready, delayed]) {
-        yield* h.broker.buryJob(id, "not now")
-        const { buries, abandoned, state } = yield* h.broker.statsJob(id)
+        yield* h.inspector.buryJob(id, "not now")
+        const { buries, abandoned, state } = yield* h.inspector.statsJob(id)
         assert.deepStrictEqual({ buries, abandoned, state }, { buries: 1, abandoned: 0, state: "buried" })
-        yield* assertFails(h.broker.buryJob(id, "again"), "NotFound")
+        yield* assertFails(h.inspector.buryJob(id, "again"), "NotFound")
       }
-      const { priority, ttr } = yield* h.broker.statsJob(ready)
+      const { priority, ttr } = yield* h.inspector.statsJob(ready)
       assert.deepStrictEqual({ priority, ttr: Duration.toSeconds(ttr) }, { priority: 7, ttr: 9 })
-      yield* assertFails(h.broker.buryJob(held, "held"), "NotFound")
+      yield* assertFails(h.inspector.buryJob(held, "held"), "NotFound")
       yield* done(consumer, lease)
-      yield* assertFails(h.broker.buryJob(held, "gone"), "NotFound")
-      yield* assertFails(h.broker.buryJob("not an id" as JobId, "none"), "NotFound")
+      yield* assertFails(h.inspector.buryJob(held, "gone"), "NotFound")
+      yield* assertFails(h.inspector.buryJob("not an id" as JobId, "none"), "NotFound")
       assert.include(yield* h.stats(), { ready: 0, delayed: 0, reserved: 0, buried: 2 })
-      assert.strictEqual(text(Option.getOrThrow(yield* h.broker.peekNext(h.queue, "buried"))), "ready")
+      assert.strictEqual(text(Option.getOrThrow(yield* h.inspector.peekNext(h.queue, "buried"))), "ready")
     }))
 
   test("buryJob: counts as an attempt, which a kick forgives", (h) =>
@@ -155,8 +156,8 @@ const burying = (test: Test) => {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
       yield* release(consumer, yield* take(consumer))
-      yield* h.broker.buryJob(id, "not now")
-      yield* h.broker.kickJob(id)
+      yield* h.inspector.buryJob(id, "not now")
+      yield* h.inspector.kickJob(id)
       const lease = yield* take(consumer)
       yield* assertInfo(consumer, lease, { attempt: 2, abandoned: 0 })
       yield* release(consumer, lease)
@@ -175,10 +176,10 @@ const moving = (test: Test) => {
       yield* bury(consumer, lease)
       const ids = [lease.id, yield* h.put("ready"), yield* h.put("delayed", { delay: "100 seconds" })]
       const moved: Array<JobId> = []
-      for (const id of ids) moved.push(yield* h.broker.moveJob(id, other))
+      for (const id of ids) moved.push(yield* h.inspector.moveJob(id, other))
       assert.include(yield* h.stats(), { ready: 0, delayed: 0, reserved: 0, buried: 0 })
       assert.include(yield* h.stats(other), { ready: 3, delayed: 0, reserved: 0, buried: 0, total: 3 })
-      const { priority, ttr, ...stats } = yield* h.broker.statsJob(moved[0]!)
+      const { priority, ttr, ...stats } = yield* h.inspector.statsJob(moved[0]!)
       assert.include(stats, { queue: other, state: "ready", attempt: 0, abandoned: 0, buries: 0 })
       assert.deepStrictEqual({ priority, ttr: Duration.toSeconds(ttr) }, { priority: 3, ttr: 9 })
       const there = yield* h.consumer(other)
@@ -192,20 +193,20 @@ const moving = (test: Test) => {
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
-      yield* assertFails(h.broker.moveJob(id, "not a queue"), "QueueNameInvalid")
+      yield* assertFails(h.inspector.moveJob(id, "not a queue"), "QueueNameInvalid")
       const lease = yield* take(consumer)
-      yield* assertFails(h.broker.moveJob(id, uniqueQueue()), "NotFound")
+      yield* assertFails(h.inspector.moveJob(id, uniqueQueue()), "NotFound")
       yield* done(consumer, lease)
-      yield* assertFails(h.broker.moveJob(id, uniqueQueue()), "NotFound")
-      yield* assertFails(h.broker.moveJob("not an id" as JobId, uniqueQueue()), "NotFound")
+      yield* assertFails(h.inspector.moveJob(id, uniqueQueue()), "NotFound")
+      yield* assertFails(h.inspector.moveJob("not an id" as JobId, uniqueQueue()), "NotFound")
     }))
 
   test("moveJob: to its own queue", (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("a", { delay: "100 seconds" })
-      const moved = yield* h.broker.moveJob(id, h.queue)
+      const moved = yield* h.inspector.moveJob(id, h.queue)
       assert.include(yield* h.stats(), { ready: 1, delayed: 0 })
-      assert.strictEqual((yield* h.broker.statsJob(moved)).state, "ready")
+      assert.strictEqual((yield* h.inspector.statsJob(moved)).state, "ready")
     }))
 
   test("moveJob: wakes a consumer that waits", (h) =>
@@ -213,7 +214,7 @@ const moving = (test: Test) => {
       const other = uniqueQueue()
       const id = yield* h.put("a", { queue: other, delay: "100 seconds" })
       const fiber = yield* h.reserveWaiting(yield* h.consumer(), 1)
-      const moved = yield* h.broker.moveJob(id, h.queue)
+      const moved = yield* h.inspector.moveJob(id, h.queue)
       assert.strictEqual((yield* Fiber.join(fiber))[0].id, moved)
     }))
 }
@@ -223,7 +224,7 @@ const failing = (test: Test) => {
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
-      const failureOf = Effect.map(h.broker.statsJob(id), ({ lastFailure }) => lastFailure)
+      const failureOf = Effect.map(h.inspector.statsJob(id), ({ lastFailure }) => lastFailure)
       assert.isUndefined(yield* failureOf)
       yield* release(consumer, yield* take(consumer), { failure: { tag: "Timeout", message: "too slow" } })
       const first = yield* failureOf
@@ -233,28 +234,17 @@ const failing = (test: Test) => {
       assert.deepStrictEqual(yield* failureOf, first)
       yield* bury(consumer, yield* take(consumer), "the last", { tag: "Refused", message: "" })
       assert.deepInclude(yield* failureOf, { tag: "Refused", message: "" })
-      yield* h.broker.kickJob(id)
-      yield* h.broker.buryJob(id, "by hand")
+      yield* h.inspector.kickJob(id)
+      yield* h.inspector.buryJob(id, "by hand")
       assert.deepInclude(yield* failureOf, { tag: "Refused", message: "" })
-      assert.strictEqual((yield* h.broker.statsJob(id)).reason, "by hand")
+      assert.strictEqual((yield* h.inspector.statsJob(id)).reason, "by hand")
     }))
 }
 
-/** Registers the tests. */
-export const managing = (test: Test, { lacks = [] }: SuiteOptions): void => {
-  if (!lacks.includes("list")) listing(test)
-  else test("list: is refused", (h) => assertFails(h.broker.list(h.queue, { state: "ready" }), "Unsupported"))
-  if (!lacks.includes("lastFailure")) failing(test)
-  if (!lacks.includes("takeJob")) {
-    burying(test)
-    moving(test)
-  } else {
-    test("buryJob, moveJob: are refused", (h) =>
-      Effect.gen(function*() {
-        const id = yield* h.put("a")
-        yield* assertFails(h.broker.buryJob(id, "not now"), "Unsupported")
-        yield* assertFails(h.broker.moveJob(id, uniqueQueue()), "Unsupported")
-        assert.include(yield* h.stats(), { ready: 1 })
-      }))
-  }
+/** Registers the tests of what the broker can. That it refuses the rest is told in `Telling.ts`. */
+export const managing = (test: Test, { features }: SuiteOptions): void => {
+  if (features.canList) listing(test)
+  if (features.keepsReasons) failing(test)
+  if (features.canBury) burying(test)
+  if (features.canMove) moving(test)
 }

@@ -35,7 +35,7 @@ const oneOfEach = Effect.fnUntraced(function*(h: Harness) {
 /** An id that the broker knew once. */
 const formerId = Effect.fnUntraced(function*(h: Harness) {
   const id = yield* h.put("former")
-  yield* h.broker.delete(id)
+  yield* h.inspector.delete(id)
   return id
 })
 
@@ -46,18 +46,18 @@ const peeking = (test: Test) => {
     Effect.gen(function*() {
       const jobs = yield* oneOfEach(h)
       for (const state of ["ready", "delayed", "reserved", "buried"] as const) {
-        const job = yield* h.broker.peek(jobs[state])
+        const job = yield* h.inspector.peek(jobs[state])
         assert.strictEqual(bodyOf(job), state)
         assert.strictEqual(Option.getOrThrow(job).id, jobs[state])
       }
-      assert.isTrue(Option.isNone(yield* h.broker.peek(yield* formerId(h))))
+      assert.isTrue(Option.isNone(yield* h.inspector.peek(yield* formerId(h))))
     }))
 
   test("peekNext: shows the job that is next in a state, and changes nothing", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       for (const state of ["ready", "delayed", "buried"] as const) {
-        assert.isTrue(Option.isNone(yield* h.broker.peekNext(h.queue, state)))
+        assert.isTrue(Option.isNone(yield* h.inspector.peekNext(h.queue, state)))
       }
       for (const body of ["buried first", "buried second"]) yield* h.put(body)
       const [first, second] = yield* takeMany(consumer, 2)
@@ -68,16 +68,16 @@ const peeking = (test: Test) => {
       yield* h.put("old", { priority: 10 })
       yield* h.put("urgent", { priority: 5 })
       for (let i = 0; i < 2; i++) {
-        assert.strictEqual(bodyOf(yield* h.broker.peekNext(h.queue, "ready")), "urgent")
-        assert.strictEqual(bodyOf(yield* h.broker.peekNext(h.queue, "delayed")), "sooner")
-        assert.strictEqual(bodyOf(yield* h.broker.peekNext(h.queue, "buried")), "buried second")
+        assert.strictEqual(bodyOf(yield* h.inspector.peekNext(h.queue, "ready")), "urgent")
+        assert.strictEqual(bodyOf(yield* h.inspector.peekNext(h.queue, "delayed")), "sooner")
+        assert.strictEqual(bodyOf(yield* h.inspector.peekNext(h.queue, "buried")), "buried second")
       }
       assert.include(yield* h.stats(), { ready: 2, delayed: 2, reserved: 0, buried: 2 })
     }))
 
   test("peekNext: a queue that does not exist shows nothing", (h) =>
     Effect.gen(function*() {
-      assert.isTrue(Option.isNone(yield* h.broker.peekNext(h.queue, "ready")))
+      assert.isTrue(Option.isNone(yield* h.inspector.peekNext(h.queue, "ready")))
     }))
 }
 
@@ -86,24 +86,24 @@ const deleting = (test: Test) => {
     test(`delete by id: a ${state} job, once`, (h) =>
       Effect.gen(function*() {
         const { [state]: id } = yield* oneOfEach(h)
-        yield* h.broker.delete(id)
-        assert.isTrue(Option.isNone(yield* h.broker.peek(id)))
+        yield* h.inspector.delete(id)
+        assert.isTrue(Option.isNone(yield* h.inspector.peek(id)))
         assert.strictEqual((yield* h.stats())[state], 0)
-        yield* assertFails(h.broker.delete(id), "NotFound")
+        yield* assertFails(h.inspector.delete(id), "NotFound")
       }))
   }
 
   test("delete by id: not a reserved job", (h) =>
     Effect.gen(function*() {
       const { consumer, lease, reserved } = yield* oneOfEach(h)
-      yield* assertFails(h.broker.delete(reserved), "NotFound")
+      yield* assertFails(h.inspector.delete(reserved), "NotFound")
       yield* done(consumer, lease)
     }))
 
   test("delete by id: a deleted job is not served", (h) =>
     Effect.gen(function*() {
       const [a, b] = [yield* h.put("a"), yield* h.put("b")]
-      yield* h.broker.delete(a)
+      yield* h.inspector.delete(a)
       assert.strictEqual((yield* take(yield* h.consumer())).id, b)
     }))
 }
@@ -117,31 +117,31 @@ const kicking = (test: Test) => {
       for (const lease of [c, a, b]) yield* bury(consumer, lease!)
       yield* h.put("later", { delay: "200 seconds" })
       yield* h.put("sooner", { delay: "100 seconds" })
-      assert.strictEqual(yield* h.broker.kick(h.queue, 1), 1)
+      assert.strictEqual(yield* h.inspector.kick(h.queue, 1), 1)
       assert.strictEqual(text(yield* take(consumer)), "c")
-      assert.strictEqual(yield* h.broker.kick(h.queue, 10), 2)
+      assert.strictEqual(yield* h.inspector.kick(h.queue, 10), 2)
       assert.deepStrictEqual((yield* takeMany(consumer, 2)).map(text), ["a", "b"])
       assert.include(yield* h.stats(), { delayed: 2, buried: 0 })
-      assert.strictEqual(yield* h.broker.kick(h.queue, 1), 1)
+      assert.strictEqual(yield* h.inspector.kick(h.queue, 1), 1)
       assert.strictEqual(text(yield* take(consumer)), "sooner")
-      assert.strictEqual(yield* h.broker.kick(h.queue, 10), 1)
+      assert.strictEqual(yield* h.inspector.kick(h.queue, 10), 1)
       assert.strictEqual(text(yield* take(consumer)), "later")
-      assert.strictEqual(yield* h.broker.kick(h.queue, 10), 0)
+      assert.strictEqual(yield* h.inspector.kick(h.queue, 10), 0)
     }))
 
   test("kick: leaves other queues alone", (h) =>
     Effect.gen(function*() {
       const other = uniqueQueue()
       yield* h.put("a", { queue: other, delay: "100 seconds" })
-      assert.strictEqual(yield* h.broker.kick(h.queue, 10), 0)
+      assert.strictEqual(yield* h.inspector.kick(h.queue, 10), 0)
       assert.include(yield* h.stats(other), { ready: 0, delayed: 1 })
     }))
 
   test("kick: less than one job, or part of one, is refused", (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("a", { delay: "100 seconds" })
-      for (const max of [0, -1, 1.5, NaN]) yield* assertFails(h.broker.kick(h.queue, max), "OptionInvalid")
-      assert.strictEqual((yield* h.broker.statsJob(id)).state, "delayed")
+      for (const max of [0, -1, 1.5, NaN]) yield* assertFails(h.inspector.kick(h.queue, max), "OptionInvalid")
+      assert.strictEqual((yield* h.inspector.statsJob(id)).state, "delayed")
     }))
 
   test("kick: forgives one attempt", (h) =>
@@ -153,18 +153,18 @@ const kicking = (test: Test) => {
       const third = yield* take(consumer)
       yield* assertInfo(consumer, third, { attempt: 3, abandoned: 0 })
       yield* bury(consumer, third)
-      yield* h.broker.kickJob(id)
+      yield* h.inspector.kickJob(id)
       yield* assertInfo(consumer, yield* take(consumer), { attempt: 3, abandoned: 0 })
     }))
 
   test("kickJob: a buried or a delayed job, and no other", (h) =>
     Effect.gen(function*() {
       const { buried, delayed, ready, reserved } = yield* oneOfEach(h)
-      for (const id of [ready, reserved, yield* formerId(h)]) yield* assertFails(h.broker.kickJob(id), "NotFound")
+      for (const id of [ready, reserved, yield* formerId(h)]) yield* assertFails(h.inspector.kickJob(id), "NotFound")
       for (const id of [buried, delayed]) {
-        yield* h.broker.kickJob(id)
-        assert.strictEqual((yield* h.broker.statsJob(id)).state, "ready")
-        yield* assertFails(h.broker.kickJob(id), "NotFound")
+        yield* h.inspector.kickJob(id)
+        assert.strictEqual((yield* h.inspector.statsJob(id)).state, "ready")
+        yield* assertFails(h.inspector.kickJob(id), "NotFound")
       }
       assert.include(yield* h.stats(), { ready: 3, delayed: 0, reserved: 1, buried: 0 })
     }))
@@ -173,7 +173,7 @@ const kicking = (test: Test) => {
     Effect.gen(function*() {
       const id = yield* h.put("a", { delay: "100 seconds" })
       const fiber = yield* h.reserveWaiting(yield* h.consumer(), 1)
-      yield* h.broker.kickJob(id)
+      yield* h.inspector.kickJob(id)
       assert.strictEqual((yield* Fiber.join(fiber))[0].id, id)
     }))
 }
@@ -182,7 +182,7 @@ const pausing = (test: Test) => {
   test("pause: a paused queue serves nothing until it is resumed", (h) =>
     Effect.gen(function*() {
       yield* h.put("a")
-      yield* h.broker.pause(h.queue, Duration.seconds(100))
+      yield* h.inspector.pause(h.queue, Duration.seconds(100))
       const stats = yield* h.stats()
       assert.include(stats, { ready: 1, reserved: 0 })
       assert.isAbove(Duration.toSeconds(stats.pausedFor), 98)
@@ -191,7 +191,7 @@ const pausing = (test: Test) => {
       yield* h.put("b", { priority: 0 })
       yield* h.aWhile
       assertRunning(fiber)
-      yield* h.broker.resume(h.queue)
+      yield* h.inspector.resume(h.queue)
       assert.deepStrictEqual((yield* Fiber.join(fiber)).map(text), ["b"])
       assert.strictEqual(Duration.toMillis((yield* h.stats()).pausedFor), 0)
     }))
@@ -199,7 +199,7 @@ const pausing = (test: Test) => {
   test("pause: ends by itself when its time is over, not before", (h) =>
     Effect.gen(function*() {
       yield* h.put("a")
-      yield* h.broker.pause(h.queue, Duration.seconds(2))
+      yield* h.inspector.pause(h.queue, Duration.seconds(2))
       const fiber = yield* h.reserveWaiting(yield* h.consumer(), 1)
       yield* h.pass("1500 millis")
       assertRunning(fiber)
@@ -212,10 +212,10 @@ const pausing = (test: Test) => {
       const [paused, other] = [uniqueQueue(), uniqueQueue()]
       yield* h.put("paused", { queue: paused, priority: 0 })
       yield* h.put("other", { queue: other })
-      yield* h.broker.pause(paused, Duration.seconds(100))
+      yield* h.inspector.pause(paused, Duration.seconds(100))
       const consumer = yield* h.consumer(paused, other)
       assert.strictEqual(text(yield* take(consumer)), "other")
-      yield* h.broker.resume(paused)
+      yield* h.inspector.resume(paused)
       assert.strictEqual(text(yield* take(consumer)), "paused")
     }))
 
@@ -225,7 +225,7 @@ const pausing = (test: Test) => {
       yield* h.put("a")
       yield* h.put("b")
       const [a, b] = yield* takeMany(consumer, 2)
-      yield* h.broker.pause(h.queue, Duration.seconds(100))
+      yield* h.inspector.pause(h.queue, Duration.seconds(100))
       yield* done(consumer, a!)
       yield* release(consumer, b!)
       assert.include(yield* h.stats(), { ready: 1, reserved: 0 })
@@ -236,19 +236,19 @@ const pausing = (test: Test) => {
       yield* h.put("a")
       const longer = Duration.sum(maxDelay, Duration.seconds(1))
       for (const duration of [Duration.infinity, longer, Duration.days(365 * 300), Duration.seconds(-1)]) {
-        yield* assertFails(h.broker.pause(h.queue, duration), "OptionInvalid")
+        yield* assertFails(h.inspector.pause(h.queue, duration), "OptionInvalid")
       }
       assert.include(yield* h.stats(), { ready: 1 })
-      yield* h.broker.pause(h.queue, maxDelay)
+      yield* h.inspector.pause(h.queue, maxDelay)
       assert.isAbove(Duration.toSeconds((yield* h.stats()).pausedFor), Duration.toSeconds(maxDelay) - 20)
-      yield* h.broker.resume(h.queue)
+      yield* h.inspector.resume(h.queue)
       assert.strictEqual(text(yield* take(yield* h.consumer())), "a")
     }))
 
   test("resume: a queue that is not paused stays as it is", (h) =>
     Effect.gen(function*() {
       yield* h.put("a")
-      yield* h.broker.resume(h.queue)
+      yield* h.inspector.resume(h.queue)
       assert.strictEqual(text(yield* take(yield* h.consumer())), "a")
     }))
 }
@@ -275,13 +275,13 @@ const counting = (test: Test) => {
       yield* assertFails(h.stats(), "NotFound")
       const id = yield* h.put("a")
       assert.strictEqual((yield* h.stats()).ready, 1)
-      assert.include(yield* h.broker.queues, h.queue)
+      assert.include(yield* h.inspector.queues, h.queue)
       yield* Effect.scoped(Effect.gen(function*() {
         yield* h.consumer()
-        yield* h.broker.delete(id)
+        yield* h.inspector.delete(id)
         assert.include(yield* h.stats(), { ready: 0, total: 1 })
       }))
-      const gone = Effect.map(h.broker.queues, (queues) => !queues.includes(h.queue))
+      const gone = Effect.map(h.inspector.queues, (queues) => !queues.includes(h.queue))
       yield* h.until(gone, (gone) => gone)
       yield* assertFails(h.stats(), "NotFound")
     }))
@@ -290,7 +290,7 @@ const counting = (test: Test) => {
     Effect.gen(function*() {
       const jobs = yield* oneOfEach(h)
       for (const state of ["ready", "delayed", "reserved", "buried"] as const) {
-        const stats = yield* h.broker.statsJob(jobs[state])
+        const stats = yield* h.inspector.statsJob(jobs[state])
         assert.include(stats, { id: jobs[state], queue: h.queue, state, priority: 1024, abandoned: 0 })
         assert.strictEqual(Duration.toSeconds(stats.ttr), 60)
         assert.isBelow(Duration.toSeconds(stats.age), 20)
@@ -299,15 +299,15 @@ const counting = (test: Test) => {
         assert.isAtMost(timeLeft, longest)
         assert.isAtLeast(timeLeft, Math.max(0, longest - 20))
       }
-      yield* assertFails(h.broker.statsJob(yield* formerId(h)), "NotFound")
-      yield* assertFails(h.broker.delete("not an id" as JobId), "NotFound")
+      yield* assertFails(h.inspector.statsJob(yield* formerId(h)), "NotFound")
+      yield* assertFails(h.inspector.delete("not an id" as JobId), "NotFound")
     }))
 
   test("statsJob: the age of a job grows", (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("a")
       yield* h.pass("2 seconds")
-      assert.isAtLeast(Duration.toSeconds((yield* h.broker.statsJob(id)).age), h.time === "virtual" ? 2 : 1)
+      assert.isAtLeast(Duration.toSeconds((yield* h.inspector.statsJob(id)).age), h.time === "virtual" ? 2 : 1)
     }))
 
   test("stats: the sums over all queues, and the limit", (h) =>
@@ -315,8 +315,8 @@ const counting = (test: Test) => {
       yield* oneOfEach(h)
       const waiting = yield* h.consumer(uniqueQueue())
       const fiber = yield* Effect.forkChild(waiting.reserve(1))
-      yield* h.until(h.broker.stats, (stats) => stats.idleWorkers >= 1)
-      const stats = yield* h.broker.stats
+      yield* h.until(h.inspector.stats, (stats) => stats.idleWorkers >= 1)
+      const stats = yield* h.inspector.stats
       for (const state of ["ready", "delayed", "reserved", "buried"] as const) assert.isAtLeast(stats[state], 1)
       assert.isAtLeast(stats.maxJobSize, 1024)
       assert.isFalse(stats.draining)
@@ -329,7 +329,7 @@ const counting = (test: Test) => {
     Effect.gen(function*() {
       const names = [uniqueQueue(), uniqueQueue(), uniqueQueue()]
       for (const queue of names) yield* h.put("a", { queue })
-      const queues = yield* h.broker.queues
+      const queues = yield* h.inspector.queues
       for (const name of names) assert.strictEqual(queues.filter((queue) => queue === name).length, 1)
     }))
 

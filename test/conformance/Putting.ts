@@ -63,7 +63,7 @@ export const putting = (test: Test): void => {
   test("put: a delay below the resolution is rounded up, not down", (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("soon", { delay: "1 millis" })
-      if (!h.isFine) assert.strictEqual((yield* h.broker.statsJob(id)).state, "delayed")
+      if (!h.isFine) assert.strictEqual((yield* h.inspector.statsJob(id)).state, "delayed")
       yield* h.pass("1 millis")
       assert.strictEqual(text(yield* take(yield* h.consumer())), "soon")
     }))
@@ -113,7 +113,7 @@ export const putting = (test: Test): void => {
 
   test("put: a body may be as large as the limit, not larger", (h) =>
     Effect.gen(function*() {
-      const { maxJobSize } = yield* h.broker.stats
+      const { maxJobSize } = yield* h.inspector.stats
       yield* h.broker.put(h.queue, request(new Uint8Array(maxJobSize).fill(7)))
       const reason = yield* reasonOf(h.broker.put(h.queue, request(new Uint8Array(maxJobSize + 1))))
       if (reason._tag !== "JobTooBig") return assert.fail(reason._tag)
@@ -126,7 +126,7 @@ export const putting = (test: Test): void => {
 
   test("putAll: says for each body, in order, whether it was accepted", (h) =>
     Effect.gen(function*() {
-      const { maxJobSize } = yield* h.broker.stats
+      const { maxJobSize } = yield* h.inspector.stats
       const results = yield* h.broker.putAll(h.queue, [
         request(bytes("a")),
         request(new Uint8Array(maxJobSize + 1)),
@@ -164,11 +164,11 @@ export const putting = (test: Test): void => {
         yield* assertFails(consume, "QueueNameInvalid")
         yield* assertFails(consumeSecond, "QueueNameInvalid")
         yield* assertFails(h.broker.idleWorkers(queue), "QueueNameInvalid")
-        yield* assertFails(h.broker.peekNext(queue, "ready"), "QueueNameInvalid")
-        yield* assertFails(h.broker.kick(queue, 1), "QueueNameInvalid")
-        yield* assertFails(h.broker.pause(queue, request(bytes("")).ttr), "QueueNameInvalid")
-        yield* assertFails(h.broker.resume(queue), "QueueNameInvalid")
-        yield* assertFails(h.broker.statsQueue(queue), "QueueNameInvalid")
+        yield* assertFails(h.inspector.peekNext(queue, "ready"), "QueueNameInvalid")
+        yield* assertFails(h.inspector.kick(queue, 1), "QueueNameInvalid")
+        yield* assertFails(h.inspector.pause(queue, request(bytes("")).ttr), "QueueNameInvalid")
+        yield* assertFails(h.inspector.resume(queue), "QueueNameInvalid")
+        yield* assertFails(h.inspector.statsQueue(queue), "QueueNameInvalid")
       }))
   }
 
@@ -179,9 +179,9 @@ export const putting = (test: Test): void => {
         const id = yield* h.put("x", { queue, priority: 0 })
         const lease = yield* take(consumer)
         assert.strictEqual(lease.queue, queue)
-        assert.strictEqual((yield* h.broker.statsJob(id)).queue, queue)
+        assert.strictEqual((yield* h.inspector.statsJob(id)).queue, queue)
         assert.strictEqual((yield* h.stats(queue)).queue, queue)
-        assert.include(yield* h.broker.queues, queue)
+        assert.include(yield* h.inspector.queues, queue)
         yield* consumer.settle([{ _tag: "Delete", lease }])
       }))
   }
@@ -212,7 +212,7 @@ export const putting = (test: Test): void => {
   test("options: the extremes are allowed", (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("x", { priority: 4294967295, delay: "4294967295 seconds", ttr: "4294967295 seconds" })
-      assert.include(yield* h.broker.statsJob(id), { state: "delayed", priority: 4294967295 })
-      yield* h.broker.delete(id)
+      assert.include(yield* h.inspector.statsJob(id), { state: "delayed", priority: 4294967295 })
+      yield* h.inspector.delete(id)
     }))
 }

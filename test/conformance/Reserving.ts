@@ -124,7 +124,7 @@ export const reserving = (test: Test): void => {
       const lease = yield* take(consumer)
       const fiber = yield* h.reserveWaiting(consumer, 1)
       yield* done(consumer, lease)
-      assert.isTrue((yield* h.broker.peek(id))._tag === "None")
+      assert.isTrue((yield* h.inspector.peek(id))._tag === "None")
       assertRunning(fiber)
       yield* h.put("next")
       assert.deepStrictEqual((yield* Fiber.join(fiber)).map(text), ["next"])
@@ -216,7 +216,7 @@ export const reserving = (test: Test): void => {
       yield* close
       const results = yield* consumer.settle([{ _tag: "Delete", lease }])
       assert.strictEqual(results[0]?._tag, "Failure")
-      assert.strictEqual((yield* h.broker.peek(id))._tag, "Some")
+      assert.strictEqual((yield* h.inspector.peek(id))._tag, "Some")
     }))
 
   test("idleWorkers: workers that wait are counted, busy ones are not", (h) =>

@@ -3,6 +3,7 @@ import * as Result from "effect/Result"
 import { Broker, JobId, putRequest } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
+import { Inspector, type Services } from "../../src/Inspector.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import { answering, answers, callAll } from "./client.ts"
 
@@ -24,21 +25,21 @@ const work = (broker: Broker["Service"]) =>
     )
   }))
 
-const calls = (broker: Broker["Service"]): ReadonlyArray<Effect.Effect<unknown, BrokerError>> => [
+const calls = ({ broker, inspector }: Services): ReadonlyArray<Effect.Effect<unknown, BrokerError>> => [
   broker.ping,
   broker.put("q", request),
   broker.putAll("q", [request, request, request]),
   broker.idleWorkers("q"),
-  broker.peek(id),
-  broker.peekNext("q", "ready"),
-  broker.delete(id),
-  broker.kick("q", 10),
-  broker.buryJob(id, "reason"),
-  broker.moveJob(id, "r"),
-  broker.stats,
-  broker.statsQueue("q"),
-  broker.statsJob(id),
-  broker.queues,
+  inspector.peek(id),
+  inspector.peekNext("q", "ready"),
+  inspector.delete(id),
+  inspector.kick("q", 10),
+  inspector.buryJob(id, "reason"),
+  inspector.moveJob(id, "r"),
+  inspector.stats,
+  inspector.statsQueue("q"),
+  inspector.statsJob(id),
+  inspector.queues,
   work(broker),
   work(broker)
 ]
@@ -60,9 +61,9 @@ export const target = Fuzz.make<Input>({
     Effect.scoped(Effect.gen(function*() {
       const port = yield* answering(answers)
       const layer = BeanstalkBroker.layer({ port, replyTimeout: "40 millis", reconnectFor: "100 millis" })
-      yield* Broker.use((broker) => {
-        const all = calls(broker)
-        return callAll(order.map((index) => all[index]!))
+      yield* Effect.gen(function*() {
+        const all = calls({ broker: yield* Broker, inspector: yield* Inspector })
+        yield* callAll(order.map((index) => all[index]!))
       }).pipe(Effect.provide(layer))
     }))
 })

@@ -13,6 +13,7 @@ import { DatabaseSync } from "node:sqlite"
 import { type Broker, type JobId, putRequest } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
 import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
+import type { Services } from "../../src/Inspector.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"
 import type { Random } from "../support/Random.ts"
@@ -28,7 +29,7 @@ const request = (text: string, delay: Duration.Input = 0) =>
 /** Jobs of every state, small and large, in two queues. */
 const fill = (path: string) =>
   Effect.gen(function*() {
-    const broker = yield* SqliteBroker.make({ path, history: "1 day" })
+    const { broker, inspector } = yield* SqliteBroker.make({ path, history: "1 day" })
     for (const queue of ["q", "other"]) {
       for (let i = 0; i < 5; i++) {
         yield* broker.put(queue, request(`job ${i}`))
@@ -43,7 +44,7 @@ const fill = (path: string) =>
         { _tag: "Release", lease: released!, delay: Duration.zero, reason: "again" }
       ])
     }
-    yield* broker.pause("paused", Duration.hours(1))
+    yield* inspector.pause("paused", Duration.hours(1))
   }).pipe(Effect.scoped)
 
 const real = await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
@@ -172,38 +173,42 @@ const shuffled = (random: Random): Uint8Array => {
 }
 
 /** Fails with an error of the broker; all else is a defect. */
-type Command = (broker: Broker["Service"]) => Effect.Effect<unknown, BrokerError>
+type Command = (services: Services) => Effect.Effect<unknown, BrokerError>
 
 const ids = ["1", "2", "3", "7", "12", "13", "31", "999"].map((id) => id as JobId)
 
 const commands: ReadonlyArray<Command> = [
-  (broker) => broker.ping,
-  (broker) => broker.stats,
-  (broker) => broker.queues,
-  (broker) => broker.put("q", request("more")),
-  (broker) => broker.put("new", request("x".repeat(5000), "10 millis")),
-  (broker) =>
+  ({ broker }) => broker.ping,
+  ({ inspector }) => inspector.stats,
+  ({ inspector }) => inspector.queues,
+  ({ broker }) => broker.put("q", request("more")),
+  ({ broker }) => broker.put("new", request("x".repeat(5000), "10 millis")),
+  ({ broker }) =>
     Effect.map(broker.putAll("q", [request("a"), request("b")]), (results) => results.map(Result.getOrUndefined)),
   ...["q", "other", "none"].flatMap((queue): ReadonlyArray<Command> => [
-    (broker) => broker.statsQueue(queue),
-    (broker) => broker.idleWorkers(queue),
-    ...(["ready", "delayed", "buried"] as const).map((state): Command => (broker) => broker.peekNext(queue, state)),
-    ...(["ready", "delayed", "reserved", "buried", "done"] as const).map((state): Command => (broker) =>
+    ({ inspector }) => inspector.statsQueue(queue),
+    ({ broker }) => broker.idleWorkers(queue),
+    ...(["ready", "delayed", "buried"] as const).map((state): Command => ({ inspector }) =>
+      inspector.peekNext(queue, state)
+    ),
+    ...(["ready", "delayed", "reserved", "buried", "done"] as const).map((state): Command => ({ inspector }) =>
       Effect.flatMap(
-        broker.list(queue, { state, limit: 3 }),
-        ({ next }) => next === undefined ? Effect.void : broker.list(queue, { state, after: next })
+        inspector.list(queue, { state, limit: 3 }),
+        ({ next }) => next === undefined ? Effect.void : inspector.list(queue, { state, after: next })
       )
     )
   ]),
-  ...ids.flatMap((id): ReadonlyArray<Command> => [(broker) => broker.statsJob(id), (broker) => broker.peek(id)]),
-  (broker) => broker.kickJob(ids[1]!),
-  (broker) => broker.buryJob(ids[2]!, "aside"),
-  (broker) => broker.moveJob(ids[3]!, "other"),
-  (broker) => broker.delete(ids[4]!),
-  (broker) => broker.pause("q", Duration.minutes(1)),
-  (broker) => broker.resume("q"),
-  (broker) => broker.kick("q", 3),
-  (broker) => broker.kick("other", 1000)
+  ...ids.flatMap((
+    id
+  ): ReadonlyArray<Command> => [({ inspector }) => inspector.statsJob(id), ({ inspector }) => inspector.peek(id)]),
+  ({ inspector }) => inspector.kickJob(ids[1]!),
+  ({ inspector }) => inspector.buryJob(ids[2]!, "aside"),
+  ({ inspector }) => inspector.moveJob(ids[3]!, "other"),
+  ({ inspector }) => inspector.delete(ids[4]!),
+  ({ inspector }) => inspector.pause("q", Duration.minutes(1)),
+  ({ inspector }) => inspector.resume("q"),
+  ({ inspector }) => inspector.kick("q", 3),
+  ({ inspector }) => inspector.kick("other", 1000)
 ]
 
 /** Takes what there is, and settles it in every way. */
@@ -238,13 +243,13 @@ const use = (file: Uint8Array) =>
   Effect.gen(function*() {
     const path = join(yield* folder, "queue.db")
     writeFileSync(path, file)
-    const broker = yield* SqliteBroker.make({ path, durability: "normal", history: "1 hour" })
+    const services = yield* SqliteBroker.make({ path, durability: "normal", history: "1 hour" })
     const failures: Array<BrokerError> = []
     const attempt = <A>(effect: Effect.Effect<A, BrokerError>) =>
       Effect.catch(effect, (error) => Effect.sync(() => failures.push(error)))
-    for (const command of commands) yield* attempt(command(broker))
-    yield* attempt(work(broker, ["q"]))
-    yield* attempt(work(broker, ["q", "other"]))
+    for (const command of commands) yield* attempt(command(services))
+    yield* attempt(work(services.broker, ["q"]))
+    yield* attempt(work(services.broker, ["q", "other"]))
     for (const { message } of failures) Fuzz.checkWords(message)
   }).pipe(Effect.scoped)
 

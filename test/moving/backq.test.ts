@@ -10,6 +10,7 @@ import { join } from "node:path"
 import { Broker, putRequest } from "../../src/Broker.ts"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import { Publisher } from "../../src/index.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import { ProcessJob } from "../../src/process/index.ts"
 import { ProcessRunner, RecordedProcesses, TestBroker } from "../../src/testing/index.ts"
 import { beanstalkd, real } from "../support/beanstalkd.ts"
@@ -49,12 +50,13 @@ describe("moving from BackQ", () => {
   it.effect("a worker of backq buries the jobs of BackQ, and a move hands them over as they were", () =>
     Effect.gen(function*() {
       const broker = yield* Broker
+      const inspector = yield* Inspector
       yield* broker.put("process", Result.getOrThrow(putRequest(message)))
       const [outcome] = yield* TestBroker.drain(ProcessJob.handler())
       assert.strictEqual(outcome?._tag, "Buried")
       assert.deepStrictEqual(yield* Effect.flatMap(RecordedProcesses, ({ payloads }) => payloads), [])
 
-      yield* broker.moveJob(outcome!.jobId, "old-process")
+      yield* inspector.moveJob(outcome!.jobId, "old-process")
       const consumer = yield* broker.consume(["old-process"])
       const [lease] = yield* consumer.reserve(1)
       assert.deepStrictEqual(Buffer.from(lease!.body), message)

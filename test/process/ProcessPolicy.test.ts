@@ -7,6 +7,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { Broker } from "../../src/Broker.ts"
 import * as MemoryBroker from "../../src/brokers/memory/MemoryBroker.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import { ProcessRunner, RecordedProcesses, run } from "../../src/process/Process.ts"
 import * as ProcessJob from "../../src/process/ProcessJob.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
@@ -375,7 +376,7 @@ describe("a policy applies wherever it is provided:", () => {
 
   it.live.each(Object.keys(workers))("%s", (name) =>
     Effect.gen(function*() {
-      const { peekNext, statsJob } = yield* Broker
+      const { peekNext, statsJob } = yield* Inspector
       yield* Publisher.publish(ProcessJob.ProcessJob, { command: ["touch", "/dev/null"] })
       const buried = yield* Effect.repeat(peekNext("process", "buried"), {
         until: Option.isSome,

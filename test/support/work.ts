@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { Broker, type Consumer, JobId, type Lease, type LeaseInfo } from "../../src/Broker.ts"
+import * as MemoryBroker from "../../src/brokers/memory/MemoryBroker.ts"
 import type { Handler, Services } from "../../src/Handler.ts"
 import { Worker } from "../../src/index.ts"
 import type { Outcome } from "../../src/Outcome.ts"
@@ -35,7 +36,11 @@ export const work = <const Handlers extends ReadonlyArray<Handler<any>>>(
   bodies: ReadonlyArray<Uint8Array>,
   ...handlers: Handlers
 ): Effect.Effect<ReadonlyArray<Outcome>, never, Services<Handlers[number]>> => {
-  const broker = Layer.mock(Broker)({ name: "bodies:", consume: () => Effect.succeed(consumerOf(bodies)) })
+  const broker = Layer.mock(Broker)({
+    features: MemoryBroker.features,
+    name: "bodies:",
+    consume: () => Effect.succeed(consumerOf(bodies))
+  })
   return Worker.stream({ queue: "q", concurrency: 4, maxJobs: bodies.length }, ...handlers).pipe(
     Stream.runCollect,
     Effect.orDie,

@@ -7,6 +7,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { Broker, putRequest } from "../../src/Broker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 
 const Mail = Job.make("mail", {
@@ -65,10 +66,10 @@ describe("TestBroker", () => {
 
   it.effect("leaves a paused queue alone", () =>
     Effect.gen(function*() {
-      const broker = yield* Broker
+      const inspector = yield* Inspector
       const handler = Worker.handler(Mail, () => Effect.void)
       yield* Publisher.publish(Mail, { to: "a" })
-      yield* broker.pause("mail", Duration.minutes(1))
+      yield* inspector.pause("mail", Duration.minutes(1))
       assert.deepStrictEqual(tags(yield* TestBroker.drain(handler)), [])
       yield* TestBroker.advance("1 minute")
       assert.deepStrictEqual(tags(yield* TestBroker.drain(handler)), ["Done"])

@@ -6,8 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { Broker, maxDelay } from "../../src/Broker.ts"
+import { maxDelay } from "../../src/Broker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { Count, isGone, numbers, only, pass, publish, putRaw, rest, start, statsOf } from "./harness.ts"
 
@@ -181,7 +182,7 @@ describe("failure", () => {
 
   it.effect("a job that was buried and kicked runs again", () =>
     Effect.gen(function*() {
-      const broker = yield* Broker
+      const inspector = yield* Inspector
       let well = false
       yield* publish(1)
       const handler = Worker.handler(Count, () => well ? Effect.void : Effect.fail("no"))
@@ -190,7 +191,7 @@ describe("failure", () => {
       yield* pass("2 seconds")
       assert.deepStrictEqual(worker.tags(), ["Retried", "Retried", "Buried"])
       well = true
-      assert.strictEqual(yield* broker.kick("q", 10), 1)
+      assert.strictEqual(yield* inspector.kick("q", 10), 1)
       yield* rest
       assert.deepStrictEqual(worker.tags(), ["Retried", "Retried", "Buried", "Done"])
     }).pipe(Effect.provide(TestBroker.layer)))

@@ -13,6 +13,7 @@ import type { BrokerError } from "../../src/BrokerError.ts"
 import * as MemoryBroker from "../../src/brokers/memory/MemoryBroker.ts"
 import type { Services } from "../../src/Handler.ts"
 import { Job, type Outcome, Publisher, Worker } from "../../src/index.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 
 /** A job whose payload is a number; it is tried three times, after 1 s and 2 s. */
@@ -64,15 +65,15 @@ export const putRaw = Effect.fnUntraced(function*(queue: string, body: unknown, 
 })
 
 /** What the broker knows of a job. */
-export const statsOf = (id: JobId) => Broker.use((broker) => broker.statsJob(id))
+export const statsOf = (id: JobId) => Inspector.use((inspector) => inspector.statsJob(id))
 
 /** Is the job gone? */
-export const isGone = (id: JobId) => Broker.use((broker) => Effect.isFailure(broker.statsJob(id)))
+export const isGone = (id: JobId) => Inspector.use((inspector) => Effect.isFailure(inspector.statsJob(id)))
 
 /** How many jobs of a queue are in which state. */
 export const numbers = (queue = "q") =>
   Effect.map(
-    Broker.use((broker) => broker.statsQueue(queue)),
+    Inspector.use((inspector) => inspector.statsQueue(queue)),
     ({ buried, delayed, ready, reserved }) => ({ ready, delayed, reserved, buried })
   )
 
@@ -98,9 +99,10 @@ export const layerConsumer = (change: (consumer: Consumer) => Partial<Consumer>)
     Layer.fresh,
     Layer.provideMerge(Layer.effect(
       Broker,
-      Effect.map(MemoryBroker.make, (broker) => ({
+      Effect.map(Broker, (broker) => ({
         ...broker,
         consume: (queues) => Effect.map(broker.consume(queues), (consumer) => ({ ...consumer, ...change(consumer) }))
       }))
-    ))
+    )),
+    Layer.provideMerge(Layer.fresh(MemoryBroker.layer))
   )

@@ -11,7 +11,9 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { Broker, type Lease } from "../../src/Broker.ts"
 import { type BrokerError, leaseLost, make as brokerError, OutOfMemory, Unavailable } from "../../src/BrokerError.ts"
+import * as MemoryBroker from "../../src/brokers/memory/MemoryBroker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { Count, isGone, layerConsumer, numbers, only, pass, publish, rest, start, statsOf } from "./harness.ts"
 
@@ -338,13 +340,13 @@ describe("one lease and the others", () => {
 
   it.effect("a renewal without an answer holds up no other renewal", () =>
     Effect.gen(function*() {
-      const broker = yield* Broker
+      const inspector = yield* Inspector
       // of different times to run, so that they are due apart
       yield* publish(1, { ttr: "2 seconds" })
       const [id] = yield* publish(1, { ttr: "3 seconds" })
       yield* start({}, Worker.handler(Count, () => Effect.sleep("1 minute")))
       for (let i = 0; i < 20; i++) yield* pass("1 second")
-      assert.deepInclude(yield* broker.statsJob(id!), { state: "reserved", attempt: 1, abandoned: 0 })
+      assert.deepInclude(yield* inspector.statsJob(id!), { state: "reserved", attempt: 1, abandoned: 0 })
     }).pipe(Effect.provide(stuck)))
 
   it.effect("a renewal without an answer holds up no limit of time", () =>
@@ -408,12 +410,12 @@ describe("poison", () => {
 
   it.effect("who kicks a job that was buried as poison gives it as many deliveries again", () =>
     Effect.gen(function*() {
-      const broker = yield* Broker
+      const inspector = yield* Inspector
       yield* publish(1, { ttr: "1 second" })
       yield* dyingWorker
       const worker = yield* start({ poisonLimit: 1 }, Worker.handler(Count, () => Effect.void))
       only(worker, "Buried")
-      assert.strictEqual(yield* broker.kick("q", 1), 1)
+      assert.strictEqual(yield* inspector.kick("q", 1), 1)
       yield* rest
       assert.deepStrictEqual(worker.tags(), ["Buried", "Done"])
     }).pipe(Effect.provide(TestBroker.layer)))
@@ -469,7 +471,13 @@ describe("a broker that stays away", () => {
     Effect.gen(function*() {
       const error = yield* Effect.flip(Worker.run({}, Worker.handler(Count, () => Effect.void)))
       assert.strictEqual(error, unavailable)
-    }).pipe(Effect.provide(Layer.mock(Broker)({ name: "double:", consume: () => Effect.fail(unavailable) }))))
+    }).pipe(Effect.provide(
+      Layer.mock(Broker)({
+        features: MemoryBroker.features,
+        name: "double:",
+        consume: () => Effect.fail(unavailable)
+      })
+    )))
 })
 
 describe("leases at the end", () => {

@@ -9,8 +9,9 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { Broker, type JobId } from "../../src/Broker.ts"
+import type { JobId } from "../../src/Broker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
+import { Inspector } from "../../src/Inspector.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { pass, start } from "./harness.ts"
 
@@ -73,14 +74,14 @@ const act = (what: Behaviour): Effect.Effect<void, string | Job.Directive> => {
 
 /** Is there still something to be done? */
 const isUnfinished = Effect.map(
-  Broker.use((broker) => broker.stats),
+  Inspector.use((inspector) => inspector.stats),
   ({ delayed, ready, reserved }) => delayed + ready + reserved > 0
 )
 
 /** How it really ended. */
 const ending = Effect.fnUntraced(function*(id: JobId) {
-  const broker = yield* Broker
-  return Option.match(yield* Effect.option(broker.statsJob(id)), {
+  const inspector = yield* Inspector
+  return Option.match(yield* Effect.option(inspector.statsJob(id)), {
     onNone: () => "deleted",
     onSome: (stats) => stats.state
   })

@@ -64,6 +64,8 @@ export interface Connection {
 export interface Driver {
   /** The server, for messages: `beanstalk://127.0.0.1:11300`. */
   readonly name: string
+  /** Does it know `reserve-job`, by which a job is taken by its id? */
+  readonly canReserveJob: boolean
   readonly connect: Effect.Effect<Connection, BrokerError.BrokerError, Scope.Scope>
 }
 

@@ -18,6 +18,7 @@ import type { EventEmitter } from "node:events"
 import type { Socket } from "node:net"
 import type { Broker } from "../../Broker.ts"
 import * as BrokerError from "../../BrokerError.ts"
+import type { Inspector } from "../../Inspector.ts"
 import * as DurationInput from "../../internal/durationInput.ts"
 import * as BeanstalkBroker from "./BeanstalkBroker.ts"
 import * as Client from "./Client.ts"
@@ -211,6 +212,7 @@ const open = (options: ConnectOptions) =>
  */
 export const driver = (options: ConnectOptions = {}): Driver => ({
   name: brokerName(options),
+  canReserveJob: false,
   connect: make(brokerName(options), options.replyTimeout, open(options))
 })
 
@@ -229,5 +231,5 @@ export const layer = (options: ConnectOptions = {}): Layer.Layer<Client.Client, 
  * @category layers
  * @since 0.1.0
  */
-export const layerBroker = (options: BeanstalkBroker.Options = {}): Layer.Layer<Broker> =>
+export const layerBroker = (options: BeanstalkBroker.Options = {}): Layer.Layer<Broker | Inspector> =>
   BeanstalkBroker.layerDriver(driver(options), options)

@@ -154,6 +154,7 @@ const open = (options: ConnectOptions) =>
  */
 export const driver = (options: ConnectOptions = {}): Driver => ({
   name: brokerName(options),
+  canReserveJob: true,
   connect: Effect.suspend(() => {
     const problem = pemProblem(brokerName(options), options)
     return problem === undefined ? make(brokerName(options), options.replyTimeout, open(options)) : problem

@@ -17,8 +17,9 @@ import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import { checkSettlement, type Consumer, type Lease, type LeaseInfo, type Settlement } from "../../Broker.ts"
+import { type Consumer, type Lease, type LeaseInfo, type Settlement } from "../../Broker.ts"
 import * as BrokerError from "../../BrokerError.ts"
+import { Rules } from "../shared/index.ts"
 import { checkMax } from "./arguments.ts"
 import type { Command } from "./command.ts"
 import type { Driver } from "./Connection.ts"
@@ -58,7 +59,7 @@ const priorityOf = (settlement: Settlement): number | undefined =>
 
 /** Why a settlement can't be sent. */
 const invalid = (settlement: Settlement): Outcome | undefined => {
-  const checked = checkSettlement(settlement)
+  const checked = Rules.checkSettlement(settlement)
   return Result.isFailure(checked) ? checked : undefined
 }
 

@@ -9,17 +9,8 @@
  * reading one.
  */
 import * as Duration from "effect/Duration"
-import type {
-  Failure,
-  JobId,
-  JobState,
-  JobStats,
-  Lease,
-  LeaseInfo,
-  Page,
-  PutRequest,
-  QueueStats
-} from "../../Broker.ts"
+import type { Failure, JobId, JobState, Lease, LeaseInfo, PutRequest } from "../../Broker.ts"
+import type { JobStats, Page, QueueStats } from "../../Inspector.ts"
 import { Paging } from "../shared/index.ts"
 import { type Entry, Heap } from "./heap.ts"
 

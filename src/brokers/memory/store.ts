@@ -9,18 +9,10 @@ import { isArrayNonEmpty, type NonEmptyArray, type NonEmptyReadonlyArray } from 
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import {
-  type BrokerStats,
-  checkDuration,
-  checkQueue,
-  checkSettlement,
-  checkSize,
-  type JobId,
-  type Lease,
-  type PutRequest,
-  type Settlement
-} from "../../Broker.ts"
+import { checkDuration, checkQueue, type JobId, type Lease, type PutRequest, type Settlement } from "../../Broker.ts"
 import { type BrokerError, jobNotFound, leaseLost } from "../../BrokerError.ts"
+import type { BrokerStats } from "../../Inspector.ts"
+import { Rules } from "../shared/index.ts"
 import * as Jobs from "./jobs.ts"
 import { type Holder, Waiters } from "./waiters.ts"
 
@@ -75,6 +67,14 @@ export class Store {
     if (queue === undefined) return undefined
     Jobs.closeUnusedQueue(this.jobs, this.look(queue))
     return this.jobs.queues.get(name)
+  }
+
+  /** How many consumers wait on a queue. */
+  idleWorkers(name: string): Result.Result<number, BrokerError> {
+    return Result.map(checkQueue(name), () => {
+      const queue = this.existing(name)
+      return queue === undefined ? 0 : this.waiters.count(queue)
+    })
   }
 
   /** The names of all queues. */
@@ -146,7 +146,7 @@ export class Store {
 
   private putOne(name: string, request: PutRequest): Result.Result<JobId, BrokerError> {
     return Result.map(
-      checkSize(name, request.body, this.options.maxJobSize),
+      Rules.checkSize(name, request.body, this.options.maxJobSize),
       () => Jobs.add(this.jobs, Jobs.openQueue(this.jobs, name), request, this.now()).id
     )
   }
@@ -267,7 +267,7 @@ export class Store {
   private settleOne(holder: Holder, settlement: Settlement): Result.Result<void, BrokerError> {
     const job = this.heldJob(holder, settlement.lease)
     if (job === undefined) return Result.fail(leaseLost(settlement.lease))
-    const checked = checkSettlement(settlement)
+    const checked = Rules.checkSettlement(settlement)
     if (Result.isSuccess(checked)) this.carryOut(job, settlement)
     return checked
   }

@@ -1,1 +1,3 @@
 export * as Paging from "./paging.ts"
+export * as Rules from "./rules.ts"
+export * as Services from "./services.ts"

@@ -7,8 +7,8 @@
  * others came or went.
  */
 import * as Result from "effect/Result"
-import type { ListedJob, ListedState, ListOptions, Page } from "../../Broker.ts"
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
+import type { ListedJob, ListedState, ListOptions, Page } from "../../Inspector.ts"
 
 /** Where a job stands in the order of its state. */
 export interface Place {

@@ -25,34 +25,22 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
+import type * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import {
-  Broker,
-  type BrokerStats,
-  checkDuration,
-  checkMax,
-  checkQueue,
-  checkSize,
-  type Consumer,
-  defaultMaxJobSize,
-  type JobId,
-  type Lease,
-  type Page,
-  type PutRequest,
-  type QueueStats
-} from "../../Broker.ts"
-import { type BrokerError, jobNotFound, optionInvalid, queueNotFound } from "../../BrokerError.ts"
+import { type Broker, checkQueue, type Consumer, type JobId, type Lease, type PutRequest } from "../../Broker.ts"
+import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
+import type { Inspector, Services } from "../../Inspector.ts"
 import * as DurationInput from "../../internal/durationInput.ts"
-import { Paging } from "../shared/index.ts"
+import { Rules, Services as Shared } from "../shared/index.ts"
+import { Access } from "./access.ts"
 import { portion, portions, SqliteConsumer } from "./consumer.ts"
+import { Consumers } from "./consumers.ts"
 import * as File from "./file.ts"
+import * as Inspection from "./inspector.ts"
 import * as Presence from "./presence.ts"
-import { dueAfter, mostBytes, timeLeft } from "./rows.ts"
+import { mostBytes } from "./rows.ts"
 import type { Session } from "./session.ts"
 
 /**
@@ -87,8 +75,6 @@ export interface Options {
   readonly history?: Duration.Input | undefined
 }
 
-const orNotFound = (id: JobId) => (found: boolean) => found ? Effect.void : Effect.fail(jobNotFound(id))
-
 const sizeOf = ({ body }: PutRequest) => body.length
 
 const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> =>
@@ -100,101 +86,42 @@ const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> =>
       `a file takes bodies of 1 to ${File.largestBody} bytes`
     ))
 
-const idleWorkersOn = ({ processes, waiters }: Session, queue: string): number =>
-  (waiters.counts().get(queue) ?? 0) + processes.idleWorkersElsewhere(queue)
-
 // -----------------------------------------------------------------------------
-// Constructors
+// Putting
 // -----------------------------------------------------------------------------
 
-/**
- * Opens a file as a broker. Fails with `Unavailable` where the file can't be used, and leaves it as it is.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const make = Effect.fnUntraced(function*(
-  options: Options
-): Effect.fn.Return<Broker["Service"], BrokerError, Scope.Scope> {
-  const name = `sqlite:${options.path}`
-  const maxJobSize = yield* checkMaxJobSize(options.maxJobSize ?? defaultMaxJobSize)
-  const clock = yield* Clock.Clock
-  const startedAt = clock.monotonicTimeNanosUnsafe()
-  const consumed = new Map<string, number>()
-  const consumers = new Set<SqliteConsumer>()
-  const { back, current, use } = yield* Presence.make({
-    broker: name,
-    path: options.path === ":memory:" ? options.path : File.absolute(options.path),
-    isFull: options.durability !== "normal",
-    busyTimeout: DurationInput.fromInputUnsafe(options.busyTimeout ?? "10 seconds"),
-    history: DurationInput.fromInputUnsafe(options.history ?? 0),
-    reconnectFor: DurationInput.fromInputUnsafe(options.reconnectFor ?? "5 seconds"),
-    onOpened: (session, isSameFile) => {
-      for (const consumer of consumers) consumer.move(session, isSameFile)
-    }
-  })
+type Put = Result.Result<JobId, BrokerError>
 
-  // ---------------------------------------------------------------------------
-  // Queues
-  // ---------------------------------------------------------------------------
+/** Adds those that are not too big. */
+const putNow = (
+  { jobs, queues }: Session,
+  queue: string,
+  requests: ReadonlyArray<PutRequest>,
+  maxJobSize: number,
+  now: number
+): ReadonlyArray<Put> => {
+  const sizes = requests.map(({ body }) => Rules.checkSize(queue, body, maxJobSize))
+  const fitting = requests.filter((_, i) => Result.isSuccess(sizes[i]!))
+  const ids = fitting.length > 0 ? jobs.add(queues.put(queue, fitting.length), fitting, now) : []
+  let next = 0
+  return sizes.map((size): Put => Result.map(size, () => ids[next++]!))
+}
 
-  type Work<A> = (session: Session, now: number) => A
-
-  const run = <A>(work: Work<A>) => use((session) => session.commits.runNow((now) => work(session, now)))
-  const read = <A>(work: Work<A>) => use((session) => session.commits.read((now) => work(session, now)))
-
-  const onQueue = <A>(queue: string, work: Work<A>): Effect.Effect<A, BrokerError> =>
-    Effect.flatMap(Effect.fromResult(checkQueue(queue)), () => run(work))
-
-  const readQueue = <A>(queue: string, work: Work<A>): Effect.Effect<A, BrokerError> =>
-    Effect.flatMap(Effect.fromResult(checkQueue(queue)), () => read(work))
-
-  const exists = ({ jobs }: Session, queue: string, id: number, pausedUntil: number, now: number) =>
-    consumed.has(queue) || pausedUntil > now || jobs.has(id)
-
-  const queueStats = (session: Session, queue: string, now: number): QueueStats | undefined => {
-    const row = session.queues.find(queue) ?? { id: 0, total: 0, pausedUntil: 0 }
-    if (!exists(session, queue, row.id, row.pausedUntil, now)) return undefined
-    return {
-      queue,
-      ...session.jobs.count(row.id),
-      idleWorkers: idleWorkersOn(session, queue),
-      total: row.total,
-      pausedFor: timeLeft(now, row.pausedUntil > now ? row.pausedUntil : null)
-    }
-  }
-
-  type Put = Result.Result<JobId, BrokerError>
-
-  /** Adds those that are not too big. */
-  const putNow = (
-    { jobs, queues }: Session,
-    queue: string,
-    requests: ReadonlyArray<PutRequest>,
-    now: number
-  ): ReadonlyArray<Put> => {
-    const sizes = requests.map(({ body }) => checkSize(queue, body, maxJobSize))
-    const fitting = requests.filter((_, i) => Result.isSuccess(sizes[i]!))
-    const ids = fitting.length > 0 ? jobs.add(queues.put(queue, fitting.length), fitting, now) : []
-    let next = 0
-    return sizes.map((size): Put => Result.map(size, () => ids[next++]!))
-  }
-
-  const put: Broker["Service"]["put"] = (queue, request) => {
+const putting = (access: Access, maxJobSize: number): Pick<Broker["Service"], "put" | "putAll"> => ({
+  put: (queue, request) => {
     const checked = checkQueue(queue)
     return Result.isFailure(checked)
       ? Effect.fail(checked.failure)
       : Effect.flatMap(
-        use((session) => session.commits.run((now) => putNow(session, queue, [request], now)[0]!)),
+        access.put((session, now) => putNow(session, queue, [request], maxJobSize, now)[0]!),
         Effect.fromResult
       )
-  }
-
-  const putAll: Broker["Service"]["putAll"] = (queue, requests) => {
+  },
+  putAll: (queue, requests) => {
     const checked = checkQueue(queue)
     if (Result.isFailure(checked)) return Effect.succeed(requests.map(() => Result.fail(checked.failure)))
     const putPortion = (requests: ReadonlyArray<PutRequest>) =>
-      Effect.match(use((session) => session.commits.run((now) => putNow(session, queue, requests, now))), {
+      Effect.match(access.put((session, now) => putNow(session, queue, requests, maxJobSize, now)), {
         onFailure: (error) => requests.map((): Put => Result.fail(error)),
         onSuccess: (results) => results
       })
@@ -203,165 +130,79 @@ export const make = Effect.fnUntraced(function*(
       (results) => results.flat()
     )
   }
+})
 
-  const kick: Broker["Service"]["kick"] = Effect.fnUntraced(function*(queue, max) {
-    yield* Effect.fromResult(checkMax(max))
-    let from: "buried" | "delayed" = "buried"
-    let kicked = 0
-    while (kicked < max) {
-      const size = Math.min(portion, max - kicked)
-      const count: number = yield* onQueue(queue, ({ jobs, queues }) => {
-        const id = queues.find(queue)?.id
-        if (id === undefined) return 0
-        const buried = from === "buried" ? jobs.kick(id, "buried", size) : 0
-        if (buried > 0 || kicked > 0 && from === "buried") return buried
-        from = "delayed"
-        return jobs.kick(id, "delayed", size)
-      })
-      kicked += count
-      if (count < size) break
-    }
-    return kicked
-  })
+// -----------------------------------------------------------------------------
+// Consuming
+// -----------------------------------------------------------------------------
 
-  const remove = ({ jobs, queues }: Session, id: JobId, now: number): boolean => {
-    const queue = jobs.remove(id)
-    if (queue === undefined) return false
-    const isConsumed = Array.from(consumed.keys()).some((name) => queues.find(name)?.id === queue)
-    if (!isConsumed) queues.removeUnused(queue, now)
-    return true
-  }
-
-  const pause: Broker["Service"]["pause"] = (queue, duration) =>
-    Effect.flatMap(
-      Effect.fromResult(checkDuration("pause", duration)),
-      (checked) => onQueue(queue, ({ queues }, now) => queues.pause(queue, dueAfter(now, checked) ?? 0))
-    )
-
-  const resume: Broker["Service"]["resume"] = (queue) =>
-    onQueue(queue, ({ queues }, now) => {
-      const found = queues.find(queue)
-      if (found === undefined) return
-      queues.pause(queue, 0)
-      if (!consumed.has(queue)) queues.removeUnused(found.id, now)
-    })
-
-  // ---------------------------------------------------------------------------
-  // Consumers
-  // ---------------------------------------------------------------------------
-
-  const begin = (names: NonEmptyReadonlyArray<string>) =>
-    Effect.map(Queue.unbounded<Lease>(), (lostLeases) => {
+const consuming =
+  ({ back, current }: Presence.Presence, consumers: Consumers) =>
+  (names: NonEmptyReadonlyArray<string>): Effect.Effect<Consumer, BrokerError, Scope.Scope> => {
+    const begin = Effect.map(Queue.unbounded<Lease>(), (lostLeases) => {
       const consumer = new SqliteConsumer({ store: current(), queues: Array.from(new Set(names)), lostLeases, back })
       consumers.add(consumer)
-      for (const queue of consumer.queues) consumed.set(queue, (consumed.get(queue) ?? 0) + 1)
       return consumer
     })
-
-  const end = (consumer: SqliteConsumer) =>
-    Effect.suspend(() => {
-      for (const queue of consumer.queues) {
-        const left = (consumed.get(queue) ?? 1) - 1
-        if (left > 0) consumed.set(queue, left)
-        else consumed.delete(queue)
-      }
-      consumers.delete(consumer)
-      return consumer.close((queue) => consumed.has(queue))
-    })
-
-  const consume = (names: NonEmptyReadonlyArray<string>): Effect.Effect<Consumer, BrokerError, Scope.Scope> =>
-    Effect.fromResult(Result.all(names.map(checkQueue))).pipe(
-      Effect.andThen(Effect.acquireRelease(begin(names), end))
+    return Effect.andThen(
+      Effect.fromResult(Result.all(names.map(checkQueue))),
+      Effect.acquireRelease(begin, (consumer) => consumers.end(consumer))
     )
-
-  // ---------------------------------------------------------------------------
-  // The broker in numbers
-  // ---------------------------------------------------------------------------
-
-  const brokerStats = ({ jobs, processes, queues, waiters }: Session): BrokerStats => {
-    const sum = { ready: 0, delayed: 0, reserved: 0, buried: 0 }
-    for (const { id } of queues.all()) {
-      const counts = jobs.count(id)
-      for (const state of ["ready", "delayed", "reserved", "buried"] as const) sum[state] += counts[state]
-    }
-    return {
-      version: `sqlite ${process.versions["sqlite"]}`,
-      uptime: Duration.nanos(clock.monotonicTimeNanosUnsafe() - startedAt),
-      ...sum,
-      idleWorkers: waiters.size + processes.idleWorkersElsewhere(),
-      maxJobSize,
-      draining: false,
-      durable: true
-    }
   }
 
-  const names = (session: Session, now: number): ReadonlyArray<string> => {
-    const found = session.queues.all().filter((row) => exists(session, row.name, row.id, row.pausedUntil, now))
-    return Array.from(new Set([...found.map((row) => row.name), ...consumed.keys()]))
-  }
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
 
-  const checkProcesses = use((session) => session.checkProcesses)
-
-  return Broker.of({
-    name,
-    ping: Effect.asVoid(run(() => undefined)),
-    put,
-    putAll,
-    consume,
-    idleWorkers: (queue) =>
-      Effect.andThen(Effect.fromResult(checkQueue(queue)), checkProcesses).pipe(
-        Effect.andThen(read((session) => idleWorkersOn(session, queue)))
-      ),
-    peek: (id) => Effect.map(read(({ jobs }) => jobs.peek(id)), Option.fromUndefinedOr),
-    peekNext: (queue, state) =>
-      Effect.map(
-        readQueue(queue, ({ jobs, queues }) => {
-          const found = queues.find(queue)
-          return found === undefined ? undefined : jobs.peekNext(found.id, state)
-        }),
-        Option.fromUndefinedOr
-      ),
-    list: Effect.fnUntraced(function*(queue, options) {
-      const request = yield* Effect.fromResult(Paging.request(options))
-      return yield* readQueue(queue, ({ history, jobs, queues }, now): Page => {
-        if (request.state === "done") return history.list(queue, request, now)
-        const found = queues.find(queue)
-        return found === undefined
-          ? { jobs: [], next: undefined }
-          : jobs.list(found.id, queue, request.state, request, now)
-      })
-    }),
-    delete: (id) => Effect.flatMap(run((session, now) => remove(session, id, now)), orNotFound(id)),
-    kick,
-    kickJob: (id) => Effect.flatMap(run(({ jobs }) => jobs.kickJob(id)), orNotFound(id)),
-    buryJob: (id, reason) => Effect.flatMap(run(({ jobs }) => jobs.buryJob(id, reason)), orNotFound(id)),
-    moveJob: (id, queue) =>
-      Effect.filterOrFail(
-        onQueue(queue, (session, now) => {
-          const { jobs, queues } = session
-          if (jobs.queueOf(id) === undefined) return undefined
-          const moved = jobs.putAnew(id, queues.put(queue, 1), now)
-          remove(session, id, now)
-          return moved
-        }),
-        Predicate.isNotUndefined,
-        () => jobNotFound(id)
-      ),
-    pause,
-    resume,
-    stats: Effect.andThen(checkProcesses, read(brokerStats)),
-    statsQueue: (queue) =>
-      Effect.andThen(checkProcesses, readQueue(queue, (session, now) => queueStats(session, queue, now))).pipe(
-        Effect.filterOrFail(Predicate.isNotUndefined, () => queueNotFound(queue))
-      ),
-    statsJob: (id) =>
-      Effect.filterOrFail(
-        read(({ jobs }, now) => jobs.stats(id, now)),
-        Predicate.isNotUndefined,
-        () => jobNotFound(id)
-      ),
-    queues: read(names)
+/**
+ * Opens a file as a broker and its inspector. Fails with `Unavailable` where the file can't be used, and leaves it as
+ * it is.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<Services, BrokerError, Scope.Scope> {
+  const name = `sqlite:${options.path}`
+  const maxJobSize = yield* checkMaxJobSize(options.maxJobSize ?? Rules.defaultMaxJobSize)
+  const history = DurationInput.fromInputUnsafe(options.history ?? 0)
+  const clock = yield* Clock.Clock
+  const startedAt = clock.monotonicTimeNanosUnsafe()
+  const consumers = new Consumers()
+  const presence = yield* Presence.make({
+    broker: name,
+    path: options.path === ":memory:" ? options.path : File.absolute(options.path),
+    isFull: options.durability !== "normal",
+    busyTimeout: DurationInput.fromInputUnsafe(options.busyTimeout ?? "10 seconds"),
+    history,
+    reconnectFor: DurationInput.fromInputUnsafe(options.reconnectFor ?? "5 seconds"),
+    onOpened: (session, isSameFile) => consumers.move(session, isSameFile)
   })
+  const access = new Access(presence.use)
+  const features = {
+    resolution: "millisecond",
+    canList: true,
+    canBury: true,
+    canMove: true,
+    keepsReasons: true,
+    keepsDone: Duration.isPositive(history)
+  } as const
+  const uptime = () => Duration.nanos(clock.monotonicTimeNanosUnsafe() - startedAt)
+  return {
+    broker: {
+      name,
+      features,
+      ping: access.run(() => undefined),
+      ...putting(access, maxJobSize),
+      consume: consuming(presence, consumers),
+      idleWorkers: (queue) =>
+        Effect.andThen(Effect.fromResult(checkQueue(queue)), access.checkProcesses).pipe(
+          Effect.andThen(access.read((session) => Inspection.idleWorkersOn(session, queue)))
+        )
+    },
+    inspector: Inspection.make({ name, features, access, consumers, maxJobSize, uptime })
+  }
 })
 
 // -----------------------------------------------------------------------------
@@ -369,9 +210,9 @@ export const make = Effect.fnUntraced(function*(
 // -----------------------------------------------------------------------------
 
 /**
- * A broker in a file.
+ * A broker in a file, and its inspector.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<Broker, BrokerError> => Layer.effect(Broker, make(options))
+export const layer = (options: Options): Layer.Layer<Broker | Inspector, BrokerError> => Shared.layer(make(options))

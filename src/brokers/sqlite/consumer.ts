@@ -10,16 +10,9 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
-import {
-  checkMax,
-  checkSettlement,
-  type Consumer,
-  type JobId,
-  type Lease,
-  type LeaseInfo,
-  type Settlement
-} from "../../Broker.ts"
+import { type Consumer, type JobId, type Lease, type LeaseInfo, type Settlement } from "../../Broker.ts"
 import { type BrokerError, consumerClosed, leaseLost } from "../../BrokerError.ts"
+import { Rules } from "../shared/index.ts"
 import type { Commits } from "./commits.ts"
 import { isMoved } from "./failure.ts"
 import type { History } from "./history.ts"
@@ -117,7 +110,7 @@ const settleOne = (
   lease: SqliteLease,
   now: number
 ): Outcome<boolean> => {
-  const checked = checkSettlement(settlement)
+  const checked = Rules.checkSettlement(settlement)
   if (Result.isFailure(checked)) return Result.fail(checked.failure)
   const priority = "priority" in settlement ? settlement.priority : undefined
   switch (settlement._tag) {
@@ -189,7 +182,7 @@ export class SqliteConsumer implements Consumer {
     Effect.suspend(() => {
       const { store } = this
       if (this.isClosed) return Effect.fail(consumerClosed(this.store.broker))
-      const checked = checkMax(max)
+      const checked = Rules.checkMax(max)
       if (Result.isFailure(checked)) return Effect.fail(checked.failure)
       return Effect.callback<NonEmptyReadonlyArray<Lease>, BrokerError>((resume) => {
         let served: ReadonlyArray<Lease> = []

@@ -7,7 +7,7 @@
  * since the epoch.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import type { Page } from "../../Broker.ts"
+import type { Page } from "../../Inspector.ts"
 import type { Paging } from "../shared/index.ts"
 import type { Delivery } from "./jobs.ts"
 import { bytesOf, idOf, jobStats, known, numberOf, prepareAll, readPage, type Row, timeOf } from "./rows.ts"

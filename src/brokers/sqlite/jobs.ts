@@ -10,7 +10,8 @@
  */
 import type * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
-import type { Failure, JobId, JobState, JobStats, LeaseInfo, Page, PeekedJob, PutRequest } from "../../Broker.ts"
+import type { Failure, JobId, JobState, LeaseInfo, PutRequest } from "../../Broker.ts"
+import type { JobStats, Page, PeekedJob } from "../../Inspector.ts"
 import type { Paging } from "../shared/index.ts"
 import { Damaged } from "./failure.ts"
 import { sql, together } from "./jobStatements.ts"

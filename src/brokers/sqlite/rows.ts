@@ -9,15 +9,8 @@
 import * as Duration from "effect/Duration"
 import * as Record from "effect/Record"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
-import {
-  type JobId,
-  type JobState,
-  type JobStats,
-  type LeaseInfo,
-  type ListedJob,
-  maxDelay,
-  type Page
-} from "../../Broker.ts"
+import { type JobId, type JobState, type LeaseInfo, maxDelay } from "../../Broker.ts"
+import type { JobStats, ListedJob, Page } from "../../Inspector.ts"
 import { Paging } from "../shared/index.ts"
 import { Damaged, isFull } from "./failure.ts"
 

@@ -18,6 +18,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Broker } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
+import { Inspector } from "../../Inspector.ts"
 import * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
 import * as Worker from "../../Worker.ts"
@@ -71,11 +72,12 @@ const quantile = (values: ReadonlyArray<number>, part: number): number =>
   Math.round(values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * part)]! * 100) / 100
 
 /** Takes whatever is left of a queue that nobody else uses. */
-const empty = (queue: string): Effect.Effect<void, BrokerError, Broker> =>
+const empty = (queue: string): Effect.Effect<void, BrokerError, Broker | Inspector> =>
   Effect.scoped(Effect.gen(function*() {
     const broker = yield* Broker
+    const inspector = yield* Inspector
     const consumer = yield* broker.consume([queue])
-    while ((yield* broker.statsQueue(queue)).ready > 0) {
+    while ((yield* inspector.statsQueue(queue)).ready > 0) {
       const leases = yield* consumer.reserve(batch)
       yield* consumer.settle(leases.map((lease) => ({ _tag: "Delete", lease })))
     }

@@ -12,6 +12,7 @@ import { dirname } from "node:path"
 import { Broker } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
 import * as BrokerUrl from "../../brokers/url.ts"
+import { Inspector } from "../../Inspector.ts"
 import * as Operator from "../../Operator.ts"
 import { Unhealthy } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
@@ -54,17 +55,18 @@ const seeFile = (path: string, durability: FileSeen["durability"]): FileSeen => 
   }
 }
 
-const connectionFinding = Effect.gen(function*(): Effect.fn.Return<Finding, BrokerError, Broker> {
+const connectionFinding = Effect.gen(function*(): Effect.fn.Return<Finding, BrokerError, Broker | Inspector> {
   const broker = yield* Broker
+  const inspector = yield* Inspector
   const before = yield* Clock.monotonicTimeNanos
   yield* broker.ping
   const millis = Math.ceil(Number((yield* Clock.monotonicTimeNanos) - before) / 1e6)
-  return ofConnection(millis, (yield* broker.stats).version)
+  return ofConnection(millis, (yield* inspector.stats).version)
 })
 
 const brokerFindings = Effect.fnUntraced(function*(url: string) {
   const parsed = yield* Effect.fromResult(BrokerUrl.parse(url))
-  const stats = yield* Broker.use((broker) => broker.stats)
+  const stats = yield* Inspector.use((inspector) => inspector.stats)
   switch (parsed._tag) {
     case "Memory":
       return []
@@ -120,7 +122,7 @@ export const doctor = Command.make("doctor", {
 }, ({ json, known, queue, sample: limit }) =>
   operate(Effect.gen(function*() {
     const { broker: url } = yield* root
-    const { name } = yield* Broker
+    const { features, name } = yield* Broker
     const { queues } = yield* sample(queue)
     const findings: ReadonlyArray<Finding> = [
       yield* connectionFinding,
@@ -131,7 +133,7 @@ export const doctor = Command.make("doctor", {
     const errors = findings.filter(({ level }) => level === "error").length
     const warnings = findings.filter(({ level }) => level === "warning").length
     yield* json
-      ? printJson({ broker: name, errors, warnings, findings })
+      ? printJson({ broker: name, features, errors, warnings, findings })
       : print(name, ...findings.flatMap(format), "", `${count(errors, "error")}, ${count(warnings, "warning")}`)
     if (errors > 0) return yield* new Unhealthy({ errors })
   }))).pipe(

@@ -4,8 +4,9 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { Broker, JobId, type ListedState, type QueueStats } from "../../Broker.ts"
+import { JobId } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
+import { Inspector, type ListedState, type QueueStats } from "../../Inspector.ts"
 import * as Operator from "../../Operator.ts"
 import { confirm, few } from "../ask.ts"
 import { SomeMissing, UsageError } from "../exitCode.ts"
@@ -28,7 +29,7 @@ export const each = Effect.fnUntraced(function*(
   ids: ReadonlyArray<JobId>,
   done: string,
   json: boolean,
-  act: (id: JobId) => Effect.Effect<unknown, BrokerError, Broker>
+  act: (id: JobId) => Effect.Effect<unknown, BrokerError, Inspector>
 ) {
   const missing: Array<JobId> = []
   for (const id of ids) {
@@ -64,8 +65,8 @@ const kickQueue = Effect.fnUntraced(function*(
   queue: string,
   { json, max, state, yes }: { max: number | undefined; state: "buried" | "delayed"; yes: boolean; json: boolean }
 ) {
-  const broker = yield* Broker
-  const stats = yield* broker.statsQueue(queue)
+  const inspector = yield* Inspector
+  const stats = yield* inspector.statsQueue(queue)
   const count = Math.min(max ?? Infinity, stats[state])
   if (count > few) {
     yield* confirm(`make ${count} ${state} jobs of ${queue} ready`, yes)
@@ -74,8 +75,8 @@ const kickQueue = Effect.fnUntraced(function*(
     ? 0
     // a queue's own kick takes delayed ones only when none is buried
     : state === "buried" || stats.buried === 0
-    ? yield* broker.kick(queue, count)
-    : yield* Operator.forEachJob(queue, { state, max: count }, broker.kickJob)
+    ? yield* inspector.kick(queue, count)
+    : yield* Operator.forEachJob(queue, { state, max: count }, inspector.kickJob)
   yield* tellCount("kicked", kicked, json)
   if (count === 0 && !json) yield* tellWhere(stats, state, ["delayed", "buried"])
 })
@@ -102,7 +103,7 @@ export const kick = Command.make("kick", {
     if (Option.isSome(queue)) {
       return yield* operate(kickQueue(queue.value, { max: Option.getOrUndefined(max), state, yes, json }))
     }
-    yield* operate(each(id, "kicked", json, (id) => Broker.use((broker) => broker.kickJob(id))))
+    yield* operate(each(id, "kicked", json, (id) => Inspector.use((inspector) => inspector.kickJob(id))))
   })).pipe(
     Command.withDescription(
       `Make buried jobs ready, the longest buried first, or delayed ones; each gets one more attempt. ` +
@@ -127,8 +128,8 @@ export const bury = Command.make("bury", {
   json: Flags.json
 }, ({ ids, json, reason }) =>
   operate(Effect.gen(function*() {
-    const broker = yield* Broker
-    yield* each(ids, "buried", json, (id) => broker.buryJob(id, reason))
+    const inspector = yield* Inspector
+    yield* each(ids, "buried", json, (id) => inspector.buryJob(id, reason))
   }))).pipe(
     Command.withDescription("Put ready or delayed jobs aside, until somebody kicks them. beanstalkd can from 1.12 on"),
     Command.withShortDescription("Put jobs aside"),
@@ -141,9 +142,9 @@ export const del = Command.make(
   { ids, yes: Flags.yes, json: Flags.json },
   ({ ids, json, yes }) =>
     operate(Effect.gen(function*() {
-      const broker = yield* Broker
+      const inspector = yield* Inspector
       if (ids.length > few) yield* confirm(`delete ${countJobs(ids.length)}`, yes)
-      yield* each(ids, "deleted", json, broker.delete)
+      yield* each(ids, "deleted", json, inspector.delete)
     }))
 ).pipe(
   Command.withDescription(

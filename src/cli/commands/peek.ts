@@ -5,8 +5,9 @@ import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { Broker, type JobId, type ListedJob, type ListedState, type ListOptions } from "../../Broker.ts"
+import type { JobId } from "../../Broker.ts"
 import { type BrokerError, jobNotFound } from "../../BrokerError.ts"
+import { Inspector, type ListedJob, type ListedState, type ListOptions } from "../../Inspector.ts"
 import * as Operator from "../../Operator.ts"
 import { NotShown, UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
@@ -15,11 +16,11 @@ import { encodeJob, showJobs } from "../render/job.ts"
 import { operate } from "../root.ts"
 import { tellWhere } from "./jobs.ts"
 
-const byId = Effect.fnUntraced(function*(id: JobId): Effect.fn.Return<ListedJob, BrokerError, Broker> {
-  const broker = yield* Broker
-  const peeked = yield* broker.peek(id)
+const byId = Effect.fnUntraced(function*(id: JobId): Effect.fn.Return<ListedJob, BrokerError, Inspector> {
+  const inspector = yield* Inspector
+  const peeked = yield* inspector.peek(id)
   if (Option.isNone(peeked)) return yield* jobNotFound(id)
-  return { ...(yield* broker.statsJob(id)), body: peeked.value.body, finishedAt: undefined }
+  return { ...(yield* inspector.statsJob(id)), body: peeked.value.body, finishedAt: undefined }
 })
 
 const config = {
@@ -46,19 +47,18 @@ const historyHint = "finished jobs are kept where the URL of their worker's brok
 
 /** Looks at a queue, and says in the operator's words what the broker does not show. */
 const look = Effect.fnUntraced(function*(queue: string, options: ListOptions) {
-  const { name } = yield* Broker
-  const looked = yield* Operator.look(queue, options).pipe(
-    Effect.catchReason("BrokerError", "Unsupported", () =>
-      new NotShown({
-        detail: options.state === "done"
-          ? `${name} keeps no finished jobs`
-          : `${name} does not show which jobs are ${options.state}, only how many: backq queues ${queue}`
-      }))
-  )
-  if (looked.isNextOnly && options.after !== undefined) {
+  const { features, name } = yield* Inspector
+  if (!features.canList && !Operator.isPeekable(options.state)) {
+    return yield* new NotShown({
+      detail: options.state === "done"
+        ? `${name} keeps no finished jobs`
+        : `${name} does not show which jobs are ${options.state}, only how many: backq queues ${queue}`
+    })
+  }
+  if (!features.canList && options.after !== undefined) {
     return yield* new NotShown({ detail: `${name} shows only the next job: there is no --after` })
   }
-  return looked
+  return yield* Operator.look(queue, options)
 })
 
 const ofQueue = Effect.fnUntraced(function*(
@@ -66,7 +66,7 @@ const ofQueue = Effect.fnUntraced(function*(
   { after, json, limit, state }: { state: ListedState; limit: number; after: string | undefined; json: boolean }
 ) {
   // asked for first, since a look may make the queue; one that is gone may have jobs that are done
-  const stats = state === "done" ? undefined : yield* Broker.use((broker) => broker.statsQueue(queue))
+  const stats = state === "done" ? undefined : yield* Inspector.use((inspector) => inspector.statsQueue(queue))
   const { isNextOnly, jobs, next } = yield* look(queue, { state, limit, after })
   if (json) {
     yield* printJson({ jobs: jobs.map(encodeJob), next: next ?? null, isNextOnly })

@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Broker, checkQueue, type JobId } from "../../Broker.ts"
 import { jobNotFound } from "../../BrokerError.ts"
+import { Inspector } from "../../Inspector.ts"
 import * as Operator from "../../Operator.ts"
 import { confirm, few } from "../ask.ts"
 import { UsageError } from "../exitCode.ts"
@@ -28,11 +29,12 @@ export const pause = Command.make("pause", {
 }, ({ duration, json, queue }) =>
   operate(Effect.gen(function*() {
     const broker = yield* Broker
+    const inspector = yield* Inspector
     // a pause would make a queue that is not there, where the broker can; workers elsewhere may wait on an empty one
-    yield* Effect.catchReason(broker.statsQueue(queue), "BrokerError", "NotFound", (_, error) =>
+    yield* Effect.catchReason(inspector.statsQueue(queue), "BrokerError", "NotFound", (_, error) =>
       Effect.flatMap(broker.idleWorkers(queue), (workers) =>
         workers > 0 ? Effect.void : Effect.fail(error)))
-    yield* broker.pause(queue, duration)
+    yield* inspector.pause(queue, duration)
     const line = `${queue} is paused for ${shortDuration(duration)}; backq resume ${queue} ends it`
     yield* tell(line, json ? printJson({ queue, pausedFor: Duration.toMillis(duration) }) : print(line))
   }))).pipe(
@@ -49,9 +51,9 @@ export const resume = Command.make(
   { queue, json: Flags.json },
   ({ json, queue }) =>
     operate(Effect.gen(function*() {
-      const broker = yield* Broker
-      yield* broker.statsQueue(queue)
-      yield* broker.resume(queue)
+      const inspector = yield* Inspector
+      yield* inspector.statsQueue(queue)
+      yield* inspector.resume(queue)
       const line = `${queue} goes on`
       yield* tell(line, json ? printJson({ queue, pausedFor: 0 }) : print(line))
     }))
@@ -70,16 +72,16 @@ const moveSome = Effect.fnUntraced(function*(
     json: boolean
   }
 ) {
-  const broker = yield* Broker
+  const inspector = yield* Inspector
   if (from === to && state === "ready") {
     return yield* new UsageError({ detail: `the ready jobs of ${from} are there already` })
   }
-  const stats = yield* broker.statsQueue(from)
+  const stats = yield* inspector.statsQueue(from)
   const count = Math.min(max ?? Infinity, stats[state])
   if (count > few) yield* confirm(`move ${countJobs(count)} of ${from} to ${to}`, yes)
   const moved = count === 0
     ? 0
-    : yield* Operator.forEachJob(from, { state, max: count }, (id) => broker.moveJob(id, to))
+    : yield* Operator.forEachJob(from, { state, max: count }, (id) => inspector.moveJob(id, to))
   yield* tellCount("moved", moved, json)
   if (count === 0 && !json) yield* tellWhere(stats, state, ["ready", "delayed", "buried"])
 })
@@ -98,14 +100,14 @@ export const move = Command.make("move", {
   json: Flags.json
 }, ({ from, id, json, max, state, to, yes }) =>
   operate(Effect.gen(function*() {
-    const broker = yield* Broker
+    const inspector = yield* Inspector
     yield* Effect.fromResult(checkQueue(to))
     if (id.length === 0) return yield* moveSome(from, to, { state, max, yes, json })
     yield* each(id, "moved", json, (id: JobId) =>
       Effect.gen(function*() {
-        const { queue } = yield* broker.statsJob(id)
+        const { queue } = yield* inspector.statsJob(id)
         if (queue !== from) return yield* jobNotFound(id)
-        yield* broker.moveJob(id, to)
+        yield* inspector.moveJob(id, to)
       }))
   }))).pipe(
     Command.withDescription(
@@ -132,15 +134,15 @@ export const drain = Command.make("drain", {
   json: Flags.json
 }, ({ json, queue, state, yes }) =>
   operate(Effect.gen(function*() {
-    const broker = yield* Broker
-    const stats = yield* broker.statsQueue(queue)
+    const inspector = yield* Inspector
+    const stats = yield* inspector.statsQueue(queue)
     const wanted = states.filter((one) => (state.length === 0 || state.includes(one)) && stats[one] > 0)
     if (wanted.length > 0) {
       yield* confirm(`delete ${wanted.map((one) => `${stats[one]} ${one}`).join(", ")} of ${queue} for good`, yes)
     }
     let deleted = 0
     for (const one of wanted) {
-      deleted += yield* Operator.forEachJob(queue, { state: one, max: stats[one] }, broker.delete)
+      deleted += yield* Operator.forEachJob(queue, { state: one, max: stats[one] }, inspector.delete)
     }
     yield* tellCount("deleted", deleted, json)
     if (stats.reserved > 0 && !json) {

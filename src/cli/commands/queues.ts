@@ -4,7 +4,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { Broker, type BrokerStats } from "../../Broker.ts"
+import { type BrokerStats, Inspector } from "../../Inspector.ts"
 import * as Flags from "../flags/flags.ts"
 import { print, printJson } from "../output.ts"
 import { encodeQueue, queueTable, sample, sampleFor } from "../render/numbers.ts"
@@ -31,18 +31,18 @@ const brokerLines = (name: string, stats: BrokerStats, uptime: Duration.Duration
 /** `backq stats`. */
 export const stats = Command.make("stats", { json: Flags.json }, ({ json }) =>
   operate(Effect.gen(function*() {
-    const broker = yield* Broker
-    const stats = yield* broker.stats
+    const inspector = yield* Inspector
+    const stats = yield* inspector.stats
     const uptime = (yield* isServer) ? stats.uptime : undefined
     const { queues } = yield* sample()
     yield* json
       ? printJson({
-        broker: broker.name,
+        broker: inspector.name,
         ...stats,
         uptime: uptime === undefined ? null : Duration.toMillis(uptime),
         queues: queues.map(encodeQueue)
       })
-      : print(...brokerLines(broker.name, stats, uptime), "", ...queueTable(queues))
+      : print(...brokerLines(inspector.name, stats, uptime), "", ...queueTable(queues))
   }))).pipe(
     Command.withDescription("Show the broker and its queues in numbers"),
     Command.withExamples([{ command: "backq stats --broker beanstalk://127.0.0.1:11300" }])

@@ -12,7 +12,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Terminal from "effect/Terminal"
-import { Broker } from "../../Broker.ts"
+import { Inspector } from "../../Inspector.ts"
 import { safeLine } from "../../internal/text.ts"
 import * as Flags from "../flags/flags.ts"
 import { display, OutputError, print, printJson, whileRead } from "../output.ts"
@@ -70,7 +70,7 @@ export const fit = (lines: ReadonlyArray<string>, columns: number, rows: number)
 
 const inPlace = Effect.gen(function*() {
   const terminal = yield* Terminal.Terminal
-  const { name } = yield* Broker
+  const { name } = yield* Inspector
   let height = 0
   const show: Show = Effect.fnUntraced(function*({ queues }) {
     const frame = fit(

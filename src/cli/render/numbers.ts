@@ -6,8 +6,8 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { Broker, type QueueStats } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
+import { Inspector, type QueueStats } from "../../Inspector.ts"
 import { table } from "./table.ts"
 import { rate, shortDuration } from "./text.ts"
 
@@ -44,10 +44,10 @@ const orGone = <A, E extends BrokerError, R>(effect: Effect.Effect<A, E, R>) =>
 
 const nextAge = Effect.fnUntraced(function*({ queue, ready }: QueueStats) {
   if (ready === 0) return undefined
-  const broker = yield* Broker
-  const next = yield* broker.peekNext(queue, "ready")
+  const inspector = yield* Inspector
+  const next = yield* inspector.peekNext(queue, "ready")
   if (Option.isNone(next)) return undefined
-  return (yield* orGone(broker.statsJob(next.value.id)))?.age
+  return (yield* orGone(inspector.statsJob(next.value.id)))?.age
 })
 
 /** So many questions are under way at once that they leave, and are answered, in batches. */
@@ -55,10 +55,10 @@ export const manyAtOnce = { concurrency: 256 } as const
 
 const count = Effect.fnUntraced(function*(
   names: ReadonlyArray<string>
-): Effect.fn.Return<Count, BrokerError, Broker> {
-  const broker = yield* Broker
-  const stats = names.length > 0 ? broker.statsQueue : (name: string) => orGone(broker.statsQueue(name))
-  const wanted = names.length > 0 ? names : Array.from(yield* broker.queues).sort()
+): Effect.fn.Return<Count, BrokerError, Inspector> {
+  const inspector = yield* Inspector
+  const stats = names.length > 0 ? inspector.statsQueue : (name: string) => orGone(inspector.statsQueue(name))
+  const wanted = names.length > 0 ? names : Array.from(yield* inspector.queues).sort()
   const queues = yield* Effect.forEach(wanted, stats, manyAtOnce)
   const at = Number((yield* Clock.Clock).monotonicTimeNanosUnsafe()) / 1e6
   return { at, queues: queues.filter((one) => one !== undefined) }
@@ -70,7 +70,7 @@ const count = Effect.fnUntraced(function*(
  */
 export const sample = Effect.fnUntraced(function*(
   names: ReadonlyArray<string> = []
-): Effect.fn.Return<Sample, BrokerError, Broker> {
+): Effect.fn.Return<Sample, BrokerError, Inspector> {
   const { at, queues } = yield* count(names)
   const ages = yield* Effect.forEach(queues, nextAge, manyAtOnce)
   return { at, queues: queues.map((stats, i) => ({ ...stats, nextAge: ages[i], rates: undefined })) }
@@ -103,7 +103,7 @@ export const withRates = (before: Count, after: Sample): Sample => {
 export const sampleFor = Effect.fnUntraced(function*(
   time: Duration.Duration,
   names: ReadonlyArray<string> = []
-): Effect.fn.Return<Sample, BrokerError, Broker> {
+): Effect.fn.Return<Sample, BrokerError, Inspector> {
   if (Duration.isZero(time)) return yield* sample(names)
   const before = yield* count(names)
   yield* Effect.sleep(time)

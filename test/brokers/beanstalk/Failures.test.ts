@@ -42,8 +42,8 @@ describe("a server that goes away", () => {
       () =>
         Effect.gen(function*() {
           const server = yield* Servers.beanstalkd(["-b", yield* Servers.folder, "-f", "0"])
-          const broker = yield* BeanstalkBroker.make(driver({ port: server.port }))
-          assert.isTrue((yield* broker.stats).durable)
+          const { broker, inspector } = yield* BeanstalkBroker.make(driver({ port: server.port }))
+          assert.isTrue((yield* inspector.stats).durable)
           const consumer = yield* broker.consume(["q"])
           const worker = yield* Effect.forkChild(consumer.reserve(10))
           yield* waiting(broker, "q", 1)
@@ -74,7 +74,7 @@ describe("a server that goes away", () => {
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
-        const broker = yield* brokerOn(server.port)
+        const { broker } = yield* brokerOn(server.port)
         const consumer = yield* broker.consume(["q"])
         yield* broker.put("q", request("old"))
         const [old] = yield* consumer.reserve(1)
@@ -97,7 +97,7 @@ describe("a server that goes away", () => {
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
-        const broker = yield* brokerOn(server.port, { reconnectFor: "500 millis" })
+        const { broker } = yield* brokerOn(server.port, { reconnectFor: "500 millis" })
         const consumer = yield* broker.consume(["q"])
         yield* broker.ping
         yield* server.kill
@@ -113,7 +113,7 @@ describe("a server that goes away", () => {
 
   it.live("at the start: consume and put don't hang, and reserve goes on once it is there", () =>
     Effect.gen(function*() {
-      const broker = yield* brokerOn(yield* Servers.freePort, { reconnectFor: "300 millis" })
+      const { broker } = yield* brokerOn(yield* Servers.freePort, { reconnectFor: "300 millis" })
       const put = yield* reasonOf(broker.put("q", request("a")))
       assert.strictEqual(put._tag, "Unavailable")
       const consumer = yield* broker.consume(["q"])
@@ -125,7 +125,7 @@ describe("a server that goes away", () => {
       const port = yield* Servers.scripted((socket) =>
         socket.once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
       )
-      const broker = yield* brokerOn(port)
+      const { broker } = yield* brokerOn(port)
       assert.strictEqual((yield* reasonOf(broker.ping))._tag, "ProtocolViolation")
       const consumed = yield* reasonOf(Effect.scoped(broker.consume(["q"])))
       assert.strictEqual(consumed._tag, "ProtocolViolation")
@@ -135,7 +135,7 @@ describe("a server that goes away", () => {
     Effect.gen(function*() {
       const ask = (script: Servers.Script) =>
         Effect.flatMap(Servers.scripted(script), (port) =>
-          Effect.flatMap(brokerOn(port), (broker) =>
+          Effect.flatMap(brokerOn(port), ({ broker }) =>
             Effect.map(Effect.flip(broker.ping), ({ message }) => message)))
       // its server is down
       assert.match(
@@ -156,7 +156,7 @@ describe("a server that goes away", () => {
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
         const relay = yield* Servers.relay(server.port)
-        const broker = yield* brokerOn(relay.port, { replyTimeout: "200 millis" })
+        const { broker } = yield* brokerOn(relay.port, { replyTimeout: "200 millis" })
         yield* broker.ping
         yield* relay.hold
         const reason = yield* reasonOf(broker.put("q", request("a")))
@@ -168,8 +168,8 @@ describe("a server that goes away", () => {
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const relay = yield* Servers.relay(server.port)
-      const direct = yield* brokerOn(server.port)
-      const consumer = yield* (yield* brokerOn(relay.port)).consume(["q"])
+      const { broker: direct } = yield* brokerOn(server.port)
+      const consumer = yield* (yield* brokerOn(relay.port)).broker.consume(["q"])
       for (const body of ["a", "b", "c"]) yield* direct.put("q", request(body))
       const leases = yield* consumer.reserve(3)
       assert.lengthOf(leases, 3)
@@ -185,10 +185,10 @@ describe("a server that refuses", () => {
   Servers.real("drain mode: puts fail, everything else works", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
-      const broker = yield* brokerOn(server.port)
+      const { broker, inspector } = yield* brokerOn(server.port)
       yield* broker.put("q", request("before"))
       yield* server.signal("SIGUSR1")
-      yield* Effect.repeat(broker.stats, { until: (stats) => stats.draining })
+      yield* Effect.repeat(inspector.stats, { until: (stats) => stats.draining })
       const [result] = yield* broker.putAll("q", [request("after")])
       assert(result !== undefined && Result.isFailure(result))
       assert.strictEqual(result.failure.reason._tag, "Draining")
@@ -199,13 +199,13 @@ describe("a server that refuses", () => {
   Servers.real("a body over the limit fails alone, without being sent", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd(["-z", "10"])
-      const broker = yield* brokerOn(server.port)
+      const { broker, inspector } = yield* brokerOn(server.port)
       const results = yield* broker.putAll("q", [request("small"), request("much too big"), request("small")])
       assert.deepStrictEqual(results.map(Result.isSuccess), [true, false, true])
       const [, big] = results
       assert(big !== undefined && Result.isFailure(big))
       assert.deepInclude({ ...big.failure.reason }, { _tag: "JobTooBig", queue: "q", size: 12, limit: 10 })
-      assert.strictEqual((yield* broker.statsQueue("q")).total, 2)
+      assert.strictEqual((yield* inspector.statsQueue("q")).total, 2)
     }))
 
   it.live("a put that is buried for want of memory is taken back and reported", () =>
@@ -217,7 +217,7 @@ describe("a server that refuses", () => {
         if (line === "delete 7") Deferred.doneUnsafe(deleted, Effect.void)
         return "DELETED\r\n"
       })
-      const broker = yield* brokerOn(port)
+      const { broker } = yield* brokerOn(port)
       assert.strictEqual((yield* reasonOf(broker.put("q", request("a"))))._tag, "OutOfMemory")
       yield* Deferred.await(deleted)
     }))
@@ -230,7 +230,7 @@ describe("a server that refuses", () => {
         if (line.startsWith("use")) return ++uses === 1 ? "OUT_OF_MEMORY\r\n" : "USING q\r\n"
         return line.startsWith("put") ? `INSERTED ${++id}\r\n` : "DELETED\r\n"
       })
-      const broker = yield* brokerOn(port)
+      const { broker } = yield* brokerOn(port)
       yield* Effect.forEach(["a", "b"], (body) =>
         Effect.map(
           reasonOf(broker.put("q", request(body))),
@@ -244,7 +244,7 @@ describe("a server that refuses", () => {
   it.live("a reply of the wrong kind is a violation, not a success", () =>
     Effect.gen(function*() {
       const { port } = yield* Servers.answering((line) => line.startsWith("use") ? "USING q\r\n" : "TOUCHED\r\n")
-      const broker = yield* brokerOn(port)
+      const { broker } = yield* brokerOn(port)
       assert.strictEqual((yield* reasonOf(broker.put("q", request("a"))))._tag, "ProtocolViolation")
     }))
 })
@@ -255,7 +255,7 @@ describe("a consumer at rest and at its limits", () => {
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
-        const broker = yield* brokerOn(server.port)
+        const { broker } = yield* brokerOn(server.port)
         const { consumer, fiber } = yield* Effect.scoped(Effect.gen(function*() {
           const consumer = yield* broker.consume(["q"])
           const fiber = yield* Effect.forkDetach(consumer.reserve(1))
@@ -272,8 +272,8 @@ describe("a consumer at rest and at its limits", () => {
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const relay = yield* Servers.relay(server.port)
-      const direct = yield* brokerOn(server.port)
-      const consumer = yield* (yield* brokerOn(relay.port)).consume(["q"])
+      const { broker: direct } = yield* brokerOn(server.port)
+      const consumer = yield* (yield* brokerOn(relay.port)).broker.consume(["q"])
       const fiber = yield* Effect.forkChild(consumer.reserve(16))
       yield* waiting(direct, "q", 1)
       const before = relay.bytes()
@@ -287,8 +287,8 @@ describe("a consumer at rest and at its limits", () => {
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const relay = yield* Servers.relay(server.port)
-      const direct = yield* brokerOn(server.port)
-      const consumer = yield* (yield* brokerOn(relay.port)).consume(["q"])
+      const { broker: direct } = yield* brokerOn(server.port)
+      const consumer = yield* (yield* brokerOn(relay.port)).broker.consume(["q"])
       yield* direct.put("q", request("a", { ttr: "1 second" }))
       const [lease] = yield* consumer.reserve(1)
       const before = relay.bytes()
@@ -302,7 +302,7 @@ describe("a consumer at rest and at its limits", () => {
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
-        const broker = yield* brokerOn(server.port)
+        const { broker } = yield* brokerOn(server.port)
         const consumer = yield* broker.consume(["q"])
         const held: Array<Lease> = []
         for (let i = 0; i < 6; i++) {
@@ -329,7 +329,7 @@ describe("a consumer at rest and at its limits", () => {
   Servers.real("settlements of leases on several connections go to the right one", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
-      const broker = yield* brokerOn(server.port)
+      const { broker, inspector } = yield* brokerOn(server.port)
       const consumer = yield* broker.consume(["q"])
       const held: Array<Lease> = []
       for (let i = 0; i < 4; i++) {
@@ -350,7 +350,7 @@ describe("a consumer at rest and at its limits", () => {
         results.map((result) => Result.isSuccess(result) ? "ok" : result.failure.reason._tag),
         ["ok", "ok", "LeaseLost", "ok", "OptionInvalid"]
       )
-      const stats = yield* broker.statsQueue("q")
+      const stats = yield* inspector.statsQueue("q")
       assert.include(stats, { ready: 1, reserved: 1, buried: 1 })
     }))
 })
@@ -361,7 +361,7 @@ describe("workers on it", () => {
 
   it.live("an idle timeout does not hide that the server is away", () =>
     Effect.gen(function*() {
-      const broker = yield* brokerOn(yield* Servers.freePort, { reconnectFor: "1 second" })
+      const { broker } = yield* brokerOn(yield* Servers.freePort, { reconnectFor: "1 second" })
       const reason = yield* Worker.run({ idleTimeout: "200 millis" }, handler).pipe(
         Effect.provideService(BrokerService, broker),
         reasonOf
@@ -372,7 +372,7 @@ describe("workers on it", () => {
   Servers.real("jobs that were abandoned together are all known as such", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
-      const broker = yield* brokerOn(server.port)
+      const { broker, inspector } = yield* brokerOn(server.port)
       const ids = [yield* broker.put("q", request("a")), yield* broker.put("q", request("b"))]
       for (let i = 0; i < 3; i++) {
         // a worker that is killed with both in hand
@@ -386,7 +386,7 @@ describe("workers on it", () => {
           })
           socket.on("close", () => resume(Effect.void))
         })
-        yield* persist(Effect.repeat(broker.statsQueue("q"), { until: ({ ready }) => ready === 2 }))
+        yield* persist(Effect.repeat(inspector.statsQueue("q"), { until: ({ ready }) => ready === 2 }))
       }
       const consumer = yield* broker.consume(["q"])
       const leases: Array<Lease> = []

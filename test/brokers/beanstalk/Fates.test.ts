@@ -15,6 +15,7 @@ import * as Client from "../../../src/brokers/beanstalk/Client.ts"
 import type { Driver } from "../../../src/brokers/beanstalk/Connection.ts"
 import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
 import * as Native from "../../../src/brokers/beanstalk/Native.ts"
+import type { Services } from "../../../src/Inspector.ts"
 import * as Job from "../../../src/Job.ts"
 import * as Publisher from "../../../src/Publisher.ts"
 import * as Servers from "../../support/beanstalkd.ts"
@@ -41,15 +42,15 @@ const short = { connectTimeout: "300 millis", replyTimeout: "200 millis" } as co
 
 /** Nobody who waits for such a server, or comes between two attempts, has sent anything. */
 const nothingWasSent = Effect.fnUntraced(function*(driver: Driver) {
-  const broker = yield* BeanstalkBroker.make(driver, { reconnectFor: 0 })
+  const { broker, inspector } = yield* BeanstalkBroker.make(driver, { reconnectFor: 0 })
   const waiting = yield* Effect.all(
     [
       fate(broker.put("q", request("a"))),
       Effect.map(broker.putAll("q", [request("a")]), ([result]) => fateOf(Result.getOrThrow(Result.flip(result!)))),
       fate(broker.ping),
-      fate(broker.queues),
-      fate(broker.kick("q", 1)),
-      fate(broker.moveJob("1" as JobId, "r"))
+      fate(inspector.queues),
+      fate(inspector.kick("q", 1)),
+      fate(inspector.moveJob("1" as JobId, "r"))
     ],
     { concurrency: "unbounded" }
   )
@@ -127,12 +128,11 @@ describe("before anything was sent", () => {
 })
 
 describe("a question before anything is done", () => {
-  const asks: ReadonlyArray<readonly [string, string, (broker: Broker["Service"]) => Effect.Effect<unknown, unknown>]> =
-    [
-      ["publish, are there workers", "stats-tube", publishWithWorkers],
-      ["buryJob, where the job is", "stats-job", (broker) => broker.buryJob("7" as JobId, "")],
-      ["moveJob, where the job is", "stats-job", (broker) => broker.moveJob("7" as JobId, "q")]
-    ]
+  const asks: ReadonlyArray<readonly [string, string, (services: Services) => Effect.Effect<unknown, unknown>]> = [
+    ["publish, are there workers", "stats-tube", ({ broker }) => publishWithWorkers(broker)],
+    ["buryJob, where the job is", "stats-job", ({ inspector }) => inspector.buryJob("7" as JobId, "")],
+    ["moveJob, where the job is", "stats-job", ({ inspector }) => inspector.moveJob("7" as JobId, "q")]
+  ]
   for (const [name, driver] of drivers) {
     it.live.each(asks)(
       `${name}: that is not answered leaves all undone: %s`,
@@ -144,8 +144,8 @@ describe("a question before anything is done", () => {
               if (end === "cut") socket.resetAndDestroy()
               return end === "nonsense" ? Servers.ok("nonsense") : undefined
             })
-            const broker = yield* BeanstalkBroker.make(driver({ port, ...short }))
-            const error = yield* Effect.flip(ask(broker))
+            const services = yield* BeanstalkBroker.make(driver({ port, ...short }))
+            const error = yield* Effect.flip(ask(services))
             assert.strictEqual(fateOf(error as BrokerError), "NotSent", end)
             assert.notInclude(String((error as BrokerError).message), "may or may not", end)
             assert.deepStrictEqual(told.filter((line) => /^(put|bury|reserve|delete)/.test(line)), [])
@@ -167,8 +167,8 @@ describe("what was written before the cut", () => {
     it.live(`${name}: is Unknown`, () =>
       Effect.gen(function*() {
         const { port } = yield* cutAt("put ")
-        const broker = yield* BeanstalkBroker.make(driver({ port }))
-        yield* broker.stats
+        const { broker, inspector } = yield* BeanstalkBroker.make(driver({ port }))
+        yield* inspector.stats
         assert.strictEqual(yield* fate(broker.put("q", request("a"))), "Unknown")
         const results = yield* broker.putAll("q", [request("a"), request("b")])
         assert.deepStrictEqual(results.map((one) => fateOf(Result.getOrThrow(Result.flip(one)))), [
@@ -182,7 +182,7 @@ describe("what was written before the cut", () => {
         const { port } = yield* Servers.answering((line) =>
           line.startsWith("use ") ? "USING q\r\n" : line.startsWith("put ") ? "TOUCHED\r\n" : undefined
         )
-        const broker = yield* BeanstalkBroker.make(driver({ port }))
+        const { broker } = yield* BeanstalkBroker.make(driver({ port }))
         const error = yield* Effect.flip(broker.put("q", request("a")))
         assert.deepInclude({ ...error.reason }, { _tag: "ProtocolViolation", fate: "Unknown" })
         assert.include(error.message, "may or may not have been carried out")
@@ -200,8 +200,8 @@ describe("what was written before the cut", () => {
         }
         return undefined
       }, { "max-job-size": 100_000_000 })
-      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
-      yield* broker.peekNext("q", "ready").pipe(Effect.forkChild)
+      const { broker, inspector } = yield* BeanstalkBroker.make(Native.driver({ port }))
+      yield* inspector.peekNext("q", "ready").pipe(Effect.forkChild)
       const socket = yield* Deferred.await(stuck)
       const puts = yield* Effect.forEach(
         [request("small"), request(Buffer.alloc(50_000_000)), request("behind")],
@@ -237,10 +237,11 @@ describe("what was written before the cut", () => {
         if (line === "reserve-job 7") return "RESERVED 7 1\r\na\r\n"
         return line.startsWith("use ") ? "USING q\r\n" : line.startsWith("put ") ? "INSERTED 8\r\n" : undefined
       })
-      const { connect, name } = Native.driver({ port })
+      const { canReserveJob, connect, name } = Native.driver({ port })
       // its connection ends just before the delete, which is not sent
-      const broker = yield* BeanstalkBroker.make({
+      const { inspector } = yield* BeanstalkBroker.make({
         name,
+        canReserveJob,
         connect: Effect.map(connect, (connection) => ({
           ...connection,
           request: (commands) => {
@@ -249,7 +250,7 @@ describe("what was written before the cut", () => {
           }
         }))
       })
-      assert.strictEqual(yield* fate(broker.moveJob("7" as JobId, "q")), "Unknown")
+      assert.strictEqual(yield* fate(inspector.moveJob("7" as JobId, "q")), "Unknown")
     }))
 
   it.live("what a failed use kept from its queue has its own fate", () =>
@@ -258,7 +259,7 @@ describe("what was written before the cut", () => {
         if (line.startsWith("put ")) socket.resetAndDestroy()
         return line.startsWith("use ") ? "OUT_OF_MEMORY\r\n" : undefined
       })
-      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
+      const { broker } = yield* BeanstalkBroker.make(Native.driver({ port }))
       assert.strictEqual(yield* fate(broker.put("q", request("a"))), "Unknown")
     }))
 })

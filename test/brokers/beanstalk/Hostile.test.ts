@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
-import { Broker as BrokerService, type Consumer, type JobId, putRequest } from "../../../src/Broker.ts"
+import { Broker, type Consumer, type JobId, putRequest } from "../../../src/Broker.ts"
 import type { BrokerError } from "../../../src/BrokerError.ts"
 import * as BeanstalkBroker from "../../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import * as Client from "../../../src/brokers/beanstalk/Client.ts"
@@ -19,6 +19,7 @@ import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
 import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import { Parser, type Reply } from "../../../src/brokers/beanstalk/reply.ts"
 import { Job, Worker } from "../../../src/index.ts"
+import { Inspector, type Services } from "../../../src/Inspector.ts"
 import * as Operator from "../../../src/Operator.ts"
 import * as Servers from "../../support/beanstalkd.ts"
 
@@ -27,14 +28,13 @@ const drivers = [["native", Native.driver], ["fivebeans", Fivebeans.driver]] as 
 const request = Result.getOrThrow(putRequest(Buffer.from("a")))
 const id = (text: string) => text as JobId
 
-type Broker = BrokerService["Service"]
-type Ask = (broker: Broker) => Effect.Effect<unknown, BrokerError, Scope.Scope>
+type Ask = (services: Services) => Effect.Effect<unknown, BrokerError, Scope.Scope>
 type Table = (line: string, socket: Net.Socket) => string | undefined
 
-const put: Ask = (broker) => broker.put("q", request)
-const reserve = (max: number, ...queues: ReadonlyArray<string>): Ask => (broker) =>
+const put: Ask = ({ broker }) => broker.put("q", request)
+const reserve = (max: number, ...queues: ReadonlyArray<string>): Ask => ({ broker }) =>
   Effect.flatMap(broker.consume(["q", ...queues]), (consumer) => consumer.reserve(max))
-const consuming = (use: (consumer: Consumer) => Effect.Effect<unknown, BrokerError>): Ask => (broker) =>
+const consuming = (use: (consumer: Consumer) => Effect.Effect<unknown, BrokerError>): Ask => ({ broker }) =>
   Effect.flatMap(broker.consume(["q"]), use)
 
 const using = (line: string) => line.startsWith("use ") ? "USING q\r\n" : undefined
@@ -51,40 +51,50 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
   ["put: the body has another length", to("put", "EXPECTED_CRLF\r\n"), put, /"ExpectedCrlf" to Put/],
   ["use: another tube", (line) => line.startsWith("use") ? "USING r\r\n" : "INSERTED 1\r\n", put, /tube "r" to Use/],
   ["use: a tube that is none", (line) => line.startsWith("use") ? "USING \x1b[2J\r\n" : undefined, put, /\\x1b\[2J/],
-  ["peek: another job", to("peek", "FOUND 8 1\r\na\r\n"), (broker) => broker.peek(id("7")), /job 8 to Peek/],
-  ["delete: another kind", to("delete", "BURIED\r\n"), (broker) => broker.delete(id("7")), /"Buried" to Delete/],
-  ["kick: more than asked for", to("kick", "KICKED 11\r\n"), (broker) => broker.kick("q", 10), /11 jobs to Kick/],
-  ["kick: no number", to("kick", "KICKED\r\n"), (broker) => broker.kick("q", 10), /"Kicked" to Kick/],
-  ["kick-job: a number", to("kick-job", "KICKED 1\r\n"), (broker) => broker.kickJob(id("7")), /to KickJob/],
-  ["pause: another kind", to("pause", "USING q\r\n"), (broker) => broker.resume("q"), /to PauseTube/],
+  ["peek: another job", to("peek", "FOUND 8 1\r\na\r\n"), ({ inspector }) => inspector.peek(id("7")), /job 8 to Peek/],
+  [
+    "delete: another kind",
+    to("delete", "BURIED\r\n"),
+    ({ inspector }) => inspector.delete(id("7")),
+    /"Buried" to Delete/
+  ],
+  [
+    "kick: more than asked for",
+    to("kick", "KICKED 11\r\n"),
+    ({ inspector }) => inspector.kick("q", 10),
+    /11 jobs to Kick/
+  ],
+  ["kick: no number", to("kick", "KICKED\r\n"), ({ inspector }) => inspector.kick("q", 10), /"Kicked" to Kick/],
+  ["kick-job: a number", to("kick-job", "KICKED 1\r\n"), ({ inspector }) => inspector.kickJob(id("7")), /to KickJob/],
+  ["pause: another kind", to("pause", "USING q\r\n"), ({ inspector }) => inspector.resume("q"), /to PauseTube/],
   ["reserve: not found", to("reserve", "NOT_FOUND\r\n"), reserve(1), /"NotFound" to ReserveWithTimeout/],
   ["reserve: a job that was found", to("reserve", "FOUND 1 1\r\na\r\n"), reserve(1), /"Found" of job 1 to Reserve/],
   [
     "stats-job: another job",
     to("stats-job", Servers.jobReply("8")),
-    (broker) => broker.statsJob(id("7")),
+    ({ inspector }) => inspector.statsJob(id("7")),
     /about job 7.*"8"/
   ],
   [
     "stats-tube: another tube",
     to("stats-tube", Servers.tubeReply("r")),
-    (broker) => broker.statsQueue("q"),
+    ({ inspector }) => inspector.statsQueue("q"),
     /about tube q.*"r"/
   ],
-  ["list-tubes: no name", to("list-tubes", Servers.ok("---\n- a b\n")), (broker) => broker.queues, /"a b"/],
+  ["list-tubes: no name", to("list-tubes", Servers.ok("---\n- a b\n")), ({ inspector }) => inspector.queues, /"a b"/],
   [
     "list-tubes: a name twice",
     to("list-tubes", Servers.ok("---\n- a\n- b\n- a\n")),
-    (broker) => broker.queues,
+    ({ inspector }) => inspector.queues,
     /"a" twice/
   ],
   [
     "list-tubes: more than anybody has",
     to("list-tubes", Servers.ok(`---\n${"- a\n".repeat(1_000_001)}`)),
-    (broker) => broker.queues,
+    ({ inspector }) => inspector.queues,
     /more than 1000000 lines/
   ],
-  ["list-tubes: no list", to("list-tubes", Servers.ok("a")), (broker) => broker.queues, /not lines/],
+  ["list-tubes: no list", to("list-tubes", Servers.ok("a")), ({ inspector }) => inspector.queues, /not lines/],
 
   // A job that can't be ours
   [
@@ -122,24 +132,34 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
   [
     "peek: a body over the server's limit",
     to("peek", "FOUND 7 1000000000\r\n"),
-    (broker) => broker.peek(id("7")),
+    ({ inspector }) => inspector.peek(id("7")),
     /at most 65535/
   ],
   [
     "stats-job: without end",
     to("stats-job", "OK 1073741824\r\n"),
-    (broker) => broker.statsJob(id("7")),
+    ({ inspector }) => inspector.statsJob(id("7")),
     /at most 65536/
   ],
-  ["stats-tube: without end", to("stats-tube", "OK 65537\r\n"), (broker) => broker.statsQueue("q"), /at most 65536/],
-  ["list-tubes: without end", to("list-tubes", "OK 67108865\r\n"), (broker) => broker.queues, /at most 67108864/],
+  [
+    "stats-tube: without end",
+    to("stats-tube", "OK 65537\r\n"),
+    ({ inspector }) => inspector.statsQueue("q"),
+    /at most 65536/
+  ],
+  [
+    "list-tubes: without end",
+    to("list-tubes", "OK 67108865\r\n"),
+    ({ inspector }) => inspector.queues,
+    /at most 67108864/
+  ],
   ["a line without end", to("put", "A".repeat(100_000)), put, /no end/],
   ["a line without end, of a reply", to("put", `INSERTED ${"1".repeat(100_000)}`), put, /no end/],
   ["a body for what has none", to("put", "OK 4\r\nabcd\r\n"), put, /"Ok" to Put/],
   [
     "more replies than questions",
     to("put", "INSERTED 1\r\nINSERTED 2\r\n"),
-    (broker) => Effect.andThen(put(broker), Effect.repeat(broker.ping, { times: 100 })),
+    (services) => Effect.andThen(put(services), Effect.repeat(services.broker.ping, { times: 100 })),
     /nobody asked for/
   ],
 
@@ -151,7 +171,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
     [
       `KICKED ${number}`,
       to("kick", `KICKED ${number}\r\n`),
-      (broker: Broker) => broker.kick("q", 4294967295),
+      ({ inspector }: Services) => inspector.kick("q", 4294967295),
       /KICKED/
     ] as const
   ),
@@ -167,7 +187,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
     [
       `stats-job: pri ${JSON.stringify(pri)}`,
       to("stats-job", Servers.jobReply("7", { pri })),
-      (broker: Broker) => broker.statsJob(id("7")),
+      ({ inspector }: Services) => inspector.statsJob(id("7")),
       /statistics are not as expected/
     ] as const
   ),
@@ -232,8 +252,8 @@ const violates = Effect.fnUntraced(
       }
       return table(line, socket)
     })
-    const broker = yield* BeanstalkBroker.make(driver({ port }))
-    const error = yield* Effect.flip(Effect.timeout(ask(broker), "5 seconds"))
+    const services = yield* BeanstalkBroker.make(driver({ port }))
+    const error = yield* Effect.flip(Effect.timeout(ask(services), "5 seconds"))
     assert(error._tag === "BrokerError", String(error))
     assert(error.reason._tag === "ProtocolViolation", error.message)
     assert.match(error.reason.detail, says)
@@ -268,11 +288,11 @@ for (const [name, driver] of drivers) {
       Effect.gen(function*() {
         const port = yield* Servers.scripted((socket) => socket.once("data", () => socket.write(reply)))
         const options = { port, replyTimeout: "1 minute" } as const
-        const broker = yield* BeanstalkBroker.make(driver(options))
+        const services = yield* BeanstalkBroker.make(driver(options))
         const asks: ReadonlyArray<Effect.Effect<unknown, BrokerError, Scope.Scope>> = [
-          broker.stats,
-          put(broker),
-          reserve(1)(broker),
+          services.inspector.stats,
+          put(services),
+          reserve(1)(services),
           Client.make(driver(options))
         ]
         for (const ask of asks) {
@@ -290,7 +310,7 @@ it.live("a time to run of 0, which no job has, is the shortest one: nothing is r
     const { port } = yield* Servers.answering((line) =>
       line.startsWith("reserve") ? "RESERVED 1 1\r\na\r\n" : job(line, "1", { ttr: 0 })
     )
-    const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
+    const { broker } = yield* BeanstalkBroker.make(Native.driver({ port }))
     const [lease] = yield* Effect.flatMap(broker.consume(["q"]), (consumer) => consumer.reserve(1))
     assert.strictEqual(Duration.toSeconds(lease.info!.ttr), 1)
   }))
@@ -306,9 +326,9 @@ describe("what is shown", () => {
             : using(line) ?? job(line, "1", { tube, state: "ready" }),
         { version: "1".repeat(60_000) }
       )
-      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
-      const look = Effect.provideService(Operator.look("q", { state: "ready", limit: 1 }), BrokerService, broker)
-      assert.isBelow((yield* broker.stats).version.length, 300)
+      const { inspector } = yield* BeanstalkBroker.make(Native.driver({ port }))
+      const look = Effect.provideService(Operator.look("q", { state: "ready", limit: 1 }), Inspector, inspector)
+      assert.isBelow((yield* inspector.stats).version.length, 300)
       assert.lengthOf((yield* look).jobs, 0)
       tube = "q"
       assert.lengthOf((yield* look).jobs, 1)
@@ -325,9 +345,9 @@ describe("a defect", () => {
         Effect.map(connect, (connection) => ({ ...connection, request: () => Effect.die(new RangeError("too long")) }))
       ]
       for (const connect of broken) {
-        const broker = yield* BeanstalkBroker.make({ name, connect }, { reconnectFor: 0 })
-        for (const ask of [put, reserve(1), (one: Broker) => one.stats]) {
-          const error = yield* Effect.flip(Effect.timeout(ask(broker), "5 seconds"))
+        const services = yield* BeanstalkBroker.make({ name, canReserveJob: true, connect }, { reconnectFor: 0 })
+        for (const ask of [put, reserve(1), ({ inspector }: Services) => inspector.stats]) {
+          const error = yield* Effect.flip(Effect.timeout(ask(services), "5 seconds"))
           assert(error._tag === "BrokerError")
           assert.deepInclude({ ...error.reason }, { _tag: "Unavailable", fate: "NotSent" })
         }
@@ -367,7 +387,7 @@ describe("a job that is not to be run", () => {
   ])("%s", ([, table]) =>
     Effect.gen(function*() {
       const { port, told } = yield* Servers.answering(table)
-      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
+      const { broker } = yield* BeanstalkBroker.make(Native.driver({ port }))
       let runs = 0
       const error = yield* Worker.run(
         { concurrency: 2 },
@@ -375,7 +395,7 @@ describe("a job that is not to be run", () => {
           Effect.sync(() => {
             runs++
           }))
-      ).pipe(Effect.provideService(BrokerService, broker), Effect.flip)
+      ).pipe(Effect.provideService(Broker, broker), Effect.flip)
       assert.strictEqual(error.reason._tag, "ProtocolViolation")
       assert.strictEqual(runs, 0)
       assert.deepStrictEqual(told.filter((line) => /^(delete|release|bury|kick)/.test(line)), [])
@@ -393,7 +413,7 @@ describe("a job that is not to be run", () => {
           ? Servers.jobReply("2")
           : undefined
       )
-      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
+      const { broker } = yield* BeanstalkBroker.make(Native.driver({ port }))
       const consumer = yield* broker.consume(["q", "r"])
       assert.deepStrictEqual((yield* consumer.reserve(1)).map((lease) => lease.id), ["2"])
     }))
@@ -410,7 +430,7 @@ describe("a job that is not to be run", () => {
           ? "USING default\r\n"
           : job(line, "1")
       )
-      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
+      const { broker } = yield* BeanstalkBroker.make(Native.driver({ port }))
       const consumer = yield* broker.consume(["q"])
       const [first] = yield* consumer.reserve(2)
       const [second] = yield* consumer.reserve(2)

@@ -41,18 +41,18 @@ for (const [name, driver] of drivers) {
         const relay = yield* Servers.relay(server.port)
         const lines = yield* logging(() =>
           Effect.gen(function*() {
-            const broker = yield* BeanstalkBroker.make(driver({ port: relay.port }))
+            const { broker, inspector } = yield* BeanstalkBroker.make(driver({ port: relay.port }))
             yield* broker.ping
             for (const close of [relay.close, relay.close, relay.close]) {
               yield* close
               const results = yield* Effect.forEach(
-                [broker.put("q", request), broker.put("r", request), broker.ping, broker.queues],
+                [broker.put("q", request), broker.put("r", request), broker.ping, inspector.queues],
                 (ask) => Effect.result(ask as typeof broker.ping),
                 { concurrency: "unbounded" }
               )
               assert.deepStrictEqual(results.filter(Result.isFailure), [])
             }
-            assert.strictEqual((yield* broker.statsQueue("q")).ready, 3)
+            assert.strictEqual((yield* inspector.statsQueue("q")).ready, 3)
           })
         )
         assert.deepStrictEqual(lines, [])
@@ -62,7 +62,7 @@ for (const [name, driver] of drivers) {
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
         const relay = yield* Servers.relay(server.port)
-        const broker = yield* BeanstalkBroker.make(driver({ port: relay.port }))
+        const { broker, inspector } = yield* BeanstalkBroker.make(driver({ port: relay.port }))
         let accepted = 0
         let unknown = 0
         for (let i = 0; i < 4; i++) {
@@ -75,7 +75,7 @@ for (const [name, driver] of drivers) {
             unknown++
           }
         }
-        const { ready } = yield* broker.statsQueue("q").pipe(
+        const { ready } = yield* inspector.statsQueue("q").pipe(
           Effect.catchReason("BrokerError", "NotFound", () => Effect.succeed({ ready: 0 }))
         )
         assert.isAtLeast(ready, accepted)
@@ -86,12 +86,12 @@ for (const [name, driver] of drivers) {
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
         const relay = yield* Servers.relay(server.port)
-        const direct = yield* BeanstalkBroker.make(Native.driver({ port: server.port }))
+        const { broker: direct } = yield* BeanstalkBroker.make(Native.driver({ port: server.port }))
         const idle = (count: number) =>
           Effect.repeat(direct.idleWorkers("q"), { until: (waiting) => waiting === count })
         const lines = yield* logging(() =>
           Effect.gen(function*() {
-            const broker = yield* BeanstalkBroker.make(driver({ port: relay.port }))
+            const { broker } = yield* BeanstalkBroker.make(driver({ port: relay.port }))
             const consumer = yield* broker.consume(["q"])
             const first = yield* Effect.forkChild(consumer.reserve(1))
             for (let i = 0; i < 3; i++) {
@@ -119,7 +119,7 @@ for (const [name, driver] of drivers) {
           if (/^(use|reserve)/.test(line)) socket.end()
           return undefined
         })
-        const broker = yield* BeanstalkBroker.make(driver({ port: server.port }))
+        const { broker } = yield* BeanstalkBroker.make(driver({ port: server.port }))
         const consumer = yield* broker.consume(["q"])
         yield* Effect.raceAll([
           Effect.forever(Effect.ignore(broker.put("q", request))),
@@ -135,7 +135,7 @@ describe("a server that answers at once to those who wait", () => {
   it.live.each(["TIMED_OUT", "DEADLINE_SOON"])("with %s, is not asked without end", (word) =>
     Effect.gen(function*() {
       const { port, told } = yield* Servers.answering((line) => line.startsWith("reserve") ? `${word}\r\n` : undefined)
-      const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
+      const { broker } = yield* BeanstalkBroker.make(Native.driver({ port }))
       const consumer = yield* broker.consume(["q"])
       yield* Effect.timeoutOption(consumer.reserve(1), "400 millis")
       assert.isAtMost(told.filter((line) => line.startsWith("reserve")).length, 12)
@@ -148,7 +148,7 @@ describe("the log", () => {
       const server = yield* Servers.beanstalkd()
       const lines = yield* logging((lines) =>
         Effect.gen(function*() {
-          const broker = yield* BeanstalkBroker.make(Native.driver({ port: server.port }))
+          const { broker } = yield* BeanstalkBroker.make(Native.driver({ port: server.port }))
           yield* broker.ping
           yield* server.kill
           yield* eventually(() => lines.length > 0)
@@ -168,12 +168,13 @@ describe("the log", () => {
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
-        const { connect, name } = Native.driver({ port: server.port })
+        const { canReserveJob, connect, name } = Native.driver({ port: server.port })
         const lines = yield* logging(() =>
           Effect.gen(function*() {
             let broken = false
-            const broker = yield* BeanstalkBroker.make({
+            const { broker } = yield* BeanstalkBroker.make({
               name,
+              canReserveJob,
               connect: Effect.suspend(() => broken ? Native.driver({ port: 1 }).connect : connect)
             })
             yield* broker.ping
@@ -205,7 +206,7 @@ describe("the log", () => {
       const server = yield* Servers.answering((line) => mute ? undefined : answers[line])
       const running = logging((lines) =>
         Effect.gen(function*() {
-          const broker = yield* BeanstalkBroker.make(Native.driver({ port: server.port }))
+          const { broker } = yield* BeanstalkBroker.make(Native.driver({ port: server.port }))
           const consumer = yield* broker.consume(["q"])
           const ping = yield* Effect.forkChild(Effect.flip(broker.ping), { startImmediately: true })
           const reserve = yield* Effect.forkChild(consumer.reserve(1), { startImmediately: true })
@@ -258,7 +259,7 @@ describe.skipIf(haproxy === undefined && process.env["CI"] !== "true")("haproxy"
       yield* Servers.listening(port)
       const lines = yield* logging(() =>
         Effect.gen(function*() {
-          const broker = yield* BeanstalkBroker.make(Native.driver({ port }))
+          const { broker } = yield* BeanstalkBroker.make(Native.driver({ port }))
           const consumer = yield* broker.consume(["q"])
           for (let i = 0; i < 4; i++) {
             yield* broker.put("q", request)

@@ -75,7 +75,7 @@ describe("TLS", () => {
           const options = { host: "localhost", port, tls: { ca: certs.ca } }
           assert.include(detail(yield* ask(port, options.tls)), "serverAuth")
           // for ever, where that makes sense
-          const broker = yield* BeanstalkBroker.make(Native.driver(options))
+          const { broker } = yield* BeanstalkBroker.make(Native.driver(options))
           const consumer = Effect.flatMap(broker.consume(["q"]), (consumer) => consumer.reserve(1))
           const error = yield* Effect.flip(Effect.timeout(consumer, "5 seconds"))
           assert(error._tag === "BrokerError")

@@ -11,69 +11,75 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { Broker, type Lease, putRequest } from "../../../src/Broker.ts"
 import * as MemoryBroker from "../../../src/brokers/memory/MemoryBroker.ts"
+import { Inspector } from "../../../src/Inspector.ts"
 import { suite } from "../../conformance/BrokerConformance.ts"
 import { model } from "../../conformance/BrokerModel.ts"
 import { assertFails, assertInfo, bytes, done, release, take, touch } from "../../conformance/Harness.ts"
 
-suite("MemoryBroker", { layer: MemoryBroker.layer, time: "virtual" })
+suite("MemoryBroker", { layer: MemoryBroker.layer, time: "virtual", features: MemoryBroker.features })
 
-model("MemoryBroker as a model", { layer: MemoryBroker.layer, time: "virtual", runs: 200 })
+model("MemoryBroker as a model", {
+  layer: MemoryBroker.layer,
+  time: "virtual",
+  features: MemoryBroker.features,
+  runs: 200
+})
 
 const request = (...args: Parameters<typeof putRequest>) => Result.getOrThrow(putRequest(...args))
 
 describe("MemoryBroker alone", () => {
   it.effect("has a resolution of a millisecond", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
+      const { broker, inspector } = yield* MemoryBroker.make
       const consumer = yield* broker.consume(["q"])
       const id = yield* broker.put("q", request(bytes("a"), { delay: "1500 millis", ttr: "5 millis" }))
       yield* TestClock.adjust("1499 millis")
-      assert.include(yield* broker.statsJob(id), { state: "delayed" })
+      assert.include(yield* inspector.statsJob(id), { state: "delayed" })
       yield* TestClock.adjust("1 millis")
       const lease = yield* take(consumer)
       yield* TestClock.adjust("4 millis")
       yield* touch(consumer, lease)
       yield* TestClock.adjust("4 millis")
-      assert.include(yield* broker.statsJob(id), { state: "reserved" })
+      assert.include(yield* inspector.statsJob(id), { state: "reserved" })
       yield* TestClock.adjust("1 millis")
-      assert.include(yield* broker.statsJob(id), { state: "ready", abandoned: 1 })
+      assert.include(yield* inspector.statsJob(id), { state: "ready", abandoned: 1 })
     }))
 
   it.effect("rounds a fraction of a millisecond up", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
+      const { broker, inspector } = yield* MemoryBroker.make
       const id = yield* broker.put("q", request(bytes("a"), { delay: "1200 micros" }))
       yield* TestClock.adjust("1200 micros")
-      assert.strictEqual((yield* broker.statsJob(id)).state, "delayed")
+      assert.strictEqual((yield* inspector.statsJob(id)).state, "delayed")
       yield* TestClock.adjust("800 micros")
-      assert.strictEqual((yield* broker.statsJob(id)).state, "ready")
+      assert.strictEqual((yield* inspector.statsJob(id)).state, "ready")
     }))
 
   it.effect("gives ids that count from 1", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
+      const { broker } = yield* MemoryBroker.make
       const ids = yield* Effect.replicateEffect(broker.put("q", request(bytes("a"))), 3)
       assert.deepStrictEqual(ids.map(String), ["1", "2", "3"])
     }))
 
   it.effect("keeps the reason of the last bury or release", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
+      const { broker, inspector } = yield* MemoryBroker.make
       const consumer = yield* broker.consume(["q"])
       const id = yield* broker.put("q", request(bytes("a")))
-      const reason = Effect.map(broker.statsJob(id), (stats) => stats.reason)
+      const reason = Effect.map(inspector.statsJob(id), (stats) => stats.reason)
       assert.isUndefined(yield* reason)
       yield* release(consumer, yield* take(consumer), { reason: "try later" })
       assert.strictEqual(yield* reason, "try later")
       yield* consumer.settle([{ _tag: "Bury", lease: yield* take(consumer), reason: "broken" }])
       assert.strictEqual(yield* reason, "broken")
-      yield* broker.kickJob(id)
+      yield* inspector.kickJob(id)
       assert.strictEqual(yield* reason, "broken")
     }))
 
   it.effect("refuses a settlement with a priority out of range, and the lease stays", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
+      const { broker } = yield* MemoryBroker.make
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request(bytes("a")))
       const lease = yield* take(consumer)
@@ -85,7 +91,7 @@ describe("MemoryBroker alone", () => {
 
   it.effect("does not delete by a lease that ran out", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
+      const { broker, inspector } = yield* MemoryBroker.make
       const consumer = yield* broker.consume(["q"])
       const id = yield* broker.put("q", request(bytes("a"), { ttr: "1 second" }))
       const old = yield* take(consumer)
@@ -94,13 +100,13 @@ describe("MemoryBroker alone", () => {
       const again = yield* take(consumer)
       yield* assertInfo(consumer, again, { attempt: 2, abandoned: 1 })
       yield* assertFails(done(consumer, old), "LeaseLost")
-      assert.isTrue(Option.isSome(yield* broker.peek(id)))
+      assert.isTrue(Option.isSome(yield* inspector.peek(id)))
       yield* done(consumer, again)
     }))
 
   it.effect("fails a reserve of a closed consumer, also one that waits", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
+      const { broker, inspector } = yield* MemoryBroker.make
       const scope = yield* Scope.make()
       const consumer = yield* Scope.provide(broker.consume(["q"]), scope)
       const fiber = yield* Effect.forkChild(consumer.reserve(1))
@@ -109,30 +115,31 @@ describe("MemoryBroker alone", () => {
       yield* Scope.close(scope, Exit.void)
       yield* assertFails(Fiber.join(fiber), "Unavailable")
       yield* assertFails(consumer.reserve(1), "Unavailable")
-      yield* assertFails(broker.statsQueue("q"), "NotFound")
+      yield* assertFails(inspector.statsQueue("q"), "NotFound")
     }))
 
   it.effect("knows a queue that is paused while it has no jobs", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
-      yield* broker.pause("q", Duration.seconds(2))
-      assert.deepStrictEqual(yield* broker.queues, ["q"])
-      assert.strictEqual(Duration.toSeconds((yield* broker.statsQueue("q")).pausedFor), 2)
+      const { inspector } = yield* MemoryBroker.make
+      yield* inspector.pause("q", Duration.seconds(2))
+      assert.deepStrictEqual(yield* inspector.queues, ["q"])
+      assert.strictEqual(Duration.toSeconds((yield* inspector.statsQueue("q")).pausedFor), 2)
       yield* TestClock.adjust("2 seconds")
-      assert.deepStrictEqual(yield* broker.queues, [])
+      assert.deepStrictEqual(yield* inspector.queues, [])
     }))
 
   it.effect("takes the limit of a body as an option", () =>
     Effect.gen(function*() {
       const broker = yield* Broker
-      assert.include(yield* broker.stats, { maxJobSize: 4, durable: false, draining: false, version: "memory" })
+      const inspector = yield* Inspector
+      assert.include(yield* inspector.stats, { maxJobSize: 4, durable: false, draining: false, version: "memory" })
       yield* broker.put("q", request(bytes("1234")))
       yield* assertFails(broker.put("q", request(bytes("12345"))), "JobTooBig")
     }).pipe(Effect.provide(MemoryBroker.layerWith({ maxJobSize: 4 }))))
 
   it.effect("hands out copies of a body", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
+      const { broker } = yield* MemoryBroker.make
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request(Buffer.from("a")))
       const lease = yield* take(consumer)
@@ -144,7 +151,7 @@ describe("MemoryBroker alone", () => {
 
   it.effect("serves the longest waiting first also when several queues get jobs at the same instant", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
+      const { broker } = yield* MemoryBroker.make
       const ofB = yield* broker.consume(["b"])
       const ofBoth = yield* broker.consume(["a", "b"])
       yield* broker.put("a", request(bytes("a"), { delay: "1 second" }))
@@ -167,7 +174,7 @@ describe("MemoryBroker alone", () => {
           return clock.sleep(duration)
         }
       })
-      const broker = yield* Effect.provideService(MemoryBroker.make, Clock.Clock, counting)
+      const { broker } = yield* Effect.provideService(MemoryBroker.make, Clock.Clock, counting)
       const consumer = yield* broker.consume(["q"])
       for (let i = 0; i < 1000; i++) {
         yield* broker.put("q", request(bytes("a"), { delay: Duration.seconds(1 + i), ttr: "10 seconds" }))
@@ -186,7 +193,7 @@ describe("MemoryBroker alone", () => {
 
   it.effect("loses nothing wherever an interruption meets a reserve that waits", () =>
     Effect.gen(function*() {
-      const broker = yield* MemoryBroker.make
+      const { broker, inspector } = yield* MemoryBroker.make
       const consumer = yield* broker.consume(["q"])
       for (let steps = 0; steps < 30; steps++) {
         const received: Array<Lease> = []
@@ -198,7 +205,7 @@ describe("MemoryBroker alone", () => {
         yield* broker.put("q", request(bytes("a")))
         yield* Effect.replicateEffect(Effect.yieldNow, steps)
         yield* Fiber.interrupt(fiber)
-        const { ready, reserved } = yield* broker.statsQueue("q")
+        const { ready, reserved } = yield* inspector.statsQueue("q")
         assert.deepStrictEqual(
           { ready, reserved },
           received.length === 0
@@ -214,7 +221,7 @@ describe("MemoryBroker alone", () => {
     Effect.gen(function*() {
       const worked = 1000
       const costPerJob = Effect.fnUntraced(function*(size: number) {
-        const broker = yield* MemoryBroker.make
+        const { broker } = yield* MemoryBroker.make
         const requests = Array.from({ length: size }, (_, i) => request(bytes("a"), { priority: (i * 7919) % size }))
         yield* broker.putAll("q", requests)
         const consumer = yield* broker.consume(["q"])

@@ -2,14 +2,20 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { join } from "node:path"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
-import { suite } from "../../conformance/BrokerConformance.ts"
+import { featureSuite, suite } from "../../conformance/BrokerConformance.ts"
 import { model } from "../../conformance/BrokerModel.ts"
 import { folder } from "../../support/beanstalkd.ts"
+import { sqlite } from "../../support/features.ts"
 
-const onOwnFile = Layer.unwrap(
-  Effect.map(folder, (path) => SqliteBroker.layer({ path: join(path, "queue.db") }))
-)
+const onOwnFile = (options: Omit<SqliteBroker.Options, "path"> = {}) =>
+  Layer.unwrap(Effect.map(folder, (path) => SqliteBroker.layer({ path: join(path, "queue.db"), ...options })))
 
-suite("SqliteBroker", { layer: onOwnFile, time: "real", resolution: "millisecond" })
+suite("SqliteBroker", { layer: onOwnFile(), time: "real", features: sqlite })
 
-model("SqliteBroker as a model", { layer: onOwnFile, time: "real", runs: 40 })
+featureSuite("SqliteBroker with a history", {
+  layer: onOwnFile({ history: "1 hour" }),
+  time: "real",
+  features: { ...sqlite, keepsDone: true }
+})
+
+model("SqliteBroker as a model", { layer: onOwnFile(), time: "real", features: sqlite, runs: 40 })

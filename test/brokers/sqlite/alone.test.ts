@@ -15,12 +15,13 @@ import * as Scope from "effect/Scope"
 import { chmodSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { Broker, type Lease } from "../../../src/Broker.ts"
+import type { Lease } from "../../../src/Broker.ts"
 import type { BrokerError } from "../../../src/BrokerError.ts"
 import { FileUnusable } from "../../../src/brokers/sqlite/failure.ts"
 import { currentVersion } from "../../../src/brokers/sqlite/schema.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../../src/index.ts"
+import { Inspector } from "../../../src/Inspector.ts"
 import { assertFails, assertInfo, done, release, take, text } from "../../conformance/Harness.ts"
 import { folder } from "../../support/beanstalkd.ts"
 import { file, request } from "./harness.ts"
@@ -50,22 +51,22 @@ describe("SqliteBroker", () => {
     Effect.gen(function*() {
       const path = yield* file
       const [tried, buried] = yield* Effect.scoped(Effect.gen(function*() {
-        const broker = yield* SqliteBroker.make({ path })
+        const { broker, inspector } = yield* SqliteBroker.make({ path })
         const consumer = yield* broker.consume(["q"])
         const tried = yield* broker.put("q", request("tried", { priority: 7, ttr: "1500 millis" }))
         yield* release(consumer, yield* take(consumer), { delay: "1 hour", reason: "not yet" })
         const buried = yield* broker.put("q", request("buried"))
         yield* consumer.settle([{ _tag: "Bury", lease: yield* take(consumer), reason: "broken" }])
-        yield* broker.pause("other", Duration.hours(1))
+        yield* inspector.pause("other", Duration.hours(1))
         return [tried, buried] as const
       }))
-      const broker = yield* SqliteBroker.make({ path })
-      const stats = yield* broker.statsJob(tried)
+      const { broker, inspector } = yield* SqliteBroker.make({ path })
+      const stats = yield* inspector.statsJob(tried)
       assert.include(stats, { state: "delayed", attempt: 1, abandoned: 0, priority: 7, reason: "not yet", queue: "q" })
       assert.strictEqual(Duration.toMillis(stats.ttr), 1500)
-      assert.include(yield* broker.statsJob(buried), { state: "buried", reason: "broken", buries: 1 })
-      assert.deepStrictEqual((yield* broker.queues).toSorted(), ["other", "q"])
-      assert.include(yield* broker.stats, { delayed: 1, buried: 1, durable: true })
+      assert.include(yield* inspector.statsJob(buried), { state: "buried", reason: "broken", buries: 1 })
+      assert.deepStrictEqual((yield* inspector.queues).toSorted(), ["other", "q"])
+      assert.include(yield* inspector.stats, { delayed: 1, buried: 1, durable: true })
       const next = yield* broker.put("q", request("next"))
       assert.isAbove(Number(next), Number(buried))
     }))
@@ -74,9 +75,9 @@ describe("SqliteBroker", () => {
     Effect.gen(function*() {
       const path = yield* file
       const putAndDelete = Effect.scoped(Effect.gen(function*() {
-        const broker = yield* SqliteBroker.make({ path })
+        const { broker, inspector } = yield* SqliteBroker.make({ path })
         const id = yield* broker.put("q", request("a"))
-        yield* broker.delete(id)
+        yield* inspector.delete(id)
         return id
       }))
       assert.notStrictEqual(yield* putAndDelete, yield* putAndDelete)
@@ -84,7 +85,7 @@ describe("SqliteBroker", () => {
 
   it.live("serves a delay of milliseconds when it is over, not before", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file })
+      const { broker } = yield* SqliteBroker.make({ path: yield* file })
       const consumer = yield* broker.consume(["q"])
       for (const millis of [3, 60, 130]) {
         const start = performance.now()
@@ -100,7 +101,7 @@ describe("SqliteBroker", () => {
   it.live("answers many calls of one turn by one commit, or a few on a slow machine, and keeps their order", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       const watcher = yield* Effect.acquireRelease(
         Effect.sync(() => new DatabaseSync(path)),
         (database) => Effect.sync(() => database.close())
@@ -117,19 +118,19 @@ describe("SqliteBroker", () => {
 
   it.live("puts and kicks more than one turn takes", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
+      const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
       const requests = Array.from({ length: 1700 }, (_, i) => request(String(i), { delay: "1 hour" }))
       const results = yield* broker.putAll("q", requests)
       assert.isTrue(results.every(Result.isSuccess))
-      assert.strictEqual(yield* broker.kick("q", 1200), 1200)
-      assert.include(yield* broker.statsQueue("q"), { ready: 1200, delayed: 500, total: 1700 })
-      assert.strictEqual(yield* broker.kick("q", 100_000), 500)
+      assert.strictEqual(yield* inspector.kick("q", 1200), 1200)
+      assert.include(yield* inspector.statsQueue("q"), { ready: 1200, delayed: 500, total: 1700 })
+      assert.strictEqual(yield* inspector.kick("q", 100_000), 500)
       assert.strictEqual(text(yield* take(yield* broker.consume(["q"]))), "0")
     }))
 
   it.live("loses nothing wherever an interruption meets a reserve", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
+      const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
       const consumer = yield* broker.consume(["q"])
       for (let steps = 0; steps < 30; steps++) {
         const received: Array<Lease> = []
@@ -141,7 +142,7 @@ describe("SqliteBroker", () => {
         yield* Effect.replicateEffect(Effect.yieldNow, steps)
         yield* Fiber.interrupt(fiber)
         yield* Fiber.join(put)
-        const { ready, reserved } = yield* broker.statsQueue("q")
+        const { ready, reserved } = yield* inspector.statsQueue("q")
         assert.deepStrictEqual(
           { ready, reserved },
           received.length === 0 ? { ready: 1, reserved: 0 } : { ready: 0, reserved: 1 },
@@ -153,7 +154,7 @@ describe("SqliteBroker", () => {
 
   it.live("hands out a portion where somebody asks for everything", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
+      const { broker } = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
       yield* broker.putAll("q", Array.from({ length: 700 }, () => request("a")))
       const consumer = yield* broker.consume(["q"])
       assert.strictEqual((yield* consumer.reserve(100_000)).length, 500)
@@ -162,7 +163,7 @@ describe("SqliteBroker", () => {
 
   it.live("fails a reserve of a closed consumer, also one that waits", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file })
+      const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file })
       const scope = yield* Scope.make()
       const consumer = yield* Scope.provide(broker.consume(["q"]), scope)
       const fiber = yield* Effect.forkChild(consumer.reserve(1))
@@ -170,12 +171,12 @@ describe("SqliteBroker", () => {
       yield* Scope.close(scope, Exit.void)
       yield* assertFails(Fiber.join(fiber), "Unavailable")
       yield* assertFails(consumer.reserve(1), "Unavailable")
-      yield* assertFails(broker.statsQueue("q"), "NotFound")
+      yield* assertFails(inspector.statsQueue("q"), "NotFound")
     }))
 
   it.live("a settlement with a priority out of range is refused, and the lease stays", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file })
+      const { broker } = yield* SqliteBroker.make({ path: yield* file })
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request("a"))
       const lease = yield* take(consumer)
@@ -229,7 +230,7 @@ describe("files that can't be used", () => {
       const path = yield* file
       const modes = () => ["", "-wal", "-shm"].map((end) => (statSync(`${path}${end}`).mode & 0o007).toString(8))
       yield* Effect.scoped(Effect.gen(function*() {
-        const broker = yield* SqliteBroker.make({ path })
+        const { broker } = yield* SqliteBroker.make({ path })
         yield* broker.put("q", request("x"))
         assert.deepStrictEqual(modes(), ["0", "0", "0"])
       }))
@@ -246,7 +247,7 @@ describe("files that can't be used", () => {
   it.live("locked by another program: waits without blocking, then fails with Unavailable, then goes on", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path, busyTimeout: "300 millis" })
+      const { broker, inspector } = yield* SqliteBroker.make({ path, busyTimeout: "300 millis" })
       const consumer = yield* broker.consume(["q"])
       const other = yield* Effect.acquireRelease(
         Effect.sync(() => new DatabaseSync(path)),
@@ -269,13 +270,13 @@ describe("files that can't be used", () => {
       other.exec("COMMIT")
       const id = yield* Fiber.join(put)
       assert.strictEqual((yield* take(consumer)).id, id)
-      assert.isTrue(Option.isNone(yield* broker.peekNext("q", "ready")))
+      assert.isTrue(Option.isNone(yield* inspector.peekNext("q", "ready")))
     }))
 
   it.live("damaged under way: the operation fails, those who wait are not failed by it", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker, inspector } = yield* SqliteBroker.make({ path })
       const consumer = yield* broker.consume(["q"])
       const fiber = yield* Effect.forkChild(take(consumer))
       yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
@@ -287,7 +288,7 @@ describe("files that can't be used", () => {
       assert.isUndefined(fiber.pollUnsafe())
       const id = yield* broker.put("q", request("b"))
       assert.strictEqual((yield* Fiber.join(fiber)).id, id)
-      assert.include(yield* broker.statsQueue("q"), { reserved: 1, ready: 0, total: 1 })
+      assert.include(yield* inspector.statsQueue("q"), { reserved: 1, ready: 0, total: 1 })
     }))
 
   it.live("taken away for good while a job runs: the worker says so when the job has ended, not after its time to run", () =>
@@ -321,7 +322,7 @@ describe("a failure that is no text", () => {
           // as HTTP clients have it that take over what a server says
           Worker.handler(One, () => Effect.fail(Object.assign(new Error(), { message: ["no", "text"] })))
         )
-        const { lastFailure, state } = yield* Broker.use((broker) => broker.statsJob(id))
+        const { lastFailure, state } = yield* Inspector.use((inspector) => inspector.statsJob(id))
         assert.strictEqual(state, "delayed")
         assert.isString(lastFailure?.message)
       }).pipe(Effect.provide(layer))

@@ -79,8 +79,8 @@ describe.skipIf(noProc)("kill -9", () => {
           assert.strictEqual(integrity(path), "ok")
         }
         yield* Effect.forEach(running, (one) => one.role === "feed" ? kill(one, ledger) : Effect.void)
-        const broker = yield* SqliteBroker.make({ path })
-        yield* Effect.repeat(Effect.delay(broker.stats, "50 millis"), {
+        const { inspector } = yield* SqliteBroker.make({ path })
+        yield* Effect.repeat(Effect.delay(inspector.stats, "50 millis"), {
           until: ({ delayed, ready, reserved }) => ready + delayed + reserved === 0
         })
         yield* Effect.forEach(running, (one) => one.role === "serve" ? kill(one, ledger) : Effect.void)

@@ -46,7 +46,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
     Effect.gen(function*() {
       const place = yield* disk
       const path = join(place, "queue.db")
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker, inspector } = yield* SqliteBroker.make({ path })
       const accepted: Array<string> = []
       const fill = Effect.tap(broker.put("q", large), (id) => Effect.sync(() => accepted.push(id)))
       const error = yield* Effect.flip(Effect.forever(fill))
@@ -54,7 +54,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
       assert.include(error.message, "free space")
       assert.isAbove(accepted.length, 10)
       yield* assertFails(broker.put("q", large), "OutOfMemory")
-      assert.include(yield* broker.statsQueue("q"), { ready: accepted.length })
+      assert.include(yield* inspector.statsQueue("q"), { ready: accepted.length })
 
       mount("-o", "remount,size=16m", place)
       const id = yield* broker.put("q", large)
@@ -64,14 +64,14 @@ describe.skipIf(cannotMount)("a full disk", () => {
         assert.strictEqual(lease.id, expected)
         yield* done(consumer, lease)
       }
-      assert.isTrue(Option.isNone(yield* broker.peekNext("q", "ready")))
+      assert.isTrue(Option.isNone(yield* inspector.peekNext("q", "ready")))
       assert.strictEqual(integrity(path), "ok")
     }))
 
   it.live("keeps leases that can't be settled now, and serves those who wait when there is space again", () =>
     Effect.gen(function*() {
       const place = yield* disk
-      const broker = yield* SqliteBroker.make({ path: join(place, "queue.db") })
+      const { broker, inspector } = yield* SqliteBroker.make({ path: join(place, "queue.db") })
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request("first"))
       const first = yield* take(consumer)
@@ -92,7 +92,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
       rmSync(filler)
       assert.isTrue(Result.isSuccess(yield* settle))
       assert.strictEqual(text(yield* Fiber.join(waiting)), "second")
-      assert.include(yield* broker.statsQueue("q"), { buried: 1, reserved: 1 })
+      assert.include(yield* inspector.statsQueue("q"), { buried: 1, reserved: 1 })
     }))
 
   it.live.each(["full", "normal"] as const)(
@@ -100,7 +100,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
     (durability) =>
       Effect.gen(function*() {
         const place = yield* diskOf("6m")
-        const broker = yield* SqliteBroker.make({ path: join(place, "queue.db"), durability })
+        const { broker } = yield* SqliteBroker.make({ path: join(place, "queue.db"), durability })
         const consumer = yield* broker.consume(["q"])
         for (let i = 0; i < 400; i++) {
           yield* broker.put("q", request("x".repeat(60_000)))
@@ -113,21 +113,21 @@ describe.skipIf(cannotMount)("a full disk", () => {
     Effect.gen(function*() {
       const place = yield* disk
       const path = join(place, "queue.db")
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker, inspector } = yield* SqliteBroker.make({ path })
       const consumer = yield* broker.consume(["q"])
       const waiting = yield* Effect.forkChild(take(consumer))
       yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
       mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", place)
       yield* Effect.gen(function*() {
         yield* assertFails(broker.put("q", request("a")), "Unavailable")
-        yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), (other) => other.put("q", request("b"))))
+        yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), ({ broker }) => broker.put("q", request("b"))))
         const lease = yield* Effect.timeout(Fiber.join(waiting), "5 seconds")
         assert.strictEqual(text(lease), "b")
         // what is held here is there again when the first is
         yield* broker.put("q", request("c"))
       }).pipe(Effect.ensuring(Effect.sync(() => execFileSync("umount", ["-l", place], { stdio: "ignore" }))))
       yield* Effect.eventually(broker.ping).pipe(Effect.timeout("5 seconds"))
-      assert.include(yield* Effect.result(broker.peekNext("q", "ready")), { _tag: "Success" })
+      assert.include(yield* Effect.result(inspector.peekNext("q", "ready")), { _tag: "Success" })
     }))
 
   it.live("says so when there is no room even for a new file, and when the disk is read-only", () =>
@@ -140,7 +140,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
       assert.match(full.message, /disk/)
       rmSync(filler)
 
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker, inspector } = yield* SqliteBroker.make({ path })
       yield* broker.put("q", request("a"))
       // A writer that is there keeps the disk from becoming read-only; a second mount of it does not.
       const readOnly = join(yield* folder, "read-only")
@@ -152,7 +152,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
       )
       assert.strictEqual(error.reason._tag, "Unavailable")
       assert.match(error.message, /read-only|may write there/)
-      assert.include(yield* broker.statsQueue("q"), { ready: 1 })
+      assert.include(yield* inspector.statsQueue("q"), { ready: 1 })
     }))
 })
 
@@ -160,7 +160,7 @@ describe("a file that is taken away", () => {
   it.live("fails every operation until it is put back: nothing goes to a file that nobody can open", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker, inspector } = yield* SqliteBroker.make({ path })
       const id = yield* broker.put("q", request("a"))
       renameSync(path, `${path}.away`)
       const missing = yield* Effect.flip(broker.put("q", request("b")))
@@ -173,13 +173,13 @@ describe("a file that is taken away", () => {
       renameSync(`${path}.away`, path)
       const consumer = yield* broker.consume(["q"])
       assert.strictEqual((yield* take(consumer)).id, id)
-      assert.include(yield* broker.statsQueue("q"), { total: 1 })
+      assert.include(yield* inspector.statsQueue("q"), { total: 1 })
     }))
 
   it.live("a worker that waits learns of it", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       const consumer = yield* broker.consume(["q"])
       const waiting = yield* Effect.forkChild(Effect.flip(take(consumer)))
       yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })

@@ -15,7 +15,7 @@ import { file, request } from "./harness.ts"
 /** A path with a file that has a job on `q`. */
 const filled = Effect.gen(function*() {
   const path = yield* file
-  yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), (broker) => broker.put("q", request("a"))))
+  yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), ({ broker }) => broker.put("q", request("a"))))
   return path
 })
 
@@ -94,8 +94,8 @@ describe("a file with what is not backq's in it", () => {
     Effect.gen(function*() {
       const path = yield* filled
       tamper(path, "ANALYZE", "REINDEX", "VACUUM", "PRAGMA optimize")
-      const broker = yield* SqliteBroker.make({ path })
-      assert.include(yield* broker.statsQueue("q"), { ready: 1 })
+      const { inspector } = yield* SqliteBroker.make({ path })
+      assert.include(yield* inspector.statsQueue("q"), { ready: 1 })
     }))
 
   it.effect("a connection trusts nothing that is in the file", () =>
@@ -136,7 +136,7 @@ describe("a row that no backq writes", () => {
       Effect.gen(function*() {
         const path = yield* filled
         force(path, table, statement)
-        const broker = yield* SqliteBroker.make({ path })
+        const { broker } = yield* SqliteBroker.make({ path })
         const consumer = yield* broker.consume(["q"])
         const reserve = consumer.reserve(1)
         const reason = yield* reasonOf(
@@ -160,12 +160,12 @@ describe("a row that no backq writes", () => {
       Effect.gen(function*() {
         const path = yield* filled
         force(path, "job", statement)
-        const broker = yield* SqliteBroker.make({ path })
-        const { message } = yield* Effect.flip(broker.statsJob("1" as JobId))
+        const { broker, inspector } = yield* SqliteBroker.make({ path })
+        const { message } = yield* Effect.flip(inspector.statsJob("1" as JobId))
         assert.include(message, "the file is damaged")
         assert.include(message, "job 1")
         const states: ReadonlyArray<JobState> = ["ready", "delayed", "reserved", "buried"]
-        for (const state of states) yield* Effect.result(broker.list("q", { state }))
+        for (const state of states) yield* Effect.result(inspector.list("q", { state }))
         yield* broker.put("q", request("b"))
       }))
   }
@@ -174,7 +174,7 @@ describe("a row that no backq writes", () => {
     Effect.gen(function*() {
       const path = yield* filled
       force(path, "job", "UPDATE job SET state = 1, due = 'soon'")
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       const consumer = yield* broker.consume(["q"])
       assert.include((yield* Effect.flip(consumer.reserve(1))).message, "the file is damaged")
     }))
@@ -217,10 +217,14 @@ describe("a file whose numbers are used up", () => {
       Effect.gen(function*() {
         const path = yield* filled
         tamper(path, statement)
-        const broker = yield* SqliteBroker.make({ path, durability: "normal" })
+        const { broker, inspector } = yield* SqliteBroker.make({ path, durability: "normal" })
         const [first] = yield* broker.putAll("q", [request("b"), request("c")])
         for (
-          const command of [broker.put("q", request("b")), Effect.fromResult(first!), broker.moveJob("1" as JobId, "r")]
+          const command of [
+            broker.put("q", request("b")),
+            Effect.fromResult(first!),
+            inspector.moveJob("1" as JobId, "r")
+          ]
         ) {
           const reason = yield* reasonOf(command)
           if (reason._tag !== "Unavailable") return assert.fail(reason._tag)
@@ -232,7 +236,7 @@ describe("a file whose numbers are used up", () => {
         const lease = yield* take(consumer)
         assert.strictEqual(text(lease), "a")
         yield* done(consumer, lease)
-        assert.include(yield* broker.statsQueue("q"), { ready: 0, reserved: 0 })
+        assert.include(yield* inspector.statsQueue("q"), { ready: 0, reserved: 0 })
       }))
   }
 })
@@ -280,8 +284,8 @@ describe("a copy", () => {
           const path = yield* filled
           const to = `${path}.copy`
           yield* Effect.promise(() => copy(path, to))
-          yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path: to, durability }), (broker) => broker.ping))
-          const broker = yield* SqliteBroker.make({ path: to, durability })
+          yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path: to, durability }), ({ broker }) => broker.ping))
+          const { broker } = yield* SqliteBroker.make({ path: to, durability })
           const consumer = yield* broker.consume(["q"])
           const lease = yield* take(consumer)
           assert.strictEqual(text(lease), "a")
@@ -299,8 +303,8 @@ describe("a copy that does not say whose it is", () => {
       const { message } = yield* Effect.flip(Effect.scoped(SqliteBroker.make({ path })))
       assert.include(message, "VACUUM INTO")
       tamper(path, ...(message.match(/PRAGMA \w+ = \d+/g) ?? []))
-      const broker = yield* SqliteBroker.make({ path })
-      assert.include(yield* broker.statsQueue("q"), { ready: 1 })
+      const { inspector } = yield* SqliteBroker.make({ path })
+      assert.include(yield* inspector.statsQueue("q"), { ready: 1 })
     }))
 })
 
@@ -308,10 +312,10 @@ describe("the largest body", () => {
   it.live("can be taken, peeked and moved", () =>
     Effect.gen(function*() {
       const maxJobSize = 64 * 1024 * 1024
-      const broker = yield* SqliteBroker.make({ path: yield* file, maxJobSize, durability: "normal" })
+      const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file, maxJobSize, durability: "normal" })
       const body = new Uint8Array(maxJobSize).fill(7)
       const id = yield* broker.put("q", Result.getOrThrow(putRequest(body)))
-      yield* broker.moveJob(id, "r")
+      yield* inspector.moveJob(id, "r")
       const lease = yield* take(yield* broker.consume(["r"]))
       assert.strictEqual(lease.body.length, maxJobSize)
       yield* assertFails(broker.put("q", Result.getOrThrow(putRequest(new Uint8Array(maxJobSize + 1)))), "JobTooBig")

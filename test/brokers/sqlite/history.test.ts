@@ -3,22 +3,22 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { DatabaseSync } from "node:sqlite"
-import type { Broker, ListedJob } from "../../../src/Broker.ts"
 import type { BrokerError } from "../../../src/BrokerError.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
+import type { Inspector, ListedJob } from "../../../src/Inspector.ts"
 import { assertFails, bury, done, take, text } from "../../conformance/Harness.ts"
 import { file, request } from "./harness.ts"
 
 /** All that is kept of a queue, page by page; something may happen in between. */
 const listDone = Effect.fnUntraced(function*(
-  broker: Broker["Service"],
+  inspector: Inspector["Service"],
   limit: number,
   between: Effect.Effect<unknown, BrokerError> = Effect.void
 ): Effect.fn.Return<ReadonlyArray<ListedJob>, BrokerError> {
   const jobs: Array<ListedJob> = []
   let after: string | undefined
   do {
-    const page = yield* broker.list("q", { state: "done", limit, after })
+    const page = yield* inspector.list("q", { state: "done", limit, after })
     jobs.push(...page.jobs)
     after = page.next
     yield* between
@@ -42,7 +42,7 @@ describe("history", () => {
       const path = yield* file
       const before = Date.now()
       const ids = yield* Effect.scoped(Effect.gen(function*() {
-        const broker = yield* SqliteBroker.make({ path, history: "1 hour" })
+        const { broker, inspector } = yield* SqliteBroker.make({ path, history: "1 hour" })
         const consumer = yield* broker.consume(["q"])
         const tried = yield* broker.put("q", request("tried", { priority: 7 }))
         yield* consumer.settle([{
@@ -55,12 +55,12 @@ describe("history", () => {
         yield* done(consumer, yield* take(consumer))
         const plain = yield* broker.put("q", request("plain"))
         yield* done(consumer, yield* take(consumer))
-        yield* assertFails(broker.statsJob(plain), "NotFound")
-        yield* assertFails(broker.statsQueue("other"), "NotFound")
+        yield* assertFails(inspector.statsJob(plain), "NotFound")
+        yield* assertFails(inspector.statsQueue("other"), "NotFound")
         return [plain, tried]
       }))
-      const broker = yield* SqliteBroker.make({ path })
-      const jobs = yield* listDone(broker, 100)
+      const { inspector } = yield* SqliteBroker.make({ path })
+      const jobs = yield* listDone(inspector, 100)
       assert.deepStrictEqual(jobs.map((job) => job.id), ids)
       assert.deepStrictEqual(texts(jobs), ["plain", "tried"])
       assert.include(jobs[0], { state: "done", queue: "q", attempt: 1, lastFailure: undefined })
@@ -70,49 +70,53 @@ describe("history", () => {
         assert.isAtLeast(finishedAt!, before)
         assert.isAtMost(finishedAt!, Date.now() + 1)
       }
-      assert.deepStrictEqual((yield* broker.list("other", { state: "done" })).jobs, [])
+      assert.deepStrictEqual((yield* inspector.list("other", { state: "done" })).jobs, [])
     }))
 
   it.live("pages show each once, whatever is done meanwhile", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file, history: "1 hour", durability: "normal" })
+      const { broker, inspector } = yield* SqliteBroker.make({
+        path: yield* file,
+        history: "1 hour",
+        durability: "normal"
+      })
       const consumer = yield* broker.consume(["q"])
       const finish = (body: string) =>
         Effect.andThen(broker.put("q", request(body)), Effect.flatMap(take(consumer), (lease) => done(consumer, lease)))
       for (let i = 0; i < 7; i++) yield* finish(String(i))
       const expected = ["6", "5", "4", "3", "2", "1", "0"]
-      for (const limit of [2, 7, 8]) assert.deepStrictEqual(texts(yield* listDone(broker, limit)), expected)
-      assert.deepStrictEqual(texts(yield* listDone(broker, 2, finish("later"))), expected)
+      for (const limit of [2, 7, 8]) assert.deepStrictEqual(texts(yield* listDone(inspector, limit)), expected)
+      assert.deepStrictEqual(texts(yield* listDone(inspector, 2, finish("later"))), expected)
     }))
 
   it.live("only what is done is kept: not what was deleted by hand, nor lost, nor buried", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path, history: "1 hour" })
+      const { broker, inspector } = yield* SqliteBroker.make({ path, history: "1 hour" })
       const consumer = yield* broker.consume(["q"])
-      yield* broker.delete(yield* broker.put("q", request("deleted")))
+      yield* inspector.delete(yield* broker.put("q", request("deleted")))
       yield* broker.put("q", request("buried"))
       yield* bury(consumer, yield* take(consumer))
       yield* broker.put("q", request("late", { ttr: "1 millis" }))
       const late = yield* take(consumer)
       yield* Effect.sleep("20 millis")
       yield* assertFails(done(consumer, late), "LeaseLost")
-      assert.deepStrictEqual(yield* listDone(broker, 10), [])
+      assert.deepStrictEqual(yield* listDone(inspector, 10), [])
     }))
 
   it.live("can be kept for ever", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file, history: Duration.infinity })
+      const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file, history: Duration.infinity })
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request("a"))
       yield* done(consumer, yield* take(consumer))
-      assert.deepStrictEqual(texts(yield* listDone(broker, 10)), ["a"])
+      assert.deepStrictEqual(texts(yield* listDone(inspector, 10)), ["a"])
     }))
 
   it.live("is off unless asked for", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request("a"))
       yield* done(consumer, yield* take(consumer))
@@ -124,16 +128,16 @@ describe("history", () => {
       const path = yield* file
       const longer = yield* SqliteBroker.make({ path, history: "1 hour", durability: "normal" })
       yield* Effect.scoped(Effect.gen(function*() {
-        const broker = yield* SqliteBroker.make({ path, history: "300 millis", durability: "normal" })
+        const { broker } = yield* SqliteBroker.make({ path, history: "300 millis", durability: "normal" })
         const consumer = yield* broker.consume(["q"])
         yield* broker.putAll("q", Array.from({ length: 900 }, (_, i) => request(String(i))))
         const leases = [...(yield* consumer.reserve(500)), ...(yield* consumer.reserve(400))]
         yield* consumer.settle(leases.map((lease) => ({ _tag: "Delete" as const, lease })))
       }))
-      const consumer = yield* longer.consume(["q"])
-      yield* longer.put("q", request("kept"))
+      const consumer = yield* longer.broker.consume(["q"])
+      yield* longer.broker.put("q", request("kept"))
       yield* done(consumer, yield* take(consumer))
       yield* Effect.repeat(Effect.delay(Effect.sync(() => rowsIn(path)), "20 millis"), { until: (rows) => rows === 1 })
-      assert.deepStrictEqual(texts(yield* listDone(longer, 10)), ["kept"])
+      assert.deepStrictEqual(texts(yield* listDone(longer.inspector, 10)), ["kept"])
     }))
 })

@@ -35,7 +35,7 @@ describe("large bodies", () => {
     (size) =>
       Effect.gen(function*() {
         const path = yield* file
-        const broker = yield* SqliteBroker.make({ path, history: "1 hour" })
+        const { broker, inspector } = yield* SqliteBroker.make({ path, history: "1 hour" })
         const consumer = yield* broker.consume(["q"])
         const body = bodyOf(size)
         const isThere = Effect.map(take(consumer), (lease) => {
@@ -44,33 +44,37 @@ describe("large bodies", () => {
         })
         const [result] = yield* broker.putAll("q", [request(body), request("other")])
         const id = Result.getOrThrow(result!)
-        assert.strictEqual(text(Option.getOrThrow(yield* broker.peek(id))), body)
-        assert.strictEqual(text(Option.getOrThrow(yield* broker.peekNext("q", "ready"))), body)
+        assert.strictEqual(text(Option.getOrThrow(yield* inspector.peek(id))), body)
+        assert.strictEqual(text(Option.getOrThrow(yield* inspector.peekNext("q", "ready"))), body)
         yield* release(consumer, yield* isThere, { delay: "1 hour" })
-        assert.deepStrictEqual((yield* broker.list("q", { state: "delayed" })).jobs.map(text), [body])
-        yield* broker.kickJob(id)
+        assert.deepStrictEqual((yield* inspector.list("q", { state: "delayed" })).jobs.map(text), [body])
+        yield* inspector.kickJob(id)
         yield* bury(consumer, yield* isThere)
-        const moved = yield* broker.moveJob(id, "q")
+        const moved = yield* inspector.moveJob(id, "q")
         assert.strictEqual(largeIn(path), size > largestSmall ? 1 : 0)
         assert.strictEqual(text(yield* take(consumer)), "other")
         yield* done(consumer, yield* isThere)
-        const kept = (yield* broker.list("q", { state: "done" })).jobs
+        const kept = (yield* inspector.list("q", { state: "done" })).jobs
         assert.deepStrictEqual(kept.map((job) => [job.id, text(job)]), [[moved, body]])
-        yield* broker.delete(yield* broker.put("q", request(body)))
+        yield* inspector.delete(yield* broker.put("q", request(body)))
         assert.strictEqual(largeIn(path), 0)
       })
   )
 
   it.live("a page of a list is cut where it would be too much, and the next goes on", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file, history: "1 hour", durability: "normal" })
+      const { broker, inspector } = yield* SqliteBroker.make({
+        path: yield* file,
+        history: "1 hour",
+        durability: "normal"
+      })
       yield* put(broker, "q", 60, 60_000)
       const pages: Array<number> = []
       const listAll = Effect.fnUntraced(function*(state: "ready" | "done") {
         const ids: Array<string> = []
         let after: string | undefined
         do {
-          const page = yield* broker.list("q", { state, limit: 1000, after })
+          const page = yield* inspector.list("q", { state, limit: 1000, after })
           pages.push(page.jobs.length)
           ids.push(...page.jobs.map(({ id }) => id))
           after = page.next
@@ -94,7 +98,7 @@ describe("large bodies", () => {
     (durability) =>
       Effect.gen(function*() {
         const path = yield* file
-        const broker = yield* SqliteBroker.make({ path, durability })
+        const { broker } = yield* SqliteBroker.make({ path, durability })
         let longest = 0
         for (let i = 0; i < 40; i++) {
           yield* put(broker, "q", 50, 60_000)
@@ -130,7 +134,7 @@ describe("the event loop", () => {
   // They were 35 to 660 ms, on a quiet machine.
   it.live("is not held by many or large jobs", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file })
+      const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file })
       yield* put(broker, "warm", 2000, 100)
       const consumer = yield* broker.consume(["big"])
       const work = Effect.gen(function*() {
@@ -145,17 +149,17 @@ describe("the event loop", () => {
         "putting 20,000": put(broker, "q", 20_000, 300),
         "putting 500 large ones": put(broker, "big", 500, 60_000),
         "working 500 large ones": work,
-        "counting at once": Effect.all(Array.from({ length: 50 }, () => broker.statsQueue("q")), {
+        "counting at once": Effect.all(Array.from({ length: 50 }, () => inspector.statsQueue("q")), {
           concurrency: "unbounded"
         }),
         "listing at once": Effect.all(
-          Array.from({ length: 16 }, () => broker.list("q", { state: "ready", limit: 500 })),
+          Array.from({ length: 16 }, () => inspector.list("q", { state: "ready", limit: 500 })),
           {
             concurrency: "unbounded"
           }
         ),
         "putting 500 large ones aside": put(broker, "later", 500, 60_000, "1 hour"),
-        "kicking 500 large ones": broker.kick("later", 500),
+        "kicking 500 large ones": inspector.kick("later", 500),
         "delays that end at once": Effect.andThen(put(broker, "soon", 1000, 60_000, "3 seconds"), delayed.reserve(1))
       }
       const held: Record<string, number> = {}
@@ -165,7 +169,7 @@ describe("the event loop", () => {
 
   it.live("very large ones are handed out one by one, and small ones together again after them", () =>
     Effect.gen(function*() {
-      const broker = yield* SqliteBroker.make({ path: yield* file, maxJobSize: 4 * mebibyte, durability: "normal" })
+      const { broker } = yield* SqliteBroker.make({ path: yield* file, maxJobSize: 4 * mebibyte, durability: "normal" })
       yield* put(broker, "q", 3, 2 * mebibyte)
       yield* put(broker, "q", 20, 10)
       const consumer = yield* broker.consume(["q"])

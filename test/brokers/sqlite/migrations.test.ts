@@ -38,19 +38,19 @@ describe("migrations", () => {
       Effect.gen(function*() {
         const path = yield* file
         older(path, version).close()
-        const [broker] = yield* Effect.all(
+        const [{ broker, inspector }] = yield* Effect.all(
           [SqliteBroker.make({ path, history: "1 hour" }), SqliteBroker.make({ path }), SqliteBroker.make({ path })],
           { concurrency: "unbounded" }
         )
-        assert.include(yield* broker.statsQueue("q"), { ready: 4, delayed: 0, reserved: 0, buried: 1, total: 5 })
+        assert.include(yield* inspector.statsQueue("q"), { ready: 4, delayed: 0, reserved: 0, buried: 1, total: 5 })
         const consumer = yield* broker.consume(["q"])
         const leases = yield* takeMany(consumer, 4)
         assert.deepStrictEqual(leases.map(text), ["ready", "delayed", large, "reserved"])
         yield* assertInfo(consumer, leases[3]!, { attempt: 2, abandoned: 1 })
         for (const lease of leases) yield* done(consumer, lease)
-        assert.strictEqual(yield* broker.kick("q", 1), 1)
+        assert.strictEqual(yield* inspector.kick("q", 1), 1)
         yield* done(consumer, yield* take(consumer))
-        const kept = yield* broker.list("q", { state: "done" })
+        const kept = yield* inspector.list("q", { state: "done" })
         assert.deepStrictEqual(kept.jobs.map(text), ["buried", "reserved", large, "delayed", "ready"])
         const database = new DatabaseSync(path)
         assert.strictEqual(database.prepare("PRAGMA integrity_check").get()?.["integrity_check"], "ok")
@@ -66,10 +66,10 @@ describe("migrations", () => {
       const put = database.prepare(
         "INSERT INTO job (queue, state, priority, put_at, ttr, body) VALUES (1, 0, 1, 1, 1, ?)"
       )
-      const broker = yield* SqliteBroker.make({ path })
+      const { inspector } = yield* SqliteBroker.make({ path })
       assert.throws(() => take.all(), /no such column/)
       assert.throws(() => put.run(new Uint8Array(1)), /no column/)
-      assert.include(yield* broker.statsQueue("q"), { ready: 4 })
+      assert.include(yield* inspector.statsQueue("q"), { ready: 4 })
       database.close()
     }))
 
@@ -80,11 +80,11 @@ describe("migrations", () => {
       database.exec("UPDATE queue SET paused_until = 11000000000000000")
       database.exec("UPDATE job SET due = 11000000000000000 WHERE state = 1")
       database.close()
-      const broker = yield* SqliteBroker.make({ path })
-      assert.include(yield* broker.statsQueue("q"), { ready: 3, delayed: 1 })
-      assert.isAbove(Duration.toDays((yield* broker.statsQueue("q")).pausedFor), 365 * 200)
-      assert.strictEqual((yield* broker.list("q", { state: "delayed" })).jobs.length, 1)
-      yield* broker.resume("q")
+      const { broker, inspector } = yield* SqliteBroker.make({ path })
+      assert.include(yield* inspector.statsQueue("q"), { ready: 3, delayed: 1 })
+      assert.isAbove(Duration.toDays((yield* inspector.statsQueue("q")).pausedFor), 365 * 200)
+      assert.strictEqual((yield* inspector.list("q", { state: "delayed" })).jobs.length, 1)
+      yield* inspector.resume("q")
       yield* broker.put("other", request("other"))
       assert.strictEqual(text(yield* take(yield* broker.consume(["other"]))), "other")
       assert.strictEqual(text(yield* take(yield* broker.consume(["q"]))), "ready")

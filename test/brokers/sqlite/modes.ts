@@ -11,7 +11,7 @@ const [, , ...paths] = process.argv
 
 const publish = (path: string, real: string) =>
   Effect.scoped(Effect.gen(function*() {
-    const broker = yield* SqliteBroker.make({ path })
+    const { broker } = yield* SqliteBroker.make({ path })
     yield* broker.put("q", request("a"))
     console.log(["", "-wal", "-shm"].map((end) => (statSync(`${real}${end}`).mode & 0o777).toString(8)).join(" "))
   }))

@@ -54,7 +54,7 @@ const removeAll = (path: string) => {
 
 /** Puts a job as another program does, that makes the file where there is none. */
 const putElsewhere = (path: string, body: string) =>
-  Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), (broker) => broker.put("q", request(body))))
+  Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), ({ broker }) => broker.put("q", request(body))))
 
 /** The bodies of the jobs in a file, in whatever state. */
 const bodiesIn = (path: string): ReadonlyArray<string> => {
@@ -86,7 +86,7 @@ describe("a file that is moved while it is open", () => {
         mkdirSync(dirname(path))
         const { layer, lines } = logs()
         yield* Effect.gen(function*() {
-          const broker = yield* SqliteBroker.make({ path, reconnectFor: "1 minute" })
+          const { broker } = yield* SqliteBroker.make({ path, reconnectFor: "1 minute" })
           const consumer = yield* broker.consume(["q"])
           const waiter = yield* Effect.forkChild(take(consumer))
           yield* waiting(broker)
@@ -117,7 +117,7 @@ describe("a file that is moved while it is open", () => {
       Effect.gen(function*() {
         const path = join(yield* folder, "place", "queue.db")
         mkdirSync(dirname(path))
-        const broker = yield* SqliteBroker.make({ path })
+        const { broker } = yield* SqliteBroker.make({ path })
         yield* broker.put("q", request("before"))
         away(path)
         yield* putElsewhere(path, "next")
@@ -131,28 +131,28 @@ describe("a file that is moved while it is open", () => {
   it.live("it is not there: every command fails, nothing was done, and it is said what to do", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker, inspector } = yield* SqliteBroker.make({ path })
       const id = yield* broker.put("q", request("a"))
       moveAll(path, join(dirname(path), "away"))
       const commands: ReadonlyArray<Effect.Effect<unknown, BrokerError>> = [
         broker.ping,
         broker.put("q", request("b")),
         Effect.flatMap(broker.putAll("q", [request("c")]), ([result]) => Effect.fromResult(result!)),
-        broker.stats,
-        broker.statsQueue("q"),
-        broker.statsJob(id),
-        broker.queues,
-        broker.peek(id),
-        broker.peekNext("q", "ready"),
-        broker.list("q", { state: "ready" }),
-        broker.kick("q", 1),
-        broker.kickJob(id),
-        broker.buryJob(id, "no"),
-        broker.moveJob(id, "r"),
-        broker.delete(id),
+        inspector.stats,
+        inspector.statsQueue("q"),
+        inspector.statsJob(id),
+        inspector.queues,
+        inspector.peek(id),
+        inspector.peekNext("q", "ready"),
+        inspector.list("q", { state: "ready" }),
+        inspector.kick("q", 1),
+        inspector.kickJob(id),
+        inspector.buryJob(id, "no"),
+        inspector.moveJob(id, "r"),
+        inspector.delete(id),
         broker.idleWorkers("q"),
-        broker.pause("q", 1000 as never),
-        broker.resume("q")
+        inspector.pause("q", 1000 as never),
+        inspector.resume("q")
       ]
       for (const command of commands) {
         const reason = yield* reasonOf(command)
@@ -167,7 +167,7 @@ describe("a file that is moved while it is open", () => {
   it.live("it does not come back: who waits fails after its time, and a worker with it; it may come back later", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path, reconnectFor: "600 millis" })
+      const { broker } = yield* SqliteBroker.make({ path, reconnectFor: "600 millis" })
       const consumer = yield* broker.consume(["q"])
       const waiter = yield* Effect.forkChild(reasonOf(consumer.reserve(1)))
       yield* waiting(broker)
@@ -192,7 +192,7 @@ describe("a file that is moved while it is open", () => {
   it.live("it comes back: what is held is held still", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request("a"))
       const lease = yield* take(consumer)
@@ -209,7 +209,7 @@ describe("a file that is moved while it is open", () => {
   it.live("another stands there: what is held is lost, and its handler is told", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request("a"))
       const lease = yield* take(consumer)
@@ -235,7 +235,7 @@ describe("a file that is moved while it is open", () => {
       yield* putElsewhere(one, "one")
       yield* putElsewhere(other, "other")
       symlinkSync(one, link)
-      const broker = yield* SqliteBroker.make({ path: link })
+      const { broker } = yield* SqliteBroker.make({ path: link })
       const consumer = yield* broker.consume(["q"])
       assert.strictEqual(text(yield* take(consumer)), "one")
       const waiter = yield* Effect.forkChild(take(consumer))
@@ -244,7 +244,7 @@ describe("a file that is moved while it is open", () => {
       symlinkSync(other, link)
       assert.strictEqual(text(yield* Effect.timeout(Fiber.join(waiter), "5 seconds")), "other")
       const left = yield* SqliteBroker.make({ path: one })
-      assert.include(yield* left.statsQueue("q"), { ready: 1, reserved: 0 })
+      assert.include(yield* left.inspector.statsQueue("q"), { ready: 1, reserved: 0 })
       assert.isFalse(existsSync(`${link}-wal`))
     }))
 
@@ -252,7 +252,7 @@ describe("a file that is moved while it is open", () => {
     Effect.gen(function*() {
       const path = yield* file
       const away = `${path}.away`
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       yield* broker.put("q", request("a"))
       renameSync(path, away)
       copyFileSync(away, path)
@@ -271,7 +271,7 @@ describe("a file that is moved while it is open", () => {
   it.live("what stands there is of no use: it is said why", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       moveAll(path, join(dirname(path), "away"))
       copyFileSync(join(import.meta.dirname, "moved.test.ts"), path)
       const { message } = yield* Effect.flip(broker.ping)
@@ -311,7 +311,7 @@ describe("a file that loses what lies beside it", () => {
         Effect.gen(function*() {
           const path = yield* file
           const { layer, lines } = logs()
-          const broker = yield* Effect.provide(SqliteBroker.make({ path, durability }), layer)
+          const { broker } = yield* Effect.provide(SqliteBroker.make({ path, durability }), layer)
           const consumer = yield* broker.consume(["q"])
           yield* broker.put("q", request("a"))
           yield* broker.put("q", request("b"))
@@ -323,10 +323,10 @@ describe("a file that loses what lies beside it", () => {
           // what is on the disk now is what another program finds
           assert.deepStrictEqual(bodiesIn(path), ["b", "c"])
           const other = yield* SqliteBroker.make({ path })
-          assert.include(yield* other.statsQueue("q"), { ready: 2, reserved: 0, total: 3 })
+          assert.include(yield* other.inspector.statsQueue("q"), { ready: 2, reserved: 0, total: 3 })
           const held = yield* take(consumer)
           assert.strictEqual(text(held), "b")
-          assert.include(yield* other.statsQueue("q"), { ready: 1, reserved: 1 })
+          assert.include(yield* other.inspector.statsQueue("q"), { ready: 1, reserved: 1 })
           yield* done(consumer, held)
         }))
     }
@@ -338,13 +338,13 @@ describe("a file that loses what lies beside it", () => {
       Effect.gen(function*() {
         const path = yield* file
         const brokers = yield* Effect.all(Array.from({ length: 3 }, () => SqliteBroker.make({ path, durability })))
-        for (const [i, broker] of brokers.entries()) yield* broker.put("q", request(`before ${i}`))
+        for (const [i, { broker }] of brokers.entries()) yield* broker.put("q", request(`before ${i}`))
         unlinkSync(`${path}-wal`)
-        for (const [i, broker] of brokers.entries()) {
+        for (const [i, { broker }] of brokers.entries()) {
           yield* broker.put("q", request(`after ${i}`))
           yield* broker.put("q", request(`more ${i}`))
         }
-        for (const broker of brokers) assert.include(yield* broker.statsQueue("q"), { ready: 9, total: 9 })
+        for (const { inspector } of brokers) assert.include(yield* inspector.statsQueue("q"), { ready: 9, total: 9 })
         assert.strictEqual(new Set(bodiesIn(path)).size, 9)
       })
   )
@@ -368,25 +368,25 @@ describe("a file that loses what lies beside it", () => {
           Effect.all(Array.from({ length: 2 }, () => SqliteBroker.make({ path, durability }))),
           layer
         )
-        const consumer = yield* brokers[0]!.consume(["q"])
-        for (const [i, broker] of brokers.entries()) yield* broker.put("q", request(`before ${i}`))
+        const consumer = yield* brokers[0]!.broker.consume(["q"])
+        for (const [i, { broker }] of brokers.entries()) yield* broker.put("q", request(`before ${i}`))
         const lease = yield* take(consumer)
         const to = moveAndLink(path)
-        for (const [i, broker] of brokers.entries()) {
+        for (const [i, { broker }] of brokers.entries()) {
           yield* Effect.eventually(broker.put("q", request(`after ${i}`))).pipe(Effect.timeout("5 seconds"))
         }
         assert.match(lines.join("\n"), /^Warn .*-wal or -shm/)
         yield* done(consumer, lease)
         assert.deepStrictEqual(bodiesIn(to).toSorted(), ["after 0", "after 1", "before 1"])
         const other = yield* SqliteBroker.make({ path })
-        assert.include(yield* other.statsQueue("q"), { ready: 3, reserved: 0, total: 4 })
+        assert.include(yield* other.inspector.statsQueue("q"), { ready: 3, reserved: 0, total: 4 })
       })
   )
 
   it.live("because it was moved without, and others use it there by now: nothing is written to either", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       yield* broker.put("q", request("a"))
       const to = moveAndLink(path)
       writeFileSync(`${to}-shm`, "")
@@ -400,7 +400,7 @@ describe("a file that loses what lies beside it", () => {
   it.live("in the place of which there is a link to it, which nobody can open: is made anew", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       yield* broker.put("q", request("a"))
       renameSync(`${path}-wal`, `${path}.away`)
       symlinkSync(`${path}.away`, `${path}-wal`)
@@ -531,7 +531,7 @@ describe("no job that was accepted is lost", () => {
         const path = yield* file
         const accepted: Array<string> = []
         yield* Effect.scoped(Effect.gen(function*() {
-          const broker = yield* SqliteBroker.make({ path, durability: "normal" })
+          const { broker } = yield* SqliteBroker.make({ path, durability: "normal" })
           let next = 0
           const put = Effect.suspend(() => {
             const body = String(next++)

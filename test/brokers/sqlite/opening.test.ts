@@ -71,13 +71,13 @@ describe("a path", () => {
         symlinkSync(path, link)
         // left by somebody else
         writeFileSync(`${link}-wal`, "")
-        const broker = yield* SqliteBroker.make({ path: link })
+        const { broker } = yield* SqliteBroker.make({ path: link })
         yield* broker.put("q", request("a"))
         const logs = opened().filter((name) => name.startsWith(dirname(path)) && name.endsWith("-wal"))
         assert.deepStrictEqual(logs, [`${path}-wal`, `${path}-wal`])
         assert.isFalse(opened().includes(`${link}-wal`))
         const other = yield* SqliteBroker.make({ path })
-        assert.include(yield* other.statsQueue("q"), { ready: 1 })
+        assert.include(yield* other.inspector.statsQueue("q"), { ready: 1 })
       })
   )
 
@@ -86,7 +86,7 @@ describe("a path", () => {
       const path = yield* file
       const elsewhere = yield* folder
       yield* inFolder(dirname(path))
-      const broker = yield* SqliteBroker.make({ path: "./queue.db", durability: "normal" })
+      const { broker } = yield* SqliteBroker.make({ path: "./queue.db", durability: "normal" })
       yield* inFolder(elsewhere)
       for (let i = 0; i < 10; i++) yield* broker.putAll("q", Array.from({ length: 100 }, () => large))
       const wait = Effect.delay(Effect.sync(() => statSync(path).size), "20 millis")
@@ -109,7 +109,7 @@ describe("a path", () => {
       ]
       for (const path of names) {
         assert.isFalse(existsSync(path))
-        yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), (broker) => broker.put("q", request("a"))))
+        yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), ({ broker }) => broker.put("q", request("a"))))
         assert.isTrue(existsSync(path), path)
       }
       assert.deepStrictEqual(readdirSync("deep").toSorted(), ["a.db", "b.db", "c.db", "d.db", "er"])
@@ -140,7 +140,10 @@ describe("a path", () => {
     Effect.gen(function*() {
       const place = yield* folder
       yield* Effect.scoped(
-        Effect.flatMap(SqliteBroker.make({ path: join(place, "x".repeat(247)) }), (broker) => broker.put("q", large))
+        Effect.flatMap(
+          SqliteBroker.make({ path: join(place, "x".repeat(247)) }),
+          ({ broker }) => broker.put("q", large)
+        )
       )
       yield* unavailable(join(place, "x".repeat(248)), "its last name 247")
       assert.deepStrictEqual(readdirSync(place), ["x".repeat(247)])
@@ -170,7 +173,7 @@ describe("a path", () => {
       yield* inFolder(place)
       mkdirSync("a b")
       for (const path of ["file:x.db", "file:y.db?mode=memory", "a b/c%20d#e.db"]) {
-        yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), (broker) => broker.put("q", request("a"))))
+        yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), ({ broker }) => broker.put("q", request("a"))))
       }
       assert.includeMembers(readdirSync(place), ["file:x.db", "file:y.db?mode=memory"])
     }))
@@ -244,7 +247,7 @@ describe("opening and closing", () => {
     Effect.gen(function*() {
       const path = yield* file
       const began = yield* Effect.scoped(Effect.gen(function*() {
-        const broker = yield* SqliteBroker.make({ path })
+        const { broker } = yield* SqliteBroker.make({ path })
         const consumer = yield* broker.consume(["q"])
         yield* broker.put("q", request("a"))
         yield* take(consumer)
@@ -257,7 +260,7 @@ describe("opening and closing", () => {
   it.live("a reserve fails when its broker closes, and after", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
-      const broker = yield* Scope.provide(SqliteBroker.make({ path: yield* file }), scope)
+      const { broker } = yield* Scope.provide(SqliteBroker.make({ path: yield* file }), scope)
       const consumer = yield* broker.consume(["q"])
       const fiber = yield* Effect.forkChild(consumer.reserve(1))
       yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
@@ -274,7 +277,7 @@ describe("opening and closing", () => {
   it.live("a settlement that was asked for before its consumer closed is carried out", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker, inspector } = yield* SqliteBroker.make({ path })
       const scope = yield* Scope.make()
       const consumer = yield* Scope.provide(broker.consume(["q"]), scope)
       yield* broker.put("q", request("a"))
@@ -287,7 +290,7 @@ describe("opening and closing", () => {
       other.close()
       yield* Fiber.join(closing)
       assert.isTrue(Result.isSuccess((yield* Fiber.join(fiber))[0]!))
-      assert.include(yield* broker.stats, { ready: 0, reserved: 0 })
+      assert.include(yield* inspector.stats, { ready: 0, reserved: 0 })
     }))
 
   it.live("where no thread can be started the log is copied without", () =>
@@ -297,7 +300,7 @@ describe("opening and closing", () => {
       yield* publisher.until((line) => line === "filled")
       assert.strictEqual(publisher.complaints(), "")
       assert.isBelow(statSync(`${path}-wal`).size, 24 * 1024 * 1024)
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       assert.strictEqual(text(yield* take(yield* broker.consume(["q"]))).length, 60_000)
     }))
 })

@@ -72,7 +72,7 @@ const cutEverywhere = Effect.fnUntraced(function*(
     yield* Effect.scoped(Effect.gen(function*() {
       const reopened = yield* SqliteBroker.make({ path: image })
       for (const { id } of safe) {
-        const found = Option.isSome(yield* reopened.peek(id))
+        const found = Option.isSome(yield* reopened.inspector.peek(id))
         if (deleted.has(id)) assert.isFalse(found, `job ${id} came back after ${cut} of ${size} bytes`)
         else if (!mayBeGone.has(id)) assert.isTrue(found, `job ${id} is lost after ${cut} of ${size} bytes`)
       }
@@ -86,7 +86,7 @@ describe("a loss of power", () => {
     () =>
       Effect.gen(function*() {
         const path = yield* file
-        const broker = yield* SqliteBroker.make({ path })
+        const { broker } = yield* SqliteBroker.make({ path })
         const acknowledged = yield* work(broker, `${path}-wal`, 12)
         assert.isAbove(acknowledged.length, 50)
         yield* cutEverywhere(path, acknowledged, Buffer.alloc(0))
@@ -100,7 +100,7 @@ describe("a loss of power", () => {
       Effect.gen(function*() {
         const path = yield* file
         const wal = `${path}-wal`
-        const broker = yield* SqliteBroker.make({ path })
+        const { broker } = yield* SqliteBroker.make({ path })
         const first = yield* work(broker, wal, 12)
         const other = new DatabaseSync(path)
         assert.strictEqual(other.prepare("PRAGMA wal_checkpoint(RESTART)").get()?.["busy"], 0)

@@ -20,7 +20,7 @@ describe("processes", () => {
   it.live("a job that another process puts is served within 50 ms", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       const worker = yield* child("work", path)
       yield* worker.until((line) => line === "ready")
       const latencies: Array<number> = []
@@ -41,7 +41,7 @@ describe("processes", () => {
   it.live("also while another process puts as many as it can", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       const worker = yield* child("work", path)
       yield* worker.until((line) => line === "ready")
       const hog = yield* child("flood", path)
@@ -74,7 +74,7 @@ describe("processes", () => {
       yield* Effect.all(
         children.map((child) => child.until((line) => line.startsWith("run") || /^put \d{3}/.test(line)))
       )
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       for (let i = 0; i < 50; i++) {
         yield* broker.put("q", request("ours"))
         yield* Effect.sleep(10)
@@ -91,12 +91,12 @@ describe("processes", () => {
   it.live("workers of other processes that wait are counted, until they are killed", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker, inspector } = yield* SqliteBroker.make({ path })
       assert.strictEqual(yield* broker.idleWorkers("q"), 0)
       const worker = yield* child("work", path)
       yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
-      assert.strictEqual((yield* broker.statsQueue("q").pipe(Effect.flip)).reason._tag, "NotFound")
-      assert.strictEqual((yield* broker.stats).idleWorkers, 1)
+      assert.strictEqual((yield* inspector.statsQueue("q").pipe(Effect.flip)).reason._tag, "NotFound")
+      assert.strictEqual((yield* inspector.stats).idleWorkers, 1)
       yield* worker.kill
       if (!noProc) assert.strictEqual(yield* broker.idleWorkers("q"), 0)
     }))
@@ -106,7 +106,7 @@ describe("processes", () => {
     () =>
       Effect.gen(function*() {
         const path = yield* file
-        const broker = yield* SqliteBroker.make({ path })
+        const { broker } = yield* SqliteBroker.make({ path })
         const id = yield* broker.put("q", request("a", { ttr: "1 hour" }))
         const holder = yield* child("hold", path)
         yield* holder.until((line) => line === `holds ${id}`)
@@ -138,7 +138,7 @@ describe("processes", () => {
           monotonicTimeNanos: real.monotonicTimeNanos,
           monotonicTimeNanosUnsafe: () => real.monotonicTimeNanosUnsafe()
         }
-        const broker = yield* Effect.provideService(SqliteBroker.make({ path }), Clock.Clock, clock)
+        const { broker } = yield* Effect.provideService(SqliteBroker.make({ path }), Clock.Clock, clock)
         const id = yield* broker.put("q", request("a", { ttr: "1 hour" }))
         const holder = yield* child("hold", path)
         yield* holder.until((line) => line === `holds ${id}`)
@@ -156,16 +156,16 @@ describe("processes", () => {
   it.live("a process that ends requeues what it held, unspent", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const broker = yield* SqliteBroker.make({ path })
+      const { broker } = yield* SqliteBroker.make({ path })
       const id = yield* broker.put("q", request("a"))
       const scope = yield* Scope.make()
       const other = yield* Scope.provide(SqliteBroker.make({ path }), scope)
-      const theirs = yield* Scope.provide(other.consume(["q"]), scope)
+      const theirs = yield* Scope.provide(other.broker.consume(["q"]), scope)
       const lease = yield* take(theirs)
       yield* Scope.close(scope, Exit.void)
       const consumer = yield* broker.consume(["q"])
       yield* assertInfo(consumer, yield* take(consumer), { attempt: 1, abandoned: 0 })
-      yield* assertFails(other.peek(id), "Unavailable")
+      yield* assertFails(other.inspector.peek(id), "Unavailable")
       assert.strictEqual((yield* theirs.settle([{ _tag: "Delete", lease }]))[0]?._tag, "Failure")
     }))
 
@@ -176,7 +176,7 @@ describe("processes", () => {
         const path = yield* file
         const database = yield* Effect.acquireRelease(
           Effect.scoped(
-            Effect.flatMap(SqliteBroker.make({ path }), (broker) =>
+            Effect.flatMap(SqliteBroker.make({ path }), ({ broker }) =>
               Effect.as(broker.put("q", request("held")), new DatabaseSync(path)))
           ),
           (database) =>

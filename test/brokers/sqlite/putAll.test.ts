@@ -24,7 +24,7 @@ describe("putAll", () => {
     { requests: Schema.Array(Request).pipe(Schema.check(Schema.isMaxLength(40))) },
     ({ requests }) =>
       Effect.gen(function*() {
-        const broker = yield* SqliteBroker.make({ path: yield* file, durability: "normal", maxJobSize })
+        const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file, durability: "normal", maxJobSize })
         const bodyOf = (i: number) => `${i}${requests[i]!.isTooBig ? "x".repeat(maxJobSize) : ""}`
         const results = yield* broker.putAll(
           "q",
@@ -42,8 +42,8 @@ describe("putAll", () => {
             assert.strictEqual(result.failure.reason._tag, "JobTooBig")
             continue
           }
-          assert.strictEqual(text(Option.getOrThrow(yield* broker.peek(result.success))), bodyOf(i))
-          const stats = yield* broker.statsJob(result.success)
+          assert.strictEqual(text(Option.getOrThrow(yield* inspector.peek(result.success))), bodyOf(i))
+          const stats = yield* inspector.statsJob(result.success)
           assert.include(stats, { priority, state: isDelayed ? "delayed" : "ready" })
           assert.strictEqual(Duration.toSeconds(stats.ttr), i + 1)
         }

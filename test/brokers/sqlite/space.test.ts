@@ -29,7 +29,7 @@ describe("space", () => {
     (durability) =>
       Effect.gen(function*() {
         const path = yield* file
-        const broker = yield* SqliteBroker.make({ path, durability })
+        const { broker } = yield* SqliteBroker.make({ path, durability })
         let longestLog = 0
         const look = () => {
           longestLog = Math.max(longestLog, statSync(`${path}-wal`).size)
@@ -73,7 +73,7 @@ describe("space", () => {
     () =>
       Effect.gen(function*() {
         const path = yield* file
-        const broker = yield* SqliteBroker.make({ path })
+        const { broker } = yield* SqliteBroker.make({ path })
         yield* put(broker, 1)
         const reader = new DatabaseSync(path, { readOnly: true })
         yield* Effect.addFinalizer(() => Effect.sync(() => reader.close()))

@@ -13,6 +13,7 @@ import { Broker } from "../../../src/Broker.ts"
 import { tooBig } from "../../../src/brokers/beanstalk/replies.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import * as BrokerUrl from "../../../src/brokers/url.ts"
+import { Inspector } from "../../../src/Inspector.ts"
 import { assertFails } from "../../conformance/Harness.ts"
 import { folder } from "../../support/beanstalkd.ts"
 import { file, request } from "./harness.ts"
@@ -80,7 +81,7 @@ describe("sqlite:", () => {
         const url = `sqlite:${place}/${name.replace(/[%?]/g, encodeURIComponent)}`
         yield* Broker.use((broker) => broker.put("q", request(name))).pipe(Effect.provide(BrokerUrl.layer(url)))
         assert.include(readdirSync(place), name)
-        const stats = Broker.use((broker) => broker.statsQueue("q"))
+        const stats = Inspector.use((inspector) => inspector.statsQueue("q"))
         assert.include(yield* Effect.provide(stats, SqliteBroker.layer({ path: join(place, name) })), { ready: 1 })
       }
       assert.deepStrictEqual(readdirSync(place).toSorted(), names.toSorted())

@@ -10,6 +10,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Broker from "../../../src/Broker.ts"
 import * as BrokerError from "../../../src/BrokerError.ts"
+import * as Inspector from "../../../src/Inspector.ts"
 import * as Job from "../../../src/Job.ts"
 import type { Outcome } from "../../../src/Outcome.ts"
 import * as Publisher from "../../../src/Publisher.ts"
@@ -389,7 +390,7 @@ describe("ApnsJob", () => {
       return Effect.gen(function*() {
         yield* publish([A, B], { id: "news" })
         yield* drain()
-        const kick = Broker.Broker.use((broker) => broker.kick("apns", 1))
+        const kick = Inspector.Inspector.use((inspector) => inspector.kick("apns", 1))
         yield* kick
         assert.deepStrictEqual((yield* drain()).map(delayOf), ["Buried"])
         answer = TestApns.accept
@@ -743,7 +744,7 @@ describe("pushes that were buried as a part", () => {
       yield* drain()
       const [buried] = yield* TestBroker.enqueued(ApnsJob.ApnsJob, { state: "buried" })
       isMended = true
-      yield* Broker.Broker.use((broker) => broker.moveJob(buried!.jobId, "apns-again"))
+      yield* Inspector.Inspector.use((inspector) => inspector.moveJob(buried!.jobId, "apns-again"))
       yield* TestBroker.drainWith({ queue: "apns-again" }, ApnsJob.handler())
       assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, B])
     }).pipe(Effect.provide(world({

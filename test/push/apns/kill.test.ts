@@ -16,6 +16,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
 import { Broker } from "../../../src/Broker.ts"
 import * as BrokerUrl from "../../../src/brokers/url.ts"
+import { Inspector } from "../../../src/Inspector.ts"
 import * as Publisher from "../../../src/Publisher.ts"
 import * as ApnsJob from "../../../src/push/apns/ApnsJob.ts"
 import * as DeadTokenJob from "../../../src/push/apns/DeadTokenJob.ts"
@@ -133,7 +134,7 @@ const reported = Effect.gen(function*() {
 
 const scenario = (url: string, folder: string) =>
   Effect.gen(function*() {
-    const broker = yield* Broker
+    const inspector = yield* Inspector
     const key = yield* Key.makeKey()
     const simulator = yield* ApnsSimulator.make({ keys: [key], script, record: 1_000_000 })
     const path = join(folder, "ledger")
@@ -161,7 +162,7 @@ const scenario = (url: string, folder: string) =>
     }
     const worker = yield* start
     yield* until(Effect.map(
-      broker.statsQueue("apns"),
+      inspector.statsQueue("apns"),
       ({ delayed, ready, reserved }) => delayed + ready + reserved === 0
     ))
     // a worker writes down what it has settled
@@ -182,7 +183,7 @@ const scenario = (url: string, folder: string) =>
     assert.strictEqual(counts.accepted, tokens.length - dead.size)
     assert.strictEqual(counts.dead, dead.size)
     assert.isAbove(counts.cut, 0)
-    assert.strictEqual((yield* broker.statsQueue("apns")).buried, poison)
+    assert.strictEqual((yield* inspector.statsQueue("apns")).buried, poison)
     const errors = complaints.join("").split("\n").filter((line) =>
       line !== "" && !line.includes("buried: the payload")
     )

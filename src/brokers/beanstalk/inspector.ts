@@ -1,0 +1,205 @@
+/**
+ * What an operator sees and changes on beanstalkd.
+ *
+ * It can't be asked to bury or to move a job that nobody holds: the job is
+ * reserved by its id first (`reserve-job`, from 1.12 on), and settled on the
+ * same connection. Where that is cut short the job is ready again by itself; a
+ * move that was may leave it on both queues.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { checkDuration, checkQueue, type Features, type JobId, type JobState } from "../../Broker.ts"
+import * as BrokerError from "../../BrokerError.ts"
+import type { BrokerStats, Inspector, JobStats, PeekedJob, QueueStats } from "../../Inspector.ts"
+import { clip, maxNameChars } from "../../internal/text.ts"
+import { checkMax } from "./arguments.ts"
+import type { Command } from "./command.ts"
+import { putMany } from "./putting.ts"
+import {
+  failure,
+  isHeld,
+  jobStats,
+  leaseInfo,
+  noJob,
+  noQueue,
+  serverStats,
+  tubeList,
+  violation,
+  wholeSeconds
+} from "./replies.ts"
+import type { Read, SharedConnection } from "./sharedConnection.ts"
+import type { JobStats as StatsReply, ServerStats, TubeStats } from "./stats.ts"
+
+// -----------------------------------------------------------------------------
+// From beanstalkd's words to the contract's
+// -----------------------------------------------------------------------------
+
+const brokerStats = (stats: ServerStats): BrokerStats => ({
+  version: clip(stats.version, maxNameChars),
+  uptime: Duration.seconds(stats.uptime),
+  ready: stats["current-jobs-ready"],
+  delayed: stats["current-jobs-delayed"],
+  reserved: stats["current-jobs-reserved"],
+  buried: stats["current-jobs-buried"],
+  idleWorkers: stats["current-waiting"],
+  maxJobSize: stats["max-job-size"],
+  draining: stats.draining === "true",
+  // The server numbers its log files from 1, and has the number 0 when it keeps none.
+  durable: stats["binlog-current-index"] > 0
+})
+
+const queueStats = (stats: TubeStats): QueueStats => ({
+  queue: stats.name,
+  ready: stats["current-jobs-ready"],
+  delayed: stats["current-jobs-delayed"],
+  reserved: stats["current-jobs-reserved"],
+  buried: stats["current-jobs-buried"],
+  idleWorkers: stats["current-waiting"],
+  total: stats["total-jobs"],
+  pausedFor: Duration.seconds(stats["pause-time-left"])
+})
+
+const statsOf = (id: JobId, stats: StatsReply): JobStats => ({
+  ...leaseInfo(stats, isHeld(stats.state)),
+  id,
+  queue: stats.tube,
+  state: stats.state,
+  age: Duration.seconds(stats.age),
+  timeLeft: Duration.seconds(stats["time-left"]),
+  reason: undefined,
+  lastFailure: undefined
+})
+
+const peekCommands = { ready: "PeekReady", delayed: "PeekDelayed", buried: "PeekBuried" } as const
+
+const peeked = (broker: string, command: Command["_tag"]): Read<Option.Option<PeekedJob>> => (answer) => {
+  switch (answer?._tag) {
+    case "Found":
+      return Result.succeed(Option.some({ id: answer.id as JobId, body: answer.body }))
+    case "NotFound":
+      return Result.succeed(Option.none())
+    default:
+      return failure(broker, command, answer)
+  }
+}
+
+/** Returns a job that was taken to the state that it was in. */
+const putBack = ({ id, pri: priority, state, "time-left": timeLeft }: StatsReply): Command =>
+  state === "buried"
+    ? { _tag: "Bury", id, priority }
+    : { _tag: "Release", id, priority, delay: state === "delayed" ? timeLeft : 0 }
+
+// -----------------------------------------------------------------------------
+// Operations
+// -----------------------------------------------------------------------------
+
+const statsJob = (shared: SharedConnection, id: JobId): Effect.Effect<StatsReply, BrokerError.BrokerError> =>
+  shared.aboutJob("StatsJob", id, (answer) => jobStats(shared.name, id, answer))
+
+/** Looks at a job and takes it, if it is in one of some states. It has to be settled on the same connection. */
+const takeJob = Effect.fnUntraced(function*(shared: SharedConnection, id: JobId, states: ReadonlyArray<JobState>) {
+  // until here nothing was done
+  const stats = yield* Effect.mapError(statsJob(shared, id), BrokerError.notSent)
+  if (!states.includes(stats.state)) return yield* BrokerError.jobNotFound(id)
+  const ready = yield* shared.current
+  const [answer] = yield* ready.connection.request([{ _tag: "ReserveJob", id }])
+  if (answer?._tag !== "Reserved") {
+    return yield* Effect.fromResult(failure(shared.name, "ReserveJob", answer, noJob(id)))
+  }
+  return { body: answer.body, ready, stats }
+})
+
+// Not to be interrupted: what was taken has to be settled.
+const bury = (shared: SharedConnection, id: JobId): Effect.Effect<void, BrokerError.BrokerError> =>
+  Effect.uninterruptible(Effect.gen(function*() {
+    const { ready, stats } = yield* takeJob(shared, id, ["ready", "delayed"])
+    const [answer] = yield* ready.connection.request([{ _tag: "Bury", id, priority: stats.pri }])
+    if (answer?._tag !== "Buried") return yield* Effect.fromResult(failure(shared.name, "Bury", answer, noJob(id)))
+  }))
+
+const move = (shared: SharedConnection, id: JobId, queue: string): Effect.Effect<JobId, BrokerError.BrokerError> =>
+  Effect.uninterruptible(Effect.gen(function*() {
+    yield* Effect.fromResult(checkQueue(queue))
+    const { body, ready, stats } = yield* takeJob(shared, id, ["ready", "delayed", "buried"])
+    const request = { body, priority: stats.pri, delay: Duration.zero, ttr: Duration.seconds(stats.ttr) }
+    const [put] = yield* putMany(shared, ready, queue, [request])
+    if (put === undefined || Result.isFailure(put)) {
+      ready.connection.submit([putBack(stats)], () => {})
+      return yield* put?.failure ?? violation(shared.name, "it did not answer to a put")
+    }
+    const [answer] = yield* ready.connection.request([{ _tag: "Delete", id }])
+    // The copy is there.
+    if (answer?._tag !== "Deleted") {
+      return yield* Effect.mapError(
+        Effect.fromResult(failure(shared.name, "Delete", answer, noJob(id))),
+        BrokerError.maybeDone
+      )
+    }
+    return put.success
+  }))
+
+const pause = (shared: SharedConnection, queue: string, seconds: number) =>
+  Effect.andThen(
+    Effect.fromResult(checkQueue(queue)),
+    shared.one({ _tag: "PauseTube", tube: queue, seconds }, (answer) =>
+      answer?._tag === "Paused" ? Result.void : failure(shared.name, "PauseTube", answer, noQueue(queue)))
+  )
+
+// -----------------------------------------------------------------------------
+// The service
+// -----------------------------------------------------------------------------
+
+/** The inspector of a server. */
+export const make = (features: Features, shared: SharedConnection): Inspector["Service"] => {
+  const { name } = shared
+  return {
+    name,
+    features,
+    peek: (id) => shared.aboutJob("Peek", id, peeked(name, "Peek")),
+    peekNext: (queue, state) =>
+      shared.oneInQueue(queue, { _tag: peekCommands[state] }, peeked(name, peekCommands[state])),
+    list: () =>
+      Effect.fail(BrokerError.make(
+        new BrokerError.Unsupported({
+          broker: name,
+          operation: "list",
+          hint: "beanstalkd shows the job of a queue that is next in a state (peekNext), and any job by its id (peek)"
+        })
+      )),
+    delete: (id) =>
+      shared.aboutJob(
+        "Delete",
+        id,
+        (answer) => answer?._tag === "Deleted" ? Result.void : failure(name, "Delete", answer, noJob(id))
+      ),
+    kick: (queue, max) =>
+      Effect.andThen(
+        Effect.fromResult(checkMax(max)),
+        shared.oneInQueue(queue, { _tag: "Kick", bound: max }, (answer) =>
+          answer?._tag === "Kicked" && answer.count !== undefined
+            ? Result.succeed(answer.count)
+            : failure(name, "Kick", answer))
+      ),
+    kickJob: (id) =>
+      shared.aboutJob(
+        "KickJob",
+        id,
+        (answer) => answer?._tag === "Kicked" ? Result.void : failure(name, "KickJob", answer, noJob(id))
+      ),
+    // a driver without reserve-job refuses it
+    buryJob: (id) => bury(shared, id),
+    moveJob: (id, queue) => move(shared, id, queue),
+    pause: (queue, duration) =>
+      Effect.flatMap(
+        Effect.fromResult(checkDuration("pause", duration)),
+        (checked) => pause(shared, queue, wholeSeconds(checked))
+      ),
+    resume: (queue) => pause(shared, queue, 0),
+    stats: shared.one({ _tag: "Stats" }, (answer) => Result.map(serverStats(name, answer), brokerStats)),
+    statsQueue: (queue) => Effect.map(shared.statsTube(queue), queueStats),
+    statsJob: (id) => Effect.map(statsJob(shared, id), (stats) => statsOf(id, stats)),
+    queues: shared.one({ _tag: "ListTubes" }, (answer) => tubeList(name, "ListTubes", answer))
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Puts on the shared connection.
+ *
+ * All puts of one call leave in one write. What is over the server's limit is
+ * not sent. A job that the server took into a tube that was not asked for,
+ * because the `use` before it failed, is deleted again.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { type Broker, checkQueue, type JobId, type PutRequest } from "../../Broker.ts"
+import * as BrokerError from "../../BrokerError.ts"
+import type { Command } from "./command.ts"
+import type { Connection } from "./Connection.ts"
+import type { Answer } from "./pipeline.ts"
+import { failure, tooBig, wholeSeconds } from "./replies.ts"
+import { type Ready, type SharedConnection, unanswered } from "./sharedConnection.ts"
+
+type Put = Result.Result<JobId, BrokerError.BrokerError>
+
+const command = (request: PutRequest): Command => ({
+  _tag: "Put",
+  priority: request.priority,
+  delay: wholeSeconds(request.delay),
+  ttr: wholeSeconds(request.ttr),
+  body: request.body
+})
+
+const deleteAll = (connection: Connection, ids: ReadonlyArray<string>): void => {
+  connection.submit(ids.map((id) => ({ _tag: "Delete", id })), () => {})
+}
+
+const failAll = (requests: ReadonlyArray<PutRequest>, error: BrokerError.BrokerError): ReadonlyArray<Put> =>
+  requests.map(() => Result.fail(error))
+
+const accepted = (
+  broker: string,
+  { connection, greeting }: Ready,
+  queue: string,
+  request: PutRequest,
+  answer: Answer | undefined
+): Put => {
+  switch (answer?._tag) {
+    case "Inserted":
+      return Result.succeed(answer.id as JobId)
+    // There is no memory to queue the job, and it is kept aside: not what was asked for.
+    case "Buried":
+      if (answer.id !== undefined) deleteAll(connection, [answer.id])
+      return Result.fail(BrokerError.make(new BrokerError.OutOfMemory({ broker })))
+    case "JobTooBig":
+      return tooBig(queue, request.body.length, greeting.maxJobSize)
+    default:
+      return failure(broker, "Put", answer)
+  }
+}
+
+/** Puts jobs on a queue over one connection. */
+export const putMany = (
+  shared: SharedConnection,
+  ready: Ready,
+  queue: string,
+  requests: ReadonlyArray<PutRequest>
+): Effect.Effect<ReadonlyArray<Put>> => {
+  const limit = ready.greeting.maxJobSize
+  const small = requests.filter((request) => request.body.length <= limit)
+  if (small.length === 0) return Effect.succeed(requests.map((request) => tooBig(queue, request.body.length, limit)))
+  return Effect.map(shared.inQueue(ready, queue, small.map(command)), ({ answers, use }) => {
+    if (use.failure !== undefined) {
+      // They went to whatever was used before.
+      deleteAll(ready.connection, answers.flatMap((answer) => answer._tag === "Inserted" ? [answer.id] : []))
+    }
+    let next = 0
+    return requests.map((request) => {
+      if (request.body.length > limit) return tooBig(queue, request.body.length, limit)
+      const answer = answers[next++]
+      return use.failure === undefined
+        ? accepted(shared.name, ready, queue, request, answer)
+        : unanswered(answer) ?? Result.fail(use.failure)
+    })
+  })
+}
+
+/** The broker's `putAll`. */
+export const putAll = (shared: SharedConnection): Broker["Service"]["putAll"] => (queue, requests) => {
+  const checked = checkQueue(queue)
+  if (Result.isFailure(checked)) return Effect.succeed(failAll(requests, checked.failure))
+  if (requests.length === 0) return Effect.succeed([])
+  return Effect.matchEffect(shared.current, {
+    onFailure: (error) => Effect.succeed(failAll(requests, error)),
+    onSuccess: (ready) => putMany(shared, ready, queue, requests)
+  })
+}
