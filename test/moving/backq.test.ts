@@ -1,4 +1,4 @@
-/** What the pages say of moving from BackQ, first of all: no queue may be served by workers of both. */
+/** What the pages say of moving from BackQ, first of all: workers of BackQ and of backq never serve the same queue. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -36,14 +36,14 @@ const waitAsPhp = (port: number, queue: string) =>
 describe("moving from BackQ", () => {
   it.each(["process.md", "apns.md"])("%s warns before anything else", (name) => {
     const [, section] = /\n## Moving from BackQ\n\n([^]*?)\n\n/.exec(page(name))!
-    assert.match(section!, /^\*\*No queue may be served by workers of both\.\*\*/)
+    assert.match(section!, /^\*\*Never let workers of BackQ and of backq serve the same queue\.\*\*/)
     assert.include(section, "(moving.md#from-backq)")
     assert.include(section, "`requireWorkers`")
   })
 
   it("moving.md begins with it, and has the order", () => {
     const [, section] = /^# .*\n\n## From BackQ\n\n([^]*?)\n## /.exec(page("moving.md"))!
-    assert.match(section!, /^\*\*No queue may be served by workers of both/)
+    assert.match(section!, /^\*\*Never let workers of BackQ and of backq serve the same queue/)
     for (const step of [1, 2, 3, 4, 5]) assert.match(section!, new RegExp(`^${step}\\. `, "m"))
   })
 

@@ -5,7 +5,7 @@ import { Job, Worker } from "../../src/index.ts"
 
 export const Charge = Job.make("charge", { payload: Schema.Struct({ invoice: Schema.String }) })
 
-/** At most 100 charges a minute, of all that this process works on. */
+/** At most 100 charges a minute in this process. */
 export const handler = Worker.handler(Charge, ({ invoice }) =>
   Effect.gen(function*() {
     const limited = yield* RateLimiter.makeWithRateLimiter
