@@ -352,7 +352,8 @@ describe("numbers with more digits than JavaScript keeps", () => {
   it.effect.each<[string, string, RegExp]>([
     ["a badge", `{"aps":{"badge":1234567890123456789}}`, /"badge"/],
     ["infinite data", `{"aps":{"alert":"a"},"big":{"id":1e400}}`, /payload\.big.*\.id.*so large/],
-    ["a time", `{"aps":{"alert":"a","timestamp":1e400}}`, /"timestamp"/]
+    ["a time", `{"aps":{"alert":"a","timestamp":1e400}}`, /"timestamp"/],
+    ["an argument", `{"aps":{"alert":{"loc-key":"K","loc-args":[true]}}}`, /Expected a number.*"loc-args"/]
   ])("are refused by the key where a device has no such number: %s", ([, payload, words]) =>
     Effect.gen(function*() {
       yield* put(envelope(payload))

@@ -19,7 +19,9 @@ const rest = [Schema.Record(Schema.String, Schema.Json)] as const
 const args = Schema.Array(Schema.String)
 
 /** Devices format numbers as well as texts, with all of their digits. */
-const formatted = Schema.Array(Schema.Union([Schema.String, Schema.Finite, Schema.declare(isRawNumber)]))
+const formatted = Schema.Array(
+  Schema.Union([Schema.String, Schema.Finite, Schema.declare(isRawNumber, { expected: "a number" })])
+)
 
 /** Apple documents 1; what other languages write for yes and no means the same to a device. */
 const flag = Schema.Union([Schema.Literals([0, 1]), Schema.Boolean])
