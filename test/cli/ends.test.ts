@@ -34,6 +34,7 @@ import * as Publisher from "../../src/Publisher.ts"
 import * as Tail from "../../src/tail/Tail.ts"
 import { ApnsSimulator, Key, Script } from "../../src/testing/apns/index.ts"
 import { folder } from "../support/beanstalkd.ts"
+import { hasProc, isRunning, listens, resting, sendSignal } from "../support/children.ts"
 import { commandsBelow } from "./help.ts"
 import { bin, eventually } from "./program.ts"
 
@@ -317,10 +318,8 @@ const waiting: Record<string, { readonly args: Case["args"]; readonly asked: num
 }
 
 /** Does a process listen to SIGQUIT, SIGHUP and SIGTERM? */
-const listens = (pid: number): boolean => {
-  const caught = BigInt(`0x${/^SigCgt:\s*(\w+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]}`)
-  return [1, 3, 15].every((signal) => (caught & (1n << BigInt(signal - 1))) !== 0n)
-}
+const isListening = (pid: number): boolean =>
+  (["SIGHUP", "SIGQUIT", "SIGTERM"] as const).every((signal) => listens(pid, signal))
 
 const silent: Script.Script = { rules: [{ do: Script.silence, share: 1 }] }
 
@@ -328,7 +327,7 @@ const waits = Effect.fnUntraced(function*(name: string, args: Case["args"]) {
   const one = yield* world(name, silent)
   const program = yield* start([...name.split(" "), ...args(one)], one.env, ["pipe", "pipe", "pipe"])
   program.child.stdout!.resume()
-  yield* eventually("it listens to signals", () => listens(program.child.pid!))
+  yield* eventually("it listens to signals", () => isListening(program.child.pid!))
   return program
 })
 
@@ -339,7 +338,7 @@ const signals: Record<string, ReadonlyArray<NodeJS.Signals>> = {
 }
 
 for (const [title, names] of Object.entries(signals)) {
-  describe.skipIf(!existsSync("/proc/self/status")).concurrent(`${title} ends`, () => {
+  describe.skipIf(!hasProc).concurrent(`${title} ends`, () => {
     it.live.each(Object.entries(waiting))("%s", ([name, { args, asked }]) =>
       Effect.gen(function*() {
         const { child, ended, stderr } = yield* waits(name, args)
@@ -366,10 +365,7 @@ const stubborn = Effect.fnUntraced(function*(...flags: ReadonlyArray<string>) {
   return { one, worker, pids: readFileSync(file, "utf8").trim().split(" ").map(Number) }
 })
 
-const isRunning = (pid: number): boolean =>
-  existsSync(`/proc/${pid}/stat`) && !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "latin1"))
-
-describe.skipIf(!existsSync("/proc/self/stat")).concurrent(
+describe.skipIf(!hasProc).concurrent(
   "no process is left to run beside the next run of its job",
   () => {
     it.live.each(
@@ -383,10 +379,7 @@ describe.skipIf(!existsSync("/proc/self/stat")).concurrent(
     )("%s", ([, names, flags, code]) =>
       Effect.gen(function*() {
         const { pids, worker } = yield* stubborn(...flags)
-        for (const name of names) {
-          worker.child.kill(name)
-          yield* Effect.sleep("100 millis")
-        }
+        for (const name of names) yield* sendSignal(worker.child.pid!, name)
         assert.strictEqual(yield* worker.ended, code, worker.stderr())
         yield* eventually("the processes are gone", () => !pids.some(isRunning))
       }))
@@ -416,7 +409,7 @@ const fullPipe = (path: string): number => {
   return pipe
 }
 
-describe.skipIf(!existsSync("/proc/self/status")).concurrent(
+describe.skipIf(!hasProc).concurrent(
   "a signal ends what waits for a reader that is stuck",
   () => {
     it.live.each(
@@ -440,9 +433,8 @@ describe.skipIf(!existsSync("/proc/self/status")).concurrent(
         )
         const stdio = stream === "stdout" ? [pipe, "ignore"] as const : ["ignore", pipe] as const
         const { child, ended } = yield* start(line.split(" "), one.env, ["ignore", ...stdio])
-        yield* eventually("it listens to signals", () => listens(child.pid!))
-        // what it prints at once is on its way
-        yield* Effect.sleep("500 millis")
+        yield* eventually("it listens to signals", () => isListening(child.pid!))
+        yield* resting(child.pid!)
         child.kill(signal)
         const code = yield* Effect.timeoutOption(ended, "20 seconds")
         assert.include([...codes], Option.getOrUndefined(code))

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { eventually } from "../cli/program.ts"
 import { folder } from "../support/beanstalkd.ts"
+import { hasProc, isRunning, sendSignal, stateOf } from "../support/children.ts"
 
 const root = join(import.meta.dirname, "..", "..")
 
@@ -28,9 +29,6 @@ const start = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
     ({ child, ended }) => Effect.andThen(Effect.sync(() => child.kill("SIGKILL")), ended)
   )
 
-const isRunning = (pid: number): boolean =>
-  existsSync(`/proc/${pid}/stat`) && !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "latin1"))
-
 /** A program that runs a process, and the numbers of that process and its child. */
 const running = Effect.fnUntraced(function*(how: string) {
   const file = join(yield* folder, "pids")
@@ -39,7 +37,7 @@ const running = Effect.fnUntraced(function*(how: string) {
   return { ...program, pids: readFileSync(file, "utf8").trim().split(" ").map(Number) }
 })
 
-const onLinux = describe.skipIf(!existsSync("/proc/self/stat")).concurrent
+const onLinux = describe.skipIf(!hasProc).concurrent
 
 onLinux("no process outlives its program", () => {
   const ends: ReadonlyArray<
@@ -68,20 +66,14 @@ onLinux("no process outlives its program", () => {
     it.live(`${how}: ${signals.join(", ")}`, () =>
       Effect.gen(function*() {
         const { child, ended, pids } = yield* running(how)
-        for (const one of signals) {
-          child.kill(one)
-          yield* Effect.sleep("50 millis")
-        }
+        for (const one of signals) yield* sendSignal(child.pid!, one)
         assert.deepStrictEqual(yield* ended, [code, signal])
         yield* eventually("the processes are gone", () => !pids.some(isRunning))
       }))
   }
 })
 
-const stateOf = (pid: number): string | undefined =>
-  /^\d+ \(.*\) (.)/.exec(existsSync(`/proc/${pid}/stat`) ? readFileSync(`/proc/${pid}/stat`, "latin1") : "")?.[1]
-
-describe.skipIf(!existsSync("/proc/self/stat") || !existsSync("/bin/bash")).concurrent("Ctrl-Z", () => {
+describe.skipIf(!hasProc || !existsSync("/bin/bash")).concurrent("Ctrl-Z", () => {
   it.live.each(["Main.run", "runFork"])(
     "%s: processes stop and go on with their program",
     (how) =>
