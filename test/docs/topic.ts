@@ -1,7 +1,7 @@
 // topic.ts
 import { Apns, type Credential, type Endpoint, Notification } from "../../src/push/apns/index.ts"
 
-/** A key serves all apps of its team: its `topic` is the bundle id of notifications that have none. */
+/** A key serves all apps of its team. Its `topic` is the default for notifications without one. */
 export const apns = (key: Omit<Credential.KeyOptions, "topic">, where: Endpoint.Options = {}) =>
   Apns.layer({ credential: { ...key, topic: "com.example.app" }, ...where })
 

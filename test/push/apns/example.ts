@@ -13,7 +13,7 @@ export const shipped = Notification.alert({
   data: { order: 42 }
 })
 
-/** The JSON of a push job; fails where Apple would refuse the notification. */
+/** The JSON of a push job. Fails if Apple would refuse the notification. */
 export const job = (tokens: readonly [string, ...Array<string>]) =>
   Schema.encodeEffect(ApnsPayload.ApnsPayload)({ tokens, notification: shipped })
 
@@ -27,6 +27,6 @@ export const score = Effect.gen(function*() {
   })
 })
 
-/** The body is shortened, if it has to be; everything else stays. */
+/** Shortens the body if necessary, and changes nothing else. */
 export const message = (text: string) =>
   Effect.fromResult(Fit.fit(Notification.alert({ title: "Message", body: text })))

@@ -6,7 +6,7 @@ import { TestBroker } from "../../../src/testing/index.ts"
 
 const [alive, gone] = ["a1".repeat(32), "b2".repeat(32)]
 
-/** Apple knows one of the two devices no more. */
+/** For Apple, one of the two devices is gone. */
 const apple = TestApns.layer({
   answer: ({ token }) => token === gone ? TestApns.reject(410, "Unregistered") : TestApns.accept
 })
