@@ -172,6 +172,39 @@ describe("package", () => {
     assert.strictEqual(run(project(), "node", "--input-type=module", "-e", script), "true\n")
   }, 60_000)
 
+  /** The brokers whose code a subpath needs; the others need none before a URL names one. */
+  const brokersOf: Record<string, ReadonlyArray<string>> = {
+    "backq/memory": ["memory"],
+    "backq/sqlite": ["sqlite"],
+    "backq/beanstalk": ["beanstalk"],
+    "backq/testing": ["memory"]
+  }
+
+  it.each(subpaths.filter((path) => path !== "backq/beanstalk/fivebeans"))(
+    "%s loads the code of no other broker, and no driver that it does not need",
+    (path) => {
+      const script = `
+        import { registerHooks } from "node:module"
+        const loaded = []
+        registerHooks({
+          load: (url, context, next) => {
+            loaded.push(url)
+            return next(url, context)
+          }
+        })
+        await import("${path}")
+        console.log(JSON.stringify(loaded))`
+      const loaded: ReadonlyArray<string> = JSON.parse(run(project(), "node", "--input-type=module", "-e", script))
+      const own = loaded.filter((url) => url.includes("/backq/dist/"))
+      assert.isNotEmpty(own)
+      const brokers = own.flatMap((url) => /\/dist\/brokers\/(\w+)\//.exec(url)?.[1] ?? [])
+      assert.deepStrictEqual([...new Set(brokers)].filter((name) => name !== "shared"), brokersOf[path] ?? [])
+      assert.strictEqual(loaded.includes("node:sqlite"), path === "backq/sqlite")
+      assert.isEmpty(loaded.filter((url) => /fivebeans/i.test(url)))
+    },
+    60_000
+  )
+
   it("loads backq/beanstalk/fivebeans where fivebeans is", () => {
     symlinkSync(join(modules, "fivebeans"), join(project(), "node_modules", "fivebeans"))
     const script = `console.log(Object.keys(await import("backq/beanstalk/fivebeans")).length > 0)`
