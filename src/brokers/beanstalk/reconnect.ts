@@ -17,20 +17,17 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as BrokerError from "../../BrokerError.ts"
+import { type Limits, pauseMillis } from "../../internal/backoff.ts"
 import type { Connection, Driver } from "./Connection.ts"
 import { isMisconfigured } from "./failure.ts"
 import { greet } from "./greet.ts"
 import type { ServerStats } from "./stats.ts"
 
-const firstPause = 50
-const longestPause = 5000
+const pauses: Limits = { firstMillis: 50, longestMillis: 5000 }
 
-/** The pause after a number of failures in a row: 50 ms, doubling to 5 s, give or take a fifth. */
+/** The pause after this many failures in a row: 50 ms, doubling to 5 s, give or take a fifth. */
 export const backOff = (failures: number): Effect.Effect<Duration.Duration> =>
-  Effect.map(
-    Random.nextBetween(0.8, 1.2),
-    (jitter) => Duration.millis(Math.min(longestPause, firstPause * 2 ** Math.min(failures - 1, 10)) * jitter)
-  )
+  Effect.map(Random.nextBetween(0.8, 1.2), (jitter) => Duration.millis(pauseMillis(failures, jitter, pauses)))
 
 /** Is it worth waiting for the server? Not when a setting is wrong. */
 export const isWorthWaiting = (error: BrokerError.BrokerError): boolean =>

@@ -10,9 +10,12 @@
  * A broker that is full stays full while nobody takes from it: jobs that wait
  * here delete nothing. The log says so.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import type { BrokerError, BrokerErrorReason } from "../../BrokerError.ts"
+import { type Limits, pauseMillis } from "../../internal/backoff.ts"
 import type { PublishError } from "../../Publisher.ts"
 
 const passing: ReadonlySet<string> = new Set<BrokerErrorReason["_tag"]>([
@@ -22,8 +25,12 @@ const passing: ReadonlySet<string> = new Set<BrokerErrorReason["_tag"]>([
   "ProtocolViolation"
 ])
 
-const schedule = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("10 seconds")]).pipe(
-  Schedule.jittered,
+const pauses: Limits = { firstMillis: 200, longestMillis: 10_000 }
+
+const schedule = Schedule.forever.pipe(
+  Schedule.modifyDelay(({ attempt }) =>
+    Effect.map(Random.nextBetween(0.8, 1.2), (jitter) => Duration.millis(pauseMillis(attempt, jitter, pauses)))
+  ),
   Schedule.setInputType<BrokerError | PublishError>(),
   Schedule.while(({ input }) => passing.has(input.reason._tag)),
   Schedule.tap(({ attempt, input }) =>

@@ -1,12 +1,10 @@
 /**
- * Pauses between attempts that fail, each up to twice as long as the one before.
+ * When an attempt may be made again after failures: the pauses grow from 1 to
+ * 60 seconds, and up to half of each is left out at random.
  */
+import { type Limits, pauseMillis } from "../../internal/backoff.ts"
 
-const longest = 60_000
-
-/** After so many failures in a row: a pause of up to 1, 2, 4, ... 60 seconds, at least half of it. In milliseconds. */
-export const pause = (failures: number, random: number): number =>
-  Math.min(longest, 1000 * 2 ** Math.min(failures - 1, 16)) * (0.5 + random / 2)
+const pauses: Limits = { firstMillis: 1000, longestMillis: 60_000 }
 
 /** When the next attempt may be made. Times are milliseconds. */
 export class Backoff {
@@ -27,7 +25,7 @@ export class Backoff {
   failed(now: number, detail: string): void {
     this.failures++
     this.lastFailure = detail
-    this.resumeAt = now + pause(this.failures, this.random())
+    this.resumeAt = now + pauseMillis(this.failures, 0.5 + this.random() / 2, pauses)
   }
 
   worked(): void {
