@@ -77,6 +77,36 @@ const pagesPerTransaction = 4
 
 const logInUse = "the disk failed, and other programs use the log of the file, which has to be emptied: end them"
 
+/** What is in the file, as far as a transaction has to look after it. */
+export interface Content {
+  /** Is there time that has passed and is not applied? */
+  readonly isDue: (now: number) => boolean
+  /** Applies the time that has passed. */
+  readonly advance: (now: number) => void
+  /** Completes a transaction before its COMMIT. Returns what to do after it. */
+  readonly complete: (now: number, isOver: () => boolean) => () => void
+  /** Forgets what belonged to a transaction that was undone. */
+  readonly undo: () => void
+  /** How many bytes of bodies were written so far. */
+  readonly bytes: () => number
+}
+
+/** Where the file is kept. */
+export interface Storage {
+  /** Throws where the file is not to be used any more. */
+  readonly check: () => void
+  /** Do other processes have the file open? */
+  readonly hasCompany: () => boolean
+  /** Makes what was committed safe. */
+  readonly sync: Sync
+  /** Waits until there may be written. */
+  readonly room: Effect.Effect<void>
+  /** Makes space on a full disk. Says whether it could. */
+  readonly makeSpace: () => boolean
+  /** Takes note of about how many pages a transaction wrote, and how many bytes of bodies beside them. */
+  readonly wrote: (pages: number, bytes: number) => void
+}
+
 /** How operations are committed. */
 export interface Options {
   readonly broker: string
@@ -84,28 +114,8 @@ export interface Options {
   /** How long a lock of another connection is borne. */
   readonly busyTimeout: Duration.Duration
   readonly clock: Clock.Clock
-  /** Applies the time that has passed. */
-  readonly advance: (now: number) => void
-  /** Is there time to be applied? */
-  readonly isDue: (now: number) => boolean
-  /** Throws where the file is not to be used any more. */
-  readonly check: () => void
-  /** What happens at the end of every transaction, before its COMMIT. Returns what to do after it. */
-  readonly atEnd: (now: number, isOver: () => boolean) => () => void
-  /** Forgets what belonged to a transaction that was undone. */
-  readonly undo: () => void
-  /** Makes what was committed safe. */
-  readonly sync: Sync
-  /** How many bytes of bodies were written so far. */
-  readonly bytes: () => number
-  /** Waits until there may be written. */
-  readonly room: Effect.Effect<void>
-  /** Makes space on a full disk. Says whether it could. */
-  readonly makeSpace: () => boolean
-  /** Do other processes have the file open? */
-  readonly hasCompany: () => boolean
-  /** Called with about how many pages a transaction wrote, and how many bytes of bodies beside them. */
-  readonly onWritten: (pages: number, bytes: number) => void
+  readonly content: Content
+  readonly storage: Storage
   /**
    * Called when a transaction could not be carried out. `isShared` says that an operation may have been the cause, or
    * a disk that is full for now, so that what else belonged to the transaction is worth trying again.
@@ -223,7 +233,7 @@ export class Commits {
     const transactions = this.unsafe
     this.unsafe = []
     this.isSyncing = true
-    yield* this.options.sync.elsewhere.pipe(
+    yield* this.options.storage.sync.elsewhere.pipe(
       Effect.catchDefect((defect) => Effect.fail(failure(this.options.broker, defect, "Unknown"))),
       Effect.result,
       Effect.map((safe) => {
@@ -243,7 +253,7 @@ export class Commits {
     // What other fibers ask for in this turn joins.
     yield* Effect.yieldNow
     if (!this.isAsked && this.pending.every(({ isRead }) => isRead) && this.tryRead()) return
-    const { busyTimeout, room, sync } = this.options
+    const { busyTimeout, storage: { room, sync } } = this.options
     yield* room
     const giveUpAt = this.millis() + Duration.toMillis(busyTimeout)
     while (true) {
@@ -260,14 +270,14 @@ export class Commits {
     this.heldFor += this.millis() - began
     if (this.heldFor < turn) return
     this.heldFor = 0
-    if (this.options.hasCompany()) yield* Effect.sleep(1)
+    if (this.options.storage.hasCompany()) yield* Effect.sleep(1)
   })
 
   /** Carries out the transaction that is begun. */
   private carryOut(): void {
     const done = this.transaction()
     if (!("cause" in done)) return this.finish(done)
-    const again = isFull(done.cause) && this.options.makeSpace() && this.tryBegin() === undefined
+    const again = isFull(done.cause) && this.options.storage.makeSpace() && this.tryBegin() === undefined
     const last = again ? this.transaction() : done
     if ("cause" in last) this.giveUp(last.cause, last.fate, last.isShared)
     else this.finish(last)
@@ -286,14 +296,14 @@ export class Commits {
 
   /** Carries out what is pending, if no time is over that would have to be applied before. Says whether it did. */
   private tryRead(): boolean {
-    const { check, isDue } = this.options
+    const { content, storage } = this.options
     const batch = this.takePending()
     const results: Array<unknown> = []
     try {
       this.beginRead.run()
-      const isCurrent = !isDue(this.now())
+      const isCurrent = !content.isDue(this.now())
       if (isCurrent) {
-        check()
+        storage.check()
         this.carryOutTurn(batch, results, () => {})
       }
       this.commit.run()
@@ -311,7 +321,7 @@ export class Commits {
   /** A file that is not to be used any more is the reason for whatever else goes wrong with it. */
   private explain(cause: unknown): unknown {
     try {
-      this.options.check()
+      this.options.storage.check()
       return cause
     } catch (reason) {
       return reason
@@ -319,18 +329,18 @@ export class Commits {
   }
 
   private transaction(): Transaction | Undone {
-    const { advance, atEnd, bytes, check } = this.options
+    const { content, storage } = this.options
     const batch = this.takePending()
     const results: Array<unknown> = []
-    const bytesBefore = bytes()
+    const bytesBefore = content.bytes()
     let changes: number
     let afterwards: () => void
     let fate: Unavailable["fate"] = "NotSent"
     try {
       const changesBefore = this.changes()
-      const isOver = this.carryOutTurn(batch, results, advance)
-      afterwards = atEnd(this.now(), isOver)
-      check()
+      const isOver = this.carryOutTurn(batch, results, content.advance)
+      afterwards = content.complete(this.now(), isOver)
+      storage.check()
       fate = "Unknown"
       this.commit.run()
       changes = this.changes() - changesBefore
@@ -348,7 +358,7 @@ export class Commits {
     this.putBack(batch.splice(results.length))
     this.underWay = batch
     afterwards()
-    return { operations: batch, results, changes, bytes: bytes() - bytesBefore }
+    return { operations: batch, results, changes, bytes: content.bytes() - bytesBefore }
   }
 
   /** Carries out operations until the turn is over. Returns what says whether it is. */
@@ -357,7 +367,7 @@ export class Commits {
     results: Array<unknown>,
     advance: (now: number) => void
   ): () => boolean {
-    const { bytes } = this.options
+    const { bytes } = this.options.content
     const endAt = this.millis() + turn
     const endAtBytes = bytes() + most
     const isOver = () => this.millis() > endAt || bytes() > endAtBytes
@@ -386,7 +396,7 @@ export class Commits {
   }
 
   private rollBack(): void {
-    this.options.undo()
+    this.options.content.undo()
     if (this.options.database.isTransaction) this.options.database.exec("ROLLBACK")
   }
 
@@ -396,17 +406,17 @@ export class Commits {
 
   /** Answers a transaction's operations when it is safe. A lease is handed out before: losing one loses no job. */
   private finish(transaction: Transaction): void {
-    const { onWritten, sync } = this.options
+    const { storage } = this.options
     const { bytes, changes, operations } = transaction
     if (changes === 0 || operations.length === 0) answer(transaction, Result.void)
     // Of two syncs at a time one would be told of a failure, and the other not.
-    else if (sync.isQuick() && !this.isSyncing) answer(transaction, sync.here())
+    else if (storage.sync.isQuick() && !this.isSyncing) answer(transaction, storage.sync.here())
     else {
       this.unsafe.push(transaction)
       this.wakeSyncer?.()
     }
     this.underWay = []
-    if (changes > 0) onWritten(pagesPerTransaction + changes, bytes)
+    if (changes > 0) storage.wrote(pagesPerTransaction + changes, bytes)
   }
 
   private giveUpAll(fault: unknown): void {

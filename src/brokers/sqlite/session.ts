@@ -127,21 +127,25 @@ export const make = Effect.fnUntraced(function*(
     database,
     clock,
     busyTimeout,
-    advance: (now) => jobs.advance(now),
-    isDue: (now) => jobs.nextChange() <= now,
-    check,
-    atEnd: (now, isOver) => {
-      jobs.advance(now)
-      queues.count()
-      return waiters.serve(now, isOver)
+    content: {
+      isDue: (now) => jobs.nextChange() <= now,
+      advance: (now) => jobs.advance(now),
+      complete: (now, isOver) => {
+        jobs.advance(now)
+        queues.count()
+        return waiters.serve(now, isOver)
+      },
+      undo: () => queues.undo(),
+      bytes: () => jobs.bytes
     },
-    undo: () => queues.undo(),
-    sync,
-    bytes: () => jobs.bytes,
-    room: checkpoints.room,
-    makeSpace: () => Option.getOrElse(Option.liftThrowable(copyLog)(), () => false),
-    hasCompany: processes.hasCompany,
-    onWritten: checkpoints.wrote,
+    storage: {
+      check,
+      hasCompany: processes.hasCompany,
+      sync,
+      room: checkpoints.room,
+      makeSpace: () => Option.getOrElse(Option.liftThrowable(copyLog)(), () => false),
+      wrote: checkpoints.wrote
+    },
     onFailure: (error, isShared) => {
       if (isShared) waiters.tryAgain()
       else waiters.fail(error)
@@ -150,14 +154,17 @@ export const make = Effect.fnUntraced(function*(
 
   const waiters: Waiters<SqliteLease> = new Waiters({
     broker,
-    version,
-    changedSince: (known) => WriteAhead.changed(place, () => version() !== known),
-    nextChange: (now) => Math.min(jobs.nextChange(), queues.nextResume(now)),
-    now: () => commits.now(),
-    monotonic: millis,
-    want: () => commits.want(),
-    checkProcesses: Effect.suspend(() => Effect.ignore(checkProcesses)),
-    tell: (counts) => Effect.isSuccess(commits.run(() => processes.noteIdleWorkers(counts)))
+    clock: { now: () => commits.now(), monotonic: millis },
+    changes: {
+      version,
+      since: (known) => WriteAhead.changed(place, () => version() !== known),
+      next: (now) => Math.min(jobs.nextChange(), queues.nextResume(now))
+    },
+    others: {
+      check: Effect.suspend(() => Effect.ignore(checkProcesses)),
+      tell: (counts) => Effect.isSuccess(commits.run(() => processes.noteIdleWorkers(counts)))
+    },
+    want: () => commits.want()
   })
   yield* commits.start
   // who opens the same file again keeps what it holds

@@ -34,27 +34,40 @@ export interface Waiter<Lease> {
   isWaiting: boolean
 }
 
-/** What the waiters need of the file. */
-export interface Source {
-  readonly broker: string
+/** What tells of changes of the file. */
+export interface Changes {
   /** Changes when another connection has committed, and where that can't be known. */
   readonly version: () => unknown
   /**
    * Waits until the file is not as it was at a version any more. It may be too early: the log is written before its
    * commit is seen. And once in a while too late.
    */
-  readonly changedSince: (version: unknown) => Effect.Effect<void>
+  readonly since: (version: unknown) => Effect.Effect<void>
   /** When time changes something next, in the file's microseconds. */
-  readonly nextChange: (now: number) => number
-  readonly now: () => number
-  /** Milliseconds of a clock that nobody sets. */
-  readonly monotonic: () => number
+  readonly next: (now: number) => number
+}
+
+/** The other processes that have the file open. */
+export interface Others {
+  /** Returns to its queues what those that died held. */
+  readonly check: Effect.Effect<void>
+  /** Tells them how many wait here. Says whether it could. */
+  readonly tell: (counts: ReadonlyMap<string, number>) => Effect.Effect<boolean>
+}
+
+/** What the waiters need of the file. */
+export interface Source {
+  readonly broker: string
+  readonly clock: {
+    /** The file's microseconds. */
+    readonly now: () => number
+    /** Milliseconds of a clock that nobody sets. */
+    readonly monotonic: () => number
+  }
+  readonly changes: Changes
+  readonly others: Others
   /** Begins a transaction soon. */
   readonly want: () => void
-  /** Returns to its queues what the processes that died held. */
-  readonly checkProcesses: Effect.Effect<void>
-  /** Tells other processes how many wait here. Says whether it could. */
-  readonly tell: (counts: ReadonlyMap<string, number>) => Effect.Effect<boolean>
 }
 
 const sameCounts = (a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean =>
@@ -124,7 +137,7 @@ export class Waiters<Lease> {
       if (isReadonlyArrayNonEmpty(leases)) served.push([waiter, leases])
       else unserved.push(waiter)
     }
-    const changeAt = unserved.length > 0 ? this.source.nextChange(now) : Infinity
+    const changeAt = unserved.length > 0 ? this.source.changes.next(now) : Infinity
     return () => {
       for (const [waiter] of served) this.all.delete(waiter)
       for (const waiter of unserved) waiter.isWaiting = true
@@ -138,7 +151,7 @@ export class Waiters<Lease> {
 
   /** Looks for jobs again in a tick. */
   tryAgain(): void {
-    this.changeAt = this.source.now() + tick * 1000
+    this.changeAt = this.source.clock.now() + tick * 1000
     this.wakeWatcher?.()
   }
 
@@ -152,7 +165,7 @@ export class Waiters<Lease> {
 
   /** Milliseconds until something becomes ready, or a limit. */
   private sleepFor(limit: number): number {
-    return Math.max(1, Math.min(limit, Math.ceil((this.changeAt - this.source.now()) / 1000)))
+    return Math.max(1, Math.min(limit, Math.ceil((this.changeAt - this.source.clock.now()) / 1000)))
   }
 
   private readonly woken = Effect.callback<void>((resume) => {
@@ -168,7 +181,7 @@ export class Waiters<Lease> {
   private readonly tell = Effect.suspend(() => {
     const counts = this.counts()
     if (sameCounts(counts, this.knownElsewhere)) return Effect.void
-    return Effect.map(this.source.tell(counts), (isTold) => {
+    return Effect.map(this.source.others.tell(counts), (isTold) => {
       if (isTold) this.knownElsewhere = counts
     })
   })
@@ -179,7 +192,7 @@ export class Waiters<Lease> {
     let version: unknown = undefined
     let [checkedAt, toldAt, changedAt] = [-Infinity, -Infinity, -Infinity]
     const changed = Effect.sync(() => {
-      changedAt = source.monotonic()
+      changedAt = source.clock.monotonic()
     })
     const look = Effect.gen({ self: this }, function*() {
       if (this.all.size === 0) {
@@ -187,17 +200,17 @@ export class Waiters<Lease> {
         yield* this.somebodyWaits
         yield* changed
       }
-      const now = source.monotonic()
+      const now = source.clock.monotonic()
       if (now - checkedAt >= checkEvery) {
         checkedAt = now
-        yield* source.checkProcesses
+        yield* source.others.check
       }
       if (now - toldAt >= tellEvery) {
         toldAt = now
         yield* this.tell
       }
-      const current = source.version()
-      if (current !== version || source.now() >= this.changeAt) {
+      const current = source.changes.version()
+      if (current !== version || source.clock.now() >= this.changeAt) {
         version = current
         changedAt = now
         this.changeAt = Infinity
@@ -207,7 +220,7 @@ export class Waiters<Lease> {
       yield* Effect.raceAllFirst([
         this.woken,
         // what was written now may be committed in a moment
-        Effect.andThen(source.changedSince(version), changed),
+        Effect.andThen(source.changes.since(version), changed),
         Effect.sleep(this.sleepFor(1000))
       ])
     })

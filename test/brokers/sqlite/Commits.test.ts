@@ -40,27 +40,31 @@ const make = Effect.gen(function*() {
     database,
     clock: yield* Clock.Clock,
     busyTimeout: Duration.seconds(1),
-    advance: () => {},
-    isDue: () => false,
-    check: () => {},
-    atEnd: () => () => throwOnce("afterwards"),
-    undo: () => {},
-    sync: {
-      isQuick: () => disk.isQuick,
-      here: () => disk.error === undefined ? Result.void : Result.fail(disk.error),
-      elsewhere: Effect.suspend(() => {
-        throwOnce("sync")
-        return disk.error === undefined ? disk.sync : Effect.fail(disk.error)
-      }),
-      recover: () => disk.fault
+    content: {
+      isDue: () => false,
+      advance: () => {},
+      complete: () => () => throwOnce("afterwards"),
+      undo: () => {},
+      bytes: () => 0
     },
-    bytes: () => 0,
-    room: Effect.void,
-    makeSpace: () => false,
-    hasCompany: () => false,
-    onWritten: (pages) => {
-      throwOnce("onWritten")
-      written.push(pages)
+    storage: {
+      check: () => {},
+      hasCompany: () => false,
+      sync: {
+        isQuick: () => disk.isQuick,
+        here: () => disk.error === undefined ? Result.void : Result.fail(disk.error),
+        elsewhere: Effect.suspend(() => {
+          throwOnce("sync")
+          return disk.error === undefined ? disk.sync : Effect.fail(disk.error)
+        }),
+        recover: () => disk.fault
+      },
+      room: Effect.void,
+      makeSpace: () => false,
+      wrote: (pages) => {
+        throwOnce("onWritten")
+        written.push(pages)
+      }
     },
     onFailure: (_, isShared) => failures.push(isShared)
   })

@@ -22,23 +22,22 @@ const make = Effect.gen(function*() {
   }
   const waiters: Waiters<never> = new Waiters<never>({
     broker: "test",
-    version: () => file.version(),
-    changedSince: () => file.changedSince,
-    nextChange: () => Infinity,
-    now: () => file.wallNow,
-    monotonic: () => clock.currentTimeMillisUnsafe(),
+    clock: { now: () => file.wallNow, monotonic: () => clock.currentTimeMillisUnsafe() },
+    changes: { version: () => file.version(), since: () => file.changedSince, next: () => Infinity },
+    others: {
+      check: Effect.sync(() => {
+        file.checked++
+      }),
+      tell: (counts) =>
+        Effect.sync(() => {
+          if (file.canTell) file.told.push(counts.get("q") ?? 0)
+          return file.canTell
+        })
+    },
     want: () => {
       file.wanted++
       waiters.serve(file.wallNow, () => false)()
-    },
-    checkProcesses: Effect.sync(() => {
-      file.checked++
-    }),
-    tell: (counts) =>
-      Effect.sync(() => {
-        if (file.canTell) file.told.push(counts.get("q") ?? 0)
-        return file.canTell
-      })
+    }
   })
   yield* Effect.forkScoped(waiters.watch)
   const failures: Array<BrokerError> = []
@@ -124,16 +123,12 @@ describe("Waiters", () => {
   it("those who find nothing hold up nobody, also where there is no time left", () => {
     const waiters: Waiters<string> = new Waiters<string>({
       broker: "test",
-      version: () => 1,
-      changedSince: () => Effect.never,
-      nextChange: () => Infinity,
-      now: () => 0,
-      monotonic: () => 0,
+      clock: { now: () => 0, monotonic: () => 0 },
+      changes: { version: () => 1, since: () => Effect.never, next: () => Infinity },
+      others: { check: Effect.void, tell: () => Effect.succeed(true) },
       want: () => {
         wanted++
-      },
-      checkProcesses: Effect.void,
-      tell: () => Effect.succeed(true)
+      }
     })
     let wanted = 0
     const served: Array<string> = []
