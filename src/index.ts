@@ -2,7 +2,7 @@
  * Background jobs for services written with Effect.
  *
  * `Job` defines what a job is, `Publisher` sends it, `Worker` runs it, and a
- * `Broker` keeps it in between. The brokers have entry points of their own:
+ * `Broker` keeps it in between; operators look into it through its `Inspector`. The brokers have entry points of their own:
  * `backq/memory`, `backq/sqlite`, `backq/beanstalk`; so have the jobs that come in the box
  * (`backq/process`) and the helpers for tests (`backq/testing`).
  */
