@@ -24,12 +24,11 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { BrokerError, optionInvalid, QueueNameInvalid } from "./BrokerError.ts"
-import * as DurationInput from "./internal/durationInput.ts"
+import * as Options from "./internal/options.ts"
 import { textOf } from "./internal/thrown.ts"
 
 // -----------------------------------------------------------------------------
@@ -301,6 +300,9 @@ const maxUint32 = 4294967295
  */
 export const maxDelay = Duration.seconds(maxUint32)
 
+const zeroToMaxDelay: Options.DurationLimits = { minMillis: 0, maxSeconds: maxUint32 }
+const positiveToMaxDelay: Options.DurationLimits = { isPositive: true, maxSeconds: maxUint32 }
+
 const queueName = /^[A-Za-z0-9+/;.$_()][-A-Za-z0-9+/;.$_()]{0,199}$/
 
 /**
@@ -315,8 +317,6 @@ export const checkQueue = (queue: string): Result.Result<string, BrokerError> =>
     new BrokerError({ reason: new QueueNameInvalid({ queue: textOf(queue) }) })
   )
 
-const refuse = (option: string, value: unknown, rule: string) => Result.fail(optionInvalid(option, value, rule))
-
 /**
  * Checks a duration: not negative, at most {@link maxDelay}, and where zero means nothing, more than that.
  *
@@ -327,23 +327,11 @@ export const checkDuration = (
   option: string,
   input: Duration.Input,
   allowZero = true
-): Result.Result<Duration.Duration, BrokerError> => {
-  const duration = DurationInput.fromInput(input)
-  if (Option.isNone(duration)) {
-    return refuse(
-      option,
-      input,
-      `write a duration such as "10 seconds", "5 minutes" or a number of milliseconds`
-    )
-  }
-  if (Duration.isNegative(duration.value)) {
-    return refuse(option, Duration.format(duration.value), "it can't be negative")
-  }
-  if (!allowZero && Duration.isZero(duration.value)) return refuse(option, "0", "it has to be more than 0")
-  return Duration.isGreaterThan(duration.value, maxDelay)
-    ? refuse(option, Duration.format(duration.value), `the longest is ${maxUint32} seconds`)
-    : Result.succeed(duration.value)
-}
+): Result.Result<Duration.Duration, BrokerError> =>
+  Result.mapError(
+    Options.readDuration(input, allowZero ? zeroToMaxDelay : positiveToMaxDelay),
+    (rule) => optionInvalid(option, rule)
+  )
 
 /**
  * Checks a priority: an integer from 0 to 2^32 - 1.
@@ -351,10 +339,10 @@ export const checkDuration = (
  * @category functions
  * @since 0.1.0
  */
-export const checkPriority = (priority: number): Result.Result<number, BrokerError> =>
-  Number.isInteger(priority) && priority >= 0 && priority <= maxUint32
-    ? Result.succeed(priority)
-    : refuse("priority", priority, `it is an integer from 0 (most urgent) to ${maxUint32}`)
+export const checkPriority = (priority: number): Result.Result<number, BrokerError> => {
+  const rule = Options.integer(priority, 0, maxUint32)
+  return rule === undefined ? Result.succeed(priority) : Result.fail(optionInvalid("priority", rule))
+}
 
 /**
  * Checks the options of a put and fills in the defaults.

@@ -8,7 +8,6 @@
  */
 import * as Schema from "effect/Schema"
 import { clip, maxNameChars, safeLine } from "./internal/text.ts"
-import { shown } from "./internal/thrown.ts"
 
 /**
  * What became of an operation that failed: `"NotSent"` means that it was not
@@ -128,11 +127,11 @@ export class QueueNameInvalid extends Schema.TaggedError<QueueNameInvalid>()("Qu
  */
 export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionInvalid", {
   option: Schema.String,
-  value: Schema.String,
+  /** The end of a sentence that begins with the option: `must be an integer from 1 to 10, not 0`. */
   rule: Schema.String
 }) {
   override get message() {
-    return `${this.option} can't be ${this.value}: ${this.rule}`
+    return `${this.option} ${this.rule}`
   }
 }
 
@@ -276,13 +275,12 @@ const withFate = (error: BrokerError, fate: Fate): BrokerError => {
 }
 
 /**
- * An option is out of its range.
+ * An option breaks a rule, such as `must be an integer from 1 to 10, not 0`.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const optionInvalid = (option: string, value: unknown, rule: string): BrokerError =>
-  make(new OptionInvalid({ option, value: shown(value), rule }))
+export const optionInvalid = (option: string, rule: string): BrokerError => make(new OptionInvalid({ option, rule }))
 
 /**
  * A body is over the limit. `advice` says how this broker's is raised.

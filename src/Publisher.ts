@@ -31,9 +31,9 @@ import * as Tracer from "effect/Tracer"
 import { Broker, checkQueue, type JobId, type PutOptions, putOptions, type PutRequest } from "./Broker.ts"
 import { type BrokerError, BrokerErrorReason, notSent, OptionInvalid } from "./BrokerError.ts"
 import * as Envelope from "./Envelope.ts"
-import * as DurationInput from "./internal/durationInput.ts"
+import * as Options from "./internal/options.ts"
 import { oneLine, safeLine, safeName } from "./internal/text.ts"
-import { callOr, describe, messageOfThrown, shown, textOf } from "./internal/thrown.ts"
+import { callOr, describe, messageOfThrown, textOf } from "./internal/thrown.ts"
 import * as Uuid from "./internal/uuid.ts"
 import type { Job } from "./Job.ts"
 
@@ -136,8 +136,8 @@ export class Publisher extends Context.Service<Publisher, {
 // Construction
 // -----------------------------------------------------------------------------
 
-const refused = (option: string, value: unknown, rule: string): Result.Result<never, OptionInvalid> =>
-  Result.fail(new OptionInvalid({ option, value: shown(value), rule }))
+const refused = (option: string, rule: string): Result.Result<never, OptionInvalid> =>
+  Result.fail(new OptionInvalid({ option, rule }))
 
 const expiresAt = (
   now: number,
@@ -145,12 +145,10 @@ const expiresAt = (
 ): Result.Result<number | undefined, OptionInvalid> => {
   if (deadline === undefined) return Result.succeed(undefined)
   if (DateTime.isDateTime(deadline)) return Result.succeed(DateTime.toEpochMillis(deadline))
-  const duration = DurationInput.fromInput(deadline)
-  if (Option.isNone(duration) || Duration.isNegative(duration.value)) {
-    return refused("deadline", deadline, "it is a time from now, or an instant")
-  }
-  const at = now + Duration.toMillis(duration.value)
-  // for ever
+  const duration = Options.readDuration(deadline, { minMillis: 0 })
+  if (Result.isFailure(duration)) return refused("deadline", `${duration.failure}: for an instant give a DateTime`)
+  const at = now + Duration.toMillis(duration.success)
+  // an infinite duration
   return Result.succeed(Number.isFinite(at) ? at : undefined)
 }
 
@@ -176,9 +174,12 @@ const build = <A>(
   if (Result.isFailure(checked)) return Result.fail(checked.failure.reason)
   const { id = Uuid.v7(now) } = options
   // where a type was forced: no worker could read the envelope
-  if (typeof id !== "string") return refused("id", id, "it is a text")
-  if (typeof job.name !== "string") return refused("name", job.name, "it is a text")
-  if (!Number.isFinite(job.version)) return refused("version", job.version, "it is a number")
+  const idRule = Options.string(id)
+  if (idRule !== undefined) return refused("id", idRule)
+  const nameRule = Options.string(job.name)
+  if (nameRule !== undefined) return refused("name", nameRule)
+  const versionRule = Options.finite(job.version)
+  if (versionRule !== undefined) return refused("version", versionRule)
   const encoded = job.encode(payload)
   if (Result.isFailure(encoded)) {
     return Result.fail(payloadInvalid(job, messageOfThrown(encoded.failure)))

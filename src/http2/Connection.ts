@@ -15,8 +15,9 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
+import * as OptionRules from "../internal/options.ts"
 import { dial, hostPort, serverName } from "./dial/dial.ts"
 import { tlsFailure } from "./dial/failure.ts"
 import * as Http2Error from "./Http2Error.ts"
@@ -112,17 +113,16 @@ const millisOf = (
   input: Duration.Input | undefined,
   fallback: number
 ): Effect.Effect<number, Http2Error.Http2Error> => {
-  const duration = Duration.fromInput(input ?? fallback)
-  return Option.isSome(duration) && Duration.toMillis(duration.value) > 0
-    ? Effect.succeed(Duration.toMillis(duration.value))
-    : invalid(option, "it has to be longer than nothing")
+  const duration = OptionRules.readDuration(input ?? fallback, { isPositive: true })
+  return Result.isSuccess(duration)
+    ? Effect.succeed(Duration.toMillis(duration.success))
+    : invalid(option, duration.failure)
 }
 
 const countOf = (option: string, input: number | undefined, fallback: number, max: number) => {
   const count = input ?? fallback
-  return Number.isInteger(count) && count >= 1 && count <= max
-    ? Effect.succeed(count)
-    : invalid(option, `it has to be a whole number from 1 to ${max}`)
+  const rule = OptionRules.integer(count, 1, max)
+  return rule === undefined ? Effect.succeed(count) : invalid(option, rule)
 }
 
 const invalid = (option: string, rule: string) =>
@@ -134,7 +134,7 @@ const notInHost = /[\0-\x20\x7f/@#?\\[\]]/
 
 const checkHost = (option: string, host: string): Effect.Effect<void, Http2Error.Http2Error> =>
   host === "" || notInHost.test(host)
-    ? invalid(option, "it has to be a name or an address, an IPv6 one without brackets")
+    ? invalid(option, "must be a host name or an address: write an IPv6 address without brackets")
     : Effect.void
 
 const sessionOptions = Effect.fnUntraced(function*(options: Options) {

@@ -230,6 +230,7 @@ export class NotHttp2 extends Schema.TaggedError<NotHttp2>()("NotHttp2", {
 /** An option is out of its range. Nothing was opened. */
 export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionInvalid", {
   option: Schema.String,
+  /** The end of a sentence that begins with the option: `must be an integer from 1 to 10, not 0`. */
   rule: Schema.String,
   cause: Schema.optional(Schema.Defect())
 }) {
@@ -237,7 +238,7 @@ export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionIn
     return "NotProcessed"
   }
   override get message() {
-    return `the option ${this.option} can't be used: ${this.rule}`
+    return `the option ${this.option} ${this.rule}`
   }
 }
 

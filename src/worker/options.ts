@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import { type BrokerError, optionInvalid } from "../BrokerError.ts"
 import type { ForeignDecoder } from "../Envelope.ts"
 import type { Handler } from "../Handler.ts"
-import * as DurationInput from "../internal/durationInput.ts"
+import * as OptionRules from "../internal/options.ts"
 import { AttemptTimeout } from "../Outcome.ts"
 import type { Interruption } from "./decision.ts"
 import type { Rules } from "./decodeLease.ts"
@@ -62,16 +62,13 @@ export interface Settings {
   readonly stop: Effect.Effect<void>
 }
 
-const integer = (option: string, value: number, least: number): Effect.Effect<number, BrokerError> =>
-  Number.isSafeInteger(value) && value >= least
-    ? Effect.succeed(value)
-    : Effect.fail(optionInvalid(option, value, `it is an integer from ${least}`))
+const integer = (option: string, value: number, min: number): Effect.Effect<number, BrokerError> => {
+  const rule = OptionRules.integer(value, min)
+  return rule === undefined ? Effect.succeed(value) : Effect.fail(optionInvalid(option, rule))
+}
 
-const time = (option: string, input: Duration.Input): Effect.Effect<Duration.Duration, BrokerError> =>
-  Effect.mapError(
-    Effect.fromOption(DurationInput.fromInput(input)),
-    () => optionInvalid(option, input, `write a duration such as "10 seconds", or a number of milliseconds`)
-  )
+const duration = (option: string, input: Duration.Input): Effect.Effect<Duration.Duration, BrokerError> =>
+  Effect.mapError(Effect.fromResult(OptionRules.readDuration(input)), (rule) => optionInvalid(option, rule))
 
 const queuesOf = (
   options: Options,
@@ -85,7 +82,7 @@ const queuesOf = (
   const distinct = [...new Set(queues)]
   return isReadonlyArrayNonEmpty(distinct)
     ? Effect.succeed(distinct)
-    : Effect.fail(optionInvalid("queue", "[]", "name one at least"))
+    : Effect.fail(optionInvalid("queue", "must name at least one queue, not []"))
 }
 
 const handlersByName = (
@@ -117,16 +114,16 @@ export const make = Effect.fnUntraced(function*(
   handlers: ReadonlyArray<Handler<any>>
 ): Effect.fn.Return<Settings, BrokerError> {
   const byName = yield* handlersByName(handlers)
-  const timeout = options.timeout === undefined ? undefined : yield* time("timeout", options.timeout)
+  const timeout = options.timeout === undefined ? undefined : yield* duration("timeout", options.timeout)
   return {
     queues: yield* queuesOf(options, handlers),
     concurrency: yield* integer("concurrency", options.concurrency ?? 16, 1),
     prefetch: yield* integer("prefetch", options.prefetch ?? 0, 0),
     touch: options.touch ?? true,
-    grace: Duration.toMillis(yield* time("grace", options.grace ?? "30 seconds")),
+    grace: Duration.toMillis(yield* duration("grace", options.grace ?? "30 seconds")),
     idleTimeout: options.idleTimeout === undefined
       ? undefined
-      : Duration.toMillis(yield* time("idleTimeout", options.idleTimeout)),
+      : Duration.toMillis(yield* duration("idleTimeout", options.idleTimeout)),
     maxJobs: options.maxJobs === undefined ? Infinity : yield* integer("maxJobs", options.maxJobs, 0),
     rules: {
       handlers: byName,

@@ -161,7 +161,12 @@ export const driver = (options: ConnectOptions = {}): Driver => ({
   }).pipe(
     // Node.js throws what it can't use: a PEM that is none, a port out of range
     Effect.catchDefect((cause) =>
-      Effect.fail(BrokerError.optionInvalid(`the options for ${brokerName(options)}`, "used", messageOfThrown(cause)))
+      Effect.fail(
+        BrokerError.optionInvalid(
+          `the options for ${brokerName(options)}`,
+          `must be usable by Node.js, which says: ${messageOfThrown(cause)}`
+        )
+      )
     )
   )
 })

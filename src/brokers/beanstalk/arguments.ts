@@ -4,28 +4,27 @@
  */
 import * as Result from "effect/Result"
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
+import * as Options from "../../internal/options.ts"
 
 const maxUint32 = 4294967295
 
-const integer = (option: string, from: number, to: number, unit: string) => {
-  const rule = `it is ${unit} from ${from} to ${to}`
-  return (value: number): Result.Result<number, BrokerError> =>
-    Number.isInteger(value) && value >= from && value <= to
-      ? Result.succeed(value)
-      : Result.fail(optionInvalid(option, value, rule))
-}
+const integer =
+  (option: string, min: number, max: number, unit?: string) => (value: number): Result.Result<number, BrokerError> => {
+    const rule = Options.integer(value, min, max, unit)
+    return rule === undefined ? Result.succeed(value) : Result.fail(optionInvalid(option, rule))
+  }
 
 /** How many jobs an operation may take: at least one. */
-export const checkMax = integer("max", 1, maxUint32, "an integer")
+export const checkMax = integer("max", 1, maxUint32)
 
 /** A delay in seconds. */
-export const checkDelay = integer("delay", 0, maxUint32, "a whole number of seconds")
+export const checkDelay = integer("delay", 0, maxUint32, "seconds")
 
 /** A time to run in seconds. */
-export const checkTtr = integer("ttr", 1, maxUint32, "a whole number of seconds")
+export const checkTtr = integer("ttr", 1, maxUint32, "seconds")
 
 /** How long a reserve waits, in seconds. Servers before 1.13 take more for "for ever". */
-export const checkTimeout = integer("timeout", 0, 2147483647, "a whole number of seconds")
+export const checkTimeout = integer("timeout", 0, 2147483647, "seconds")
 
 const idPattern = /^[0-9]{1,20}$/
 

@@ -25,11 +25,11 @@ const tlsAdvice = ({ isFromUrl }: ConnectOptions): string =>
 type PemOption = "ca" | "cert" | "key"
 
 const pemProblems = {
-  isNoPem: "it must be PEM, with a line -----BEGIN ...-----",
-  isKey: "it has a private key and no certificate: swap the files, or name the right one",
-  isCertificate: "it has a certificate and no private key: swap the files, or name the right one",
-  isLocked: "its key has a passphrase, and there is no option for one: write it without, with openssl pkey",
-  isOtherKey: "it is not the key of the certificate"
+  isNoPem: "must be PEM, with a line -----BEGIN ...-----",
+  isKey: "must have a certificate, not only a private key: swap the files, or name the right one",
+  isCertificate: "must have a private key, not only a certificate: swap the files, or name the right one",
+  isLocked: "must have no passphrase: remove it with openssl pkey",
+  isOtherKey: "must be the private key of the certificate, not another one: name the right file"
 }
 
 const certificates =
@@ -45,13 +45,13 @@ const pemObjection = (option: PemOption, pem: string): string | undefined => {
   if (option === "key") {
     if (!hasKey) return hasCertificate ? pemProblems.isCertificate : undefined
     if (/ENCRYPTED/.test(pem)) return pemProblems.isLocked
-    return isReadable(() => createPrivateKey(pem)) ? undefined : "it is damaged: take the file from where it was made"
+    return isReadable(() => createPrivateKey(pem)) ? undefined : "must be a key that can be read, but is damaged: copy the original file again"
   }
   if (!hasCertificate && hasKey) return pemProblems.isKey
   const damaged = (pem.match(certificates) ?? []).findIndex((one) => !isReadable(() => new X509Certificate(one)))
   return damaged === -1
     ? undefined
-    : `certificate ${damaged + 1} of it is damaged: it must have its lines as they were made`
+    : `must be undamaged, but certificate ${damaged + 1} of it is damaged: copy the original file again`
 }
 
 const latin1 = (pem: string | Uint8Array): string => Buffer.from(pem).toString("latin1")
@@ -64,8 +64,7 @@ export const pemProblem = (broker: string, options: ConnectOptions): BrokerError
     cert: cert === undefined ? [] : [latin1(cert)],
     key: key === undefined ? [] : [Redacted.value(key)]
   }
-  const problem = (option: PemOption, rule: string) =>
-    optionInvalid(`${named(options)(option)}, for ${broker},`, "used", rule)
+  const problem = (option: PemOption, rule: string) => optionInvalid(`${named(options)(option)}, for ${broker},`, rule)
   for (const option of ["ca", "cert", "key"] as const) {
     const rule = values[option].map((pem) => pemObjection(option, pem)).find((rule) => rule !== undefined)
     if (rule !== undefined) return problem(option, rule)
@@ -73,8 +72,8 @@ export const pemProblem = (broker: string, options: ConnectOptions): BrokerError
   const [ours] = values.cert
   const [secret] = values.key
   if (ours === undefined && secret === undefined) return undefined
-  if (ours === undefined) return problem("key", `it goes with ${named(options)("cert")}: set both`)
-  if (secret === undefined) return problem("cert", `it goes with ${named(options)("key")}: set both`)
+  if (ours === undefined) return problem("key", `must be given with ${named(options)("cert")}: set both`)
+  if (secret === undefined) return problem("cert", `must be given with ${named(options)("key")}: set both`)
   const isPair = callSafely(() => new X509Certificate(ours).checkPrivateKey(createPrivateKey(secret)))
   return Result.isSuccess(isPair) && !isPair.success ? problem("key", pemProblems.isOtherKey) : undefined
 }

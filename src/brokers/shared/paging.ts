@@ -9,6 +9,7 @@
 import * as Result from "effect/Result"
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
 import type { ListedJob, ListedState, ListOptions, Page } from "../../Inspector.ts"
+import * as Options from "../../internal/options.ts"
 
 /** Where a job stands in the order of its state. */
 export interface Place {
@@ -36,16 +37,15 @@ const readCursor = (state: ListedState, text: string): Result.Result<Place, Brok
   const [of, order, number, ...rest] = text.split(".")
   return of === state && isNumber(order) && isNumber(number) && rest.length === 0
     ? Result.succeed({ order: Number(order), number: Number(number) })
-    : Result.fail(optionInvalid("after", JSON.stringify(text), `it is the "next" of a page of ${state} jobs`))
+    : Result.fail(optionInvalid("after", Options.mustBe(`the "next" of a page of ${state} jobs`, text)))
 }
 
 /** Checks the options of a list and fills in the defaults. */
 export const request = (
   { after, limit = defaultLimit, state }: ListOptions
 ): Result.Result<Request, BrokerError> => {
-  if (!Number.isInteger(limit) || limit < 1 || limit > maxLimit) {
-    return Result.fail(optionInvalid("limit", limit, `it is an integer from 1 to ${maxLimit}`))
-  }
+  const rule = Options.integer(limit, 1, maxLimit)
+  if (rule !== undefined) return Result.fail(optionInvalid("limit", rule))
   return after === undefined
     ? Result.succeed({ state, limit, after })
     : Result.map(readCursor(state, after), (after) => ({ state, limit, after }))

@@ -2,6 +2,7 @@
 import * as Result from "effect/Result"
 import { checkDuration, checkPriority, type Settlement } from "../../Broker.ts"
 import { type BrokerError, jobTooBig, optionInvalid } from "../../BrokerError.ts"
+import * as Options from "../../internal/options.ts"
 
 /** Checks what a settlement asks for: the priority and the delay that the job is to have. */
 export const checkSettlement = (settlement: Settlement): Result.Result<void, BrokerError> => {
@@ -15,10 +16,10 @@ export const checkSettlement = (settlement: Settlement): Result.Result<void, Bro
 }
 
 /** Checks how many jobs an operation may take: at least one. */
-export const checkMax = (max: number): Result.Result<number, BrokerError> =>
-  Number.isInteger(max) && max > 0
-    ? Result.succeed(max)
-    : Result.fail(optionInvalid("max", max, "it is an integer from 1"))
+export const checkMax = (max: number): Result.Result<number, BrokerError> => {
+  const rule = Options.integer(max, 1)
+  return rule === undefined ? Result.succeed(max) : Result.fail(optionInvalid("max", rule))
+}
 
 /** The largest body of a broker that is not told otherwise, in bytes: beanstalkd's own. */
 export const defaultMaxJobSize = 65535

@@ -33,6 +33,7 @@ import { type Broker, checkQueue, type Consumer, type JobId, type Lease, type Pu
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
 import type { Inspector, Services } from "../../Inspector.ts"
 import * as DurationInput from "../../internal/durationInput.ts"
+import * as OptionRules from "../../internal/options.ts"
 import { Rules, Services as Shared } from "../shared/index.ts"
 import { Access } from "./access.ts"
 import { portion, portions, SqliteConsumer } from "./consumer.ts"
@@ -77,14 +78,12 @@ export interface Options {
 
 const sizeOf = ({ body }: PutRequest) => body.length
 
-const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> =>
-  Number.isInteger(bytes) && bytes > 0 && bytes <= File.largestBody
+const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> => {
+  const rule = OptionRules.integer(bytes, 1, File.largestBody, "bytes")
+  return rule === undefined
     ? Effect.succeed(bytes)
-    : Effect.fail(optionInvalid(
-      "the largest job (max-job-size in the URL, maxJobSize in a program)",
-      bytes,
-      `a file takes bodies of 1 to ${File.largestBody} bytes`
-    ))
+    : Effect.fail(optionInvalid("maxJobSize (max-job-size in the URL)", rule))
+}
 
 // -----------------------------------------------------------------------------
 // Putting

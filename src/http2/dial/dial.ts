@@ -133,7 +133,7 @@ const tlsOptions = (tls: TlsOptions, host: string): Effect.Effect<Tls.Connection
       Http2Error.make(
         new Http2Error.OptionInvalid({
           option: "tls",
-          rule: `Node.js can't use it: ${textOf(cause)}; check ca, cert, key, pfx and passphrase`
+          rule: `must be usable by Node.js, which says: ${textOf(cause)}. Check ca, cert, key, pfx and passphrase`
         })
       )
   })

@@ -145,21 +145,24 @@ describe("TLS", () => {
           [`ca${write("second.crt", certs.ca + garbage)}`, /ca in the URL, .* certificate 2 of it is damaged/],
           [`ca${write("cut.crt", certs.ca.slice(0, 200))}`, /ca in the URL, .* damaged/],
           [`ca${write("line.crt", oneLine(certs.ca))}`, /ca in the URL, .* damaged/],
-          [`ca${file("ca.key")}`, /ca in the URL, .* it has a private key and no certificate/],
+          [`ca${file("ca.key")}`, /ca in the URL, .* must have a certificate, not only a private key/],
           [`${key}&cert${write("garbage.crt", garbage)}${own}`, /cert in the URL, .* damaged/],
           [
             `cert${file("client.key")}&key${file("client.crt")}${own}`,
-            /cert in the URL, .* private key and no certificate/
+            /cert in the URL, .* must have a certificate, not only a private key/
           ],
-          [`${cert}&key${file("client.crt")}${own}`, /key in the URL, .* it has a certificate and no private key/],
+          [
+            `${cert}&key${file("client.crt")}${own}`,
+            /key in the URL, .* must have a private key, not only a certificate/
+          ],
           [`${cert}&key${write("locked.key", locked)}${own}`, /key in the URL, .* passphrase.*openssl pkey/],
           [
             `${cert}&key${write("torn.key", certs.client.key.replace(/M.{20}/, ""))}${own}`,
             /key in the URL, .* damaged/
           ],
-          [`${cert}&key${file("server.key")}${own}`, /key in the URL, .* not the key of the certificate/],
-          [`${cert}${own}`, /cert in the URL, .* goes with key in the URL/],
-          [`${key}${own}`, /key in the URL, .* goes with cert in the URL/]
+          [`${cert}&key${file("server.key")}${own}`, /key in the URL, .* must be the private key of the certificate/],
+          [`${cert}${own}`, /cert in the URL, .* must be given with key in the URL/],
+          [`${key}${own}`, /key in the URL, .* must be given with cert in the URL/]
         ]
         for (const [query, says] of cases) {
           const error = yield* Broker.use((broker) => broker.ping).pipe(
