@@ -77,7 +77,7 @@ describe("push", () => {
       for (const flag of ["--key", "--ca"]) {
         const given = yield* only([...without(flag), flag, secret, "--key-id", "ABC123DEFG"])
         assert.strictEqual(given.code, 1)
-        assert.match(given.stderr, /is neither PEM/)
+        assert.match(given.stderr, /must be PEM, base64 of PEM, or a path/)
         assert.notInclude(given.stderr, "hunter2")
       }
 

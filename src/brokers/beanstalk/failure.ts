@@ -45,7 +45,9 @@ const pemObjection = (option: PemOption, pem: string): string | undefined => {
   if (option === "key") {
     if (!hasKey) return hasCertificate ? pemProblems.isCertificate : undefined
     if (/ENCRYPTED/.test(pem)) return pemProblems.isLocked
-    return isReadable(() => createPrivateKey(pem)) ? undefined : "must be a key that can be read, but is damaged: copy the original file again"
+    return isReadable(() => createPrivateKey(pem))
+      ? undefined
+      : "must be a key that can be read, but is damaged: copy the original file again"
   }
   if (!hasCertificate && hasKey) return pemProblems.isKey
   const damaged = (pem.match(certificates) ?? []).findIndex((one) => !isReadable(() => new X509Certificate(one)))

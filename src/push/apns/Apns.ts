@@ -25,6 +25,7 @@ import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import { integer } from "../../internal/options.ts"
 import { callSafely } from "../../internal/thrown.ts"
 import * as Uuid from "../../internal/uuid.ts"
 import { InFlight } from "../pool/index.ts"
@@ -280,12 +281,12 @@ export const make = (gateways: ReadonlyArray<Gateway>): Effect.Effect<Apns["Serv
 
     return Apns.of({
       send: (notification, token, options) => InFlight.one(submit, { notification, token, apnsId: options?.apnsId }),
-      sendAll: (pushes, { inFlight = Math.max(1, capacity) } = {}) =>
-        Number.isInteger(inFlight) && inFlight >= 1
+      sendAll: (pushes, { inFlight = Math.max(1, capacity) } = {}) => {
+        const rule = integer(inFlight, 1)
+        return rule === undefined
           ? Stream.map(InFlight.all(submit, pushes, inFlight), ({ input, result }) => ({ push: input, result }))
-          : Stream.die(CredentialError.make(
-            new CredentialError.OptionInvalid({ option: "inFlight", rule: "it has to be a whole number of at least 1" })
-          )),
+          : Stream.die(CredentialError.make(new CredentialError.OptionInvalid({ option: "inFlight", rule })))
+      },
       app: (topic, pushType) =>
         Effect.map(
           Effect.fromResult(route(gateways, topic, pushType)),
@@ -325,7 +326,9 @@ const checkDefaults = (gateways: ReadonlyArray<Gateway>): Effect.Effect<void, Cr
   for (const { defaultTopic } of gateways) {
     if (defaultTopic === undefined) continue
     const found = route(gateways, defaultTopic)
-    if (Result.isFailure(found)) return wrongOption("topic", found.failure.message)
+    if (Result.isFailure(found)) {
+      return wrongOption("topic", `must be a topic of a credential: ${found.failure.message}`)
+    }
   }
   return Effect.void
 }
@@ -352,7 +355,7 @@ export const layer = (options: Options): Layer.Layer<Apns, CredentialError.Crede
     Apns,
     Effect.suspend(() => {
       const credentials: ReadonlyArray<Credential.Options> = Arr.ensure(options.credential)
-      if (credentials.length === 0) return wrongOption("credential", "give one at least")
+      if (credentials.length === 0) return wrongOption("credential", "must be at least one credential, not []")
       const environment = OptionRules.environment(options.environment ?? "production")
       if (environment !== undefined) return wrongOption("environment", environment)
       const endpoint = Endpoint.make(options)

@@ -112,8 +112,7 @@ const checkAll = (
   return Effect.void
 }
 
-const neither =
-  "it is neither PEM, nor base64 of it, nor a path such as AuthKey_ABC123DEFG.p8, /run/secrets/apns or ./apns"
+const materialRule = "must be PEM, base64 of PEM, or a path such as AuthKey_ABC123DEFG.p8, /run/secrets/apns or ./apns"
 
 const material = (
   variable: string,
@@ -122,7 +121,7 @@ const material = (
 ): Effect.Effect<Credential.Material, CredentialError.CredentialError> => {
   const text = Redacted.value(value)
   if (contentIn(text, kind) !== undefined) return Effect.succeed(value)
-  return isPath(text) ? Effect.succeed({ file: text }) : invalid(variable, neither)
+  return isPath(text) ? Effect.succeed({ file: text }) : invalid(variable, materialRule)
 }
 
 const optionalMaterial = (variable: string, kind: Kind, value: Redacted.Redacted | undefined) =>
@@ -138,7 +137,7 @@ const credentialOf = Effect.fnUntraced(function*(
   const { certificate, key, passphrase, teamId, topic } = given
   const common: Credential.CommonOptions = { topic, ca: yield* optionalMaterial("CA", "certificate", given.ca) }
   if (key !== undefined && certificate !== undefined) {
-    return yield* invalid("CERTIFICATE", `give it or ${prefix}KEY, not both`)
+    return yield* invalid("CERTIFICATE", `must not be given with ${prefix}KEY: give one of them, not both`)
   }
   if (certificate !== undefined) {
     return {
@@ -197,7 +196,7 @@ export const named = (error: CredentialError.CredentialError): CredentialError.C
   return CredentialError.make(
     new CredentialError.OptionInvalid({
       option: `${prefix}${variableOf[option]}`,
-      rule: option.startsWith("proxy.") ? `its ${option.slice(6)}: ${rule}` : rule
+      rule: option.startsWith("proxy.") ? `can't be used: its ${option.slice(6)} ${rule}` : rule
     })
   )
 }

@@ -142,20 +142,20 @@ export const make = (options: Options = {}): Endpoint => {
 
 /**
  * The proxy that a URL names: `http://user:password@proxy.example.com:3128`.
- * The failure says what is wrong and doesn't quote it.
+ * The failure is the rule that the text breaks; it never quotes the text.
  *
  * @category functions
  * @since 0.1.0
  */
 export const parseProxy = (text: string): Result.Result<Proxy, string> => {
   // a URL leaves them away within its parts
-  if (/[\t\r\n]/.test(text.trim())) return Result.fail("it has a line end or a tab in it")
+  if (/[\t\r\n]/.test(text.trim())) return Result.fail("must have no line end and no tab in it")
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined || url.protocol !== "http:" || url.hostname === "") {
-    return Result.fail("it is a URL such as http://proxy.example.com:3128")
+    return Result.fail("must be a URL such as http://proxy.example.com:3128")
   }
   if (url.pathname !== "/" || url.search !== "" || url.hash !== "") {
-    return Result.fail("it is host and port, without a path")
+    return Result.fail("must be a URL of a host and a port, without a path")
   }
   return Result.mapError(
     Result.try((): Proxy => ({
@@ -167,6 +167,6 @@ export const parseProxy = (text: string): Result.Result<Proxy, string> => {
         password: Redacted.make(decodeURIComponent(url.password))
       })
     })),
-    () => "its user or password is not percent-encoded"
+    () => "must have its user and password percent-encoded"
   )
 }

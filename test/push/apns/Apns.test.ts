@@ -89,7 +89,7 @@ describe("Apns", () => {
   it.effect.each([0, Number.NaN, -1, 1.5])("dies of an inFlight of %j", (inFlight) =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(Stream.runDrain(Apns.sendAll(Stream.fromIterable(toAll(9)), { inFlight })))
-      assert.include(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "", "inFlight is wrong: it has to be a whole")
+      assert.include(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "", "inFlight must be an integer of at least 1")
       assert.deepStrictEqual(yield* TestApns.pushes, [])
     }).pipe(Effect.provide(TestApns.layer())))
 

@@ -67,7 +67,7 @@ describe("ApnsConfig", () => {
         const others = name === "KEY" || name === "CA" ? key : { CERTIFICATE: "push.pem" }
         for (const secret of [base64.slice(5), base64.slice(0, -5), `/${base64}`, "hunter2"]) {
           const error = yield* Effect.flip(load({ ...others, [name]: secret }))
-          assert.match(error.message, new RegExp(`BACKQ_APNS_${name} is wrong`))
+          assert.match(error.message, new RegExp(`BACKQ_APNS_${name} must `))
           assert.notInclude(JSON.stringify(error) + error.message, secret)
         }
       })

@@ -274,7 +274,7 @@ describe("options", () => {
       const error = yield* Effect.flip(setUp({}, options))
       const [name] = Object.keys(options)
       assert.deepInclude(error, { _tag: "CredentialError" })
-      assert.match(error.message, new RegExp(`^an option for APNs: ${name} is wrong: it has to be `))
+      assert.match(error.message, new RegExp(`^the APNs option ${name} must be `))
     }))
 
   it.live("that mean nothing to wait for, or no end, are taken", () =>

@@ -142,7 +142,7 @@ describe("Apns.layer", () => {
     Effect.gen(function*() {
       const error = Result.getOrThrow(Result.flip(yield* build(options, credential)))
       assert.include({ ...error.reason }, { _tag: "OptionInvalid", option })
-      assert.match(error.message, new RegExp(`^an option for APNs: ${option} is wrong: `))
+      assert.match(error.message, new RegExp(`^the APNs option ${option} must `))
     }))
 
   it.effect("takes what can be meant", () =>
@@ -224,14 +224,14 @@ describe("Apns.layerConfig", () => {
     }))
 
   it.effect.each<[string, string, RegExp]>([
-    ["PROXY", "http://proxy:0", /its port: /],
-    ["PROXY", "http://proxy..example:3128", /its host: /],
-    ["PROXY", "http://a%3Ab:c@proxy:3128", /its username: .*colon/],
-    ["PROXY", "http://a:s3cret%0A@proxy:3128", /its password: .*control/],
+    ["PROXY", "http://proxy:0", /its port must /],
+    ["PROXY", "http://proxy..example:3128", /its host must /],
+    ["PROXY", "http://a%3Ab:c@proxy:3128", /its username must .*colon/],
+    ["PROXY", "http://a:s3cret%0A@proxy:3128", /its password must .*control/],
     ["PROXY", "http://a:b\tc@proxy:3128", /tab/],
-    ["HOST", "api.sandbox.push.apple.com", /sandbox, and the environment is production/],
+    ["HOST", "api.sandbox.push.apple.com", /sandbox when the environment is production/],
     ["HOST", "gateway.push.apple.com", /binary protocol/],
-    ["PORT", "2195", /443 and on 2197/]
+    ["PORT", "2195", /443 or 2197/]
   ])(
     "names the variable %s also where its option is looked at later: %j",
     ([name, value, words]) =>
@@ -246,7 +246,7 @@ describe("Apns.layerConfig", () => {
         const error = yield* Effect.scoped(Effect.flip(Layer.build(Apns.layerConfig()))).pipe(
           Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
         )
-        assert.match(error.message, new RegExp(`BACKQ_APNS_${name} is wrong`))
+        assert.match(error.message, new RegExp(`the APNs option BACKQ_APNS_${name} (must|can't be used: its) `))
         assert.match(error.message, words)
         assert.notInclude(error.message, "s3cret")
       })
@@ -275,20 +275,20 @@ describe("Apns.layerConfig", () => {
         Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { BACKQ_APNS_TOPIC: "com example" } })))
       )
       assert.isTrue(Exit.isFailure(built))
-      assert.match(String(built), /BACKQ_APNS_TOPIC is wrong.*blanks/)
+      assert.match(String(built), /BACKQ_APNS_TOPIC must .*blanks/)
     }))
 })
 
 describe("backq", () => {
   it.live.each(
     [
-      [["--topic", "com.example.app.push-type.widgets"], /--topic \(or BACKQ_APNS_TOPIC\) is wrong: .*widgets/],
-      [["--topic", "com example"], /--topic \(or BACKQ_APNS_TOPIC\) is wrong: .*blanks/],
-      [["--key-id", "abc123defg"], /--key-id \(or BACKQ_APNS_KEY_ID\) is wrong: .*capital/],
-      [["--team-id", "DEF"], /--team-id \(or BACKQ_APNS_TEAM_ID\) is wrong: .*10 capital/],
-      [["--host", "https://localhost"], /--host \(or BACKQ_APNS_HOST\) is wrong: .*URL/],
+      [["--topic", "com.example.app.push-type.widgets"], /--topic \(or BACKQ_APNS_TOPIC\) must .*widgets/],
+      [["--topic", "com example"], /--topic \(or BACKQ_APNS_TOPIC\) must .*blanks/],
+      [["--key-id", "abc123defg"], /--key-id \(or BACKQ_APNS_KEY_ID\) must .*capital/],
+      [["--team-id", "DEF"], /--team-id \(or BACKQ_APNS_TEAM_ID\) must .*10 capital/],
+      [["--host", "https://localhost"], /--host \(or BACKQ_APNS_HOST\) must .*URL/],
       [["--port", "99999"], /--port/],
-      [["--proxy", "proxy:3128"], /--proxy \(or BACKQ_APNS_PROXY\) is wrong/]
+      [["--proxy", "proxy:3128"], /--proxy \(or BACKQ_APNS_PROXY\) must be a URL/]
     ] as const
   )("work apns refuses %j", ([flags, words]) =>
     Effect.gen(function*() {

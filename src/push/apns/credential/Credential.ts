@@ -210,7 +210,7 @@ const same = (a: Loaded, b: Loaded): boolean =>
 
 type Rule = readonly [option: string, rule: string | undefined]
 
-const materialRule = "it has to be { file: PATH }, or Redacted.make of what is in the file"
+const materialRule = "must be { file: PATH }, or Redacted.make of the file's content"
 
 /** A variable of the environment that is not there comes as `undefined`, whatever its type says. */
 const material = (option: string, value: unknown): Rule => {
@@ -226,7 +226,9 @@ const keyRules = ({ key, topics }: KeyOptions): ReadonlyArray<Rule> => [
   material("key", key),
   [
     "topics",
-    topics === undefined || Array.isArray(topics) && topics.length > 0 ? undefined : "give a list of one at least"
+    topics === undefined || Array.isArray(topics) && topics.length > 0
+      ? undefined
+      : "must be a list of at least one topic"
   ],
   ...(Array.isArray(topics) ? topics : []).map((topic): Rule => ["topics", OptionRules.topic(topic)])
 ]
@@ -234,16 +236,19 @@ const keyRules = ({ key, topics }: KeyOptions): ReadonlyArray<Rule> => [
 const certificateRules = ({ certificate, certificateKey, passphrase }: CertificateOptions): ReadonlyArray<Rule> => [
   material("certificate", certificate),
   ...(certificateKey === undefined ? [] : [material("certificateKey", certificateKey)]),
-  ["passphrase", passphrase === undefined || Redacted.isRedacted(passphrase) ? undefined : "it has to be Redacted"]
+  ["passphrase", passphrase === undefined || Redacted.isRedacted(passphrase) ? undefined : "must be Redacted"]
 ]
 
 const rulesOf = (options: Options): ReadonlyArray<Rule> => {
   if (!Predicate.isObject(options) || !hasKey(options) && !hasCertificate(options)) {
-    return [["credential", "it has to be a key, { key, keyId, teamId }, or a certificate, { certificate }"]]
+    return [["credential", "must be a key, { key, keyId, teamId }, or a certificate, { certificate }"]]
   }
   const { ca, topic } = options
   return [
-    ["certificate", hasKey(options) && hasCertificate(options) ? "give it or key, not both" : undefined],
+    [
+      "certificate",
+      hasKey(options) && hasCertificate(options) ? "must not be given with key: give one of them, not both" : undefined
+    ],
     ["topic", topic === undefined ? undefined : OptionRules.defaultTopic(topic)],
     ...(isKey(options) ? keyRules(options) : certificateRules(options)),
     ...(ca === undefined || isContent(ca) ? [] : [material("ca", ca)])

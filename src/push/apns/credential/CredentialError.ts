@@ -112,22 +112,23 @@ export class CertificateExpired extends Schema.TaggedError<CertificateExpired>()
 }
 
 /**
- * An option of the credential, or of its connections, is not what it has to be.
+ * An option of the credential, or of its connections, has a value that is not allowed.
  *
  * @category errors
  * @since 0.1.0
  */
 export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionInvalid", {
   option: Schema.String,
+  /** The end of a sentence that begins with the option: `must be an integer from 1 to 10, not 0`. */
   rule: Schema.String
 }) {
   override get message() {
-    return `${this.option} is wrong: ${this.rule}`
+    return `${this.option} ${this.rule}`
   }
 }
 
 /**
- * An option that there has to be is not there.
+ * A required option is missing.
  *
  * @category errors
  * @since 0.1.0
@@ -178,7 +179,7 @@ export class CredentialError extends Schema.TaggedError<CredentialError>()("Cred
   override get message() {
     const { _tag, message } = this.reason
     return _tag === "OptionInvalid" || _tag === "OptionMissing"
-      ? `an option for APNs: ${message}`
+      ? `the APNs option ${message}`
       : `the APNs credential can't be used: ${message}`
   }
 }
