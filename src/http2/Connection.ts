@@ -32,7 +32,7 @@ import {
   textsOf
 } from "./Message.ts"
 import type { Options } from "./Options.ts"
-import type { Stream } from "./session/exchange.ts"
+import type { Exchange } from "./session/exchange.ts"
 import { Session, type SessionEnding, type SessionOptions } from "./session/session.ts"
 import { attach, watch } from "./session/wire.ts"
 
@@ -231,24 +231,24 @@ export const make = Effect.fnUntraced(function*(
   const connection: Connection = {
     server,
     submit,
-    cancel: (submitted) => session.cancel(submitted as Stream),
+    cancel: (submitted) => session.cancel(submitted as Exchange),
     request: (request) =>
       Effect.callback((resume) => {
-        const stream = session.submit(request, (answer) => resume(Effect.fromResult(answer)))
-        return Effect.sync(() => session.cancel(stream))
+        const exchange = session.submit(request, (answer) => resume(Effect.fromResult(answer)))
+        return Effect.sync(() => session.cancel(exchange))
       }),
     requestAll: (requests) =>
       Effect.callback((resume) => {
         const answers: Array<Answer> = Array.from({ length: requests.length })
         let left = requests.length
         if (left === 0) return resume(Effect.succeed(answers))
-        const streams = requests.map((request, i) =>
+        const exchanges = requests.map((request, i) =>
           session.submit(request, (answer) => {
             answers[i] = answer
             if (--left === 0) resume(Effect.succeed(answers))
           })
         )
-        return Effect.sync(() => streams.forEach((stream) => session.cancel(stream)))
+        return Effect.sync(() => exchanges.forEach((exchange) => session.cancel(exchange)))
       }),
     room: () => session.room,
     pending: () => session.pending,

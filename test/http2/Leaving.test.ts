@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Tls from "node:tls"
 import type * as Connection from "../../src/http2/Connection.ts"
 import { Flag, Setting, Type } from "../../src/http2/frame/frame.ts"
-import type { Stream } from "../../src/http2/session/exchange.ts"
+import type { Exchange } from "../../src/http2/session/exchange.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
 import * as Servers from "./servers.ts"
@@ -125,7 +125,7 @@ describe("from inside of a settle", () => {
     for (const [end, waiting] of endings) {
       const play = Play.ready({}, [maxConcurrentStreams, 2])
       const submitted: Array<Connection.Submitted> = []
-      const cancelAll = () => submitted.forEach((one) => play.session.cancel(one as Stream))
+      const cancelAll = () => submitted.forEach((one) => play.session.cancel(one as Exchange))
       submitted.push(play.session.submit(get("/"), cancelAll))
       submitted.push(...play.submit(3))
       play.sent()

@@ -47,7 +47,7 @@ describe("what the peer allows", () => {
     const play = Play.ready({}, [maxConcurrentStreams, 1])
     play.submit(1)
     play.sent()
-    const kept = () => play.session["waiting"]["streams"].length
+    const kept = () => play.session["waiting"]["exchanges"].length
     for (let i = 0; i < 1000; i++) {
       const [first, second] = play.submit(3)
       play.session.cancel(second!)

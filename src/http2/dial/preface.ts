@@ -15,7 +15,7 @@ export const maxHeaderListSize = 65536
 export const maxPadding = 16384
 
 /** Writes the preface and our settings. */
-export const putAnnouncement = (out: Output, maxResponseSize: number): void => {
+export const putPreface = (out: Output, maxResponseSize: number): void => {
   out.append(Frame.preface)
   Frame.putSettings(out, [
     // No table for answers: it would cost more than it saves.

@@ -5,7 +5,7 @@
  * which others wait for their answers: it goes on, and the exception surfaces
  * as an uncaught one, as that of a listener does.
  */
-export const guarded = <A>(callback: (value: A) => void, value: A): void => {
+export const callSafely = <A>(callback: (value: A) => void, value: A): void => {
   try {
     callback(value)
   } catch (error) {

@@ -9,7 +9,7 @@
 const recentBodies = 16
 
 /** The room of one connection. */
-export class Room {
+export class Capacity {
   /** How many streams may be open: one until the peer has said so. */
   limit = 1
   /** The mean size of recent bodies, in bytes. */

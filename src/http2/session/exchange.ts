@@ -37,7 +37,7 @@ const quoted = (text: string): string => `"${safeName(text)}"`
 const isStatus = (value: string): boolean => /^[1-9]\d\d$/.test(value)
 
 /** A request under way. */
-export class Stream implements Submitted {
+export class Exchange implements Submitted {
   isSettled = false
   /** 0 while it waits for a stream. */
   id = 0

@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import { putPing } from "../frame/frame.ts"
 import type { Http2Error } from "../Http2Error.ts"
-import { guarded } from "./callSafely.ts"
+import { callSafely } from "./callSafely.ts"
 import type { Output } from "./output.ts"
 
 /** How a PING ended: the time it took. */
@@ -36,7 +36,7 @@ export class Pings {
     const ping = this.pings.get(number)
     if (ping === undefined) return false
     this.pings.delete(number)
-    guarded(ping.done, Result.succeed(Duration.millis(now - ping.sentAt)))
+    callSafely(ping.done, Result.succeed(Duration.millis(now - ping.sentAt)))
     return true
   }
 
@@ -53,6 +53,6 @@ export class Pings {
     const failed = Result.fail(error())
     const pings = [...this.pings.values()]
     this.pings.clear()
-    for (const ping of pings) guarded(ping.done, failed)
+    for (const ping of pings) callSafely(ping.done, failed)
   }
 }

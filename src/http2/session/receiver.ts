@@ -11,7 +11,7 @@ import { HpackDecoder } from "../hpack/decoder.ts"
 import { HeaderBlocks } from "../hpack/headerBlocks.ts"
 import type { Field } from "../hpack/staticTable.ts"
 import type { Goaway } from "../Message.ts"
-import type { Stream } from "./exchange.ts"
+import type { Exchange } from "./exchange.ts"
 
 /** The most of a GOAWAY's debug data that is kept, in bytes: all of a frame. Cut short it would be no JSON any more. */
 const maxDebugSize = 16384
@@ -35,7 +35,7 @@ export interface Target {
     readonly maxResponseSize: number
   }
   /** Those that are open, by their id. */
-  readonly streams: ReadonlyMap<number, Stream>
+  readonly streams: ReadonlyMap<number, Exchange>
   readonly settings: Settings
   /** Have the peer's first SETTINGS come? */
   readonly isReady: boolean
@@ -51,11 +51,11 @@ export interface Target {
   /** A PING of ours came back. Says whether it was one. */
   readonly ponged: (id: number) => boolean
   /** The answer is complete. */
-  readonly finish: (stream: Stream) => void
+  readonly finish: (exchange: Exchange) => void
   /** The peer has reset a stream. */
-  readonly wasReset: (stream: Stream, code: number) => void
+  readonly wasReset: (exchange: Exchange, code: number) => void
   /** The answer can't be taken: the stream is to be reset. */
-  readonly reset: (stream: Stream, code: number, what: string) => void
+  readonly reset: (exchange: Exchange, code: number, what: string) => void
   /** The peer takes no more requests, and says so perhaps not for the first time. */
   readonly goneAway: (goaway: Goaway) => void
 }
@@ -78,12 +78,12 @@ export class Receiver {
   frame(
     type: number,
     flags: number,
-    stream: number,
+    id: number,
     bytes: Buffer,
     start: number,
     end: number
   ): ConnectionError | undefined {
-    if (this.blocks.stream !== 0 && (type !== Type.continuation || stream !== this.blocks.stream)) {
+    if (this.blocks.stream !== 0 && (type !== Type.continuation || id !== this.blocks.stream)) {
       return protocolError("a frame amid a header block")
     }
     // A server that is going may say so first of all: that is no other protocol.
@@ -92,25 +92,25 @@ export class Receiver {
     }
     switch (type) {
       case Type.headers:
-        return this.headers(flags, stream, bytes, start, end)
+        return this.headers(flags, id, bytes, start, end)
       case Type.data:
-        return this.data(flags, stream, bytes, start, end)
+        return this.data(flags, id, bytes, start, end)
       case Type.windowUpdate:
-        return this.windowUpdate(stream, bytes, start, end)
+        return this.windowUpdate(id, bytes, start, end)
       case Type.rstStream:
-        return this.rstStream(stream, bytes, start, end)
+        return this.rstStream(id, bytes, start, end)
       case Type.settings:
-        return this.settings(flags, stream, bytes, start, end)
+        return this.settings(flags, id, bytes, start, end)
       case Type.ping:
-        return this.ping(flags, stream, bytes, start, end)
+        return this.ping(flags, id, bytes, start, end)
       case Type.goaway:
-        return this.goaway(stream, bytes, start, end)
+        return this.goaway(id, bytes, start, end)
       case Type.continuation:
-        return this.continuation(flags, stream, bytes, start, end)
+        return this.continuation(flags, id, bytes, start, end)
       case Type.pushPromise:
         return protocolError("PUSH_PROMISE, which was turned off")
       case Type.priority:
-        return this.priority(stream, end - start)
+        return this.priority(id, end - start)
       default:
         return this.flood.idle()
     }
@@ -118,12 +118,12 @@ export class Receiver {
 
   private headers(
     flags: number,
-    stream: number,
+    id: number,
     bytes: Buffer,
     start: number,
     end: number
   ): ConnectionError | undefined {
-    if (this.session.isIdle(stream)) return protocolError("HEADERS of a stream that is not open")
+    if (this.session.isIdle(id)) return protocolError("HEADERS of a stream that is not open")
     if ((flags & (Flag.padded | Flag.priority)) !== 0) {
       const padding = (flags & Flag.padded) === 0 ? 0 : start < end ? bytes[start++]! : -1
       if ((flags & Flag.priority) !== 0) start += 5
@@ -132,14 +132,14 @@ export class Receiver {
       if (start > end) return protocolError("more padding than HEADERS")
     }
     const isLast = (flags & Flag.endStream) !== 0
-    if ((flags & Flag.endHeaders) !== 0) return this.block(stream, isLast, bytes, start, end)
-    this.blocks.begin(stream, isLast)
+    if ((flags & Flag.endHeaders) !== 0) return this.block(id, isLast, bytes, start, end)
+    this.blocks.begin(id, isLast)
     return this.blocks.add(bytes, start, end)
   }
 
   private continuation(
     flags: number,
-    stream: number,
+    id: number,
     bytes: Buffer,
     start: number,
     end: number
@@ -148,7 +148,7 @@ export class Receiver {
     const error = this.blocks.add(bytes, start, end)
     if (error !== undefined || (flags & Flag.endHeaders) === 0) return error
     const block = this.blocks.finish()
-    return this.block(stream, this.blocks.isLast, block, 0, block.length)
+    return this.block(id, this.blocks.isLast, block, 0, block.length)
   }
 
   private block(
@@ -162,20 +162,20 @@ export class Receiver {
     const wrong = this.decoder.decode(bytes, start, end, fields)
     if (wrong !== undefined) return connectionError(Code.compressionError, wrong)
     const { session } = this
-    const stream = session.streams.get(id)
+    const exchange = session.streams.get(id)
     // Of a stream that we gave up.
-    if (stream === undefined) return this.flood.idle()
+    if (exchange === undefined) return this.flood.idle()
     if (this.decoder.isOverLimit) {
-      session.reset(stream, Code.cancel, `headers of more than ${maxHeaderListSize} bytes`)
+      session.reset(exchange, Code.cancel, `headers of more than ${maxHeaderListSize} bytes`)
       return undefined
     }
-    const malformed = stream.headers(fields, isLast, this.decoder.listSize)
+    const malformed = exchange.headers(fields, isLast, this.decoder.listSize)
     if (malformed !== undefined) {
-      session.reset(stream, Code.protocolError, malformed)
+      session.reset(exchange, Code.protocolError, malformed)
       return undefined
     }
-    if (!isLast) return stream.isAnswered ? undefined : this.flood.idle()
-    session.finish(stream)
+    if (!isLast) return exchange.isAnswered ? undefined : this.flood.idle()
+    session.finish(exchange)
     return undefined
   }
 
@@ -197,32 +197,32 @@ export class Receiver {
       if (start > end) return protocolError("more padding than DATA")
     }
     const isLast = (flags & Flag.endStream) !== 0
-    const stream = session.streams.get(id)
+    const exchange = session.streams.get(id)
     const isSmall = end - start < smallData
-    if (stream === undefined) return isSmall ? this.flood.idle() : undefined
-    if (!stream.isAnswered) {
-      session.reset(stream, Code.protocolError, "a body before its headers")
+    if (exchange === undefined) return isSmall ? this.flood.idle() : undefined
+    if (!exchange.isAnswered) {
+      session.reset(exchange, Code.protocolError, "a body before its headers")
       return undefined
     }
-    if (stream.received + end - start > session.options.maxResponseSize) {
-      session.reset(stream, Code.cancel, `an answer of more than ${session.options.maxResponseSize} bytes`)
+    if (exchange.received + end - start > session.options.maxResponseSize) {
+      session.reset(exchange, Code.cancel, `an answer of more than ${session.options.maxResponseSize} bytes`)
       return undefined
     }
     if (start < end) {
-      if (!stream.hasBody) {
-        session.reset(stream, Code.protocolError, "a body where there can't be one")
+      if (!exchange.hasBody) {
+        session.reset(exchange, Code.protocolError, "a body where there can't be one")
         return undefined
       }
-      stream.data(bytes, start, end)
+      exchange.data(bytes, start, end)
     }
     if (isLast) {
-      session.finish(stream)
+      session.finish(exchange)
       return undefined
     }
-    stream.padding += size - (end - start)
-    if (stream.padding >= paddingToGive) {
-      session.giveWindow(id, stream.padding)
-      stream.padding = 0
+    exchange.padding += size - (end - start)
+    if (exchange.padding >= paddingToGive) {
+      session.giveWindow(id, exchange.padding)
+      exchange.padding = 0
     }
     return isSmall ? this.flood.idle() : undefined
   }
@@ -233,8 +233,8 @@ export class Receiver {
     const increment = bytes.readUInt32BE(start) & 0x7fffffff
     if (increment === 0) {
       if (id === 0) return protocolError("WINDOW_UPDATE by 0")
-      const stream = this.session.streams.get(id)
-      if (stream !== undefined) this.session.reset(stream, Code.protocolError, "WINDOW_UPDATE by 0")
+      const exchange = this.session.streams.get(id)
+      if (exchange !== undefined) this.session.reset(exchange, Code.protocolError, "WINDOW_UPDATE by 0")
     }
     const error = this.session.windowGrew(id, increment)
     // Large ones can't be many: the window has a limit. That of a stream that is closed has none.
@@ -244,9 +244,9 @@ export class Receiver {
 
   private priority(id: number, size: number): ConnectionError | undefined {
     if (id === 0) return protocolError("PRIORITY of no stream")
-    const stream = this.session.streams.get(id)
-    if (size !== 5 && stream !== undefined) {
-      this.session.reset(stream, Code.frameSizeError, "PRIORITY of a length that is none")
+    const exchange = this.session.streams.get(id)
+    if (size !== 5 && exchange !== undefined) {
+      this.session.reset(exchange, Code.frameSizeError, "PRIORITY of a length that is none")
     }
     return this.flood.idle()
   }
@@ -254,9 +254,9 @@ export class Receiver {
   private rstStream(id: number, bytes: Buffer, start: number, end: number): ConnectionError | undefined {
     if (end - start !== 4) return frameSizeError("RST_STREAM of a length that is none")
     if (this.session.isIdle(id)) return protocolError("RST_STREAM of a stream that is not open")
-    const stream = this.session.streams.get(id)
-    if (stream === undefined) return this.flood.idle()
-    this.session.wasReset(stream, bytes.readUInt32BE(start))
+    const exchange = this.session.streams.get(id)
+    if (exchange === undefined) return this.flood.idle()
+    this.session.wasReset(exchange, bytes.readUInt32BE(start))
     return undefined
   }
 

@@ -2,7 +2,7 @@
 import { Code, codeName } from "../frame/frame.ts"
 import * as Http2Error from "../Http2Error.ts"
 import { type Goaway, goawayDetail } from "../Message.ts"
-import type { Stream } from "./exchange.ts"
+import type { Exchange } from "./exchange.ts"
 
 /** Why a connection ended. */
 interface End {
@@ -39,9 +39,9 @@ export const unreadable = (
   make(new Http2Error.Unknown({ server, code, detail: afterGoaway(goaway, `it sent ${what}`) }))
 
 /** The peer says that it took no notice of it. Where its answer has begun already, that word is worth nothing. */
-const disowned = (server: string, stream: Stream, code: number, detail: string): Http2Error.Http2Error =>
+const disowned = (server: string, exchange: Exchange, code: number, detail: string): Http2Error.Http2Error =>
   make(
-    stream.isAnswered
+    exchange.isAnswered
       ? new Http2Error.Unknown({ server, code, detail })
       : new Http2Error.Refused({ server, code, detail })
   )
@@ -53,23 +53,23 @@ export const afterGoaway = (goaway: Goaway | undefined, detail: string): string 
 /** The peer reset its stream. */
 export const wasReset = (
   server: string,
-  stream: Stream,
+  exchange: Exchange,
   code: number,
   goaway: Goaway | undefined
 ): Http2Error.Http2Error => {
   const detail = afterGoaway(goaway, `it reset the stream with ${codeName(code)}`)
   return code === Code.refusedStream
-    ? disowned(server, stream, code, detail)
+    ? disowned(server, exchange, code, detail)
     : make(new Http2Error.Unknown({ server, code, detail }))
 }
 
 /** Its stream is above the last one of a GOAWAY. */
-export const isAbove = (server: string, stream: Stream, goaway: Goaway): Http2Error.Http2Error =>
-  disowned(server, stream, goaway.code, goawayDetail(goaway))
+export const isAbove = (server: string, exchange: Exchange, goaway: Goaway): Http2Error.Http2Error =>
+  disowned(server, exchange, goaway.code, goawayDetail(goaway))
 
 /** Its time is over; a timeout that is none is over at once. `detail` says what kept it waiting, where that is known. */
-export const late = (server: string, stream: Stream, detail: string | undefined): Http2Error.Http2Error => {
-  const { body, id, sent, timeout } = stream
+export const late = (server: string, exchange: Exchange, detail: string | undefined): Http2Error.Http2Error => {
+  const { body, id, sent, timeout } = exchange
   if (!(timeout > 0)) return invalid(notTimeout)
   return make(
     new Http2Error.Timeout({
@@ -91,7 +91,7 @@ export const whyWaiting = (streams: number, window: number): string | undefined 
     : undefined
 
 /** What keeps a request waiting that was sent. */
-export const whyUnanswered = ({ body, sent }: Stream, goaway: Goaway | undefined): string | undefined =>
+export const whyUnanswered = ({ body, sent }: Exchange, goaway: Goaway | undefined): string | undefined =>
   sent < body.length
     ? afterGoaway(goaway, `it took ${sent} of the ${body.length} bytes of the body, and lets no more through`)
     : goaway && goawayDetail(goaway)

@@ -6,7 +6,7 @@ import * as Frame from "../frame/frame.ts"
 import type { Settings } from "../frame/settings.ts"
 import { HpackEncoder } from "../hpack/encoder.ts"
 import type { Header } from "../Message.ts"
-import type { Stream } from "./exchange.ts"
+import type { Exchange } from "./exchange.ts"
 import type { Output } from "./output.ts"
 
 const windowOverflow = Frame.connectionError(Frame.Code.flowControlError, "a window above 2^31-1")
@@ -31,7 +31,7 @@ export class Sender {
   private readonly encoder = new HpackEncoder()
   private readonly prefixes = new Map<string, ReadonlyArray<Header>>()
   /** Those whose body waits for the peer, or for the next write. */
-  private blocked: Array<Stream> = []
+  private blocked: Array<Exchange> = []
 
   constructor(authority: string, settings: Settings) {
     this.authority = authority
@@ -46,13 +46,13 @@ export class Sender {
    * Opens a stream, and begins its body if no more than `limit` is written then.
    * Returns what is wrong with its request, if anything; then nothing was written.
    */
-  open(out: Output, stream: Stream, id: number, limit: number): string | undefined {
+  open(out: Output, exchange: Exchange, id: number, limit: number): string | undefined {
     const { encoder } = this
-    const { headers, method, path, shared } = stream.request
+    const { headers, method, path, shared } = exchange.request
     const start = out.size
     out.reserve(Frame.headerSize)
     out.size += Frame.headerSize
-    encoder.begin(out, stream.body.length)
+    encoder.begin(out, exchange.body.length)
     const wrong = this.prefix(out, method) ??
       (isPath(path, method) && encoder.path(out, path) ? undefined : `${JSON.stringify(path)} is no path`) ??
       (shared === undefined ? undefined : encoder.sharedHeaders(out, shared)) ??
@@ -62,11 +62,11 @@ export class Sender {
       encoder.reset()
       return wrong
     }
-    stream.id = id
-    stream.window = this.settings.initialWindowSize
-    const flags = stream.body.length === 0 ? Frame.Flag.endStream : 0
+    exchange.id = id
+    exchange.window = this.settings.initialWindowSize
+    const flags = exchange.body.length === 0 ? Frame.Flag.endStream : 0
     Frame.closeHeaders(out, start, id, flags, this.settings.maxFrameSize)
-    if (flags === 0) this.body(out, stream, limit)
+    if (flags === 0) this.body(out, exchange, limit)
     return undefined
   }
 
@@ -84,29 +84,29 @@ export class Sender {
     return this.encoder.sharedHeaders(out, prefix, true)
   }
 
-  private body(out: Output, stream: Stream, limit: number): void {
-    const { body, id } = stream
+  private body(out: Output, exchange: Exchange, limit: number): void {
+    const { body, id } = exchange
     const maxSize = Math.min(this.settings.maxFrameSize, maxDataSize)
-    while (stream.sent < body.length) {
-      const size = Math.min(body.length - stream.sent, this.window, stream.window, maxSize)
+    while (exchange.sent < body.length) {
+      const size = Math.min(body.length - exchange.sent, this.window, exchange.window, maxSize)
       if (size <= 0 || out.size >= limit) {
-        if (!stream.isBlocked) this.blocked.push(stream)
-        stream.isBlocked = true
+        if (!exchange.isBlocked) this.blocked.push(exchange)
+        exchange.isBlocked = true
         return
       }
-      const next = stream.sent + size
-      Frame.putData(out, id, body, stream.sent, next, next === body.length ? Frame.Flag.endStream : 0)
-      stream.sent = next
-      stream.window -= size
+      const next = exchange.sent + size
+      Frame.putData(out, id, body, exchange.sent, next, next === body.length ? Frame.Flag.endStream : 0)
+      exchange.sent = next
+      exchange.window -= size
       this.window -= size
     }
-    stream.isBlocked = false
+    exchange.isBlocked = false
   }
 
   /** Goes on with the bodies that wait, up to `limit`. */
   resume(out: Output, limit: number): void {
-    for (const stream of this.blocked) if (!stream.isSettled) this.body(out, stream, limit)
-    this.blocked = this.blocked.filter((stream) => stream.isBlocked && !stream.isSettled)
+    for (const exchange of this.blocked) if (!exchange.isSettled) this.body(out, exchange, limit)
+    this.blocked = this.blocked.filter((exchange) => exchange.isBlocked && !exchange.isSettled)
   }
 
   /** The peer takes more on all streams together. */
@@ -116,15 +116,15 @@ export class Sender {
   }
 
   /** The peer's settings have changed; `windowBefore` is the initial window that held until now. RFC 9113, section 6.9.2. */
-  settingsChanged(windowBefore: number, streams: Iterable<Stream>): Frame.ConnectionError | undefined {
+  settingsChanged(windowBefore: number, exchanges: Iterable<Exchange>): Frame.ConnectionError | undefined {
     const { headerTableSize, smallestTableSize } = this.settings
     if (smallestTableSize < headerTableSize) this.encoder.setTableSize(smallestTableSize)
     this.encoder.setTableSize(headerTableSize)
     const growth = this.settings.initialWindowSize - windowBefore
     if (growth === 0) return undefined
-    for (const stream of streams) {
-      stream.window += growth
-      if (stream.window > Frame.maxWindow) return windowOverflow
+    for (const exchange of exchanges) {
+      exchange.window += growth
+      if (exchange.window > Frame.maxWindow) return windowOverflow
     }
     return undefined
   }

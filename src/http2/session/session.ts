@@ -13,21 +13,21 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
-import { putAnnouncement } from "../dial/preface.ts"
+import { putPreface } from "../dial/preface.ts"
 import { Flood } from "../frame/flood.ts"
 import * as Frame from "../frame/frame.ts"
 import { Settings } from "../frame/settings.ts"
 import type { Http2Error } from "../Http2Error.ts"
 import { type Answer, type Ending, type Goaway, goawayDetail, type Request } from "../Message.ts"
 import { isBegun, otherProtocol } from "../otherProtocol.ts"
-import { guarded } from "./callSafely.ts"
-import { Room } from "./capacity.ts"
-import { Stream } from "./exchange.ts"
+import { callSafely } from "./callSafely.ts"
+import { Capacity } from "./capacity.ts"
+import { Exchange } from "./exchange.ts"
 import { merged } from "./goaway.ts"
 import { Outbox, type Output } from "./output.ts"
 import { Pings } from "./pings.ts"
 import { Receiver, type Target } from "./receiver.ts"
-import * as unanswered from "./requestFailures.ts"
+import * as requestFailures from "./requestFailures.ts"
 import { Sender } from "./sender.ts"
 import { Waiting } from "./waiting.ts"
 
@@ -78,7 +78,7 @@ export class Session implements Target {
   onRoom: () => void = () => {}
 
   readonly options: SessionOptions
-  readonly streams = new Map<number, Stream>()
+  readonly streams = new Map<number, Exchange>()
   readonly settings = new Settings()
   goaway: Goaway | undefined
   isReady = false
@@ -91,7 +91,7 @@ export class Session implements Target {
   private readonly outbox = new Outbox()
   private readonly waiting = new Waiting()
   private readonly pings = new Pings()
-  private readonly capacity = new Room()
+  private readonly capacity = new Capacity()
   private readonly sender: Sender
   private readonly flood: Flood
   private readonly reader: Frame.FrameReader
@@ -108,25 +108,25 @@ export class Session implements Target {
     this.sender = new Sender(options.authority, this.settings)
     this.flood = new Flood(options.now)
     const receiver = new Receiver(this, this.flood)
-    this.reader = new Frame.FrameReader((type, flags, stream, bytes, start, end) =>
-      receiver.frame(type, flags, stream, bytes, start, end)
+    this.reader = new Frame.FrameReader((type, flags, id, bytes, start, end) =>
+      receiver.frame(type, flags, id, bytes, start, end)
     )
-    putAnnouncement(this.out, options.maxResponseSize)
+    putPreface(this.out, options.maxResponseSize)
   }
 
-  submit(request: Request, settle: (answer: Answer) => void, timeout = this.options.requestTimeout): Stream {
+  submit(request: Request, settle: (answer: Answer) => void, timeout = this.options.requestTimeout): Exchange {
     if (this.time < 0) this.time = this.options.now()
-    const stream = new Stream(request, settle, timeout, timeout > 0 ? this.time + timeout : this.time)
-    this.capacity.submitted(stream.body.length)
-    this.waiting.push(stream)
+    const exchange = new Exchange(request, settle, timeout, timeout > 0 ? this.time + timeout : this.time)
+    this.capacity.submitted(exchange.body.length)
+    this.waiting.push(exchange)
     this.wake()
-    return stream
+    return exchange
   }
 
-  cancel(stream: Stream): void {
-    if (stream.isSettled) return
-    stream.isSettled = true
-    this.abandon(stream, Frame.Code.cancel)
+  cancel(exchange: Exchange): void {
+    if (exchange.isSettled) return
+    exchange.isSettled = true
+    this.abandon(exchange, Frame.Code.cancel)
   }
 
   get room(): number {
@@ -169,7 +169,7 @@ export class Session implements Target {
   }
 
   ping(done: (pong: Result.Result<Duration.Duration, Http2Error>) => void): void {
-    if (this.ending !== undefined) return guarded(done, Result.fail(this.notSent()))
+    if (this.ending !== undefined) return callSafely(done, Result.fail(this.notSent()))
     this.pings.send(this.out, this.options.now(), done)
     this.wake()
   }
@@ -183,8 +183,8 @@ export class Session implements Target {
     // Who waits for an answer wants to know sooner whether there is anyone.
     const patience = this.streams.size > 0 ? Math.min(idlePing, pingTimeout / 2) : idlePing
     if (this.pings.size === 0 && time - this.lastReceived >= patience) this.ping(() => {})
-    for (const stream of this.streams.values()) this.expire(stream, time)
-    this.waiting.forEach((stream) => this.expire(stream, time))
+    for (const exchange of this.streams.values()) this.expire(exchange, time)
+    this.waiting.forEach((exchange) => this.expire(exchange, time))
     if (!this.isBusy) this.outbox.shrink()
   }
 
@@ -192,12 +192,12 @@ export class Session implements Target {
     return this.outbox.out
   }
 
-  private expire(stream: Stream, time: number): void {
-    if (stream.isSettled || stream.deadline > time) return
-    const why = stream.id === 0
-      ? unanswered.whyWaiting(this.capacity.limit, this.sender.window)
-      : unanswered.whyUnanswered(stream, this.goaway)
-    this.abort(stream, Frame.Code.cancel, unanswered.late(this.options.server, stream, why))
+  private expire(exchange: Exchange, time: number): void {
+    if (exchange.isSettled || exchange.deadline > time) return
+    const why = exchange.id === 0
+      ? requestFailures.whyWaiting(this.capacity.limit, this.sender.window)
+      : requestFailures.whyUnanswered(exchange, this.goaway)
+    this.abort(exchange, Frame.Code.cancel, requestFailures.late(this.options.server, exchange, why))
   }
 
   /** Takes what the peer sent. */
@@ -230,7 +230,7 @@ export class Session implements Target {
     }
     if (this.roomChanged) {
       this.roomChanged = false
-      guarded(this.onRoom, undefined)
+      callSafely(this.onRoom, undefined)
     }
     this.time = -1
     if (this.retired === undefined) return
@@ -268,17 +268,17 @@ export class Session implements Target {
       this.out.size < batchSize && (this.sender.window > 0 || this.waiting.peek()!.body.length === 0)
   }
 
-  private open(stream: Stream): void {
-    const wrong = stream.timeout > 0
-      ? this.sender.open(this.out, stream, this.nextId, batchSize)
-      : unanswered.notTimeout
+  private open(exchange: Exchange): void {
+    const wrong = exchange.timeout > 0
+      ? this.sender.open(this.out, exchange, this.nextId, batchSize)
+      : requestFailures.notTimeout
     if (wrong !== undefined) {
       // its place is free again, and whoever waits for one is to be told
       this.roomChanged = true
       this.wake()
-      return this.fail(stream, unanswered.invalid(wrong))
+      return this.fail(exchange, requestFailures.invalid(wrong))
     }
-    this.streams.set(stream.id, stream)
+    this.streams.set(exchange.id, exchange)
     this.nextId += 2
     if (this.nextId > maxStreamId) this.retire("its stream numbers are used up")
   }
@@ -315,10 +315,10 @@ export class Session implements Target {
       const error = this.sender.grew(increment)
       if (error !== undefined) return error
     } else {
-      const stream = this.streams.get(id)
-      if (stream === undefined) return undefined
-      stream.window += increment
-      if (stream.window > Frame.maxWindow) this.reset(stream, Frame.Code.flowControlError, "a window above 2^31-1")
+      const exchange = this.streams.get(id)
+      if (exchange === undefined) return undefined
+      exchange.window += increment
+      if (exchange.window > Frame.maxWindow) this.reset(exchange, Frame.Code.flowControlError, "a window above 2^31-1")
     }
     if (this.sender.isBlocked || this.roomChanged) this.wake()
     return undefined
@@ -338,21 +338,23 @@ export class Session implements Target {
     return this.pings.received(number, this.options.now())
   }
 
-  finish(stream: Stream): void {
-    if (!stream.isWhole) return this.reset(stream, Frame.Code.protocolError, "a body of another length than announced")
+  finish(exchange: Exchange): void {
+    if (!exchange.isWhole) {
+      return this.reset(exchange, Frame.Code.protocolError, "a body of another length than announced")
+    }
     // The peer needs no more of the request: RFC 9113, section 8.1.
-    if (stream.sent < stream.body.length) Frame.putRstStream(this.out, stream.id, Frame.Code.cancel)
-    this.remove(stream)
-    this.settle(stream, Result.succeed(stream.response()))
+    if (exchange.sent < exchange.body.length) Frame.putRstStream(this.out, exchange.id, Frame.Code.cancel)
+    this.remove(exchange)
+    this.settle(exchange, Result.succeed(exchange.response()))
   }
 
-  wasReset(stream: Stream, code: number): void {
-    this.remove(stream)
-    this.fail(stream, unanswered.wasReset(this.options.server, stream, code, this.goaway))
+  wasReset(exchange: Exchange, code: number): void {
+    this.remove(exchange)
+    this.fail(exchange, requestFailures.wasReset(this.options.server, exchange, code, this.goaway))
   }
 
-  reset(stream: Stream, code: number, what: string): void {
-    this.abort(stream, code, unanswered.unreadable(this.options.server, code, what, this.goaway))
+  reset(exchange: Exchange, code: number, what: string): void {
+    this.abort(exchange, code, requestFailures.unreadable(this.options.server, code, what, this.goaway))
   }
 
   goneAway(next: Goaway): void {
@@ -361,7 +363,7 @@ export class Session implements Target {
     this.goaway = goaway
     this.retired = goawayDetail(goaway)
     const above = Array.from(this.streams.values()).filter(({ id }) => id > goaway.lastStreamId)
-    this.failAll(above, (stream) => unanswered.isAbove(this.options.server, stream, goaway))
+    this.failAll(above, (exchange) => requestFailures.isAbove(this.options.server, exchange, goaway))
     this.refuseWaiting()
     this.roomChanged = true
     this.wake()
@@ -384,7 +386,7 @@ export class Session implements Target {
   }): void {
     const { goaway, options: { server }, retired } = this
     const ending: SessionEnding = {
-      detail: detail === retired ? detail : unanswered.afterGoaway(goaway, detail),
+      detail: detail === retired ? detail : requestFailures.afterGoaway(goaway, detail),
       goaway,
       violation: violation !== undefined,
       isPassing,
@@ -395,7 +397,7 @@ export class Session implements Target {
     this.refuseWaiting()
     if (this.streams.size > 0) {
       const code = violation?.code ?? goaway?.code
-      const lost = unanswered.lost(server, code === undefined ? ending : { ...ending, code })
+      const lost = requestFailures.lost(server, code === undefined ? ending : { ...ending, code })
       this.failAll(Array.from(this.streams.values()), () => lost)
     }
     this.pings.fail(() => this.notSent())
@@ -406,46 +408,46 @@ export class Session implements Target {
 
   private notSent(): Http2Error {
     const { ending, options: { server }, retired } = this
-    return unanswered.notSent(server, ending ?? { detail: retired ?? "the connection is closed" })
+    return requestFailures.notSent(server, ending ?? { detail: retired ?? "the connection is closed" })
   }
 
-  private settle(stream: Stream, answer: Answer): void {
-    stream.isSettled = true
-    guarded(stream.settle, answer)
+  private settle(exchange: Exchange, answer: Answer): void {
+    exchange.isSettled = true
+    callSafely(exchange.settle, answer)
   }
 
-  private fail(stream: Stream, error: Http2Error): void {
-    this.settle(stream, Result.fail(error))
+  private fail(exchange: Exchange, error: Http2Error): void {
+    this.settle(exchange, Result.fail(error))
   }
 
   /** Fails streams that are over. The first `settle` finds none of them open any more, and may cancel the others. */
-  private failAll(streams: ReadonlyArray<Stream>, error: (stream: Stream) => Http2Error): void {
-    for (const stream of streams) this.remove(stream)
-    for (const stream of streams) if (!stream.isSettled) this.fail(stream, error(stream))
+  private failAll(exchanges: ReadonlyArray<Exchange>, error: (exchange: Exchange) => Http2Error): void {
+    for (const exchange of exchanges) this.remove(exchange)
+    for (const exchange of exchanges) if (!exchange.isSettled) this.fail(exchange, error(exchange))
   }
 
   /** Gives a request up and says why. */
-  private abort(stream: Stream, code: number, error: Http2Error): void {
-    if (stream.isSettled) return
-    stream.isSettled = true
-    this.abandon(stream, code)
-    this.fail(stream, error)
+  private abort(exchange: Exchange, code: number, error: Http2Error): void {
+    if (exchange.isSettled) return
+    exchange.isSettled = true
+    this.abandon(exchange, code)
+    this.fail(exchange, error)
   }
 
   /** Resets the stream of a settled request, or forgets that it waits. */
-  private abandon(stream: Stream, code: number): void {
-    if (stream.id === 0) {
+  private abandon(exchange: Exchange, code: number): void {
+    if (exchange.id === 0) {
       this.waiting.dropped()
       this.roomChanged = true
       return this.wake()
     }
-    if (!this.streams.has(stream.id)) return
-    Frame.putRstStream(this.out, stream.id, code)
-    this.remove(stream)
+    if (!this.streams.has(exchange.id)) return
+    Frame.putRstStream(this.out, exchange.id, code)
+    this.remove(exchange)
   }
 
-  private remove(stream: Stream): void {
-    this.streams.delete(stream.id)
+  private remove(exchange: Exchange): void {
+    this.streams.delete(exchange.id)
     this.roomChanged = true
     this.wake()
   }
