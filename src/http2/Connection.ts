@@ -1,14 +1,14 @@
 /**
  * One HTTP/2 client connection (RFC 9113) over TLS, as a value.
  *
- * It is made for many small requests with small answers: all frames of a tick
- * leave in one write, and a request costs no timer, fiber or listener. Every
- * request ends exactly once, with a response or with a failure whose `fate`
- * says whether the peer can have processed it; no more streams are open than
- * the peer allows, whenever it changes its mind.
+ * It serves many small requests with small answers: one write sends all frames
+ * of a tick, and a request costs no timer, fiber or listener. Every request ends
+ * exactly once, with a response or with a failure. The `fate` of the failure says
+ * whether the peer can have processed the request. The connection never opens
+ * more streams than the peer allows, and the peer may change that number.
  *
- * Limits: a connection is not reopened; bodies are whole byte arrays, in both
- * directions; no server push, no priorities, no trailers are handed out.
+ * Limits: a connection does not reopen. Bodies are whole byte arrays, in both
+ * directions. The caller gets no server push, no priorities and no trailers.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -39,7 +39,7 @@ import { attach, watch } from "./session/wire.ts"
 export * from "./Message.ts"
 export type * from "./Options.ts"
 
-/** A connection that is open, or was. It closes with the scope it was made in. */
+/** A connection. It closes with the scope that it was made in. */
 export interface Connection {
   /** The peer, for messages: `https://api.push.apple.com:443`. */
   readonly server: string
@@ -48,59 +48,59 @@ export interface Connection {
   readonly request: (request: Request) => Effect.Effect<Response, Http2Error.Http2Error>
 
   /**
-   * Sends requests and gives one answer for each, in order. It does not fail.
+   * Sends requests and returns one answer for each, in order. It does not fail.
    * Interruption resets the streams that are still open.
    */
   readonly requestAll: (requests: ReadonlyArray<Request>) => Effect.Effect<ReadonlyArray<Answer>>
 
   /**
-   * The way below both, without a fiber: `settle` is called exactly once, never
-   * before `submit` returns. What is submitted in one tick leaves in one write.
-   * An exception of `settle` is uncaught; it does not reach the others.
-   * Above `room()` a request waits, in order, until a stream is free.
+   * Sends a request without a fiber; `request` and `requestAll` use it. It calls
+   * `settle` exactly once, and never before `submit` returns. Requests of one
+   * tick leave in one write. An exception from `settle` stays uncaught and does
+   * not reach other requests. Above `room()` requests wait, in order, for a
+   * free stream.
    */
   readonly submit: (request: Request, settle: (answer: Answer) => void, options?: SubmitOptions) => Submitted
 
-  /** Gives a request up: resets its stream. Its `settle` is never called after this. */
+  /** Abandons a request and resets its stream. The connection then never calls its `settle`. */
   readonly cancel: (submitted: Submitted) => void
 
   /**
-   * How many requests could leave now: as many as there are free streams, and as
-   * the peer's window carries bodies as large as the recent ones. 0 once it is
-   * retired or ended.
+   * How many more requests could leave now. Free streams bound it, and so does
+   * the peer's window, for bodies as large as the recent ones. 0 once the
+   * connection is retired or closed.
    */
   readonly room: () => number
 
-  /** How many requests have no answer yet, those that wait for a stream included. */
+  /** How many requests have no answer yet, with those that wait for a stream. */
   readonly pending: () => number
 
-  /** How many of them wait for a stream. */
+  /** How many requests wait for a stream. */
   readonly queued: () => number
 
   /**
-   * Names the function to be called when `room()` may have grown, and when the
-   * connection is retired or ends. It is called at most once for what arrives
-   * together, and never from inside `submit`. There is one: a second one takes
-   * the place of the first.
+   * Sets the listener. The connection calls it when `room()` may have grown, and
+   * when the connection retires or closes: at most once per chunk of the socket,
+   * and never inside `submit`. There is one listener; a second one replaces it.
    */
   readonly onRoom: (listener: () => void) => void
 
-  /** False once it is retired or ended: no request is taken any more. A GOAWAY retires it too. */
+  /** False once the connection is retired or closed and accepts no requests. A GOAWAY retires it too. */
   readonly isOpen: () => boolean
 
   /**
-   * Takes no more requests, waits for the answers to those that have left, and
-   * closes. Requests that wait for a stream end with `NotSent`.
+   * Accepts no more requests, waits for the answers to the requests that were
+   * sent, and closes. Requests that wait for a stream end with `NotSent`.
    */
   readonly retire: Effect.Effect<void>
 
-  /** What the peer said when it retired the connection. */
+  /** The GOAWAY with which the peer retired the connection, if it sent one. */
   readonly goaway: () => Goaway | undefined
 
   /** Waits for the end of the connection. */
   readonly closed: Effect.Effect<Ending>
 
-  /** The time to the peer and back. */
+  /** Measures the round-trip time to the peer. */
   readonly ping: Effect.Effect<Duration.Duration, Http2Error.Http2Error>
 }
 
@@ -128,7 +128,7 @@ const countOf = (option: string, input: number | undefined, fallback: number, ma
 const invalid = (option: string, rule: string) =>
   Effect.fail(Http2Error.make(new Http2Error.OptionInvalid({ option, rule })))
 
-/** What would end up in the lines of a proxy's CONNECT, or where a name can't be. */
+/** Characters that a host name can't have, or that would break a proxy's CONNECT request. */
 // oxlint-disable-next-line no-control-regex
 const notInHost = /[\0-\x20\x7f/@#?\\[\]]/
 
@@ -155,24 +155,26 @@ const sessionOptions = Effect.fnUntraced(function*(options: Options) {
   return session
 })
 
-/** What is wrong with a peer whose connection ended before its first SETTINGS. */
+/** The failure of a connection that closed before the peer's first SETTINGS. */
 const notReady = (
   server: string,
-  { cause, detail, goaway, isPassing, violation }: SessionEnding
+  { cause, detail, goaway, isTransient, violation }: SessionEnding
 ): Http2Error.Http2Error => {
   if (cause !== undefined) return tlsFailure(server, cause)
-  if (violation && !isPassing) return Http2Error.make(new Http2Error.NotHttp2({ server, detail }))
+  if (violation && !isTransient) return Http2Error.make(new Http2Error.NotHttp2({ server, detail }))
   const isSilent = goaway === undefined && !violation
   return Http2Error.make(
     new Http2Error.Unreachable({
       server,
-      detail: isSilent ? `${detail} before it said anything; it may refuse our address or certificate` : detail,
+      detail: isSilent
+        ? `${detail} before it sent anything; check that it accepts this address and this certificate`
+        : detail,
       ...(goaway === undefined ? {} : { said: textsOf(goaway) })
     })
   )
 }
 
-/** With what the peer's TLS says against our certificate, if it does. */
+/** Adds the peer's rejection of our certificate, if the ending carries one. */
 const explained = (server: string, ending: SessionEnding): Ending => {
   const rejection = ending.cause === undefined ? undefined : tlsFailure(server, ending.cause)
   return rejection?.reason._tag === "TlsRejected" && rejection.reason.kind === "ClientCertificate"
@@ -181,8 +183,8 @@ const explained = (server: string, ending: SessionEnding): Ending => {
 }
 
 /**
- * Opens a connection: it is there once the peer's first SETTINGS have come, so
- * that no request is ever sent in excess of them.
+ * Opens a connection. It returns after the peer's first SETTINGS have arrived, so
+ * that no request can exceed them.
  *
  * **Example**
  *
@@ -204,7 +206,7 @@ export const make = Effect.fnUntraced(function*(
   const closed = Deferred.makeUnsafe<Ending>()
   let stage: Http2Error.Stage = "lookup"
 
-  // A scope of its own: what was opened in vain does not wait for the caller's.
+  // A scope of its own releases the sockets of a failed attempt at once, not with the caller's scope.
   const scope = yield* Scope.fork(yield* Effect.scope)
   yield* Effect.gen(function*() {
     const socket = yield* dial(options, (next) => stage = next)
@@ -214,7 +216,7 @@ export const make = Effect.fnUntraced(function*(
       Deferred.doneUnsafe(ready, Effect.fail(notReady(server, ending)))
       Deferred.doneUnsafe(closed, Effect.succeed(explained(server, ending)))
     })
-    yield* Effect.addFinalizer(() => Effect.sync(() => session.close("the connection was closed on this side")))
+    yield* Effect.addFinalizer(() => Effect.sync(() => session.close("this program closed the connection")))
     yield* Deferred.await(ready)
   }).pipe(
     Effect.timeoutOrElse({
@@ -258,7 +260,7 @@ export const make = Effect.fnUntraced(function*(
     },
     isOpen: () => session.isOpen,
     retire: Effect.suspend(() => {
-      session.retire("the connection takes no more requests")
+      session.retire("the connection accepts no more requests")
       return Effect.asVoid(Deferred.await(closed))
     }),
     goaway: () => session.goaway,

@@ -1,24 +1,23 @@
 /**
  * The failures of an HTTP/2 connection.
  *
- * There is one error, `Http2Error`; what happened is its `reason`, and its
+ * There is one error, `Http2Error`. Its `reason` says what happened, and its
  * `fate` says whether the peer can have processed the request:
  *
- * - `"NotProcessed"`: it never left, or the peer said that it took no notice of
- *   it. It can be sent again, on another connection, without a second thought.
- * - `"Unknown"`: it was sent and the answer is missing. Sent again, it may be
- *   carried out twice.
+ * - `"NotProcessed"`: the request never left, or the peer said that it did not
+ *   process it. It is safe to send it again on another connection.
+ * - `"Unknown"`: the request left and its answer is missing. The peer may process
+ *   it twice if it is sent again.
  *
- * A request ends with `NotSent`, `Refused`, `Unknown`, `Timeout` or
- * `RequestInvalid`. The other reasons are those of a connection that could not
- * be opened.
+ * A request fails with `NotSent`, `Refused`, `Unknown`, `Timeout` or
+ * `RequestInvalid`. A connection that does not open fails with another reason.
  */
 import * as Schema from "effect/Schema"
 
-/** Can the peer have processed the request? */
+/** Whether the peer can have processed the request. */
 export type Fate = "NotProcessed" | "Unknown"
 
-/** The request was never sent: the connection ended, or takes no more requests. */
+/** The request never left: the connection closed, or accepts no more requests. */
 export class NotSent extends Schema.TaggedError<NotSent>()("NotSent", {
   server: Schema.String,
   detail: Schema.String,
@@ -33,12 +32,12 @@ export class NotSent extends Schema.TaggedError<NotSent>()("NotSent", {
 }
 
 /**
- * The peer says that it did not process the request: its stream is above the
- * last one of a GOAWAY, or was reset with REFUSED_STREAM. RFC 9113, section 8.7.
+ * The peer says that it did not process the request: a GOAWAY excludes its stream,
+ * or REFUSED_STREAM reset it. RFC 9113, section 8.7.
  */
 export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   server: Schema.String,
-  /** The HTTP/2 error code: of the reset stream, or of the GOAWAY. */
+  /** The HTTP/2 error code of RST_STREAM or GOAWAY. */
   code: Schema.Int,
   detail: Schema.String
 }) {
@@ -50,11 +49,11 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   }
 }
 
-/** The request was sent, in whole or in part, and its answer will not come. */
+/** The request left, in whole or in part, and its answer will not arrive. */
 export class Unknown extends Schema.TaggedError<Unknown>()("Unknown", {
   server: Schema.String,
   detail: Schema.String,
-  /** The HTTP/2 error code, when the stream was reset or the connection given up with one. */
+  /** The HTTP/2 error code that ended the stream or the connection, if there was one. */
   code: Schema.optional(Schema.Int),
   cause: Schema.optional(Schema.Defect())
 }) {
@@ -66,16 +65,16 @@ export class Unknown extends Schema.TaggedError<Unknown>()("Unknown", {
   }
 }
 
-/** The answer did not come in time. */
+/** The answer did not arrive in time. */
 export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
   server: Schema.String,
-  /** The time that was allowed, in milliseconds. */
+  /** The request's timeout, in milliseconds. */
   millis: Schema.Finite,
-  /** Did it leave in that time? Else it waited for a free stream, and was not processed. */
+  /** Whether the request left in that time. One that did not leave waited for a free stream. */
   sent: Schema.Boolean,
-  /** Did its body leave in part only? A peer that needs the whole of it can't have processed it. */
+  /** Whether only a part of the body left. A peer that needs the whole body can't have processed it. */
   isPartial: Schema.optional(Schema.Boolean),
-  /** What kept it waiting, where the peer let it be known. */
+  /** What delayed the answer, if the peer's frames say so. */
   detail: Schema.optional(Schema.String)
 }) {
   get fate(): Fate {
@@ -88,12 +87,12 @@ export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
     }
     return `the request to ${this.server} found no free stream within ${this.millis} ms and was not sent${why}. ` +
       (this.detail === undefined
-        ? `Send fewer at a time, or open more connections`
+        ? `Send fewer requests at a time, or open more connections`
         : `Send it on another connection`)
   }
 }
 
-/** The request can't be written down in HTTP/2. Nothing was sent. */
+/** HTTP/2 can't express the request. Nothing was sent. */
 export class RequestInvalid extends Schema.TaggedError<RequestInvalid>()("RequestInvalid", {
   detail: Schema.String
 }) {
@@ -119,11 +118,11 @@ export class HostNotFound extends Schema.TaggedError<HostNotFound>()("HostNotFou
   }
 }
 
-/** No connection to the server: refused, no route, cut while it was being opened. */
+/** The server can't be reached: it refused the connection, there is no route, or the connection broke while it opened. */
 export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", {
   server: Schema.String,
   detail: Schema.String,
-  /** The debug data of its GOAWAY, where it said good-bye instead of a welcome: not to be shown as they are. */
+  /** The debug data of its GOAWAY, if that was its first frame. They are raw: escape them before you show them. */
   said: Schema.optional(Schema.Array(Schema.String)),
   cause: Schema.optional(Schema.Defect())
 }) {
@@ -138,7 +137,7 @@ export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable"
 /** The stages of opening a connection, in order. */
 export const Stage = Schema.Literals(["lookup", "connect", "proxy", "tls", "settings"])
 
-/** The stages of opening a connection, in order. */
+/** The decoded {@link Stage}. */
 export type Stage = typeof Stage.Type
 
 const stageText: Record<Stage, string> = {
@@ -149,47 +148,48 @@ const stageText: Record<Stage, string> = {
   settings: "its SETTINGS; check that it speaks HTTP/2 on this port"
 }
 
-/** Opening the connection took too long. One deadline covers all stages. */
+/** The connection did not open in time. One deadline covers all stages. */
 export class ConnectTimeout extends Schema.TaggedError<ConnectTimeout>()("ConnectTimeout", {
   server: Schema.String,
-  /** What it was waiting for. */
+  /** The stage that did not end. */
   stage: Stage,
-  /** The time that was allowed, in milliseconds. */
+  /** The deadline, in milliseconds. */
   millis: Schema.Finite
 }) {
   get fate(): Fate {
     return "NotProcessed"
   }
   override get message() {
-    return `no connection to ${this.server} within ${this.millis} ms. It waited for ${stageText[this.stage]}`
+    return `the connection to ${this.server} did not open within ${this.millis} ms. It waited for ${
+      stageText[this.stage]
+    }`
   }
 }
 
-const passing = new Set([408, 421, 425, 429])
-const lasting = new Set([501, 505, 511])
+const transientStatuses = new Set([408, 421, 425, 429])
+const permanentStatuses = new Set([501, 505, 511])
 
 /**
- * Does the status of an HTTP answer tell of something that may pass by itself?
- * A server that is too busy or can't be reached may be well again; one that
- * can't do what it is asked, or wants somebody to log in first, will not.
+ * Whether an HTTP status reports a transient condition. A busy or unreachable
+ * server may recover. One that lacks the feature, or asks for a login, stays so.
  */
-export const isPassing = (status: number): boolean =>
-  passing.has(status) || (status >= 500 && status <= 599 && !lasting.has(status))
+export const isTransient = (status: number): boolean =>
+  transientStatuses.has(status) || (status >= 500 && status <= 599 && !permanentStatuses.has(status))
 
-/** The proxy would not connect us to the server. */
+/** The proxy did not open a tunnel to the server. */
 export class ProxyRefused extends Schema.TaggedError<ProxyRefused>()("ProxyRefused", {
   proxy: Schema.String,
   server: Schema.String,
-  /** The proxy's HTTP status; 0 when what it said is no HTTP. */
+  /** The proxy's HTTP status; 0 when its answer is not HTTP. */
   status: Schema.Int,
   detail: Schema.String
 }) {
   get fate(): Fate {
     return "NotProcessed"
   }
-  /** May it pass by itself? So may whatever cut the answer of the proxy short, or garbled it. */
-  get isPassing(): boolean {
-    return this.status === 0 || isPassing(this.status)
+  /** Whether the condition is transient. A cut or garbled answer of the proxy is. */
+  get isTransient(): boolean {
+    return this.status === 0 || isTransient(this.status)
   }
   override get message() {
     return `the proxy ${this.proxy} did not connect to ${this.server}: ${this.detail}`
@@ -197,8 +197,8 @@ export class ProxyRefused extends Schema.TaggedError<ProxyRefused>()("ProxyRefus
 }
 
 /**
- * The two sides do not trust each other, or have no TLS version in common.
- * Repeating it does not help: a certificate or a setting has to change.
+ * The two sides do not trust each other, or have no TLS version in common. A
+ * retry does not help: somebody must change a certificate or an option.
  */
 export class TlsRejected extends Schema.TaggedError<TlsRejected>()("TlsRejected", {
   server: Schema.String,
@@ -210,11 +210,11 @@ export class TlsRejected extends Schema.TaggedError<TlsRejected>()("TlsRejected"
     return "NotProcessed"
   }
   override get message() {
-    return `no TLS with ${this.server}: ${this.detail}`
+    return `the TLS connection to ${this.server} failed: ${this.detail}`
   }
 }
 
-/** What answers does not speak HTTP/2. */
+/** The server does not speak HTTP/2. */
 export class NotHttp2 extends Schema.TaggedError<NotHttp2>()("NotHttp2", {
   server: Schema.String,
   detail: Schema.String
@@ -227,7 +227,7 @@ export class NotHttp2 extends Schema.TaggedError<NotHttp2>()("NotHttp2", {
   }
 }
 
-/** An option is out of its range. Nothing was opened. */
+/** An option is out of its range. No connection was opened. */
 export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionInvalid", {
   option: Schema.String,
   /** The end of a sentence that begins with the option: `must be an integer from 1 to 10, not 0`. */
@@ -242,7 +242,7 @@ export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionIn
   }
 }
 
-/** Everything that can go wrong with a connection and its requests. */
+/** Why a connection or a request failed. */
 export const Http2ErrorReason = Schema.Union([
   NotSent,
   Refused,
@@ -258,10 +258,10 @@ export const Http2ErrorReason = Schema.Union([
   OptionInvalid
 ])
 
-/** Everything that can go wrong with a connection and its requests. */
+/** The decoded {@link Http2ErrorReason}. */
 export type Http2ErrorReason = typeof Http2ErrorReason.Type
 
-/** A failure of a connection or of a request on it; its `reason` says which. */
+/** A failure of a connection or of a request; its `reason` says which. */
 export class Http2Error extends Schema.TaggedError<Http2Error>()("Http2Error", {
   reason: Http2ErrorReason
 }) {
@@ -269,11 +269,11 @@ export class Http2Error extends Schema.TaggedError<Http2Error>()("Http2Error", {
     return this.reason.message
   }
 
-  /** Can the peer have processed the request? */
+  /** Whether the peer can have processed the request. */
   get fate(): Fate {
     return this.reason.fate
   }
 }
 
-/** Wraps a reason in the error. */
+/** Wraps a reason in an {@link Http2Error}. */
 export const make = (reason: Http2ErrorReason): Http2Error => new Http2Error({ reason })

@@ -1,13 +1,13 @@
 /**
- * What goes over a connection and what comes back: requests, answers, and what a
- * peer says when it leaves. Plain data.
+ * The messages of a connection: requests, responses, and the peer's GOAWAY. Plain
+ * data.
  */
 import type * as Result from "effect/Result"
 import { clip, safeLine } from "../internal/text.ts"
 import { codeName } from "./frame/frame.ts"
 import type { Http2Error } from "./Http2Error.ts"
 
-/** How many characters of each text of a peer are shown. */
+/** Messages show at most this much of each text of a peer. */
 const maxShownChars = 300
 
 /** A header of a request. */
@@ -16,22 +16,21 @@ export interface Header {
   readonly name: string
   readonly value: string
   /**
-   * May it be remembered by the peer, so that it costs one byte the next time?
-   * `true` for values that come again and again; `false` for those that differ
-   * in each request; `"never"` for secrets that no one on the way may remember
-   * either. Default: false.
+   * Whether the peer may store the header in its HPACK table; the next use then
+   * costs one byte. `true` for values that repeat, `false` for values that differ
+   * in each request, `"never"` for secrets that proxies must not store either
+   * (RFC 7541, section 7.1.3). Default: false.
    */
   readonly index?: boolean | "never" | undefined
 }
 
-/** A request with its whole body. `:scheme` and `:authority` are the connection's. */
+/** A request with its whole body. The connection adds `:scheme` and `:authority`. */
 export interface Request {
   readonly method: string
   readonly path: string
   /**
-   * Headers that many requests have in common. They are encoded once per
-   * array, by identity: make the array once and pass the same one each time.
-   * It must not be changed afterwards.
+   * Headers that many requests have in common. The connection encodes them once
+   * per array, by identity: pass the same array each time, and never change it.
    */
   readonly shared?: ReadonlyArray<Header> | undefined
   /** Headers of this request. */
@@ -39,58 +38,58 @@ export interface Request {
   readonly body?: Uint8Array | undefined
 }
 
-/** The whole answer to a request. */
+/** The whole response to a request. */
 export interface Response {
   readonly status: number
-  /** In the order in which they came, names in lower case, without `:status`. */
+  /** In the order of arrival, with names in lower case and without `:status`. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>
   readonly body: Uint8Array
 }
 
-/** How a request ended. */
+/** How a request ended: with a response or a failure. */
 export type Answer = Result.Result<Response, Http2Error>
 
-/** A request under way, as its handle for `cancel`. */
+/** A submitted request, as the handle for `cancel`. */
 export interface Submitted {
-  /** True once it was answered. */
+  /** True once the request has its answer, or was cancelled. */
   readonly isSettled: boolean
 }
 
-/** What the peer said when it took no more requests, in one GOAWAY or in several. RFC 9113, section 6.8. */
+/** The peer's announcement that it accepts no more requests, from one GOAWAY or several. RFC 9113, section 6.8. */
 export interface Goaway {
-  /** Streams above this one were not processed. */
+  /** The peer did not process streams above this one. */
   readonly lastStreamId: number
-  /** The last one that tells of an error; 0 for a peer that just stops. */
+  /** The last error code that is not 0; 0 for a peer that stops without an error. */
   readonly code: number
   /**
-   * The last debug data that are not empty, as text: for Apple a JSON object with a `reason`. It is what the peer sent,
-   * with whatever characters: not to be shown as it is.
+   * The last debug data that are not empty, as text. Apple sends a JSON object with a `reason`. The text is raw:
+   * escape it before you show it.
    */
   readonly debug: string
-  /** Other debug data that came before, if any did. */
+  /** Other debug data that arrived before, if any. */
   readonly earlier?: ReadonlyArray<string>
 }
 
-/** All that a peer said when it left: its last word, and then the others as they came. */
+/** All debug data of a peer's GOAWAY frames: the last, then the others in the order of arrival. */
 export const textsOf = ({ debug, earlier = [] }: Goaway): ReadonlyArray<string> => [debug, ...earlier]
 
-/** A GOAWAY in words, for messages. */
+/** A GOAWAY as text for messages. */
 export const goawayDetail = (goaway: Goaway): string => {
   const texts = textsOf(goaway).filter((text) => text !== "").map((text) => safeLine(clip(text, maxShownChars)))
-  return `it is closing the connection (${[`GOAWAY ${codeName(goaway.code)}`, ...texts].join(", ")})`
+  return `it closes the connection (${[`GOAWAY ${codeName(goaway.code)}`, ...texts].join(", ")})`
 }
 
-/** Why a connection ended. */
+/** Why a connection closed. */
 export interface Ending {
   readonly detail: string
   readonly goaway: Goaway | undefined
   readonly cause?: unknown
-  /** What the peer has against our certificate, where it said so as its last word: TLS 1.3 tells it that late. */
+  /** Why the peer rejects our certificate, if the connection closed for that. TLS 1.3 reports it after the handshake. */
   readonly rejection?: Http2Error
 }
 
 /** Options of one request. */
 export interface SubmitOptions {
-  /** How long the answer may take, in milliseconds; more than 0. Default: the connection's `requestTimeout`. */
+  /** The request's timeout, in milliseconds, more than 0. Default: the connection's `requestTimeout`. */
   readonly timeout?: number | undefined
 }

@@ -442,11 +442,11 @@ describe("a proxy", () => {
     ["is a portal", (socket) => socket.write("HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n"), false]
   ]
 
-  it.live.each(may)("that %s: does it pass?", ([, script, isPassing]) =>
+  it.live.each(may)("that %s: does it pass?", ([, script, isTransient]) =>
     Effect.gen(function*() {
       const port = yield* scripted((socket) => socket.once("data", () => script(socket)))
       const reason = yield* failure({ host: "localhost", proxy: { host: "127.0.0.1", port } })
-      assert.strictEqual(reason._tag === "ProxyRefused" && reason.isPassing, isPassing)
+      assert.strictEqual(reason._tag === "ProxyRefused" && reason.isTransient, isTransient)
     }))
 
   it.live("that sends information without an end is left at once, and its words are shown escaped", () =>

@@ -102,10 +102,10 @@ describe("a peer that breaks the rules of the connection", () => {
     ["HTTP/1.1 400 Bad Request\r\n\r\n", false],
     ["HTTP/1.1 200 OK\r\n\r\n", false],
     ["SSH-2.0-OpenSSH\r\n", false]
-  ])("an answer of another protocol, %j, may pass: %s", (text, isPassing) => {
+  ])("an answer of another protocol, %j, may pass: %s", (text, isTransient) => {
     const play = new Play()
     play.feed(Buffer.from(text))
-    assert.deepInclude(play.ending, { violation: true, isPassing })
+    assert.deepInclude(play.ending, { violation: true, isTransient })
     assert.notMatch(play.ending!.detail, /\p{Cc}/u)
   })
 
@@ -115,11 +115,11 @@ describe("a peer that breaks the rules of the connection", () => {
     [["HTTP/1.1 ", "400 Bad Request\r\n"], false],
     [["HTTP/1.1 5030", " what\r\n"], false],
     [["HTTPS", "\r\n....."], false]
-  ])("an answer of another protocol that comes in pieces, %j, may pass: %s", (pieces, isPassing) => {
+  ])("an answer of another protocol that comes in pieces, %j, may pass: %s", (pieces, isTransient) => {
     const play = new Play()
     for (const piece of pieces.slice(0, -1)) play.feed(Buffer.from(piece))
     play.feed(Buffer.from(pieces.at(-1)!))
-    assert.deepInclude(play.ending, { violation: true, isPassing })
+    assert.deepInclude(play.ending, { violation: true, isTransient })
   })
 
   it("one that begins as another protocol and goes on no further is held back, but not for long", () => {

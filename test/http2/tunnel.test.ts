@@ -1,7 +1,7 @@
 /** What a proxy answers to CONNECT, byte by byte. */
 import { assert, describe, it } from "@effect/vitest"
 import { type ProxyAnswer, ProxyAnswerReader } from "../../src/http2/dial/tunnel.ts"
-import { isPassing, ProxyRefused } from "../../src/http2/Http2Error.ts"
+import { isTransient, ProxyRefused } from "../../src/http2/Http2Error.ts"
 
 /** The answer to bytes in pieces, and how many pieces were read. */
 const feed = (bytes: Buffer, size: number): readonly [ProxyAnswer | undefined, number] => {
@@ -66,15 +66,15 @@ describe("ProxyAnswerReader", () => {
 
 describe("a status of a proxy", () => {
   it.each([408, 421, 425, 429, 500, 502, 503, 504, 507, 520, 522, 599])("%d may pass", (status) => {
-    assert.isTrue(isPassing(status))
+    assert.isTrue(isTransient(status))
   })
 
   it.each([300, 302, 400, 401, 403, 404, 405, 407, 410, 418, 451, 501, 505, 511, 600, 999])(
     "%d stays until somebody mends it",
-    (status) => assert.isFalse(isPassing(status))
+    (status) => assert.isFalse(isTransient(status))
   )
 
   it("none at all may pass", () => {
-    assert.isTrue(new ProxyRefused({ proxy: "p", server: "s", status: 0, detail: "it closed" }).isPassing)
+    assert.isTrue(new ProxyRefused({ proxy: "p", server: "s", status: 0, detail: "it closed" }).isTransient)
   })
 })

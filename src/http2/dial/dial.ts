@@ -1,10 +1,10 @@
 /**
- * Opens the socket of a connection: name, TCP, proxy, TLS.
+ * Opens the socket of a connection: DNS, TCP, proxy, TLS.
  *
- * The name is looked up anew for each connection, and its addresses are tried in
- * a random order, so that connections spread over them; one that is silent does
- * not keep the others waiting. `node:tls` is used as it is: the session writes
- * once for many requests, from outside of any fiber.
+ * Each connection resolves the name again and tries the addresses in random
+ * order, so that connections spread over them. A silent address does not delay
+ * the others. The session uses `node:tls` directly, because it writes once for
+ * many requests and outside of any fiber.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Arr from "effect/Array"
@@ -23,7 +23,7 @@ import type { Options, TlsOptions } from "../Options.ts"
 import { connectFailure, lookupFailure, tlsFailure } from "./failure.ts"
 import { tunnel } from "./tunnel.ts"
 
-/** An address that is silent for so long does not keep the next one from being tried. */
+/** The next address gets its attempt after this delay, even if the one before is still silent. */
 const attemptDelay = Duration.millis(250)
 
 /** The peer's name in messages. */
@@ -45,7 +45,7 @@ const resolve = (host: string): Effect.Effect<ReadonlyArray<string>, Http2Error.
 const addressesOf = (options: Options, host: string) =>
   Net.isIP(host) !== 0 ? Effect.succeed([host]) : Effect.flatMap((options.lookup ?? resolve)(host), Random.shuffle)
 
-/** Waits for an event of a socket that is the scope's, or for its failure. */
+/** Waits for an event of a socket, or for its failure. The scope owns the socket. */
 const wait = (
   socket: Net.Socket,
   event: "connect" | "secureConnect",
@@ -54,7 +54,7 @@ const wait = (
   Effect.callback((resume) => {
     const ready = () => end(Effect.void)
     const failed = (cause: unknown) => end(Effect.fail(failure(cause)))
-    const closed = () => failed("it closed the connection before it was open")
+    const closed = () => failed("it closed the connection while it opened")
     const end = (effect: Effect.Effect<void, Http2Error.Http2Error>) => {
       socket.off(event, ready).off("error", failed).off("close", closed)
       resume(effect)
@@ -63,7 +63,7 @@ const wait = (
     return Effect.sync(() => end(Effect.void))
   })
 
-/** A socket that is destroyed with the scope. What goes wrong with it later is told by its end. */
+/** Opens a socket that the scope destroys. The socket's close event reports later errors. */
 const acquire = <S extends Net.Socket>(open: () => S): Effect.Effect<S, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => open().on("error", () => {})),
@@ -85,8 +85,9 @@ const tcp = Effect.fnUntraced(function*(
 })
 
 /**
- * Begins with the first attempt, and with each next one when the one before has
- * failed, or has taken too long. The first success counts. RFC 8305, section 5.
+ * Starts the first attempt, and each next one when the attempt before it has failed
+ * or takes longer than {@link attemptDelay}. The first success wins. RFC 8305,
+ * section 5.
  */
 const staggered = <A, E, R>(
   [first, ...others]: Arr.NonEmptyReadonlyArray<Effect.Effect<A, E, R>>
@@ -100,7 +101,7 @@ const staggered = <A, E, R>(
     })
     : first
 
-/** Connects to one of the addresses; sockets to the others are closed. */
+/** Connects to one of the addresses and closes the sockets to the others. */
 const tcpAny = Effect.fnUntraced(function*(addresses: ReadonlyArray<string>, host: string, port: number, name: string) {
   const sockets: Array<Net.Socket> = []
   const attempts = addresses.map((address) => tcp(address, port, name, (socket) => sockets.push(socket)))
@@ -114,7 +115,7 @@ const asPem = (pem: string | Uint8Array): string | Buffer => typeof pem === "str
 
 const secretPem = (pem: Redacted.Redacted<string | Uint8Array>) => asPem(Redacted.value(pem))
 
-/** The options of `node:tls`. What Node.js can't use is told before anything is opened. */
+/** The options of `node:tls`. Refuses options that Node.js can't use before a socket opens. */
 const tlsOptions = (tls: TlsOptions, host: string): Effect.Effect<Tls.ConnectionOptions, Http2Error.Http2Error> =>
   Effect.try({
     try: () => ({
@@ -138,7 +139,7 @@ const tlsOptions = (tls: TlsOptions, host: string): Effect.Effect<Tls.Connection
       )
   })
 
-/** A socket on which the server can be spoken to in HTTP/2. `reached` is told each stage that begins. */
+/** Opens a TLS socket to the server for HTTP/2. Calls `reached` when a stage begins. */
 export const dial = Effect.fnUntraced(function*(options: Options, reached: (stage: Http2Error.Stage) => void) {
   const { host, port = 443, proxy, tls = {} } = options
   const server = serverName(options)
@@ -162,8 +163,7 @@ export const dial = Effect.fnUntraced(function*(options: Options, reached: (stag
     return yield* Http2Error.make(
       new Http2Error.NotHttp2({
         server,
-        detail:
-          "it does not offer \"h2\" by ALPN; set tls.requireAlpn to false if it is known to speak HTTP/2 all the same"
+        detail: "it does not offer \"h2\" by ALPN; set tls.requireAlpn to false if you know that it speaks HTTP/2"
       })
     )
   }

@@ -1,17 +1,15 @@
 /**
- * Says in plain words why a connection could not be opened, or was cut, and what
- * to do.
+ * Explains why a connection did not open, or broke, and what to do.
  *
- * What fails for a reason that may pass by itself (the network, a name server, a
- * peer that is cut off or fails in the middle of a handshake) is told apart from
- * what somebody has to mend: a name that a certificate is not for, a
- * certificate that is refused, no version of TLS in common. When in doubt it may
- * pass. Texts and names that the peer wrote are shown escaped and short.
+ * Transient failures (`Unreachable`: the network, a name server, a handshake that
+ * was cut) differ from those that somebody must fix (`TlsRejected`: a certificate
+ * for another name, a refused certificate, no TLS version in common). A doubtful
+ * failure counts as transient. Messages show text of the peer escaped and clipped.
  */
 import { certificateProblem, codeOf, isNotTls, networkDetail, textOf } from "../../internal/tls.ts"
 import * as Http2Error from "../Http2Error.ts"
 
-/** The cause as it goes into an error: without the peer's certificate, and with a text that can be shown. */
+/** The cause for an error: without the peer's certificate, and with escaped text. */
 export const plain = (cause: unknown): unknown => {
   if (!(cause instanceof Error)) return textOf(cause)
   const code = codeOf(cause)
@@ -19,13 +17,13 @@ export const plain = (cause: unknown): unknown => {
 }
 
 /**
- * What TLS says when a handshake was cut, garbled on the way, or given up by a
- * peer that failed: the next attempt may go well.
+ * The TLS codes of a handshake that was cut or garbled, or that the peer aborted
+ * after an internal error. The next attempt may succeed.
  */
-const passing =
+const transientCode =
   /UNEXPECTED_EOF|ALERT_INTERNAL_ERROR|ALERT_USER_CANCELL?ED|BAD_RECORD_MAC|DECRYPTION_FAILED|LENGTH_MISMATCH/i
 
-/** Does one of these words come after another one? In one pattern that takes time quadratic in the text. */
+/** Whether one of `words` follows `word`. A single pattern would take quadratic time. */
 const isFollowed = (text: string, word: string, words: RegExp): boolean => {
   const at = text.indexOf(word)
   return at >= 0 && words.test(text.slice(at + word.length))
@@ -33,10 +31,10 @@ const isFollowed = (text: string, word: string, words: RegExp): boolean => {
 
 const nameServer: Readonly<Record<string, string>> = {
   EAI_AGAIN: "EAI_AGAIN: the name server did not answer",
-  ENOTFOUND: "ENOTFOUND: there is no such name"
+  ENOTFOUND: "ENOTFOUND: the name does not exist"
 }
 
-/** Explains a failure of the name server. A name that isn't there now may be there later: it is asked for again. */
+/** Explains a failed DNS lookup. It counts as transient: a missing name may exist later. */
 export const lookupFailure = (host: string, cause: unknown): Http2Error.Http2Error => {
   const code = codeOf(cause)
   return Http2Error.make(
@@ -48,14 +46,14 @@ export const lookupFailure = (host: string, cause: unknown): Http2Error.Http2Err
   )
 }
 
-/** Explains a failure to reach an address over TCP. */
+/** Explains a failed TCP connection. */
 export const connectFailure = (server: string, cause: unknown): Http2Error.Http2Error => {
   const code = codeOf(cause)
   const detail = networkDetail(code, "it") ?? textOf(cause)
   return Http2Error.make(new Http2Error.Unreachable({ server, detail, cause: plain(cause) }))
 }
 
-/** Explains a failure during the TLS handshake, or right after it: there TLS 1.3 tells what it has against our certificate. */
+/** Explains a failure during the TLS handshake or right after it, when TLS 1.3 reports a rejected client certificate. */
 export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Error => {
   const code = codeOf(cause)
   const text = textOf(cause)
@@ -76,24 +74,26 @@ export const tlsFailure = (server: string, cause: unknown): Http2Error.Http2Erro
   ) {
     return rejected(
       "ClientCertificate",
-      `it refuses our certificate (${text}); check tls.cert and tls.key, or tls.pfx, and that they are valid now`
+      `it refuses this client certificate (${text}); check tls.cert and tls.key, or tls.pfx, and their dates`
     )
   }
-  if (passing.test(code)) return unreachable(`the handshake was cut short (${text})`)
+  if (transientCode.test(code)) return unreachable(`the handshake was cut short (${text})`)
   if (isNotTls(code, "")) {
     return rejected("Handshake", "it does not speak TLS on this port; check host and port")
   }
   if (/^ERR_SSL|^EPROTO|^ERR_TLS/.test(code)) {
     return rejected(
       "Handshake",
-      `the handshake failed (${text}); check tls.minVersion, and that the server got the certificate it asks for`
+      `the handshake failed (${text}); check tls.minVersion, and whether the server requires a client certificate`
     )
   }
   const cut = code === "ECONNRESET" || code === "EPIPE"
   return unreachable(
-    cut ? `it closed the connection (${code}) before it was open; it may refuse our address or certificate` : text
+    cut
+      ? `it closed the connection (${code}) during the handshake; check that it accepts this address and this certificate`
+      : text
   )
 }
 
-/** Explains the end of a connection that was open. */
-export const cutDetail = (cause: unknown): string => `the connection was cut (${codeOf(cause) || textOf(cause)})`
+/** Explains the failure of an open connection. */
+export const cutDetail = (cause: unknown): string => `the connection broke (${codeOf(cause) || textOf(cause)})`

@@ -1,9 +1,9 @@
 /**
- * Asks an HTTP proxy to connect a socket to a server. RFC 9110, section 9.3.6.
+ * Opens a tunnel to a server through an HTTP proxy. RFC 9110, section 9.3.6.
  *
- * The answer is bounded, in bytes and in the informational answers before it,
- * and is read in time linear in its bytes, however they are cut. What a proxy
- * says in words is shown escaped and short.
+ * The reader bounds the proxy's answer, in bytes and in informational responses,
+ * and takes time linear in the bytes, however the network cuts them. Messages
+ * show the proxy's text escaped and clipped.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -13,30 +13,30 @@ import * as Http2Error from "../Http2Error.ts"
 import type { ProxyOptions } from "../Options.ts"
 import { otherProtocol } from "../otherProtocol.ts"
 
-/** An answer to CONNECT may have so many bytes, with what comes before it. */
-const maxAnswerSize = 16384
+/** An answer to CONNECT may have at most this many bytes, with the informational responses before it. */
+const maxAnswerBytes = 16384
 
-/** So many informational answers may come before the one that counts. */
+/** At most this many informational responses may precede the final one. */
 const maxInformational = 16
 
-/** So much of what a proxy says in words is shown. */
+/** Messages show at most this much of the proxy's reason phrase. */
 const maxPhraseChars = 100
 
 const lineFeed = 10
 const carriageReturn = 13
 
-/** What a proxy has answered in the end, and the bytes that came after it; or what is wrong with its answer. */
+/** The proxy's final answer with the bytes after it, or why the answer can't be read. */
 export type ProxyAnswer =
   | { readonly _tag: "Answered"; readonly status: number; readonly phrase: string; readonly rest: Buffer }
   | { readonly _tag: "Unreadable"; readonly detail: string }
 
 const unreadable = (detail: string): ProxyAnswer => ({ _tag: "Unreadable", detail })
 
-/** Reads the answer to CONNECT, in pieces. */
+/** Reads the answer to CONNECT, chunk by chunk. */
 export class ProxyAnswerReader {
-  private readonly bytes = Buffer.allocUnsafe(maxAnswerSize)
+  private readonly bytes = Buffer.allocUnsafe(maxAnswerBytes)
   private size = 0
-  /** The next byte to look at, and where its line and its answer begin. */
+  /** The next byte to read, and the starts of its line and of its response. */
   private at = 0
   private line = 0
   private head = 0
@@ -44,7 +44,7 @@ export class ProxyAnswerReader {
   private phrase = ""
   private informational = 0
 
-  /** Takes the next bytes; says what was answered, once that is known. */
+  /** Takes the next bytes. Returns the answer once it is complete. */
   feed(chunk: Buffer): ProxyAnswer | undefined {
     const { bytes } = this
     const taken = chunk.copy(bytes, this.size)
@@ -55,7 +55,7 @@ export class ProxyAnswerReader {
       this.line = this.at
       if (start === this.head) {
         if (!this.readStatus(bytes.toString("latin1", start, this.at))) {
-          return unreadable("its answer is not one of an HTTP proxy; check its host and port")
+          return unreadable("its answer is not HTTP; check that an HTTP proxy runs at this host and port")
         }
       } else if (this.isBlank(start)) {
         this.head = this.at
@@ -64,14 +64,14 @@ export class ProxyAnswerReader {
           return { _tag: "Answered", status: this.status, phrase: this.phrase, rest }
         }
         if (++this.informational > maxInformational) {
-          return unreadable(`it sent more than ${maxInformational} informational answers instead of a final one`)
+          return unreadable(`it sent more than ${maxInformational} informational responses and no final one`)
         }
       }
     }
-    return this.size === maxAnswerSize ? unreadable(`its answer has more than ${maxAnswerSize} bytes`) : undefined
+    return this.size === maxAnswerBytes ? unreadable(`its answer has more than ${maxAnswerBytes} bytes`) : undefined
   }
 
-  /** A line may end without CR: RFC 9112, section 2.2. */
+  /** Whether the line is empty. It may end without CR: RFC 9112, section 2.2. */
   private isBlank(start: number): boolean {
     const length = this.at - 1 - start
     return length === 0 || (length === 1 && this.bytes[start] === carriageReturn)
@@ -92,16 +92,16 @@ const credentials = ({ password, username }: ProxyOptions): string => {
   return `Proxy-Authorization: Basic ${pair.toString("base64")}\r\n`
 }
 
-/** What a status other than success says, and what to do. */
+/** Explains an HTTP status other than success. */
 export const statusDetail = (status: number, phrase: string): string => {
-  if (status === 407) return "it asks for a user name and a password (407); set proxy.username and proxy.password"
+  if (status === 407) return "it requires a user name and a password (407); set proxy.username and proxy.password"
   const said = `${status} ${safeLine(clip(phrase, maxPhraseChars))}`.trim()
-  return Http2Error.isPassing(status)
-    ? `it answered ${said}; if that does not pass, check the proxy and its way to the server`
-    : `it answered ${said}; check that it may connect there`
+  return Http2Error.isTransient(status)
+    ? `it answered ${said}; if this lasts, check the proxy and its network`
+    : `it answered ${said}; check that the proxy allows this server`
 }
 
-/** Asks a proxy to connect the socket to `target`, which is `host:port`. `proxy` and `server` are names for messages. */
+/** Sends CONNECT for `target` (`host:port`) and reads the answer. `proxy` and `server` are names for messages. */
 export const tunnel = (
   socket: Net.Socket,
   options: ProxyOptions,
@@ -116,13 +116,13 @@ export const tunnel = (
       if (answer === undefined) return
       if (answer._tag === "Unreadable") return refused(0, answer.detail)
       if (answer.status > 299) return refused(answer.status, statusDetail(answer.status, answer.phrase))
-      // A server that is spoken to in TLS waits for the first word.
+      // A TLS server waits for the client's first bytes, so these are the proxy's.
       const other = otherProtocol(answer.rest)
       if (other !== undefined) return refused(other.status, `it answered ${answer.status}, and then ${other.detail}`)
       end(Effect.void)
       if (answer.rest.length > 0) socket.unshift(answer.rest)
     }
-    const closed = () => refused(0, "it closed the connection instead of an answer")
+    const closed = () => refused(0, "it closed the connection without an answer")
     const end = (effect: Effect.Effect<void, Http2Error.Http2Error>) => {
       socket.off("data", received).off("close", closed)
       socket.pause()

@@ -1,23 +1,23 @@
 /**
- * Bounds what a peer can make us do for nothing: frames that cost it nine bytes
- * and bring no answer any further (SETTINGS, PING, PRIORITY, empty DATA, ...).
+ * Bounds the work that a peer can cause with idle frames: frames of nine bytes that
+ * advance no response (SETTINGS, PING, PRIORITY, empty DATA, ...).
  *
- * What is sent pays for the frames that come back for it: WINDOW_UPDATEs, 103,
- * the answer itself, also one that comes after its request was given up. An
- * honest peer may send all of these before its first answer.
+ * Each request gives the peer credit for the frames that it causes: WINDOW_UPDATE,
+ * 103, and the response, even one to an abandoned request. An honest peer may send
+ * all of these before its first response.
  */
 import { Code, type ConnectionError, connectionError } from "./frame.ts"
 
-/** So many frames for nothing are taken in this many milliseconds. */
-const limit = 1000
-const period = 10_000
-/** Each request pays for so many, and for one more per so many bytes of its body. */
-const perRequest = 10
+/** A peer may send at most this many idle frames per period. */
+const maxIdleFrames = 1000
+const periodMillis = 10_000
+/** The credit of a request: this many frames, and one more per `bytesPerFrame` bytes of its body. */
+const framesPerRequest = 10
 const bytesPerFrame = 128
-/** The most that is paid in advance: ten thousand requests. What is left of honest years is no licence to flood. */
-const maxPaid = 100_000
+/** A peer holds at most this much credit, that of 10,000 requests: years of good behaviour allow no flood. */
+const maxCreditFrames = 100_000
 
-/** Counts the frames that bring no answer any further. */
+/** Counts the idle frames of a peer. */
 export class Flood {
   private count = 0
   private since: number
@@ -29,17 +29,20 @@ export class Flood {
     this.since = now()
   }
 
-  /** Requests left, or parts of their bodies. */
+  /** Records the requests and the bytes of bodies that were sent. */
   sent(requests: number, bytes: number): void {
-    this.count = Math.max(this.count - requests * perRequest - bytes / bytesPerFrame, -maxPaid)
+    this.count = Math.max(this.count - requests * framesPerRequest - bytes / bytesPerFrame, -maxCreditFrames)
   }
 
-  /** A frame came for nothing. */
+  /** Records an idle frame. Returns an error if there are too many. */
   idle(): ConnectionError | undefined {
-    if (++this.count <= limit) return undefined
+    if (++this.count <= maxIdleFrames) return undefined
     const now = this.now()
-    if (now - this.since < period) {
-      return connectionError(Code.enhanceYourCalm, `more than ${limit} frames in ${period / 1000} seconds for nothing`)
+    if (now - this.since < periodMillis) {
+      return connectionError(
+        Code.enhanceYourCalm,
+        `more than ${maxIdleFrames} frames in ${periodMillis / 1000} seconds that advance no response`
+      )
     }
     this.count = 0
     this.since = now

@@ -1,22 +1,22 @@
 /**
  * The frames of HTTP/2. RFC 9113, sections 4 and 6.
  *
- * `FrameReader` cuts a stream of bytes into frames, wherever the pieces were
- * cut on the way. The functions below it write whole frames to an `Output`.
+ * `FrameReader` splits a stream of bytes into frames, however the network cut the
+ * bytes. The functions below it write whole frames to an `Output`.
  */
 import { Output } from "../session/output.ts"
 
-/** What a client sends first. */
+/** The first bytes of a client. RFC 9113, section 3.4. */
 export const preface: Uint8Array = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
 export const headerSize = 9
-/** The largest payload that a peer may send, unless it was told otherwise. We never tell it. */
+/** The largest payload of a frame, in bytes, by default. This client never announces another. */
 export const maxFrameSize = 16384
-/** The window of flow control that every stream and every connection begins with. */
+/** The initial flow-control window of streams and connections, in bytes. */
 export const initialWindow = 65535
 export const maxWindow = 0x7fffffff
 
-/** The types of frames. */
+/** The frame types. */
 export const Type = {
   data: 0,
   headers: 1,
@@ -30,7 +30,7 @@ export const Type = {
   continuation: 9
 } as const
 
-/** The flags of frames. */
+/** The frame flags. */
 export const Flag = { ack: 0x1, endStream: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const
 
 /** The settings, by the names of RFC 9113, section 6.5.2. */
@@ -81,16 +81,16 @@ const codeNames = [
 /** The name of an error code, for messages. */
 export const codeName = (code: number): string => codeNames[code] ?? `error ${code}`
 
-/** The peer broke the protocol: the connection has to be given up. RFC 9113, section 5.4.1. */
+/** A violation of the protocol that ends the connection. RFC 9113, section 5.4.1. */
 export interface ConnectionError {
   readonly code: number
   readonly detail: string
 }
 
-/** Makes the error of a connection. */
+/** Makes a {@link ConnectionError}. */
 export const connectionError = (code: number, detail: string): ConnectionError => ({ code, detail })
 
-/** A frame: its payload is `bytes` from `start` to `end`, good until the handler returns. */
+/** Handles a frame. Its payload is `bytes` from `start` to `end`, valid until the handler returns. */
 export type FrameHandler = (
   type: number,
   flags: number,
@@ -100,9 +100,9 @@ export type FrameHandler = (
   end: number
 ) => ConnectionError | undefined
 
-/** Cuts bytes into frames. */
+/** Splits bytes into frames. */
 export class FrameReader {
-  /** A frame that has begun and is not whole yet. */
+  /** The first bytes of an incomplete frame. */
   private readonly partial = Buffer.allocUnsafe(headerSize + maxFrameSize)
   private held = 0
   private readonly handle: FrameHandler
@@ -111,7 +111,7 @@ export class FrameReader {
     this.handle = handle
   }
 
-  /** Takes the next bytes. After an error it takes no more. */
+  /** Takes the next bytes. Do not call it again after an error. */
   feed(chunk: Uint8Array): ConnectionError | undefined {
     const bytes = chunk instanceof Buffer ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
     let at = 0
@@ -138,7 +138,7 @@ export class FrameReader {
     return undefined
   }
 
-  /** Adds to the frame that has begun, at most to its end. Returns how much was taken. */
+  /** Adds bytes to the incomplete frame, at most to its end. Returns how many it used. */
   private complete(bytes: Buffer): number {
     let taken = 0
     if (this.held < headerSize) {
@@ -164,7 +164,7 @@ export class FrameReader {
 }
 
 const tooLarge = (length: number): ConnectionError =>
-  connectionError(Code.frameSizeError, `a frame of ${length} bytes, where ${maxFrameSize} are allowed`)
+  connectionError(Code.frameSizeError, `a frame of ${length} bytes; at most ${maxFrameSize} are allowed`)
 
 /** Writes the header of a frame. */
 export const putHeader = (out: Output, length: number, type: number, flags: number, stream: number): void => {
@@ -187,7 +187,7 @@ const putUint32 = (out: Output, value: number): void => {
   out.size = out.bytes.writeUInt32BE(value, out.size)
 }
 
-/** Our settings, as pairs of a `Setting` and its value. */
+/** Writes SETTINGS from pairs of a `Setting` and its value. */
 export const putSettings = (out: Output, settings: ReadonlyArray<readonly [setting: number, value: number]>): void => {
   putHeader(out, settings.length * 6, Type.settings, 0, 0)
   for (const [setting, value] of settings) {
@@ -199,7 +199,7 @@ export const putSettings = (out: Output, settings: ReadonlyArray<readonly [setti
 
 export const putSettingsAck = (out: Output): void => putHeader(out, 0, Type.settings, Flag.ack, 0)
 
-/** A PING, with 8 bytes of data. */
+/** Writes a PING with 8 bytes of data. */
 export const putPing = (out: Output, flags: number, data: Uint8Array): void => {
   putHeader(out, 8, Type.ping, flags, 0)
   out.append(data)
@@ -215,7 +215,7 @@ export const putRstStream = (out: Output, stream: number, code: number): void =>
   putUint32(out, code)
 }
 
-/** A GOAWAY. No stream of a server is ever processed, so that the last one is 0. */
+/** Writes a GOAWAY. A client processes no streams of a server, so the last stream is 0. */
 export const putGoaway = (out: Output, code: number, debug: string): void => {
   const bytes = Buffer.from(debug)
   putHeader(out, 8 + bytes.length, Type.goaway, 0, 0)
@@ -224,7 +224,7 @@ export const putGoaway = (out: Output, code: number, debug: string): void => {
   out.append(bytes)
 }
 
-/** A part of a body. */
+/** Writes a part of a body as DATA. */
 export const putData = (
   out: Output,
   stream: number,
@@ -238,8 +238,8 @@ export const putData = (
 }
 
 /**
- * Makes HEADERS, and CONTINUATION where they are needed, of a header block that
- * was written with room for one frame header before it, at `start`.
+ * Turns a written header block into HEADERS, with CONTINUATION if the block is too
+ * large for one frame. The block has space for a frame header before it, at `start`.
  */
 export const closeHeaders = (out: Output, start: number, stream: number, flags: number, maxSize: number): void => {
   const end = out.size

@@ -1,27 +1,27 @@
 /**
  * Decodes header blocks. RFC 7541.
  *
- * Complete: dynamic table, Huffman code, size updates. A block that can't be
- * decoded is an error of the whole connection, since the two tables may differ
- * from then on. A list of headers over the limit is not: the block is decoded
- * to its end, and what is over the limit is dropped.
+ * It supports the dynamic table, the Huffman code and size updates. A block that it
+ * can't decode ends the connection, since the tables of the two sides may differ
+ * from then on. A header list over the limit does not: the decoder reads the block
+ * to its end and drops the fields over the limit.
  *
- * Names and values are taken for UTF-8.
+ * It decodes names and values as UTF-8.
  */
 import * as Huffman from "./huffman.ts"
 import { type Field, fields as staticTable, overhead } from "./staticTable.ts"
 
-/** The table's size until the peer knows ours, and the most that is ever allowed. */
+/** The initial size of the table, and its maximum, in bytes. */
 export const defaultTableSize = 4096
 
-/** A field of a table, and what it and its name count, in bytes of the wire: what is no UTF-8 is longer as text. */
+/** A field of a table. The sizes are bytes on the wire: bytes that are not UTF-8 take more space as text. */
 interface Entry {
   readonly field: Field
   readonly size: number
   readonly nameSize: number
 }
 
-const outdated = "a use of the table of headers, which has to be smaller by now"
+const outdated = "a use of the dynamic table without the size update that it must announce first"
 
 const staticEntries: ReadonlyArray<Entry> = staticTable.map((field) => ({
   field,
@@ -31,49 +31,48 @@ const staticEntries: ReadonlyArray<Entry> = staticTable.map((field) => ({
 
 /** Decodes the header blocks of one connection, in order. */
 export class HpackDecoder {
-  /** Did the last block hold more than the limit? */
+  /** Whether the last block was over the limit. */
   isOverLimit = false
-  /** How much the last block held, in bytes, each field with its {@link overhead}. */
+  /** The size of the last block's fields, in bytes, each with its {@link overhead}. */
   listSize = 0
 
   private readonly maxListSize: number
-  /** The limit that a size update has to keep. */
+  /** The limit of a size update, in bytes. */
   private allowed = defaultTableSize
   private maxSize = defaultTableSize
   private size = 0
-  /** Is the table larger than is allowed now, as long as the peer has not said that it is smaller? */
+  /** Whether the table is larger than allowed, and the peer has not announced a smaller one yet. */
   private isOutdated = false
   /** Newest last. */
   private table: Array<Entry> = []
-  /** How many of the table's first fields were evicted. */
+  /** How many of the table's first entries were evicted. */
   private evicted = 0
 
   private bytes: Buffer = Buffer.alloc(0)
   private at = 0
   private end = 0
   private error: string | undefined
-  /** How many bytes the string that was read last has. */
+  /** The size of the last string, in bytes. */
   private octets = 0
   private scratch = Buffer.allocUnsafe(1024)
 
-  /** `maxListSize` is the limit of a block's fields, each with its {@link overhead}, in bytes. */
+  /** `maxListSize` limits the fields of a block, in bytes, each with its {@link overhead}. */
   constructor(maxListSize: number) {
     this.maxListSize = maxListSize
   }
 
   /**
-   * The table's size that we announced is in force: the peer has acknowledged
-   * it. A smaller one has to be said at the beginning of its next block: RFC
-   * 9113, section 4.3.1. A peer that does not say it is only let go on while it
-   * leaves the table alone, as servers without a table do: the two can't differ
-   * then. The first block that uses the table all the same is an error.
+   * The peer acknowledged the announced table size. Its next block must start with a
+   * size update if that size is smaller: RFC 9113, section 4.3.1. A peer without the
+   * update, such as a server that has no table, may go on while it does not use the
+   * table, since the tables can't differ then. The first use is an error.
    */
   allow(size: number): void {
     this.allowed = size
     if (size < this.maxSize) this.isOutdated = true
   }
 
-  /** Appends the fields of a whole block to `fields`. Returns what is wrong with it, if anything. */
+  /** Appends the fields of a whole block to `fields`. Returns the fault if the block is invalid. */
   decode(bytes: Buffer, start: number, end: number, fields: Array<Field>): string | undefined {
     this.bytes = bytes
     this.at = start
@@ -85,7 +84,7 @@ export class HpackDecoder {
     while (this.at < this.end) {
       const byte = bytes[this.at]!
       if ((byte & 0xe0) === 0x20) {
-        if (!mayUpdate) return "a table size update amid a header block"
+        if (!mayUpdate) return "a table size update inside a header block"
         this.resize(this.integer(0x1f))
         if (this.error !== undefined) return this.error
         continue
@@ -112,7 +111,7 @@ export class HpackDecoder {
     const at = this.table.length - (index - staticTable.length)
     if (this.isOutdated) this.fail(outdated)
     if (index > staticTable.length && at >= this.evicted) return this.table[at]!
-    this.fail(`no field has the index ${index}`)
+    this.fail(`the unknown header index ${index}`)
     return staticEntries[0]!
   }
 
@@ -125,20 +124,20 @@ export class HpackDecoder {
     return { field: [name, value], size: nameSize + this.octets + overhead, nameSize }
   }
 
-  /** An integer whose first bits are those of `mask` in the next byte. RFC 7541, section 5.1. */
+  /** Reads an integer that starts in the bits of `mask`. RFC 7541, section 5.1. */
   private integer(mask: number): number {
     let value = this.bytes[this.at++]! & mask
     if (value < mask) return value
     for (let shift = 0; shift < 28; shift += 7) {
       if (this.at >= this.end) {
-        this.fail("a header block that ends within a number")
+        this.fail("a header block that ends inside a number")
         return 0
       }
       const byte = this.bytes[this.at++]!
       value += (byte & 0x7f) << shift
       if (byte < 0x80) return value
     }
-    this.fail("a number that is too large in a header block")
+    this.fail("a header block with a number that is too large")
     return 0
   }
 
@@ -152,7 +151,7 @@ export class HpackDecoder {
     const start = this.at
     const end = start + length
     if (end > this.end) {
-      this.fail("a header block that ends within a string")
+      this.fail("a header block that ends inside a string")
       return ""
     }
     this.at = end
@@ -163,7 +162,7 @@ export class HpackDecoder {
     if (this.scratch.length < length * 2) this.scratch = Buffer.allocUnsafe(length * 2)
     const size = Huffman.decode(this.bytes, start, end, this.scratch)
     if (size < 0) {
-      this.fail("a string that is no Huffman code in a header block")
+      this.fail("a header block with an invalid Huffman code")
       return ""
     }
     this.octets = size
@@ -171,7 +170,7 @@ export class HpackDecoder {
   }
 
   private resize(size: number): void {
-    if (size > this.allowed) return this.fail(`a table of ${size} bytes, where ${this.allowed} are allowed`)
+    if (size > this.allowed) return this.fail(`a table of ${size} bytes; at most ${this.allowed} are allowed`)
     this.maxSize = size
     this.isOutdated = false
     this.evict(0)
@@ -185,7 +184,7 @@ export class HpackDecoder {
     this.size += entry.size
   }
 
-  /** Makes room for so many bytes. */
+  /** Evicts entries until `room` bytes are free. */
   private evict(room: number): void {
     while (this.size > 0 && this.size + room > this.maxSize) this.size -= this.table[this.evicted++]!.size
     if (this.evicted > 64 && this.evicted * 2 > this.table.length) {

@@ -1,25 +1,24 @@
 /**
  * Encodes header blocks. RFC 7541.
  *
- * Each header says by itself whether it enters the peer's dynamic table. A list
- * of headers that many requests share is encoded once: as long as the table
- * stays as it is, the same bytes are copied. What enters the table is Huffman
- * coded, as it is sent once; everything else is not, as time is dearer than
- * bytes.
+ * Each header's `index` says whether it enters the peer's dynamic table. The encoder
+ * encodes a shared list of headers once, and copies the bytes until the table
+ * changes. It uses the Huffman code for table entries, which are sent once, and not
+ * for other values, where time matters more than bytes.
  *
- * Names and values are written in UTF-8.
+ * It encodes names and values as UTF-8.
  */
 import type { Header } from "../Message.ts"
 import { Output } from "../session/output.ts"
 import * as Huffman from "./huffman.ts"
 import { fieldIndex, fieldKey, fields as staticTable, nameIndex, overhead } from "./staticTable.ts"
 
-/** The table's size until the peer says otherwise, and the most of what it allows that is used. */
+/** The initial size of the table, and the largest that the encoder uses, in bytes. */
 const defaultTableSize = 4096
 
 const pathIndex = nameIndex.get(":path")!
 
-/** Remember the encoded form of so many lists, and of so many names. */
+/** The encoder caches at most this many lists, and this many names. */
 const maxRemembered = 256
 
 interface Encoded {
@@ -43,12 +42,12 @@ const forbidden = new Set([
   "upgrade"
 ])
 
-/** Headers that a request can't bring along. RFC 9113, sections 8.2.2 and 8.3. */
+/** Whether a request must not set this header. RFC 9113, sections 8.2.2 and 8.3. */
 const isForbidden = (name: string): boolean => name.charCodeAt(0) === 58 || forbidden.has(name)
 
 const isBlank = (code: number): boolean => code === 32 || code === 9
 
-/** No control character but the tab, and no blank at its beginning or end. RFC 9113, section 8.2.1. */
+/** Whether it has no control character but the tab, and no space or tab at its start or end. RFC 9113, section 8.2.1. */
 const isValue = (value: string): boolean => {
   for (let i = 0; i < value.length; i++) {
     const code = value.charCodeAt(i)
@@ -60,9 +59,9 @@ const isValue = (value: string): boolean => {
 const isPath = (path: string): boolean => isValue(path) && !path.includes(" ") && !path.includes("\t")
 
 const notValue = (name: string): string =>
-  `the value of the header ${name} has a control character, or a blank at its beginning or end`
+  `the value of the header ${name} must have no control character, and no space or tab at its start or end`
 
-/** Writes an integer behind the bits of `pattern`. RFC 7541, section 5.1. */
+/** Writes an integer after the bits of `pattern`. RFC 7541, section 5.1. */
 const putInteger = (out: Output, pattern: number, mask: number, value: number): void => {
   out.reserve(6)
   if (value < mask) {
@@ -84,8 +83,8 @@ const putBytes = (out: Output, bytes: Uint8Array): void => {
 }
 
 /**
- * Writes a string as it is if all of it is ASCII from `lowest` on, and says
- * whether it is. A loop is the fastest for a short one, and most are.
+ * Writes a string if all characters are ASCII from `lowest` on. Returns whether they
+ * are. A loop is fastest for short strings, and most are short.
  */
 const putAscii = (out: Output, text: string, lowest: number): boolean => {
   const before = out.size
@@ -106,7 +105,7 @@ const putAscii = (out: Output, text: string, lowest: number): boolean => {
   return true
 }
 
-/** Writes a value as it is; says whether it is one. */
+/** Writes a value without the Huffman code. Returns whether it is valid. */
 const putValue = (out: Output, text: string): boolean => {
   const isEdged = text.charCodeAt(0) === 32 || text.charCodeAt(text.length - 1) === 32
   if (!isEdged && putAscii(out, text, 32)) return true
@@ -115,7 +114,7 @@ const putValue = (out: Output, text: string): boolean => {
   return true
 }
 
-/** Writes a string in whatever form is shorter. */
+/** Writes a string in the shorter of its two forms. */
 const putShortest = (out: Output, text: string): void => {
   const bytes = Buffer.from(text)
   const size = Huffman.encodedSize(bytes)
@@ -127,26 +126,26 @@ const putShortest = (out: Output, text: string): void => {
 
 /** Encodes the header blocks of one connection, in order. */
 export class HpackEncoder {
-  /** Insertions and changes of the size so far; what was encoded with another count is void. */
+  /** Counts the changes of the table. Cached bytes of another generation are invalid. */
   private generation = 0
   private inserted = 0
   private maxSize = defaultTableSize
   private size = 0
   /** Oldest first. */
   private entries: Array<{ readonly key: string; readonly size: number }> = []
-  /** When each field was inserted. */
+  /** The insertion number of each field. */
   private readonly index = new Map<string, number>()
-  /** Sizes of the table that the next block has to announce. */
+  /** The table sizes that the next block must announce. */
   private updates: Array<number> = []
 
-  /** What a content-length of the block has to be. */
+  /** The content-length that the block may have, in bytes. */
   private bodySize = 0
 
   private readonly shared = new Map<ReadonlyArray<Header>, Encoded>()
   private readonly names = new Map<string, Uint8Array>()
   private readonly scratch = new Output()
 
-  /** The size of the table that the peer allows. It is announced in the next block. */
+  /** Sets the table size that the peer allows, in bytes. The next block announces it. */
   setTableSize(allowed: number): void {
     const size = Math.min(allowed, defaultTableSize)
     if (size === this.maxSize && this.updates.length === 0) return
@@ -157,14 +156,14 @@ export class HpackEncoder {
     this.generation++
   }
 
-  /** Forgets the table, as the peer is told in the next block. To be called when a block that was begun is not sent. */
+  /** Empties the table; the next block announces that. Call it when a started block is not sent. */
   reset(): void {
     this.updates = [0, this.maxSize]
     this.evict(Infinity)
     this.generation++
   }
 
-  /** Begins a block, of a request whose body has so many bytes. */
+  /** Starts a block. `bodySize` is the size of the request's body, in bytes. */
   begin(out: Output, bodySize: number): void {
     this.bodySize = bodySize
     if (this.updates.length === 0) return
@@ -173,16 +172,16 @@ export class HpackEncoder {
   }
 
   /**
-   * Writes headers. Returns what is wrong with them, if anything; then the
-   * block must not be sent: see `reset`. Only `pseudo` ones may begin with ":".
+   * Writes headers. Returns the fault if one is invalid: do not send the block then,
+   * and call `reset`. Only `pseudo` headers may start with ":".
    */
   headers(out: Output, headers: ReadonlyArray<Header>, pseudo = false): string | undefined {
     for (const { index, name, value } of headers) {
       if (!pseudo && isForbidden(name)) {
-        return `the header ${JSON.stringify(name)} is the connection's own, not a request's`
+        return `a request must not set the header ${JSON.stringify(name)}: the connection sets it, or HTTP/2 forbids it`
       }
       if (name === contentLength && value !== String(this.bodySize)) {
-        return `its body has ${this.bodySize} bytes, and its content-length is ${JSON.stringify(value)}`
+        return `its content-length is ${JSON.stringify(value)}, but its body has ${this.bodySize} bytes`
       }
       const wrong = this.header(out, name, value, index ?? false)
       if (wrong !== undefined) return wrong
@@ -190,7 +189,7 @@ export class HpackEncoder {
     return undefined
   }
 
-  /** As `headers`, for those that come again and again as the same array. */
+  /** Writes headers as `headers` does, and caches the bytes by the identity of the array. */
   sharedHeaders(out: Output, headers: ReadonlyArray<Header>, pseudo = false): string | undefined {
     const known = this.shared.get(headers)
     if (known !== undefined && known.generation === this.generation) {
@@ -201,7 +200,7 @@ export class HpackEncoder {
     const generation = this.generation
     const wrong = this.headers(out, headers, pseudo)
     if (wrong !== undefined || generation !== this.generation) return wrong
-    // It is to be looked at for each body.
+    // A content-length must be checked for each body.
     if (headers.some(({ name }) => name === contentLength)) return undefined
     if (this.shared.size >= maxRemembered) this.shared.clear()
     this.shared.set(headers, { generation, bytes: Uint8Array.from(out.bytes.subarray(start, out.size)) })
@@ -215,7 +214,7 @@ export class HpackEncoder {
     return wrong ?? (putValue(out, value) ? undefined : notValue(name))
   }
 
-  /** Writes a path, which enters no table; says whether it is one. */
+  /** Writes a path, which never enters the table. Returns whether it is valid. */
   path(out: Output, path: string): boolean {
     putInteger(out, 0, 0x0f, pathIndex)
     if (putAscii(out, path, 33)) return true
@@ -248,7 +247,7 @@ export class HpackEncoder {
     let bytes = this.names.get(name)
     if (bytes === undefined) {
       if (!isName(name)) {
-        return `${JSON.stringify(name)} is no name for a header: use lower-case letters, digits and "-"`
+        return `the header name ${JSON.stringify(name)} is invalid: use lower-case letters, digits and "-"`
       }
       this.scratch.size = 0
       putShortest(this.scratch, name)
@@ -269,7 +268,7 @@ export class HpackEncoder {
     this.generation++
   }
 
-  /** Makes room for so many bytes, as the peer does at the same time. */
+  /** Evicts entries until `room` bytes are free, as the peer's decoder does. */
   private evict(room: number): void {
     let gone = 0
     while (this.size > 0 && this.size + room > this.maxSize) {

@@ -1,13 +1,13 @@
-/** Puts the header blocks together that come in HEADERS and CONTINUATION. RFC 9113, section 6.10. */
+/** Joins the parts of a header block from HEADERS and CONTINUATION. RFC 9113, section 6.10. */
 import { Code, type ConnectionError, connectionError } from "../frame/frame.ts"
 
-/** The most bytes of one header block, and the most frames. What is longer is taken for an attack. */
-export const maxBlockSize = 65536
+/** A header block may have at most this many bytes and frames. A longer one counts as an attack. */
+export const maxBlockBytes = 65536
 const maxFrames = 64
 
-/** A header block that has begun. */
+/** An incomplete header block. */
 export class HeaderBlocks {
-  /** The stream whose block has begun, or 0. Until it is whole, the peer may send nothing else. */
+  /** The stream of the incomplete block, or 0. The peer may send no other frame until it is complete. */
   stream = 0
   isLast = false
   private parts: Array<Uint8Array> = []
@@ -22,17 +22,17 @@ export class HeaderBlocks {
 
   add(bytes: Buffer, start: number, end: number): ConnectionError | undefined {
     this.size += end - start
-    if (this.size > maxBlockSize || this.parts.length >= maxFrames) {
+    if (this.size > maxBlockBytes || this.parts.length >= maxFrames) {
       return connectionError(
         Code.enhanceYourCalm,
-        `a header block of more than ${maxBlockSize} bytes or ${maxFrames} frames`
+        `a header block of more than ${maxBlockBytes} bytes or ${maxFrames} frames`
       )
     }
     this.parts.push(new Uint8Array(bytes.subarray(start, end)))
     return undefined
   }
 
-  /** The whole block. */
+  /** Returns the complete block. */
   finish(): Buffer {
     this.stream = 0
     return Buffer.concat(this.parts)

@@ -1,9 +1,9 @@
 /**
  * The Huffman code of HPACK. RFC 7541, section 5.2 and appendix B.
  *
- * The code is canonical, so that the lengths of its words say everything. It is
- * decoded four bits at a time by a table: no code word is shorter than five
- * bits, hence a step yields at most one byte.
+ * The code is canonical, so the lengths of its words define it. A table decodes four
+ * bits per step. No code word is shorter than five bits, so a step yields at most one
+ * byte.
  */
 
 /** The lengths of the code words of the bytes 0 to 255 and of EOS, in base 36. */
@@ -18,10 +18,10 @@ const lengths = Uint8Array.from(
 
 const eos = 256
 
-/** The code words, in the low bits. */
+/** The code words, in their low bits. */
 const words = new Uint32Array(lengths.length)
 
-// A node of the code's tree has two children: the number of another node, or a symbol as -1 - symbol.
+// A node of the code tree has two children: each the index of another node, or a symbol as -1 - symbol.
 const children: Array<[number, number]> = [[0, 0]]
 
 const plant = (word: number, length: number, symbol: number): void => {
@@ -50,7 +50,7 @@ const plant = (word: number, length: number, symbol: number): void => {
   }
 }
 
-// A step: the next node in the low byte, then a flag for a decoded byte, the byte, and a flag for a dead end.
+// A step holds the next node in its low byte, then a flag for a decoded byte, the byte, and a flag for an invalid code.
 const decoded = 1 << 8
 const dead = 1 << 17
 
@@ -73,13 +73,13 @@ for (let start = 0; start < children.length; start++) {
   }
 }
 
-/** Where the bits may end: after up to seven bits of padding, which are the first bits of EOS, all ones. */
+/** The nodes at which the bits may end: after at most seven bits of padding, the first bits of EOS, all ones. */
 const mayEnd = new Uint8Array(children.length)
 for (let node = 0, padding = 0; padding < 8; padding++, node = children[node]![1]) mayEnd[node] = 1
 
 /**
- * Decodes `bytes` from `start` to `end` into `target`, which has to hold 8/5
- * of that. Returns how many bytes came out, or -1 if they are no code.
+ * Decodes `bytes` from `start` to `end` into `target`, which must have 8/5 of their
+ * size. Returns the decoded size in bytes, or -1 if the code is invalid.
  */
 export const decode = (bytes: Uint8Array, start: number, end: number, target: Uint8Array): number => {
   let node = 0
@@ -97,14 +97,14 @@ export const decode = (bytes: Uint8Array, start: number, end: number, target: Ui
   return mayEnd[node] === 1 ? size : -1
 }
 
-/** How many bytes the code of `bytes` takes. */
+/** The size of the code of `bytes`, in bytes. */
 export const encodedSize = (bytes: Uint8Array): number => {
   let bits = 0
   for (const byte of bytes) bits += lengths[byte]!
   return (bits + 7) >>> 3
 }
 
-/** Encodes `bytes` into `target` from `at` on; returns where the code ends. */
+/** Encodes `bytes` into `target` from `at` on. Returns where the code ends. */
 export const encode = (bytes: Uint8Array, target: Uint8Array, at: number): number => {
   let pending = 0
   let count = 0

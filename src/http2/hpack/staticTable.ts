@@ -1,9 +1,9 @@
-/** The fields that every HPACK peer knows. RFC 7541, appendix A. */
+/** The static table of HPACK. RFC 7541, appendix A. */
 
 /** A field of a header block: its name and its value. */
 export type Field = readonly [name: string, value: string]
 
-/** The static table; the field with index 1 is its first. */
+/** The static table. Its first field has the index 1. */
 export const fields: ReadonlyArray<Field> = [
   [":authority", ""],
   [":method", "GET"],
@@ -68,12 +68,12 @@ export const fields: ReadonlyArray<Field> = [
   ["www-authenticate", ""]
 ]
 
-/** The index of each name: the first one, where a name has several. */
+/** The index of each name: its first, if a name has several. */
 export const nameIndex: ReadonlyMap<string, number> = new Map(
   fields.map(([name], i) => [name, i + 1] as const).toReversed()
 )
 
-/** The key of a field in an index. Names have no NUL in them. */
+/** The key of a field in an index. Names contain no NUL. */
 export const fieldKey = (name: string, value: string): string => `${name}\0${value}`
 
 /** The index of each field. */
@@ -81,5 +81,5 @@ export const fieldIndex: ReadonlyMap<string, number> = new Map(
   fields.map(([name, value], i) => [fieldKey(name, value), i + 1] as const)
 )
 
-/** What a field counts in a dynamic table or a header list, in bytes. RFC 7541, section 4.1. */
+/** The overhead of a field in a dynamic table or a header list, in bytes. RFC 7541, section 4.1. */
 export const overhead = 32

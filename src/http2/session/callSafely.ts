@@ -1,9 +1,7 @@
-/** Calls what a user gave. */
-
 /**
- * Calls it with a value. What it throws is no business of the connection, on
- * which others wait for their answers: it goes on, and the exception surfaces
- * as an uncaught one, as that of a listener does.
+ * Calls a user's callback. The connection goes on if it throws, because other
+ * requests wait for their answers; the exception surfaces as an uncaught one, like
+ * that of an event listener.
  */
 export const callSafely = <A>(callback: (value: A) => void, value: A): void => {
   try {

@@ -1,34 +1,34 @@
 /**
- * How many requests may be open, and how many more have room.
+ * How many requests the connection can take.
  *
- * What bodies will need of the peer's window is guessed from those before them:
- * a mean costs next to nothing, and is wrong for a round trip at most.
+ * The mean size of recent bodies estimates how much of the peer's window the next
+ * bodies need. The mean costs little, and it is wrong for at most a round trip.
  */
 
-/** About so many bodies count for their mean size. */
+/** The mean covers about this many bodies. */
 const recentBodies = 16
 
-/** The room of one connection. */
+/** The capacity of one connection, in requests. */
 export class Capacity {
-  /** How many streams may be open: one until the peer has said so. */
+  /** How many streams may be open: 1 until the peer's SETTINGS arrive. */
   limit = 1
   /** The mean size of recent bodies, in bytes. */
   private bodySize = 0
 
-  /** A request with a body of so many bytes is to leave. */
+  /** Records the body size of a submitted request, in bytes. */
   submitted(size: number): void {
     this.bodySize += (size - this.bodySize) / recentBodies
   }
 
   /**
-   * How many requests can follow those that are pending, some of which wait for
-   * a stream. `window` is that of all streams, in bytes.
+   * How many requests can follow the `pending` ones, of which `waiting` have no
+   * stream yet. `window` is the peer's for all streams together, in bytes.
    */
   left(window: number, pending: number, waiting: number): number {
     return window <= 0 ? 0 : Math.max(0, Math.min(this.limit - pending, this.carried(window) - waiting))
   }
 
-  /** Is it the window that leaves no more room? */
+  /** Whether the window is what limits the capacity. */
   isNarrow(window: number, pending: number, waiting: number): boolean {
     return this.carried(window) - waiting < this.limit - pending || window <= 0
   }

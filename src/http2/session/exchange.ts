@@ -1,9 +1,8 @@
 /**
- * One request and what has come of its answer. RFC 9113, section 8.
+ * One request and the part of its response that has arrived. RFC 9113, section 8.
  *
- * `Session.ts` decides when frames are sent and taken; here is what a request
- * knows by itself: how far its body is sent, and whether the answer is well
- * formed.
+ * `session.ts` decides when frames are sent and handled. An exchange knows how much
+ * of its body is sent, and whether its response is well-formed.
  */
 import { wholeNumber } from "../../internal/peerNumber.ts"
 import { safeName } from "../../internal/text.ts"
@@ -13,45 +12,45 @@ import type { Answer, Request, Response, Submitted } from "../Message.ts"
 
 const nothing: Uint8Array = new Uint8Array(0)
 
-/** Header fields that HTTP/2 has no place for. RFC 9113, section 8.2.2. */
+/** Header fields that HTTP/2 forbids. RFC 9113, section 8.2.2. */
 const forbidden = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"])
 
-/** What no name of a field has, and what no value has. RFC 9113, section 8.2.1. */
+/** Characters that a field name and a field value can't have. RFC 9113, section 8.2.1. */
 const notInName = /[^!-9;-@[-~]/
 // oxlint-disable-next-line no-control-regex
 const notInValue = /[\0\r\n]/
 
 const isBlank = (code: number): boolean => code === 32 || code === 9
 
-/** Is it no field, or one that has no place here? Pseudo-headers are none. */
+/** Whether a field is malformed or forbidden. Pseudo-headers are malformed here. */
 const isMalformed = (name: string, value: string): boolean =>
   name === "" || forbidden.has(name) || notInName.test(name) || notInValue.test(value) ||
   isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(value.length - 1))
 
-/** So many informational answers may come before the one that counts; together they may be as large as that one's headers. */
+/** At most this many informational responses may precede the final one; together they may be as large as its headers. */
 const maxInformational = 16
 
-/** What the peer wrote, as it is quoted in a message. */
+/** Quotes text of the peer for a message. */
 const quoted = (text: string): string => `"${safeName(text)}"`
 
 const isStatus = (value: string): boolean => /^[1-9]\d\d$/.test(value)
 
-/** A request under way. */
+/** A request and its response. */
 export class Exchange implements Submitted {
   isSettled = false
-  /** 0 while it waits for a stream. */
+  /** The stream's id; 0 while the request waits for a stream. */
   id = 0
-  /** How much of the body is sent. */
+  /** How many bytes of the body are sent. */
   sent = 0
-  /** How much of the body the peer takes. */
+  /** The peer's flow-control window for the stream, in bytes. */
   window = 0
-  /** Is it in the list of those whose body waits for the peer? */
+  /** Whether the rest of the body waits for the peer's window. */
   isBlocked = false
 
   readonly request: Request
   readonly body: Uint8Array
   readonly settle: (answer: Answer) => void
-  /** In milliseconds: how long it may take, and when that is over. */
+  /** The timeout, and when it ends, in milliseconds. */
   readonly timeout: number
   readonly deadline: number
 
@@ -59,12 +58,12 @@ export class Exchange implements Submitted {
   private informational = 0
   private informationalSize = 0
   private fields: Array<Field> = []
-  /** The body that has come, in its first `received` bytes. */
+  /** The response's body so far, in its first `received` bytes. */
   private content = nothing
-  /** How much of the answer's body has come, and how much was announced. */
   received = 0
+  /** The response's content-length, or -1 without one. */
   private expected = -1
-  /** How much of its window was padding and is to be given back. */
+  /** How much padding used up the stream's window and has no WINDOW_UPDATE yet, in bytes. */
   padding = 0
 
   constructor(request: Request, settle: (answer: Answer) => void, timeout: number, deadline: number) {
@@ -75,24 +74,23 @@ export class Exchange implements Submitted {
     this.deadline = deadline
   }
 
-  /** Has the answer begun? */
+  /** Whether the final response's headers have arrived. */
   get isAnswered(): boolean {
     return this.status !== 0
   }
 
   /**
-   * Takes a block of headers, informational, final or trailers, and its size in bytes. Returns what is wrong with it,
-   * if anything.
+   * Takes a header block (informational, final or trailers) of `size` bytes. Returns the fault if it is malformed.
    */
   headers(fields: Array<Field>, isLast: boolean, size: number): string | undefined {
     if (this.status !== 0) {
-      if (!isLast) return "headers amid its answer"
+      if (!isLast) return "headers in the middle of its response"
       const wrong = fields.find(([name, value]) => isMalformed(name, value))
-      return wrong === undefined ? undefined : `the trailer ${quoted(wrong[0])}, or its value`
+      return wrong === undefined ? undefined : `an invalid trailer ${quoted(wrong[0])}`
     }
     const first = fields[0]
-    if (first === undefined || first[0] !== ":status") return "an answer that does not begin with a status"
-    if (!isStatus(first[1])) return `the status ${quoted(first[1])}`
+    if (first === undefined || first[0] !== ":status") return "a response that does not start with its status"
+    if (!isStatus(first[1])) return `the invalid status ${quoted(first[1])}`
     for (let i = 1; i < fields.length; i++) {
       const wrong = this.field(fields[i]![0], fields[i]![1])
       if (wrong !== undefined) return wrong
@@ -102,9 +100,9 @@ export class Exchange implements Submitted {
       this.expected = -1
       this.informationalSize += size
       if (++this.informational > maxInformational || this.informationalSize > maxHeaderListSize) {
-        return `more than ${maxInformational} informational answers, or ${maxHeaderListSize} bytes of them`
+        return `more than ${maxInformational} informational responses, or ${maxHeaderListSize} bytes of them`
       }
-      return isLast || status === 101 ? `an answer that ends with the status ${status}` : undefined
+      return isLast || status === 101 ? `a response that ends with the status ${status}` : undefined
     }
     this.status = status
     fields.shift()
@@ -118,15 +116,15 @@ export class Exchange implements Submitted {
     if (name === "content-length") {
       const length = wholeNumber(value)
       if (length === undefined || (this.expected !== -1 && this.expected !== length)) {
-        return `the content-length ${quoted(value)}`
+        return `the invalid content-length ${quoted(value)}`
       }
       this.expected = length
       return undefined
     }
-    return isMalformed(name, value) ? `the header ${quoted(name)}, or its value` : undefined
+    return isMalformed(name, value) ? `an invalid header ${quoted(name)}` : undefined
   }
 
-  /** Takes a part of the body. In small pieces it takes no more than twice its size. */
+  /** Takes a part of the body. Many small parts take at most twice their size in memory. */
   data(bytes: Buffer, start: number, end: number): void {
     const part = bytes.subarray(start, end)
     const { content, received } = this
@@ -142,17 +140,17 @@ export class Exchange implements Submitted {
     this.content.set(part, received)
   }
 
-  /** Can its answer have a body? RFC 9110, section 6.4.1. */
+  /** Whether the response can have a body. RFC 9110, section 6.4.1. */
   get hasBody(): boolean {
     return this.status !== 204 && this.status !== 304 && this.request.method !== "HEAD"
   }
 
-  /** Is the body that has come the one that was announced? An answer that has none may announce one. */
+  /** Whether the body has the length that content-length says. A response without a body may have any content-length. */
   get isWhole(): boolean {
     return this.expected === -1 || this.expected === this.received || !this.hasBody
   }
 
-  /** The answer, once it has ended. */
+  /** The response, once it is complete. */
   response(): Response {
     return {
       status: this.status,

@@ -1,14 +1,13 @@
-/** Bytes that are to be sent, in buffers that grow and are used again. */
+/** Buffers for the bytes to send. They grow, and are reused. */
 
-/** The size of a buffer to begin with, in bytes. */
-const initialSize = 16384
+const initialBytes = 16384
 
-/** A buffer to append to. Whoever writes past `size` reserves the room first. */
+/** A growing buffer. Call `reserve` before you write past `size`. */
 export class Output {
-  bytes: Buffer = Buffer.allocUnsafe(initialSize)
+  bytes: Buffer = Buffer.allocUnsafe(initialBytes)
   size = 0
 
-  /** Makes sure that so many bytes can be written. */
+  /** Makes space for `count` more bytes. */
   reserve(count: number): void {
     if (this.size + count <= this.bytes.length) return
     const larger = Buffer.allocUnsafe(Math.max(this.bytes.length * 2, this.size + count))
@@ -16,26 +15,25 @@ export class Output {
     this.bytes = larger
   }
 
-  /** Appends bytes. */
   append(bytes: Uint8Array): void {
     this.reserve(bytes.length)
     this.bytes.set(bytes, this.size)
     this.size += bytes.length
   }
 
-  /** What was written; good until the next write. */
+  /** The written bytes, valid until the next write. */
   view(): Buffer {
     return this.bytes.subarray(0, this.size)
   }
 }
 
-/** Two buffers that take turns: one is filled while the socket has the other. */
+/** Two buffers that alternate: the session fills one while the socket sends the other. */
 export class Outbox {
-  /** What is to be sent next. */
+  /** The buffer to fill. */
   out = new Output()
   private spare = new Output()
 
-  /** What is to be sent, if anything; good until the next but one `take`. */
+  /** Takes the bytes to send, if there are any. They stay valid until the second `take` from now. */
   take(): Uint8Array | undefined {
     const { out, spare } = this
     if (out.size === 0) return undefined
@@ -45,13 +43,13 @@ export class Outbox {
     return out.view()
   }
 
-  /** Gives large buffers back. A write that is under way keeps its own. */
+  /** Frees large buffers. A running write keeps its own. */
   shrink(): void {
-    if (this.spare.bytes.length > initialSize) this.spare = new Output()
-    if (this.out.bytes.length > initialSize && this.out.size === 0) this.out = new Output()
+    if (this.spare.bytes.length > initialBytes) this.spare = new Output()
+    if (this.out.bytes.length > initialBytes && this.out.size === 0) this.out = new Output()
   }
 
-  /** How much memory the buffers take, in bytes. */
+  /** The memory of both buffers, in bytes. */
   get held(): number {
     return this.out.bytes.length + this.spare.bytes.length
   }

@@ -1,4 +1,4 @@
-/** Our PINGs that have not come back yet. RFC 9113, section 6.7. */
+/** The PINGs of this client that have no answer yet. RFC 9113, section 6.7. */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import { putPing } from "../frame/frame.ts"
@@ -6,7 +6,7 @@ import type { Http2Error } from "../Http2Error.ts"
 import { callSafely } from "./callSafely.ts"
 import type { Output } from "./output.ts"
 
-/** How a PING ended: the time it took. */
+/** How a PING ended: with its round-trip time or a failure. */
 export type Pong = Result.Result<Duration.Duration, Http2Error>
 
 interface Ping {
@@ -14,7 +14,7 @@ interface Ping {
   readonly done: (pong: Pong) => void
 }
 
-/** Each PING carries its number. Times are in milliseconds. */
+/** Unanswered PINGs; each carries its number. Times are in milliseconds. */
 export class Pings {
   private readonly pings = new Map<number, Ping>()
   private count = 0
@@ -31,7 +31,7 @@ export class Pings {
     this.count = (this.count + 1) >>> 0
   }
 
-  /** One came back. Says whether it was one of ours. */
+  /** Completes a PING. Returns whether there was one with this number. */
   received(number: number, now: number): boolean {
     const ping = this.pings.get(number)
     if (ping === undefined) return false
@@ -40,14 +40,14 @@ export class Pings {
     return true
   }
 
-  /** Was one sent before that and is not back? */
+  /** Whether the oldest PING was sent at `time` or before. */
   isOlderThan(time: number): boolean {
-    // The first is the oldest.
+    // A Map iterates in the order of insertion.
     for (const ping of this.pings.values()) return ping.sentAt <= time
     return false
   }
 
-  /** None of them will come back. */
+  /** Fails all of them. */
   fail(error: () => Http2Error): void {
     if (this.pings.size === 0) return
     const failed = Result.fail(error())

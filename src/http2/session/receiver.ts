@@ -1,9 +1,9 @@
 /**
- * Understands the frames of the peer: checks each, and tells the session what
- * it means. RFC 9113, section 6. What breaks the rules for one stream resets
- * that stream; what breaks those of the connection is returned.
+ * Checks each frame of the peer and calls the session for what it means. RFC 9113,
+ * section 6. A violation within one stream resets that stream. A violation of the
+ * connection is returned as an error.
  */
-import { connectionWindow, maxHeaderListSize, maxPadding } from "../dial/preface.ts"
+import { connectionWindow, maxHeaderListSize, maxPaddingBytes } from "../dial/preface.ts"
 import type { Flood } from "../frame/flood.ts"
 import { Code, type ConnectionError, connectionError, Flag, Type } from "../frame/frame.ts"
 import type { Settings } from "../frame/settings.ts"
@@ -13,60 +13,59 @@ import type { Field } from "../hpack/staticTable.ts"
 import type { Goaway } from "../Message.ts"
 import type { Exchange } from "./exchange.ts"
 
-/** The most of a GOAWAY's debug data that is kept, in bytes: all of a frame. Cut short it would be no JSON any more. */
-const maxDebugSize = 16384
+/** At most this much of a GOAWAY's debug data is kept: a whole frame, since a part of it is no valid JSON. */
+const maxDebugBytes = 16384
 
-/** A WINDOW_UPDATE by less than this is small, in bytes. */
-const smallUpdate = 1024
+/** A WINDOW_UPDATE by less than this counts as an idle frame. */
+const smallUpdateBytes = 1024
 
-/** DATA with less than this that are not the last of their answer bring it no further, in bytes. */
-const smallData = 32
+/** DATA with less than this count as an idle frame, unless they end the response. */
+const smallDataBytes = 32
 
-/** So much padding of a stream is given back: before a frame with the most of it does not fit any more. */
-const paddingToGive = maxPadding - 256
+/** A stream's padding is returned to its window from this size on: while a frame with the most padding still fits. */
+const maxHeldPaddingBytes = maxPaddingBytes - 256
 
 const protocolError = (detail: string): ConnectionError => connectionError(Code.protocolError, detail)
 const frameSizeError = (detail: string): ConnectionError => connectionError(Code.frameSizeError, detail)
 
-/** What the receiver knows of the connection, and what it tells. */
+/** What the receiver reads of the session, and what it calls. */
 export interface Target {
   readonly options: {
-    /** In bytes. */
     readonly maxResponseSize: number
   }
-  /** Those that are open, by their id. */
+  /** The open streams, by id. */
   readonly streams: ReadonlyMap<number, Exchange>
   readonly settings: Settings
-  /** Have the peer's first SETTINGS come? */
+  /** Whether the peer's first SETTINGS have arrived. */
   readonly isReady: boolean
-  /** Was there never such a stream? RFC 9113, section 5.1: idle. */
+  /** Whether a stream was never opened. RFC 9113, section 5.1: idle. */
   readonly isIdle: (id: number) => boolean
-  /** The peer's settings have changed; `windowBefore` is the initial window that held until now. */
+  /** The peer's settings changed. `windowBefore` is the initial window before the change, in bytes. */
   readonly settingsChanged: (windowBefore: number) => ConnectionError | undefined
-  /** The peer takes so many bytes more, on a stream or (0) on all together. */
+  /** The peer's window grew, for a stream or (0) for the connection, in bytes. */
   readonly windowGrew: (id: number, increment: number) => ConnectionError | undefined
-  /** We take so many bytes more. */
+  /** Grows the window of this client, for a stream or (0) for the connection, in bytes. */
   readonly giveWindow: (id: number, increment: number) => void
   readonly pinged: (data: Uint8Array) => void
-  /** A PING of ours came back. Says whether it was one. */
+  /** The answer to a PING arrived. Returns whether that PING was sent. */
   readonly ponged: (id: number) => boolean
-  /** The answer is complete. */
+  /** The response is complete. */
   readonly finish: (exchange: Exchange) => void
-  /** The peer has reset a stream. */
+  /** The peer reset a stream. */
   readonly wasReset: (exchange: Exchange, code: number) => void
-  /** The answer can't be taken: the stream is to be reset. */
+  /** Resets a stream whose response breaks a rule or a limit. */
   readonly reset: (exchange: Exchange, code: number, what: string) => void
-  /** The peer takes no more requests, and says so perhaps not for the first time. */
+  /** The peer sent a GOAWAY, perhaps not its first. */
   readonly goneAway: (goaway: Goaway) => void
 }
 
-/** Takes the frames of one connection, in order. */
+/** Handles the frames of one connection, in order. */
 export class Receiver {
   private readonly session: Target
   private readonly decoder = new HpackDecoder(maxHeaderListSize)
   private readonly blocks = new HeaderBlocks()
   private readonly flood: Flood
-  /** What we may still be sent in bodies, and what we have taken since we last said so. */
+  /** How many bytes of bodies the peer may still send, and how many arrived since the last WINDOW_UPDATE. */
   private window = connectionWindow
   private taken = 0
 
@@ -84,11 +83,11 @@ export class Receiver {
     end: number
   ): ConnectionError | undefined {
     if (this.blocks.stream !== 0 && (type !== Type.continuation || id !== this.blocks.stream)) {
-      return protocolError("a frame amid a header block")
+      return protocolError("a frame inside a header block")
     }
-    // A server that is going may say so first of all: that is no other protocol.
+    // A server that shuts down may start with GOAWAY: it does speak HTTP/2.
     if (!this.session.isReady && type !== Type.goaway && (type !== Type.settings || (flags & Flag.ack) !== 0)) {
-      return protocolError("a first frame that is not SETTINGS")
+      return protocolError("another first frame than SETTINGS")
     }
     switch (type) {
       case Type.headers:
@@ -108,7 +107,7 @@ export class Receiver {
       case Type.continuation:
         return this.continuation(flags, id, bytes, start, end)
       case Type.pushPromise:
-        return protocolError("PUSH_PROMISE, which was turned off")
+        return protocolError("PUSH_PROMISE, which this client disabled")
       case Type.priority:
         return this.priority(id, end - start)
       default:
@@ -123,13 +122,13 @@ export class Receiver {
     start: number,
     end: number
   ): ConnectionError | undefined {
-    if (this.session.isIdle(id)) return protocolError("HEADERS of a stream that is not open")
+    if (this.session.isIdle(id)) return protocolError("HEADERS for an idle stream")
     if ((flags & (Flag.padded | Flag.priority)) !== 0) {
       const padding = (flags & Flag.padded) === 0 ? 0 : start < end ? bytes[start++]! : -1
       if ((flags & Flag.priority) !== 0) start += 5
-      if (padding < 0 || start > end) return frameSizeError("HEADERS that are too short")
+      if (padding < 0 || start > end) return frameSizeError("HEADERS that are too short for their flags")
       end -= padding
-      if (start > end) return protocolError("more padding than HEADERS")
+      if (start > end) return protocolError("HEADERS with more padding than payload")
     }
     const isLast = (flags & Flag.endStream) !== 0
     if ((flags & Flag.endHeaders) !== 0) return this.block(id, isLast, bytes, start, end)
@@ -144,7 +143,7 @@ export class Receiver {
     start: number,
     end: number
   ): ConnectionError | undefined {
-    if (this.blocks.stream === 0) return protocolError("CONTINUATION of nothing")
+    if (this.blocks.stream === 0) return protocolError("CONTINUATION without HEADERS")
     const error = this.blocks.add(bytes, start, end)
     if (error !== undefined || (flags & Flag.endHeaders) === 0) return error
     const block = this.blocks.finish()
@@ -163,7 +162,7 @@ export class Receiver {
     if (wrong !== undefined) return connectionError(Code.compressionError, wrong)
     const { session } = this
     const exchange = session.streams.get(id)
-    // Of a stream that we gave up.
+    // The stream was reset by this client.
     if (exchange === undefined) return this.flood.idle()
     if (this.decoder.isOverLimit) {
       session.reset(exchange, Code.cancel, `headers of more than ${maxHeaderListSize} bytes`)
@@ -181,10 +180,10 @@ export class Receiver {
 
   private data(flags: number, id: number, bytes: Buffer, start: number, end: number): ConnectionError | undefined {
     const { session } = this
-    if (session.isIdle(id)) return protocolError("DATA of a stream that is not open")
+    if (session.isIdle(id)) return protocolError("DATA for an idle stream")
     const size = end - start
     this.window -= size
-    if (this.window < 0) return connectionError(Code.flowControlError, "more DATA than its window")
+    if (this.window < 0) return connectionError(Code.flowControlError, "more DATA than its window allows")
     this.taken += size
     if (this.taken >= connectionWindow / 2) {
       session.giveWindow(0, this.taken)
@@ -192,25 +191,25 @@ export class Receiver {
       this.taken = 0
     }
     if ((flags & Flag.padded) !== 0) {
-      if (size === 0) return frameSizeError("DATA that are too short")
+      if (size === 0) return frameSizeError("DATA that are too short for their flags")
       end -= bytes[start++]!
-      if (start > end) return protocolError("more padding than DATA")
+      if (start > end) return protocolError("DATA with more padding than payload")
     }
     const isLast = (flags & Flag.endStream) !== 0
     const exchange = session.streams.get(id)
-    const isSmall = end - start < smallData
+    const isSmall = end - start < smallDataBytes
     if (exchange === undefined) return isSmall ? this.flood.idle() : undefined
     if (!exchange.isAnswered) {
       session.reset(exchange, Code.protocolError, "a body before its headers")
       return undefined
     }
     if (exchange.received + end - start > session.options.maxResponseSize) {
-      session.reset(exchange, Code.cancel, `an answer of more than ${session.options.maxResponseSize} bytes`)
+      session.reset(exchange, Code.cancel, `a response of more than ${session.options.maxResponseSize} bytes`)
       return undefined
     }
     if (start < end) {
       if (!exchange.hasBody) {
-        session.reset(exchange, Code.protocolError, "a body where there can't be one")
+        session.reset(exchange, Code.protocolError, "a body that its request or status forbids")
         return undefined
       }
       exchange.data(bytes, start, end)
@@ -220,7 +219,7 @@ export class Receiver {
       return undefined
     }
     exchange.padding += size - (end - start)
-    if (exchange.padding >= paddingToGive) {
+    if (exchange.padding >= maxHeldPaddingBytes) {
       session.giveWindow(id, exchange.padding)
       exchange.padding = 0
     }
@@ -228,8 +227,8 @@ export class Receiver {
   }
 
   private windowUpdate(id: number, bytes: Buffer, start: number, end: number): ConnectionError | undefined {
-    if (end - start !== 4) return frameSizeError("WINDOW_UPDATE of a length that is none")
-    if (id !== 0 && this.session.isIdle(id)) return protocolError("WINDOW_UPDATE of a stream that is not open")
+    if (end - start !== 4) return frameSizeError("WINDOW_UPDATE with an invalid length")
+    if (id !== 0 && this.session.isIdle(id)) return protocolError("WINDOW_UPDATE for an idle stream")
     const increment = bytes.readUInt32BE(start) & 0x7fffffff
     if (increment === 0) {
       if (id === 0) return protocolError("WINDOW_UPDATE by 0")
@@ -237,23 +236,23 @@ export class Receiver {
       if (exchange !== undefined) this.session.reset(exchange, Code.protocolError, "WINDOW_UPDATE by 0")
     }
     const error = this.session.windowGrew(id, increment)
-    // Large ones can't be many: the window has a limit. That of a stream that is closed has none.
-    const isForNothing = increment < smallUpdate || (id !== 0 && !this.session.streams.has(id))
-    return error === undefined && isForNothing ? this.flood.idle() : error
+    // The limit of a window bounds large updates, but not those of a closed stream.
+    const isIdleFrame = increment < smallUpdateBytes || (id !== 0 && !this.session.streams.has(id))
+    return error === undefined && isIdleFrame ? this.flood.idle() : error
   }
 
   private priority(id: number, size: number): ConnectionError | undefined {
-    if (id === 0) return protocolError("PRIORITY of no stream")
+    if (id === 0) return protocolError("PRIORITY for stream 0")
     const exchange = this.session.streams.get(id)
     if (size !== 5 && exchange !== undefined) {
-      this.session.reset(exchange, Code.frameSizeError, "PRIORITY of a length that is none")
+      this.session.reset(exchange, Code.frameSizeError, "PRIORITY with an invalid length")
     }
     return this.flood.idle()
   }
 
   private rstStream(id: number, bytes: Buffer, start: number, end: number): ConnectionError | undefined {
-    if (end - start !== 4) return frameSizeError("RST_STREAM of a length that is none")
-    if (this.session.isIdle(id)) return protocolError("RST_STREAM of a stream that is not open")
+    if (end - start !== 4) return frameSizeError("RST_STREAM with an invalid length")
+    if (this.session.isIdle(id)) return protocolError("RST_STREAM for an idle stream")
     const exchange = this.session.streams.get(id)
     if (exchange === undefined) return this.flood.idle()
     this.session.wasReset(exchange, bytes.readUInt32BE(start))
@@ -267,9 +266,9 @@ export class Receiver {
     start: number,
     end: number
   ): ConnectionError | undefined {
-    if (id !== 0) return protocolError("SETTINGS of a stream")
+    if (id !== 0) return protocolError("SETTINGS for a stream")
     if ((flags & Flag.ack) !== 0) {
-      if (end !== start) return frameSizeError("an acknowledgement of SETTINGS that is not empty")
+      if (end !== start) return frameSizeError("an acknowledgement of SETTINGS with a payload")
       this.decoder.allow(0)
       return this.flood.idle()
     }
@@ -279,8 +278,8 @@ export class Receiver {
   }
 
   private ping(flags: number, id: number, bytes: Buffer, start: number, end: number): ConnectionError | undefined {
-    if (id !== 0) return protocolError("PING of a stream")
-    if (end - start !== 8) return frameSizeError("PING of a length that is none")
+    if (id !== 0) return protocolError("PING for a stream")
+    if (end - start !== 8) return frameSizeError("PING with an invalid length")
     if ((flags & Flag.ack) !== 0) {
       return this.session.ponged(bytes.readUInt32BE(start + 4)) ? undefined : this.flood.idle()
     }
@@ -289,12 +288,12 @@ export class Receiver {
   }
 
   private goaway(id: number, bytes: Buffer, start: number, end: number): ConnectionError | undefined {
-    if (id !== 0) return protocolError("GOAWAY of a stream")
-    if (end - start < 8) return frameSizeError("GOAWAY of a length that is none")
+    if (id !== 0) return protocolError("GOAWAY for a stream")
+    if (end - start < 8) return frameSizeError("GOAWAY with an invalid length")
     this.session.goneAway({
       lastStreamId: bytes.readUInt32BE(start) & 0x7fffffff,
       code: bytes.readUInt32BE(start + 4),
-      debug: bytes.toString("utf8", start + 8, Math.min(end, start + 8 + maxDebugSize))
+      debug: bytes.toString("utf8", start + 8, Math.min(end, start + 8 + maxDebugBytes))
     })
     return this.flood.idle()
   }

@@ -1,24 +1,24 @@
-/** Says why a request has no answer, and with that, whether the peer can have processed it. */
+/** The failures of requests. Each says why, and whether the peer can have processed the request. */
 import { Code, codeName } from "../frame/frame.ts"
 import * as Http2Error from "../Http2Error.ts"
 import { type Goaway, goawayDetail } from "../Message.ts"
 import type { Exchange } from "./exchange.ts"
 
-/** Why a connection ended. */
+/** Why a connection closed. */
 interface End {
   readonly detail: string
-  /** The error code of a GOAWAY, the peer's or ours. */
+  /** The error code of a GOAWAY, of the peer or of this client. */
   readonly code?: number
   readonly cause?: unknown
 }
 
 const { make } = Http2Error
 
-/** It had not left when its connection ended, or was retired. */
+/** The connection closed or retired before the request left. */
 export const notSent = (server: string, { cause, detail }: End): Http2Error.Http2Error =>
   make(new Http2Error.NotSent({ server, detail, ...(cause === undefined ? {} : { cause }) }))
 
-/** It had left when its connection ended. */
+/** The connection closed after the request left. */
 export const lost = (server: string, { cause, code, detail }: End): Http2Error.Http2Error =>
   make(
     new Http2Error.Unknown({
@@ -29,7 +29,7 @@ export const lost = (server: string, { cause, code, detail }: End): Http2Error.H
     })
   )
 
-/** What came for it is no answer that we take. */
+/** The response breaks a rule or a limit. */
 export const unreadable = (
   server: string,
   code: number,
@@ -38,7 +38,7 @@ export const unreadable = (
 ): Http2Error.Http2Error =>
   make(new Http2Error.Unknown({ server, code, detail: afterGoaway(goaway, `it sent ${what}`) }))
 
-/** The peer says that it took no notice of it. Where its answer has begun already, that word is worth nothing. */
+/** The peer says that it did not process the request. If its response has begun, that can't be true. */
 const disowned = (server: string, exchange: Exchange, code: number, detail: string): Http2Error.Http2Error =>
   make(
     exchange.isAnswered
@@ -46,11 +46,11 @@ const disowned = (server: string, exchange: Exchange, code: number, detail: stri
       : new Http2Error.Refused({ server, code, detail })
   )
 
-/** What has happened, after what the peer said when it took no more requests: a reason is there, if anywhere. */
+/** Puts the peer's GOAWAY, which may hold the reason, before what happened after it. */
 export const afterGoaway = (goaway: Goaway | undefined, detail: string): string =>
   goaway === undefined ? detail : `${goawayDetail(goaway)}; then ${detail}`
 
-/** The peer reset its stream. */
+/** The peer reset the stream. */
 export const wasReset = (
   server: string,
   exchange: Exchange,
@@ -63,11 +63,11 @@ export const wasReset = (
     : make(new Http2Error.Unknown({ server, code, detail }))
 }
 
-/** Its stream is above the last one of a GOAWAY. */
+/** The stream is above the last one that a GOAWAY names. */
 export const isAbove = (server: string, exchange: Exchange, goaway: Goaway): Http2Error.Http2Error =>
   disowned(server, exchange, goaway.code, goawayDetail(goaway))
 
-/** Its time is over; a timeout that is none is over at once. `detail` says what kept it waiting, where that is known. */
+/** The request timed out; an invalid timeout does so at once. `detail` says what delayed it, if that is known. */
 export const late = (server: string, exchange: Exchange, detail: string | undefined): Http2Error.Http2Error => {
   const { body, id, sent, timeout } = exchange
   if (!(timeout > 0)) return invalid(notTimeout)
@@ -82,21 +82,21 @@ export const late = (server: string, exchange: Exchange, detail: string | undefi
   )
 }
 
-/** What keeps a request waiting that found no stream: what the peer allows. */
+/** Why a request found no stream, if the peer's limits are the reason. */
 export const whyWaiting = (streams: number, window: number): string | undefined =>
   streams === 0
-    ? "it allows no stream at all (SETTINGS_MAX_CONCURRENT_STREAMS is 0)"
+    ? "it allows no streams (SETTINGS_MAX_CONCURRENT_STREAMS is 0)"
     : window <= 0
-    ? "it takes no bytes (its window of flow control is used up)"
+    ? "it accepts no more bytes (its flow-control window is used up)"
     : undefined
 
-/** What keeps a request waiting that was sent. */
+/** Why a request that left has no answer, if the peer's frames say so. */
 export const whyUnanswered = ({ body, sent }: Exchange, goaway: Goaway | undefined): string | undefined =>
   sent < body.length
-    ? afterGoaway(goaway, `it took ${sent} of the ${body.length} bytes of the body, and lets no more through`)
+    ? afterGoaway(goaway, `it accepted ${sent} of the ${body.length} bytes of the body, and its window allows no more`)
     : goaway && goawayDetail(goaway)
 
-export const notTimeout = "its timeout is not longer than nothing"
+export const notTimeout = "its timeout must be greater than 0"
 
-/** It can't be written down. */
+/** HTTP/2 can't express the request. */
 export const invalid = (detail: string): Http2Error.Http2Error => make(new Http2Error.RequestInvalid({ detail }))

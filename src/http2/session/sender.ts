@@ -1,6 +1,6 @@
 /**
- * Writes requests: their header blocks, and as much of their bodies as the
- * peer's flow control lets through. RFC 9113, sections 5.2 and 8.1.
+ * Writes requests: their header blocks, and as much of their bodies as the peer's
+ * flow control allows. RFC 9113, sections 5.2 and 8.1.
  */
 import * as Frame from "../frame/frame.ts"
 import type { Settings } from "../frame/settings.ts"
@@ -11,26 +11,26 @@ import type { Output } from "./output.ts"
 
 const windowOverflow = Frame.connectionError(Frame.Code.flowControlError, "a window above 2^31-1")
 
-/** The most that is sent in one frame, whatever the peer takes: others wait behind it. */
-const maxDataSize = 65536
+/** A frame carries at most this much, even if the peer accepts more, because other requests wait behind it. */
+const maxDataBytes = 65536
 
-/** A token: RFC 9110, section 5.6.2. CONNECT has no path, and is not for us. */
+/** Whether it is a token: RFC 9110, section 5.6.2. CONNECT, which has no path, is not supported. */
 const isMethod = (method: string): boolean => /^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(method) && method !== "CONNECT"
 
-/** It begins with "/", or is the "*" of OPTIONS. RFC 9113, section 8.3.1. What is in it is the encoder's to see. */
+/** Whether it starts with "/", or is the "*" of OPTIONS. RFC 9113, section 8.3.1. The encoder checks its characters. */
 const isPath = (path: string, method: string): boolean =>
   path.charCodeAt(0) === 47 || (path === "*" && method === "OPTIONS")
 
-/** What is sent on one connection. */
+/** Writes the requests of one connection. */
 export class Sender {
-  /** How much the peer takes on all streams together. */
+  /** The peer's window for all streams together, in bytes. */
   window: number = Frame.initialWindow
 
   private readonly authority: string
   private readonly settings: Settings
   private readonly encoder = new HpackEncoder()
   private readonly prefixes = new Map<string, ReadonlyArray<Header>>()
-  /** Those whose body waits for the peer, or for the next write. */
+  /** The exchanges whose body waits for the peer's window, or for the next write. */
   private blocked: Array<Exchange> = []
 
   constructor(authority: string, settings: Settings) {
@@ -43,8 +43,8 @@ export class Sender {
   }
 
   /**
-   * Opens a stream, and begins its body if no more than `limit` is written then.
-   * Returns what is wrong with its request, if anything; then nothing was written.
+   * Opens a stream, and writes its body until `out` holds `limit` bytes. Returns the
+   * fault if the request is invalid; nothing is written then.
    */
   open(out: Output, exchange: Exchange, id: number, limit: number): string | undefined {
     const { encoder } = this
@@ -54,7 +54,7 @@ export class Sender {
     out.size += Frame.headerSize
     encoder.begin(out, exchange.body.length)
     const wrong = this.prefix(out, method) ??
-      (isPath(path, method) && encoder.path(out, path) ? undefined : `${JSON.stringify(path)} is no path`) ??
+      (isPath(path, method) && encoder.path(out, path) ? undefined : `the path ${JSON.stringify(path)} is invalid`) ??
       (shared === undefined ? undefined : encoder.sharedHeaders(out, shared)) ??
       (headers === undefined ? undefined : encoder.headers(out, headers))
     if (wrong !== undefined) {
@@ -73,7 +73,7 @@ export class Sender {
   private prefix(out: Output, method: string): string | undefined {
     let prefix = this.prefixes.get(method)
     if (prefix === undefined) {
-      if (!isMethod(method)) return `${JSON.stringify(method)} is no method for a request`
+      if (!isMethod(method)) return `the method ${JSON.stringify(method)} is invalid`
       prefix = [
         { name: ":method", value: method, index: true },
         { name: ":scheme", value: "https", index: true },
@@ -86,7 +86,7 @@ export class Sender {
 
   private body(out: Output, exchange: Exchange, limit: number): void {
     const { body, id } = exchange
-    const maxSize = Math.min(this.settings.maxFrameSize, maxDataSize)
+    const maxSize = Math.min(this.settings.maxFrameSize, maxDataBytes)
     while (exchange.sent < body.length) {
       const size = Math.min(body.length - exchange.sent, this.window, exchange.window, maxSize)
       if (size <= 0 || out.size >= limit) {
@@ -103,19 +103,19 @@ export class Sender {
     exchange.isBlocked = false
   }
 
-  /** Goes on with the bodies that wait, up to `limit`. */
+  /** Continues the bodies that wait, until `out` holds `limit` bytes. */
   resume(out: Output, limit: number): void {
     for (const exchange of this.blocked) if (!exchange.isSettled) this.body(out, exchange, limit)
     this.blocked = this.blocked.filter((exchange) => exchange.isBlocked && !exchange.isSettled)
   }
 
-  /** The peer takes more on all streams together. */
+  /** The peer's window for all streams together grew, in bytes. */
   grew(increment: number): Frame.ConnectionError | undefined {
     this.window += increment
     return this.window > Frame.maxWindow ? windowOverflow : undefined
   }
 
-  /** The peer's settings have changed; `windowBefore` is the initial window that held until now. RFC 9113, section 6.9.2. */
+  /** The peer's settings changed. `windowBefore` is the initial window before the change. RFC 9113, section 6.9.2. */
   settingsChanged(windowBefore: number, exchanges: Iterable<Exchange>): Frame.ConnectionError | undefined {
     const { headerTableSize, smallestTableSize } = this.settings
     if (smallestTableSize < headerTableSize) this.encoder.setTableSize(smallestTableSize)

@@ -1,15 +1,14 @@
 /**
- * The state of a connection: which streams are open, what the peer allows, and
- * what is to be sent. RFC 9113, sections 3 to 6.
+ * The state of a connection: the open streams, the peer's limits, and the bytes to
+ * send. RFC 9113, sections 3 to 6.
  *
- * Bytes go in by `feed`, and come out by `take`; there is no socket, timer or
- * fiber in here, so that every situation can be played. All calls are
- * synchronous. `Receiver.ts` understands the peer's frames, `Sender.ts` writes
- * the requests.
+ * `feed` takes bytes and `take` returns bytes. The session has no socket, timer or
+ * fiber, so that a test can play every situation. All calls are synchronous.
+ * `receiver.ts` handles the peer's frames, `sender.ts` writes the requests.
  *
- * Invariants: a request that has an `id` was taken for the socket, no other one
- * has left; every request is settled exactly once; its slot is free as soon as
- * its stream is closed for us.
+ * Invariants: a request has an `id` exactly if it was taken for the socket. Every
+ * request is settled exactly once. Its slot is free once this side has closed its
+ * stream.
  */
 import type * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
@@ -31,23 +30,23 @@ import * as requestFailures from "./requestFailures.ts"
 import { Sender } from "./sender.ts"
 import { Waiting } from "./waiting.ts"
 
-/** Take at most about this much for one write, in bytes. */
-const batchSize = 262144
+/** One write takes about this much at most. */
+const batchBytes = 262144
 
 /**
- * What may be owed to a peer that does not read, in bytes: acknowledgements,
- * windows, resets. Requests are not among it, they are encoded when they leave.
+ * Replies to a peer that does not read (acknowledgements, windows, resets) may take
+ * at most this much. Requests don't count: they are encoded when they leave.
  */
-const maxOwed = 1_048_576
-const readsNothing = Frame.connectionError(Frame.Code.enhanceYourCalm, "more than it reads the answers to")
+const maxOwedBytes = 1_048_576
+const unreadReplies = Frame.connectionError(Frame.Code.enhanceYourCalm, "more frames than it reads replies to")
 
 const maxStreamId = 0x7fffffff
 
-/** What a session has to know. Times are in milliseconds. */
+/** The options of a session. Times are in milliseconds. */
 export interface SessionOptions {
   readonly server: string
   readonly authority: string
-  /** A clock that never goes back. */
+  /** A monotonic clock. */
   readonly now: () => number
   readonly requestTimeout: number
   readonly pingTimeout: number
@@ -58,23 +57,23 @@ export interface SessionOptions {
 
 /** How a session ended. */
 export interface SessionEnding extends Ending {
-  /** The peer broke the protocol. */
+  /** Whether the peer broke the protocol. */
   readonly violation: boolean
-  /** It spoke another one, and said that this may pass by itself. */
-  readonly isPassing: boolean
+  /** Whether the peer spoke HTTP/1.1 with a status that reports a transient condition. */
+  readonly isTransient: boolean
 }
 
-/** One connection's state. */
+/** The state of one connection. */
 export class Session implements Target {
-  /** Called when there may be something to flush; once until `flush`. */
+  /** Called when there may be something to flush, at most once until `flush`. */
   onWake: () => void = () => {}
-  /** Called once, when the session has ended. What is left to `take` is to be sent still. */
+  /** Called once, when the session ends. Send what the last `take` returns. */
   onEnd: (ending: SessionEnding) => void = () => {}
-  /** Called when settings of the peer have come. */
+  /** Called when the peer's SETTINGS arrive. */
   onReady: () => void = () => {}
-  /** Called once when something is under way whose time can run out, or when it has ended; then it is to be named again. */
+  /** Called once, when a deadline becomes active or the session ends. Set it again to be called again. */
   onBusy: (() => void) | undefined
-  /** Called in `flush` when there may be more room. */
+  /** Called in `flush` when `room` may have grown. */
   onRoom: () => void = () => {}
 
   readonly options: SessionOptions
@@ -83,9 +82,9 @@ export class Session implements Target {
   goaway: Goaway | undefined
   isReady = false
 
-  /** The first bytes of a peer that seems to speak another protocol, until that is known. */
+  /** The first bytes of a peer that may speak another protocol, until that is clear. */
   private opening: Uint8Array | undefined
-  /** Why no more requests are taken. */
+  /** Why the session accepts no more requests. */
   private retired: string | undefined
   private ending: SessionEnding | undefined
   private readonly outbox = new Outbox()
@@ -98,7 +97,7 @@ export class Session implements Target {
   private nextId = 1
   private isWoken = false
   private roomChanged = false
-  /** The time as of the first submission since the last flush, or -1. */
+  /** The time of the first request since the last flush, or -1. */
   private time = -1
   private lastReceived: number
 
@@ -149,17 +148,17 @@ export class Session implements Target {
     return this.ending !== undefined
   }
 
-  /** Is there something whose time can run out soon? */
+  /** Whether a deadline is active. */
   get isBusy(): boolean {
     return this.pending > 0 || this.pings.size > 0
   }
 
-  /** How long the peer may stay silent from now on without being asked, in milliseconds. */
+  /** The time until an idle connection sends a PING, in milliseconds. */
   get untilPing(): number {
     return Math.max(1, this.lastReceived + this.options.idlePing - this.options.now())
   }
 
-  /** Takes no more requests. It ends when those that have left are answered. */
+  /** Accepts no more requests. The session ends when the requests that left have their answers. */
   retire(why: string): void {
     if (this.retired !== undefined) return
     this.retired = why
@@ -174,15 +173,15 @@ export class Session implements Target {
     this.wake()
   }
 
-  /** Looks at the deadlines. To be called now and then. */
+  /** Checks the deadlines. Call it regularly while `isBusy`. */
   tick(): void {
     if (this.ending !== undefined) return
     const { idlePing, now, pingTimeout } = this.options
     const time = now()
     if (this.pings.isOlderThan(time - pingTimeout)) return this.close(`no answer to a PING within ${pingTimeout} ms`)
-    // Who waits for an answer wants to know sooner whether there is anyone.
-    const patience = this.streams.size > 0 ? Math.min(idlePing, pingTimeout / 2) : idlePing
-    if (this.pings.size === 0 && time - this.lastReceived >= patience) this.ping(() => {})
+    // Open requests need to know sooner whether the peer is alive.
+    const silentMillis = this.streams.size > 0 ? Math.min(idlePing, pingTimeout / 2) : idlePing
+    if (this.pings.size === 0 && time - this.lastReceived >= silentMillis) this.ping(() => {})
     for (const exchange of this.streams.values()) this.expire(exchange, time)
     this.waiting.forEach((exchange) => this.expire(exchange, time))
     if (!this.isBusy) this.outbox.shrink()
@@ -200,7 +199,7 @@ export class Session implements Target {
     this.abort(exchange, Frame.Code.cancel, requestFailures.late(this.options.server, exchange, why))
   }
 
-  /** Takes what the peer sent. */
+  /** Takes bytes of the peer. */
   feed(chunk: Uint8Array): void {
     if (this.ending !== undefined) return
     this.lastReceived = this.options.now()
@@ -209,18 +208,18 @@ export class Session implements Target {
       this.opening = isBegun(chunk) ? chunk : undefined
       if (this.opening !== undefined) return
     }
-    const error = this.reader.feed(chunk) ?? (this.out.size > maxOwed ? readsNothing : undefined)
+    const error = this.reader.feed(chunk) ?? (this.out.size > maxOwedBytes ? unreadReplies : undefined)
     if (error === undefined || this.ending !== undefined) return
     Frame.putGoaway(this.out, error.code, error.detail)
     const other = this.isReady ? undefined : otherProtocol(chunk)
     this.end({
       detail: other === undefined ? `it broke the protocol: ${error.detail}` : other.detail,
       violation: error,
-      isPassing: other?.isPassing ?? false
+      isTransient: other?.isTransient ?? false
     })
   }
 
-  /** Tells what has changed, and ends what is done. To be called when it was woken; then there may be some to `take`. */
+  /** Calls the listeners, and ends a retired session that is done. Call it after `onWake`, then `take`. */
   flush(): void {
     this.isWoken = false
     if (this.onBusy !== undefined && (this.isBusy || this.hasEnded)) {
@@ -239,8 +238,9 @@ export class Session implements Target {
   }
 
   /**
-   * What is to be sent now, if anything; good until the next but one `take`. It
-   * opens streams: what it returns has left, so take it when the socket does.
+   * Opens streams and takes the bytes to send, if there are any. They stay valid
+   * until the second `take` from now. Their requests count as sent, so call it when
+   * the socket can write.
    */
   take(): Uint8Array | undefined {
     this.fill()
@@ -257,33 +257,33 @@ export class Session implements Target {
     if (this.ending !== undefined) return
     const { nextId, sender } = this
     const window = sender.window
-    if (sender.isBlocked) sender.resume(this.out, batchSize)
-    // A request that can't be written is settled in here, and whoever made it may end the session.
+    if (sender.isBlocked) sender.resume(this.out, batchBytes)
+    // An invalid request is settled in here, and its `settle` may end the session.
     while (this.canOpen()) this.open(this.waiting.shift()!)
     this.flood.sent((this.nextId - nextId) / 2, window - sender.window)
   }
 
   private canOpen(): boolean {
     return this.waiting.size > 0 && this.streams.size < this.capacity.limit && this.retired === undefined &&
-      this.out.size < batchSize && (this.sender.window > 0 || this.waiting.peek()!.body.length === 0)
+      this.out.size < batchBytes && (this.sender.window > 0 || this.waiting.peek()!.body.length === 0)
   }
 
   private open(exchange: Exchange): void {
     const wrong = exchange.timeout > 0
-      ? this.sender.open(this.out, exchange, this.nextId, batchSize)
+      ? this.sender.open(this.out, exchange, this.nextId, batchBytes)
       : requestFailures.notTimeout
     if (wrong !== undefined) {
-      // its place is free again, and whoever waits for one is to be told
+      // The slot is free again, so the listener must hear of it.
       this.roomChanged = true
       this.wake()
       return this.fail(exchange, requestFailures.invalid(wrong))
     }
     this.streams.set(exchange.id, exchange)
     this.nextId += 2
-    if (this.nextId > maxStreamId) this.retire("its stream numbers are used up")
+    if (this.nextId > maxStreamId) this.retire("its stream ids are used up")
   }
 
-  /** Those that wait now; what a `settle` submits is refused the next time, so that it can't go on for ever. */
+  /** Fails the requests that wait now. Those that a `settle` submits fail in the next call, so that the loop ends. */
   private refuseWaiting(): void {
     let left = this.waiting.size
     if (left === 0) return
@@ -291,7 +291,7 @@ export class Session implements Target {
     for (; left > 0 && this.waiting.size > 0; left--) this.fail(this.waiting.shift()!, failure)
   }
 
-  // -- what the receiver finds
+  // -- called by the receiver
 
   isIdle(id: number): boolean {
     return id >= this.nextId || id % 2 === 0
@@ -340,9 +340,9 @@ export class Session implements Target {
 
   finish(exchange: Exchange): void {
     if (!exchange.isWhole) {
-      return this.reset(exchange, Frame.Code.protocolError, "a body of another length than announced")
+      return this.reset(exchange, Frame.Code.protocolError, "a body whose length differs from its content-length")
     }
-    // The peer needs no more of the request: RFC 9113, section 8.1.
+    // The peer does not need the rest of the request: RFC 9113, section 8.1.
     if (exchange.sent < exchange.body.length) Frame.putRstStream(this.out, exchange.id, Frame.Code.cancel)
     this.remove(exchange)
     this.settle(exchange, Result.succeed(exchange.response()))
@@ -369,27 +369,27 @@ export class Session implements Target {
     this.wake()
   }
 
-  // -- ends
+  // -- the end
 
-  /** Ends at once: the socket did, or nobody wants it any more. */
+  /** Ends the session at once, with or without a failure of the socket. */
   close(detail: string, cause?: unknown): void {
     if (this.ending !== undefined) return
     Frame.putGoaway(this.out, Frame.Code.noError, "")
     this.end({ detail, cause })
   }
 
-  private end({ cause, detail, isPassing = false, violation }: {
+  private end({ cause, detail, isTransient = false, violation }: {
     readonly detail: string
     readonly cause?: unknown
     readonly violation?: Frame.ConnectionError
-    readonly isPassing?: boolean
+    readonly isTransient?: boolean
   }): void {
     const { goaway, options: { server }, retired } = this
     const ending: SessionEnding = {
       detail: detail === retired ? detail : requestFailures.afterGoaway(goaway, detail),
       goaway,
       violation: violation !== undefined,
-      isPassing,
+      isTransient,
       ...(cause === undefined ? {} : { cause })
     }
     this.ending = ending
@@ -420,13 +420,13 @@ export class Session implements Target {
     this.settle(exchange, Result.fail(error))
   }
 
-  /** Fails streams that are over. The first `settle` finds none of them open any more, and may cancel the others. */
+  /** Fails exchanges. All of them are closed before the first `settle`, which may cancel the others. */
   private failAll(exchanges: ReadonlyArray<Exchange>, error: (exchange: Exchange) => Http2Error): void {
     for (const exchange of exchanges) this.remove(exchange)
     for (const exchange of exchanges) if (!exchange.isSettled) this.fail(exchange, error(exchange))
   }
 
-  /** Gives a request up and says why. */
+  /** Abandons a request and fails it. */
   private abort(exchange: Exchange, code: number, error: Http2Error): void {
     if (exchange.isSettled) return
     exchange.isSettled = true
@@ -434,7 +434,7 @@ export class Session implements Target {
     this.fail(exchange, error)
   }
 
-  /** Resets the stream of a settled request, or forgets that it waits. */
+  /** Resets the stream of a settled request, or takes it out of the queue. */
   private abandon(exchange: Exchange, code: number): void {
     if (exchange.id === 0) {
       this.waiting.dropped()

@@ -1,12 +1,15 @@
-/** The requests that wait for a stream, in order. */
+/** The queue of requests that wait for a stream. */
 import type { Exchange } from "./exchange.ts"
 
-/** So many settled ones are kept at most, and as many as there are others. */
+/** The queue keeps at most this many settled exchanges, or as many as there are waiting ones. */
 const maxDropped = 64
 
-/** A queue from which those that were settled meanwhile are dropped when their turn comes, or when they are too many. */
+/** The array is cut from this many passed exchanges on. */
+const maxPassed = 4096
+
+/** A queue that drops settled exchanges when their turn comes, or when there are too many. */
 export class Waiting {
-  /** How many wait, without those that were settled. */
+  /** How many wait, without the settled ones. */
   size = 0
   private exchanges: Array<Exchange> = []
   private next = 0
@@ -16,7 +19,7 @@ export class Waiting {
     this.size++
   }
 
-  /** One that waits was settled. */
+  /** One in the queue was settled. */
   dropped(): void {
     this.size--
     const kept = this.exchanges.length - this.next
@@ -25,7 +28,6 @@ export class Waiting {
     this.next = 0
   }
 
-  /** Looks at the first. */
   peek(): Exchange | undefined {
     while (this.next < this.exchanges.length) {
       const exchange = this.exchanges[this.next]!
@@ -35,7 +37,6 @@ export class Waiting {
     return undefined
   }
 
-  /** Takes the first. */
   shift(): Exchange | undefined {
     const exchange = this.peek()
     if (exchange === undefined) return undefined
@@ -46,12 +47,12 @@ export class Waiting {
 
   private pass(): void {
     this.next++
-    if (this.next < this.exchanges.length && this.next < 4096) return
+    if (this.next < this.exchanges.length && this.next < maxPassed) return
     this.exchanges = this.exchanges.slice(this.next)
     this.next = 0
   }
 
-  /** Looks at each of those that wait now. They may be settled meanwhile. */
+  /** Calls `look` for each exchange in the queue now. It may settle them. */
   forEach(look: (exchange: Exchange) => void): void {
     const { next, exchanges } = this
     for (let i = next; i < exchanges.length; i++) look(exchanges[i]!)

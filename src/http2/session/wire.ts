@@ -1,19 +1,19 @@
 /**
- * Joins a session to the world: its bytes to a socket, its deadlines to a clock.
+ * Connects a session to a socket and to a clock.
  *
- * There is at most one write under way; requests that are made meanwhile are
- * encoded after it. So a peer that reads slowly holds them back here,
- * where they are known not to be sent, and obey what it says next.
+ * At most one write runs at a time, and requests that arrive meanwhile are encoded
+ * after it. So requests to a slow peer wait here, where they are known not to be
+ * sent, and the peer's next frames still apply to them.
  */
 import * as Effect from "effect/Effect"
 import type * as Tls from "node:tls"
 import { cutDetail, plain } from "../dial/failure.ts"
 import type { Session, SessionEnding } from "./session.ts"
 
-/** Deadlines are looked at so often while something is under way, in milliseconds. */
+/** The interval between two checks of the deadlines. */
 const tickMillis = 100
 
-/** Moves the bytes between a session and its socket, until the session has `ended`. */
+/** Moves bytes between a session and its socket, until the session calls `ended`. */
 export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: SessionEnding) => void): void => {
   let isWriting = false
   let isReading = false
@@ -21,7 +21,7 @@ export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: 
 
   const flush = () => {
     session.flush()
-    // `take` opens streams: not before their bytes can go.
+    // `take` opens streams, so it waits until the socket can write.
     if (isWriting || hasEnded) return
     const bytes = session.take()
     if (bytes === undefined) return
@@ -35,13 +35,13 @@ export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: 
   session.onWake = () => {
     if (isReading) return
     if (session.isOpen) queueMicrotask(flush)
-    // Who tries again and again on a connection that is retired must not keep the process from everything else.
+    // A caller that retries on a retired connection without a pause must not block the event loop.
     else setImmediate(flush)
   }
   session.onEnd = (ending) => {
     hasEnded = true
     const last = session.take()
-    // With a write under way the peer takes nothing any more: a farewell would wait for it for ever.
+    // During a write the peer does not read, so a GOAWAY could wait for ever.
     if (isWriting || last === undefined || !socket.writable) socket.destroy()
     else socket.end(last, () => socket.destroy())
     ended(ending)
@@ -60,16 +60,16 @@ export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: 
   else flush()
 }
 
-/** Goes on when what has arrived meanwhile is read. */
+/** Waits until the bytes that have arrived are read. */
 const afterReading = Effect.callback<void>((resume) => {
   const immediate = setImmediate(() => resume(Effect.void))
   return Effect.sync(() => clearImmediate(immediate))
 })
 
 /**
- * Looks at the deadlines until the session ends: often while something is under
- * way, else when the peer has been silent for too long. When the process stood
- * still, what has come in time counts.
+ * Checks the deadlines until the session ends: every {@link tickMillis} while one is
+ * active, else when the next PING is due. After a pause of the process it first
+ * reads the bytes that arrived in time.
  */
 export const watch = (session: Session): Effect.Effect<void> => {
   const busy = Effect.callback<void>((resume) => {

@@ -92,7 +92,7 @@ export const judgeDial = ({ message, reason }: Http2Error.Http2Error): ApnsError
     case "Unreachable":
       return faultAmong(reason.said ?? [])
     case "ProxyRefused":
-      return reason.isPassing ? undefined : ApnsError.make(new ApnsError.ConfigFault({ detail: message }))
+      return reason.isTransient ? undefined : ApnsError.make(new ApnsError.ConfigFault({ detail: message }))
     default:
       return undefined
   }
