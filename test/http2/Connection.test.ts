@@ -12,7 +12,7 @@ const { connect } = Servers
 const get = (path: string): Connection.Request => ({ method: "GET", path })
 
 describe("writes", () => {
-  it.live("what is asked for in one tick leaves in one write", () =>
+  it.live("requests of one tick leave in one write", () =>
     Effect.gen(function*() {
       const counts: Array<number> = []
       const connection = yield* connect((socket) => {
@@ -35,7 +35,7 @@ describe("writes", () => {
       assert.deepStrictEqual(counts, [100, 100, 100])
     }))
 
-  it.live("a peer that does not read: what was not written is not sent", () =>
+  it.live("requests to a peer that does not read stay unsent", () =>
     Effect.gen(function*() {
       const body = new Uint8Array(1_000_000)
       const connection = yield* connect((socket) => {
@@ -52,8 +52,8 @@ describe("writes", () => {
     }))
 })
 
-describe("settling", () => {
-  it.live("is never done before submit returns, not even when it has ended", () =>
+describe("settle", () => {
+  it.live("settle is never called before submit returns, even on a closed connection", () =>
     Effect.gen(function*() {
       const connection = yield* connect((socket) => {
         socket.write(Peer.settings())
@@ -70,7 +70,7 @@ describe("settling", () => {
       assert.strictEqual(Peer.brief(answer), "NotSent")
     }))
 
-  it.live("may submit, cancel and look around", () =>
+  it.live("settle may submit, cancel and read the state", () =>
     Effect.gen(function*() {
       const connection = yield* connect((socket) => {
         socket.write(Peer.settings())
@@ -92,7 +92,7 @@ describe("settling", () => {
       assert.strictEqual(connection.pending(), 0)
     }))
 
-  it.live("an error code with which it goes away, and the answers that still come", () =>
+  it.live("a GOAWAY with an error code still lets answers arrive", () =>
     Effect.gen(function*() {
       const connection = yield* connect((socket) => {
         socket.write(Peer.settings())
@@ -115,7 +115,7 @@ describe("settling", () => {
       )
     }))
 
-  it.live("a peer that breaks the rules is told so, and left", () =>
+  it.live("a protocol violation closes the connection with an error code", () =>
     Effect.gen(function*() {
       const left: Array<number> = []
       const connection = yield* connect((socket) => {
@@ -135,7 +135,7 @@ describe("settling", () => {
 })
 
 describe("idle", () => {
-  it.live("a connection that has ended is quiet, though its scope is open", () =>
+  it.live("a closed connection stays silent while its scope is open", () =>
     Effect.gen(function*() {
       const connection = yield* connect((socket) => {
         socket.write(Peer.settings())
@@ -157,7 +157,7 @@ describe("idle", () => {
     }))
 
   it.live.skipIf(Servers.isMissing("nghttpd"))(
-    "a process that stood still: an answer that came in time counts",
+    "after a pause of the process, an answer that arrived in time counts",
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.nghttpd({})
@@ -181,7 +181,7 @@ describe("idle", () => {
       })
   )
 
-  it.live("a connection on which nothing happens is asked for now and then, and stays open", () =>
+  it.live("an idle connection sends PINGs and stays open", () =>
     Effect.gen(function*() {
       let pings = 0
       const connection = yield* connect((socket) => {

@@ -47,8 +47,8 @@ const failure = (options: Parameters<typeof attempt>[0]) =>
     return error.reason
   })
 
-describe("TCP and names", () => {
-  it.live("nobody listens", () =>
+describe("TCP and DNS", () => {
+  it.live("a port without a listener", () =>
     Effect.gen(function*() {
       const reason = yield* failure({ port: yield* freePort })
       assert.strictEqual(reason._tag, "Unreachable")
@@ -63,7 +63,7 @@ describe("TCP and names", () => {
       assert.include(reason.message, "nowhere.test")
     }))
 
-  it.live("the name is looked up for each connection, and addresses that refuse are passed over", () =>
+  it.live("each connection resolves the name again and skips addresses that refuse", () =>
     Effect.gen(function*() {
       const { port, tls } = yield* server()
       const asked: Array<string> = []
@@ -95,7 +95,7 @@ describe("TCP and names", () => {
     }))
 
   it.live.skipIf(Servers.isPythonMissing)(
-    "an address that is silent does not use up the time, and the sockets that lose are closed",
+    "a silent address does not use up the deadline, and the other sockets are closed",
     () =>
       Effect.gen(function*() {
         const { port, tls } = yield* server()
@@ -109,7 +109,7 @@ describe("TCP and names", () => {
       })
   )
 
-  it.live.skipIf(Servers.isPythonMissing)("the last address may be slow", () =>
+  it.live.skipIf(Servers.isPythonMissing)("the last address may take until the deadline", () =>
     Effect.gen(function*() {
       const { port } = yield* server()
       const silent = yield* Servers.silent("127.0.0.2", port)
@@ -122,7 +122,7 @@ describe("TCP and names", () => {
       assert.deepInclude(reason, { _tag: "ConnectTimeout", stage: "connect" })
     }))
 
-  it.live("IPv6, from here", () =>
+  it.live("IPv6 addresses are connected to", () =>
     Effect.gen(function*() {
       const authority = yield* makeAuthority
       const port = yield* Servers.scriptedTls(yield* authority.issue(), polite, "::1")
@@ -130,7 +130,7 @@ describe("TCP and names", () => {
       assert.strictEqual((yield* attempt({ host: "::1", port, tls })).status, 200)
     }))
 
-  it.live("the system's name server", () =>
+  it.live("the system's DNS resolves names", () =>
     Effect.gen(function*() {
       const { port, tls } = yield* server()
       assert.strictEqual((yield* attempt({ host: "localhost", port, tls })).status, 200)
@@ -138,7 +138,7 @@ describe("TCP and names", () => {
 })
 
 describe("TLS", () => {
-  it.live("an authority that is not trusted", () =>
+  it.live("a certificate of an untrusted authority is rejected", () =>
     Effect.gen(function*() {
       const { port } = yield* server()
       const reason = yield* failure({ port, tls: { servername: "localhost" } })
@@ -146,7 +146,7 @@ describe("TLS", () => {
       assert.include(reason.message, "set tls.ca to the authority")
     }))
 
-  it.live("a certificate for another name", () =>
+  it.live("a certificate for another name is rejected", () =>
     Effect.gen(function*() {
       const { port, tls } = yield* server()
       const reason = yield* failure({ port, tls: { ...tls, servername: "api.example.org" } })
@@ -154,7 +154,7 @@ describe("TLS", () => {
       assert.include(reason.message, "tls.servername")
     }))
 
-  it.live("a certificate that has expired", () =>
+  it.live("an expired certificate is rejected", () =>
     Effect.gen(function*() {
       const authority = yield* makeAuthority
       const now = Date.now()
@@ -168,7 +168,7 @@ describe("TLS", () => {
     }))
 
   for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
-    it.live(`a certificate of ours that is asked for, over ${version}`, () =>
+    it.live(`a client certificate is presented over ${version}`, () =>
       Effect.gen(function*() {
         const trusted = yield* makeAuthority
         const stranger = yield* makeAuthority
@@ -194,7 +194,7 @@ describe("TLS", () => {
   }
 
   it.live.skipIf(Servers.isMissing("nghttpd"))(
-    "a server that says what it has against our certificate",
+    "a server's reason for rejecting the client certificate reaches the error",
     () =>
       Effect.gen(function*() {
         const { certs, port } = yield* Servers.nghttpd({ "index.html": "" }, "-V")
@@ -204,7 +204,7 @@ describe("TLS", () => {
       })
   )
 
-  it.live("certificate and key in one file", () =>
+  it.live("certificate and key may come in one file", () =>
     Effect.gen(function*() {
       const certs = yield* certificates
       execFileSync(
@@ -226,20 +226,20 @@ describe("TLS", () => {
       assert.notInclude(JSON.stringify(reason), "s3cr3t")
     }))
 
-  it.live("a PEM that is none", () =>
+  it.live("an invalid PEM is refused", () =>
     Effect.gen(function*() {
       const reason = yield* failure({ tls: { cert: "not a PEM" } })
       assert.deepInclude(reason, { _tag: "OptionInvalid", option: "tls" })
     }))
 
-  it.live("no version in common", () =>
+  it.live("a server without a common TLS version is rejected", () =>
     Effect.gen(function*() {
       const { port, tls } = yield* server({ maxVersion: "TLSv1.2" })
       const reason = yield* failure({ port, tls: { ...tls, minVersion: "TLSv1.3" } })
       assert.deepInclude(reason, { _tag: "TlsRejected", kind: "Handshake" })
     }))
 
-  it.live("a server that does not choose h2", () =>
+  it.live("a server that does not choose h2 is rejected", () =>
     Effect.gen(function*() {
       const { port, tls } = yield* server({ ALPNProtocols: undefined })
       const reason = yield* failure({ port, tls })
@@ -248,21 +248,21 @@ describe("TLS", () => {
       assert.strictEqual((yield* attempt({ port, tls: { ...tls, requireAlpn: false } })).status, 200)
     }))
 
-  it.live("a server that refuses h2", () =>
+  it.live("a server that refuses h2 is rejected", () =>
     Effect.gen(function*() {
       const { port, tls } = yield* server({ ALPNProtocols: ["http/1.1"] })
       const reason = yield* failure({ port, tls })
       assert.strictEqual(reason._tag, "NotHttp2")
     }))
 
-  it.live("a port without TLS", () =>
+  it.live("a port without TLS is recognised", () =>
     Effect.gen(function*() {
       const port = yield* scripted((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
       const reason = yield* failure({ port })
       assert.deepInclude(reason, { _tag: "TlsRejected", kind: "Handshake" })
     }))
 
-  it.live("a server of HTTP/1.1, and one that closes", () =>
+  it.live("a server of HTTP/1.1 and one that closes are told apart", () =>
     Effect.gen(function*() {
       const old = yield* server({}, (socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
       assert.strictEqual((yield* failure(old))._tag, "NotHttp2")
@@ -278,7 +278,7 @@ describe("time", () => {
       return reason._tag === "ConnectTimeout" ? reason.stage : undefined
     })
 
-  it.live("one deadline for every stage", () =>
+  it.live("one deadline covers every stage", () =>
     Effect.gen(function*() {
       assert.strictEqual(yield* stageOf({ host: "x.test", lookup: () => Effect.never }), "lookup")
       const silent = yield* scripted(() => {})
@@ -288,7 +288,7 @@ describe("time", () => {
       assert.strictEqual(yield* stageOf({ port, tls }), "settings")
     }))
 
-  it.live("what was opened in vain is closed at once, not with the caller's scope", () =>
+  it.live("a failed attempt closes its sockets at once, not with the caller's scope", () =>
     Effect.gen(function*() {
       let closed = 0
       const port = yield* scripted((socket) => socket.on("close", () => closed++).resume())
@@ -316,7 +316,7 @@ describe("options", () => {
     ["maxResponseSize", { maxResponseSize: 1.5 }]
   ]
 
-  it.live.each(bad)("%s out of its range: %j", ([option, options]) =>
+  it.live.each(bad)("%s out of range is refused: %j", ([option, options]) =>
     Effect.gen(function*() {
       assert.deepInclude(yield* failure(options), { _tag: "OptionInvalid", option })
     }))
@@ -442,14 +442,14 @@ describe("a proxy", () => {
     ["is a portal", (socket) => socket.write("HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n"), false]
   ]
 
-  it.live.each(may)("that %s: does it pass?", ([, script, isTransient]) =>
+  it.live.each(may)("that %s is transient or not", ([, script, isTransient]) =>
     Effect.gen(function*() {
       const port = yield* scripted((socket) => socket.once("data", () => script(socket)))
       const reason = yield* failure({ host: "localhost", proxy: { host: "127.0.0.1", port } })
       assert.strictEqual(reason._tag === "ProxyRefused" && reason.isTransient, isTransient)
     }))
 
-  it.live("that sends information without an end is left at once, and its words are shown escaped", () =>
+  it.live("that sends endless informational responses is left at once, and its text is escaped", () =>
     Effect.gen(function*() {
       const endless = yield* scripted((socket) =>
         socket.once("data", () => {
@@ -465,7 +465,7 @@ describe("a proxy", () => {
         proxy: { host: "127.0.0.1", port: endless },
         connectTimeout: "1 minute"
       })
-      assert.include(given.message, "informational answers")
+      assert.include(given.message, "informational responses")
       const hostile = yield* scripted((socket) =>
         socket.once("data", () => socket.end("HTTP/1.1 403 \u001b]0;x\u0007 no\u009b31m\r\n\r\n"))
       )

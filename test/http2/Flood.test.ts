@@ -16,8 +16,8 @@ const busy = (count: number, size: number) => {
   return play
 }
 
-describe("a peer that is honest", () => {
-  it("gives windows back before it answers, one frame for each request", () => {
+describe("an honest peer", () => {
+  it("may update windows before it answers, a frame per request", () => {
     // haproxy does so for the connection, others for the stream too.
     const play = busy(2000, 200)
     for (let i = 0; i < 2000; i++) play.feed(Peer.windowUpdate(0, 200), Peer.windowUpdate(2 * i + 1, 200))
@@ -25,7 +25,7 @@ describe("a peer that is honest", () => {
     assert.deepStrictEqual([...new Set(play.brief())], ["200"])
   })
 
-  it("gives back a large body in small pieces", () => {
+  it("may update the window of a large body in small pieces", () => {
     const play = busy(100, 50_000)
     for (let i = 0; i < 100; i++) {
       for (let piece = 0; piece < 100; piece++) {
@@ -35,15 +35,15 @@ describe("a peer that is honest", () => {
     assert.isFalse(play.hasEnded, play.ending?.detail)
   })
 
-  it("sends information and gives windows back", () => {
+  it("may send informational responses and window updates", () => {
     const play = busy(2000, 60)
     for (let i = 0; i < 2000; i++) play.feed(Peer.headers(2 * i + 1, [[":status", "103"]]), Peer.windowUpdate(0, 60))
     assert.isFalse(play.hasEnded, play.ending?.detail)
   })
 })
 
-describe("a peer that is not", () => {
-  it("has not saved up for a flood, however many requests it has answered", () => {
+describe("a hostile peer", () => {
+  it("can't save up credit for a flood, however many requests it answers", () => {
     const play = Play.ready({}, [Setting.maxConcurrentStreams, 1000])
     for (let round = 0; round < 12; round++) {
       const first = 2000 * round + 1
@@ -55,7 +55,7 @@ describe("a peer that is not", () => {
     assert.strictEqual(play.left(), Code.enhanceYourCalm)
   })
 
-  it("is not paid for its PINGs by the answers to them", () => {
+  it("gets no credit for PINGs", () => {
     const play = Play.ready()
     for (let i = 0; i < 1001; i++) {
       play.feed(Peer.ping(0))
@@ -64,7 +64,7 @@ describe("a peer that is not", () => {
     assert.strictEqual(play.left(), Code.enhanceYourCalm)
   })
 
-  it("sends a byte at a time, to an open stream or to one that is closed", () => {
+  it("may not send a byte at a time, to an open or a closed stream", () => {
     for (const isOpen of [true, false]) {
       const play = Play.ready()
       play.submit(1)
@@ -75,7 +75,7 @@ describe("a peer that is not", () => {
     }
   })
 
-  it("gives windows of a stream that is closed, however large", () => {
+  it("may not update the window of a closed stream, however large", () => {
     const play = Play.ready()
     play.submit(1)
     play.sent()
@@ -86,7 +86,7 @@ describe("a peer that is not", () => {
     assert.isBelow(count, 2000)
   })
 
-  it("does not read what it is owed", () => {
+  it("must read the replies to its frames", () => {
     const play = Play.ready({ maxStreams: 100_000 }, [Setting.maxConcurrentStreams, 100_000])
     play.submit(20_000, { method: "GET" })
     while (play.sent().length > 0);
@@ -96,7 +96,7 @@ describe("a peer that is not", () => {
     assert.isBelow(owed, 70_000)
   })
 
-  it("sends an answer in small pieces, which takes no more memory than in one", () => {
+  it("makes a response in small pieces take no more memory than a whole one", () => {
     const play = Play.ready({ maxResponseSize: 1_000_000 })
     play.submit(1)
     play.sent()
@@ -110,7 +110,7 @@ describe("a peer that is not", () => {
     assert.isTrue(answer !== undefined && Result.isSuccess(answer) && answer.success.body.length === 1_000_000)
   })
 
-  it("resets every stream as soon as it is open: each request ends, and nothing is left of it", () => {
+  it("that resets every stream at once ends each request and leaves nothing in memory", () => {
     const play = Play.ready()
     for (let i = 0; i < 20_000; i++) {
       play.submit(1)

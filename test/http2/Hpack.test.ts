@@ -110,7 +110,7 @@ describe("the examples of RFC 7541", () => {
     })
   }
 
-  it("C.1: integers", () => {
+  it("C.1: integers are decoded", () => {
     // As sizes of a table, with a prefix of five bits.
     const decoder = (allowed: number) => {
       const decoder = new HpackDecoder(65536)
@@ -126,7 +126,7 @@ describe("the examples of RFC 7541", () => {
     }
   })
 
-  it("C.2: each form of a field", () => {
+  it("C.2: each form of a field is decoded", () => {
     const forms: ReadonlyArray<readonly [string, Field]> = [
       ["400a 6375 7374 6f6d 2d6b 6579 0d63 7573 746f 6d2d 6865 6164 6572", ["custom-key", "custom-header"]],
       ["040c 2f73 616d 706c 652f 7061 7468", [":path", "/sample/path"]],
@@ -138,7 +138,7 @@ describe("the examples of RFC 7541", () => {
     }
   })
 
-  it("C.2: what enters no table", () => {
+  it("C.2: fields that enter no table are decoded", () => {
     const encoder = new HpackEncoder()
     assert.strictEqual(
       encode(encoder, [{ name: ":path", value: "/sample/path" }]).toString("hex"),
@@ -149,19 +149,19 @@ describe("the examples of RFC 7541", () => {
     assert.deepStrictEqual(decode(new HpackDecoder(65536), secret), [["authorization", "secret"]])
   })
 
-  it("C.3: requests without Huffman code", () => decodesAll(plainRequests, requests))
-  it("C.4: requests with Huffman code", () => decodesAll(huffmanRequests, requests))
+  it("C.3: requests without Huffman code are decoded", () => decodesAll(plainRequests, requests))
+  it("C.4: requests with Huffman code are decoded", () => decodesAll(huffmanRequests, requests))
   // A table of 256 bytes, as these examples have it: 3fe1 01 says so.
-  it("C.5: responses without Huffman code", () => decodesAll(plainResponses, responses, "3fe1 01"))
-  it("C.6: responses with Huffman code", () => decodesAll(huffmanResponses, responses, "3fe1 01"))
+  it("C.5: responses without Huffman code are decoded", () => decodesAll(plainResponses, responses, "3fe1 01"))
+  it("C.6: responses with Huffman code are decoded", () => decodesAll(huffmanResponses, responses, "3fe1 01"))
 
-  it("C.4: encoded", () => {
+  it("C.4: requests are encoded to the same bytes", () => {
     const encoder = new HpackEncoder()
     const blocks = requests.map((fields) => encode(encoder, indexed(fields)).toString("hex"))
     assert.deepStrictEqual(blocks, huffmanRequests.map((hex) => bytesOf(hex).toString("hex")))
   })
 
-  it("C.6: encoded, in a table of 256 bytes", () => {
+  it("C.6: responses are encoded to the same bytes, with a table of 256 bytes", () => {
     const encoder = new HpackEncoder()
     encoder.setTableSize(256)
     const blocks = responses.map((fields) => encode(encoder, indexed(fields)).toString("hex"))
@@ -182,7 +182,7 @@ describe("encoding and decoding", () => {
   const isText = (value: string) =>
     value.isWellFormed() && !/^[ \t]|[ \t]$/.test(value) && !/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value)
 
-  it.prop("are each other's reverse, whatever the table's size", { lists: Lists, sizes: Sizes }, ({ lists, sizes }) => {
+  it.prop("are the reverse of each other at every table size", { lists: Lists, sizes: Sizes }, ({ lists, sizes }) => {
     const encoder = new HpackEncoder()
     const decoder = new HpackDecoder(1_000_000)
     lists.forEach((list, i) => {
@@ -197,7 +197,7 @@ describe("encoding and decoding", () => {
     })
   })
 
-  it("both drop the same fields when the table is full, in bytes and not in characters, or changes its size", () => {
+  it("evict the same fields, counted in bytes, when the table is full or changes its size", () => {
     const encoder = new HpackEncoder()
     const decoder = new HpackDecoder(1_000_000)
     for (let i = 0; i < 1000; i++) {
@@ -213,7 +213,7 @@ describe("encoding and decoding", () => {
     }
   })
 
-  it("the smallest size since the last block is told, and the last one", () => {
+  it("announce the smallest table size since the last block and the last one", () => {
     const encoder = new HpackEncoder()
     for (const size of [300, 100, 200]) encoder.setTableSize(size)
     assert.strictEqual(
@@ -223,7 +223,7 @@ describe("encoding and decoding", () => {
     assert.strictEqual(encode(encoder, [{ name: ":method", value: "GET", index: true }]).toString("hex"), "82")
   })
 
-  it("a shared list costs a byte per header from the second time on", () => {
+  it("cost a byte per header of a shared list from the second time on", () => {
     const encoder = new HpackEncoder()
     const decoder = new HpackDecoder(65536)
     const shared = indexed([["apns-topic", "org.example"], ["apns-push-type", "alert"], ["apns-priority", "10"]])
@@ -242,7 +242,7 @@ describe("encoding and decoding", () => {
     assert.isAbove(sizes[0]!, 30)
   })
 
-  it("a block that is not sent leaves no trace in the table", () => {
+  it("leave no trace in the table of a block that is not sent", () => {
     const encoder = new HpackEncoder()
     const decoder = new HpackDecoder(65536)
     const spoilt = [{ name: "x-one", value: "1", index: true }, { name: "x-two", value: "line\nbreak" }]
@@ -259,7 +259,7 @@ describe("encoding and decoding", () => {
     (name) => assert.isDefined(new HpackEncoder().headers(new Output(), [{ name, value: "x" }]))
   )
 
-  it.prop("Huffman code: every string comes back", { bytes: Schema.Uint8Array }, ({ bytes }) => {
+  it.prop("Huffman-encode every string so that it decodes to itself", { bytes: Schema.Uint8Array }, ({ bytes }) => {
     const target = Buffer.alloc(bytes.length * 4 + 1)
     const end = Huffman.encode(bytes, target, 0)
     assert.strictEqual(end, Huffman.encodedSize(bytes))
@@ -269,7 +269,7 @@ describe("encoding and decoding", () => {
   })
 })
 
-describe("blocks that are none", () => {
+describe("invalid blocks", () => {
   const bad: ReadonlyArray<readonly [string, string]> = [
     ["index 0", "80"],
     ["an index above both tables", "be"],
@@ -288,7 +288,7 @@ describe("blocks that are none", () => {
 
   it.each(bad)("%s", (_, hex) => assert.isString(decode(new HpackDecoder(65536), bytesOf(hex))))
 
-  it("once our setting of no table is in force, it has to be said before the table is used, and none may be asked for", () => {
+  it("once a table of 0 bytes is in force, a peer must announce it before it uses the table, and may not ask for more", () => {
     const outdated = () => {
       const decoder = new HpackDecoder(65536)
       assert.deepStrictEqual(decode(decoder, bytesOf(plainRequests[0]!)), [...requests[0]!])
@@ -297,9 +297,9 @@ describe("blocks that are none", () => {
     }
     // A server without a table may have nothing to say.
     assert.deepStrictEqual(decode(outdated(), bytesOf("82 0001 7801 31")), [[":method", "GET"], ["x", "1"]])
-    assert.include(decode(outdated(), bytesOf("be")), "smaller by now")
-    assert.include(decode(outdated(), bytesOf("7e01 31")), "smaller by now")
-    assert.include(decode(outdated(), bytesOf("4001 7801 31")), "smaller by now")
+    assert.include(decode(outdated(), bytesOf("be")), "without the size update")
+    assert.include(decode(outdated(), bytesOf("7e01 31")), "without the size update")
+    assert.include(decode(outdated(), bytesOf("4001 7801 31")), "without the size update")
     assert.isString(decode(outdated(), bytesOf("2182")))
     const decoder = outdated()
     assert.deepStrictEqual(decode(decoder, bytesOf("2082")), [[":method", "GET"]])
@@ -309,7 +309,7 @@ describe("blocks that are none", () => {
     assert.isString(decode(decoder, bytesOf("be")))
   })
 
-  it("a field that is named by another one counts the bytes of its name, also where they are no text", () => {
+  it("a field with the name of another counts the bytes of that name, even if they are not UTF-8", () => {
     const decoder = new HpackDecoder(65536)
     const name = Buffer.alloc(10, 0xff).toString("hex")
     // In a table of 60 bytes: 10 + 1 + 32 for the first, and for the second, which takes its place.
@@ -317,7 +317,7 @@ describe("blocks that are none", () => {
     assert.strictEqual((decode(decoder, bytesOf("be")) as Array<Field>)[0]![1], "2")
   })
 
-  it("a field that had to make room is gone, and its Huffman code counts as what it stands for", () => {
+  it("an evicted field is unknown, and a Huffman-coded field counts its decoded size", () => {
     const encoder = new HpackEncoder()
     encoder.setTableSize(200)
     const decoder = new HpackDecoder(65536)
@@ -330,7 +330,7 @@ describe("blocks that are none", () => {
     assert.isString(decode(decoder, bytesOf("bf")))
   })
 
-  it("a field that is larger than the table empties it", () => {
+  it("a field larger than the table empties it", () => {
     const decoder = new HpackDecoder(65536)
     // A table of 40 bytes: "x: 1" counts 34, and "x: 123456789" counts 42.
     assert.deepStrictEqual(decode(decoder, bytesOf("3f09 4001 7801 31 be")), [["x", "1"], ["x", "1"]])
@@ -338,7 +338,7 @@ describe("blocks that are none", () => {
     assert.isString(decode(decoder, bytesOf("be")))
   })
 
-  it("a list above the limit is decoded to its end, for the sake of the table", () => {
+  it("a list over the limit is decoded to its end, so that the table stays in step", () => {
     const decoder = new HpackDecoder(100)
     const block = bytesOf(plainRequests[0]!)
     const fields: Array<Field> = []
@@ -348,8 +348,12 @@ describe("blocks that are none", () => {
     assert.isFalse(decoder.isOverLimit)
   })
 
-  it.prop("any bytes give fields or an error, never an exception", { bytes: Schema.Uint8Array }, ({ bytes }) => {
-    const result = decode(new HpackDecoder(65536), bytes)
-    return typeof result === "string" || Array.isArray(result)
-  })
+  it.prop(
+    "any bytes decode to fields or an error, never to an exception",
+    { bytes: Schema.Uint8Array },
+    ({ bytes }) => {
+      const result = decode(new HpackDecoder(65536), bytes)
+      return typeof result === "string" || Array.isArray(result)
+    }
+  )
 })

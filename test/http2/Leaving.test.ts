@@ -13,7 +13,7 @@ const { maxConcurrentStreams } = Setting
 
 const get = (path: string): Connection.Request => ({ method: "GET", path })
 
-describe("while a write is under way", () => {
+describe("during a write", () => {
   const blocked = (options: Parameters<typeof Play.ready>[0] = {}) => {
     const play = Play.ready(options, [maxConcurrentStreams, 100])
     play.submit(5)
@@ -22,13 +22,13 @@ describe("while a write is under way", () => {
     return play
   }
 
-  it("what was not handed over was not sent", () => {
+  it("requests that the socket has not taken are not sent", () => {
     const play = blocked()
     play.session.close("cut")
     assert.deepStrictEqual(play.brief(), Array.from({ length: 5 }, () => "NotSent"))
   })
 
-  it("a deadline says so too", () => {
+  it("a deadline reports such a request as not sent", () => {
     const play = blocked({ requestTimeout: 100 })
     play.now += 100
     play.session.tick()
@@ -36,7 +36,7 @@ describe("while a write is under way", () => {
     assert.deepStrictEqual(play.words(), [])
   })
 
-  it("a lower limit of streams holds at once", () => {
+  it("a lower limit of streams applies at once", () => {
     const play = blocked()
     play.feed(Peer.settings([maxConcurrentStreams, 1]))
     assert.deepStrictEqual(play.words(), ["settings", "headers 1"])
@@ -68,11 +68,11 @@ describe("while a write is under way", () => {
     }))
 })
 
-describe("from inside of a settle", () => {
+describe("from inside a settle", () => {
   /** A request that can't be written, which is found out when it is to leave. */
   const spoil = (play: Play, then: () => void) => play.session.submit(get(""), then)
 
-  it("the session may be closed: what is submitted then ends too", () => {
+  it("the session may be closed, and later requests fail", () => {
     const play = Play.ready()
     const { session } = play
     let again = "open"
@@ -87,7 +87,7 @@ describe("from inside of a settle", () => {
     assert.strictEqual(session.pending, 0)
   })
 
-  it("the session may be retired: no stream is opened after that", () => {
+  it("the session may be retired, and opens no more streams", () => {
     const play = Play.ready()
     const { session } = play
     play.submit(1)
@@ -101,7 +101,7 @@ describe("from inside of a settle", () => {
     assert.deepStrictEqual(play.brief(), ["open", "NotSent"])
   })
 
-  it("a GOAWAY has retired the session before anyone is told, and the session may be closed: all above are refused", () => {
+  it("the session may be closed after a GOAWAY, which has retired it already: all requests above are refused", () => {
     const play = Play.ready()
     const { session } = play
     let seen: unknown
@@ -117,7 +117,7 @@ describe("from inside of a settle", () => {
     assert.deepStrictEqual(play.brief(), ["Refused 0", "Refused 0", "Refused 0"])
   })
 
-  it("others that end at the same time may be cancelled", () => {
+  it("requests that end at the same time may be cancelled", () => {
     const endings: ReadonlyArray<readonly [(play: Play) => void, string]> = [
       [(play) => play.feed(Peer.goaway(0, 0)), "open"],
       [(play) => play.session.close("cut"), "NotSent"]
@@ -138,7 +138,7 @@ describe("from inside of a settle", () => {
   })
 
   it.live.each(["retired", "ended"])(
-    "who submits again and again on a connection that is %s does not stop the process",
+    "endless submits on a connection that is %s do not block the process",
     (state) =>
       Effect.gen(function*() {
         const connection = yield* Servers.connect((socket) => {
@@ -162,7 +162,7 @@ describe("from inside of a settle", () => {
       })
   )
 
-  it.live("a connection whose scope closes ends what is submitted meanwhile", () =>
+  it.live("a connection whose scope closes fails the requests that are submitted meanwhile", () =>
     Effect.gen(function*() {
       const ends: Array<string> = []
       yield* Effect.exit(Effect.scoped(Effect.gen(function*() {
@@ -182,7 +182,7 @@ describe("from inside of a settle", () => {
     }))
 })
 
-describe("a callback that throws does no harm to others, and its exception surfaces", () => {
+describe("a callback that throws does not harm others, and its exception surfaces", () => {
   const real = queueMicrotask
   afterEach(() => void vi.restoreAllMocks())
 
@@ -238,7 +238,7 @@ describe("a callback that throws does no harm to others, and its exception surfa
       assert.deepStrictEqual(surfaced, [bug])
     }))
 
-  it.live("at the news of room, and at the answer to a PING, or its failure", () =>
+  it.live("in onRoom and after a PING", () =>
     Effect.gen(function*() {
       const surfaced = surfacing()
       const play = Play.ready()
@@ -259,7 +259,7 @@ describe("a callback that throws does no harm to others, and its exception surfa
       assert.deepStrictEqual([...new Set(surfaced)], [bug])
     }))
 
-  it.live("on a connection: it still writes, and its deadlines are still kept", () =>
+  it.live("on a connection, which still writes and keeps its deadlines", () =>
     Effect.gen(function*() {
       const surfaced = surfacing()
       const connection = yield* Servers.connect((socket) => {

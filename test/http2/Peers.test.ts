@@ -45,7 +45,7 @@ const tally = (answers: ReadonlyArray<Connection.Answer>): Record<string, number
 }
 
 describe.skipIf(Servers.isMissing("nghttpd"))("nghttpd", () => {
-  it.live("one request, many, a ping, the end", () =>
+  it.live("one request, many requests, a PING and the end succeed", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nghttpd({ "hello": "hello, world" }, "-m", "100")
       const connection = yield* to(server)
@@ -63,7 +63,7 @@ describe.skipIf(Servers.isMissing("nghttpd"))("nghttpd", () => {
       assert.strictEqual((yield* Effect.flip(connection.request(push(1)))).reason._tag, "NotSent")
     }))
 
-  it.live("bodies that are larger than every window, there and back", () =>
+  it.live("bodies larger than every window arrive in both directions", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nghttpd({ "echo": "" }, "--echo-upload", "-w", "14", "-W", "14", "-b", "200")
       const connection = yield* to(server)
@@ -75,7 +75,7 @@ describe.skipIf(Servers.isMissing("nghttpd"))("nghttpd", () => {
       })
     }))
 
-  it.live("many answers with padding, and a table of another size", () =>
+  it.live("many answers with padding and another table size arrive", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nghttpd({ "a": "x".repeat(100) }, "-b", "255", "-c", "128")
       const connection = yield* to(server)
@@ -84,7 +84,7 @@ describe.skipIf(Servers.isMissing("nghttpd"))("nghttpd", () => {
 })
 
 describe.skipIf(Servers.isMissing("nginx"))("nginx", () => {
-  it.live("a GOAWAY after each 50 requests: none is lost, none is done twice", () =>
+  it.live("with a GOAWAY after each 50 requests, no request is lost or processed twice", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nginx(50)
       const total = 3000
@@ -115,7 +115,7 @@ describe.skipIf(Servers.isMissing("nginx"))("nginx", () => {
       assert.deepStrictEqual(sorted(server.ids().map(Number)), all)
     }))
 
-  it.live("a status with a body", () =>
+  it.live("a status with a body arrives", () =>
     Effect.gen(function*() {
       const connection = yield* to(yield* Servers.nginx(1000))
       const answer = yield* connection.request(push(1, "/gone"))
@@ -125,7 +125,7 @@ describe.skipIf(Servers.isMissing("nginx"))("nginx", () => {
 })
 
 describe.skipIf(Servers.isMissing("haproxy"))("haproxy", () => {
-  it.live("answers of several kinds at once, within its limit of streams", () =>
+  it.live("answers of several kinds arrive at once, within the limit of streams", () =>
     Effect.gen(function*() {
       const connection = yield* to(yield* Servers.haproxy(20))
       assert.strictEqual(connection.room(), 20)
@@ -138,13 +138,13 @@ describe.skipIf(Servers.isMissing("haproxy"))("haproxy", () => {
       assert.deepInclude(busy.headers, ["apns-id", "3"])
     }))
 
-  it.live("a window that it gives back for each request, long before it answers the first, is no flood", () =>
+  it.live("a window update per request before the first answer is not a flood", () =>
     Effect.gen(function*() {
       const connection = yield* to(yield* Servers.haproxy(1500), { maxStreams: 1500 })
       assert.deepStrictEqual(tally(yield* connection.requestAll(pushes(1500, "/late"))), { "503": 1500 })
     }))
 
-  it.live("a request that it cuts off is unknown, or refused, and never an answer", () =>
+  it.live("a request that it cuts off is unknown or refused, never answered", () =>
     Effect.gen(function*() {
       const connection = yield* to(yield* Servers.haproxy(20))
       const [answer] = yield* connection.requestAll([push(1, "/reject")])
@@ -153,7 +153,7 @@ describe.skipIf(Servers.isMissing("haproxy"))("haproxy", () => {
 })
 
 describe.skipIf(Servers.isPythonMissing)("python3-h2", () => {
-  it.live("its limit of streams goes up and down, and is always kept", () =>
+  it.live("its changing limit of streams is always kept", () =>
     Effect.gen(function*() {
       const server = yield* Servers.python("changing_limits")
       const connection = yield* to(server)
@@ -163,7 +163,7 @@ describe.skipIf(Servers.isPythonMissing)("python3-h2", () => {
       assert.strictEqual(server.said(), "")
     }))
 
-  it.live("windows of seven bytes", () =>
+  it.live("windows of seven bytes let bodies through", () =>
     Effect.gen(function*() {
       const server = yield* Servers.python("narrow_windows")
       const connection = yield* to(server)
@@ -175,7 +175,7 @@ describe.skipIf(Servers.isPythonMissing)("python3-h2", () => {
       assert.strictEqual(server.said(), "")
     }))
 
-  it.live("a table of headers that it may not have for long", () =>
+  it.live("a dynamic table that shrinks soon stays in step", () =>
     Effect.gen(function*() {
       const connection = yield* to(yield* Servers.python("tables"))
       const answers = yield* connection.requestAll(pushes(300))
@@ -186,7 +186,7 @@ describe.skipIf(Servers.isPythonMissing)("python3-h2", () => {
       })
     }))
 
-  it.live("a GOAWAY with an error code, and then the end", () =>
+  it.live("a GOAWAY with an error code and then the end fail its requests", () =>
     Effect.gen(function*() {
       const connection = yield* to(yield* Servers.python("goaway"))
       const answers = yield* connection.requestAll(pushes(10))
@@ -211,7 +211,7 @@ describe.skipIf(Servers.isMissing("nghttpd"))("a network that fails", () => {
     return { between, connection }
   })
 
-  it.live("silence: noticed by PING, what was sent is unknown, the rest not sent", () =>
+  it.live("silence is noticed by PING: sent requests are unknown, the others not sent", () =>
     Effect.gen(function*() {
       const { between, connection } = yield* throughRelay({ idlePing: "200 millis", pingTimeout: "300 millis" })
       yield* between.hold
@@ -220,7 +220,7 @@ describe.skipIf(Servers.isMissing("nghttpd"))("a network that fails", () => {
       assert.include((yield* connection.closed).detail, "PING")
     }))
 
-  it.live("silence under load: noticed long before the deadlines of its requests", () =>
+  it.live("silence under load is noticed long before the deadlines of the requests", () =>
     Effect.gen(function*() {
       const { between, connection } = yield* throughRelay({ pingTimeout: "400 millis" })
       yield* between.hold
@@ -229,7 +229,7 @@ describe.skipIf(Servers.isMissing("nghttpd"))("a network that fails", () => {
       assert.isBelow(Duration.toMillis(time), 3000)
     }))
 
-  it.live("silence: each request has its own deadline too", () =>
+  it.live("silence ends each request at its own deadline too", () =>
     Effect.gen(function*() {
       const { between, connection } = yield* throughRelay({ requestTimeout: "300 millis" })
       yield* between.hold
@@ -238,7 +238,7 @@ describe.skipIf(Servers.isMissing("nghttpd"))("a network that fails", () => {
       assert.isTrue(connection.isOpen())
     }))
 
-  it.live("cut: noticed at once", () =>
+  it.live("a cut connection is noticed at once", () =>
     Effect.gen(function*() {
       const { between, connection } = yield* throughRelay({})
       yield* between.hold
@@ -249,7 +249,7 @@ describe.skipIf(Servers.isMissing("nghttpd"))("a network that fails", () => {
       assert.isFalse(connection.isOpen())
     }))
 
-  it.live("closing the scope ends what is open, and says so", () =>
+  it.live("closing the scope fails the open requests and says why", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nghttpd({ "a": "" })
       const between = yield* relay(server.port)
@@ -281,7 +281,7 @@ describe.skipIf(Servers.isMissing("nghttpd"))("interruption and room", () => {
       assert.strictEqual(connection.room(), 1)
     }))
 
-  it.live("whoever waits for room is told when it grows, and when there will be none", () =>
+  it.live("the listener is called when room grows and when the connection ends", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nghttpd({ "a": "" }, "-m", "10")
       const connection = yield* to(server)

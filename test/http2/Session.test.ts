@@ -10,7 +10,7 @@ import { Play } from "./peer.ts"
 const { maxConcurrentStreams } = Setting
 
 describe("opening", () => {
-  it("says its settings, and opens one stream until the peer has said its own", () => {
+  it("sends its settings, and opens one stream until the peer's settings arrive", () => {
     const play = new Play()
     play.submit(3)
     const [settings, window, ...others] = play.sent()
@@ -22,7 +22,7 @@ describe("opening", () => {
     assert.deepStrictEqual(play.words(), ["settings", "headers 3"])
   })
 
-  it("a request on the wire", () => {
+  it("a request has the form of RFC 9113 on the wire", () => {
     const play = Play.ready()
     const shared = [{ name: "apns-topic", value: "org.example", index: true }]
     play.submit(1, {
@@ -51,7 +51,7 @@ describe("opening", () => {
     assert.strictEqual(second!.payload.length, 4 + 1 + 1 + "/3/device/ab".length)
   })
 
-  it("a header block that is larger than a frame", () => {
+  it("a header block larger than a frame continues in CONTINUATION", () => {
     const play = Play.ready()
     const value = "v".repeat(40_000)
     play.submit(1, { headers: [{ name: "x-large", value }] })
@@ -62,7 +62,7 @@ describe("opening", () => {
     assert.deepStrictEqual(play.fields({ ...frames[0]!, payload }).at(-1), ["x-large", value])
   })
 
-  it("a request that can't be written does no harm to the others", () => {
+  it("an invalid request does not harm the others", () => {
     const play = Play.ready()
     play.submit(1, { shared: [{ name: "x-first", value: "1", index: true }], headers: [{ name: "Bad", value: "" }] })
     play.submit(1, { path: "" })
@@ -75,7 +75,7 @@ describe("opening", () => {
     assert.deepStrictEqual(play.brief(), ["RequestInvalid", "RequestInvalid", "RequestInvalid", "open"])
   })
 
-  it("a request that can't be written tells whoever waits that its place is free", () => {
+  it("an invalid request calls the listener, since its slot is free", () => {
     const play = Play.ready()
     let told = 0
     play.session.onRoom = () => told++
@@ -86,7 +86,7 @@ describe("opening", () => {
   })
 })
 
-describe("a request that the peer would call malformed is not sent", () => {
+describe("a malformed request", () => {
   const header = (name: string, value: string, index = false) => ({ headers: [{ name, value, index }] })
   const bad: ReadonlyArray<readonly [string, Partial<Request>]> = [
     ["a value that begins with a space", header("x", " a")],
@@ -118,7 +118,7 @@ describe("a request that the peer would call malformed is not sent", () => {
     assert.deepStrictEqual(play.brief(), ["RequestInvalid", "open"])
   })
 
-  it("what is allowed", () => {
+  it("valid requests are sent", () => {
     const play = Play.ready()
     const shared = header("content-length", "2", true).headers
     play.submit(2, { shared, body: Buffer.from("{}") })
@@ -148,7 +148,7 @@ describe("bytes", () => {
 
   const whole = play([])
 
-  it("in one piece", () => {
+  it("are handled in one piece", () => {
     assert.deepStrictEqual(whole.brief, ["200", "200", "200", "200", "Refused 7", "410", "Refused 2"])
     const responses = [0, 2, 5].map((i) => Result.getOrThrow(whole.answers[i]!))
     assert.deepStrictEqual(responses[0]!.headers, [["apns-id", "x"]])
@@ -159,14 +159,14 @@ describe("bytes", () => {
     assert.deepStrictEqual(whole.words, ["settings", "ping", "goaway"])
   })
 
-  it("cut at every byte, at pairs of them, and into single bytes", () => {
+  it("are handled cut at every byte, at pairs of bytes, and into single bytes", () => {
     for (let cut = 1; cut < dialogue.length; cut++) {
       assert.deepStrictEqual(play([cut, Math.min(cut + (cut % 23), dialogue.length)]), whole)
     }
     assert.deepStrictEqual(play(Array.from({ length: dialogue.length - 1 }, (_, i) => i + 1)), whole)
   })
 
-  it("closed at each byte of its answers: answered is what was whole", () => {
+  it("that end at any byte answer the requests whose response was whole", () => {
     const first = Buffer.concat([
       Peer.headers(1, [[":status", "200"], ["content-length", "2"]]),
       Peer.data(1, "{}")
@@ -188,11 +188,11 @@ describe("bytes", () => {
 
   const Cut = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: dialogue.length }))
 
-  it.prop("cut anywhere", { cuts: Schema.Array(Cut) }, ({ cuts }) => {
+  it.prop("are handled cut anywhere", { cuts: Schema.Array(Cut) }, ({ cuts }) => {
     assert.deepStrictEqual(play(cuts.toSorted((a, b) => a - b)), whole)
   })
 
-  it.prop("any bytes at all: each request ends once, and the session ends or goes on", {
+  it.prop("of any content end each request once, and end the session or go on", {
     bytes: Schema.Uint8Array,
     frames: Schema.Array(Schema.Struct({
       type: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 10 })),

@@ -12,7 +12,7 @@ const responseOf = (play: Play, i: number) => {
 }
 
 describe("answers", () => {
-  it("status, headers, body in pieces, padding, trailers, information before", () => {
+  it("a response may have informational responses before it, padding, trailers and a body in pieces", () => {
     const play = Play.ready()
     play.submit(1)
     play.sent()
@@ -33,7 +33,7 @@ describe("answers", () => {
     assert.strictEqual(play.session.pending, 0)
   })
 
-  it("headers in pieces, with padding and a priority", () => {
+  it("headers may come in pieces, with padding and a priority", () => {
     const play = Play.ready()
     play.submit(1)
     play.sent()
@@ -47,7 +47,7 @@ describe("answers", () => {
     assert.deepStrictEqual(responseOf(play, 0).headers, [["x-a", "1"], ["x-b", "2"]])
   })
 
-  it("an answer before the request is sent in whole: the rest stays here", () => {
+  it("a response before the whole request is sent stops the rest of the request", () => {
     const play = Play.ready({}, [Setting.initialWindowSize, 10])
     play.submit(1, { body: Buffer.alloc(100) })
     assert.deepStrictEqual(play.words(), ["headers 1", "data 1"])
@@ -112,7 +112,7 @@ describe("answers", () => {
     ["a body of what has not changed", Buffer.concat([Peer.headers(1, [[":status", "304"]]), Peer.data(1, "body")])]
   ]
 
-  it.each(malformed)("malformed, only its stream is reset: %s", (_, bytes) => {
+  it.each(malformed)("a malformed response resets only its stream: %s", (_, bytes) => {
     const play = Play.ready()
     play.submit(2)
     play.sent()
@@ -122,7 +122,7 @@ describe("answers", () => {
     assert.isFalse(play.hasEnded)
   })
 
-  it("names and values are quoted escaped and short", () => {
+  it("errors quote names and values escaped and short", () => {
     // no encoder of ours would write them
     const string = (text: string) => {
       const bytes = Buffer.from(text)
@@ -151,7 +151,7 @@ describe("answers", () => {
     }
   })
 
-  it("an answer to HEAD has no body, whatever length it tells", () => {
+  it("a response to HEAD has no body, whatever its content-length", () => {
     const play = Play.ready()
     play.submit(2, { method: "HEAD" })
     play.sent()
@@ -160,7 +160,7 @@ describe("answers", () => {
     assert.deepStrictEqual(play.brief(), ["Unknown 1", "200"])
   })
 
-  it("PRIORITY of a wrong length resets its stream", () => {
+  it("PRIORITY with an invalid length resets its stream", () => {
     const play = Play.ready()
     play.submit(2)
     play.sent()
@@ -168,7 +168,7 @@ describe("answers", () => {
     assert.deepStrictEqual(play.brief(), ["Unknown 6", "200"])
   })
 
-  it("an answer that is too long, in headers or body", () => {
+  it("a response with too large headers or body resets its stream", () => {
     const play = Play.ready({ maxResponseSize: 10 })
     play.submit(3)
     play.sent()
@@ -185,7 +185,7 @@ describe("answers", () => {
     assert.isFalse(play.hasEnded)
   })
 
-  it("what comes for a request that was given up is let pass", () => {
+  it("frames for an abandoned request are ignored", () => {
     const play = Play.ready()
     const [given] = play.submit(2)
     play.sent()

@@ -10,7 +10,7 @@ const { maxConcurrentStreams } = Setting
 
 describe("GOAWAY and resets", () => {
   for (const code of [Code.noError, Code.protocolError, Code.enhanceYourCalm]) {
-    it(`code ${code}: those above are refused, those below still answered, those that wait not sent`, () => {
+    it(`code ${code}: requests above are refused, requests below answered, waiting requests not sent`, () => {
       const play = Play.ready({}, [maxConcurrentStreams, 4])
       play.submit(6)
       play.sent()
@@ -33,7 +33,7 @@ describe("GOAWAY and resets", () => {
     })
   }
 
-  it("two of them: first a warning, then the number", () => {
+  it("a warning and then a GOAWAY with the last stream are merged", () => {
     const play = Play.ready()
     play.submit(3)
     play.sent()
@@ -46,7 +46,7 @@ describe("GOAWAY and resets", () => {
     assert.strictEqual(play.session.goaway?.lastStreamId, 3)
   })
 
-  it("then the end of the socket: unknown what was below", () => {
+  it("the end of the socket makes the requests below unknown", () => {
     const play = Play.ready()
     play.submit(2)
     play.sent()
@@ -56,7 +56,7 @@ describe("GOAWAY and resets", () => {
     assert.include(play.ending?.detail, "GOAWAY INTERNAL_ERROR, debug")
   })
 
-  it("two of them and the end: the last one's words", () => {
+  it("the second GOAWAY's text explains the end of the socket", () => {
     const play = Play.ready()
     play.submit(1)
     play.sent()
@@ -93,7 +93,7 @@ describe("GOAWAY and resets", () => {
     ]
   ]
 
-  it.each(words)("the reason counts, whatever is said later: %s", (_, frames, expected) => {
+  it.each(words)("the reason is kept, whatever follows it: %s", (_, frames, expected) => {
     for (const together of [true, false]) {
       const play = Play.ready()
       play.submit(2)
@@ -108,7 +108,7 @@ describe("GOAWAY and resets", () => {
     }
   })
 
-  it("the reason counts for what ends one by one after it: by resets, at deadlines, with what can't be read", () => {
+  it("the reason is in later failures too: resets, deadlines and malformed responses", () => {
     const play = Play.ready({ requestTimeout: 100 })
     play.submit(4)
     play.sent()
@@ -123,7 +123,7 @@ describe("GOAWAY and resets", () => {
     }
   })
 
-  it("many of them take no more memory than a few", () => {
+  it("many GOAWAYs take no more memory than a few", () => {
     const play = Play.ready()
     play.submit(1)
     play.sent()
@@ -133,7 +133,7 @@ describe("GOAWAY and resets", () => {
     assert.isBelow(play.ending?.detail.length ?? 0, 2500)
   })
 
-  it("their text is shown escaped, and kept as it came", () => {
+  it("messages escape the text, and the value keeps it raw", () => {
     const debug = "\u001b]0;forged\u0007\r\nERROR\u202e\u009b31m"
     const play = Play.ready()
     play.submit(2)
@@ -148,7 +148,7 @@ describe("GOAWAY and resets", () => {
     }
   })
 
-  it("an answer that had begun: the peer can have processed the request, whatever it says then", () => {
+  it("a request whose response has begun is unknown, even if the peer says that it did not process it", () => {
     const play = Play.ready()
     play.submit(3)
     play.sent()
@@ -161,7 +161,7 @@ describe("GOAWAY and resets", () => {
     assert.deepStrictEqual(play.brief(), ["Unknown 7", "Unknown 0", "Refused 0"])
   })
 
-  it("the end of the socket without one", () => {
+  it("the end of the socket without a GOAWAY makes sent requests unknown", () => {
     const play = Play.ready({}, [maxConcurrentStreams, 2])
     play.submit(4)
     play.sent()
@@ -173,7 +173,7 @@ describe("GOAWAY and resets", () => {
     assert.strictEqual(play.brief()[4], "NotSent")
   })
 
-  it("resets: refused or unknown", () => {
+  it("a reset makes a request refused or unknown", () => {
     const play = Play.ready()
     play.submit(4)
     play.sent()
@@ -189,7 +189,7 @@ describe("GOAWAY and resets", () => {
     assert.isFalse(play.hasEnded)
   })
 
-  it("the last stream numbers: then it is retired, and ends when they are answered", () => {
+  it("after the last stream id the session retires, and ends when all are answered", () => {
     const play = Play.ready({}, [maxConcurrentStreams, 10])
     play.session["nextId"] = 2 ** 31 - 3
     play.submit(4)
@@ -201,7 +201,7 @@ describe("GOAWAY and resets", () => {
     assert.deepStrictEqual(play.brief(), ["200", "200", "NotSent", "NotSent"])
   })
 
-  it("retire: those that have left are answered, then it ends", () => {
+  it("retire waits for the answers to sent requests, then ends", () => {
     const play = Play.ready({}, [maxConcurrentStreams, 1])
     play.submit(2)
     play.sent()

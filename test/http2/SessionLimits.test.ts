@@ -13,8 +13,8 @@ const responseOf = (play: Play, i: number) => {
   return Result.getOrThrow(answer!)
 }
 
-describe("what the peer allows", () => {
-  it("streams: more, fewer, none, and more again", () => {
+describe("the peer's limits", () => {
+  it("the number of streams follows the peer: more, fewer, none, and more again", () => {
     const play = Play.ready({}, [maxConcurrentStreams, 3])
     play.submit(10)
     assert.deepStrictEqual(play.words(), ["headers 1", "headers 3", "headers 5"])
@@ -30,7 +30,7 @@ describe("what the peer allows", () => {
     assert.strictEqual(play.session.room, 994)
   })
 
-  it("a request that is given up while it waits makes room for others", () => {
+  it("a request that is cancelled while it waits makes room for others", () => {
     const play = Play.ready({}, [maxConcurrentStreams, 2])
     const submitted = play.submit(4)
     play.sent()
@@ -43,7 +43,7 @@ describe("what the peer allows", () => {
     assert.strictEqual(play.session.room, 2)
   })
 
-  it("requests that are given up while no stream is free are forgotten, and the others keep their order", () => {
+  it("requests that are cancelled while no stream is free are forgotten, and the others keep their order", () => {
     const play = Play.ready({}, [maxConcurrentStreams, 1])
     play.submit(1)
     play.sent()
@@ -66,14 +66,14 @@ describe("what the peer allows", () => {
     assert.isAtMost(kept(), 64)
   })
 
-  it("our own limit holds where the peer's is higher", () => {
+  it("maxStreams applies if the peer's limit is higher", () => {
     const play = Play.ready({ maxStreams: 2 }, [maxConcurrentStreams, 100])
     assert.strictEqual(play.session.room, 2)
     play.submit(5)
     assert.deepStrictEqual(play.words(), ["headers 1", "headers 3"])
   })
 
-  it("bodies: the window of all streams", () => {
+  it("bodies obey the window of all streams", () => {
     const play = Play.ready()
     play.submit(20, { body: Buffer.alloc(16_384) })
     const sent = play.sent().filter(({ type }) => type === "data").reduce((sum, { payload }) => sum + payload.length, 0)
@@ -90,7 +90,7 @@ describe("what the peer allows", () => {
     assert.strictEqual(play.session.streams.size, 20)
   })
 
-  it("room is what the window of all streams carries, and those who wait are told when it grows", () => {
+  it("room follows the window of all streams, and the listener is called when it grows", () => {
     const play = Play.ready({}, [maxConcurrentStreams, 1000])
     const { session } = play
     const fill = () => {
@@ -117,7 +117,7 @@ describe("what the peer allows", () => {
     assert.strictEqual(play.rooms, rooms + 2)
   })
 
-  it("room for small bodies is that of the streams again, after a few of them", () => {
+  it("after a few small bodies the streams limit the room again", () => {
     const play = Play.ready({}, [maxConcurrentStreams, 100])
     play.submit(20, { body: Buffer.alloc(3000) })
     play.sent()
@@ -132,7 +132,7 @@ describe("what the peer allows", () => {
     assert.strictEqual(play.session.room, 100)
   })
 
-  it("a body that is larger than the window finds room", () => {
+  it("a body larger than the window finds room", () => {
     const play = Play.ready()
     for (let i = 0; i < 100; i++) {
       assert.isAbove(play.session.room, 0)
@@ -145,7 +145,7 @@ describe("what the peer allows", () => {
     assert.notInclude(play.brief(), "open")
   })
 
-  it("bodies: the window of a stream, which settings change under way", () => {
+  it("bodies obey the window of their stream, which settings may change meanwhile", () => {
     const play = Play.ready({}, [Setting.initialWindowSize, 10])
     play.submit(1, { body: Buffer.from("0123456789abcdefghij") })
     assert.strictEqual(play.sent()[1]!.payload.toString(), "0123456789")
@@ -160,13 +160,13 @@ describe("what the peer allows", () => {
     assert.strictEqual(last.flags, Flag.endStream)
   })
 
-  it("bodies: the size of a frame", () => {
+  it("bodies obey the peer's largest frame", () => {
     const play = Play.ready()
     play.submit(1, { body: Buffer.alloc(40_000) })
     assert.deepStrictEqual(play.sent().slice(1).map(({ payload }) => payload.length), [16_384, 16_384, 7232])
   })
 
-  it("bodies: no more than a batch is written at a time, and an idle session gives its buffers back", () => {
+  it("bodies are written at most a batch at a time, and an idle session frees its buffers", () => {
     const play = Play.ready({}, [Setting.initialWindowSize, 10], [Setting.maxFrameSize, 0xffffff])
     play.feed(Peer.windowUpdate(0, 2 ** 30))
     play.submit(20, { body: Buffer.alloc(500_000) })
@@ -185,7 +185,7 @@ describe("what the peer allows", () => {
     assert.isAtMost(play.session["outbox"].held, 2 * 16_384)
   })
 
-  it("bodies: the size of a frame goes up and down", () => {
+  it("bodies obey a largest frame that goes up and down", () => {
     const play = Play.ready({}, [Setting.maxFrameSize, 20_000], [Setting.initialWindowSize, 1_000_000])
     play.feed(Peer.windowUpdate(0, 1_000_000))
     const sizes = () => {
@@ -199,7 +199,7 @@ describe("what the peer allows", () => {
     assert.deepStrictEqual(sizes().slice(-1), [50_000])
   })
 
-  it("our table of headers follows the peer's", () => {
+  it("the encoder's table follows the peer's setting", () => {
     const play = Play.ready({}, [Setting.headerTableSize, 0])
     const shared = [{ name: "x-topic", value: "one", index: true }]
     play.submit(2, { shared })
@@ -216,7 +216,7 @@ describe("what the peer allows", () => {
     assert.isBelow(fourth!.payload.length, 10)
   })
 
-  it("the smallest table of headers counts, also of those that are named together", () => {
+  it("the smallest table size counts, also within one SETTINGS frame", () => {
     const play = Play.ready()
     const shared = [{ name: "x-topic", value: "one", index: true }]
     play.submit(1, { shared })
@@ -241,7 +241,7 @@ describe("what the peer allows", () => {
     assert.deepStrictEqual(play.words(), ["headers 5", "data 5", "headers 7"])
   })
 
-  it("the peer's table of headers: none, once it has taken note of ours", () => {
+  it("the peer has no table once it acknowledges the settings", () => {
     const indexed = Buffer.from([0x88, 0x40, 1, 0x78, 1, 0x31])
     const play = Play.ready()
     play.submit(3)
@@ -254,7 +254,7 @@ describe("what the peer allows", () => {
     assert.strictEqual(play.left(), Code.compressionError)
   })
 
-  it("answers: we take more when half of the window is used", () => {
+  it("a WINDOW_UPDATE follows when half of the window is used", () => {
     const play = Play.ready({ maxResponseSize: 20_000_000 })
     play.submit(1)
     play.sent()
@@ -271,7 +271,7 @@ describe("what the peer allows", () => {
     assert.isFalse(play.hasEnded)
   })
 
-  it("padding does not use up the window of a stream, and is not given back byte by byte", () => {
+  it("padding does not use up a stream's window, and is not returned byte by byte", () => {
     const play = Play.ready({ maxResponseSize: 1000 })
     play.submit(1)
     play.sent()
@@ -296,7 +296,7 @@ describe("what the peer allows", () => {
 })
 
 describe("time", () => {
-  it("an answer that does not come, and a stream that does not become free", () => {
+  it("a missing answer and a missing stream time out", () => {
     const play = Play.ready({ requestTimeout: 100 }, [maxConcurrentStreams, 1])
     play.submit(2)
     play.submit(1, {}, 1000)
@@ -312,11 +312,11 @@ describe("time", () => {
     assert.deepStrictEqual(play.brief(), ["Timeout sent", "Timeout waiting", "200"])
   })
 
-  it("a deadline says what the peer did not allow", () => {
+  it("a timeout names the limit of the peer", () => {
     const cases: ReadonlyArray<readonly [ReadonlyArray<readonly [number, number]>, string, string]> = [
-      [[[maxConcurrentStreams, 0]], "Timeout waiting", "it allows no stream at all"],
-      [[[Setting.initialWindowSize, 0]], "Timeout sent", "it took 0 of the 100 bytes of the body"],
-      [[[Setting.initialWindowSize, 60]], "Timeout sent", "it took 60 of the 100 bytes of the body"],
+      [[[maxConcurrentStreams, 0]], "Timeout waiting", "it allows no streams"],
+      [[[Setting.initialWindowSize, 0]], "Timeout sent", "it accepted 0 of the 100 bytes of the body"],
+      [[[Setting.initialWindowSize, 60]], "Timeout sent", "it accepted 60 of the 100 bytes of the body"],
       [[], "Timeout sent", "did not answer within 100 ms. "]
     ]
     for (const [settings, expected, what] of cases) {
@@ -335,7 +335,7 @@ describe("time", () => {
     }
   })
 
-  it.each([0, -1, NaN])("a timeout of %d makes its request invalid, and does no harm to others", (timeout) => {
+  it.each([0, -1, NaN])("a timeout of %d makes its request invalid and does not harm the others", (timeout) => {
     const play = Play.ready({ requestTimeout: 100 }, [maxConcurrentStreams, 1])
     play.submit(1, {}, timeout)
     play.submit(1)
@@ -349,7 +349,7 @@ describe("time", () => {
     assert.strictEqual(play.session.pending, 0)
   })
 
-  it("a timeout without an end", () => {
+  it("an infinite timeout never ends", () => {
     const play = Play.ready()
     play.submit(1, {}, Infinity)
     play.sent()
@@ -359,7 +359,7 @@ describe("time", () => {
     assert.deepStrictEqual(play.brief(), ["200"])
   })
 
-  it("a deadline counts from the request on, not from an earlier one", () => {
+  it("a deadline counts from its own request on", () => {
     const play = Play.ready({ requestTimeout: 100 })
     play.submit(1)
     play.sent()
@@ -371,7 +371,7 @@ describe("time", () => {
     assert.deepStrictEqual(play.brief(), ["Timeout sent", "open"])
   })
 
-  it("a peer that is silent gets a PING, and is given up without an answer to it", () => {
+  it("a silent peer gets a PING, and the session ends without an answer to it", () => {
     const play = Play.ready({ idlePing: 1000, pingTimeout: 50 })
     play.now += 1000
     play.session.tick()
@@ -393,7 +393,7 @@ describe("time", () => {
     assert.include(play.ending?.detail, "PING")
   })
 
-  it("a peer that is silent while requests wait for answers gets a PING sooner", () => {
+  it("a peer that is silent while requests wait for answers gets its PING sooner", () => {
     const play = Play.ready({ idlePing: 60_000, pingTimeout: 1000 })
     play.submit(2)
     play.sent()
@@ -413,7 +413,7 @@ describe("time", () => {
     assert.include(play.ending?.detail, "PING")
   })
 
-  it("a peer that has nothing to say, or none to say it to, is left in peace", () => {
+  it("a silent peer gets no PING while no request is open", () => {
     const play = Play.ready({ idlePing: 60_000, pingTimeout: 1000 }, [maxConcurrentStreams, 0])
     play.submit(1)
     play.now += 10_000
@@ -421,7 +421,7 @@ describe("time", () => {
     assert.deepStrictEqual(play.words(), [])
   })
 
-  it("a PING of the peer comes back with what was in it", () => {
+  it("a PING of the peer is answered with its data", () => {
     const play = Play.ready()
     play.feed(Peer.ping(0, Buffer.from("12345678")))
     const [pong] = play.sent()

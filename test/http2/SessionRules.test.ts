@@ -4,7 +4,7 @@ import { Code, Flag, Setting, Type } from "../../src/http2/frame/frame.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
 
-describe("a peer that breaks the rules of the connection", () => {
+describe("a violation of the connection", () => {
   const ack = Flag.ack
   const violations: ReadonlyArray<readonly [string, number, Buffer]> = [
     ["a frame that is too large", Code.frameSizeError, Peer.frame(Type.data, 0, 1, Buffer.alloc(16_385))],
@@ -66,7 +66,7 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.deepStrictEqual(play.brief(), [`Unknown ${code}`, `Unknown ${code}`])
   })
 
-  it("WINDOW_UPDATE that breaks those of one stream", () => {
+  it("a WINDOW_UPDATE that violates one stream resets it", () => {
     const play = Play.ready()
     play.submit(2)
     play.sent()
@@ -85,7 +85,7 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.isTrue(play.ending?.violation)
   })
 
-  it("a first frame that is GOAWAY is a good-bye in HTTP/2", () => {
+  it("a GOAWAY as first frame is HTTP/2", () => {
     const play = new Play()
     play.submit(1)
     play.feed(Peer.goaway(0, 0, `{"reason":"Shutdown"}`))
@@ -102,7 +102,7 @@ describe("a peer that breaks the rules of the connection", () => {
     ["HTTP/1.1 400 Bad Request\r\n\r\n", false],
     ["HTTP/1.1 200 OK\r\n\r\n", false],
     ["SSH-2.0-OpenSSH\r\n", false]
-  ])("an answer of another protocol, %j, may pass: %s", (text, isTransient) => {
+  ])("an answer in another protocol, %j, is transient: %s", (text, isTransient) => {
     const play = new Play()
     play.feed(Buffer.from(text))
     assert.deepInclude(play.ending, { violation: true, isTransient })
@@ -115,14 +115,14 @@ describe("a peer that breaks the rules of the connection", () => {
     [["HTTP/1.1 ", "400 Bad Request\r\n"], false],
     [["HTTP/1.1 5030", " what\r\n"], false],
     [["HTTPS", "\r\n....."], false]
-  ])("an answer of another protocol that comes in pieces, %j, may pass: %s", (pieces, isTransient) => {
+  ])("an answer in another protocol in pieces, %j, is transient: %s", (pieces, isTransient) => {
     const play = new Play()
     for (const piece of pieces.slice(0, -1)) play.feed(Buffer.from(piece))
     play.feed(Buffer.from(pieces.at(-1)!))
     assert.deepInclude(play.ending, { violation: true, isTransient })
   })
 
-  it("one that begins as another protocol and goes on no further is held back, but not for long", () => {
+  it("bytes that start like another protocol are held back, but not for ever", () => {
     const play = new Play()
     play.feed(Buffer.from("HTTP/1.1 503"))
     assert.isFalse(play.hasEnded)
@@ -130,7 +130,7 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.isTrue(play.ending?.violation)
   })
 
-  it("information without an end costs its stream, in number and in bytes", () => {
+  it("endless informational responses reset their stream, by number and by bytes", () => {
     const info = (id: number, size: number) => Peer.headers(id, [[":status", "103"], ["link", "x".repeat(size)]])
     const play = Play.ready()
     play.submit(4)
@@ -171,7 +171,7 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.strictEqual(play.left(), Code.enhanceYourCalm)
   })
 
-  it("the same over a longer time is none", () => {
+  it("the same frames over a longer time are not a flood", () => {
     const play = Play.ready()
     for (let i = 0; i < 20_000; i++) {
       play.now += 20
@@ -181,7 +181,7 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.isFalse(play.hasEnded)
   })
 
-  it("answers that come too late are none, however many they are", () => {
+  it("answers to abandoned requests are not a flood", () => {
     const play = Play.ready({ requestTimeout: 100, maxStreams: 3000 })
     play.submit(3000)
     play.sent()
@@ -198,7 +198,7 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.isFalse(play.hasEnded)
   })
 
-  it("WINDOW_UPDATEs that let a large body through are none", () => {
+  it("WINDOW_UPDATEs for a large body are not a flood", () => {
     const play = Play.ready()
     play.submit(1, { body: Buffer.alloc(50_000_000) })
     play.sent()
@@ -208,14 +208,14 @@ describe("a peer that breaks the rules of the connection", () => {
     }
   })
 
-  it("a flood after a long peace", () => {
+  it("a flood after a quiet time is a flood", () => {
     const play = Play.ready()
     play.now += 3_600_000
     for (let i = 0; i < 2010; i++) play.feed(Peer.ping(0))
     assert.strictEqual(play.left(), Code.enhanceYourCalm)
   })
 
-  it("a header block without an end", () => {
+  it("an endless header block ends the connection", () => {
     const play = Play.ready()
     play.submit(1)
     play.sent()
@@ -224,7 +224,7 @@ describe("a peer that breaks the rules of the connection", () => {
     assert.strictEqual(play.left(), Code.enhanceYourCalm)
   })
 
-  it("a header block of 65,536 bytes costs its stream, one of more the connection", () => {
+  it("a header block of 65,536 bytes resets its stream, a larger one ends the connection", () => {
     // A field that never enters a table, with a value of a length in two bytes more.
     const block = (size: number) => {
       const bytes = Buffer.alloc(size, "v")
@@ -254,7 +254,7 @@ describe("a peer that breaks the rules of the connection", () => {
     }
   })
 
-  it("DATA for a stream that was given up counts for the window of all", () => {
+  it("DATA for an abandoned stream counts for the window of all streams", () => {
     const play = Play.ready({ maxResponseSize: 1 })
     play.submit(1)
     play.sent()

@@ -51,7 +51,7 @@ describe("a handshake", () => {
     "ECONNRESET",
     "EPIPE",
     "ETIMEDOUT"
-  ])("that ends with %s may go well the next time", (code) => {
+  ])("that fails with %s is transient", (code) => {
     assert.strictEqual(tlsFailure("s", coded(code)).reason._tag, "Unreachable")
   })
 
@@ -66,14 +66,14 @@ describe("a handshake", () => {
     ["HOSTNAME_MISMATCH", "WrongHost"],
     ["ERR_TLS_CERT_ALTNAME_INVALID", "WrongHost"],
     ["ERR_SSL_UNSUPPORTED_PROTOCOL", "Handshake"]
-  ])("that ends with %s does not, until somebody mends it", (code, kind) => {
+  ])("that fails with %s is permanent", (code, kind) => {
     const { reason } = tlsFailure("s", coded(code))
     assert.strictEqual(reason._tag === "TlsRejected" ? String(reason.kind) : reason._tag, kind)
   })
 })
 
 describe("a certificate", () => {
-  it.live("that is for clients only is told as that, and not waited for", () =>
+  it.live("for clients only is reported as that, and is permanent", () =>
     Effect.gen(function*() {
       const certs = yield* certificates
       const cwd = certs.path(".")
@@ -92,22 +92,22 @@ describe("a certificate", () => {
 
 describe("a name", () => {
   it.each([
-    ["ENOTFOUND", "there is no such name"],
+    ["ENOTFOUND", "the name does not exist"],
     ["EAI_AGAIN", "the name server did not answer"],
     ["ETIMEOUT", "ETIMEOUT"],
     ["ESERVFAIL", "ESERVFAIL"]
-  ])("that ends with %s is asked for again, and told apart", (code, what) => {
+  ])("that fails with %s is transient, with a reason of its own", (code, what) => {
     const { reason } = lookupFailure("api.example.org", coded(code))
     assert.strictEqual(reason._tag, "HostNotFound")
     assert.include(reason.message, what)
   })
 })
 
-describe("a peer's words in an error", () => {
+describe("text of a peer in an error", () => {
   const hostile = "a\u001b[31m\r\nERROR forged\u202e\u009b\u0007"
   const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 
-  it("are escaped and short, in the message and in its cause", () => {
+  it("is escaped and short, in the message and in the cause", () => {
     const errors: ReadonlyArray<{ readonly message: string; readonly cause: unknown }> = [
       ...[
         "ERR_TLS_CERT_ALTNAME_INVALID",
@@ -131,7 +131,7 @@ describe("a peer's words in an error", () => {
     assert.notMatch(cutDetail(coded(hostile, hostile)), unsafe)
   })
 
-  it("are read with care", () => {
+  it("is read safely, even if it throws or is missing", () => {
     const unreadable = new Proxy(new Error("x"), {
       get: (target, key) => {
         if (key === "message") throw new Error("no")
@@ -146,7 +146,7 @@ describe("a peer's words in an error", () => {
     }
   })
 
-  it("leave the peer's certificate where it is", () => {
+  it("does not carry the peer's certificate", () => {
     const cause = Object.assign(coded("ERR_TLS_CERT_ALTNAME_INVALID"), { cert: { subject: { CN: hostile } } })
     assert.notProperty(plain(cause), "cert")
     assert.propertyVal(plain(cause), "code", "ERR_TLS_CERT_ALTNAME_INVALID")

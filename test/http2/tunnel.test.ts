@@ -17,7 +17,7 @@ const word = (answer: ProxyAnswer | undefined): string =>
   answer === undefined ? "open" : answer._tag === "Answered" ? `${answer.status} ${answer.phrase}` : answer.detail
 
 describe("ProxyAnswerReader", () => {
-  const notProxy = "its answer is not one of an HTTP proxy; check its host and port"
+  const notProxy = "its answer is not HTTP; check that an HTTP proxy runs at this host and port"
 
   it.each([
     ["HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n", "200 Connection established"],
@@ -36,26 +36,26 @@ describe("ProxyAnswerReader", () => {
     ["SSH-2.0-OpenSSH_9.2\r\n", notProxy],
     ["x".repeat(20_000), "its answer has more than 16384 bytes"],
     [`HTTP/1.1 200 OK\r\nX: ${"y".repeat(20_000)}\r\n\r\n`, "its answer has more than 16384 bytes"],
-    ["HTTP/1.1 100 Continue\r\n\r\n".repeat(17), "it sent more than 16 informational answers instead of a final one"],
+    ["HTTP/1.1 100 Continue\r\n\r\n".repeat(17), "it sent more than 16 informational responses and no final one"],
     [`HTTP/1.1 103 Early\r\nX: ${"y".repeat(2000)}\r\n\r\n`.repeat(16), "its answer has more than 16384 bytes"]
-  ])("%j is read the same, however it is cut", (text, expected) => {
+  ])("reads %j the same, however it is cut", (text, expected) => {
     for (const size of [1, 2, 3, 7, 1000, 100_000]) assert.strictEqual(word(feed(Buffer.from(text), size)[0]), expected)
   })
 
-  it("gives back what came after the answer", () => {
+  it("returns the bytes after the answer", () => {
     const text = "HTTP/1.1 200 OK\r\n\r\n"
     const rest = Buffer.alloc(40_000, "TLS")
     const [answer] = feed(Buffer.concat([Buffer.from(text), rest]), 100_000)
     assert.isTrue(answer?._tag === "Answered" && answer.rest.equals(rest))
   })
 
-  it("an answer without an end is given up after its limit, whatever the proxy goes on to send", () => {
+  it("refuses an endless answer at its limit", () => {
     const endless = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n".repeat(100_000))
     const [, pieces] = feed(endless, 25)
     assert.strictEqual(pieces, 17)
   })
 
-  it("the last byte of its limit counts", () => {
+  it("accepts an answer of exactly its limit", () => {
     const head = "HTTP/1.1 200 OK\r\nX: "
     const whole = (size: number) => `${head.padEnd(size - 4, "y")}\r\n\r\n`
     assert.strictEqual(word(feed(Buffer.from(whole(16_383)), 5000)[0]), "200 OK")
@@ -65,16 +65,16 @@ describe("ProxyAnswerReader", () => {
 })
 
 describe("a status of a proxy", () => {
-  it.each([408, 421, 425, 429, 500, 502, 503, 504, 507, 520, 522, 599])("%d may pass", (status) => {
+  it.each([408, 421, 425, 429, 500, 502, 503, 504, 507, 520, 522, 599])("%d is transient", (status) => {
     assert.isTrue(isTransient(status))
   })
 
   it.each([300, 302, 400, 401, 403, 404, 405, 407, 410, 418, 451, 501, 505, 511, 600, 999])(
-    "%d stays until somebody mends it",
+    "%d is permanent",
     (status) => assert.isFalse(isTransient(status))
   )
 
-  it("none at all may pass", () => {
+  it("a missing status is transient", () => {
     assert.isTrue(new ProxyRefused({ proxy: "p", server: "s", status: 0, detail: "it closed" }).isTransient)
   })
 })
