@@ -169,7 +169,7 @@ const durationOf = (
   const text = query.get(name)
   if (text === null) return Result.succeed(undefined)
   return Option.match(parseDuration(text), {
-    onNone: () => fail(`${name} is not a duration: write 10s, 500ms or 5 minutes`),
+    onNone: () => fail(`${name} must be a duration such as 10s, 500ms or 5 minutes`),
     onSome: (duration) => {
       if (Duration.isNegative(duration)) return fail(`${name} must not be negative`)
       return Duration.isZero(duration) && mustLast.has(name)
@@ -189,7 +189,7 @@ const maxJobSizeOf = (
   const maxJobSize = /^\d+$/.test(text) ? Number(text) : 0
   return Number.isSafeInteger(maxJobSize) && maxJobSize > 0
     ? Result.succeed({ maxJobSize })
-    : fail("max-job-size is a number of bytes, from 1")
+    : fail("max-job-size must be an integer number of bytes of at least 1")
 }
 
 const parseMemory = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
@@ -231,7 +231,7 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
   if (Result.isFailure(names)) return Result.fail(names.failure)
   const durability = query.get("durability") ?? undefined
   if (durability !== undefined && durability !== "full" && durability !== "normal") {
-    return fail("durability is full or normal")
+    return fail("durability must be full or normal")
   }
   const options = Result.all([
     durationOf(query, "busy-timeout", fail),

@@ -23,11 +23,11 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as NodePath from "node:path"
 import * as DurationInput from "../internal/durationInput.ts"
+import * as OptionRules from "../internal/options.ts"
 import { safeName } from "../internal/text.ts"
 import { display, Refused } from "./ProcessError.ts"
 import { defaultOutputLimit, maxOutputLimit as largestOutputLimit } from "./ProcessPayload.ts"
@@ -110,7 +110,7 @@ export interface Options {
 }
 
 /**
- * The options of a policy can't be meant as they are.
+ * The options of a policy are invalid.
  *
  * @category errors
  * @since 0.1.0
@@ -195,7 +195,7 @@ const isBoolean = (value: unknown): boolean => typeof value === "boolean"
 const isListOrAny = (value: unknown): boolean => value === "any" || Array.isArray(value)
 const isAnything = (): boolean => true
 
-/** What each option has to be, for those that come from where there are no types. */
+/** What each option must be. Programs without types call this, too. */
 const shapes: { readonly [Name in keyof Options]-?: readonly [is: (value: unknown) => boolean, must: string] } = {
   shellLines: [isBoolean, "true or false"],
   programs: [isListOrAny, "a list, or \"any\""],
@@ -207,7 +207,7 @@ const shapes: { readonly [Name in keyof Options]-?: readonly [is: (value: unknow
   maxOutputLimit: [isAnything, "a number"]
 }
 
-/** An option that is not what it has to be, or none of ours: what it was to close would stay open. */
+/** The first option of a wrong type, or with an unknown name: ignored, it would leave open what it should close. */
 const misshapen = (options: Options): string | undefined => {
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(shapes, name)) {
@@ -219,7 +219,7 @@ const misshapen = (options: Options): string | undefined => {
   return undefined
 }
 
-/** What can't be meant in some options. */
+/** The first rule that the options break. */
 const faultOf = (options: Options): string | undefined => {
   const fault = misshapen(options)
   if (fault !== undefined) return fault
@@ -228,15 +228,14 @@ const faultOf = (options: Options): string | undefined => {
     return "shellLines and a list of programs (--shell and --allow) cancel each other: a shell line can run every " +
       "program. Give one of them"
   }
-  const isTimeout = maxTimeout === undefined ||
-    Option.exists(
-      DurationInput.fromInput(maxTimeout),
-      (timeout) => Duration.isFinite(timeout) && Duration.isPositive(timeout)
-    )
-  if (!isTimeout) return "maxTimeout must be a finite duration of more than 0: leave it out for none"
-  const isLimit = maxOutputLimit === undefined ||
-    (Number.isInteger(maxOutputLimit) && maxOutputLimit >= 0 && maxOutputLimit <= largestOutputLimit)
-  if (!isLimit) return `maxOutputLimit must be a number of bytes from 0 to ${largestOutputLimit}`
+  const timeoutRule = maxTimeout === undefined
+    ? undefined
+    : OptionRules.duration(maxTimeout, { isFinite: true, isPositive: true })
+  if (timeoutRule !== undefined) return `maxTimeout ${timeoutRule}: leave it out for no limit`
+  const limitRule = maxOutputLimit === undefined
+    ? undefined
+    : OptionRules.integer(maxOutputLimit, 0, largestOutputLimit, "bytes")
+  if (limitRule !== undefined) return `maxOutputLimit ${limitRule}`
   return unfit(
     "a program (programs, --allow)",
     programs,
@@ -259,7 +258,7 @@ const faultOf = (options: Options): string | undefined => {
 }
 
 /**
- * Makes a policy as {@link make} does, or says which of the options can't be meant.
+ * Makes a policy as {@link make} does, or fails with the first rule that the options break.
  *
  * @category constructors
  * @since 0.1.0

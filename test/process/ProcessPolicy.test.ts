@@ -221,10 +221,13 @@ describe("options that can't be meant", () => {
       [{ inherit: [name] }, /--inherit-env\) must be a name/] as const
     ),
     ...[0, -1, NaN, Infinity, "Infinity", "0 millis", "soon"].map((maxTimeout) =>
-      [{ maxTimeout: maxTimeout as Duration.Input }, /maxTimeout must be a finite duration of more than 0/] as const
+      [
+        { maxTimeout: maxTimeout as Duration.Input },
+        /maxTimeout must be a duration .*, finite and more than 0, not /
+      ] as const
     ),
     ...[-1, 0.5, NaN, Infinity, 16 * 1024 * 1024 + 1].map((maxOutputLimit) =>
-      [{ maxOutputLimit }, /maxOutputLimit must be a number of bytes from 0 to 16777216/] as const
+      [{ maxOutputLimit }, /maxOutputLimit must be an integer number of bytes from 0 to 16777216, not /] as const
     )
   ]
 

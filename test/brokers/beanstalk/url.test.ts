@@ -54,7 +54,7 @@ describe("beanstalk:", () => {
     ["beanstalk://queue?reply-timeout=1s&reply-timeout=2s", /reply-timeout stands in it twice/],
     ["beanstalk://queue?reply-timeout=0s", /reply-timeout must be more than 0/],
     ["beanstalk://queue?connect-timeout=-5 seconds", /connect-timeout must not be negative/],
-    ["beanstalk://queue?reconnect-for=soon", /reconnect-for is not a duration/],
+    ["beanstalk://queue?reconnect-for=soon", /reconnect-for must be a duration/],
     ["beanstalks://queue?min-version=1", /min-version is TLSv1.2 or/],
     ["redis://queue", /no broker "redis:"/]
   ])("%s is refused", (url, says) => {

@@ -129,7 +129,7 @@ describe("sqlite:", () => {
 
   it("says what is wrong", () => {
     assert.include(detailOf("sqlite:jobs.db?durability=none"), "full or normal")
-    assert.include(detailOf("sqlite:jobs.db?busy-timeout=long"), "not a duration")
+    assert.include(detailOf("sqlite:jobs.db?busy-timeout=long"), "must be a duration")
     assert.include(detailOf("sqlite:jobs.db?speed=high"), `no option "speed"`)
     assert.include(detailOf("sqlite://host/jobs.db"), "no host")
   })
