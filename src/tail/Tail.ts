@@ -178,6 +178,9 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
 // Following
 // -----------------------------------------------------------------------------
 
+/** How many events are held for a reader that is slower than the workers. Then they wait in the sockets. */
+const maxBufferedEvents = 1024
+
 /** How often new workers are looked for where the system tells of none. */
 const lookEvery = "300 millis"
 
@@ -277,7 +280,8 @@ export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent, Fo
           }
         }
       }))
-    })
+    }),
+    { bufferSize: maxBufferedEvents }
   ).pipe(Stream.provide(NodeFileSystem.layer))
 
 /**
