@@ -26,7 +26,8 @@ const make = Effect.gen(function*() {
     isQuick: true,
     sync: Effect.void,
     error: undefined as BrokerError | undefined,
-    fault: undefined as BrokerError | "Busy" | undefined
+    fault: undefined as BrokerError | "Busy" | undefined,
+    attempts: 0
   }
   /** What is thrown once outside of an operation. */
   const faults = { onWritten: false, afterwards: false, sync: false }
@@ -57,7 +58,10 @@ const make = Effect.gen(function*() {
           throwOnce("sync")
           return disk.error === undefined ? disk.sync : Effect.fail(disk.error)
         }),
-        recover: () => disk.fault
+        recover: () => {
+          disk.attempts++
+          return disk.fault
+        }
       },
       room: Effect.void,
       makeSpace: () => false,
@@ -183,7 +187,8 @@ describe("Commits", () => {
       disk.fault = "Busy"
       assert.include((yield* Effect.flip(insert(10))).message, "end them")
       const waiting = yield* Effect.forkChild(insert(10))
-      yield* Effect.sleep("50 millis")
+      const { attempts } = disk
+      yield* Effect.repeat(Effect.yieldNow, { while: () => disk.attempts < attempts + 10 })
       assert.isUndefined(waiting.pollUnsafe())
       disk.fault = undefined
       yield* Fiber.join(waiting)

@@ -1,5 +1,6 @@
 /** What the broker in a file promises beyond the contract. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -24,6 +25,7 @@ import { Job, Publisher, Worker } from "../../../src/index.ts"
 import { Inspector } from "../../../src/Inspector.ts"
 import { assertFails, assertInfo, done, release, take, text } from "../../conformance/Harness.ts"
 import { folder } from "../../support/beanstalkd.ts"
+import * as Sleeps from "../../support/sleeps.ts"
 import { file, request } from "./harness.ts"
 
 const unavailable = <A>(effect: Effect.Effect<A, BrokerError, Scope.Scope>) =>
@@ -247,7 +249,10 @@ describe("files that can't be used", () => {
   it.live("locked by another program: waits without blocking, then fails with Unavailable, then goes on", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const { broker, inspector } = yield* SqliteBroker.make({ path, busyTimeout: "300 millis" })
+      const { begun, clock } = yield* Sleeps.make
+      const { broker, inspector } = yield* SqliteBroker.make({ path, busyTimeout: "300 millis" }).pipe(
+        Effect.provideService(Clock.Clock, clock)
+      )
       const consumer = yield* broker.consume(["q"])
       const other = yield* Effect.acquireRelease(
         Effect.sync(() => new DatabaseSync(path)),
@@ -265,7 +270,8 @@ describe("files that can't be used", () => {
       yield* Fiber.interrupt(counter)
 
       const put = yield* Effect.forkChild(broker.put("q", request("b")))
-      yield* Effect.sleep("50 millis")
+      // it tries again and again
+      yield* begun(3, "2 millis")
       assert.isUndefined(put.pollUnsafe())
       other.exec("COMMIT")
       const id = yield* Fiber.join(put)

@@ -1,5 +1,6 @@
 /** A disk that is full or read-only, and a file that is taken away: typed errors, and nothing is lost. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -9,8 +10,10 @@ import { copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
+import { tick } from "../../../src/brokers/sqlite/waiters.ts"
 import { assertFails, done, take, text } from "../../conformance/Harness.ts"
 import { folder } from "../../support/beanstalkd.ts"
+import * as Sleeps from "../../support/sleeps.ts"
 import { file, request } from "./harness.ts"
 
 const mount = (...args: ReadonlyArray<string>) => execFileSync("mount", args, { stdio: "ignore" })
@@ -71,7 +74,10 @@ describe.skipIf(cannotMount)("a full disk", () => {
   it.live("keeps leases that can't be settled now, and serves those who wait when there is space again", () =>
     Effect.gen(function*() {
       const place = yield* disk
-      const { broker, inspector } = yield* SqliteBroker.make({ path: join(place, "queue.db") })
+      const { begun, clock } = yield* Sleeps.make
+      const { broker, inspector } = yield* SqliteBroker.make({ path: join(place, "queue.db") }).pipe(
+        Effect.provideService(Clock.Clock, clock)
+      )
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request("first"))
       const first = yield* take(consumer)
@@ -87,7 +93,9 @@ describe.skipIf(cannotMount)("a full disk", () => {
       const refused = yield* settle
       assert.isTrue(Result.isFailure(refused) && refused.failure.reason._tag === "OutOfMemory")
       const waiting = yield* Effect.forkChild(take(consumer))
-      yield* Effect.sleep("100 millis")
+      // it looks at each tick, in vain
+      yield* begun(3, tick)
+      assert.isUndefined(waiting.pollUnsafe())
 
       rmSync(filler)
       assert.isTrue(Result.isSuccess(yield* settle))

@@ -99,7 +99,7 @@ describe("history", () => {
       yield* bury(consumer, yield* take(consumer))
       yield* broker.put("q", request("late", { ttr: "1 millis" }))
       const late = yield* take(consumer)
-      yield* Effect.sleep("20 millis")
+      yield* Effect.repeat(inspector.statsJob(late.id), { until: ({ state }) => state === "ready" })
       yield* assertFails(done(consumer, late), "LeaseLost")
       assert.deepStrictEqual(yield* listDone(inspector, 10), [])
     }))

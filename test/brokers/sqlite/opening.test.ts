@@ -1,5 +1,6 @@
 /** Opening and closing: by which path, and while others hold the file. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -21,6 +22,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { assertFails, take, text } from "../../conformance/Harness.ts"
 import { folder } from "../../support/beanstalkd.ts"
+import * as Sleeps from "../../support/sleeps.ts"
 import { child, file, request } from "./harness.ts"
 
 /** Another program, which holds a lock until it is closed. */
@@ -57,6 +59,9 @@ const unavailable = (path: string, why: string) =>
     assert.strictEqual(reason._tag, "Unavailable", message)
     assert.include(message, why)
   })
+
+/** Between two attempts on a file that another program has locked, whoever opens or writes it rests this long. */
+const longestPause = "6 millis"
 
 const large = request("x".repeat(60_000))
 
@@ -238,8 +243,10 @@ describe("opening and closing", () => {
       const path = yield* file
       yield* Effect.scoped(SqliteBroker.make({ path }))
       yield* lock(path, "EXCLUSIVE")
-      const fiber = yield* Effect.forkChild(Effect.scoped(SqliteBroker.make({ path })))
-      yield* Effect.sleep("100 millis")
+      const { begun, clock } = yield* Sleeps.make
+      const opening = Effect.provideService(Effect.scoped(SqliteBroker.make({ path })), Clock.Clock, clock)
+      const fiber = yield* Effect.forkChild(opening)
+      yield* begun(3, longestPause)
       yield* Fiber.interrupt(fiber).pipe(Effect.timeout("1 second"))
     }))
 
@@ -277,16 +284,17 @@ describe("opening and closing", () => {
   it.live("a settlement that was asked for before its consumer closed is carried out", () =>
     Effect.gen(function*() {
       const path = yield* file
-      const { broker, inspector } = yield* SqliteBroker.make({ path })
+      const { begun, clock } = yield* Sleeps.make
+      const { broker, inspector } = yield* Effect.provideService(SqliteBroker.make({ path }), Clock.Clock, clock)
       const scope = yield* Scope.make()
       const consumer = yield* Scope.provide(broker.consume(["q"]), scope)
       yield* broker.put("q", request("a"))
       const lease = yield* take(consumer)
       const other = yield* lock(path, "IMMEDIATE")
       const fiber = yield* Effect.forkChild(consumer.settle([{ _tag: "Delete", lease }]))
-      yield* Effect.sleep("20 millis")
-      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
-      yield* Effect.sleep("20 millis")
+      yield* begun(3, longestPause)
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      yield* begun(3, longestPause)
       other.close()
       yield* Fiber.join(closing)
       assert.isTrue(Result.isSuccess((yield* Fiber.join(fiber))[0]!))
