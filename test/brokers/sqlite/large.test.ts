@@ -111,12 +111,14 @@ describe("large bodies", () => {
 })
 
 describe("the event loop", () => {
-  /** How long the loop was held, of the CPU's time of this thread: what others do on the machine does not count. */
+  /** Milliseconds of the CPU's time of this thread: what others do on the machine does not count. */
+  const millis = () => {
+    const { system, user } = process.threadCpuUsage()
+    return (system + user) / 1000
+  }
+
+  /** How long the loop was held. */
   const longestHold = Effect.fnUntraced(function*(work: Effect.Effect<unknown, unknown>) {
-    const millis = () => {
-      const { system, user } = process.threadCpuUsage()
-      return (system + user) / 1000
-    }
     let [last, longest, isOn] = [millis(), 0, true]
     const look = () => {
       const now = millis()
@@ -126,16 +128,20 @@ describe("the event loop", () => {
     }
     setImmediate(look)
     yield* work
-    yield* Effect.sleep("20 millis")
+    // the turn in which it ended is looked at, too
+    yield* Effect.callback<void>((resume) => void setImmediate(() => setImmediate(() => resume(Effect.void))))
     isOn = false
     return longest
   })
 
-  // They were 35 to 660 ms, on a quiet machine.
+  // They were 35 to 660 ms, on a quiet machine on which 6,000 small puts take 30.
   it.live("is not held by many or large jobs", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file })
       yield* put(broker, "warm", 2000, 100)
+      const before = millis()
+      yield* put(broker, "small", 6000, 100)
+      const limit = millis() - before
       const consumer = yield* broker.consume(["big"])
       const work = Effect.gen(function*() {
         for (let left = 500; left > 0;) {
@@ -164,7 +170,9 @@ describe("the event loop", () => {
       }
       const held: Record<string, number> = {}
       for (const [name, load] of Object.entries(loads)) held[name] = yield* longestHold(load)
-      for (const [name, millis] of Object.entries(held)) assert.isBelow(millis, 30, `${name}: ${JSON.stringify(held)}`)
+      for (const [name, millis] of Object.entries(held)) {
+        assert.isBelow(millis, limit, `${name}: ${JSON.stringify(held)}`)
+      }
     }))
 
   it.live("very large ones are handed out one by one, and small ones together again after them", () =>
