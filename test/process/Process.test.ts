@@ -15,8 +15,10 @@ import type { ProcessErrorReason } from "../../src/process/ProcessError.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
 import * as ProcessPolicy from "../../src/process/ProcessPolicy.ts"
 
+const graceMillis = 300
+
 const runner = Layer.merge(
-  Process.ProcessRunner.layerOptions({ grace: "300 millis" }),
+  Process.ProcessRunner.layerOptions({ grace: graceMillis }),
   ProcessPolicy.layer(ProcessPolicy.open)
 )
 
@@ -42,6 +44,9 @@ const isTagged = <A extends { readonly _tag: string }, Tag extends A["_tag"]>(
   value: A,
   tag: Tag
 ): value is Extract<A, { readonly _tag: Tag }> => value._tag === tag
+
+/** Checks that nobody waited for a process that sleeps for a minute, nor for much of it. */
+const assertNotAwaited = (started: number) => assert.isBelow(performance.now() - started, 60_000 / 20)
 
 /** Is there a process that isn't a zombie? */
 const isAlive = (pid: number): boolean => {
@@ -103,7 +108,7 @@ describe("the end of a process", () => {
       const started = performance.now()
       const out = yield* text({ command: "sleep 60 & echo $!; sleep 60 >/dev/null 2>&1 & echo $!" })
       for (const pid of out.trim().split("\n").map(Number)) assert.isFalse(isAlive(pid))
-      assert.isBelow(performance.now() - started, 2000)
+      assertNotAwaited(started)
     }))
 
   it.live("what ends soon after its leader is left to do so", () =>
@@ -117,10 +122,9 @@ describe("the end of a process", () => {
       const files = openFiles()
       const started = performance.now()
       const result = yield* exited({ command: "setsid sleep 60 & echo $!" })
-      const elapsed = performance.now() - started
+      assertNotAwaited(started)
       // The subshell becomes the leader of a new session, with the same pid.
       yield* killAtEnd(Number(toText(result.stdout)))
-      assert.isBelow(elapsed, 2000)
       yield* eventually(() => openFiles() <= files, "our ends of the pipes are closed")
     }))
 })
@@ -133,7 +137,7 @@ describe("timeout and interruption", () => {
         command: "sleep 60 & echo $!; sleep 60; true",
         timeout: "150 millis"
       })
-      assert.isBelow(performance.now() - started, 1000)
+      assertNotAwaited(started)
       assert.strictEqual(Duration.toMillis(reason.timeout), 150)
       assert.isFalse(isAlive(reason.pid))
       assert.isFalse(isAlive(Number(toText(reason.stdout))))
@@ -156,8 +160,9 @@ describe("timeout and interruption", () => {
         timeout: "100 millis"
       })
       const elapsed = performance.now() - started
-      assert.isAtLeast(elapsed, 395)
-      assert.isBelow(elapsed, 2000)
+      const expected = 100 + graceMillis
+      assert.isAtLeast(elapsed, expected - 5)
+      assert.isBelow(elapsed, 5 * expected)
       assert.isFalse(isAlive(reason.pid))
       assert.isFalse(isAlive(Number(toText(reason.stdout))))
     }))
@@ -197,7 +202,7 @@ describe("timeout and interruption", () => {
       const pids = yield* pidsIn(file, 1)
       const started = performance.now()
       yield* Fiber.interrupt(fiber)
-      assert.isAtLeast(performance.now() - started, 295)
+      assert.isAtLeast(performance.now() - started, graceMillis - 5)
       assert.isFalse(pids.some(isAlive))
     }))
 
@@ -581,7 +586,7 @@ describe("detach", () => {
         Effect.provide(runner)
       )
       yield* killAtEnd(result.pid)
-      assert.isBelow(performance.now() - started, 1000)
+      assertNotAwaited(started)
       assert.strictEqual(result._tag, "Detached")
       const [pid] = yield* pidsIn(file, 1)
       assert.strictEqual(pid, result.pid)
