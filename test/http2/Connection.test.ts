@@ -1,9 +1,14 @@
 /** A connection and its socket: writes, settling, backpressure, with a server that follows a script. */
 import { assert, describe, it, vi } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
+import * as TestClock from "effect/testing/TestClock"
+import type * as Tls from "node:tls"
 import * as Connection from "../../src/http2/Connection.ts"
 import { Code, Flag, Type } from "../../src/http2/frame/frame.ts"
+import * as Sleeps from "../support/sleeps.ts"
 import * as Peer from "./peer.ts"
 import * as Servers from "./servers.ts"
 
@@ -38,15 +43,20 @@ describe("writes", () => {
   it.live("requests to a peer that does not read stay unsent", () =>
     Effect.gen(function*() {
       const body = new Uint8Array(1_000_000)
+      let peer: Tls.TLSSocket | undefined
+      const blocked = yield* Servers.blocking
       const connection = yield* connect((socket) => {
+        peer = socket
         socket.write(Buffer.concat([Peer.settings(), Peer.windowUpdate(0, 2 ** 30)]))
         socket.write(Peer.settings([4, 2 ** 30]))
         socket.pause()
-        setTimeout(() => socket.destroy(), 500)
       })
-      const answers = yield* connection.requestAll(
+      const requests = yield* Effect.forkChild(connection.requestAll(
         Array.from({ length: 100 }, () => ({ method: "POST", path: "/", body }))
-      )
+      ))
+      yield* blocked(() => peer)
+      peer!.destroy()
+      const answers = yield* Fiber.join(requests)
       const kinds = new Set(answers.map(Peer.brief))
       assert.deepStrictEqual([...kinds].toSorted(), ["NotSent", "Unknown"])
     }))
@@ -135,25 +145,26 @@ describe("settle", () => {
 })
 
 describe("idle", () => {
-  it.live("a closed connection stays silent while its scope is open", () =>
+  it.effect("a closed connection stays silent while its scope is open", () =>
     Effect.gen(function*() {
+      // its certificate is checked against the clock of the machine
+      yield* TestClock.setTime(Date.now())
+      const { clock, count } = yield* Sleeps.make
+      let peer: Tls.TLSSocket | undefined
       const connection = yield* connect((socket) => {
+        peer = socket
         socket.write(Peer.settings())
-        setTimeout(() => socket.end(), 50)
-      }, { idlePing: "100 millis" })
+      }, { idlePing: "100 millis" }).pipe(Effect.provideService(Clock.Clock, clock))
+      yield* TestClock.adjust("50 millis")
+      peer!.end()
       yield* connection.closed
-      yield* Effect.sleep("150 millis")
-      let timers = 0
-      const real = setTimeout
-      vi.spyOn(globalThis, "setTimeout").mockImplementation(
-        ((task: () => void, millis: number) => {
-          timers++
-          return real(task, millis)
-        }) as typeof setTimeout
+      const timers = yield* Effect.acquireRelease(
+        Effect.sync(() => vi.spyOn(globalThis, "setTimeout")),
+        (spy) => Effect.sync(() => spy.mockRestore())
       )
-      yield* Effect.callback<void>((resume) => void real(() => resume(Effect.void), 300))
-      vi.restoreAllMocks()
-      assert.isAtMost(timers, 1)
+      const before = count()
+      yield* TestClock.adjust("1 minute")
+      assert.isAtMost(count() - before + timers.mock.calls.length, 1)
     }))
 
   it.live.skipIf(Servers.isMissing("nghttpd"))(

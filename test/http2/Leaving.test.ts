@@ -1,5 +1,6 @@
 /** When a request has left and when it has not, whatever a `settle` does. */
 import { afterEach, assert, describe, it, vi } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Tls from "node:tls"
 import type * as Connection from "../../src/http2/Connection.ts"
@@ -10,6 +11,9 @@ import { Play } from "./peer.ts"
 import * as Servers from "./servers.ts"
 
 const { maxConcurrentStreams } = Setting
+
+/** A turn of the event loop. */
+const turn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
 const get = (path: string): Connection.Request => ({ method: "GET", path })
 
@@ -45,6 +49,7 @@ describe("during a write", () => {
   it.live("on a socket", () =>
     Effect.gen(function*() {
       let peer: Tls.TLSSocket | undefined
+      const blocked = yield* Servers.blocking
       const connection = yield* Servers.connect((socket) => {
         peer = socket
         socket.write(Buffer.concat([Peer.settings([4, 2 ** 25]), Peer.windowUpdate(0, 2 ** 30)]))
@@ -57,9 +62,9 @@ describe("during a write", () => {
         })
       // More than the kernel takes; then small ones behind it.
       post(16_000_000)
-      yield* Effect.sleep("200 millis")
+      yield* blocked(() => peer)
       for (let i = 0; i < 500; i++) post(100)
-      yield* Effect.sleep("50 millis")
+      yield* turn
       peer!.destroy()
       yield* connection.closed
       yield* Servers.eventually(() => ends.length === 501)
@@ -156,9 +161,10 @@ describe("from inside a settle", () => {
           if (!isEnough) connection.submit(get("/"), again)
         }
         again()
-        yield* Effect.sleep("20 millis")
+        // a timer between them: it would never be over
+        yield* Effect.sleep(1)
+        yield* Servers.eventually(() => refused > 2)
         isEnough = true
-        assert.isAbove(refused, 2)
       })
   )
 
@@ -166,15 +172,19 @@ describe("from inside a settle", () => {
     Effect.gen(function*() {
       const ends: Array<string> = []
       yield* Effect.exit(Effect.scoped(Effect.gen(function*() {
+        const left = yield* Deferred.make<void>()
         const connection = yield* Servers.connect((socket) => {
           socket.write(Peer.settings())
+          Servers.frames(socket, (type) => {
+            if (type === Type.headers) Deferred.doneUnsafe(left, Effect.void)
+          })
         })
         const end = (answer: Connection.Answer) => ends.push(Peer.brief(answer))
         connection.submit(get("/"), (answer) => {
           end(answer)
           connection.submit(get("/again"), end)
         })
-        yield* Effect.sleep("20 millis")
+        yield* Deferred.await(left)
         yield* connection.request(get(""))
       })))
       yield* Servers.eventually(() => ends.length === 2)

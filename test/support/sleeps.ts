@@ -1,14 +1,19 @@
-/** The clock of the machine, which tells of those who sleep on it: whoever sleeps has found nothing to do. */
+/** A clock that tells of those who sleep on it: whoever sleeps has found nothing to do. */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
-/** A clock, and how to wait until somebody has begun to sleep on it `count` times, for no longer than `longest` each. */
+/**
+ * The clock of the test, how often somebody has begun to sleep on it, and how to
+ * wait until that was so often from now on, for no longer than `longest` each.
+ */
 export const make = Effect.map(Clock.Clock, (real) => {
-  let onSleep = (_: number) => {}
+  let sleeps = 0
+  let onSleep: (millis: number) => void = () => {}
   const sleep = (duration: Duration.Duration) =>
     Effect.suspend(() => {
+      sleeps++
       onSleep(Duration.toMillis(duration))
       return real.sleep(duration)
     })
@@ -22,5 +27,5 @@ export const make = Effect.map(Clock.Clock, (real) => {
       }
       return Deferred.await(enough)
     })
-  return { clock, begun }
+  return { clock, begun, count: () => sleeps }
 })
