@@ -3,9 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
 import { connect } from "node:net"
 import { Broker as BrokerService, type Lease, type PutOptions, putRequest } from "../../../src/Broker.ts"
 import type { BrokerError } from "../../../src/BrokerError.ts"
@@ -273,11 +275,21 @@ describe("a consumer at rest and at its limits", () => {
       const server = yield* Servers.beanstalkd()
       const relay = yield* Servers.relay(server.port)
       const { broker: direct } = yield* brokerOn(server.port)
-      const consumer = yield* (yield* brokerOn(relay.port)).broker.consume(["q"])
-      const fiber = yield* Effect.forkChild(consumer.reserve(16))
+      const onTestClock = Effect.provide(yield* Layer.build(TestClock.layer()))
+      const fiber = yield* Effect.gen(function*() {
+        const { broker } = yield* brokerOn(relay.port)
+        const consumer = yield* broker.consume(["q"])
+        // both connections are there: no other answer is awaited while time passes
+        yield* broker.ping
+        return yield* Effect.forkScoped(consumer.reserve(16))
+      }).pipe(onTestClock)
       yield* waiting(direct, "q", 1)
       const before = relay.bytes()
-      yield* Effect.sleep("1500 millis")
+      // the server is asked anew each 30 seconds
+      yield* onTestClock(TestClock.adjust("29 seconds"))
+      yield* Effect.addFinalizer(() => Effect.forkDetach(onTestClock(Effect.forever(TestClock.adjust("1 second")))))
+      // until the relay would have heard of it
+      yield* Effect.repeat(direct.ping, { times: 10 })
       assert.strictEqual(relay.bytes(), before)
       yield* direct.put("q", request("a"))
       assert.lengthOf(yield* Fiber.join(fiber), 1)
