@@ -197,11 +197,10 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
     /** Lets time pass until something is there: files are read outside of the TestClock. */
     const until = (done: () => boolean) =>
       Effect.gen(function*() {
-        for (let i = 0; i < 500 && !done(); i++) {
+        while (!done()) {
           yield* TestClock.adjust("1 minute")
           yield* TestClock.withLive(Effect.sleep(2))
         }
-        assert.isTrue(done())
       })
 
     it.effect("is read again when its files change, once they are good", () => {

@@ -236,7 +236,7 @@ describe("SETTINGS", () => {
       const run = Effect.fnUntraced(function*(...pushes: ReadonlyArray<Parameters<typeof push>>) {
         const { client, send } = yield* setUp({ script })
         for (const [to, more] of pushes) yield* outcome(send(to, more))
-        yield* TestClock.withLive(Effect.sleep("20 millis"))
+        yield* client.ping
         return client.goaways.length > 0
       })
       const refused: Parameters<typeof push> = [undefined, badTopic]

@@ -31,6 +31,8 @@ export interface Client {
   /** Each SETTINGS_MAX_CONCURRENT_STREAMS that was announced. */
   readonly limits: Array<number>
   readonly closed: Effect.Effect<void>
+  /** A PING and its answer: all that was sent before is here by then. Nothing on a session that has ended. */
+  readonly ping: Effect.Effect<void>
 }
 
 /** Connects to the simulator, until the scope ends. */
@@ -55,6 +57,10 @@ export const connect = Effect.fnUntraced(function*(identity?: Identity) {
     closed: Effect.callback((resume) => {
       if (session.destroyed) resume(Effect.void)
       else session.once("close", () => resume(Effect.void))
+    }),
+    ping: Effect.callback((resume) => {
+      const done = () => resume(Effect.void)
+      if (session.destroyed || !session.ping(done)) done()
     }),
     request: (headers, body) =>
       Effect.callback((resume) => {
