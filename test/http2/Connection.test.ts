@@ -8,6 +8,7 @@ import * as TestClock from "effect/testing/TestClock"
 import type * as Tls from "node:tls"
 import * as Connection from "../../src/http2/Connection.ts"
 import { Code, Flag, Type } from "../../src/http2/frame/frame.ts"
+import { blocking } from "../support/blocking.ts"
 import * as Sleeps from "../support/sleeps.ts"
 import * as Peer from "./peer.ts"
 import * as Servers from "./servers.ts"
@@ -44,7 +45,7 @@ describe("writes", () => {
     Effect.gen(function*() {
       const body = new Uint8Array(1_000_000)
       let peer: Tls.TLSSocket | undefined
-      const blocked = yield* Servers.blocking
+      const blocked = yield* blocking
       const connection = yield* connect((socket) => {
         peer = socket
         socket.write(Buffer.concat([Peer.settings(), Peer.windowUpdate(0, 2 ** 30)]))

@@ -6,6 +6,7 @@ import type * as Tls from "node:tls"
 import type * as Connection from "../../src/http2/Connection.ts"
 import { Flag, Setting, Type } from "../../src/http2/frame/frame.ts"
 import type { Exchange } from "../../src/http2/session/exchange.ts"
+import { blocking } from "../support/blocking.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
 import * as Servers from "./servers.ts"
@@ -49,7 +50,7 @@ describe("during a write", () => {
   it.live("on a socket", () =>
     Effect.gen(function*() {
       let peer: Tls.TLSSocket | undefined
-      const blocked = yield* Servers.blocking
+      const blocked = yield* blocking
       const connection = yield* Servers.connect((socket) => {
         peer = socket
         socket.write(Buffer.concat([Peer.settings([4, 2 ** 25]), Peer.windowUpdate(0, 2 ** 30)]))

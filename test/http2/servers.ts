@@ -1,5 +1,4 @@
 /** HTTP/2 servers for the tests. Each ends with its scope. */
-import { vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { type ChildProcess, spawn } from "node:child_process"
@@ -230,29 +229,6 @@ export const silent = Effect.fnUntraced(function*(address: string, port: number)
   yield* Effect.callback<void>((resume) => void child.stdout.once("data", () => resume(Effect.void)))
   return address
 })
-
-/**
- * Waits until the one other socket that is written to takes no more: what its peer does not read has filled all buffers
- * between them. To be called before there are sockets.
- */
-export const blocking = Effect.map(
-  Effect.acquireRelease(
-    Effect.sync(() => vi.spyOn(Tls.TLSSocket.prototype, "write")),
-    (spy) => Effect.sync(() => spy.mockRestore())
-  ),
-  (spy) => (peer: () => Net.Socket | undefined) => {
-    let [calm, before] = [0, 0]
-    const look = Effect.sync(() => {
-      const sockets = new Set(spy.mock.contexts as ReadonlyArray<Tls.TLSSocket>)
-      const [client, ...others] = Array.from(sockets).filter((socket) => socket !== peer())
-      const waiting = peer() === undefined || others.length > 0 ? 0 : client?.writableLength ?? 0
-      calm = waiting > 0 && waiting === before ? calm + 1 : 0
-      before = waiting
-      return calm
-    })
-    return Effect.repeat(look, { until: (calm) => calm === 5, schedule: Schedule.spaced("10 millis") })
-  }
-)
 
 /** A connection to a server that follows a script. */
 export const connect = Effect.fnUntraced(function*(

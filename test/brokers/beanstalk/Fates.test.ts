@@ -19,6 +19,7 @@ import type { Services } from "../../../src/Inspector.ts"
 import * as Job from "../../../src/Job.ts"
 import * as Publisher from "../../../src/Publisher.ts"
 import * as Servers from "../../support/beanstalkd.ts"
+import { blocking } from "../../support/blocking.ts"
 import { certificates } from "../../support/certificates.ts"
 
 const request = (body: string | Uint8Array) =>
@@ -191,6 +192,7 @@ describe("what was written before the cut", () => {
 
   it.live("a body that has not left in full was not carried out, nor what waits behind it", () =>
     Effect.gen(function*() {
+      const blocked = yield* blocking
       const stuck = yield* Deferred.make<Net.Socket>()
       const { port } = yield* Servers.answering((line, socket) => {
         if (line.startsWith("use ")) {
@@ -207,7 +209,7 @@ describe("what was written before the cut", () => {
         [request("small"), request(Buffer.alloc(50_000_000)), request("behind")],
         (one) => Effect.forkChild(fate(broker.put("q", one)), { startImmediately: true })
       )
-      yield* Effect.repeat(Effect.sleep("10 millis"), { times: 10 })
+      yield* blocked(() => socket)
       socket.resetAndDestroy()
       assert.deepStrictEqual(yield* Effect.forEach(puts, Fiber.join), ["Unknown", "NotSent", "NotSent"])
     }))
