@@ -112,58 +112,24 @@ type State<A> =
 
 const connecting = <A>(): State<A> => ({ _tag: "Connecting", outcome: Deferred.makeUnsafe() })
 
-/**
- * Connects in the background until the scope closes, and gives the
- * connection of the moment.
- */
-export const make = Effect.fnUntraced(function*<A>(driver: Driver, greetingOf: (stats: ServerStats) => A) {
-  const log = new Log(driver.name)
-  const breath = new Breath()
-  let state: State<A> = connecting()
-  let failures = 0
+/** A connection that is opened again whenever it ends. `current` is the way to it, `keepAlive` the work. */
+class KeptConnection<A> {
+  private readonly driver: Driver
+  private readonly greetingOf: (stats: ServerStats) => A
+  private readonly log: Log
+  private readonly breath = new Breath()
+  private state: State<A> = connecting()
+  private failures = 0
 
-  /** The state, where a connection that has ended is being replaced. */
-  const now = (): State<A> => state._tag === "Ready" && !state.ready.connection.isOpen() ? state = connecting() : state
+  constructor(driver: Driver, greetingOf: (stats: ServerStats) => A) {
+    this.driver = driver
+    this.greetingOf = greetingOf
+    this.log = new Log(driver.name)
+  }
 
-  const become = (next: State<A>, outcome: Exit.Exit<Ready<A>, BrokerError.BrokerError>) =>
-    Effect.suspend(() => {
-      const last = now()
-      state = next
-      return last._tag === "Connecting" ? Deferred.done(last.outcome, outcome) : Effect.void
-    })
-
-  const lifetime = Effect.gen(function*() {
-    yield* breath.take
-    const { connection, stats } = yield* greet(driver)
-    const openedAt = yield* Clock.currentTimeMillis
-    const ready: Ready<A> = { connection, greeting: greetingOf(stats) }
-    failures = 0
-    yield* log.opened
-    yield* become({ _tag: "Ready", ready }, Exit.succeed(ready))
-    const error = yield* connection.closed
-    breath.ended(openedAt, yield* Clock.currentTimeMillis)
-    yield* log.ended(error)
-  })
-
-  const next = Effect.scoped(lifetime).pipe(
-    Effect.catch((error) =>
-      Effect.gen(function*() {
-        yield* become({ _tag: "Failed", error }, Exit.fail(error))
-        yield* log.failed(error)
-        yield* Effect.flatMap(backOff(++failures), Effect.sleep)
-        state = connecting()
-      })
-    )
-  )
-
-  yield* Effect.addFinalizer(() => {
-    const error = BrokerError.brokerClosed(driver.name)
-    return become({ _tag: "Failed", error }, Exit.fail(error))
-  })
-  yield* Effect.forkScoped(Effect.forever(next))
-
-  const current: Effect.Effect<Ready<A>, BrokerError.BrokerError> = Effect.suspend(() => {
-    const seen = now()
+  /** The open connection. Waits for an attempt that is under way; fails during the pause after a failed one. */
+  readonly current: Effect.Effect<Ready<A>, BrokerError.BrokerError> = Effect.suspend(() => {
+    const seen = this.now()
     switch (seen._tag) {
       case "Ready":
         return Effect.succeed(seen.ready)
@@ -173,5 +139,61 @@ export const make = Effect.fnUntraced(function*<A>(driver: Driver, greetingOf: (
         return Effect.fail(seen.error)
     }
   })
-  return { current }
+
+  /** Connects again and again. */
+  readonly keepAlive: Effect.Effect<never> = Effect.suspend(() =>
+    Effect.forever(Effect.catch(Effect.scoped(this.lifetime), (error) => this.failed(error)))
+  )
+
+  /** Fails `current` from now on. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => this.fail(BrokerError.brokerClosed(this.driver.name)))
+
+  private readonly lifetime = Effect.gen({ self: this }, function*() {
+    yield* this.breath.take
+    const { connection, stats } = yield* greet(this.driver)
+    const openedAt = yield* Clock.currentTimeMillis
+    yield* this.opened({ connection, greeting: this.greetingOf(stats) })
+    const error = yield* connection.closed
+    this.breath.ended(openedAt, yield* Clock.currentTimeMillis)
+    yield* this.log.ended(error)
+  })
+
+  private opened(ready: Ready<A>): Effect.Effect<void> {
+    this.failures = 0
+    return Effect.andThen(this.log.opened, this.become({ _tag: "Ready", ready }, Exit.succeed(ready)))
+  }
+
+  private readonly failed = Effect.fnUntraced({ self: this }, function*(error: BrokerError.BrokerError) {
+    yield* this.fail(error)
+    yield* this.log.failed(error)
+    yield* Effect.flatMap(backOff(++this.failures), Effect.sleep)
+    this.state = connecting()
+  })
+
+  private fail(error: BrokerError.BrokerError): Effect.Effect<void> {
+    return this.become({ _tag: "Failed", error }, Exit.fail(error))
+  }
+
+  /** The state as of now: a connection that has ended is being replaced, even before `lifetime` notices. */
+  private now(): State<A> {
+    if (this.state._tag === "Ready" && !this.state.ready.connection.isOpen()) this.state = connecting()
+    return this.state
+  }
+
+  /** Changes the state, and tells the callers that wait for the outcome of an attempt. */
+  private become(next: State<A>, outcome: Exit.Exit<Ready<A>, BrokerError.BrokerError>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const last = this.now()
+      this.state = next
+      return last._tag === "Connecting" ? Deferred.done(last.outcome, outcome) : Effect.void
+    })
+  }
+}
+
+/** Connects in the background until the scope closes. `current` is the open connection. */
+export const make = Effect.fnUntraced(function*<A>(driver: Driver, greetingOf: (stats: ServerStats) => A) {
+  const kept = new KeptConnection(driver, greetingOf)
+  yield* Effect.addFinalizer(() => kept.close)
+  yield* Effect.forkScoped(kept.keepAlive)
+  return { current: kept.current }
 })
