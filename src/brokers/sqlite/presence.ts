@@ -15,13 +15,13 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type { BrokerError } from "../../BrokerError.ts"
 import { failure, type FileUnusable, isMoved } from "./failure.ts"
 import { movedTo } from "./guard.ts"
-import * as Session from "./session.ts"
+import { Openings, type Options as OpeningOptions } from "./openings.ts"
+import type { Session } from "./session.ts"
 import * as Upkeep from "./supervise.ts"
 
 /** How often an idle broker looks whether its file is there. */
@@ -31,11 +31,9 @@ const lookEvery = "1 second"
 const pause = "250 millis"
 
 /** How a file is kept open. */
-export interface Options extends Omit<Session.Options, "onMoved"> {
+export interface Options extends Omit<OpeningOptions, "onMoved"> {
   /** How long those who wait for jobs wait for the file. */
   readonly reconnectFor: Duration.Duration
-  /** Called when it was opened anew. */
-  readonly onOpened: (session: Session.Session, isSameFile: boolean) => void
 }
 
 /** The file is not where it was. */
@@ -50,162 +48,129 @@ interface Away {
 }
 
 /** A file that is kept open. */
-export interface Presence {
+export class Presence {
+  private readonly options: Options
+  private readonly openings: Openings
+  private readonly millis: () => number
+  private away: Away | undefined
+  private wake: (() => void) | undefined
+
+  constructor(options: Options, clock: Clock.Clock, scope: Scope.Scope) {
+    this.options = options
+    this.openings = new Openings({ ...options, onMoved: (cause) => this.notice(cause) }, scope)
+    this.millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  }
+
+  /** Opens the file for the first time. */
+  get open(): Effect.Effect<void, BrokerError> {
+    return this.openings.open
+  }
+
   /** The opening of the moment. */
-  readonly current: () => Session.Session
+  readonly current = (): Session => this.openings.session
+
   /** Does something with the file; once more where it was not there any more, and is there again at once. */
-  readonly use: <A>(f: (session: Session.Session) => Effect.Effect<A, BrokerError>) => Effect.Effect<A, BrokerError>
+  readonly use = <A>(f: (session: Session) => Effect.Effect<A, BrokerError>): Effect.Effect<A, BrokerError> =>
+    Effect.catchIf(Effect.suspend(() => f(this.openings.session)), isMoved, () => this.useAgain(f))
+
   /** Waits until the file is there again, or for as long as that may take. */
-  readonly back: Effect.Effect<void, BrokerError>
+  readonly back: Effect.Effect<void, BrokerError> = Effect.suspend(() =>
+    this.away === undefined ? Effect.void : Deferred.await(this.away.back)
+  )
+
+  private useAgain<A>(f: (session: Session) => Effect.Effect<A, BrokerError>): Effect.Effect<A, BrokerError> {
+    return Effect.suspend(() => this.away === undefined ? Effect.void : Deferred.await(this.away.firstAttempt)).pipe(
+      Effect.andThen(
+        Effect.suspend(() => this.away === undefined ? f(this.openings.session) : Effect.fail(this.away.error))
+      )
+    )
+  }
+
+  // ---------------------------------------------------------------------------
+  // Watching it
+  // ---------------------------------------------------------------------------
+
+  private notice(cause: FileUnusable): void {
+    if (this.away !== undefined) return
+    this.away = {
+      since: this.millis(),
+      error: failure(this.options.broker, cause),
+      isOver: false,
+      firstAttempt: Deferred.makeUnsafe(),
+      back: Deferred.makeUnsafe()
+    }
+    this.wake?.()
+  }
+
+  private readonly woken = Effect.callback<void>((resume) => {
+    if (this.away !== undefined) return resume(Effect.void)
+    this.wake = () => resume(Effect.void)
+  })
+
+  private readonly look = Effect.suspend(() => {
+    const { guard } = this.openings.session
+    const standing = guard.inspect()
+    if (standing !== "Here") this.notice(guard.error(standing))
+    return this.away === undefined ? Effect.void : this.mend(this.away)
+  })
+
+  /** Looks after the file for as long as it is not interrupted. */
+  readonly watch: Effect.Effect<never> = Effect.suspend(() =>
+    Effect.timeoutOption(this.woken, lookEvery).pipe(
+      // what noticed it has to undo its transaction first
+      Effect.andThen(Effect.yieldNow),
+      Effect.andThen(this.look),
+      (round) => Upkeep.forever(`looking after ${this.options.broker}`, round)
+    )
+  )
+
+  // ---------------------------------------------------------------------------
+  // Getting it back
+  // ---------------------------------------------------------------------------
+
+  private readonly mend = Effect.fnUntraced({ self: this }, function*(away: Away) {
+    yield* this.warn(away)
+    this.openings.session.waiters.fail(away.error)
+    while (true) {
+      const tried = yield* Effect.result(this.openings.restore)
+      if (Result.isSuccess(tried)) break
+      this.failed(away, tried.failure)
+      yield* Effect.sleep(pause)
+    }
+    this.away = undefined
+    Deferred.doneUnsafe(away.firstAttempt, Effect.void)
+    Deferred.doneUnsafe(away.back, Effect.void)
+    yield* Effect.logInfo(`${this.options.broker} is open again`)
+  })
+
+  private warn({ error }: Away): Effect.Effect<void> {
+    const { reconnectFor } = this.options
+    const patience = Duration.isFinite(reconnectFor) ? ` for ${Duration.format(reconnectFor)}` : ""
+    return Effect.logWarning(
+      `${error.message} Nothing is accepted until it is there; workers wait for it${patience}.`
+    )
+  }
+
+  private failed(away: Away, error: BrokerError): void {
+    away.error = isMoved(error) ? error : this.unusable(error)
+    Deferred.doneUnsafe(away.firstAttempt, Effect.void)
+    if (away.isOver || this.millis() - away.since < Duration.toMillis(this.options.reconnectFor)) return
+    away.isOver = true
+    Deferred.doneUnsafe(away.back, Effect.fail(away.error))
+  }
+
+  private unusable({ reason }: BrokerError): BrokerError {
+    const why = reason._tag === "Unavailable" ? reason.detail : reason.message
+    return failure(this.options.broker, movedTo(this.options.path, why))
+  }
 }
 
 /** Opens a file and keeps it open for as long as the scope lasts. */
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Presence, BrokerError, Scope.Scope> {
-  const { broker, onOpened, reconnectFor } = options
-  const clock = yield* Clock.Clock
-  const scope = yield* Effect.scope
-  const millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-  let away: Away | undefined
-  let wake: (() => void) | undefined
-
-  const notice = (cause: FileUnusable) => {
-    if (away !== undefined) return
-    away = {
-      since: millis(),
-      error: failure(broker, cause),
-      isOver: false,
-      firstAttempt: Deferred.makeUnsafe(),
-      back: Deferred.makeUnsafe()
-    }
-    wake?.()
-  }
-
-  const openIn = (scope: Scope.Closeable, previous?: Session.Session) =>
-    Session.make({ ...options, onMoved: notice }, previous).pipe(
-      Scope.provide(scope),
-      Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Scope.close(scope, exit))
-    )
-
-  let sessionScope = yield* Scope.fork(scope)
-  let session = yield* openIn(sessionScope)
-  /** It had to be closed before it could be opened again. */
-  let isClosed = false
-
-  const unusable = ({ reason }: BrokerError): BrokerError =>
-    failure(broker, movedTo(options.path, reason._tag === "Unavailable" ? reason.detail : reason.message))
-
-  // ---------------------------------------------------------------------------
-  // Getting it back
-  // ---------------------------------------------------------------------------
-
-  const close = (error: BrokerError) =>
-    Effect.suspend(() => {
-      session.retire(error)
-      isClosed = true
-      return Scope.close(sessionScope, Exit.void)
-    })
-
-  const openAnew = Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
-    const next = yield* Scope.fork(scope)
-    const opened = yield* restore(openIn(next, session))
-    const [previous, previousScope, wasClosed] = [session, sessionScope, isClosed]
-    const isSameFile = opened.guard.isOfSame(previous.guard)
-    session = opened
-    sessionScope = next
-    isClosed = false
-    onOpened(opened, isSameFile)
-    if (wasClosed) return
-    previous.retire(failure(broker, previous.guard.error("Other")))
-    yield* Scope.close(previousScope, Exit.void)
-  }))
-
-  const inFile = <A>(f: () => A): Effect.Effect<A, BrokerError> =>
-    Effect.try({ try: f, catch: (cause) => failure(broker, cause) })
-
-  /** Fails with the reason why the file can't be used. */
-  const getBack = Effect.gen(function*() {
-    const { guard } = session
-    if (isClosed) return yield* openAnew
-    const standing = guard.look()
-    switch (standing) {
-      case "Here":
-        return
-      case "Gone":
-        return yield* failure(broker, guard.error("Gone"))
-      case "Other":
-        yield* inFile(() => guard.checkLogIsGone())
-        return yield* openAnew
-      case "Torn": {
-        // What the log holds is brought to the file, and all is opened again from there.
-        const isEmpty = yield* inFile(session.isLogEmpty)
-        if (!isEmpty) yield* inFile(() => guard.checkIsAlone())
-        const isSafe = isEmpty || !guard.isLogLost || (yield* inFile(session.copyLog))
-        if (!isSafe) return yield* failure(broker, guard.error("Torn"))
-        yield* close(failure(broker, guard.error("Torn")))
-        return yield* openAnew
-      }
-    }
-  })
-
-  const patience = Duration.isFinite(reconnectFor) ? ` for ${Duration.format(reconnectFor)}` : ""
-
-  const mend = Effect.fnUntraced(function*(gone: Away) {
-    yield* Effect.logWarning(
-      `${gone.error.message} Nothing is accepted until it is there; workers wait for it${patience}.`
-    )
-    session.waiters.fail(gone.error)
-    while (true) {
-      const tried = yield* Effect.result(getBack)
-      if (Result.isSuccess(tried)) {
-        away = undefined
-        Deferred.doneUnsafe(gone.firstAttempt, Effect.void)
-        Deferred.doneUnsafe(gone.back, Effect.void)
-        return yield* Effect.logInfo(`${broker} is open again`)
-      }
-      gone.error = isMoved(tried.failure) ? tried.failure : unusable(tried.failure)
-      Deferred.doneUnsafe(gone.firstAttempt, Effect.void)
-      if (!gone.isOver && millis() - gone.since >= Duration.toMillis(reconnectFor)) {
-        gone.isOver = true
-        Deferred.doneUnsafe(gone.back, Effect.fail(gone.error))
-      }
-      yield* Effect.sleep(pause)
-    }
-  })
-
-  const woken = Effect.callback<void>((resume) => {
-    if (away !== undefined) return resume(Effect.void)
-    wake = () => resume(Effect.void)
-  })
-
-  yield* Effect.timeoutOption(woken, lookEvery).pipe(
-    // what noticed it has to undo its transaction first
-    Effect.andThen(Effect.yieldNow),
-    Effect.andThen(Effect.suspend(() => {
-      const standing = session.guard.inspect()
-      if (standing !== "Here") notice(session.guard.error(standing))
-      return away === undefined ? Effect.void : mend(away)
-    })),
-    (round) => Upkeep.forever(`looking after ${broker}`, round),
-    Effect.forkScoped
-  )
-
-  // ---------------------------------------------------------------------------
-  // Using it
-  // ---------------------------------------------------------------------------
-
-  return {
-    current: () => session,
-    use: (f) =>
-      Effect.catchIf(
-        Effect.suspend(() => f(session)),
-        isMoved,
-        () =>
-          Effect.suspend(() => away === undefined ? Effect.void : Deferred.await(away.firstAttempt)).pipe(
-            Effect.andThen(Effect.suspend(() => away === undefined ? f(session) : Effect.fail(away.error)))
-          )
-      ),
-    back: Effect.suspend(() => away === undefined ? Effect.void : Deferred.await(away.back))
-  }
+  const presence = new Presence(options, yield* Clock.Clock, yield* Effect.scope)
+  yield* presence.open
+  yield* Effect.forkScoped(presence.watch)
+  return presence
 })
