@@ -11,11 +11,11 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { fstatSync } from "node:fs"
-import type { DatabaseSync } from "node:sqlite"
+import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { brokerClosed, type BrokerError } from "../../BrokerError.ts"
 import { callSafely } from "../../internal/thrown.ts"
 import * as Checkpoints from "./checkpoints.ts"
-import { Commits } from "./commits.ts"
+import { Commits, type Content, type Options as CommitOptions, type Storage } from "./commits.ts"
 import { closeFor, type SqliteLease, type Store } from "./consumer.ts"
 import { failure, type FileUnusable, isBusy } from "./failure.ts"
 import * as File from "./file.ts"
@@ -28,7 +28,7 @@ import { Queues } from "./queues.ts"
 import { microseconds } from "./rows.ts"
 import { Space } from "./space.ts"
 import * as Sync from "./sync.ts"
-import { Waiters } from "./waiters.ts"
+import { type Source, Waiters } from "./waiters.ts"
 import * as WriteAhead from "./writeAhead.ts"
 
 /** How a file is opened. */
@@ -76,6 +76,209 @@ const open = (
     })
   )
 
+/** What a session is made of. */
+interface Parts {
+  readonly clock: Clock.Clock
+  readonly database: DatabaseSync
+  /** The file's real path. */
+  readonly place: string
+  readonly guard: Guard
+  readonly sync: Sync.Sync
+  /** The descriptor of its log. */
+  readonly log: number
+  readonly checkpoints: Checkpoints.Checkpoints
+}
+
+const acquire = Effect.fnUntraced(function*(
+  options: Options,
+  previous: Session | undefined
+): Effect.fn.Return<Parts, BrokerError, Scope.Scope> {
+  const { broker, isFull } = options
+  const clock = yield* Clock.Clock
+  const database = yield* open(options, previous)
+  const place = File.placeOf(database)
+  const guard = yield* Effect.try({
+    try: () => new Guard(options.path, place),
+    catch: (cause) => failure(broker, cause)
+  })
+  const synced = isFull ? yield* Sync.make(broker, place, () => Checkpoints.empty(database)) : undefined
+  const sync = synced ?? Sync.none
+  const log = synced?.log ?? (yield* Sync.openLog(broker, place, "r"))
+  const checkpoints = yield* Checkpoints.make(database, place, () => isFull && sync.isQuick())
+  return { clock, database, place, guard, sync, log, checkpoints }
+})
+
+class OpenFile implements Session, Housekeeping.Store {
+  readonly broker: string
+  readonly keepFor: number
+  readonly guard: Guard
+  readonly checkpoints: Checkpoints.Checkpoints
+  readonly jobs: Jobs
+  readonly queues: Queues
+  readonly history: History
+  readonly space: Space
+  readonly processes: Processes
+  readonly commits: Commits
+  readonly waiters: Waiters<SqliteLease>
+  private readonly options: Options
+  private readonly parts: Parts
+  private readonly dataVersion: StatementSync
+  private readonly millis: () => number
+  /** Why it closes before the broker does. */
+  private retired: BrokerError | undefined
+
+  constructor(options: Options, parts: Parts) {
+    const { clock, database } = this.parts = parts
+    this.options = options
+    this.broker = options.broker
+    this.keepFor = microseconds(options.history)
+    this.guard = parts.guard
+    this.checkpoints = parts.checkpoints
+    this.jobs = new Jobs(database)
+    this.queues = new Queues(database)
+    this.history = new History(database)
+    this.space = new Space(database)
+    this.dataVersion = database.prepare("PRAGMA data_version")
+    this.millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    this.processes = new Processes(this.jobs, this.queues, this.millis)
+    this.commits = new Commits(this.committing())
+    this.waiters = new Waiters(this.waiting())
+  }
+
+  get holder(): number {
+    return this.processes.id
+  }
+
+  readonly isLogEmpty = (): boolean => fstatSync(this.parts.log).size === 0
+
+  readonly copyLog = (): boolean => Checkpoints.empty(this.parts.database)
+
+  readonly retire = (error: BrokerError): void => {
+    this.retired = error
+  }
+
+  // ---------------------------------------------------------------------------
+  // Where the file is
+  // ---------------------------------------------------------------------------
+
+  private readonly check = (): void => {
+    // what it holds is requeued also where its path leads elsewhere by now
+    if (this.retired !== undefined && this.guard.isInPlace()) return
+    const standing = this.guard.look()
+    if (standing === "Here") return
+    const moved = this.guard.error(standing)
+    this.options.onMoved(moved)
+    throw moved
+  }
+
+  private explain(cause: unknown): unknown {
+    return Result.match(callSafely(this.check), { onFailure: identity, onSuccess: () => cause })
+  }
+
+  /** A disk that can't be read may have anything: whoever looks for it in a transaction is told. */
+  private readonly version = (): unknown =>
+    Option.getOrElse(Option.liftThrowable(() => this.dataVersion.get()?.["data_version"])(), () => ({}))
+
+  // ---------------------------------------------------------------------------
+  // What its parts need of each other
+  // ---------------------------------------------------------------------------
+
+  private committing(): CommitOptions {
+    const { clock, database } = this.parts
+    const { broker, busyTimeout } = this.options
+    return {
+      broker,
+      database,
+      clock,
+      busyTimeout,
+      content: this.content(),
+      storage: this.storage(),
+      onFailure: (error, isShared) => {
+        if (isShared) this.waiters.tryAgain()
+        else this.waiters.fail(error)
+      }
+    }
+  }
+
+  private content(): Content {
+    const { jobs, queues } = this
+    return {
+      isDue: (now) => jobs.nextChange() <= now,
+      advance: (now) => jobs.advance(now),
+      complete: (now, isOver) => {
+        jobs.advance(now)
+        queues.count()
+        return this.waiters.serve(now, isOver)
+      },
+      undo: () => queues.undo(),
+      bytes: () => jobs.bytes
+    }
+  }
+
+  private storage(): Storage {
+    const { checkpoints, sync } = this.parts
+    return {
+      check: this.check,
+      hasCompany: this.processes.hasCompany,
+      sync,
+      room: checkpoints.room,
+      makeSpace: () => Option.getOrElse(Option.liftThrowable(this.copyLog)(), () => false),
+      wrote: checkpoints.wrote
+    }
+  }
+
+  private waiting(): Source {
+    const { commits, jobs, millis, processes, queues, version } = this
+    return {
+      broker: this.broker,
+      clock: { now: () => commits.now(), monotonic: millis },
+      changes: {
+        version,
+        since: (known) => WriteAhead.changed(this.parts.place, () => version() !== known),
+        next: (now) => Math.min(jobs.nextChange(), queues.nextResume(now))
+      },
+      others: {
+        check: Effect.ignore(this.checkProcesses),
+        tell: (counts) => Effect.isSuccess(commits.run(() => processes.noteIdleWorkers(counts)))
+      },
+      want: () => commits.want()
+    }
+  }
+
+  // ---------------------------------------------------------------------------
+  // This process among the others
+  // ---------------------------------------------------------------------------
+
+  readonly checkProcesses: Effect.Effect<void, BrokerError> = Effect.suspend(() =>
+    Effect.flatMap(
+      Effect.try({
+        try: () => this.processes.dead(),
+        catch: (cause) => failure(this.broker, this.explain(cause))
+      }),
+      (dead) => dead.length === 0 ? Effect.void : this.commits.run(() => this.processes.forget(dead))
+    )
+  )
+
+  /** Enters this process in the file. Who opens the same file again keeps what it holds. */
+  enter(previous: Session | undefined): Effect.Effect<void, BrokerError> {
+    const known = previous !== undefined && this.guard.isOfSame(previous.guard) ? previous.holder : undefined
+    return Effect.map(this.commits.runNow(() => this.processes.enter(known)), (id) => {
+      this.processes.id = id
+    })
+  }
+
+  /** Requeues what this process holds, and refuses all that comes. */
+  readonly leave: Effect.Effect<void> = Effect.suspend(() => {
+    this.waiters.close(this.retired ?? brokerClosed(this.broker))
+    return this.commits.run(() => this.processes.leave())
+  }).pipe(
+    Effect.interruptible,
+    Effect.timeoutOption(closeFor),
+    Effect.ignore,
+    Effect.andThen(Effect.sync(() => this.commits.close(this.retired ?? brokerClosed(this.broker))))
+  )
+}
+
 /**
  * Opens the file, which is made where there is none. After a previous opening it has to be there: what stands at the
  * path in the middle of somebody's work is not to be written over.
@@ -84,134 +287,17 @@ export const make = Effect.fnUntraced(function*(
   options: Options,
   previous?: Session
 ): Effect.fn.Return<Session, BrokerError, Scope.Scope> {
-  const { broker, busyTimeout, isFull, onMoved } = options
-  const clock = yield* Clock.Clock
-  const database = yield* open(options, previous)
-  const place = File.placeOf(database)
-  const guard = yield* Effect.try({
-    try: () => new Guard(options.path, place),
-    catch: (cause) => failure(broker, cause)
-  })
-  const copyLog = () => Checkpoints.empty(database)
-  const synced = isFull ? yield* Sync.make(broker, place, copyLog) : undefined
-  const sync = synced ?? Sync.none
-  const log = synced?.log ?? (yield* Sync.openLog(broker, place, "r"))
-  const checkpoints = yield* Checkpoints.make(database, place, () => isFull && sync.isQuick())
-  const jobs = new Jobs(database)
-  const queues = new Queues(database)
-  const history = new History(database)
-  const dataVersion = database.prepare("PRAGMA data_version")
-  const millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-  const processes = new Processes(jobs, queues, millis)
-  /** Why it closes before the broker does. */
-  let retired: BrokerError | undefined
-
-  /** A disk that can't be read may have anything: whoever looks for it in a transaction is told. */
-  const version = () => Option.getOrElse(Option.liftThrowable(() => dataVersion.get()?.["data_version"])(), () => ({}))
-
-  const check = () => {
-    // what it holds is requeued also where its path leads elsewhere by now
-    if (retired !== undefined && guard.isInPlace()) return
-    const standing = guard.look()
-    if (standing === "Here") return
-    const moved = guard.error(standing)
-    onMoved(moved)
-    throw moved
-  }
-
-  const explain = (cause: unknown): unknown =>
-    Result.match(callSafely(check), { onFailure: identity, onSuccess: () => cause })
-
-  const commits: Commits = new Commits({
-    broker,
-    database,
-    clock,
-    busyTimeout,
-    content: {
-      isDue: (now) => jobs.nextChange() <= now,
-      advance: (now) => jobs.advance(now),
-      complete: (now, isOver) => {
-        jobs.advance(now)
-        queues.count()
-        return waiters.serve(now, isOver)
-      },
-      undo: () => queues.undo(),
-      bytes: () => jobs.bytes
-    },
-    storage: {
-      check,
-      hasCompany: processes.hasCompany,
-      sync,
-      room: checkpoints.room,
-      makeSpace: () => Option.getOrElse(Option.liftThrowable(copyLog)(), () => false),
-      wrote: checkpoints.wrote
-    },
-    onFailure: (error, isShared) => {
-      if (isShared) waiters.tryAgain()
-      else waiters.fail(error)
-    }
-  })
-
-  const waiters: Waiters<SqliteLease> = new Waiters({
-    broker,
-    clock: { now: () => commits.now(), monotonic: millis },
-    changes: {
-      version,
-      since: (known) => WriteAhead.changed(place, () => version() !== known),
-      next: (now) => Math.min(jobs.nextChange(), queues.nextResume(now))
-    },
-    others: {
-      check: Effect.suspend(() => Effect.ignore(checkProcesses)),
-      tell: (counts) => Effect.isSuccess(commits.run(() => processes.noteIdleWorkers(counts)))
-    },
-    want: () => commits.want()
-  })
-  yield* commits.start
-  // who opens the same file again keeps what it holds
-  const known = previous !== undefined && guard.isOfSame(previous.guard) ? previous.holder : undefined
-  processes.id = yield* commits.runNow(() => processes.enter(known))
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      waiters.close(retired ?? brokerClosed(broker))
-      return commits.run(() => processes.leave())
-    }).pipe(
-      Effect.interruptible,
-      Effect.timeoutOption(closeFor),
-      Effect.ignore,
-      Effect.andThen(Effect.sync(() => commits.close(retired ?? brokerClosed(broker))))
-    )
-  )
-
-  const checkProcesses = Effect.flatMap(
-    Effect.try({ try: () => processes.dead(), catch: (cause) => failure(broker, explain(cause)) }),
-    (dead) => dead.length === 0 ? Effect.void : commits.run(() => processes.forget(dead))
-  )
-
-  yield* Effect.forkScoped(waiters.watch)
-  yield* Effect.forkScoped(Housekeeping.run({ broker, commits, history, space: new Space(database), checkpoints }))
-  yield* Effect.ignore(checkProcesses)
-  if (guard.names > 1) {
+  const file = new OpenFile(options, yield* acquire(options, previous))
+  yield* file.commits.start
+  yield* file.enter(previous)
+  yield* Effect.addFinalizer(() => file.leave)
+  yield* Effect.forkScoped(file.waiters.watch)
+  yield* Effect.forkScoped(Housekeeping.run(file))
+  yield* Effect.ignore(file.checkProcesses)
+  if (file.guard.names > 1) {
     yield* Effect.logWarning(
       `${options.path} has another name (a hard link): whoever opens it by that name destroys it; use symbolic links`
     )
   }
-
-  return {
-    broker,
-    holder: processes.id,
-    jobs,
-    queues,
-    commits,
-    waiters,
-    history,
-    keepFor: microseconds(options.history),
-    processes,
-    guard,
-    checkProcesses,
-    isLogEmpty: () => fstatSync(log).size === 0,
-    copyLog,
-    retire: (error) => {
-      retired = error
-    }
-  }
+  return file
 })
