@@ -1,8 +1,8 @@
 /**
- * Asking before what can't be undone.
+ * Confirmation before an action that can't be undone.
  *
- * The question goes to stderr, so that stdout stays for what was asked for.
- * Without a terminal nobody can answer: then `--yes` is needed.
+ * The question goes to stderr, because stdout is for results. Without a
+ * terminal a command can't ask, so it needs `--yes`.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -12,12 +12,12 @@ import { safeLine } from "../internal/text.ts"
 import { UsageError } from "./exitCode.ts"
 import { Output } from "./output.ts"
 
-/** A command that works on more jobs than this asks. */
-export const few = 10
+/** Above this number of jobs a command asks for confirmation. */
+export const maxUnconfirmedJobs = 10
 
 const question = (text: string) => Output.use(({ err }) => err(`backq: ${safeLine(text)} [y/N] `))
 
-/** Asks whether to go on, and fails unless the answer is yes. */
+/** Asks for confirmation, and fails unless the answer is yes. */
 export const confirm = Effect.fnUntraced(function*(
   what: string,
   yes: boolean
@@ -26,7 +26,7 @@ export const confirm = Effect.fnUntraced(function*(
   const stdio = yield* Stdio.Stdio
   if (!(yield* stdio.stdinIsTerminal)) {
     return yield* new UsageError({
-      detail: `nothing was done: to ${what} needs a yes, which can't be asked for without a terminal; write --yes`
+      detail: `nothing was done: without a terminal, --yes must be given to ${what}`
     })
   }
   yield* question(`${what}?`)

@@ -1,4 +1,4 @@
-/** `--completions`: as Effect makes them, with names of files in bash where there is nothing better to offer. */
+/** `--completions`: the completions that Effect makes; where they offer nothing, bash offers file names. */
 import * as CliConfig from "effect/cli/CliConfig"
 import * as Completions from "effect/cli/Completions"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
@@ -13,7 +13,7 @@ const completions: typeof GlobalFlag.Completions = {
     Option.match(shell, {
       onNone: () => Effect.void,
       onSome: (shell) =>
-        // what is known of its failure is in main.ts
+        // main.ts recognizes the failure
         Effect.orDie(interruptible(display(
           Completions.generate(command.name, shell, Completions.fromCommand(command))
             .replace("\ncomplete -F", "\ncomplete -o default -F") + "\n"

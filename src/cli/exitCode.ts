@@ -1,20 +1,20 @@
 /**
- * What the programs say at their end: an exit code and, when something went
- * wrong, one line that says what to do.
+ * How the command ends: with an exit code and, after a failure, one line that
+ * says what to do.
  *
  * | code | |
  * |---|---|
- * | 0 | done: published, shown, changed, or a worker that stopped as it should |
- * | 1 | usage: a flag or value that can't be meant, or a question that was not answered with yes |
- * | 2 | the broker, Apple, or the folder of the workers (`tail`) can't be reached, or can't be used, or can't do that |
+ * | 0 | done: published, shown, changed, or a worker that stopped normally |
+ * | 1 | usage: an invalid flag or value, or a confirmation that was not answered with yes |
+ * | 2 | the broker, Apple, or the workers' folder (`tail`) can't be reached, can't be used, or does not support the command |
  * | 3 | no worker is idle on the queue (with `--require-workers`) |
- * | 4 | the broker refused the job, or Apple a push |
- * | 5 | there is no such queue, no such job in a state that allows it, or no such worker |
+ * | 4 | the broker refused the job, or Apple refused a push |
+ * | 5 | the queue, the job in a state that allows the action, or the worker does not exist |
  * | 6 | `doctor` found an error |
  * | 7 | stdout can't be written: a full disk, a broken terminal |
- * | 70 | a fault of backq itself |
+ * | 70 | a bug in backq |
  * | 130 | interrupted before the end |
- * | 141 | the reader of stdout left before the end, as for a program that SIGPIPE ended |
+ * | 141 | the reader of stdout closed it before the end; the code of a program that SIGPIPE ended |
  */
 import * as Schema from "effect/Schema"
 import type { BrokerError } from "../BrokerError.ts"
@@ -24,52 +24,54 @@ import { ApnsError } from "../push/apns/index.ts"
 import type { Tail } from "../tail/index.ts"
 import type { OutputError } from "./output.ts"
 
-/** The flags and arguments, each allowed alone, make no sense together, or name something that isn't there. */
+/** Flags and arguments are valid one by one, but contradict each other or name something that does not exist. */
 export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", { detail: Schema.String }) {
   override get message() {
     return this.detail
   }
 }
 
-/** The file of a broker is not there, and looking at it is no reason to make it. */
+/** The broker's file does not exist, and a command that only looks must not create it. */
 export class NoFile extends Schema.TaggedError<NoFile>()("NoFile", { path: Schema.String }) {
   override get message() {
-    return `there is no file ${this.path}: publish a job or start a worker to make it, or name another broker ` +
+    return `there is no file ${this.path}: publish a job or start a worker to create it, or name another broker ` +
       `with --broker or BACKQ_BROKER`
   }
 }
 
-/** The broker has nothing of the kind to show. */
+/** The broker can't show such jobs. */
 export class NotShown extends Schema.TaggedError<NotShown>()("NotShown", { detail: Schema.String }) {
   override get message() {
     return this.detail
   }
 }
 
-/** Some of the jobs that were named are not there, or not in a state that allows what was asked for. */
+/** Some of the named jobs do not exist, or their state does not allow the action. */
 export class SomeMissing extends Schema.TaggedError<SomeMissing>()("SomeMissing", {
   ids: Schema.Array(Schema.String)
 }) {
   override get message() {
-    return `there is no job ${this.ids.join(", ")} in a state that allows this: done, deleted or reserved by a worker`
+    return `there is no job ${
+      this.ids.join(", ")
+    } in a state that allows this: it may be done, deleted or reserved by a worker`
   }
 }
 
-/** The process that was named lets nobody follow it. */
+/** The named process offers no outcomes to follow. */
 export class NoWorker extends Schema.TaggedError<NoWorker>()("NoWorker", { pid: Schema.Int }) {
   override get message() {
-    return `process ${this.pid} offers no outcomes: it is no worker of yours on this machine, or has ended`
+    return `process ${this.pid} offers no outcomes: --pid must be a running worker of this user on this machine`
   }
 }
 
-/** The broker, or what is in it, needs somebody's attention. */
+/** `doctor` found errors. */
 export class Unhealthy extends Schema.TaggedError<Unhealthy>()("Unhealthy", { errors: Schema.Int }) {
   override get message() {
     return `${this.errors} ${this.errors === 1 ? "error" : "errors"} found: see above`
   }
 }
 
-/** Some pushes were not accepted: each was told already. */
+/** Some pushes were not accepted. Each failure was already printed. */
 export class PushesFailed extends Schema.TaggedError<PushesFailed>()("PushesFailed", {
   failed: Schema.Int,
   total: Schema.Int,
@@ -88,7 +90,7 @@ export class Interrupted extends Schema.TaggedError<Interrupted>()("Interrupted"
   }
 }
 
-/** Every failure that a user is told about. */
+/** Every failure that the command reports. */
 export type Failure =
   | UsageError
   | NoFile
@@ -145,7 +147,7 @@ const ofPush = ({ reason }: ApnsError.ApnsError): number => {
   }
 }
 
-/** The exit code of what is no failure that anybody expected. */
+/** The exit code of a defect. */
 export const fault = 70
 
 /** The exit code of a failure. */

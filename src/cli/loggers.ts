@@ -1,8 +1,8 @@
 /**
- * The loggers of the command. Whatever a part logs, and whatever a job made it
- * log, does nothing to a terminal, and is no line of the log but its own: only
- * `pretty` has records of several lines, and indents all but the first. A value
- * that can't be read costs its line, not the command.
+ * The loggers of the command. They escape all text, so that a job can neither
+ * control a terminal nor forge a line of the log. Only `pretty` writes records
+ * of several lines, and it indents all but the first. A value that throws when
+ * it is read loses its line and does not end the command.
  */
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -31,7 +31,7 @@ const colors: { readonly [Level in LogLevel.LogLevel]: string } = {
 
 const text = (value: unknown): string => typeof value === "string" ? value : Formatter.format(value)
 
-/** A text of several lines, of which all but the first are indented. */
+/** Escapes a text of several lines and indents all but the first. */
 const lines = (text: string, indent: string): string => text.split("\n").map(safeLine).join(`\n${indent}`)
 
 const below = (text: string): string => `  ${lines(text, "  ")}`
@@ -68,7 +68,7 @@ const formatLogfmt = (record: Line): string => safeLine(Logger.formatLogFmt.log(
 
 const formatJson = (record: Line): string => safeJsonText(Logger.formatJson.log(record))
 
-const unreadable = "a line of the log that can't be read"
+const unreadable = "a log line that can't be read"
 
 const toStderr = (format: (record: Line) => string, instead: (level: string, message: string) => string) =>
   Logger.make<unknown, void>((record) => {
@@ -80,11 +80,11 @@ const toStderr = (format: (record: Line) => string, instead: (level: string, mes
 
 const inWords = (level: string, message: string) => `level=${level} message="${message}"`
 
-/** For people. */
+/** Several lines per record, for a terminal. */
 export const pretty = (colored: boolean) => toStderr(formatPretty(colored ? painted : plain), inWords)
 
-/** For machines, and people who search. */
+/** One line per record, `key=value`. */
 export const logfmt = toStderr(formatLogfmt, inWords)
 
-/** For machines. */
+/** One JSON object per record. */
 export const json = toStderr(formatJson, (level, message) => JSON.stringify({ level, message }))

@@ -1,8 +1,8 @@
 /**
- * The `backq` command: work, publish, look, mend.
+ * The `backq` command: runs workers, publishes jobs, inspects and repairs queues.
  *
- * Results go to stdout, everything else to stderr. A failure is one line that
- * says what to do, and an exit code (see `exitCode.ts`); so is a fault of ours.
+ * Results go to stdout, everything else to stderr. A failure, even a bug of
+ * ours, is one line that says what to do, and an exit code (see `exitCode.ts`).
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as CliConfig from "effect/cli/CliConfig"
@@ -36,8 +36,8 @@ const command = Command.withSubcommands(root, [
   work,
   publish,
   push,
-  { group: "Look", commands: [queues, stats, watch, peek, tail] },
-  { group: "Mend", commands: [kick, bury, move, del, drain, pause, resume] },
+  { group: "Inspect", commands: [queues, stats, watch, peek, tail] },
+  { group: "Repair", commands: [kick, bury, move, del, drain, pause, resume] },
   { group: "Check", commands: [doctor, bench, apnsSimulator] }
 ])
 
@@ -46,7 +46,7 @@ const formatter = Effect.gen(function*() {
   return CliOutput.defaultFormatter({ colors: canColor })
 })
 
-/** Keeps stdout for what was asked for: a wrong invocation gets one line on stderr, not the whole help. */
+/** Keeps stdout for results: an invalid invocation prints one line on stderr, not the whole help. */
 const present = (event: CliOutput.Presenter.Event): Effect.Effect<void, OutputError> => {
   switch (event._tag) {
     case "Version":
@@ -56,12 +56,12 @@ const present = (event: CliOutput.Presenter.Event): Effect.Effect<void, OutputEr
       const path = event.commandPath.join(" ")
       const message = oneLine(error!.message)
       const valueless = /^Missing value for flag (--\S+)\./.exec(message)?.[1]
-      // most likely an option of the program that is to run
+      // most likely an option for the program that the job runs
       const hint = error!._tag === "UnrecognizedOption" && path === "backq publish process"
         ? "If it is for the program, write -- before the program"
         : valueless === undefined
         ? `See ${path} --help`
-        : `A value that begins with - is written ${valueless}=VALUE. See ${path} --help`
+        : `Write a value that begins with - as ${valueless}=VALUE. See ${path} --help`
       return complain(`${message}. ${hint}`)
     }
     case "Help":
@@ -72,20 +72,20 @@ const present = (event: CliOutput.Presenter.Event): Effect.Effect<void, OutputEr
   }
 }
 
-/** Its failures have no type of their own; {@link main} knows them again. */
+/** A presenter has no typed failures: they become defects, which {@link main} recognizes. */
 const presenter: CliOutput.Presenter = { present: (event) => Effect.orDie(interruptible(present(event))) }
 
 const end = (failure: Failure): Effect.Effect<number> =>
   Effect.as(isQuiet(failure) ? Effect.void : complain(failure.message), exitCode(failure))
 
-/** Who reads no more need not be told, unless something was done. */
+/** If the reader has left, only a completed action is worth a line. */
 const isQuiet = (failure: Failure): boolean =>
   failure._tag === "OutputError" && failure.isClosed && failure.done === undefined
 
 const endByFault = (defect: unknown): Effect.Effect<number> =>
   defect instanceof OutputError || defect instanceof Interrupted
     ? end(defect)
-    : Effect.as(complain(`a fault of backq itself, please report it: ${describe(defect).text}`), fault)
+    : Effect.as(complain(`a bug in backq, please report it: ${describe(defect).text}`), fault)
 
 /** Runs the program with some arguments and returns its exit code. */
 export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>

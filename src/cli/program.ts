@@ -1,6 +1,6 @@
 /**
- * Runs the `backq` command on this process, until it ends or a signal ends it
- * (see `backq/main`). What it has printed and logged arrives before it exits.
+ * Runs the `backq` command in this process until it ends or a signal ends it
+ * (see `backq/main`). All output and log lines arrive before the process exits.
  */
 import * as Console from "effect/Console"
 import * as Deferred from "effect/Deferred"

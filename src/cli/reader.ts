@@ -1,17 +1,17 @@
 /**
- * Has the reader of a pipe left? A program that writes seldom would learn it
- * only from its next line.
+ * Detects that the reader of a pipe has closed it. Otherwise a program that
+ * writes seldom would notice that only at its next line.
  *
- * Node.js has no way to ask the pipe. On Linux the processes of this user can be
- * seen in /proc with what they have open, so: a reader that was seen and is gone
- * has left. One that can't be seen, of another user or in another container, is
- * noticed at the next line.
+ * Node.js can't ask the pipe. On Linux, /proc shows the open files of this
+ * user's processes. So a reader that was there and is gone has left. If /proc
+ * hides the reader, because it belongs to another user or container, the next
+ * line notices.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { readdirSync, readFileSync, readlinkSync } from "node:fs"
 
-/** A process has a pipe open for reading, has not, or does not let us see. */
+/** Whether a process has the pipe open for reading; `hidden` if /proc does not tell. */
 type Seen = "reads" | "not" | "hidden"
 
 const attempt = <A>(look: () => A): A | undefined => Result.getOrUndefined(Result.try(look))
@@ -29,7 +29,7 @@ const readsAs = (pipe: string, pid: string) => (fd: string): boolean =>
 const look = (pipe: string, pid: string): Seen => {
   const open = Result.try(() => readdirSync(`/proc/${pid}/fd`))
   if (Result.isSuccess(open)) return open.success.some(readsAs(pipe, pid)) ? "reads" : "not"
-  // one that is there and hides may have become another user's
+  // a process that exists but hides its files may now belong to another user
   return attempt(() => readdirSync(`/proc/${pid}`)) === undefined ? "not" : "hidden"
 }
 
@@ -40,21 +40,21 @@ const readersOf = (pipe: string): ReadonlyArray<string> =>
 
 const lookEvery = "250 millis"
 
-/** Looks so often for a reader that was not seen yet: a shell may be slow to start it. */
-const looks = 8
+/** How often to look for the first reader: a shell may be slow to start it. */
+const maxLooks = 8
 
-/** Completes when those who read what this process writes to a descriptor, and were seen, are gone. */
+/** Completes when all known readers of a descriptor of this process are gone. */
 export const left = (fd: number): Effect.Effect<void> =>
   Effect.gen(function*() {
     const pipe = attempt(() => readlinkSync(`/proc/self/fd/${fd}`))
     if (pipe === undefined || !/^pipe:\[\d+\]$/.test(pipe)) return yield* Effect.never
     let readers = readersOf(pipe)
-    for (let i = 0; i < looks && readers.length === 0; i++) {
+    for (let i = 0; i < maxLooks && readers.length === 0; i++) {
       yield* Effect.sleep(lookEvery)
       readers = readersOf(pipe)
     }
     if (readers.length === 0) return yield* Effect.never
-    // twice, since a descriptor may be about to get another number
+    // twice, since a reader may just be moving its descriptor to another number
     for (let absent = 0; absent < 2;) {
       yield* Effect.sleep(lookEvery)
       if (readers.some((pid) => look(pipe, pid) !== "not")) {

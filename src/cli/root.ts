@@ -1,6 +1,6 @@
 /**
- * The root of the commands, with the flags that all share, and what each
- * command runs in: the broker that was named, logs on stderr, signals.
+ * The root command with the flags that all commands share, and what each command
+ * runs with: its broker, logs on stderr, and signals.
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -23,7 +23,7 @@ export const root = Command.make("backq").pipe(
     broker: Flag.String("broker").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
-        "sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS) or memory:. " +
+        "The broker: sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS) or memory:. " +
           `Default: BACKQ_BROKER, or ${BrokerUrl.defaultUrl}`
       ),
       Flag.withFallbackConfig(Config.String("BACKQ_BROKER")),
@@ -31,12 +31,12 @@ export const root = Command.make("backq").pipe(
     ),
     logFormat: Flag.Literals("log-format", ["pretty", "logfmt", "json"]).pipe(
       Flag.withDescription(
-        "How logs on stderr look: for people, or a line each. Default: pretty on a terminal, logfmt elsewhere"
+        "The format of the log on stderr. Default: pretty on a terminal, elsewhere logfmt with one line per entry"
       ),
       Flag.withDefault(Effect.sync((): LogFormat => process.stderr.isTTY ? "pretty" : "logfmt"))
     )
   }),
-  Command.withDescription("Background jobs in a file, or over beanstalkd")
+  Command.withDescription("Background jobs in a SQLite file or in beanstalkd")
 )
 
 const loggers = {
@@ -49,7 +49,7 @@ const loggers = {
 const logging = (format: LogFormat): Layer.Layer<never> =>
   Layer.merge(Layer.succeed(Logger.LogToStderr, true), Logger.layer([loggers[format]]))
 
-/** Is the broker that the flags name a server, that is up whoever looks? */
+/** Whether the broker of the flags is a server, which runs without this command. */
 export const isServer: Effect.Effect<boolean, BrokerUrl.BrokerUrlError, Command.CommandContext<"backq">> = Effect.gen(
   function*() {
     const { broker } = yield* root
@@ -57,11 +57,11 @@ export const isServer: Effect.Effect<boolean, BrokerUrl.BrokerUrlError, Command.
   }
 )
 
-/** Gives a command that needs no broker the logs that the flags ask for. */
+/** Provides the log of the flags to a command that needs no broker. */
 export const withLogging = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.flatMap(root, ({ logFormat }) => Effect.provide(effect, logging(logFormat)))
 
-/** Gives a command the broker that the flags name, and the logs they ask for. */
+/** Provides the broker and the log of the flags to a command. */
 export const withBroker = Effect.fnUntraced(function*<A, E, R>(
   effect: Effect.Effect<A, E, R>,
   options: { readonly reconnectFor?: Duration.Duration | undefined } = {}
@@ -71,9 +71,9 @@ export const withBroker = Effect.fnUntraced(function*<A, E, R>(
 })
 
 /**
- * Gives an operator's command the broker that the flags name, if it is there
- * already: a queue in memory would be empty, and so would a file that is only
- * made by looking at it.
+ * Provides the broker of the flags to an operator's command if the broker
+ * already exists. A queue in memory would be empty, and so would a file that the
+ * command itself creates.
  */
 export const withExisting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
@@ -81,7 +81,8 @@ export const withExisting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     const parsed = yield* Effect.fromResult(BrokerUrl.parse(broker))
     if (parsed._tag === "Memory") {
       return yield* new UsageError({
-        detail: "memory: is in the process that uses it, there is nothing to see from here; name a broker with --broker"
+        detail:
+          "memory: exists only in the process that uses it, so this command can't see it: name another broker with --broker"
       })
     }
     if (parsed._tag === "Sqlite") {
@@ -92,12 +93,12 @@ export const withExisting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return yield* withBroker(effect)
   })
 
-/** Ends a command that is asked to stop before it is done. */
+/** Ends a command when a signal comes before it is done. */
 export const interruptible = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Interrupted, R> =>
   Effect.flatMap(
     Shutdown,
     ({ asked }) => Effect.raceFirst(effect, Effect.andThen(asked, Effect.fail(new Interrupted())))
   )
 
-/** Gives an operator's command, which may be asked to stop, the broker {@link withExisting}. */
+/** Combines {@link withExisting} and {@link interruptible}. */
 export const operate = <A, E, R>(effect: Effect.Effect<A, E, R>) => interruptible(withExisting(effect))

@@ -1,13 +1,12 @@
 /**
- * The operator's wish that the program comes to an end: SIGINT, SIGTERM or
- * SIGHUP. A command decides what that means for it; what ends every program at
- * once is in `main/signals.ts`.
+ * A request to stop: SIGINT, SIGTERM or SIGHUP. Each command decides how it
+ * stops. The signals that end every program at once are in `main/signals.ts`.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 
-/** When the program is to end. Without signals: never. */
+/** The request to stop. Without signals it never comes. */
 export const Shutdown = Context.Reference<{
-  /** Completes when the program is asked to come to an end. */
+  /** Completes when the program has to stop. */
   readonly asked: Effect.Effect<void>
 }>("backq/cli/Shutdown", { defaultValue: () => ({ asked: Effect.never }) })

@@ -1,8 +1,8 @@
 /**
  * The stdout, stderr and console of the program itself.
  *
- * The console is for the log, which nobody waits for: it loses lines when more
- * of them wait than a reader of stderr will ever want.
+ * The console writes the log and never waits for its reader: it drops lines when
+ * too many of them wait.
  */
 import * as Effect from "effect/Effect"
 import { Console as NodeConsole } from "node:console"
@@ -12,14 +12,14 @@ import { Writable } from "node:stream"
 import { type Output, OutputError } from "./output.ts"
 import * as Reader from "./reader.ts"
 
-/** What is known of a stream that failed: the first error, since those that follow only say that it was closed. */
+/** The error of a stream that failed: its first one, since later ones only say that it is closed. */
 const errorOf = (error: unknown, stream?: NodeJS.WriteStream): OutputError => {
   const { code, message } = (stream?.errored ?? error) as NodeJS.ErrnoException
   const isGone = code === "EPIPE" || code === "ECONNRESET" || code === "ERR_STREAM_DESTROYED"
   return new OutputError({ code: isGone ? "EPIPE" : code ?? "EIO", detail: message })
 }
 
-/** A file is written at once, and not always in whole: Node.js does not see to the rest. */
+/** Writes to a file synchronously. One write may take only a part, and Node.js does not write the rest. */
 const toFile = (fd: number, text: string): Effect.Effect<void, OutputError> =>
   Effect.try({
     try: () => {
@@ -40,26 +40,26 @@ const write = (fd: 1 | 2, text: string): Effect.Effect<void, OutputError> =>
     return (stream as object) instanceof Socket ? toStream(stream, text) : toFile(fd, text)
   })
 
-/** Prints to the stdout and stderr of this process. For stderr nobody waits who was asked to come to an end. */
+/** Prints to the stdout and stderr of this process. After a request to stop, it no longer waits for stderr. */
 export const output = (asked: Effect.Effect<void>): Output => ({
   out: (text) => write(1, text),
   err: (text) => Effect.raceFirst(Effect.ignore(write(2, text)), asked),
   left: Effect.andThen(
     Reader.left(1),
-    Effect.fail(new OutputError({ code: "EPIPE", detail: "nobody reads it any more" }))
+    Effect.fail(new OutputError({ code: "EPIPE", detail: "the reader has closed it" }))
   )
 })
 
-/** How much of the log may wait for its reader. */
-const maxWaiting = 16 * 1024 * 1024
+/** At most this many bytes of the log wait for its reader. */
+const maxWaitingBytes = 16 * 1024 * 1024
 
-/** stderr for a log, whose lines are safe (see `loggers.ts`). */
+/** stderr for the log, whose lines are already escaped (see `loggers.ts`). */
 const log = (): Writable => {
   let lost = 0
   return new Writable({
     decodeStrings: false,
     write: (text, _, done) => {
-      if (process.stderr.writableLength > maxWaiting) lost++
+      if (process.stderr.writableLength > maxWaitingBytes) lost++
       else {
         const missing = lost === 0 ? "" : `backq: ${lost} lines of the log were lost: its reader is too slow\n`
         lost = 0

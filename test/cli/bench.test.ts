@@ -14,7 +14,7 @@ describe("backq bench", () => {
       assert.strictEqual(people.code, 0, people.stderr)
       assert.match(people.stdout, /^publish, one at a time +\d+ +[\d.]+$/m)
       assert.match(people.stdout, /^work, 64 at once, .* +\d+ +[\d.]+$/m)
-      assert.match(people.stdout, /published to started: [\d.]+ ms median/)
+      assert.match(people.stdout, /from publish to start: [\d.]+ ms median/)
 
       const machines = JSON.parse((yield* run([...args, "--json"])).stdout)
       assert.strictEqual(machines.broker, `sqlite:${path}`)

@@ -16,7 +16,10 @@ describe("backq doctor", () => {
       const people = yield* run(["doctor", ...broker])
       assert.strictEqual(people.code, 0, people.stderr)
       assert.match(people.stdout, /^✔ an accepted job survives a loss of power/m)
-      assert.match(people.stdout, /^! queue process: 1 job ready and nobody works on them\n {4}→ start a worker/m)
+      assert.match(
+        people.stdout,
+        /^! queue process: 1 job ready, but no worker serves the queue\n {4}→ start a worker/m
+      )
       assert.match(people.stdout, /^0 errors, \d warnings$/m)
 
       chmodSync(dirname(path), 0o755)
@@ -42,7 +45,7 @@ describe("backq doctor", () => {
       yield* run(["publish", "process", "--broker", `sqlite:${path}`, "--", "true"])
       const { code, stdout } = yield* run(["doctor", "--broker", `sqlite:${path}?max-job-size=128`])
       assert.strictEqual(code, 6)
-      assert.match(stdout, /^✘ a job may have 128 bytes.*\n {4}→ raise max-job-size in the URL/m)
+      assert.match(stdout, /^✘ a job may have at most 128 bytes.*\n {4}→ raise max-job-size in the URL/m)
     }), 60_000)
 
   real("beanstalkd with -z 128", () =>
@@ -50,7 +53,7 @@ describe("backq doctor", () => {
       const { port } = yield* beanstalkd(["-z", "128"])
       const { code, stdout } = yield* run(["doctor", "--broker", `beanstalk://127.0.0.1:${port}`])
       assert.strictEqual(code, 6)
-      assert.match(stdout, /^✘ a job may have 128 bytes.*\n {4}→ start it with a larger -z/m)
+      assert.match(stdout, /^✘ a job may have at most 128 bytes.*\n {4}→ start it with a larger -z/m)
     }), 60_000)
 
   real("beanstalkd without -b", () =>

@@ -168,7 +168,7 @@ describe("jobs", () => {
     const jobs = [job({ expiresAt: 1 }), job({}), job({ expiresAt: 2 }, { id: "2" as JobId })]
     const [finding, ...others] = ofJobs("mail", jobs, { now, known: undefined })
     assert.deepStrictEqual(others, [])
-    assert.include(finding!.message, "2 of 3 jobs looked at are past their deadline")
-    assert.include(finding!.message, "as job 1")
+    assert.include(finding!.message, "2 of 3 jobs checked: the deadline has passed")
+    assert.include(finding!.message, "for example job 1")
   })
 })

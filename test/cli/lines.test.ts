@@ -205,7 +205,7 @@ describe("a failure of ours", () => {
       ) {
         assert.strictEqual(yield* ended(() => Effect.die(defect)), 70)
         assert.lengthOf(err, 1)
-        assert.match(err[0]!, /^backq: a fault of backq itself, please report it: [^\n]+\n$/)
+        assert.match(err[0]!, /^backq: a bug in backq, please report it: [^\n]+\n$/)
         assert.notMatch(err[0]!, unsafe)
       }
     }))
@@ -225,7 +225,7 @@ describe("a failure of ours", () => {
       )
       assert.strictEqual(code, 130)
       assert.deepStrictEqual(err, [
-        "backq: stdout takes nothing; but job 1 was accepted\n",
+        "backq: stdout is blocked; but job 1 was accepted\n",
         "backq: interrupted before the end\n"
       ])
     }))

@@ -194,7 +194,7 @@ describe.concurrent("stats and queues", () => {
       const { broker } = yield* look(port)
       const atRest = yield* run(["stats", "--broker", url(port)])
       assert.strictEqual(atRest.code, 0)
-      assert.match(atRest.stdout, /at rest and empty/)
+      assert.match(atRest.stdout, /none: no job is ready, delayed, reserved or buried/)
       assert.match(atRest.stdout, /^default +0 +0 +0 +0 +0 +- +0$/m)
 
       const request = yield* Effect.fromResult(putRequest(new Uint8Array(1)))

@@ -51,7 +51,7 @@ describe("backq tail", () => {
       const broker = ["--broker", `sqlite:${yield* file}`]
       const tail = yield* start(["tail"], undefined, env)
       yield* eventually("it waits", () => tail.stderr() !== "")
-      assert.strictEqual(tail.stderr(), "backq: no worker of yours offers outcomes yet; waiting\n")
+      assert.strictEqual(tail.stderr(), "backq: no worker of this user offers outcomes yet; waiting for one\n")
       yield* run(["publish", "process", ...broker, "--", "true"])
       yield* run(["work", "process", ...broker, "--max-jobs", "1"], undefined, env)
       yield* eventually("it saw the job", () => /done +process/.test(tail.stdout()))

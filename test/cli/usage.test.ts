@@ -21,34 +21,34 @@ const push = (...args: ReadonlyArray<string>) => ["publish", "apns", "--token", 
 const work = (...args: ReadonlyArray<string>) => ["work", "process", ...args]
 
 const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
-  [publish(), /nothing to run: write the program and its arguments after --/],
-  [publish("--shell", "date", "--", "date"), /either a program after -- or --shell/],
+  [publish(), /a command must be given: write the program and its arguments after --/],
+  [publish("--shell", "date", "--", "date"), /a program after -- and --shell 'LINE' must not be given together/],
   [publish("--delay", "-5s", "--", "true"), /--delay=VALUE/],
   [["tail", "--pid", "abc"], /--pid.*an integer of at least 1/],
   [publish("--delay=-5s", "--", "true"), /--delay.*not negative/],
   [publish("--delay", "soon", "--", "true"), /--delay.*500ms, 4s, 5m/],
-  [publish("--ttr", "0", "--", "true"), /--ttr.*more than 0/],
-  [publish("--ttr", "0s", "--", "true"), /--ttr.*more than 0/],
-  [publish("--timeout", "0s", "--", "true"), /--timeout.*more than 0/],
+  [publish("--ttr", "0", "--", "true"), /--ttr.*greater than 0/],
+  [publish("--ttr", "0s", "--", "true"), /--ttr.*greater than 0/],
+  [publish("--timeout", "0s", "--", "true"), /--timeout.*greater than 0/],
   [publish("--priority", "-1", "--", "true"), /priority must be an integer from 0 .*, not -1/],
   [publish("--priority", "4294967296", "--", "true"), /priority must be .*, not 4294967296/],
   [publish("--queue", "a b", "--", "true"), /"a b" is not a queue name/],
-  [publish("--deadline", "2020-01-01T00:00:00Z", "--", "true"), /--deadline is in the past/],
-  [publish("--deadline", "0s", "--", "true"), /--deadline is in the past/],
-  [push("--body", "Hi", "--deadline", "2020-01-01"), /--deadline is in the past/],
+  [publish("--deadline", "2020-01-01T00:00:00Z", "--", "true"), /--deadline must be in the future/],
+  [publish("--deadline", "0s", "--", "true"), /--deadline must be in the future/],
+  [push("--body", "Hi", "--deadline", "2020-01-01"), /--deadline must be in the future/],
   [publish("--deadline", "soon", "--", "true"), /--deadline.*2030/],
   [publish("--env", "=x", "--", "true"), /--env.*NAME=VALUE/],
   [publish("--output-limit", "999999999", "--", "true"), /--output-limit.*at most/],
-  [publish("--input", "a", "--input-file", "b", "--", "true"), /either --input or --input-file/],
+  [publish("--input", "a", "--input-file", "b", "--", "true"), /--input and --input-file must not be given together/],
   [publish("--input-file", "/nowhere/at/all", "--", "true"), /\/nowhere\/at\/all can't be read: there is no such file/],
   [publish("--detach", "--timeout", "1s", "--", "true"), /detach/],
   [publish("--frobnicate", "--", "true"), /--frobnicate/],
   [publish("ls", "-la"), /write -- before the program/],
   [publish("--broker", "redis://localhost", "--", "true"), /there is no broker "redis:"/],
   [publish("--broker", "nonsense", "--", "true"), /not a broker's URL/],
-  [["publish", "apns", "--body", "Hi"], /no device token: write --token or --tokens/],
-  [push(), /nothing to push: write --title/],
-  [push("--body", "Hi", "--payload", "x.json"), /either --payload FILE, or --title/],
+  [["publish", "apns", "--body", "Hi"], /a device token must be given: write --token or --tokens/],
+  [push(), /a notification must be given: write --title/],
+  [push("--body", "Hi", "--payload", "x.json"), /--payload must not be given together with --title/],
   [push("--payload", "/nowhere/at/all"), /\/nowhere\/at\/all can't be read/],
   [push("--payload", "package-lock.json", "--tokens", "/nowhere/at/all"), /--tokens \/nowhere\/at\/all can't be read/],
   [push("--payload", "README.md"), /--payload README\.md is not JSON/],
@@ -67,11 +67,11 @@ const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
   [work("--done-codes", "0,256"), /--done-codes.*from 0 to 255/],
   [work("--retry-codes", "75"), /--retry-codes.*75=1m/],
   [work("--retry-codes", "75=soon"), /--retry-codes/],
-  [work("--retry-codes", "75=1m,075=2m"), /75 .*twice.*--retry-codes/],
+  [work("--retry-codes", "75=1m,075=2m"), /75 .*unique.*--retry-codes/],
   [work("--done-codes", "0,3", "--permanent-codes", "64,3"), /3 .*--done-codes.*--permanent-codes/],
   [work("--permanent-codes", "75", "--retry-codes", "75=1m"), /75 .*--permanent-codes.*--retry-codes/],
-  [work("--permanent-codes", "0"), /0 .*--done-codes \(0 where.*--permanent-codes/],
-  [work("--retry-codes", "0=1m"), /0 .*--done-codes \(0 where.*--retry-codes/],
+  [work("--permanent-codes", "0"), /0 .*--done-codes \(default: 0.*--permanent-codes/],
+  [work("--retry-codes", "0=1m"), /0 .*--done-codes \(default: 0.*--retry-codes/],
   [work("--grace", "-1s"), /--grace/],
   [work("--allow", "convert", "--shell"), /--shell and --allow.* cancel each other/],
   [work("--allow", ""), /--allow\) must be a name/],
@@ -81,11 +81,14 @@ const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
   [work("--allow-dir", "/srv/../etc"), /--allow-dir\) must be an absolute path/],
   [work("--allow-env", ""), /--allow-env\) must be a name/],
   [work("--allow-env", "LC_*"), /--allow-env\) must be a name/],
-  [work("--allow-dir", "/srv/is-not-here"), /--allow-dir must be a directory that is there, not \/srv\/is-not-here/],
-  [work("--allow-dir", "/tmp", "--allow-dir", "/etc/passwd"), /--allow-dir must be a directory.*\/etc\/passwd/],
+  [work("--allow-dir", "/srv/is-not-here"), /--allow-dir must be an existing directory, not \/srv\/is-not-here/],
+  [
+    work("--allow-dir", "/tmp", "--allow-dir", "/etc/passwd"),
+    /--allow-dir must be an existing directory.*\/etc\/passwd/
+  ],
   [work("--inherit-env", ""), /--inherit-env\) must be a name/],
   [work("--inherit-env", "A*B"), /--inherit-env\) must be a name/],
-  [work("--max-timeout", "0"), /--max-timeout.*more than 0/],
+  [work("--max-timeout", "0"), /--max-timeout.*greater than 0/],
   [work("--max-output", "16777217"), /--max-output.*at most 16777216/],
   [publish("--broker", "./jobs.db", "--", "true"), /for a file write sqlite:\.\/jobs\.db/],
   [["queues", "--sample=-1s"], /--sample.*not negative/],
@@ -95,9 +98,9 @@ const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
   [["kick"], /either a queue or --id/],
   [["kick", "mail", "0"], /at least 1/],
   [["pause", "mail", "soon"], /duration.*500ms, 4s, 5m/],
-  [["pause", "mail", "0"], /more than 0/],
+  [["pause", "mail", "0"], /greater than 0/],
   [["delete"], /id/],
-  [["queues", "--broker", "memory:"], /memory: is in the process that uses it/],
+  [["queues", "--broker", "memory:"], /memory: exists only in the process that uses it/],
   [["frobnicate"], /Unknown subcommand "frobnicate"/]
 ]
 
@@ -116,7 +119,7 @@ describe("usage", () => {
       for (const url of ["memory:", "MEMORY:", " memory:?max-job-size=9000\n"]) {
         const { code, stderr } = yield* run(publish("--broker", url, "--", "true"))
         assert.strictEqual(code, 0)
-        assert.match(stderr, /the job is gone when it ends/)
+        assert.match(stderr, /the job is lost when it ends/)
       }
     }))
 

@@ -66,7 +66,7 @@ describe.concurrent("work process", () => {
         yield* eventually("the file grows again", () => linesOf(file).length === 2)
         yield* eventually("the job is settled", Effect.map(queue.inspector.stats, ({ reserved }) => reserved === 0))
         const stats = yield* run(["stats", "--broker", broker])
-        assert.match(stats.stdout, /at rest and empty/)
+        assert.match(stats.stdout, /none: no job is ready, delayed, reserved or buried/)
         assert.match(stats.stdout, /^process +0 +0 +0 +0 +1 +- +2$/m)
       })
   )

@@ -1,6 +1,6 @@
 /**
- * `backq apns-simulator`: an APNs on this machine that tells what it gets, to
- * try a sender without Apple, a device or an account.
+ * `backq apns-simulator`: simulates APNs on this machine and prints every push.
+ * So a sender can be tried without Apple, a device or an account.
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -40,18 +40,18 @@ const config = {
   ),
   port: Flags.integer("port", 0).pipe(
     Flag.filter((port) => port <= 65_535, () => "a port from 0 to 65535"),
-    Flag.withDescription("The port to listen on; 0 for a free one. Default: 2197"),
+    Flag.withDescription("The port to listen on; 0 picks a free port. Default: 2197"),
     Flag.withDefault(2197)
   ),
   folder: Flag.String("folder").pipe(
     Flag.withMetavar("DIR"),
     Flag.withDescription(
-      "Where its CA certificate and a key are written; made where its parent is there. Default: a folder that is removed at the end"
+      "The folder for its CA certificate and a key; created if its parent exists. Default: a temporary folder, removed at the end"
     ),
     Flags.optional
   ),
   environment: Flag.Literals("environment", ["sandbox", "production"]).pipe(
-    Flag.withDescription("Which of Apple's two worlds it is. Default: sandbox"),
+    Flag.withDescription("Which of Apple's environments it simulates. Default: sandbox"),
     Flag.withDefault("sandbox")
   ),
   dead: Flag.String("dead").pipe(
@@ -61,14 +61,14 @@ const config = {
   ),
   refuse: Flag.String("refuse").pipe(
     Flag.withMetavar("REASON=SHARE"),
-    Flag.filterMap(parseRefusal, () => "one of Apple's reasons, and a share of the pushes: TooManyRequests=0.1"),
+    Flag.filterMap(parseRefusal, () => "one of Apple's reasons and a share of the pushes, such as TooManyRequests=0.1"),
     Flag.withDescription(
-      "Refuse a share of the pushes for one of Apple's reasons: TooManyRequests=0.1; can be repeated"
+      "Refuse a share of the pushes with one of Apple's reasons: TooManyRequests=0.1; can be repeated"
     ),
     Flags.repeated
   ),
   delay: Flags.duration("delay").pipe(
-    Flag.withDescription("How long each answer takes. Default: none"),
+    Flag.withDescription("The delay before each answer. Default: none"),
     Flags.optional
   ),
   goawayEvery: Flags.integer("goaway-every", 1).pipe(
@@ -76,17 +76,17 @@ const config = {
     Flags.optional
   ),
   seed: Flags.integer("seed", 0).pipe(
-    Flag.withDescription("Another seed refuses other pushes. Default: 0"),
+    Flag.withDescription("The seed that selects which pushes are refused. Default: 0"),
     Flag.withDefault(0)
   ),
   json: Flag.Boolean("json").pipe(
-    Flag.withDescription("One JSON object per line: first where it is, then each push"),
+    Flag.withDescription("Print one JSON object per line: first its address, then each push"),
     Flag.withoutNegation,
     Flag.withDefault(false)
   )
 }
 
-interface Asked {
+interface ScriptFlags {
   readonly dead: ReadonlyArray<string>
   readonly delay: Duration.Duration | undefined
   readonly goawayEvery: number | undefined
@@ -94,7 +94,7 @@ interface Asked {
   readonly seed: number
 }
 
-const scriptOf = ({ dead, delay, goawayEvery, refuse, seed }: Asked, now: number): Script.Script => ({
+const scriptOf = ({ dead, delay, goawayEvery, refuse, seed }: ScriptFlags, now: number): Script.Script => ({
   seed,
   dead: Object.fromEntries(dead.map((token) => [token, { since: now }])),
   rules: refuse,
@@ -103,15 +103,15 @@ const scriptOf = ({ dead, delay, goawayEvery, refuse, seed }: Asked, now: number
 })
 
 // -----------------------------------------------------------------------------
-// What it tells
+// Output
 // -----------------------------------------------------------------------------
 
-/** Where it is, and what is needed to push to it. */
+/** Its address, and what a client needs to push to it. */
 interface Place {
   readonly host: string
   readonly port: number
   readonly environment: Endpoint.Environment
-  /** The path of its authority's certificate. */
+  /** The path of its CA certificate. */
   readonly ca: string
   /** The path of a key. */
   readonly key: string
@@ -121,12 +121,12 @@ interface Place {
 
 const exampleToken = "a1".repeat(32)
 
-/** A word of a shell line. */
+/** Quotes a word for a shell. */
 const quoted = (word: string): string => /^[\w./:=@-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 
 const authority = ({ host, port }: Place): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
 
-/** How this program was started, for the next line that somebody types. */
+/** The command that started this program, for the example that it prints. */
 const program = Effect.map(Path.Path, (path) => {
   const script = process.argv[1] ?? ""
   return script.endsWith(".ts")
@@ -141,7 +141,7 @@ const introduce = (place: Place, program: string): string =>
 
 CA certificate  ${place.ca}
 key             ${place.key}
-                key id ${place.keyId}, team id ${place.teamId}; the tokens of other keys are accepted, too
+                key id ${place.keyId}, team id ${place.teamId}; it accepts the tokens of other keys, too
 
 Push to it:
   export BACKQ_APNS_HOST=${place.host} BACKQ_APNS_PORT=${place.port} BACKQ_APNS_CA=${quoted(place.ca)} \\
@@ -156,7 +156,7 @@ const time = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(
 
 const clipToken = (target: string): string => target.length > 16 ? `${target.slice(0, 16)}…` : target || "no token"
 
-/** A push as a person reads it. */
+/** A push as one line of text. */
 const format = ({ at, body, headers, reason, status, target }: ApnsSimulator.Push): string =>
   [
     time(at),
@@ -167,7 +167,7 @@ const format = ({ at, body, headers, reason, status, target }: ApnsSimulator.Pus
     clip(safeLine(body), 200)
   ].join("  ")
 
-/** A push for machines; who sent it is nobody's business. */
+/** A push as JSON, without the sender's provider token. */
 const toJson = ({ headers, ...push }: ApnsSimulator.Push) => {
   const { authorization: _, ...others } = headers
   return { ...push, headers: others }
@@ -181,7 +181,7 @@ const write = Effect.fnUntraced(function*(folder: string | undefined, ca: string
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const at = folder ?? (yield* fs.makeTempDirectoryScoped({ prefix: "backq-apns-" }))
-  // not recursive, since Node.js never comes to an end with that below /proc
+  // not recursive: below /proc Node.js would never return
   yield* fs.makeDirectory(at).pipe(
     Effect.catchIf(({ reason }) => reason._tag === "AlreadyExists", () => Effect.void)
   )
@@ -224,7 +224,7 @@ export const apnsSimulator = Command.make(
     )
 ).pipe(
   Command.withDescription(
-    "Be an APNs on this machine: check pushes as Apple does, answer as Apple does, tell what comes, deliver nothing"
+    "Simulate APNs on this machine: check and answer pushes as Apple does, print them, and deliver none"
   ),
-  Command.withShortDescription("An APNs to push to, without Apple")
+  Command.withShortDescription("Simulate APNs on this machine")
 )

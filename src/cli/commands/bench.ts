@@ -1,8 +1,8 @@
 /**
- * `backq bench`: roughly how many jobs a second a broker takes and hands out,
- * seen from here.
+ * `backq bench`: measures roughly how many jobs per second a broker accepts and
+ * serves, as seen by this client.
  *
- * It works on a queue of its own, which it empties at its end, also when it is
+ * It uses a queue of its own and empties it at the end, even if it is
  * interrupted.
  */
 import * as Command from "effect/cli/Command"
@@ -29,12 +29,12 @@ import { interruptible, root, withBroker } from "../root.ts"
 
 const config = {
   jobs: Flags.integer("jobs", 100).pipe(
-    Flag.withDescription("How many jobs are published and worked on. Default: 5000"),
+    Flag.withDescription("How many jobs to publish and work on. Default: 5000"),
     Flag.withDefault(5000)
   ),
   size: Flags.integer("size", 0).pipe(
     Flag.withMetavar("BYTES"),
-    Flag.withDescription("The size of a payload. Default: 100"),
+    Flag.withDescription("The size of each payload. Default: 100"),
     Flag.withDefault(100)
   ),
   json: Flag.Boolean("json").pipe(
@@ -44,10 +44,10 @@ const config = {
   )
 }
 
-/** How many are published at once. */
+/** How many jobs one `publishAll` publishes. */
 const batch = 500
 
-/** Jobs a second, and microseconds of this process' CPU for each. */
+/** Jobs per second, and this process's CPU per job in microseconds. */
 interface Rate {
   readonly perSecond: number
   readonly cpu: number
@@ -67,11 +67,11 @@ const measure = <A, E, R>(jobs: number, work: Effect.Effect<A, E, R>): Effect.Ef
     return { perSecond: Math.round(jobs / seconds), cpu: Math.round(((yield* cpuNow) - cpu) / jobs * 10) / 10 }
   })
 
-/** The value below which a part of them lies. */
+/** A quantile of the values, rounded to hundredths. */
 const quantile = (values: ReadonlyArray<number>, part: number): number =>
   Math.round(values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * part)]! * 100) / 100
 
-/** Takes whatever is left of a queue that nobody else uses. */
+/** Deletes the remaining jobs of the benchmark's own queue. */
 const empty = (queue: string): Effect.Effect<void, BrokerError, Broker | Inspector> =>
   Effect.scoped(Effect.gen(function*() {
     const broker = yield* Broker
@@ -100,7 +100,7 @@ const run = Effect.fnUntraced(function*(jobs: number, size: number) {
   const work = (count: number) =>
     Worker.run({ concurrency: 64, maxJobs: count }, Worker.handler(Bench, () => Effect.void))
 
-  /** Milliseconds from a publication to its handler, on a worker that waits. */
+  /** Milliseconds from publishing a job to its handler, on an idle worker. */
   const latencies = (count: number) =>
     Effect.scoped(Effect.gen(function*() {
       const started = yield* Queue.unbounded<bigint>()
@@ -118,7 +118,7 @@ const run = Effect.fnUntraced(function*(jobs: number, size: number) {
     }))
 
   return yield* Effect.gen(function*() {
-    // the first run of code costs more than the later ones
+    // warm up: the first run of code costs more than later ones
     yield* publishAll(batch)
     yield* work(batch)
     const one = yield* measure(few, Effect.replicateEffect(publishOne, few))
@@ -149,15 +149,15 @@ export const bench = Command.make("bench", config, ({ jobs, json, size }) =>
       ...table(["", "jobs/s", "CPU us"], [
         row("publish, one at a time", figures.publish),
         row(`publish, ${batch} at once`, figures.publishAll),
-        row("work, 64 at once, a handler that does nothing", figures.work)
+        row("work, 64 at once, an empty handler", figures.work)
       ]),
       "",
-      `published to started: ${figures.latency.median} ms median, ${figures.latency.p99} ms p99`,
-      "Rough figures: one run, on a machine that does other things too. CPU is this program's, per job."
+      `from publish to start: ${figures.latency.median} ms median, ${figures.latency.p99} ms p99`,
+      "These figures are rough: one run, on a machine that may be busy. CPU is that of this program, per job."
     )
   }).pipe(interruptible)).pipe(
     Command.withDescription(
-      "Measure roughly how many jobs a second the broker takes and hands out, on a queue of its own that is empty at the end"
+      "Measure roughly how many jobs per second the broker accepts and serves, on a temporary queue of its own"
     ),
-    Command.withShortDescription("Measure the broker, roughly")
+    Command.withShortDescription("Measure the speed of the broker, roughly")
   )

@@ -1,6 +1,6 @@
 /**
- * `backq doctor`: looks for settings that lose work and for queues that need
- * somebody, and says what to do about each. It only looks.
+ * `backq doctor`: finds settings that lose work and queues that need attention,
+ * and says what to do about each. It changes nothing.
  */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
@@ -35,7 +35,7 @@ const foldersAbove = (path: string): ReadonlyArray<string> => {
   return folder === path ? [] : [folder, ...foldersAbove(folder)]
 }
 
-/** Looks at a file and the disk it is on. */
+/** Inspects a file and its disk. */
 const seeFile = (path: string, durability: FileSeen["durability"]): FileSeen => {
   const { mode, uid } = statSync(path)
   const folders = foldersAbove(realpathSync(path)).map((folder) => statSync(folder).mode)
@@ -46,7 +46,7 @@ const seeFile = (path: string, durability: FileSeen["durability"]): FileSeen => 
     mode,
     isOwn: process.getuid === undefined || process.getuid() === uid,
     isReachable: folders.every((mode) => (mode & 0o1) !== 0),
-    // in a sticky folder only a file's owner may
+    // in a sticky folder only a file's owner may replace it
     isReplaceable: (folders[0]! & 0o1002) === 0o2,
     logSize: statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0,
     free: bavail * bsize,
@@ -89,12 +89,12 @@ const jobFindings = Effect.fnUntraced(function*(queue: string, limit: number, kn
   return ofJobs(queue, looks.flatMap(({ jobs }) => jobs), { now, known: known.length === 0 ? undefined : known })
 })
 
-/** The jobs of so many queues are in memory at once. */
+/** Bounds how many queues have their jobs in memory at once. */
 const someAtOnce = { concurrency: 64 } as const
 
 const marks = { error: "✘", warning: "!", ok: "✔" } as const
 
-/** A finding as a person reads it. */
+/** A finding as lines of text. */
 const format = ({ level, message, queue, todo }: Finding): ReadonlyArray<string> => [
   `${marks[level]} ${queue === undefined ? "" : `queue ${queue}: `}${message}`,
   ...(todo === undefined ? [] : [`    → ${todo}`])
@@ -110,12 +110,14 @@ export const doctor = Command.make("doctor", {
   ),
   known: Flag.String("known").pipe(
     Flag.withMetavar("JOB"),
-    Flag.withDescription("The name of a job that your workers handle; others are errors then. Can be repeated"),
+    Flag.withDescription(
+      "The name of a job that your workers handle; all other names are then errors. Can be repeated"
+    ),
     Flags.repeated
   ),
   sample: Flags.integer("sample", 1).pipe(
     Flag.filter((value) => value <= 1000, () => "an integer from 1 to 1000"),
-    Flag.withDescription("How many jobs of a queue are looked at, where the broker lists them. Default: 100"),
+    Flag.withDescription("How many jobs of each queue to check, if the broker lists jobs. Default: 100"),
     Flag.withDefault(100)
   ),
   json: Flags.json
@@ -138,9 +140,9 @@ export const doctor = Command.make("doctor", {
     if (errors > 0) return yield* new Unhealthy({ errors })
   }))).pipe(
     Command.withDescription(
-      "Look for settings that lose work and for queues that need somebody, and say what to do. Exits with 6 when " +
-        "there is an error"
+      "Find settings that lose work and queues that need attention, and say what to do. Exit code 6 means that it " +
+        "found an error"
     ),
-    Command.withShortDescription("Look for what loses work"),
+    Command.withShortDescription("Find what loses work"),
     Command.withExamples([{ command: "backq doctor --known send-welcome --known resize" }])
   )

@@ -1,4 +1,4 @@
-/** `backq kick`, `backq bury` and `backq delete`: what an operator does with single jobs, or some of a queue. */
+/** `backq kick`, `backq bury` and `backq delete`: actions on single jobs, or on jobs of a queue. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -8,7 +8,7 @@ import { JobId } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
 import { Inspector, type ListedState, type QueueStats } from "../../Inspector.ts"
 import * as Operator from "../../Operator.ts"
-import { confirm, few } from "../ask.ts"
+import { confirm, maxUnconfirmedJobs } from "../ask.ts"
 import { SomeMissing, UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
 import { complain, print, printJson, tell } from "../output.ts"
@@ -22,8 +22,8 @@ const ids = Argument.String("id").pipe(
 )
 
 /**
- * Does something with each of some jobs, tells with which, and fails when some
- * were not there.
+ * Applies an action to each job and prints the ids. Fails if some jobs were
+ * missing.
  */
 export const each = Effect.fnUntraced(function*(
   ids: ReadonlyArray<JobId>,
@@ -44,13 +44,13 @@ export const each = Effect.fnUntraced(function*(
   if (missing.length > 0) return yield* new SomeMissing({ ids: missing })
 })
 
-/** Tells how many jobs something was done with. */
+/** Prints the number of jobs that an action changed. */
 export const tellCount = (done: string, count: number, json: boolean) => {
   const line = `${done}: ${countJobs(count)}`
   return tell(line, json ? printJson({ [done]: count }) : print(line))
 }
 
-/** Says where the jobs of a queue are when none is in the state that was asked for. */
+/** Says which states the jobs of a queue are in, if none is in the requested state. */
 export const tellWhere = (
   stats: QueueStats,
   asked: ListedState,
@@ -58,7 +58,9 @@ export const tellWhere = (
 ) => {
   const others = states.filter((state) => state !== asked && stats[state] > 0)
   const where = others.map((state) => `${stats[state]} ${state}`).join(", ")
-  return complain(`no job of ${stats.queue} is ${asked}${where === "" ? "" : `, but ${where}: see --state`}`)
+  return complain(
+    `no job of ${stats.queue} is ${asked}${where === "" ? "" : `, but the queue has ${where}: use --state`}`
+  )
 }
 
 const kickQueue = Effect.fnUntraced(function*(
@@ -68,12 +70,12 @@ const kickQueue = Effect.fnUntraced(function*(
   const inspector = yield* Inspector
   const stats = yield* inspector.statsQueue(queue)
   const count = Math.min(max ?? Infinity, stats[state])
-  if (count > few) {
+  if (count > maxUnconfirmedJobs) {
     yield* confirm(`make ${count} ${state} jobs of ${queue} ready`, yes)
   }
   const kicked = count === 0
     ? 0
-    // a queue's own kick takes delayed ones only when none is buried
+    // the broker's own kick takes delayed jobs only if none is buried
     : state === "buried" || stats.buried === 0
     ? yield* inspector.kick(queue, count)
     : yield* Operator.forEachJob(queue, { state, max: count }, inspector.kickJob)
@@ -85,11 +87,11 @@ const kickQueue = Effect.fnUntraced(function*(
 export const kick = Command.make("kick", {
   queue: Argument.String("queue").pipe(Argument.withDescription("The queue"), Argument.optional),
   max: Flags.integerArgument("max", 1).pipe(
-    Argument.withDescription("How many jobs at most. Default: all"),
+    Argument.withDescription("At most this many jobs. Default: all"),
     Argument.optional
   ),
   state: Flag.Literals("state", ["buried", "delayed"]).pipe(
-    Flag.withDescription("Which jobs of the queue. Default: buried"),
+    Flag.withDescription("The state of the jobs. Default: buried"),
     Flag.withDefault("buried")
   ),
   id: Flags.ids,
@@ -98,7 +100,9 @@ export const kick = Command.make("kick", {
 }, ({ id, json, max, queue, state, yes }) =>
   Effect.gen(function*() {
     if (Option.isSome(queue) === id.length > 0) {
-      return yield* new UsageError({ detail: "write either a queue or --id: backq kick mail 10, backq kick --id 42" })
+      return yield* new UsageError({
+        detail: "either a queue or --id must be given: write backq kick mail 10, or backq kick --id 42"
+      })
     }
     if (Option.isSome(queue)) {
       return yield* operate(kickQueue(queue.value, { max: Option.getOrUndefined(max), state, yes, json }))
@@ -106,8 +110,8 @@ export const kick = Command.make("kick", {
     yield* operate(each(id, "kicked", json, (id) => Inspector.use((inspector) => inspector.kickJob(id))))
   })).pipe(
     Command.withDescription(
-      `Make buried jobs ready, the longest buried first, or delayed ones; each gets one more attempt. ` +
-        `More than ${few} jobs are asked for`
+      `Make buried or delayed jobs ready, the longest buried first. Each gets one more attempt. ` +
+        `Asks for confirmation above ${maxUnconfirmedJobs} jobs`
     ),
     Command.withShortDescription("Make buried or delayed jobs ready"),
     Command.withExamples([
@@ -121,7 +125,7 @@ export const bury = Command.make("bury", {
   ids,
   reason: Flag.String("reason").pipe(
     Flag.withDescription(
-      "Why, for whoever looks at it later; kept where the broker can. Default: buried by an operator"
+      "The reason to store with the jobs; some brokers do not keep it. Default: buried by an operator"
     ),
     Flag.withDefault("buried by an operator")
   ),
@@ -131,8 +135,10 @@ export const bury = Command.make("bury", {
     const inspector = yield* Inspector
     yield* each(ids, "buried", json, (id) => inspector.buryJob(id, reason))
   }))).pipe(
-    Command.withDescription("Put ready or delayed jobs aside, until somebody kicks them. beanstalkd can from 1.12 on"),
-    Command.withShortDescription("Put jobs aside"),
+    Command.withDescription(
+      "Bury ready or delayed jobs, until an operator kicks them. On beanstalkd this needs 1.12 or newer"
+    ),
+    Command.withShortDescription("Bury jobs"),
     Command.withExamples([{ command: "backq bury 42 43 --reason \"waits for the new template\"" }])
   )
 
@@ -143,12 +149,13 @@ export const del = Command.make(
   ({ ids, json, yes }) =>
     operate(Effect.gen(function*() {
       const inspector = yield* Inspector
-      if (ids.length > few) yield* confirm(`delete ${countJobs(ids.length)}`, yes)
+      if (ids.length > maxUnconfirmedJobs) yield* confirm(`delete ${countJobs(ids.length)}`, yes)
       yield* each(ids, "deleted", json, inspector.delete)
     }))
 ).pipe(
   Command.withDescription(
-    `Delete jobs that no worker holds, for good. More than ${few} are asked for; \`drain\` empties a queue`
+    `Delete jobs for good, except those that a worker holds. Asks for confirmation above ${maxUnconfirmedJobs} jobs. ` +
+      `\`drain\` empties a queue`
   ),
   Command.withShortDescription("Delete jobs"),
   Command.withExamples([{ command: "backq delete 42 43" }])

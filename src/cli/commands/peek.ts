@@ -1,4 +1,4 @@
-/** `backq peek`: the jobs of a queue in a state, or some by their ids. Changes nothing. */
+/** `backq peek`: shows the jobs of a queue in one state, or jobs by their ids. It changes nothing. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -26,37 +26,37 @@ const byId = Effect.fnUntraced(function*(id: JobId): Effect.fn.Return<ListedJob,
 const config = {
   queue: Argument.String("queue").pipe(Argument.withDescription("The queue"), Argument.optional),
   state: Flag.Literals("state", ["ready", "delayed", "reserved", "buried", "done"]).pipe(
-    Flag.withDescription("Which of its jobs. Default: ready"),
+    Flag.withDescription("The state of the jobs. Default: ready"),
     Flags.optional
   ),
   limit: Flags.integer("limit", 1).pipe(
     Flag.filter((limit) => limit <= 1000, () => "at most 1000"),
-    Flag.withDescription("How many jobs at most. Default: 10"),
+    Flag.withDescription("At most this many jobs. Default: 10"),
     Flag.withDefault(10)
   ),
   after: Flag.String("after").pipe(
     Flag.withMetavar("PLACE"),
-    Flag.withDescription("Go on where the page before ended: the \"next\" that it told"),
+    Flag.withDescription("Continue after the previous page: give its \"next\""),
     Flags.optional
   ),
   id: Flags.ids,
   json: Flags.json
 }
 
-const historyHint = "finished jobs are kept where the URL of their worker's broker says so: sqlite:PATH?history=1d"
+const historyHint = "to keep finished jobs, set history in the URL of the worker's broker: sqlite:PATH?history=1d"
 
-/** Looks at a queue, and says in the operator's words what the broker does not show. */
+/** Lists jobs of a queue. If the broker can't, the error names a command that helps. */
 const look = Effect.fnUntraced(function*(queue: string, options: ListOptions) {
   const { features, name } = yield* Inspector
   if (!features.canList && !Operator.isPeekable(options.state)) {
     return yield* new NotShown({
       detail: options.state === "done"
         ? `${name} keeps no finished jobs`
-        : `${name} does not show which jobs are ${options.state}, only how many: backq queues ${queue}`
+        : `${name} can't list ${options.state} jobs, only count them: run backq queues ${queue}`
     })
   }
   if (!features.canList && options.after !== undefined) {
-    return yield* new NotShown({ detail: `${name} shows only the next job: there is no --after` })
+    return yield* new NotShown({ detail: `${name} shows only the next job: leave out --after` })
   }
   return yield* Operator.look(queue, options)
 })
@@ -65,7 +65,7 @@ const ofQueue = Effect.fnUntraced(function*(
   queue: string,
   { after, json, limit, state }: { state: ListedState; limit: number; after: string | undefined; json: boolean }
 ) {
-  // asked for first, since a look may make the queue; one that is gone may have jobs that are done
+  // statistics first, since a peek may create the queue; a queue that is gone may still have finished jobs
   const stats = state === "done" ? undefined : yield* Inspector.use((inspector) => inspector.statsQueue(queue))
   const { isNextOnly, jobs, next } = yield* look(queue, { state, limit, after })
   if (json) {
@@ -76,9 +76,9 @@ const ofQueue = Effect.fnUntraced(function*(
   if (jobs.length > 0) yield* print(...showJobs(jobs, now))
   else if (stats === undefined) yield* complain(`no job of ${queue} is done; ${historyHint}`)
   else yield* tellWhere(stats, state, ["ready", "delayed", "buried"])
-  if (next !== undefined) yield* complain(`there are more, see them with --after ${next}`)
+  if (next !== undefined) yield* complain(`there are more jobs: add --after ${next}`)
   if (isNextOnly && jobs.length > 0 && limit > 1) {
-    yield* complain("this is the next one; this broker does not show those behind it")
+    yield* complain("this is the next job; this broker does not show the jobs behind it")
   }
 })
 
@@ -97,24 +97,28 @@ export const peek = Command.make(
   ({ after, id: ids, json, limit, queue, state }) =>
     Effect.gen(function*() {
       if (Option.isSome(queue) === ids.length > 0) {
-        return yield* new UsageError({ detail: "write either a queue or --id: backq peek mail, backq peek --id 42" })
+        return yield* new UsageError({
+          detail: "either a queue or --id must be given: write backq peek mail, or backq peek --id 42"
+        })
       }
       if (Option.isSome(queue)) {
         return yield* operate(ofQueue(queue.value, { state: state ?? "ready", limit, after, json }))
       }
       if (state !== undefined || after !== undefined) {
-        return yield* new UsageError({ detail: "--state and --after are for a queue, not for --id" })
+        return yield* new UsageError({
+          detail: "--state and --after must be used with a queue: leave them out with --id"
+        })
       }
       yield* operate(ofIds(ids, json))
     })
 ).pipe(
   Command.withDescription(
-    "Look at jobs and change nothing: those of a queue in the order in which they are served, or some by their ids. " +
+    "Show jobs and change nothing: the jobs of a queue in the order in which they are served, or jobs by their ids. " +
       "beanstalkd shows only the next job of a queue"
   ),
-  Command.withShortDescription("Look at jobs"),
+  Command.withShortDescription("Show jobs"),
   Command.withExamples([
-    { command: "backq peek mail --state buried", description: "What was put aside, and why" },
-    { command: "backq peek --id 42 --json", description: "One job, for a machine" }
+    { command: "backq peek mail --state buried", description: "Buried jobs, and the reasons" },
+    { command: "backq peek --id 42 --json", description: "One job, as JSON" }
   ])
 )

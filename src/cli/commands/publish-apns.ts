@@ -1,6 +1,6 @@
 /**
- * `backq publish apns`: puts the push of one notification on a queue, to any
- * number of devices, and prints the ids of the jobs.
+ * `backq publish apns`: publishes one notification for any number of devices,
+ * and prints the ids of the jobs.
  */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
@@ -31,8 +31,8 @@ export const apns = Command.make(
     }).pipe(interruptible)
 ).pipe(
   Command.withDescription(
-    "Publish the push of a notification to one or many devices. Prints a job's id for every 500 of them. " +
-      "Exits with 0: accepted, 1: usage, 2: broker unreachable, 3: no workers, 4: refused"
+    "Publish a notification for one or many devices, in jobs of 500 devices. Prints the ids of the jobs. " +
+      "Exit codes: 0 accepted, 1 usage, 2 broker unreachable, 3 no idle workers, 4 refused"
   ),
   Command.withShortDescription("Publish a push notification"),
   Command.withExamples([
@@ -42,7 +42,7 @@ export const apns = Command.make(
     },
     {
       command: "backq publish apns --payload news.json --tokens devices.txt --expiration 1h",
-      description: "A payload of your own, to many"
+      description: "Your own payload, to many devices"
     }
   ])
 )

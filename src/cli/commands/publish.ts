@@ -1,6 +1,6 @@
 /**
- * `backq publish process`: puts one process job on a queue and prints its id,
- * alone, on stdout.
+ * `backq publish process`: publishes one process job, and prints its id, and
+ * nothing else, on stdout.
  */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
@@ -21,7 +21,7 @@ import { apns } from "./publish-apns.ts"
 const config = {
   ...publishFlags("process"),
   timeout: Flags.positiveDuration("timeout").pipe(
-    Flag.withDescription("How long the process may run. Default: for ever"),
+    Flag.withDescription("How long the process may run. Default: no limit"),
     Flags.optional
   ),
   cwd: Flag.String("cwd").pipe(
@@ -39,7 +39,7 @@ const config = {
   ),
   extendEnv: Flag.Boolean("extend-env").pipe(
     Flag.withDescription(
-      "Give the process the variables that the worker passes on as well (--no-extend-env: not). Default: yes"
+      "Also give the process the variables that the worker passes on (--no-extend-env: do not). Default: yes"
     ),
     Flag.withDefault(true)
   ),
@@ -50,7 +50,7 @@ const config = {
   ),
   inputFile: Flag.String("input-file").pipe(
     Flag.withMetavar("FILE"),
-    Flag.withDescription("The same from a file, or from this program's standard input (-)"),
+    Flag.withDescription("A file with that input, or - for this program's standard input"),
     Flags.optional
   ),
   outputLimit: Flags.integer("output-limit", 0).pipe(
@@ -60,18 +60,18 @@ const config = {
     ),
     Flag.withMetavar("BYTES"),
     Flag.withDescription(
-      "How much of the end of each of stdout and stderr is kept; more than 262144 the worker has to allow (--max-output). Default: 16384"
+      "How much to keep of the end of stdout, and of stderr; the worker must allow more than 262144 (--max-output). Default: 16384"
     ),
     Flags.optional
   ),
   detach: Flag.Boolean("detach").pipe(
-    Flag.withDescription("Start the process and let it go: nobody waits for its end"),
+    Flag.withDescription("Start the process and do not wait for its end"),
     Flag.withoutNegation,
     Flag.withDefault(false)
   ),
   shell: Flag.String("shell").pipe(
     Flag.withMetavar("LINE"),
-    Flag.withDescription("A line for /bin/sh instead of a program; the worker has to allow it (--shell)"),
+    Flag.withDescription("A line for /bin/sh instead of a program; the worker must allow it (--shell)"),
     Flags.optional
   ),
   command: Argument.String("command").pipe(
@@ -85,18 +85,20 @@ type Input = Command.Command.Config.Infer<typeof config>
 const commandOf = (flags: Input): Effect.Effect<ProcessPayload.ProcessPayload["command"], UsageError> => {
   const [program, ...args]: ReadonlyArray<string> = flags.command
   if (program !== undefined && flags.shell !== undefined) {
-    return Effect.fail(new UsageError({ detail: "write either a program after -- or --shell 'LINE', not both" }))
+    return Effect.fail(
+      new UsageError({ detail: "a program after -- and --shell 'LINE' must not be given together: leave one out" })
+    )
   }
   if (program !== undefined) return Effect.succeed([program, ...args])
   if (flags.shell !== undefined) return Effect.succeed(flags.shell)
   return Effect.fail(
     new UsageError({
-      detail: "there is nothing to run: write the program and its arguments after --, or --shell 'LINE'"
+      detail: "a command must be given: write the program and its arguments after --, or --shell 'LINE'"
     })
   )
 }
 
-/** Text where the bytes are UTF-8, so that the job can be read by people; else the bytes. */
+/** Text if the bytes are UTF-8, so that people can read the job; otherwise the bytes. */
 const asText = (bytes: Uint8Array): string | Uint8Array =>
   Result.getOrElse(
     Result.try(() => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)),
@@ -105,7 +107,9 @@ const asText = (bytes: Uint8Array): string | Uint8Array =>
 
 const inputOf = Effect.fnUntraced(function*({ input, inputFile }: Input) {
   if (inputFile === undefined) return input
-  if (input !== undefined) return yield* new UsageError({ detail: "write either --input or --input-file, not both" })
+  if (input !== undefined) {
+    return yield* new UsageError({ detail: "--input and --input-file must not be given together: leave one out" })
+  }
   return asText(yield* readInput("input-file", inputFile))
 })
 
@@ -140,12 +144,15 @@ const process = Command.make("process", config, (flags) =>
   }).pipe(interruptible)).pipe(
     Command.withDescription(
       "Publish a job that runs a process. Prints the job's id. " +
-        "Exits with 0: accepted, 1: usage, 2: broker unreachable, 3: no workers, 4: refused"
+        "Exit codes: 0 accepted, 1 usage, 2 broker unreachable, 3 no idle workers, 4 refused"
     ),
     Command.withShortDescription("Publish a job that runs a process"),
     Command.withExamples([
       { command: "backq publish process -- convert in.png out.jpg", description: "Run a program" },
-      { command: "backq publish process --delay 10m --timeout 30s -- backup --full", description: "Later, for a while" }
+      {
+        command: "backq publish process --delay 10m --timeout 30s -- backup --full",
+        description: "In ten minutes, for at most 30 seconds"
+      }
     ])
   )
 

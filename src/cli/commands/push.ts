@@ -1,6 +1,6 @@
 /**
- * `backq push`: pushes one notification now, without a queue, and prints what
- * Apple answers.
+ * `backq push`: pushes one notification at once, without a queue, and prints
+ * Apple's answers.
  */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
@@ -23,8 +23,8 @@ const line = ({ push: { token }, result }: Apns.PushResult): string =>
   Result.isSuccess(result) ? `${result.success.apnsId} ${token}` : `${token}: ${result.failure.message}`
 
 /**
- * A line for each push: an accepted one on stdout, a failed one on stderr. Once
- * stdout can't be written all are told on stderr: the pushes themselves go on.
+ * Prints a line for each push: on stdout if it was accepted, on stderr if it
+ * failed. If stdout fails, all lines go to stderr, and the pushes go on.
  */
 const reporter = (json: boolean) => {
   let lost: OutputError | undefined
@@ -53,7 +53,7 @@ export const push = Command.make(
         Stream.tap(report),
         Stream.filterMap(({ result }) => Result.flip(result)),
         Stream.runCollect,
-        // the topic is the notification's
+        // the notification has the topic
         Effect.provide(apnsLayer({ ...flags, topic: undefined })),
         withLogging
       )
@@ -64,10 +64,10 @@ export const push = Command.make(
     }).pipe(interruptible)
 ).pipe(
   Command.withDescription(
-    "Push a notification now, without a queue. Prints the id of each push and its token. " +
-      "Exits with 0: accepted, 1: usage, a bad key or certificate, 2: Apple can't be reached, or can't be used so, 4: refused"
+    "Push a notification at once, without a queue. Prints the id and the token of each push. " +
+      "Exit codes: 0 accepted, 1 usage or a bad key or certificate, 2 Apple unreachable or not usable, 4 refused"
   ),
-  Command.withShortDescription("Push a notification now, without a queue"),
+  Command.withShortDescription("Push a notification at once, without a queue"),
   Command.withExamples([
     {
       command: "backq push --key AuthKey_ABC123DEFG.p8 --team-id DEF123GHIJ --topic com.example.app " +

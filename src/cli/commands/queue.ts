@@ -1,4 +1,4 @@
-/** `backq pause`, `resume`, `move` and `drain`: what an operator does with a queue. */
+/** `backq pause`, `resume`, `move` and `drain`: actions on a queue. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -8,7 +8,7 @@ import { Broker, checkQueue, type JobId } from "../../Broker.ts"
 import { jobNotFound } from "../../BrokerError.ts"
 import { Inspector } from "../../Inspector.ts"
 import * as Operator from "../../Operator.ts"
-import { confirm, few } from "../ask.ts"
+import { confirm, maxUnconfirmedJobs } from "../ask.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
 import { complain, print, printJson, tell } from "../output.ts"
@@ -22,15 +22,15 @@ const queue = Argument.String("queue").pipe(Argument.withDescription("The queue"
 export const pause = Command.make("pause", {
   queue,
   duration: Flags.durationArgument("duration").pipe(
-    Argument.filter(Duration.isPositive, () => "a duration of more than 0"),
-    Argument.withDescription("For how long: 90s, 5m, 2h")
+    Argument.filter(Duration.isPositive, () => "a duration greater than 0"),
+    Argument.withDescription("How long: 90s, 5m, 2h")
   ),
   json: Flags.json
 }, ({ duration, json, queue }) =>
   operate(Effect.gen(function*() {
     const broker = yield* Broker
     const inspector = yield* Inspector
-    // a pause would make a queue that is not there, where the broker can; workers elsewhere may wait on an empty one
+    // on some brokers a pause creates a missing queue, so check first; idle workers may wait on an empty queue
     yield* Effect.catchReason(inspector.statsQueue(queue), "BrokerError", "NotFound", (_, error) =>
       Effect.flatMap(broker.idleWorkers(queue), (workers) =>
         workers > 0 ? Effect.void : Effect.fail(error)))
@@ -39,7 +39,7 @@ export const pause = Command.make("pause", {
     yield* tell(line, json ? printJson({ queue, pausedFor: Duration.toMillis(duration) }) : print(line))
   }))).pipe(
     Command.withDescription(
-      "Serve no job of a queue for some time. What runs goes on, and jobs may still be published"
+      "Stop serving the jobs of a queue for some time. Running jobs continue, and programs can still publish"
     ),
     Command.withShortDescription("Pause a queue"),
     Command.withExamples([{ command: "backq pause mail 15m" }])
@@ -54,7 +54,7 @@ export const resume = Command.make(
       const inspector = yield* Inspector
       yield* inspector.statsQueue(queue)
       yield* inspector.resume(queue)
-      const line = `${queue} goes on`
+      const line = `${queue} is resumed`
       yield* tell(line, json ? printJson({ queue, pausedFor: 0 }) : print(line))
     }))
 ).pipe(
@@ -74,11 +74,13 @@ const moveSome = Effect.fnUntraced(function*(
 ) {
   const inspector = yield* Inspector
   if (from === to && state === "ready") {
-    return yield* new UsageError({ detail: `the ready jobs of ${from} are there already` })
+    return yield* new UsageError({
+      detail: `TO must be another queue than ${from} for its ready jobs: name another queue`
+    })
   }
   const stats = yield* inspector.statsQueue(from)
   const count = Math.min(max ?? Infinity, stats[state])
-  if (count > few) yield* confirm(`move ${countJobs(count)} of ${from} to ${to}`, yes)
+  if (count > maxUnconfirmedJobs) yield* confirm(`move ${countJobs(count)} of ${from} to ${to}`, yes)
   const moved = count === 0
     ? 0
     : yield* Operator.forEachJob(from, { state, max: count }, (id) => inspector.moveJob(id, to))
@@ -88,13 +90,13 @@ const moveSome = Effect.fnUntraced(function*(
 
 /** `backq move`. */
 export const move = Command.make("move", {
-  from: Argument.String("from").pipe(Argument.withDescription("The queue where the jobs are")),
-  to: Argument.String("to").pipe(Argument.withDescription("The queue where they go")),
+  from: Argument.String("from").pipe(Argument.withDescription("The queue to take jobs from")),
+  to: Argument.String("to").pipe(Argument.withDescription("The queue to move them to")),
   state: Flag.Literals("state", ["ready", "delayed", "buried"]).pipe(
-    Flag.withDescription("Which jobs. Default: buried"),
+    Flag.withDescription("The state of the jobs. Default: buried"),
     Flag.withDefault("buried")
   ),
-  max: Flags.integer("max", 1).pipe(Flag.withDescription("How many jobs at most. Default: all"), Flags.optional),
+  max: Flags.integer("max", 1).pipe(Flag.withDescription("At most this many jobs. Default: all"), Flags.optional),
   id: Flags.ids,
   yes: Flags.yes,
   json: Flags.json
@@ -111,13 +113,14 @@ export const move = Command.make("move", {
       }))
   }))).pipe(
     Command.withDescription(
-      "Put jobs anew on another queue: ready, at their first attempt, with an id of their own. " +
-        `More than ${few} jobs are asked for. beanstalkd can from 1.12 on; a crash there may leave a job on both queues`
+      "Move jobs to another queue. There they are ready, at their first attempt, with new ids. " +
+        `Asks for confirmation above ${maxUnconfirmedJobs} jobs. On beanstalkd this needs 1.12 or ` +
+        "newer, and a crash may leave a job on both queues"
     ),
     Command.withShortDescription("Move jobs to another queue"),
     Command.withExamples([
-      { command: "backq move mail mail-dead", description: "All that is buried" },
-      { command: "backq move mail-dead mail --state ready --max 100", description: "And back, some of it" }
+      { command: "backq move mail mail-dead", description: "All buried jobs" },
+      { command: "backq move mail-dead mail --state ready --max 100", description: "Some of them back" }
     ])
   )
 
@@ -146,11 +149,11 @@ export const drain = Command.make("drain", {
     }
     yield* tellCount("deleted", deleted, json)
     if (stats.reserved > 0 && !json) {
-      yield* complain(`${countJobs(stats.reserved)} of ${queue} ran meanwhile and were left to their workers`)
+      yield* complain(`not deleted: ${countJobs(stats.reserved)} of ${queue}, which workers hold`)
     }
   }))).pipe(
     Command.withDescription(
-      "Delete the jobs of a queue, for good. Asks first, and says how many. Jobs that workers hold are left to them"
+      "Delete the jobs of a queue for good, except those that workers hold. Says how many, and asks for confirmation"
     ),
     Command.withShortDescription("Empty a queue"),
     Command.withExamples([{ command: "backq drain mail --state buried" }])

@@ -1,4 +1,4 @@
-/** `backq queues` and `backq stats`: what a broker holds, in numbers. */
+/** `backq queues` and `backq stats`: the statistics of a broker and its queues. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -14,7 +14,7 @@ import { isServer, operate } from "../root.ts"
 
 const summary = ({ buried, delayed, ready, reserved }: BrokerStats): string =>
   ready + delayed + reserved + buried === 0
-    ? "at rest and empty: no job is ready, delayed, reserved or buried"
+    ? "none: no job is ready, delayed, reserved or buried"
     : `${ready} ready, ${delayed} delayed, ${reserved} reserved, ${buried} buried`
 
 const brokerLines = (name: string, stats: BrokerStats, uptime: Duration.Duration | undefined) =>
@@ -23,7 +23,7 @@ const brokerLines = (name: string, stats: BrokerStats, uptime: Duration.Duration
     ...(uptime === undefined ? [] : [["uptime", shortDuration(uptime)]]),
     ["largest job", `${stats.maxJobSize} bytes`],
     ["durable", stats.durable ? "yes" : "no: a restart loses the jobs"],
-    ["draining", stats.draining ? "yes: no new jobs are taken" : "no"],
+    ["draining", stats.draining ? "yes: it accepts no new jobs" : "no"],
     ["idle workers", stats.idleWorkers],
     ["jobs", summary(stats)]
   ], "left")
@@ -44,7 +44,7 @@ export const stats = Command.make("stats", { json: Flags.json }, ({ json }) =>
       })
       : print(...brokerLines(inspector.name, stats, uptime), "", ...queueTable(queues))
   }))).pipe(
-    Command.withDescription("Show the broker and its queues in numbers"),
+    Command.withDescription("Show the statistics of the broker and its queues"),
     Command.withExamples([{ command: "backq stats --broker beanstalk://127.0.0.1:11300" }])
   )
 
@@ -55,7 +55,7 @@ export const queues = Command.make("queues", {
     Argument.variadic({ min: 0 })
   ),
   sample: Flags.duration("sample").pipe(
-    Flag.withDescription("Over how long the rates are measured; 0 leaves them out. Default: 1s"),
+    Flag.withDescription("How long to measure the rates; 0 omits them. Default: 1s"),
     Flag.withDefault(Duration.seconds(1))
   ),
   json: Flags.json
@@ -65,12 +65,12 @@ export const queues = Command.make("queues", {
     yield* json ? printJson(queues.map(encodeQueue)) : print(...queueTable(queues))
   }))).pipe(
     Command.withDescription(
-      "Show the queues in numbers: jobs in each state, workers that wait, how old the job is that is served next, " +
-        "how many jobs come and go per second, how many were put in all, and how long a pause lasts"
+      "Show the statistics of queues: jobs in each state, idle workers, the age of the next job, jobs in and out per " +
+        "second, all jobs ever put, and the remaining time of a pause"
     ),
-    Command.withShortDescription("Show the queues in numbers"),
+    Command.withShortDescription("Show the statistics of queues"),
     Command.withExamples([
       { command: "backq queues", description: "All queues" },
-      { command: "backq queues mail --sample 0 --json", description: "One queue, at once, for a machine" }
+      { command: "backq queues mail --sample 0 --json", description: "One queue, without rates, as JSON" }
     ])
   )

@@ -1,6 +1,6 @@
 /**
- * `backq tail`: what becomes of jobs, as workers of this user and machine
- * settle them.
+ * `backq tail`: shows the outcomes of jobs, as workers of this user on this
+ * machine settle them.
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -23,12 +23,12 @@ const config = {
   ),
   pid: Flags.integer("pid", 1).pipe(
     Flag.withDescription(
-      "Only the worker of this process, which has to run. Default: all, also those that start later"
+      "Only the worker with this process id, which must be running. Default: all, also those that start later"
     ),
     Flags.optional
   ),
   json: Flag.Boolean("json").pipe(
-    Flag.withDescription("One JSON object per line"),
+    Flag.withDescription("Print one JSON object per line"),
     Flag.withoutNegation,
     Flag.withDefault(false)
   )
@@ -46,7 +46,7 @@ const words = {
 
 const wordWidth = Math.max(...Object.values(words).map((word) => word.length))
 
-/** An event as a person reads it, on one line, whatever is in it. */
+/** An event as one line of text, whatever it contains. */
 export const format = (event: TailEvent.TailEvent): string => {
   const time = DateTime.formatIso(DateTime.makeUnsafe(event.at)).slice(-13, -1)
   const attempt = event.attempt === undefined ? "" : `attempt ${event.attempt}`
@@ -69,7 +69,7 @@ export const tail = Command.make("tail", config, ({ json, pid, queue }) =>
     const { asked } = yield* Shutdown
     const offering = yield* Tail.workers()
     if (pid !== undefined && !offering.includes(pid)) return yield* new NoWorker({ pid })
-    if (offering.length === 0) yield* complain("no worker of yours offers outcomes yet; waiting")
+    if (offering.length === 0) yield* complain("no worker of this user offers outcomes yet; waiting for one")
     const shown = Tail.follow({ pid }).pipe(
       Stream.filter((event) => queue.length === 0 || queue.includes(event.queue)),
       Stream.runForEach((event) => json ? printJson(event) : print(format(event)))
@@ -77,7 +77,7 @@ export const tail = Command.make("tail", config, ({ json, pid, queue }) =>
     yield* Effect.raceFirst(shown, asked)
   }).pipe(whileRead, withLogging)).pipe(
     Command.withDescription(
-      "Show what becomes of jobs, as the workers of this user on this machine settle them, until it is stopped"
+      "Show the outcomes of jobs, as the workers of this user on this machine settle them. Runs until you stop it"
     ),
     Command.withShortDescription("Follow the outcomes of workers")
   )

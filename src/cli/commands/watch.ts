@@ -1,7 +1,7 @@
 /**
- * `backq watch`: the queues in numbers, again and again. A table that is
- * painted over on a terminal; otherwise a line for each queue whose numbers
- * have changed; or with `--json` a line for each look.
+ * `backq watch`: shows the statistics of queues repeatedly. On a terminal it
+ * redraws a table. Elsewhere it prints a line for each queue whose numbers have
+ * changed, and with `--json` a line for each sample.
  */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
@@ -21,7 +21,7 @@ import { rate, shortDuration } from "../render/text.ts"
 import { withExisting } from "../root.ts"
 import { Shutdown } from "../shutdown.ts"
 
-/** Shows a sample; what is kept from one to the next is its own. */
+/** Shows a sample. It keeps its own state from one sample to the next. */
 type Show = (sample: Sample) => Effect.Effect<void, OutputError>
 
 const time = Effect.map(DateTime.now, (now) => DateTime.formatIso(now).slice(11, 19))
@@ -62,7 +62,7 @@ const asJson: Show = Effect.fnUntraced(function*({ queues }) {
   yield* printJson({ at: yield* Clock.currentTimeMillis, queues: queues.map(encodeQueue) })
 })
 
-/** As many lines, and as much of each, as a terminal shows without moving on. */
+/** As many lines, and as much of each line, as fit on a terminal without scrolling. */
 export const fit = (lines: ReadonlyArray<string>, columns: number, rows: number): ReadonlyArray<string> => {
   const safe = lines.map((line) => columns > 0 ? safeLine(line).slice(0, columns) : safeLine(line))
   return rows <= 2 || safe.length < rows ? safe : [...safe.slice(0, rows - 2), `… ${safe.length - rows + 2} more`]
@@ -78,7 +78,7 @@ const inPlace = Effect.gen(function*() {
       yield* terminal.columns,
       yield* terminal.rows
     )
-    // up to where the last frame began, and wipe from there
+    // moves up to the start of the last frame, and clears from there
     const back = height === 0 ? "" : `\x1b[${height}A\r\x1b[J`
     height = frame.length
     yield* display(`${back}${frame.join("\n")}\n`)
@@ -93,7 +93,7 @@ export const watch = Command.make("watch", {
     Argument.variadic({ min: 0 })
   ),
   interval: Flags.positiveDuration("interval").pipe(
-    Flag.withDescription("How often to look. Default: 1s"),
+    Flag.withDescription("The time between two samples. Default: 1s"),
     Flag.withDefault(Duration.seconds(1))
   ),
   json: Flags.json
@@ -112,11 +112,11 @@ export const watch = Command.make("watch", {
         last = next
       }
     })
-    // it has no end of its own, so a signal is not before the end
+    // it never ends by itself, so a signal is its normal end
     yield* Effect.raceFirst(whileRead(withExisting(looks)), asked)
   })).pipe(
     Command.withDescription(
-      "Show the queues in numbers, again and again: a table on a terminal, a line for each change elsewhere"
+      "Show the statistics of queues repeatedly: as a table on a terminal, elsewhere as a line for each change"
     ),
     Command.withShortDescription("Watch the queues"),
     Command.withExamples([{ command: "backq watch mail --interval 5s" }])

@@ -10,13 +10,13 @@ import { apnsFlags, apnsLayer } from "../flags/apns.ts"
 import * as Flags from "../flags/flags.ts"
 import { retryFlags, retryOf, runWorker, workFlags } from "../flags/working.ts"
 
-/** Most of a push is waiting for Apple. */
+/** High, because a push mostly waits for Apple. */
 const concurrency = 256
 
 const config = {
   ...apnsFlags,
   topic: Flag.String("topic").pipe(
-    Flag.withDescription("The bundle id of notifications that have no topic. Default: BACKQ_APNS_TOPIC"),
+    Flag.withDescription("The bundle id for notifications without a topic. Default: BACKQ_APNS_TOPIC"),
     Flags.optional
   ),
   atMostOnce: Flag.Boolean("at-most-once").pipe(
@@ -43,8 +43,8 @@ export const apns = Command.make("apns", config, (flags) =>
     )
   })).pipe(
     Command.withDescription(
-      "Push the notifications of a queue. Tokens that are dead are published on the queue apns-tokens. " +
-        "Exits with 0: idle, done or stopped, 1: usage, a bad key or certificate, 2: the broker stayed unreachable, or can't be used"
+      "Push the notifications of a queue. Publishes dead tokens on the queue apns-tokens. " +
+        "Exit codes: 0 idle, done or stopped, 1 usage or a bad key or certificate, 2 broker unreachable or not usable"
     ),
     Command.withShortDescription("Push the notifications of a queue"),
     Command.withExamples([

@@ -1,6 +1,6 @@
 /**
- * `backq work process`: a worker for process jobs, until it is idle for long
- * enough, has done its number of jobs, or is told to stop.
+ * `backq work process`: a worker for process jobs. It ends after its idle time,
+ * after its number of jobs, or by a signal.
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -19,49 +19,49 @@ import { apns } from "./work-apns.ts"
 const config = {
   ...workFlags({ queue: "process", what: "processes", concurrency: 16 }),
   killGrace: Flags.duration("kill-grace").pipe(
-    Flag.withDescription("How long after SIGTERM a process that is to end gets SIGKILL. Default: 5s"),
+    Flag.withDescription("How long after SIGTERM a process gets SIGKILL. Default: 5s"),
     Flags.optional
   ),
   shell: Flag.Boolean("shell").pipe(
     Flag.withDescription(
-      "Allow shell lines, which can run every program: not together with --allow. Default: programs with arguments only"
+      "Allow shell lines, which can run every program; not together with --allow. Default: only programs with arguments"
     ),
     Flag.withDefault(false)
   ),
   allow: Flag.String("allow").pipe(
     Flag.withMetavar("PROGRAM"),
-    Flag.withDescription("Allow this program and no others; can be repeated. Default: any"),
+    Flag.withDescription("Allow only this program; can be repeated. Default: any"),
     Flags.repeated
   ),
   allowDir: Flag.String("allow-dir").pipe(
     Flag.withMetavar("DIR"),
     Flag.withDescription(
-      "Allow jobs to run in and below this directory and no others; can be repeated, and the first is where jobs run that name none. Default: any"
+      "Allow jobs to run only in and below this directory; can be repeated. Jobs without a directory run in the first. Default: any"
     ),
     Flags.repeated
   ),
   allowEnv: Flag.String("allow-env").pipe(
     Flag.withMetavar("NAME"),
     Flag.withDescription(
-      "Allow jobs to set this variable and no others; can be repeated. Default: any, with --allow none"
+      "Allow jobs to set only this variable; can be repeated. Default: any, with --allow none"
     ),
     Flags.repeated
   ),
   inheritEnv: Flag.String("inherit-env").pipe(
     Flag.withMetavar("NAME"),
     Flag.withDescription(
-      "Pass on this variable of the worker, or with NAME* all that begin so, besides PATH, HOME, USER, LOGNAME, SHELL, TMPDIR, LANG, LANGUAGE, LC_* and TZ, and no others; can be repeated. Default: all but BACKQ_*, with --allow or --allow-env no others"
+      "Pass on only this variable of the worker, besides PATH, HOME, USER, LOGNAME, SHELL, TMPDIR, LANG, LANGUAGE, LC_* and TZ; can be repeated. NAME* means all that begin so. Default: all but BACKQ_*, with --allow or --allow-env no others"
     ),
     Flags.repeated
   ),
   maxTimeout: Flags.positiveDuration("max-timeout").pipe(
-    Flag.withDescription("The longest timeout of a job, and that of a job without one. Default: none"),
+    Flag.withDescription("The longest timeout of a job, and the timeout of jobs without one. Default: none"),
     Flags.optional
   ),
   detach: Flag.Boolean("allow-detach").pipe(
     Flag.withNegation("no-detach"),
     Flag.withDescription(
-      "May jobs start processes that nobody waits for (--no-detach: not)? Default: yes, with --max-timeout no"
+      "Allow jobs to detach their processes (--no-detach: do not). Default: yes, with --max-timeout no"
     ),
     Flags.optional
   ),
@@ -72,12 +72,12 @@ const config = {
     ),
     Flag.withMetavar("BYTES"),
     Flag.withDescription(
-      `How much of the end of each of stdout and stderr a job may have kept, in memory. Default: ${ProcessPolicy.defaultMaxOutputLimit}`
+      `How much of the end of stdout, and of stderr, a job may keep in memory. Default: ${ProcessPolicy.defaultMaxOutputLimit}`
     ),
     Flags.optional
   ),
   doneCodes: Flags.codes("done-codes").pipe(
-    Flag.withDescription("The exit codes of success. Default: 0"),
+    Flag.withDescription("Exit codes that mean success. Default: 0"),
     Flags.optional
   ),
   permanentCodes: Flags.codes("permanent-codes").pipe(
@@ -85,7 +85,7 @@ const config = {
     Flags.optional
   ),
   retryCodes: Flags.codeDelays("retry-codes").pipe(
-    Flag.withDescription("Exit codes that ask for another attempt after a delay of their own, without a limit"),
+    Flag.withDescription("Exit codes that retry the job after the given delay, without a limit"),
     Flags.optional
   ),
   ...retryFlags("--retry-codes")
@@ -93,7 +93,7 @@ const config = {
 
 type Input = Command.Command.Config.Infer<typeof config>
 
-/** The process job, with the retry schedule that the flags ask for. */
+/** The process job, with the retry schedule of the flags. */
 const jobOf = (flags: Input): Job.Job<ProcessPayload.ProcessPayload> => {
   const retry = retryOf(flags)
   return retry === undefined
@@ -101,19 +101,21 @@ const jobOf = (flags: Input): Job.Job<ProcessPayload.ProcessPayload> => {
     : Job.make(ProcessJob.ProcessJob.name, { payload: ProcessPayload.ProcessPayload, retry })
 }
 
-/** Says which code has two meanings: one of them would be dropped without a word. */
+/** Says which exit code has two meanings. Otherwise one of them would be dropped silently. */
 const ambiguous = ({ doneCodes = [0], permanentCodes = [], retryCodes = [] }: Input): string | undefined => {
   const meanings = new Map<number, string>()
   const codes: ReadonlyArray<readonly [string, ReadonlyArray<number>]> = [
-    ["--done-codes (0 where it is left out)", Array.from(new Set(doneCodes))],
+    ["--done-codes (default: 0)", Array.from(new Set(doneCodes))],
     ["--permanent-codes", Array.from(new Set(permanentCodes))],
     ["--retry-codes", retryCodes.map(([code]) => code)]
   ]
   for (const [flag, values] of codes) {
     for (const code of values) {
       const other = meanings.get(code)
-      if (other === flag) return `exit code ${code} stands twice in ${flag}: write it once`
-      if (other !== undefined) return `exit code ${code} is in ${other} and in ${flag}: give it one meaning`
+      if (other === flag) return `exit code ${code} must be unique in ${flag}: write it once`
+      if (other !== undefined) {
+        return `exit code ${code} must have one meaning, but is in ${other} and in ${flag}: remove it from one of them`
+      }
       meanings.set(code, flag)
     }
   }
@@ -130,7 +132,7 @@ const exitPolicyOf = (flags: Input): Effect.Effect<ExitPolicy.ExitPolicy, UsageE
   }))
 }
 
-/** A directory that is not there would bury every job, one by one, as if it were at fault. */
+/** With a missing directory the worker would bury every job, as if the job were at fault. */
 const checkDirectory = (directory: string) =>
   FileSystem.FileSystem.use((fs) => fs.stat(directory)).pipe(
     Effect.map(({ type }) => type === "Directory"),
@@ -138,7 +140,7 @@ const checkDirectory = (directory: string) =>
     Effect.flatMap((isThere) =>
       isThere ? Effect.void : Effect.fail(
         new UsageError({
-          detail: `--allow-dir must be a directory that is there, not ${safeName(directory)}: make it, or leave it out`
+          detail: `--allow-dir must be an existing directory, not ${safeName(directory)}: create it, or leave it out`
         })
       )
     )
@@ -172,16 +174,16 @@ const process = Command.make("process", config, (flags) =>
     return yield* runWorker(flags, handler, layer)
   })).pipe(
     Command.withDescription(
-      "Run process jobs. Whoever can publish to the queue can run commands as this user: see --allow. " +
-        "Exits with 0: idle, done or stopped, 1: usage, 2: the broker stayed unreachable, or can't be used"
+      "Run process jobs. Anyone who can publish to the queue can run commands as this user: see --allow. " +
+        "Exit codes: 0 idle, done or stopped, 1 usage, 2 broker unreachable or not usable"
     ),
     Command.withShortDescription("Run process jobs"),
     Command.withExamples([
       {
         command: "backq work process --concurrency 4 --allow convert --allow-dir /srv/images",
-        description: "One program"
+        description: "Only one program, in one directory"
       },
-      { command: "backq work process --idle-timeout 1m", description: "Until there is nothing left to do" }
+      { command: "backq work process --idle-timeout 1m", description: "Until there was no job for a minute" }
     ])
   )
 

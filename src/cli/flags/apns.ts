@@ -1,7 +1,7 @@
 /**
- * The flags that say who pushes and where to. Each stands for a variable of
- * `ApnsConfig`, and wins over it. What is secret has no flag: others on the
- * machine can see the arguments of a program.
+ * The flags for credentials and connections to Apple. Each flag overrides a
+ * variable of `ApnsConfig`. Secrets have no flag: other users of the machine can
+ * see the arguments of a program.
  */
 import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -26,50 +26,50 @@ const text = (name: string, variable: string, description: string) =>
 const time = (name: string, description: string) =>
   Flags.positiveDuration(name).pipe(Flag.withDescription(description), Flags.optional)
 
-/** Who pushes, and where to. */
+/** The flags for credentials and connections to Apple. */
 export const apnsFlags = {
   key: file("key", "BACKQ_APNS_KEY", "The .p8 file of a key"),
-  keyId: text("key-id", "BACKQ_APNS_KEY_ID, or as in the name of the file", "The key's id"),
+  keyId: text("key-id", "BACKQ_APNS_KEY_ID, or the id in the file's name", "The key's id"),
   teamId: text("team-id", "BACKQ_APNS_TEAM_ID", "The team's id"),
   certificate: file(
     "certificate",
     "BACKQ_APNS_CERTIFICATE",
-    "Instead of a key, a certificate: .p12 or PEM; its passphrase is BACKQ_APNS_PASSPHRASE"
+    "A certificate instead of a key: .p12 or PEM; its passphrase is in BACKQ_APNS_PASSPHRASE"
   ),
   certificateKey: file(
     "certificate-key",
-    "BACKQ_APNS_CERTIFICATE_KEY, or in the certificate's file",
+    "BACKQ_APNS_CERTIFICATE_KEY, or the key in the certificate's file",
     "The certificate's key, PEM"
   ),
   environment: Flag.Literals("environment", ["production", "sandbox"]).pipe(
-    Flag.withDescription("Which of Apple's two worlds. Default: BACKQ_APNS_ENVIRONMENT, or production"),
+    Flag.withDescription("Which of Apple's environments. Default: BACKQ_APNS_ENVIRONMENT, or production"),
     Flags.optional
   ),
   host: text("host", "BACKQ_APNS_HOST, or Apple's", "Another server, such as a simulator"),
   port: Flags.integer("port", 1).pipe(
-    Flag.withDescription("443, or 2197 for firewalls. Default: BACKQ_APNS_PORT, or 443"),
+    Flag.withDescription("The port: 443, or 2197 for firewalls. Default: BACKQ_APNS_PORT, or 443"),
     Flags.optional
   ),
-  ca: file("ca", "BACKQ_APNS_CA, or those of Node.js", "PEM of the authorities that the server is trusted by"),
+  ca: file("ca", "BACKQ_APNS_CA, or those of Node.js", "The CA certificates that backq trusts for the server, PEM"),
   proxy: Flag.String("proxy").pipe(
     Flag.withMetavar("URL"),
     Flag.withDescription(
-      "An HTTP proxy, http://HOST:PORT; one with a password can only be given in the variable. Default: BACKQ_APNS_PROXY"
+      "An HTTP proxy, http://HOST:PORT; a URL with a password must be in the variable. Default: BACKQ_APNS_PROXY"
     ),
     Flags.optional
   ),
   maxConnections: Flags.integer("max-connections", 1).pipe(
-    Flag.withDescription("The most connections to Apple. Default: 4"),
+    Flag.withDescription("At most this many connections to Apple. Default: 4"),
     Flags.optional
   ),
   connectTimeout: time("connect-timeout", "How long opening a connection may take. Default: 10s"),
   requestTimeout: time("request-timeout", "How long Apple's answer to a push may take. Default: 30s"),
   queueTimeout: time("queue-timeout", "How long a push may wait for a connection. Default: 30s"),
   drainTimeout: Flags.duration("drain-timeout").pipe(
-    Flag.withDescription("How long answers are waited for at the end. Default: 10s"),
+    Flag.withDescription("How long to wait for answers at the end. Default: 10s"),
     Flags.optional
   ),
-  idlePing: time("idle-ping", "Look after this long without a word from Apple whether it is still there. Default: 1m")
+  idlePing: time("idle-ping", "Probe a connection after Apple was silent on it for this long. Default: 1m")
 }
 
 /** The values of {@link apnsFlags}, and the topic. */
@@ -94,7 +94,7 @@ const variables = (flags: Input): Record<string, string> =>
     }).flatMap(([name, value]) => value === undefined ? [] : [[`BACKQ_APNS_${name}`, String(value)]])
   )
 
-/** A key on the command line is not to meet a certificate in the environment, nor the other way round. */
+/** A key on the command line hides a certificate in the environment, and the other way round. */
 const shadowed = ({ certificate, key }: Input): ReadonlyArray<string> =>
   key !== undefined && certificate === undefined
     ? ["BACKQ_APNS_CERTIFICATE"]
@@ -111,26 +111,27 @@ const provider = (flags: Input, outer: ConfigProvider.ConfigProvider): ConfigPro
   )
 }
 
-/** The value is not shown: it may be a secret. */
+/** The error does not show the value: it may be a secret. */
 const checkProxy = ({ proxy }: Input): Effect.Effect<void, UsageError> =>
   proxy?.includes("@") === true
     ? Effect.fail(
       new UsageError({
-        detail: "--proxy: others on this machine can see a user and password here: give the URL in BACKQ_APNS_PROXY"
+        detail:
+          "--proxy must have no user and password, since other users of this machine can see them: give the URL in BACKQ_APNS_PROXY"
       })
     )
     : Effect.void
 
-/** A worker has other time-outs, too. */
+/** Only the options of connections: a worker has other timeouts, too. */
 const connections = (flags: Input): Apns.ConnectionOptions => {
   const { connectTimeout, drainTimeout, idlePing, maxConnections, queueTimeout, requestTimeout } = flags
   return { connectTimeout, drainTimeout, idlePing, maxConnections, queueTimeout, requestTimeout }
 }
 
-/** What is secret, and has no flag. */
+/** Secrets have no flag. */
 const unflagged = new Set(["PASSPHRASE"])
 
-/** Names the flag beside each variable. */
+/** Adds the name of the flag to each variable in a message. */
 const withFlags = (message: string): string =>
   message.replace(
     /BACKQ_APNS_([A-Z_]+)/g,
@@ -142,10 +143,10 @@ const adviceOf = (error: CredentialError.CredentialError | Config.ConfigError | 
   if (error._tag === "UsageError") return error.detail
   const isBare = error._tag === "CredentialError" && error.reason._tag === "OptionMissing" &&
     error.reason.option === "BACKQ_APNS_KEY"
-  return withFlags(error.message) + (isBare ? "; for a trial without Apple: backq apns-simulator" : "")
+  return withFlags(error.message) + (isBare ? "; to try it without Apple, run backq apns-simulator" : "")
 }
 
-/** Pushes as the flags and the environment say. */
+/** The `Apns` service, configured by the flags and the environment. */
 export const apnsLayer = (flags: Input): Layer.Layer<Apns.Apns, UsageError> =>
   Layer.unwrap(
     Effect.map(

@@ -1,6 +1,5 @@
 /**
- * Kinds of flags that several commands have. What can be said wrong about a
- * value is said here, on one line.
+ * Kinds of flags that several commands share, with their error messages.
  */
 import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
@@ -16,24 +15,24 @@ export const optional = <A>(flag: Flag.Flag<A>): Flag.Flag<A | undefined> =>
 /** A flag that may be given several times. */
 export const repeated = <A>(flag: Flag.Flag<A>): Flag.Flag<ReadonlyArray<A>> => Flag.atLeast(flag, 0)
 
-/** For machines. */
+/** `--json`. */
 export const json: Flag.Flag<boolean> = Flag.Boolean("json").pipe(
-  Flag.withDescription("Print JSON (durations in milliseconds, times as milliseconds since the epoch)"),
+  Flag.withDescription("Print JSON (durations in milliseconds, times in milliseconds since the epoch)"),
   Flag.withoutNegation,
   Flag.withDefault(false)
 )
 
-/** For commands that ask. */
+/** `--yes`, for commands that ask for confirmation. */
 export const yes: Flag.Flag<boolean> = Flag.Boolean("yes").pipe(
   Flag.withAlias("y"),
-  Flag.withDescription("Do not ask. Without a terminal nothing can be asked, and this is needed"),
+  Flag.withDescription("Do not ask for confirmation. Required without a terminal"),
   Flag.withoutNegation,
   Flag.withDefault(false)
 )
 
-/** Jobs by their ids, as a flag. */
+/** The ids of jobs, as a flag. */
 export const ids: Flag.Flag<ReadonlyArray<JobId>> = repeated(
-  Flag.String("id").pipe(Flag.withDescription("A job by its id; can be repeated"), Flag.map((id) => JobId.make(id)))
+  Flag.String("id").pipe(Flag.withDescription("The id of a job; can be repeated"), Flag.map((id) => JobId.make(id)))
 )
 
 const readDuration = (text: string): Option.Option<Duration.Duration> =>
@@ -63,9 +62,9 @@ export const duration = (name: string): Flag.Flag<Duration.Duration> =>
     )
   )
 
-/** A duration of more than 0. */
+/** A duration greater than 0. */
 export const positiveDuration = (name: string): Flag.Flag<Duration.Duration> =>
-  Flag.filter(duration(name), Duration.isPositive, () => "a duration of more than 0")
+  Flag.filter(duration(name), Duration.isPositive, () => "a duration greater than 0")
 
 const readInteger = (text: string, min: number): Option.Option<number> =>
   Option.filter(Option.some(/^\d+$/.test(text) ? Number(text) : NaN), (value) => value >= min)
@@ -116,7 +115,7 @@ export const codeDelays = (name: string): Flag.Flag<ReadonlyArray<readonly [numb
     )
   )
 
-/** A name and a value: `K=V`. Both sides may hold anything but that the name has no `=`; the value may be empty. */
+/** A name and a value: `K=V`. The name has no `=`, and the value may be empty. */
 export const assignment = (name: string): Flag.Flag<readonly [string, string]> =>
   Flag.String(name).pipe(
     Flag.withMetavar("K=V"),

@@ -1,4 +1,4 @@
-/** The flags that say what is pushed, and to whom. */
+/** The flags for a notification and its device tokens. */
 import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
@@ -16,7 +16,7 @@ import { UsageError } from "../exitCode.ts"
 import * as Flags from "./flags.ts"
 import { durationOrTime, readInput } from "./publishing.ts"
 
-/** What is pushed, and to whom. */
+/** The flags for a notification and its device tokens. */
 export const notificationFlags = {
   token: Flag.String("token").pipe(
     Flag.withDescription("A device token; can be repeated"),
@@ -24,7 +24,7 @@ export const notificationFlags = {
   ),
   tokens: Flag.String("tokens").pipe(
     Flag.withMetavar("FILE"),
-    Flag.withDescription("Device tokens from a file, or from standard input (-): one on each line"),
+    Flag.withDescription("A file with device tokens, one per line, or - for standard input"),
     Flags.optional
   ),
   title: Flag.String("title").pipe(Flag.withDescription("The title of the alert"), Flags.optional),
@@ -34,31 +34,31 @@ export const notificationFlags = {
     Flags.optional
   ),
   sound: Flag.String("sound").pipe(
-    Flag.withDescription("The name of a sound of the app, or default"),
+    Flag.withDescription("The name of one of the app's sounds, or default"),
     Flags.optional
   ),
   payload: Flag.String("payload").pipe(
     Flag.withMetavar("FILE"),
     Flag.withDescription(
-      "Instead, the whole payload as JSON from a file, or from standard input (-): {\"aps\": {...}, ...}"
+      "A file with the whole payload as JSON, or - for standard input, instead of these flags: {\"aps\": {...}, ...}"
     ),
     Flags.optional
   ),
   topic: Flag.String("topic").pipe(
-    Flag.withDescription("The app's bundle id. Default: that of whoever sends it"),
+    Flag.withDescription("The app's bundle id. Default: the sender's topic"),
     Flags.optional
   ),
   pushType: Flag.Literals("push-type", PushType.PushType.literals).pipe(
-    Flag.withDescription("What is pushed. Default: alert or background, where the payload is certainly for one"),
+    Flag.withDescription("The type of the push. Default: alert or background, if the payload is clearly one of them"),
     Flags.optional
   ),
   pushPriority: Flag.Literals("push-priority", ["10", "5", "1"]).pipe(
     Flag.withDescription(
-      "10: now, 5: when it suits the device, 1: only if it is awake. Default: 10, for background 5"
+      "10: at once, 5: when the device's power allows, 1: only if the device is awake. Default: 10, for background 5"
     ),
     Flags.optional
   ),
-  expiration: durationOrTime("expiration", "Until when Apple tries to deliver, instead of for up to 30 days"),
+  expiration: durationOrTime("expiration", "Apple tries to deliver until then, instead of for at most 30 days"),
   collapseId: Flag.String("collapse-id").pipe(
     Flag.withDescription("Replace the notification with the same id on the device"),
     Flags.optional
@@ -71,7 +71,7 @@ const decode = Schema.decodeUnknownResult(ApnsPayload.ApnsPayload)
 
 const utf8 = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
-/** A file of something else, or with a heading, is not to become pushes of which each fails by itself. */
+/** A wrong file, or one with a heading, fails here and not push by push. */
 const checkTokens = (
   tokens: ReadonlyArray<string>,
   where: (index: number) => string
@@ -98,7 +98,9 @@ const linesOf = Effect.fnUntraced(function*(file: string) {
 const tokensOf = Effect.fnUntraced(function*({ token, tokens }: Input) {
   yield* checkTokens(token, () => "--token")
   const all = [...token, ...(tokens === undefined ? [] : yield* linesOf(tokens))]
-  return all.length > 0 ? all : yield* new UsageError({ detail: "there is no device token: write --token or --tokens" })
+  return all.length > 0
+    ? all
+    : yield* new UsageError({ detail: "a device token must be given: write --token or --tokens" })
 })
 
 const present = (values: Record<string, unknown>): Record<string, unknown> =>
@@ -115,12 +117,12 @@ const payloadOf = Effect.fnUntraced(function*({ badge, body, payload, sound, tit
     return Object.keys(aps).length > 0
       ? { aps }
       : yield* new UsageError({
-        detail: "there is nothing to push: write --title, --body, --badge or --sound, or --payload FILE"
+        detail: "a notification must be given: write --title, --body, --badge or --sound, or --payload FILE"
       })
   }
   if (Object.keys(aps).length > 0) {
     return yield* new UsageError({
-      detail: "write either --payload FILE, or --title, --body, --badge and --sound, not both"
+      detail: "--payload must not be given together with --title, --body, --badge or --sound: leave one side out"
     })
   }
   const text = utf8(yield* readInput("payload", payload))
@@ -142,14 +144,16 @@ const expirationOf = ({ expiration }: Input): Effect.Effect<number | undefined> 
     return Math.ceil(millis / 1000)
   })
 
-/** What the flags say, checked as Apple would. */
+/** The push of these flags, checked as Apple would check it. */
 export const pushOf = Effect.fnUntraced(function*(flags: Input): Effect.fn.Return<
   ApnsPayload.ApnsPayload,
   UsageError,
   Stdio.Stdio | FileSystem.FileSystem
 > {
   if (flags.tokens === "-" && flags.payload === "-") {
-    return yield* new UsageError({ detail: "only one of --tokens and --payload can be read from standard input" })
+    return yield* new UsageError({
+      detail: "only one of --tokens and --payload must be - (standard input): give a file for the other"
+    })
   }
   const wire = present({
     tokens: yield* tokensOf(flags),

@@ -1,6 +1,5 @@
 /**
- * What the commands that publish have in common: their flags, and files to read
- * from.
+ * The flags that all publishing commands share, and how they read files.
  */
 import * as CliError from "effect/cli/CliError"
 import * as Flag from "effect/cli/Flag"
@@ -34,17 +33,17 @@ export const durationOrTime = (
     Flags.optional
   )
 
-/** How a job is published. */
+/** The options of a publication. */
 export const publishFlags = (queue: string) => ({
   queue: Flag.String("queue").pipe(Flag.withDescription(`The queue. Default: ${queue}`), Flags.optional),
   delay: Flags.duration("delay").pipe(Flag.withDescription("How long the job waits before it may run"), Flags.optional),
   ttr: Flags.positiveDuration("ttr").pipe(
-    Flag.withDescription("Time to run: after how long without a word from its worker others get the job. Default: 60s"),
+    Flag.withDescription("Time to run: a job is ready again if its worker is silent for this long. Default: 60s"),
     Flags.optional
   ),
   priority: Flag.Int("priority").pipe(
     Flag.withMetavar("N"),
-    Flag.withDescription("0 is the most urgent, 4294967295 the least. Default: 1024"),
+    Flag.withDescription("The priority: 0 is the most urgent, 4294967295 the least. Default: 1024"),
     Flags.optional
   ),
   id: Flag.String("id").pipe(
@@ -57,11 +56,13 @@ export const publishFlags = (queue: string) => ({
       const isPast = Duration.isDuration(deadline)
         ? !Duration.isPositive(deadline)
         : deadline !== undefined && (yield* DateTime.isPast(deadline))
-      return isPast ? yield* new CliError.ValidationError({ message: "--deadline is in the past" }) : deadline
+      return isPast
+        ? yield* new CliError.ValidationError({ message: "--deadline must be in the future: give a later time" })
+        : deadline
     })
   ),
   requireWorkers: Flag.Boolean("require-workers").pipe(
-    Flag.withDescription("Publish only if a worker is idle on the queue; exit 3 if none is"),
+    Flag.withDescription("Publish only if a worker is idle on the queue; otherwise exit with 3"),
     Flag.withoutNegation,
     Flag.withDefault(false)
   )
@@ -87,11 +88,11 @@ export const readInput = Effect.fnUntraced(function*(flag: string, file: string)
   )
 })
 
-/** What is published in memory is gone when the program ends. */
+/** Warns that a job in memory is lost when the program ends. */
 export const warnOfMemory = Effect.flatMap(
   root,
   ({ broker }) =>
     Option.exists(Result.getSuccess(BrokerUrl.parse(broker)), ({ _tag }) => _tag === "Memory")
-      ? complain("memory: is in this process alone, the job is gone when it ends; name a server")
+      ? complain("memory: exists only in this process, so the job is lost when it ends; name another broker")
       : Effect.void
 )

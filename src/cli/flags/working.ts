@@ -1,4 +1,4 @@
-/** What the workers of this program have in common: their flags, and how they run. */
+/** The flags that all workers of the command share, and how they run. */
 import * as Flag from "effect/cli/Flag"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,7 +20,7 @@ import * as Flags from "./flags.ts"
 // Flags
 // -----------------------------------------------------------------------------
 
-/** How a worker works. */
+/** The options of a worker. */
 export const workFlags = ({ concurrency, queue, what }: {
   readonly queue: string
   readonly what: string
@@ -35,11 +35,11 @@ export const workFlags = ({ concurrency, queue, what }: {
     Flags.optional
   ),
   prefetch: Flags.integer("prefetch", 0).pipe(
-    Flag.withDescription("How many jobs are held ready beyond those that run. Default: 0"),
+    Flag.withDescription("How many jobs to reserve in advance, beyond those that run. Default: 0"),
     Flags.optional
   ),
   touch: Flag.Boolean("touch").pipe(
-    Flag.withDescription("Renew the leases of jobs that run (--no-touch: not). Default: yes"),
+    Flag.withDescription("Renew the leases of running jobs (--no-touch: do not). Default: yes"),
     Flag.withDefault(true)
   ),
   timeout: Flags.positiveDuration("timeout").pipe(
@@ -47,15 +47,17 @@ export const workFlags = ({ concurrency, queue, what }: {
     Flags.optional
   ),
   poisonLimit: Flags.integer("poison-limit", 1).pipe(
-    Flag.withDescription("Bury a job after it took down this many workers. Default: 5"),
+    Flag.withDescription(
+      "Bury a job after this many deliveries whose worker crashed or let the lease expire. Default: 5"
+    ),
     Flags.optional
   ),
   grace: Flags.duration("grace").pipe(
-    Flag.withDescription(`How long running ${what} may go on when the worker is stopped. Default: 30s`),
+    Flag.withDescription(`How long running ${what} may continue when the worker stops. Default: 30s`),
     Flags.optional
   ),
   idleTimeout: Flags.duration("idle-timeout").pipe(
-    Flag.withDescription("Stop when there was no job for this long. Default: never"),
+    Flag.withDescription("Stop after this long without a job. Default: never"),
     Flags.optional
   ),
   maxJobs: Flags.integer("max-jobs", 1).pipe(
@@ -64,31 +66,33 @@ export const workFlags = ({ concurrency, queue, what }: {
   ),
   reconnectFor: Flags.duration("reconnect-for").pipe(
     Flag.withDescription(
-      "How long the broker may be away before the worker gives up. Default: for ever, and 5s for a file"
+      "How long the broker may be away before the worker gives up. Default: no limit; for a file 5s"
     ),
     Flags.optional
   )
 })
 
-/** When a job that failed is tried again; `exception` is a flag that says otherwise for some failures. */
+/** When a failed job is retried. `exception` is a flag that overrides this for some failures. */
 export const retryFlags = (exception?: string) => ({
   retryTimes: Flags.integer("retry-times", 0).pipe(
     Flag.withDescription(
-      `How many more attempts a failed job gets${exception === undefined ? "" : `, but for ${exception}`}. Default: 10`
+      `How many more attempts a failed job gets${
+        exception === undefined ? "" : `, except for ${exception}`
+      }. Default: 10`
     ),
     Flags.optional
   ),
   retryDelay: Flags.duration("retry-delay").pipe(
-    Flag.withDescription("The delay before the second attempt; it doubles each time, up to 5m. Default: 1s"),
+    Flag.withDescription("The delay before the second attempt; it doubles each time, to at most 5m. Default: 1s"),
     Flags.optional
   )
 })
 
-/** A list of flags, if there is any. */
+/** The values of a flag, or `undefined` if there are none. */
 export const nonEmpty = <A>(values: ReadonlyArray<A>): readonly [A, ...Array<A>] | undefined =>
   values.length === 0 ? undefined : values as unknown as readonly [A, ...Array<A>]
 
-/** The retry schedule that the flags ask for, if they do. */
+/** The retry schedule of the flags, if they are given. */
 export const retryOf = ({ retryDelay, retryTimes }: {
   readonly retryDelay: Duration.Duration | undefined
   readonly retryTimes: number | undefined
@@ -103,7 +107,7 @@ export const retryOf = ({ retryDelay, retryTimes }: {
 // Running
 // -----------------------------------------------------------------------------
 
-/** Learns the number of the attempt, for the log, before the job is gone from the broker. */
+/** Reads the attempt count for the log while the broker still has the job. */
 const withAttempt = <R>({ job, run }: Handler.Handler<R>): Handler.Handler<R> =>
   Handler.make(job, (payload, delivery) => Effect.andThen(Effect.ignore(delivery.attempt), run(payload, delivery)))
 
@@ -117,7 +121,7 @@ type WorkerFlags = Omit<Worker.Options, "queue" | "stop" | "foreign"> & {
   readonly reconnectFor: Duration.Duration | undefined
 }
 
-/** Runs a worker, with what its handler needs, until it stops or the program is told to. */
+/** Runs a worker until it stops or a signal stops the program. */
 export const runWorker = <R, E, RIn>(
   flags: WorkerFlags,
   handler: Handler.Handler<R>,
@@ -125,13 +129,13 @@ export const runWorker = <R, E, RIn>(
 ) =>
   Effect.gen(function*() {
     const { asked } = yield* Shutdown
-    // at this level the worker logs it itself
+    // at this level the worker itself logs finished jobs
     const debug = !LogLevel.isGreaterThan(yield* References.MinimumLogLevel, "Debug")
     const worker = Worker.stream({ ...flags, queue: nonEmpty(flags.queue) }, withAttempt(handler)).pipe(
       Stream.tap(Tail.offer),
       Stream.runForEach((outcome) => debug ? Effect.void : logDone(outcome)),
       Effect.provide(Layer.merge(layer, Tail.layer))
     )
-    // the worker stops gracefully when it is interrupted, and the broker closes after it
+    // an interrupted worker stops gracefully, and the broker closes after it
     yield* withBroker(Effect.raceFirst(worker, asked), flags)
   })

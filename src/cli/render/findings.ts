@@ -1,7 +1,6 @@
 /**
- * What `backq doctor` judges: settings that lose work, and queues that need
- * somebody. Pure: what was seen comes in, findings come out, each with what to
- * do.
+ * The rules of `backq doctor`: settings that lose work, and queues that need
+ * attention. Pure: observations come in, and findings with advice come out.
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
@@ -14,17 +13,17 @@ import { ProcessJob } from "../../process/index.ts"
 import type { QueueNumbers } from "./numbers.ts"
 import { jobs as countJobs, shortDuration } from "./text.ts"
 
-/** An error loses work or keeps it from being done, a warning may. */
+/** An error loses work or prevents it. A warning may do so. */
 export type Level = "error" | "warning" | "ok"
 
-/** Something that was found. */
+/** What a rule found. */
 export interface Finding {
   readonly level: Level
-  /** Which rule found it, for machines. */
+  /** The name of the rule, for programs. */
   readonly check: string
   readonly queue: string | undefined
   readonly message: string
-  /** What to do; absent when all is well. */
+  /** What to do; absent if nothing is wrong. */
   readonly todo: string | undefined
 }
 
@@ -40,42 +39,42 @@ const finding = (level: Level, check: string, message: string, todo?: string, qu
 // The broker
 // -----------------------------------------------------------------------------
 
-/** The broker answers; how fast, and what it is. */
+/** The broker answers: how fast, and with which version. */
 export const ofConnection = (millis: number, version: string): Finding =>
-  finding("ok", "connection", `it answers within ${millis} ms; version ${safeLine(version)}`)
+  finding("ok", "connection", `the broker answers within ${millis} ms; version ${safeLine(version)}`)
 
 const versionOf = (text: string): readonly [number, number] | undefined => {
   const match = /^"?(\d+)\.(\d+)/.exec(text)
   return match === null ? undefined : [Number(match[1]), Number(match[2])]
 }
 
-/** Is this the address of the machine itself? */
+/** Whether this is the address of the machine itself. */
 const isLocal = (host: string) => /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(host)
 
-/** An envelope alone has about 200 bytes. */
-const tooSmall = 1024
-/** What a push to a phone takes, with its tokens and its options, or a process with its input. */
-const ample = 16_384
+/** An envelope alone takes about 200 bytes. */
+const minJobBytes = 1024
+/** Enough for a push with its tokens and options, or for a process with its input. */
+const ampleJobBytes = 16_384
 
-/** How large a job may be. `raise` says how this broker's limit is raised. */
+/** The largest job. `raise` says how to raise the limit of this broker. */
 export const ofJobSize = ({ maxJobSize }: BrokerStats, raise: string): ReadonlyArray<Finding> => {
-  if (maxJobSize >= ample) return []
-  return maxJobSize < tooSmall
+  if (maxJobSize >= ampleJobBytes) return []
+  return maxJobSize < minJobBytes
     ? [finding(
       "error",
       "job size",
-      `a job may have ${maxJobSize} bytes, and an envelope alone has about 200: most jobs are refused`,
+      `a job may have at most ${maxJobSize} bytes, but an envelope alone takes about 200: the broker refuses most jobs`,
       raise
     )]
     : [finding(
       "warning",
       "job size",
-      `a job may have ${maxJobSize} bytes: a push with its tokens, or a process with its input, may be refused`,
+      `a job may have at most ${maxJobSize} bytes: the broker may refuse a push with its tokens, or a process with its input`,
       raise
     )]
 }
 
-/** beanstalkd: what it says of itself, and the way to it. */
+/** beanstalkd: its settings, and the connection to it. */
 export const ofBeanstalkd = (
   stats: BrokerStats,
   way: { readonly host: string; readonly tls: boolean }
@@ -83,27 +82,27 @@ export const ofBeanstalkd = (
   const found: Array<Finding> = []
   found.push(
     stats.durable
-      ? finding("ok", "durability", "jobs are kept in a log on disk (-b)")
+      ? finding("ok", "durability", "beanstalkd keeps jobs in a log on disk (-b)")
       : finding(
         "error",
         "durability",
-        "beanstalkd runs without -b: a restart or crash of it loses all jobs",
-        "start it with -b DIR, on a disk; -f 0 also survives a loss of power"
+        "beanstalkd runs without -b: a restart or crash loses all jobs",
+        "start it with -b DIR on a disk; with -f 0 jobs also survive a loss of power"
       )
   )
   if (stats.draining) {
     found.push(
-      finding("error", "draining", "beanstalkd is in drain mode and takes no jobs", "restart it to end that")
+      finding("error", "draining", "beanstalkd is in drain mode and accepts no jobs", "restart it to end drain mode")
     )
   }
-  found.push(...ofJobSize(stats, "start it with a larger -z, or without: then it is 65,535 bytes"))
+  found.push(...ofJobSize(stats, "start it with a larger -z, or without -z for 65,535 bytes"))
   const version = versionOf(stats.version)
   if (version !== undefined && (version[0] < 1 || version[0] === 1 && version[1] < 12)) {
     found.push(
       finding(
         "warning",
         "version",
-        `beanstalkd ${safeLine(stats.version)} is old: bury and move of single jobs need 1.12`,
+        `beanstalkd ${safeLine(stats.version)} is old: burying and moving single jobs needs 1.12`,
         "upgrade it to 1.13"
       )
     )
@@ -113,32 +112,32 @@ export const ofBeanstalkd = (
       finding(
         "warning",
         "network",
-        `the way to ${way.host} is not encrypted: who can reach it can read, publish and delete jobs`,
-        "keep it on a private network, or put TLS before it and use beanstalks://"
+        `the connection to ${way.host} is not encrypted, and anyone who can reach it can read, publish and delete jobs`,
+        "keep it on a private network, or put TLS in front of it and use beanstalks://"
       )
     )
   }
   return found
 }
 
-/** What was seen of a file and its folder. */
+/** The observed state of a file and its folder. */
 export interface FileSeen {
   readonly path: string
   readonly durability: "full" | "normal"
   /** Permission bits of the file. */
   readonly mode: number
-  /** Does the file belong to this user? */
+  /** Whether the file belongs to this user. */
   readonly isOwn: boolean
-  /** May other users enter all folders that lead to the file? */
+  /** Whether other users may enter all folders above the file. */
   readonly isReachable: boolean
-  /** May other users put another file in its place? */
+  /** Whether other users may replace the file. */
   readonly isReplaceable: boolean
   /** Bytes of the write-ahead log. */
   readonly logSize: number
   /** Bytes that this user may still write, and bytes of the disk. */
   readonly free: number
   readonly size: number
-  /** The file system's number, as statfs(2) has it. */
+  /** The type of the file system, from statfs(2). */
   readonly type: number
 }
 
@@ -149,7 +148,7 @@ const memoryTypes = new Set([0x01021994, 0x858458f6])
 const mebibyte = 1024 * 1024
 const mib = (bytes: number) => `${Math.round(bytes / mebibyte)} MiB`
 
-/** A file of SQLite: how it is opened, and where it lies. */
+/** A SQLite file: its durability, its disk and its permissions. */
 export const ofFile = (seen: FileSeen): ReadonlyArray<Finding> => {
   const found: Array<Finding> = []
   found.push(
@@ -158,8 +157,8 @@ export const ofFile = (seen: FileSeen): ReadonlyArray<Finding> => {
       : finding(
         "warning",
         "durability",
-        "with durability=normal a loss of power may undo the last moments",
-        "leave it out of the URL, unless that is meant"
+        "with durability=normal a loss of power may undo the most recent changes",
+        "remove it from the URL, unless you accept that"
       )
   )
   const network = networkTypes.get(seen.type >>> 0)
@@ -185,7 +184,7 @@ export const ofFile = (seen: FileSeen): ReadonlyArray<Finding> => {
         seen.free < 16 * mebibyte ? "error" : "warning",
         "disk",
         `the disk is nearly full: ${mib(seen.free)} are free (${Math.round(part * 100)} %)`,
-        "free space: on a full disk no job is accepted"
+        "free some space: on a full disk backq accepts no job"
       )
     )
   }
@@ -202,11 +201,11 @@ export const ofFile = (seen: FileSeen): ReadonlyArray<Finding> => {
   const others = seen.isReachable ? seen.mode & 0o7 : 0
   if ((others & 0o2) !== 0) {
     found.push(
-      finding("error", "permissions", "everybody on this machine can write to the file", `chmod o-rw ${seen.path}*`)
+      finding("error", "permissions", "every user of this machine can write to the file", `chmod o-rw ${seen.path}*`)
     )
   } else if ((others & 0o4) !== 0) {
     found.push(
-      finding("warning", "permissions", "everybody on this machine can read the jobs", `chmod o-r ${seen.path}*`)
+      finding("warning", "permissions", "every user of this machine can read the jobs", `chmod o-r ${seen.path}*`)
     )
   }
   if (seen.isReachable && seen.isReplaceable) {
@@ -214,8 +213,8 @@ export const ofFile = (seen: FileSeen): ReadonlyArray<Finding> => {
       finding(
         "error",
         "permissions",
-        "everybody on this machine can put another file in the place of this one",
-        "take from others the right to write in its folder: chmod o-w"
+        "every user of this machine can replace the file",
+        "remove the others' write permission on its folder: chmod o-w"
       )
     )
   }
@@ -238,16 +237,21 @@ export const ofFile = (seen: FileSeen): ReadonlyArray<Finding> => {
 
 const hour = Duration.hours(1)
 
-/** One queue by its numbers. */
+/** One queue, by its statistics. */
 export const ofQueue = (queue: QueueNumbers): ReadonlyArray<Finding> => {
   const { buried, delayed, nextAge, pausedFor, ready, reserved, idleWorkers } = queue
   const found: Array<Finding> = []
   const add = (level: Level, check: string, message: string, todo: string) =>
     found.push(finding(level, check, message, todo, queue.queue))
   if (!Duration.isZero(pausedFor)) {
-    add("warning", "paused", `it is paused for ${shortDuration(pausedFor)}`, `backq resume ${queue.queue}`)
+    add("warning", "paused", `the queue is paused for ${shortDuration(pausedFor)}`, `backq resume ${queue.queue}`)
   } else if (ready > 0 && idleWorkers === 0 && reserved === 0) {
-    add("warning", "workers", `${countJobs(ready)} ready and nobody works on them`, "start a worker for this queue")
+    add(
+      "warning",
+      "workers",
+      `${countJobs(ready)} ready, but no worker serves the queue`,
+      "start a worker for this queue"
+    )
   } else if (nextAge !== undefined && Duration.isGreaterThan(nextAge, hour)) {
     add("warning", "backlog", `the next job has waited for ${shortDuration(nextAge)}`, "start more workers")
   }
@@ -256,12 +260,14 @@ export const ofQueue = (queue: QueueNumbers): ReadonlyArray<Finding> => {
     add(
       "warning",
       "buried",
-      `${countJobs(buried)} ${are} buried and ${buried === 1 ? "waits" : "wait"} for a decision`,
-      `look with backq peek ${queue.queue} --state buried, then kick, move or delete`
+      `${countJobs(buried)} ${are} buried and ${buried === 1 ? "waits" : "wait"} for an operator`,
+      `look at the reasons with backq peek ${queue.queue} --state buried, then kick, move or delete`
     )
   }
   if (found.length === 0 && ready + delayed + reserved > 0) {
-    found.push(finding("ok", "queue", `${countJobs(ready + delayed + reserved)} on their way`, undefined, queue.queue))
+    found.push(
+      finding("ok", "queue", `${countJobs(ready + delayed + reserved)} waiting or running`, undefined, queue.queue)
+    )
   }
   return found
 }
@@ -270,14 +276,14 @@ export const ofQueue = (queue: QueueNumbers): ReadonlyArray<Finding> => {
 // Jobs
 // -----------------------------------------------------------------------------
 
-/** How much clocks may differ before it matters. */
-const maxSkew = 10_000
+/** How far clocks may differ before it matters. */
+const maxSkewMillis = 10_000
 
-/** What is known when jobs are judged. */
+/** What the rules for jobs need to know. */
 export interface Context {
   /** Milliseconds since the epoch. */
   readonly now: number
-  /** The names of the jobs that somebody works on; `undefined` when nobody said. */
+  /** The names of the jobs that workers handle; `undefined` if not given. */
   readonly known: ReadonlyArray<string> | undefined
 }
 
@@ -303,8 +309,8 @@ const troublesOf = (job: ListedJob, { known, now }: Context): ReadonlyArray<Trou
     return [{
       level: "error",
       check: "body",
-      what: `can't be read (${safeLine(envelope.failure)})`,
-      todo: "give the worker a foreign decoder, or mend the publisher; until then workers bury them"
+      what: `the body can't be read (${safeLine(envelope.failure)})`,
+      todo: "give the worker a foreign decoder, or fix the publisher; until then workers bury such jobs"
     }]
   }
   const { expiresAt, job: name, payload, publishedAt } = envelope.success
@@ -313,8 +319,8 @@ const troublesOf = (job: ListedJob, { known, now }: Context): ReadonlyArray<Trou
     troubles.push({
       level: "error",
       check: "unknown",
-      what: `are called "${safeLine(name)}", which nobody is said to work on`,
-      todo: "add a handler, or move them to the queue of those who have one"
+      what: `the job is "${safeLine(name)}", which --known does not name`,
+      todo: "add a handler, or move the jobs to a queue whose workers have one"
     })
   }
   const timeout = processTimeout(name, payload)
@@ -322,40 +328,40 @@ const troublesOf = (job: ListedJob, { known, now }: Context): ReadonlyArray<Trou
     troubles.push({
       level: "warning",
       check: "ttr",
-      what: "have a ttr that is shorter than their timeout",
-      todo: "leave touch on in the workers, or publish with a longer --ttr: otherwise such a job runs twice at once"
+      what: "the ttr is shorter than the timeout",
+      todo: "keep touch on in the workers, or publish with a longer --ttr: otherwise such a job runs twice at once"
     })
   }
   if (expiresAt !== undefined && expiresAt < now) {
     troubles.push({
       level: "warning",
       check: "expired",
-      what: "are past their deadline and will not run",
-      todo: "start more workers, or give jobs more time"
+      what: "the deadline has passed, so the job will not run",
+      todo: "start more workers, or give jobs a later deadline"
     })
   }
-  // one that is behind looks like a job that was moved, whose age began anew
+  // a clock that is behind looks like a moved job, whose age began anew
   const ahead = publishedAt === undefined ? 0 : publishedAt + Duration.toMillis(job.age) - now
-  if (ahead > maxSkew) {
+  if (ahead > maxSkewMillis) {
     troubles.push({
       level: "warning",
       check: "clock",
-      what: `come from a clock that is ${shortDuration(Duration.millis(ahead))} ahead`,
-      todo: "set the clocks of the machines by NTP: deadlines go by them"
+      what: `the publisher's clock is ${shortDuration(Duration.millis(ahead))} ahead`,
+      todo: "synchronize the clocks of the machines by NTP: deadlines depend on them"
     })
   }
   if (job.abandoned >= 2) {
     troubles.push({
       level: "warning",
       check: "abandoned",
-      what: "were abandoned by their workers twice or more",
-      todo: "look for workers that crash or hang in them, or for a ttr that is too short"
+      what: "workers abandoned the job twice or more",
+      todo: "look for workers that crash or hang in these jobs, or for a ttr that is too short"
     })
   }
   return troubles
 }
 
-/** Some jobs of a queue. What several have in common is one finding, with one of them as an example. */
+/** Some jobs of a queue. Jobs with the same trouble share one finding, which names one of them. */
 export const ofJobs = (queue: string, jobs: ReadonlyArray<ListedJob>, context: Context): ReadonlyArray<Finding> => {
   const groups = new Map<string, { readonly trouble: Trouble; readonly example: string; count: number }>()
   for (const job of jobs) {
@@ -369,6 +375,12 @@ export const ofJobs = (queue: string, jobs: ReadonlyArray<ListedJob>, context: C
   return Array.from(
     groups.values(),
     ({ count, example, trouble: { check, level, todo, what } }) =>
-      finding(level, check, `${count} of ${countJobs(jobs.length)} looked at ${what}, as job ${example}`, todo, queue)
+      finding(
+        level,
+        check,
+        `${count} of ${countJobs(jobs.length)} checked: ${what} (for example job ${example})`,
+        todo,
+        queue
+      )
   )
 }

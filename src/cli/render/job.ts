@@ -1,6 +1,6 @@
 /**
- * A job as an operator sees it: the envelope decoded, the payload shown, what it
- * failed with. What comes from the body can do nothing to a terminal. Pure.
+ * Shows a job to an operator: its envelope, its payload, and its failures. Text
+ * of the body is escaped, so it can't control a terminal. Pure.
  */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
@@ -11,15 +11,15 @@ import type { ListedJob } from "../../Inspector.ts"
 import { clip, safeLine, safeName } from "../../internal/text.ts"
 import { safeBytes, shortDuration, utf8 } from "./text.ts"
 
-/** How much of a payload people are shown. */
-const shownPayload = 4000
+/** At most this many characters of a payload are shown. */
+const maxShownChars = 4000
 
-/** A payload that is larger than this is not laid out before it is clipped. */
-const laidOutPayload = 10 * shownPayload
+/** A payload of more characters is not pretty-printed before it is clipped. */
+const maxPrettyChars = 10 * maxShownChars
 
 /**
- * How deep a payload may be nested to be shown as what it is. Not every reader
- * of JSON takes more, and what is much deeper can't be written again at all.
+ * A payload with more levels is shown as text. Some JSON parsers accept no more
+ * levels, and a much deeper payload can't be encoded again at all.
  */
 const maxLevels = 200
 
@@ -29,7 +29,7 @@ const isDeeper = (value: unknown, levels: number): boolean =>
 
 const tooDeep = `its payload is nested more than ${maxLevels} levels deep`
 
-/** The envelope with the numbers of its payload as they were published; `undefined` where that is too deep. */
+/** The envelope with the numbers of its payload as published; `undefined` if it is nested too deeply. */
 const asPublished = (body: Uint8Array, envelope: Envelope.Envelope): Envelope.Envelope | undefined =>
   isDeeper(envelope.payload, maxLevels)
     ? undefined
@@ -37,7 +37,7 @@ const asPublished = (body: Uint8Array, envelope: Envelope.Envelope): Envelope.En
 
 const layOut = (payload: unknown): string => {
   const line = JSON.stringify(payload) ?? "none"
-  return line.length > laidOutPayload ? line : JSON.stringify(payload, null, 2) ?? line
+  return line.length > maxPrettyChars ? line : JSON.stringify(payload, null, 2) ?? line
 }
 
 const time = (millis: number): string =>
@@ -77,12 +77,12 @@ const envelopeFields = (envelope: Envelope.Envelope, now: number): ReadonlyArray
   ["envelope", safeName(envelope.id)],
   ...(envelope.publishedAt === undefined ? [] : [["published", ago(envelope.publishedAt, now)] as const]),
   ...(envelope.expiresAt === undefined ? [] : [["expires", ago(envelope.expiresAt, now)] as const]),
-  ["payload", clip(layOut(envelope.payload), shownPayload)]
+  ["payload", clip(layOut(envelope.payload), maxShownChars)]
 ]
 
 const bodyFields = (body: Uint8Array, why: string): ReadonlyArray<Field> => [
   ["body", `${body.length} bytes; ${why}`],
-  ["", clip(safeBytes(body), shownPayload)]
+  ["", clip(safeBytes(body), maxShownChars)]
 ]
 
 const failureFields = ({ finishedAt, lastFailure, reason }: ListedJob, now: number): ReadonlyArray<Field> => [
@@ -100,7 +100,7 @@ const fieldsOf = (body: Uint8Array, now: number): ReadonlyArray<Field> => {
   return envelope === undefined ? bodyFields(body, tooDeep) : envelopeFields(envelope, now)
 }
 
-/** The lines of a job for people. */
+/** A job as lines of text. */
 const showJob = (job: ListedJob, now: number): ReadonlyArray<string> => {
   const fields: ReadonlyArray<Field> = [
     ["put", `${shortDuration(job.age)} ago`],
@@ -114,7 +114,7 @@ const showJob = (job: ListedJob, now: number): ReadonlyArray<string> => {
   return [`${job.id}  ${stateOf(job)}, in ${job.queue}`, ...lines]
 }
 
-/** The lines of some jobs for people. */
+/** Jobs as lines of text. */
 export const showJobs = (jobs: ReadonlyArray<ListedJob>, now: number): ReadonlyArray<string> =>
   jobs.flatMap((job, index) => [...(index === 0 ? [] : [""]), ...showJob(job, now)])
 
@@ -123,7 +123,7 @@ const encodeBody = (body: Uint8Array) => {
   if (Result.isSuccess(envelope)) {
     const shown = asPublished(body, envelope.success)
     return shown === undefined
-      ? { unshown: tooDeep, body: clip(utf8(body)!, shownPayload) }
+      ? { unshown: tooDeep, body: clip(utf8(body)!, maxShownChars) }
       : { envelope: shown }
   }
   const text = utf8(body)
@@ -134,8 +134,8 @@ const encodeBody = (body: Uint8Array) => {
 }
 
 /**
- * A job as JSON. A body that is no envelope is text, or base64 where it is no
- * text; one that is nested too deeply is the beginning of its text.
+ * A job as JSON. A body that is not an envelope is text, or base64 if it is not
+ * UTF-8. If the payload is nested too deeply, the body is the start of its text.
  */
 export const encodeJob = (job: ListedJob) => ({
   id: job.id,

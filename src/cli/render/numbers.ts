@@ -1,6 +1,6 @@
 /**
- * The queues of a broker in numbers: what is in them, how old the job is that
- * is served next, and how fast jobs come and go, for people or as JSON.
+ * The statistics of queues: their jobs by state, the age of the next job, and
+ * rates, as a table or as JSON.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -11,7 +11,7 @@ import { Inspector, type QueueStats } from "../../Inspector.ts"
 import { table } from "./table.ts"
 import { rate, shortDuration } from "./text.ts"
 
-/** How many jobs came and went per second. */
+/** Jobs in and out per second. */
 export interface Rates {
   /** Put, by publishers or by a move. */
   readonly in: number
@@ -19,22 +19,22 @@ export interface Rates {
   readonly out: number
 }
 
-/** A queue in numbers. */
+/** The statistics of a queue. */
 export interface QueueNumbers extends QueueStats {
-  /** How long ago the job was put that is served next; `undefined` when none is ready. */
+  /** The age of the next job; `undefined` if none is ready. */
   readonly nextAge: Duration.Duration | undefined
-  /** `undefined` when it was not measured. */
+  /** `undefined` if not measured. */
   readonly rates: Rates | undefined
 }
 
-/** What was in queues at a time. */
+/** The broker's own statistics of queues at one time. */
 export interface Count {
-  /** Milliseconds of a clock that only goes forward. */
+  /** Milliseconds of the monotonic clock. */
   readonly at: number
   readonly queues: ReadonlyArray<QueueStats>
 }
 
-/** What was seen at a time. */
+/** All statistics of queues at one time. */
 export interface Sample extends Count {
   readonly queues: ReadonlyArray<QueueNumbers>
 }
@@ -50,7 +50,7 @@ const nextAge = Effect.fnUntraced(function*({ queue, ready }: QueueStats) {
   return (yield* orGone(inspector.statsJob(next.value.id)))?.age
 })
 
-/** So many questions are under way at once that they leave, and are answered, in batches. */
+/** Enough requests at once that they are sent and answered in batches. */
 export const manyAtOnce = { concurrency: 256 } as const
 
 const count = Effect.fnUntraced(function*(
@@ -65,8 +65,8 @@ const count = Effect.fnUntraced(function*(
 })
 
 /**
- * Looks at some queues, or at all, in the order of their names. A queue that
- * vanishes meanwhile is left out; one that was named has to be there.
+ * Samples the named queues, or all queues sorted by name. A queue that vanishes
+ * meanwhile is omitted, but a named queue must exist.
  */
 export const sample = Effect.fnUntraced(function*(
   names: ReadonlyArray<string> = []
@@ -78,10 +78,10 @@ export const sample = Effect.fnUntraced(function*(
 
 const held = ({ buried, delayed, ready, reserved }: QueueStats) => ready + delayed + reserved + buried
 
-/** How fast jobs came and went between two looks at a queue. */
+/** The rates between two samples of a queue. */
 export const ratesBetween = (before: QueueStats, after: QueueStats, seconds: number): Rates | undefined => {
   const came = after.total - before.total
-  // it vanished and came to be again: nothing can be said
+  // the queue was deleted and created again, so no rate is known
   if (came < 0 || seconds <= 0) return undefined
   return { in: came / seconds, out: Math.max(0, came - (held(after) - held(before))) / seconds }
 }
@@ -99,7 +99,7 @@ export const withRates = (before: Count, after: Sample): Sample => {
   }
 }
 
-/** Looks at queues, and unless the time is zero again after it. */
+/** Samples queues; unless the time is zero, twice, to measure the rates. */
 export const sampleFor = Effect.fnUntraced(function*(
   time: Duration.Duration,
   names: ReadonlyArray<string> = []
@@ -132,7 +132,7 @@ const rateColumns: ReadonlyArray<Column> = [
 
 const isPaused = ({ pausedFor }: QueueNumbers): boolean => !Duration.isZero(pausedFor)
 
-/** The lines of a table of queues, without the columns in which there would be nothing: a terminal may have no more than 80. */
+/** Queues as lines of a table. Omits empty columns, because a terminal may have only 80 characters. */
 export const queueTable = (queues: ReadonlyArray<QueueNumbers>): ReadonlyArray<string> => {
   if (queues.length === 0) return ["there are no queues"]
   const shown: ReadonlyArray<Column> = [

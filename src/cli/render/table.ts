@@ -3,7 +3,7 @@ import { safeLine } from "../../internal/text.ts"
 
 type Cell = string | number
 
-/** Lays out rows in columns, a line for each: the first to the left, the others to the right unless said otherwise. */
+/** Lays out rows in columns. Aligns the first column left, and the others right by default. */
 export const table = (
   head: ReadonlyArray<Cell>,
   rows: ReadonlyArray<ReadonlyArray<Cell>>,

@@ -1,18 +1,18 @@
 /**
- * Bytes that come from jobs, made fit for a terminal, and figures as people
- * read them. Pure.
+ * Escapes bytes of jobs for a terminal, and formats durations, rates and counts.
+ * Pure.
  */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import { safeLine } from "../../internal/text.ts"
 
-/** Bytes as text, where they are UTF-8. */
+/** Bytes as text, if they are UTF-8. */
 export const utf8 = (bytes: Uint8Array): string | undefined =>
   Result.getOrUndefined(
     Result.try(() => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes))
   )
 
-/** Bytes as one safe line: text where they are UTF-8, otherwise byte by byte. */
+/** Bytes as one escaped line: as text if they are UTF-8, otherwise byte by byte. */
 export const safeBytes = (bytes: Uint8Array): string => {
   const text = utf8(bytes)
   return text === undefined
@@ -25,7 +25,7 @@ export const safeBytes = (bytes: Uint8Array): string => {
 
 const units = [["d", 86_400_000], ["h", 3_600_000], ["m", 60_000], ["s", 1000]] as const
 
-/** A duration in its two largest units: `3d 4h`, `5m`, `0s`. Parts of a second count as one where it matters. */
+/** A duration in its two largest units: `3d 4h`, `5m`, `0s`. Rounds up to whole seconds. */
 export const shortDuration = (duration: Duration.Duration): string => {
   let left = Math.ceil(Duration.toMillis(duration) / 1000) * 1000
   if (!Number.isFinite(left)) return "for ever"
