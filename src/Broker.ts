@@ -1,24 +1,24 @@
 /**
- * The one seam between backq and any queue server.
+ * The one interface between backq and any queue server.
  *
  * A `Broker` keeps named queues of opaque bodies. Its vocabulary is
  * beanstalkd's: a job is *ready*, *delayed*, *reserved* or *buried*. A worker
- * reserves a job and gets a *lease* on it, which it must settle before the
+ * reserves a job and gets a *lease* on it. It must settle the lease before the
  * job's time to run is over.
  *
- * What every broker guarantees (one conformance suite states these rules as
- * tests and runs on all of them):
+ * Every broker guarantees these rules, and one conformance suite tests them on
+ * all brokers:
  *
- * - a job that `put` accepted stays until somebody deletes it;
- * - a lease can be settled only by its holder, and once; a lease that ran out
- *   fails with `LeaseLost`;
+ * - a job that `put` accepted stays until it is deleted;
+ * - only the holder of a lease can settle it, and only once; settling an expired
+ *   lease fails with `LeaseLost`;
  * - the most urgent priority is served first, then the oldest job;
  * - delays and times to run are rounded up to the broker's resolution, never
  *   down;
- * - nothing is delivered exactly once: a handler has to bear a repetition.
+ * - a job is delivered at least once: a handler must tolerate repetition.
  *
- * A broker keeps its own connection alive. An operation that is under way when
- * the connection is lost fails at once with `Unavailable`.
+ * A broker reconnects by itself. An operation that is in progress when the
+ * connection is lost fails at once with `Unavailable`.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Context from "effect/Context"
@@ -36,7 +36,7 @@ import { textOf } from "./internal/thrown.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A job's id as its broker gave it. Opaque: unique within one broker, for as long as the broker keeps its data.
+ * The id that a broker gives a job. It is opaque, and unique within one broker for as long as that keeps its data.
  *
  * @category models
  * @since 0.1.0
@@ -44,7 +44,7 @@ import { textOf } from "./internal/thrown.ts"
 export const JobId = Schema.String.pipe(Schema.brand("JobId"))
 
 /**
- * A job's id as its broker gave it.
+ * The decoded {@link JobId}.
  *
  * @category models
  * @since 0.1.0
@@ -52,7 +52,7 @@ export const JobId = Schema.String.pipe(Schema.brand("JobId"))
 export type JobId = typeof JobId.Type
 
 /**
- * How a job is put on a queue.
+ * The options of putting a job on a queue.
  *
  * @category models
  * @since 0.1.0
@@ -60,14 +60,14 @@ export type JobId = typeof JobId.Type
 export interface PutOptions {
   /** 0 is the most urgent, 2^32 - 1 the least. Default: 1024. */
   readonly priority?: number | undefined
-  /** How long the job waits before it is ready. Default: none. */
+  /** How long the job waits before it is ready. Default: 0. */
   readonly delay?: Duration.Input | undefined
-  /** Time to run: how long a worker may hold the job before others may have it. More than 0. Default: 60 seconds. */
+  /** Time to run: how long a worker may hold the job before another worker gets it. More than 0. Default: 60 seconds. */
   readonly ttr?: Duration.Input | undefined
 }
 
 /**
- * One body to be put, with its options checked and complete; see {@link putRequest}.
+ * A body to put, with checked and complete options; {@link putRequest} makes it.
  *
  * @category models
  * @since 0.1.0
@@ -88,20 +88,20 @@ export interface PutRequest {
 export type JobState = "ready" | "delayed" | "reserved" | "buried"
 
 /**
- * What a broker knows of one delivery of a job.
+ * What a broker knows about one delivery of a job.
  *
  * @category models
  * @since 0.1.0
  */
 export interface LeaseInfo {
   /**
-   * Which attempt this delivery is: 1 for the first. A delivery that was
-   * requeued is not counted, and a kick forgives one.
+   * The number of this attempt, from 1. A requeued delivery does not count, and
+   * a kick takes one attempt back.
    */
   readonly attempt: number
-  /** How many earlier deliveries ended without a settlement: the worker died, or the time to run ran out. */
+  /** How many earlier deliveries ended without a settlement: the worker crashed, or the time to run ran out. */
   readonly abandoned: number
-  /** How often the job was buried before. */
+  /** How often the job was buried. */
   readonly buries: number
   readonly priority: number
   readonly ttr: Duration.Duration
@@ -118,9 +118,8 @@ export interface Lease {
   readonly queue: string
   readonly body: Uint8Array
   /**
-   * Known without asking where the broker stores it, or where it has reason to
-   * believe that this is not the first delivery; otherwise see
-   * {@link Consumer.inspect}.
+   * Present when the broker stores it, or suspects that this is not the first
+   * delivery. Otherwise ask with {@link Consumer.inspect}.
    */
   readonly info: LeaseInfo | undefined
 }
@@ -138,7 +137,7 @@ export interface Failure {
 }
 
 /**
- * What becomes of a lease.
+ * How a lease ends.
  *
  * @category models
  * @since 0.1.0
@@ -146,50 +145,49 @@ export interface Failure {
 export type Settlement =
   /** The job is done. */
   | { readonly _tag: "Delete"; readonly lease: Lease }
-  /** The job is to be tried again after a delay, of up to {@link maxDelay}. `priority` defaults to what it was. */
+  /** The job runs again after a delay of at most {@link maxDelay}. `priority` defaults to what it was. */
   | {
     readonly _tag: "Release"
     readonly lease: Lease
     readonly delay: Duration.Duration
     readonly priority?: number | undefined
-    /** Why it has to be tried again; kept where the broker can keep it. */
+    /** Why it runs again; kept with the feature `keepsReasons`. */
     readonly reason?: string | undefined
-    /** What the attempt failed with, kept as the job's last failure where the broker can keep it. */
+    /** What the attempt failed with; kept with the feature `keepsReasons`. */
     readonly failure?: Failure | undefined
   }
-  /** The job is put aside until somebody kicks it. */
+  /** The job stays aside until an operator kicks it. */
   | {
     readonly _tag: "Bury"
     readonly lease: Lease
-    /** Why; kept where the broker can keep it. */
+    /** Why; kept with the feature `keepsReasons`. */
     readonly reason: string
     readonly priority?: number | undefined
-    /** What the attempt failed with, kept as the job's last failure where the broker can keep it. */
+    /** What the attempt failed with; kept with the feature `keepsReasons`. */
     readonly failure?: Failure | undefined
   }
-  /** The job was not worked on: it is ready again at once, and no attempt is spent. */
+  /** The job did not run: it is ready again at once, and this does not count as an attempt. */
   | { readonly _tag: "Requeue"; readonly lease: Lease }
 
 /**
- * What a broker can and can't do, known before anything is asked of it. An
- * operation of the `Inspector` that a feature rules out fails with
- * `Unsupported`.
+ * What a broker can do, known before any call. An operation of the `Inspector`
+ * that needs a missing feature fails with `Unsupported`.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Features {
-  /** Delays, pauses and times to run are rounded up to this. */
+  /** The broker rounds delays, pauses and times to run up to this. */
   readonly resolution: "millisecond" | "second"
-  /** Are the jobs of a queue listed? Otherwise only the one that is next in each state is shown. */
+  /** Whether it lists the jobs of a queue. Otherwise it shows only the next one in each state. */
   readonly canList: boolean
-  /** Can a job be buried that no worker holds? */
+  /** Whether it can bury a job that no worker holds. */
   readonly canBury: boolean
-  /** Can a job be moved to another queue? */
+  /** Whether it can move a job to another queue. */
   readonly canMove: boolean
-  /** Is it kept why a job was released or buried last, and what its last attempt failed with? */
+  /** Whether it keeps why a job was last released or buried, and what its last attempt failed with. */
   readonly keepsReasons: boolean
-  /** Are the jobs that its workers finish still listed, for some time? */
+  /** Whether it lists finished jobs for some time. */
   readonly keepsDone: boolean
 }
 
@@ -200,40 +198,39 @@ export interface Features {
 /**
  * The receiving side of a broker, for one worker.
  *
- * Works in batches, so that one round trip serves many jobs. When its scope
- * closes, all leases that are still held go back to their queues at once.
+ * It works in batches, so that one round trip serves many jobs. When its scope
+ * closes, it requeues all leases that it still holds, at once.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Consumer {
   /**
-   * Waits until at least one job is ready and leases up to `max`.
+   * Waits until at least one job is ready, and leases at most `max`.
    *
-   * To be called by one fiber at a time. Jobs that arrive for an interrupted
-   * call are requeued at once. While the broker can't be reached it waits for
-   * the reconnection, and fails with `Unavailable` when that takes longer than
+   * One fiber at a time may call it. Jobs that arrive for an interrupted call
+   * are requeued at once. While the broker can't be reached the call waits for
+   * the reconnection. It fails with `Unavailable` when that takes longer than
    * the broker's policy allows.
    */
   readonly reserve: (max: number) => Effect.Effect<NonEmptyReadonlyArray<Lease>, BrokerError>
 
-  /** Settles leases. The results are in the order of the input: `LeaseLost`, `Unavailable`, ... for those that failed. */
+  /** Settles leases. Returns a result for each, in order; failures are `LeaseLost`, `Unavailable` and others. */
   readonly settle: (
     settlements: ReadonlyArray<Settlement>
   ) => Effect.Effect<ReadonlyArray<Result.Result<void, BrokerError>>>
 
-  /** Starts the time to run of leases again. */
+  /** Restarts the time to run of leases. Returns a result for each, in order. */
   readonly touch: (leases: ReadonlyArray<Lease>) => Effect.Effect<ReadonlyArray<Result.Result<void, BrokerError>>>
 
-  /** Asks the broker about deliveries whose `info` it didn't give. */
+  /** Asks the broker about deliveries that came without `info`. Returns a result for each, in order. */
   readonly inspect: (
     leases: ReadonlyArray<Lease>
   ) => Effect.Effect<ReadonlyArray<Result.Result<LeaseInfo, BrokerError>>>
 
   /**
-   * Waits until leases are known to be lost without anyone asking, because
-   * their connection closed. Leases that ran out silently are found by `touch`
-   * and `settle`.
+   * Waits until leases are lost because their connection closed. Leases that
+   * expired show up in `touch` and `settle`.
    */
   readonly leasesLost: Effect.Effect<NonEmptyReadonlyArray<Lease>>
 }
@@ -246,10 +243,10 @@ export interface Consumer {
  * @since 0.1.0
  */
 export class Broker extends Context.Service<Broker, {
-  /** Says which broker this is in messages, for instance `beanstalk://127.0.0.1:11300`. Holds no secret. */
+  /** Names the broker in messages, for instance `beanstalk://127.0.0.1:11300`. It holds no secret. */
   readonly name: string
 
-  /** What it can and can't do. */
+  /** What the broker can do. */
   readonly features: Features
 
   /** Succeeds when the broker answers. */
@@ -258,25 +255,25 @@ export class Broker extends Context.Service<Broker, {
   /** Puts one job on a queue. */
   readonly put: (queue: string, request: PutRequest) => Effect.Effect<JobId, BrokerError>
 
-  /** Puts many jobs on a queue in one round trip, and says for each, in order, whether it was accepted. */
+  /** Puts many jobs on a queue in one round trip. Returns a result for each, in order. */
   readonly putAll: (
     queue: string,
     requests: ReadonlyArray<PutRequest>
   ) => Effect.Effect<ReadonlyArray<Result.Result<JobId, BrokerError>>>
 
-  /** Begins to receive from some queues, and from no others. */
+  /** Starts to receive from these queues only. */
   readonly consume: (queues: NonEmptyReadonlyArray<string>) => Effect.Effect<Consumer, BrokerError, Scope.Scope>
 
-  /** How many workers wait for a job on a queue now. Those that are busy are not counted. */
+  /** How many workers wait for a job on a queue now. Busy workers do not count. */
   readonly idleWorkers: (queue: string) => Effect.Effect<number, BrokerError>
 }>()("backq/Broker") {}
 
 // -----------------------------------------------------------------------------
-// Rules of what is put, for publishers and brokers
+// Rules for putting jobs, shared by publishers and brokers
 // -----------------------------------------------------------------------------
 
 /**
- * The priority of a job that says nothing of it.
+ * The default priority of a job.
  *
  * @category constants
  * @since 0.1.0
@@ -284,7 +281,7 @@ export class Broker extends Context.Service<Broker, {
 export const defaultPriority = 1024
 
 /**
- * The time to run of a job that says nothing of it.
+ * The default time to run of a job: 60 seconds.
  *
  * @category constants
  * @since 0.1.0
@@ -293,7 +290,7 @@ export const defaultTtr = Duration.seconds(60)
 
 const maxUint32 = 4294967295
 /**
- * The longest delay, pause, and time to run.
+ * The longest delay, pause and time to run: 2^32 - 1 seconds.
  *
  * @category constants
  * @since 0.1.0
@@ -306,8 +303,8 @@ const positiveToMaxDelay: Options.DurationLimits = { isPositive: true, maxSecond
 const queueName = /^[A-Za-z0-9+/;.$_()][-A-Za-z0-9+/;.$_()]{0,199}$/
 
 /**
- * Checks a queue's name. The rule is beanstalkd's (protocol.txt, "tubes") and
- * holds for all brokers, so that a program can move from one to another.
+ * Checks a queue's name. All brokers use beanstalkd's rule (protocol.txt,
+ * "tubes"), so that a program can change its broker.
  *
  * @category functions
  * @since 0.1.0
@@ -318,7 +315,7 @@ export const checkQueue = (queue: string): Result.Result<string, BrokerError> =>
   )
 
 /**
- * Checks a duration: not negative, at most {@link maxDelay}, and where zero means nothing, more than that.
+ * Checks a duration: from 0 to {@link maxDelay}, or more than 0 when `allowZero` is false.
  *
  * @category functions
  * @since 0.1.0

@@ -1,18 +1,17 @@
 /**
  * The failures of a {@link Broker}.
  *
- * There is one error, `BrokerError`; what happened is its `reason`. Each reason
- * carries enough to act on (which broker, queue, job, limit) and its message
- * ends with what to do next. Use `Effect.catchReason("BrokerError", "...")` to
- * handle one of them.
+ * There is one error, `BrokerError`; its `reason` says what happened. Each
+ * reason names the broker, queue, job or limit, and its message ends with what
+ * to do next. Handle one reason with `Effect.catchReason("BrokerError", "...")`.
  */
 import * as Schema from "effect/Schema"
 import { clip, maxNameChars, safeLine } from "./internal/text.ts"
 
 /**
- * What became of an operation that failed: `"NotSent"` means that it was not
- * carried out and can be repeated safely; `"Unknown"` means that it was sent
- * and not answered, so a repeated `put` may enqueue a second copy.
+ * Whether a failed operation may have taken effect. `"NotSent"`: it did not, and
+ * you can repeat it safely. `"Unknown"`: it was sent and not answered, so a
+ * repeated `put` may enqueue a second copy.
  *
  * @category models
  * @since 0.1.0
@@ -20,7 +19,7 @@ import { clip, maxNameChars, safeLine } from "./internal/text.ts"
 export const Fate = Schema.Literals(["NotSent", "Unknown"])
 
 /**
- * What became of an operation that failed.
+ * The decoded {@link Fate}.
  *
  * @category models
  * @since 0.1.0
@@ -29,11 +28,11 @@ export type Fate = typeof Fate.Type
 
 const fateSentence = (fate: Fate) =>
   fate === "Unknown"
-    ? " The operation was sent but not answered: it may or may not have been carried out."
+    ? " The operation was sent but not answered: it may or may not have taken effect."
     : ""
 
 /**
- * The broker can't be reached, or went away while an operation was under way.
+ * The broker can't be reached, or its connection was lost during an operation.
  *
  * @category errors
  * @since 0.1.0
@@ -50,8 +49,8 @@ export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable"
 }
 
 /**
- * The lease ended before it was settled: its time to run ran out, or the
- * connection that held it was lost. The job runs again elsewhere.
+ * The lease ended before it was settled, because its time to run ran out or its
+ * connection was lost. The job runs again.
  *
  * @category errors
  * @since 0.1.0
@@ -79,7 +78,7 @@ export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", {
   override get message() {
     return this.what === "job"
       ? `there is no job ${this.name} in a state that allows this: it may be done, deleted or reserved by a worker`
-      : `there is no queue "${this.name}": a queue exists while it holds jobs or somebody uses it`
+      : `there is no queue "${this.name}": a queue exists while it holds jobs or a worker or publisher uses it`
   }
 }
 
@@ -93,7 +92,7 @@ export class JobTooBig extends Schema.TaggedError<JobTooBig>()("JobTooBig", {
   queue: Schema.String,
   size: Schema.Int,
   limit: Schema.Int,
-  /** How this broker's limit is raised. */
+  /** How to raise this broker's limit. */
   advice: Schema.optional(Schema.String)
 }) {
   override get message() {
@@ -120,7 +119,7 @@ export class QueueNameInvalid extends Schema.TaggedError<QueueNameInvalid>()("Qu
 }
 
 /**
- * An option is out of its range. Nothing was sent.
+ * An option has a value that is not allowed. Nothing was sent.
  *
  * @category errors
  * @since 0.1.0
@@ -136,7 +135,7 @@ export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionIn
 }
 
 /**
- * The server is being drained: it serves the jobs it has and takes no new ones.
+ * The server is in drain mode: it serves the jobs that it has and accepts no new ones.
  *
  * @category errors
  * @since 0.1.0
@@ -145,12 +144,12 @@ export class Draining extends Schema.TaggedError<Draining>()("Draining", {
   broker: Schema.String
 }) {
   override get message() {
-    return `${this.broker} is in drain mode and takes no new jobs: publish to another server, or wait until it was restarted`
+    return `${this.broker} is in drain mode and accepts no new jobs: publish to another server, or wait until this one is restarted`
   }
 }
 
 /**
- * The server has no memory, or no disk space, left for the job.
+ * The server has no memory or disk space left for the job.
  *
  * @category errors
  * @since 0.1.0
@@ -159,12 +158,12 @@ export class OutOfMemory extends Schema.TaggedError<OutOfMemory>()("OutOfMemory"
   broker: Schema.String
 }) {
   override get message() {
-    return `${this.broker} is out of memory or out of disk space: the job was not accepted; free space, then publish again`
+    return `${this.broker} is out of memory or disk space and did not accept the job: free space, then publish again`
   }
 }
 
 /**
- * What answers is not what was expected: another protocol, or a broken server. The connection was given up.
+ * The server speaks another protocol or breaks this one. The connection was closed.
  *
  * @category errors
  * @since 0.1.0
@@ -182,7 +181,7 @@ export class ProtocolViolation extends Schema.TaggedError<ProtocolViolation>()("
 }
 
 /**
- * This broker, or this driver of it, can't do that.
+ * This broker, or this driver for it, doesn't support the operation.
  *
  * @category errors
  * @since 0.1.0
@@ -198,7 +197,7 @@ export class Unsupported extends Schema.TaggedError<Unsupported>()("Unsupported"
 }
 
 /**
- * Everything that can go wrong with a broker.
+ * The reasons of a {@link BrokerError}.
  *
  * @category errors
  * @since 0.1.0
@@ -217,7 +216,7 @@ export const BrokerErrorReason = Schema.Union([
 ])
 
 /**
- * Everything that can go wrong with a broker.
+ * The decoded {@link BrokerErrorReason}.
  *
  * @category errors
  * @since 0.1.0
@@ -225,7 +224,7 @@ export const BrokerErrorReason = Schema.Union([
 export type BrokerErrorReason = typeof BrokerErrorReason.Type
 
 /**
- * A broker's failure; its `reason` says which.
+ * The failure of a broker's operation; its `reason` says what happened.
  *
  * @category errors
  * @since 0.1.0
@@ -247,7 +246,7 @@ export class BrokerError extends Schema.TaggedError<BrokerError>()("BrokerError"
 export const make = (reason: BrokerErrorReason): BrokerError => new BrokerError({ reason })
 
 /**
- * The same failure of an operation that was certainly not carried out.
+ * The same failure with the fate `"NotSent"`: the operation had no effect.
  *
  * @category functions
  * @since 0.1.0
@@ -255,7 +254,7 @@ export const make = (reason: BrokerErrorReason): BrokerError => new BrokerError(
 export const notSent = (error: BrokerError): BrokerError => withFate(error, "NotSent")
 
 /**
- * The same failure of an operation of which a part was carried out, or may have been.
+ * The same failure with the fate `"Unknown"`: at least a part of the operation may have taken effect.
  *
  * @category functions
  * @since 0.1.0
@@ -283,7 +282,7 @@ const withFate = (error: BrokerError, fate: Fate): BrokerError => {
 export const optionInvalid = (option: string, rule: string): BrokerError => make(new OptionInvalid({ option, rule }))
 
 /**
- * A body is over the limit. `advice` says how this broker's is raised.
+ * A body is over the limit, in bytes. `advice` says how to raise it.
  *
  * @category constructors
  * @since 0.1.0
@@ -317,7 +316,7 @@ export const jobNotFound = (id: string): BrokerError => make(new NotFound({ what
 export const queueNotFound = (name: string): BrokerError => make(new NotFound({ what: "queue", name }))
 
 /**
- * Somebody reserves with a consumer whose scope is closed.
+ * A worker reserves with a consumer whose scope is closed.
  *
  * @category constructors
  * @since 0.1.0
@@ -326,7 +325,7 @@ export const consumerClosed = (broker: string): BrokerError =>
   make(new Unavailable({ broker, fate: "NotSent", detail: "the consumer was closed" }))
 
 /**
- * Somebody uses a broker whose scope is closed.
+ * A program uses a broker whose scope is closed.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,7 +1,7 @@
 /**
- * The envelope: how a job travels.
+ * The format of a job's body.
  *
- * The body of a job is one JSON object, so that any language can publish:
+ * The body is one JSON object, so that any language can publish:
  *
  * ```json
  * {"backq":1,"id":"0193…","job":"send-welcome","version":1,"payload":{"userId":"42"},
@@ -11,16 +11,16 @@
  * | field | | |
  * |---|---|---|
  * | `backq` | required | the version of the envelope: 1 |
- * | `id` | required | stays the same in every attempt: use it as idempotency key; a UUID v7 unless the publisher chose another |
- * | `job` | required | the job's name, which picks the handler |
- * | `payload` | required | JSON, as the job's Schema says |
+ * | `id` | required | the same in every attempt: use it as an idempotency key. A UUID v7 unless the publisher chose another |
+ * | `job` | required | the job's name, which selects the handler |
+ * | `payload` | required | JSON that the job's Schema decodes |
  * | `version` | optional, 1 | the version of the payload |
  * | `publishedAt` | optional | milliseconds since the epoch |
- * | `expiresAt` | optional | milliseconds since the epoch; from then on the job is not run |
+ * | `expiresAt` | optional | milliseconds since the epoch; the job does not run after that |
  * | `traceparent` | optional | the publisher's span, as in W3C Trace Context |
  *
- * Unknown fields are ignored. Numbers of the payload are what `JSON.parse` makes
- * of them, 53 bits; {@link exactPayload} is for those who need all digits.
+ * Readers ignore unknown fields. `JSON.parse` rounds the payload's numbers to 53
+ * bits; {@link exactPayload} keeps all digits.
  */
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -30,7 +30,7 @@ import * as ExactNumbers from "./internal/exactNumbers.ts"
 import { oneLine } from "./internal/text.ts"
 
 /**
- * What is around a payload.
+ * The fields of a job's body.
  *
  * @category models
  * @since 0.1.0
@@ -47,7 +47,7 @@ export const Envelope = Schema.Struct({
 })
 
 /**
- * What is around a payload.
+ * The decoded {@link Envelope}.
  *
  * @category models
  * @since 0.1.0
@@ -55,7 +55,7 @@ export const Envelope = Schema.Struct({
 export type Envelope = typeof Envelope.Type
 
 /**
- * Reads a body that is not an envelope, for queues that others publish to. The failure says what is wrong with the body.
+ * Reads a body that is not an envelope, such as one that another system publishes. The failure says what is wrong with the body.
  *
  * @category models
  * @since 0.1.0
@@ -63,7 +63,7 @@ export type Envelope = typeof Envelope.Type
 export type ForeignDecoder = (body: Uint8Array, queue: string) => Result.Result<Foreign, string>
 
 /**
- * What a foreign body says. Its fields mean what they mean in an {@link Envelope}.
+ * The content of a foreign body. The fields have the meaning that they have in an {@link Envelope}.
  *
  * @category models
  * @since 0.1.0
@@ -80,7 +80,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true })
 const decodeEnvelope = Schema.decodeUnknownResult(Envelope)
 
 /**
- * To the bytes of a body. Takes a payload that is JSON already.
+ * Encodes an envelope as a body. The payload must already be JSON.
  *
  * @category functions
  * @since 0.1.0
@@ -88,7 +88,7 @@ const decodeEnvelope = Schema.decodeUnknownResult(Envelope)
 export const encode = (envelope: Envelope): Uint8Array => Buffer.from(JSON.stringify(envelope))
 
 /**
- * From the bytes of a body. The failure says what is wrong with them, and never quotes them.
+ * Decodes a body. The failure says what is wrong with it, and never quotes it.
  *
  * @category functions
  * @since 0.1.0
@@ -106,10 +106,10 @@ export const decode = (body: Uint8Array): Result.Result<Envelope, string> => {
 }
 
 /**
- * The payload of an envelope that was decoded from this body, in which numbers
- * that JavaScript would change are what `JSON.rawJSON` makes of their digits:
- * `JSON.stringify` writes them as they were published. Throws a `RangeError`
- * where there are such numbers in what is nested by the thousand.
+ * The payload of an envelope that was decoded from this body, with exact
+ * numbers: a number that JavaScript would round becomes the `JSON.rawJSON` of
+ * its digits, and `JSON.stringify` writes it as it was published. Throws a
+ * `RangeError` when such a payload is nested thousands of levels deep.
  *
  * @category functions
  * @since 0.1.0
@@ -120,7 +120,7 @@ export const exactPayload = (body: Uint8Array, envelope: Envelope): unknown => {
 }
 
 /**
- * A span as the `traceparent` of W3C Trace Context, section 3.2.
+ * Writes a span as a `traceparent`. W3C Trace Context, section 3.2.
  *
  * @category functions
  * @since 0.1.0
@@ -131,7 +131,7 @@ export const traceparent = (span: Tracer.AnySpan): string =>
 const traceparentPattern = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/
 
 /**
- * The span that a `traceparent` names.
+ * Reads the span of a `traceparent`; none if it is malformed.
  *
  * @category functions
  * @since 0.1.0

@@ -7,26 +7,26 @@ import type { BrokerError } from "./BrokerError.ts"
 import type { Job } from "./Job.ts"
 
 /**
- * What a handler is told beside the payload.
+ * What a handler receives besides the payload.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Delivery {
-  /** The same in every attempt: an idempotency key. */
+  /** The envelope's id, the same in every attempt: use it as an idempotency key. */
   readonly id: string
   /** The broker's id of the job. */
   readonly jobId: JobId
   readonly queue: string
-  /** When it was published, in milliseconds since the epoch, if the publisher said so. */
+  /** When the job was published, in milliseconds since the epoch; `undefined` when the envelope doesn't say. */
   readonly publishedAt: number | undefined
-  /** Until when it is wanted, in milliseconds since the epoch; `undefined` for ever. */
+  /** The deadline, in milliseconds since the epoch; `undefined` when there is none. */
   readonly expiresAt: number | undefined
-  /** Which attempt this is: 1 for the first. May ask the broker. */
+  /** The number of this attempt, from 1. May ask the broker. */
   readonly attempt: Effect.Effect<number, BrokerError>
-  /** What the broker knows of the job: how it was put and how it fared. May ask the broker. */
+  /** What the broker knows about this delivery. May ask the broker. */
   readonly info: Effect.Effect<LeaseInfo, BrokerError>
-  /** Is the lease known to be lost? Then the job runs again, here or elsewhere, and nothing is to be put in its place. */
+  /** Whether the lease is lost. If so the job will run again: do not publish a replacement. */
   readonly isLost: Effect.Effect<boolean>
 }
 
@@ -42,7 +42,7 @@ export interface Handler<out R = never> {
 }
 
 /**
- * What a handler needs from its environment.
+ * The services that a handler requires.
  *
  * @category models
  * @since 0.1.0
@@ -50,9 +50,9 @@ export interface Handler<out R = never> {
 export type Services<H> = H extends Handler<infer R> ? R : never
 
 /**
- * Says how a job is run. When the Effect succeeds the job is deleted; when it
- * fails, the job's retry schedule or the handler's directive (`Job.retryAfter`,
- * `Job.bury`, `Job.discard`) decides what becomes of it.
+ * Makes a handler. When its Effect succeeds the worker deletes the job. When it
+ * fails with a directive (`Job.retryAfter`, `Job.bury`, `Job.discard`) the worker
+ * follows that, and otherwise the job's retry schedule.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,12 +1,13 @@
 /**
- * What an operator needs of a broker: to see its queues and jobs, and to change
- * them by hand.
+ * What an operator needs from a broker: to see its queues and jobs, and to
+ * change them by hand.
  *
- * The layers of a broker provide it beside the `Broker`, for the same jobs.
- * Publishers and workers do without. Not every broker can do all of it: its
- * `features` say so beforehand, and what they rule out fails with `Unsupported`.
+ * Each broker's layer provides it beside the `Broker`, for the same jobs.
+ * Publishers and workers don't need it. Some brokers can't do everything: their
+ * `features` say so, and an operation without its feature fails with
+ * `Unsupported`.
  *
- * What is seen is the state of a moment: others publish and work meanwhile.
+ * Each answer is a snapshot: publishers and workers go on in the meantime.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -20,7 +21,7 @@ import type { BrokerError } from "./BrokerError.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A job as an operator sees it.
+ * A job's id and body.
  *
  * @category models
  * @since 0.1.0
@@ -31,7 +32,7 @@ export interface PeekedJob {
 }
 
 /**
- * What a broker knows of a job.
+ * What a broker knows about a job.
  *
  * @category models
  * @since 0.1.0
@@ -42,16 +43,16 @@ export interface JobStats extends LeaseInfo {
   readonly state: JobState
   /** How long ago the job was put. */
   readonly age: Duration.Duration
-  /** Until it is ready (delayed) or its lease ends (reserved); zero otherwise. */
+  /** The time until the job is ready (delayed) or its lease ends (reserved); otherwise zero. */
   readonly timeLeft: Duration.Duration
-  /** Why it was released or buried last, where the broker keeps it. */
+  /** Why the job was last released or buried, with the feature `keepsReasons`. */
   readonly reason: string | undefined
-  /** What the last attempt that failed has failed with, and when (milliseconds since the epoch), where the broker keeps it. */
+  /** The last failure, and when it happened in milliseconds since the epoch, with the feature `keepsReasons`. */
   readonly lastFailure: (Failure & { readonly at: number }) | undefined
 }
 
 /**
- * The states that can be listed: those of a job, and `done` where the broker keeps finished jobs.
+ * The states that can be listed: those of a job, and `done` with the feature `keepsDone`.
  *
  * @category models
  * @since 0.1.0
@@ -59,7 +60,7 @@ export interface JobStats extends LeaseInfo {
 export type ListedState = JobState | "done"
 
 /**
- * A job of a {@link Page}: what is known of it, and its body.
+ * A job of a {@link Page}: what the broker knows about it, and its body.
  *
  * @category models
  * @since 0.1.0
@@ -67,21 +68,21 @@ export type ListedState = JobState | "done"
 export interface ListedJob extends Omit<JobStats, "state"> {
   readonly state: ListedState
   readonly body: Uint8Array
-  /** When it was done, in milliseconds since the epoch; `undefined` in other states. */
+  /** When the job was done, in milliseconds since the epoch; `undefined` in other states. */
   readonly finishedAt: number | undefined
 }
 
 /**
- * Which jobs of a queue are listed.
+ * Which jobs of a queue to list.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ListOptions {
   readonly state: ListedState
-  /** How many jobs a page has at most, 1 to 1000. Default: 100. */
+  /** At most this many jobs per page, from 1 to 1000. Default: 100. */
   readonly limit?: number | undefined
-  /** The `next` of the page before. Default: from the first job on. */
+  /** The `next` of the previous page. Default: start with the first job. */
   readonly after?: string | undefined
 }
 
@@ -93,12 +94,12 @@ export interface ListOptions {
  */
 export interface Page {
   readonly jobs: ReadonlyArray<ListedJob>
-  /** Where the next page begins; `undefined` when this was the last. Opaque. */
+  /** Where the next page begins; `undefined` after the last page. Opaque. */
   readonly next: string | undefined
 }
 
 /**
- * A queue in numbers.
+ * The numbers of one queue.
  *
  * @category models
  * @since 0.1.0
@@ -111,14 +112,14 @@ export interface QueueStats {
   readonly buried: number
   /** How many workers wait for a job on this queue now. */
   readonly idleWorkers: number
-  /** How many jobs were put since the queue came to be. */
+  /** How many jobs were put since the queue was created. */
   readonly total: number
-  /** Until a paused queue goes on; zero when it is not paused. */
+  /** The time until a paused queue resumes; zero when it is not paused. */
   readonly pausedFor: Duration.Duration
 }
 
 /**
- * A broker in numbers: the sums over its queues, and what kind of server it is.
+ * The numbers of a broker: the sums over its queues, and facts about the server.
  *
  * @category models
  * @since 0.1.0
@@ -132,10 +133,10 @@ export interface BrokerStats {
   readonly buried: number
   /** How many workers wait for a job now. */
   readonly idleWorkers: number
-  /** The largest body that is accepted, in bytes. */
+  /** The largest body that the broker accepts, in bytes. */
   readonly maxJobSize: number
   readonly draining: boolean
-  /** Does an accepted job survive a restart of the server? */
+  /** Whether an accepted job survives a restart of the server. */
   readonly durable: boolean
 }
 
@@ -150,65 +151,65 @@ export interface BrokerStats {
  * @since 0.1.0
  */
 export class Inspector extends Context.Service<Inspector, {
-  /** Says which broker this is in messages, for instance `beanstalk://127.0.0.1:11300`. Holds no secret. */
+  /** Names the broker in messages, for instance `beanstalk://127.0.0.1:11300`. It holds no secret. */
   readonly name: string
 
-  /** What the broker can and can't do. */
+  /** What the broker can do. */
   readonly features: Features
 
-  /** Looks at a job in any queue and state. */
+  /** Returns a job in any queue and state, without reserving it. */
   readonly peek: (id: JobId) => Effect.Effect<Option.Option<PeekedJob>, BrokerError>
 
-  /** Looks at the job of a queue that would be served next in a state; for `buried`, the one that would be kicked first. */
+  /** Returns the job that is next in a state of a queue; for `buried`, the one that is kicked first. */
   readonly peekNext: (
     queue: string,
     state: "ready" | "delayed" | "buried"
   ) => Effect.Effect<Option.Option<PeekedJob>, BrokerError>
 
   /**
-   * Lists the jobs of a queue in a state, in pages, as they will be served: ready ones by priority, then age; delayed
-   * and reserved ones by when that ends; buried ones as they will be kicked; done ones latest first. A job that stays
-   * in its state is seen exactly once, however many come and go between two pages (a reserved one whose lease is
-   * renewed meanwhile may be seen again). A queue that does not exist has no jobs. Fails with `Unsupported` without
-   * the feature `canList`.
+   * Lists the jobs of a queue in a state, in pages and in order: ready jobs by priority, then age; delayed and reserved
+   * jobs by when that state ends; buried jobs as they are kicked; done jobs latest first. A job that stays in its state
+   * is listed exactly once, whatever happens to other jobs between two pages. A reserved job whose lease is renewed in
+   * between may be listed again. A queue that does not exist has no jobs. Fails with `Unsupported` without the feature
+   * `canList`.
    */
   readonly list: (queue: string, options: ListOptions) => Effect.Effect<Page, BrokerError>
 
-  /** Deletes a job that nobody holds. Fails with `NotFound` otherwise. */
+  /** Deletes a job that no worker holds. Otherwise fails with `NotFound`. */
   readonly delete: (id: JobId) => Effect.Effect<void, BrokerError>
 
-  /** Makes up to `max` buried jobs ready; when none is buried, up to `max` delayed ones. Returns how many. */
+  /** Makes at most `max` buried jobs ready; when no job is buried, at most `max` delayed ones. Returns how many. */
   readonly kick: (queue: string, max: number) => Effect.Effect<number, BrokerError>
 
-  /** Makes one buried or delayed job ready. Fails with `NotFound` otherwise. */
+  /** Makes one buried or delayed job ready. Otherwise fails with `NotFound`. */
   readonly kickJob: (id: JobId) => Effect.Effect<void, BrokerError>
 
   /**
-   * Puts a ready or delayed job aside, as a worker does that took it and buried it: this counts as an attempt, which
-   * a kick forgives. Fails with `NotFound` otherwise, and with `Unsupported` without the feature `canBury`.
+   * Buries a ready or delayed job, as if a worker had reserved and buried it: this counts as an attempt, and a kick
+   * takes it back. Otherwise fails with `NotFound`, and without the feature `canBury` with `Unsupported`.
    */
   readonly buryJob: (id: JobId, reason: string) => Effect.Effect<void, BrokerError>
 
   /**
-   * Puts a ready, delayed or buried job anew on a queue: ready, at its first attempt, with the same body, priority and
-   * ttr. Returns its id, which may be another. A crash meanwhile may leave it on both queues, never on none. Fails
-   * with `NotFound` otherwise, and with `Unsupported` without the feature `canMove`.
+   * Moves a ready, delayed or buried job to a queue, where it is ready for its first attempt, with the same body,
+   * priority and ttr. Returns its id, which may be a new one. After a crash the job may be on both queues, but it is
+   * never lost. Otherwise fails with `NotFound`, and without the feature `canMove` with `Unsupported`.
    */
   readonly moveJob: (id: JobId, queue: string) => Effect.Effect<JobId, BrokerError>
 
-  /** Serves no job of a queue for some time, of up to {@link maxDelay}. */
+  /** Serves no job of a queue for this long, at most {@link maxDelay}. */
   readonly pause: (queue: string, duration: Duration.Duration) => Effect.Effect<void, BrokerError>
 
   /** Ends a pause. */
   readonly resume: (queue: string) => Effect.Effect<void, BrokerError>
 
-  /** The broker in numbers. */
+  /** The numbers of the broker. */
   readonly stats: Effect.Effect<BrokerStats, BrokerError>
 
-  /** One queue in numbers. Fails with `NotFound` when there is no such queue. */
+  /** The numbers of one queue. Fails with `NotFound` when there is no such queue. */
   readonly statsQueue: (queue: string) => Effect.Effect<QueueStats, BrokerError>
 
-  /** What is known of one job. Fails with `NotFound` when there is no such job. */
+  /** What the broker knows about one job. Fails with `NotFound` when there is no such job. */
   readonly statsJob: (id: JobId) => Effect.Effect<JobStats, BrokerError>
 
   /** The names of all queues. */
@@ -216,7 +217,7 @@ export class Inspector extends Context.Service<Inspector, {
 }>()("backq/Inspector") {}
 
 /**
- * The two services of one broker, as the constructors of brokers make them.
+ * The two services of one broker. A broker's `make` returns them.
  *
  * @category models
  * @since 0.1.0

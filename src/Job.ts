@@ -1,8 +1,8 @@
 /**
- * What a job is: a name, the Schema of its payload, and how it is to be treated.
+ * A kind of job: its name, the Schema of its payload, and its policy.
  *
  * A `Job` is a value that publisher and worker share. It holds no handler, so a
- * program that only publishes needs none of the worker's dependencies.
+ * program that only publishes doesn't load the worker's dependencies.
  *
  * ```ts
  * const SendWelcome = Job.make("send-welcome", {
@@ -12,8 +12,8 @@
  * })
  * ```
  *
- * A handler may decide what becomes of its job: it fails with a directive,
- * {@link retryAfter}, {@link bury} or {@link discard}. For every other failure
+ * A handler decides about its job by failing with a directive:
+ * {@link retryAfter}, {@link bury} or {@link discard}. On every other failure
  * the job's retry schedule decides.
  */
 import * as Clock from "effect/Clock"
@@ -31,27 +31,27 @@ import { asCause, callSafely, messageOfThrown } from "./internal/thrown.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * How a job is to be treated, wherever it is published or run.
+ * The policy of a job, which holds wherever it is published or run.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Policy {
-  /** The queue it goes to. Default: the job's name. */
+  /** The queue that it is published to. Default: the job's name. */
   readonly queue: string
   /** 0 is the most urgent, 2^32 - 1 the least. Default: 1024. */
   readonly priority: number | undefined
   /**
-   * Time to run: how long a worker may be silent before the job is given to
-   * another. A worker renews it while it works, so this is how fast a hung
-   * machine is noticed, not how long a job may take. Default: 60 seconds.
+   * Time to run: how long a worker may be silent before another worker gets the
+   * job. A worker renews it while the handler runs, so it limits how long a hung
+   * machine goes unnoticed, not how long a job takes. Default: 60 seconds.
    */
   readonly ttr: Duration.Input | undefined
-  /** How long one attempt may take before it is interrupted and counts as failed. Default: no limit. */
+  /** How long one attempt may take. After that it is interrupted and counts as failed. Default: no limit. */
   readonly timeout: Duration.Duration | undefined
-  /** When, and how often, a failed job is tried again. When the schedule ends or fails, the job is buried. Default: {@link defaultRetry}. */
+  /** When and how often a failed job is retried. When the schedule ends or fails, the job is buried. Default: {@link defaultRetry}. */
   readonly retry: Schedule.Schedule<unknown, any, unknown>
-  /** How long after its publication the job is still wanted. Later it is not run any more. Default: for ever. */
+  /** How long after its publication the job may run. Later it is deleted. Default: no limit. */
   readonly deadline: Duration.Duration | undefined
 }
 
@@ -62,20 +62,20 @@ export interface Policy {
  * @since 0.1.0
  */
 export interface Job<in out A> extends Policy {
-  /** Says which job an envelope is for. Unique among the jobs of a queue. */
+  /** The name that envelopes use. Unique among the jobs of a queue. */
   readonly name: string
   /** The version of the payload's Schema. Default: 1. */
   readonly version: number
-  /** To the JSON that goes on the wire. */
+  /** Encodes a payload as JSON. */
   readonly encode: (payload: A) => Result.Result<unknown, Schema.SchemaError>
-  /** From the JSON on the wire, published by any version up to this one. */
+  /** Decodes a payload from JSON that this or an older version published. */
   readonly decode: (payload: unknown, version: number) => Result.Result<A, Schema.SchemaError>
-  /** Does `decode` get numbers that JavaScript would change as they were published? See {@link Options}. */
+  /** Whether `decode` gets exact numbers. See {@link Options}. */
   readonly exactNumbers: boolean
 }
 
 /**
- * The payload's type.
+ * The type of a job's payload.
  *
  * @category models
  * @since 0.1.0
@@ -83,26 +83,25 @@ export interface Job<in out A> extends Policy {
 export type Payload<J> = J extends Job<infer A> ? A : never
 
 /**
- * A job as it is written down; see {@link Policy} for the fields that are not described here.
+ * The options of {@link make}; {@link Policy} describes the other fields.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options<A> {
-  /** The payload. Anything Schema can turn into JSON: classes, dates, options, big integers. */
+  /** The Schema of the payload. It may be anything that Schema encodes as JSON: classes, dates, options, big integers. */
   readonly payload: Schema.ConstraintCodec<A, unknown>
-  /** Raise it when the payload changes in a way that old workers would misread. Default: 1. */
+  /** Raise it when the payload changes so that old workers would misread it. Default: 1. */
   readonly version?: number | undefined
-  /** Turns a payload of an older version into one that this version decodes. Default: as it is. */
+  /** Converts a payload of an older version to this version. Default: unchanged. */
   readonly upgrade?: ((payload: unknown, version: number) => unknown) | undefined
   /**
-   * What becomes of numbers that JavaScript would change, such as
-   * `1234567890123456789` in a job of another language. `false`: they are
-   * rounded, as everywhere in JavaScript. `true`: they come as what
-   * `JSON.rawJSON` makes of their digits, so that JSON which is only handed on
-   * stays as it is; `Schema.Json` and `Schema.Unknown` let them through,
-   * `Schema.Finite` refuses them. Default: what the payload's Schema is
-   * annotated with, else `false`.
+   * Whether to keep numbers that JavaScript would round, such as
+   * `1234567890123456789` from another language. `false`: they are rounded.
+   * `true`: each is the `JSON.rawJSON` of its digits, so that a handler can pass
+   * JSON on unchanged. `Schema.Json` and `Schema.Unknown` accept such a number,
+   * `Schema.Finite` refuses it. Default: the annotation of the payload's Schema,
+   * otherwise `false`.
    */
   readonly exactNumbers?: boolean | undefined
   readonly queue?: string | undefined
@@ -118,7 +117,7 @@ export interface Options<A> {
 // -----------------------------------------------------------------------------
 
 /**
- * Ten more attempts, after 1 s, 2 s, 4 s ... and at most 5 minutes.
+ * At most ten retries, after 1 s, 2 s, 4 s and so on, at most 5 minutes apart.
  *
  * @category constants
  * @since 0.1.0
@@ -129,7 +128,7 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.min([
 ]).pipe(Schedule.upTo({ times: 10 }))
 
 /**
- * The annotation of a Schema whose jobs have {@link Options.exactNumbers}.
+ * The Schema annotation that sets {@link Options.exactNumbers} of jobs with that payload.
  *
  * @category constants
  * @since 0.1.0
@@ -167,7 +166,7 @@ export const make = <A>(name: string, options: Options<A>): Job<A> => {
 // -----------------------------------------------------------------------------
 
 /**
- * Try again after this delay, whatever the job's schedule says.
+ * Retry the job after this delay, whatever its schedule says.
  *
  * @category errors
  * @since 0.1.0
@@ -183,7 +182,7 @@ export class RetryAfter extends Schema.TaggedError<RetryAfter>()("RetryAfter", {
 }
 
 /**
- * This will never work: bury the job, with the reason.
+ * Bury the job with this reason, because a retry can't help.
  *
  * @category errors
  * @since 0.1.0
@@ -198,7 +197,7 @@ export class Bury extends Schema.TaggedError<Bury>()("Bury", {
 }
 
 /**
- * This is not wanted any more: delete the job, with the reason in the log.
+ * Delete the job and log this reason, because the job is obsolete.
  *
  * @category errors
  * @since 0.1.0
@@ -213,7 +212,7 @@ export class Discard extends Schema.TaggedError<Discard>()("Discard", {
 }
 
 /**
- * What a handler fails with to decide what becomes of its job.
+ * A failure by which a handler decides about its job.
  *
  * @category models
  * @since 0.1.0
@@ -223,7 +222,7 @@ export type Directive = RetryAfter | Bury | Discard
 const isAnyDirective = Schema.is(Schema.Union([RetryAfter, Bury, Discard]))
 
 /**
- * Is this a directive? A value that can't be read is none.
+ * Whether a value is a directive. False for a value that throws when it is read.
  *
  * @category guards
  * @since 0.1.0
@@ -231,13 +230,13 @@ const isAnyDirective = Schema.is(Schema.Union([RetryAfter, Bury, Discard]))
 export const isDirective = (u: unknown): u is Directive =>
   Result.getOrElse(callSafely(() => isAnyDirective(u)), () => false)
 
-/** A reason is a text, also where a type was forced. */
+/** A reason as a string, also when the program forced another type. */
 const reasonOf = (reason: unknown): string => typeof reason === "string" ? reason : messageOfThrown(reason)
 
 /**
- * Ends the attempt; the job is tried again after `delay`, and its schedule is
- * not asked. A delay that is over already (a "retry at" in the past) is none. What
- * is no duration, `NaN` for instance, throws: then the schedule is asked.
+ * Ends the attempt. The job is retried after `delay`, and its schedule does not
+ * count. A negative delay, such as of a "retry at" in the past, means 0. An
+ * invalid duration such as `NaN` throws, and the schedule decides.
  *
  * ```ts
  * if (response.status === 429) return yield* Job.retryAfter("30 seconds", "the API asks us to slow down")
@@ -258,7 +257,7 @@ export const retryAfter = (
   })
 
 /**
- * Ends the attempt; the job is buried with the reason, to be looked at by a person.
+ * Ends the attempt and buries the job with the reason, for an operator to act on.
  *
  * @category constructors
  * @since 0.1.0
@@ -267,7 +266,7 @@ export const bury = (reason: string, cause?: unknown): Bury =>
   new Bury({ reason: reasonOf(reason), cause: asCause(cause) })
 
 /**
- * Ends the attempt; the job is deleted, with the reason in the log.
+ * Ends the attempt and deletes the job. The worker logs the reason.
  *
  * @category constructors
  * @since 0.1.0
@@ -279,16 +278,17 @@ export const discard = (reason: string, cause?: unknown): Discard =>
 // Retry
 // -----------------------------------------------------------------------------
 
-/** No schedule is replayed for more attempts. With more, one that goes on has found its pace, and a broker may say any number. */
+/** How many attempts of a schedule are replayed at most: by then a schedule has settled, and a broker may report any number. */
 const maxReplayed = 10_000
 
-/** No job is older: a hundred years. Beyond the dates that there are no calendar has a next one. */
-const maxAge = 36_525 * 86_400_000
+/** The oldest age of a job: a hundred years. A schedule of a calendar fails for dates far beyond that. */
+const maxAgeMillis = 36_525 * 86_400_000
 
-/** A delay of the user's schedule, which may be negative, endless, or no number. */
-const millisOf = (delay: Duration.Duration): number => Math.min(Math.max(Duration.toMillis(delay), 0) || 0, maxAge)
+/** A delay of the user's schedule, which may be negative, infinite or NaN. */
+const millisOf = (delay: Duration.Duration): number =>
+  Math.min(Math.max(Duration.toMillis(delay), 0) || 0, maxAgeMillis)
 
-/** What the schedule said before the last of some steps, in milliseconds; `undefined` when it came to its end. */
+/** The delays of all steps but the last, in milliseconds; `undefined` when the schedule ends before. */
 const delaysBefore = Effect.fnUntraced(function*(
   schedule: Schedule.Schedule<unknown, any, unknown>,
   steps: number,
@@ -302,26 +302,24 @@ const delaysBefore = Effect.fnUntraced(function*(
     if (next === undefined) return undefined
     const delay = millisOf(next[1])
     delays.push(delay)
-    elapsed = Math.min(elapsed + delay, maxAge)
+    elapsed = Math.min(elapsed + delay, maxAgeMillis)
   }
   return delays
 })
 
 /**
- * The delay before the next attempt, or `undefined` when the schedule is at its
- * end.
+ * The delay before the next attempt, or `undefined` when the schedule ends.
  *
- * Attempts of one job run in different processes, so no schedule state can be
- * kept between them: the schedule is replayed from its start up to the attempt
- * that failed, every step fed the failure of this attempt. Elapsed time is made
- * up of the schedule's own delays, and ends now, so that a schedule that goes
- * by the calendar (`Schedule.cron`) gives its next time.
+ * Attempts of one job run in different processes, so a schedule can't keep its
+ * state. Instead it is replayed from its start to the failed attempt, and every
+ * step gets the failure of this attempt. The elapsed time is the sum of the
+ * schedule's delays and ends now, so that a schedule of a calendar
+ * (`Schedule.cron`) gives its next time.
  *
- * At most 10,000 attempts are replayed. Of later ones, 4,000,000,000 for
- * instance, each counts as another of the last delay: a schedule without an end
- * gives the delay at which it has settled, and an end by time
- * (`Schedule.upTo({ duration })`) comes where it is due. An end by number has to
- * be within the 10,000, or it never comes.
+ * At most 10,000 attempts are replayed. Each later one counts as a repetition of
+ * the last delay: an endless schedule gives the delay at which it has settled,
+ * and an end by time (`Schedule.upTo({ duration })`) comes when it is due. An end
+ * by number must be within the 10,000; otherwise it never comes.
  *
  * @category functions
  * @since 0.1.0
@@ -337,11 +335,11 @@ export const retryDelay = Effect.fnUntraced(function*(
   const skipped = more * (delays.at(-1) ?? 0)
   const now = yield* Clock.currentTimeMillis
   const step = yield* Schedule.toStep(schedule)
-  let at = now - Math.min(delays.reduce((sum, delay) => sum + delay, skipped), maxAge)
+  let at = now - Math.min(delays.reduce((sum, delay) => sum + delay, skipped), maxAgeMillis)
   for (let i = 0; i < delays.length; i++) {
     const next = yield* Pull.catchDone(step(at, failure), () => Effect.undefined)
     if (next === undefined) return undefined
-    // what is skipped comes early: a schedule of fixed times is on time again at the end
+    // the skipped time comes first, so that a schedule of fixed times is on time again at the end
     at = Math.min(at + delays[i]! + (i === 0 ? skipped : 0), now)
   }
   const last = yield* Pull.catchDone(step(now, failure), () => Effect.undefined)

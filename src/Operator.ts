@@ -1,13 +1,12 @@
 /**
- * What an operator does with many jobs of a queue, the same on every broker.
+ * Actions on many jobs of a queue, the same on every broker.
  *
- * A broker that lists its jobs is asked for pages; one that only shows which
- * job is next is asked for that again and again. There a job has to leave its
- * state before the next can be seen, which is what {@link forEachJob} is for:
- * it deletes, moves, kicks or buries.
+ * They read pages from a broker that can list jobs, and otherwise look at the
+ * next job again and again. There a job must leave its state before the next one
+ * shows, so {@link forEachJob} is for actions that delete, move, kick or bury.
  *
- * Others work on the queue meanwhile: a job that somebody took before its turn
- * came is left out, and what comes after the start may be included.
+ * Workers and publishers go on in the meantime: an action skips a job that a
+ * worker takes first, and may include one that arrives later.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -17,18 +16,18 @@ import type { BrokerError } from "./BrokerError.ts"
 import { Inspector, type ListedJob, type ListedState, type ListOptions, type Page } from "./Inspector.ts"
 
 /**
- * The jobs of a queue as far as the broker shows them.
+ * The jobs of a queue that the broker shows.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Look extends Page {
-  /** Is this only the job that is next, because the broker shows no other? */
+  /** Whether this is only the next job, because the broker can't list the others. */
   readonly isNextOnly: boolean
 }
 
 /**
- * Is it a state whose next job every broker shows?
+ * Whether every broker shows the next job in this state.
  *
  * @category functions
  * @since 0.1.0
@@ -43,7 +42,7 @@ const next = Effect.fnUntraced(function*(
   const inspector = yield* Inspector
   const peeked = yield* inspector.peekNext(queue, state)
   const jobs = Option.isNone(peeked) ? [] : yield* inspector.statsJob(peeked.value.id).pipe(
-    // somebody may have moved or taken it since
+    // it may have been moved or taken since
     Effect.map((stats): ReadonlyArray<ListedJob> =>
       stats.queue === queue ? [{ ...stats, body: peeked.value.body, finishedAt: undefined }] : []
     ),
@@ -53,9 +52,9 @@ const next = Effect.fnUntraced(function*(
 })
 
 /**
- * Looks at the jobs of a queue in a state: a page of them, or where the broker
- * can't list the one that is next. Fails with `Unsupported` for a state that
- * the broker does not show.
+ * Returns a page of the jobs of a queue in a state, or only the next job when
+ * the broker can't list. Fails with `Unsupported` for a state that the broker
+ * does not show.
  *
  * @category accessors
  * @since 0.1.0
@@ -68,24 +67,24 @@ export const look = (queue: string, options: ListOptions): Effect.Effect<Look, B
   )
 
 /**
- * What is done with jobs, and with how many.
+ * Which jobs to act on, and how many.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ForEachOptions {
   readonly state: "ready" | "delayed" | "buried"
-  /** How many jobs at most. Default: as many as the queue has in this state at the start. */
+  /** At most this many jobs. Default: as many as the queue has in this state at the start. */
   readonly max?: number | undefined
 }
 
 const pageSize = 1000
 
 /**
- * Does something with the jobs of a queue in a state that takes each out of it,
- * in the order in which they are served. Returns with how many it was done. The
- * jobs of a page are worked on at the same time, so that a broker can share a
- * commit or a round trip among them.
+ * Acts on the jobs of a queue in a state, in the order in which they are served.
+ * `act` must take its job out of that state. Acts on the jobs of one page at the
+ * same time, so that they share a commit or a round trip. Returns how many jobs
+ * it acted on.
  *
  * @category functions
  * @since 0.1.0
@@ -97,7 +96,7 @@ export const forEachJob = Effect.fnUntraced(function*(
 ): Effect.fn.Return<number, BrokerError, Inspector> {
   const inspector = yield* Inspector
   const limit = max ?? (yield* inspector.statsQueue(queue))[state]
-  // what is gone, or held, when its turn comes was somebody else's
+  // a worker or another operator came first
   const done = (id: JobId) =>
     Effect.as(act(id), 1).pipe(Effect.catchReason("BrokerError", "NotFound", () => Effect.succeed(0)))
 

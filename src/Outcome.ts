@@ -1,9 +1,9 @@
 /**
- * What became of a delivery: the values that a worker reports, one per lease.
+ * How a delivery ended. A worker reports one outcome per lease.
  *
- * A failure at any stage (a body that can't be read, a job that nobody handles,
- * a handler that fails, a settlement that comes too late) becomes such a value;
- * none of them ends the worker.
+ * A failure at any stage becomes an outcome and does not end the worker: an
+ * unreadable body, a job without a handler, a handler that fails, a settlement
+ * that is too late.
  */
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -13,7 +13,7 @@ import type { BrokerError } from "./BrokerError.ts"
 import { safeName } from "./internal/text.ts"
 
 /**
- * Which delivery an outcome is about.
+ * The delivery that an outcome is about.
  *
  * @category models
  * @since 0.1.0
@@ -22,18 +22,18 @@ export interface Delivered {
   readonly queue: string
   /** The broker's id of the job. */
   readonly jobId: JobId
-  /** The job's name; `undefined` when the body could not be read. */
+  /** The job's name; `undefined` when the body is unreadable. */
   readonly job: string | undefined
-  /** The envelope's id; `undefined` when the body could not be read. */
+  /** The envelope's id; `undefined` when the body is unreadable. */
   readonly id: string | undefined
-  /** Which attempt it was, where the worker came to know it. */
+  /** The number of the attempt, from 1, if the worker knows it. */
   readonly attempt: number | undefined
-  /** How long the handler ran, in milliseconds; 0 when it did not. */
+  /** How long the handler ran, in milliseconds; 0 when it did not run. */
   readonly duration: number
 }
 
 /**
- * The handler succeeded, and the job is deleted. `result` is the handler's.
+ * The handler succeeded with `result`, and the job is deleted.
  *
  * @category models
  * @since 0.1.0
@@ -44,7 +44,7 @@ export interface Done extends Delivered {
 }
 
 /**
- * The attempt failed; the job is tried again after `delay`.
+ * The attempt failed. The job is retried after `delay`.
  *
  * @category models
  * @since 0.1.0
@@ -53,14 +53,14 @@ export interface Retried extends Delivered {
   readonly _tag: "Retried"
   readonly delay: Duration.Duration
   readonly reason: string
-  /** What the handler failed with, if it came to run. */
+  /** What the handler failed with, if it ran. */
   readonly failure: unknown
-  /** Present when the handler died of a defect. */
+  /** The whole cause, when the handler had a defect. */
   readonly cause: Cause.Cause<unknown> | undefined
 }
 
 /**
- * The job is put aside with its reason until somebody kicks it.
+ * The job stays aside with its reason until an operator kicks it.
  *
  * @category models
  * @since 0.1.0
@@ -68,14 +68,14 @@ export interface Retried extends Delivered {
 export interface Buried extends Delivered {
   readonly _tag: "Buried"
   readonly reason: string
-  /** What the handler failed with, if it came to run. */
+  /** What the handler failed with, if it ran. */
   readonly failure: unknown
-  /** Present when the handler died of a defect. */
+  /** The whole cause, when the handler had a defect. */
   readonly cause: Cause.Cause<unknown> | undefined
 }
 
 /**
- * The handler said that the job is not wanted any more; it is deleted.
+ * The handler discarded the job, and it is deleted.
  *
  * @category models
  * @since 0.1.0
@@ -86,7 +86,7 @@ export interface Discarded extends Delivered {
 }
 
 /**
- * The job was past its deadline, before or while it ran; it is deleted.
+ * The job passed its deadline, before or while it ran, and is deleted.
  *
  * @category models
  * @since 0.1.0
@@ -98,7 +98,7 @@ export interface Expired extends Delivered {
 }
 
 /**
- * The worker stops; the job is ready again and no attempt is spent.
+ * The worker stopped. The job is ready again, and this does not count as an attempt.
  *
  * @category models
  * @since 0.1.0
@@ -108,20 +108,20 @@ export interface Requeued extends Delivered {
 }
 
 /**
- * The lease was lost before it could be settled; the job runs again.
+ * The lease was lost before its settlement. The job runs again.
  *
  * @category models
  * @since 0.1.0
  */
 export interface LeaseLost extends Delivered {
   readonly _tag: "LeaseLost"
-  /** Had the handler succeeded by then? If so its work will be done a second time. */
+  /** Whether the handler had succeeded. If so its work will be repeated. */
   readonly handled: boolean
   readonly error: BrokerError
 }
 
 /**
- * What became of a delivery.
+ * How a delivery ended.
  *
  * @category models
  * @since 0.1.0
@@ -129,7 +129,7 @@ export interface LeaseLost extends Delivered {
 export type Outcome = Done | Retried | Buried | Discarded | Expired | Requeued | LeaseLost
 
 /**
- * An attempt took longer than its limit. What the retry schedule gets to see of it.
+ * An attempt took longer than its limit. The retry schedule gets this failure.
  *
  * @category errors
  * @since 0.1.0
@@ -143,7 +143,7 @@ export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>()("Attemp
 }
 
 /**
- * How many deliveries ended which way.
+ * How many deliveries ended with each outcome.
  *
  * @category models
  * @since 0.1.0
@@ -151,7 +151,7 @@ export class AttemptTimeout extends Schema.TaggedError<AttemptTimeout>()("Attemp
 export type Counts = { readonly [Tag in Outcome["_tag"]]: number }
 
 /**
- * No delivery at all.
+ * All counts at 0.
  *
  * @category constants
  * @since 0.1.0
@@ -159,7 +159,7 @@ export type Counts = { readonly [Tag in Outcome["_tag"]]: number }
 export const noCounts: Counts = { Done: 0, Retried: 0, Buried: 0, Discarded: 0, Expired: 0, Requeued: 0, LeaseLost: 0 }
 
 /**
- * Counts as a person reads them: `12 done, 1 buried`.
+ * Formats counts for a log line: `12 done, 1 buried`.
  *
  * @category functions
  * @since 0.1.0
@@ -176,7 +176,7 @@ export const formatCounts = (counts: Counts): string =>
   ] as const).flatMap(([count, name]) => count === 0 && name !== "done" ? [] : [`${count} ${name}`]).join(", ")
 
 /**
- * Which job an outcome is about, for a log line: bounded, and safe to print.
+ * The log annotations that name the job of an outcome, bounded and safe to print.
  *
  * @category functions
  * @since 0.1.0

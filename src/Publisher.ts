@@ -1,10 +1,9 @@
 /**
- * The sending end: turns a job and its payload into an envelope and puts it on
- * a queue.
+ * Publishes jobs: encodes a payload in an envelope and puts it on a queue.
  *
- * When `publish` succeeds, the broker has the job: it will be run, buried with
- * its reason, or still be waiting. Every way to fail has a type, so that a
- * caller can write its fallback:
+ * When `publish` succeeds, the broker has the job: it will run, be buried with
+ * its reason, or still wait. Every failure has a type, so that a caller can have
+ * a fallback:
  *
  * ```ts
  * Publisher.publish(SendWelcome, { userId: "42" }, { requireWorkers: true }).pipe(
@@ -13,9 +12,9 @@
  * )
  * ```
  *
- * `Unavailable` with fate `"Unknown"` means that the job may have been accepted
- * although the answer was lost. Give such a job an `id` of your own when a
- * second copy must be told apart.
+ * `Unavailable` with fate `"Unknown"` means that the broker may have accepted
+ * the job although its answer was lost. Give such a job an `id` of your own if
+ * its handler must recognize a second copy.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -42,7 +41,7 @@ import type { Job } from "./Job.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * The payload is not what the job's Schema describes. Nothing was sent.
+ * The payload does not encode with the job's Schema. Nothing was sent.
  *
  * @category errors
  * @since 0.1.0
@@ -57,7 +56,7 @@ export class PayloadInvalid extends Schema.TaggedError<PayloadInvalid>()("Payloa
 }
 
 /**
- * Workers were required, and none is idle on the queue. Nothing was sent.
+ * The publication requires workers, and no worker is idle on the queue. Nothing was sent.
  *
  * @category errors
  * @since 0.1.0
@@ -69,7 +68,7 @@ export class NoIdleWorkers extends Schema.TaggedError<NoIdleWorkers>()("NoIdleWo
 }
 
 /**
- * A job was not published; its `reason` says why.
+ * A job was not published; the `reason` says why.
  *
  * @category errors
  * @since 0.1.0
@@ -89,7 +88,7 @@ export class PublishError extends Schema.TaggedError<PublishError>()("PublishErr
 // -----------------------------------------------------------------------------
 
 /**
- * How one job is published; what is absent comes from the job itself.
+ * The options of publishing one job.
  *
  * @category models
  * @since 0.1.0
@@ -97,27 +96,27 @@ export class PublishError extends Schema.TaggedError<PublishError>()("PublishErr
 export interface PublishOptions extends PutOptions {
   /** The queue. Default: the job's. */
   readonly queue?: string | undefined
-  /** The envelope's id, which stays the same in every attempt. Default: a new UUID v7. */
+  /** The envelope's id, the same in every attempt. Default: a new UUID v7. */
   readonly id?: string | undefined
-  /** Until when the job is wanted: a time from now, or an instant. Later it is not run any more. Default: the job's. */
+  /** How long the job may wait, as a duration from now or an instant. Later it is deleted. Default: the job's. */
   readonly deadline?: Duration.Input | DateTime.DateTime | undefined
-  /** Fail with `NoIdleWorkers` when no worker is idle on the queue. Costs a round trip. Default: false. */
+  /** Whether to fail with `NoIdleWorkers` when no worker is idle on the queue. Costs a round trip. Default: false. */
   readonly requireWorkers?: boolean | undefined
 }
 
 /**
- * The sending end.
+ * Publishes jobs.
  *
  * @category services
  * @since 0.1.0
  */
 export class Publisher extends Context.Service<Publisher, {
-  /** Publishes one job and returns the id that the broker gave it. */
+  /** Publishes one job and returns the id that the broker gives it. */
   readonly publish: <A>(job: Job<A>, payload: A, options?: PublishOptions) => Effect.Effect<JobId, PublishError>
 
   /**
-   * Publishes many jobs, in one round trip per queue, and says for each, in
-   * order, whether it was accepted.
+   * Publishes many jobs in few round trips, at most 256 jobs in each. Returns a
+   * result for each, in order.
    */
   readonly publishAll: <A>(
     job: Job<A>,
@@ -125,10 +124,10 @@ export class Publisher extends Context.Service<Publisher, {
     options?: PublishOptions | ((payload: A, index: number) => PublishOptions)
   ) => Effect.Effect<ReadonlyArray<Result.Result<JobId, PublishError>>>
 
-  /** How many workers wait for a job on a queue now. One that runs as many jobs as it can take is not idle. */
+  /** How many workers wait for a job on a queue now. A worker at its full concurrency is not idle. */
   readonly idleWorkers: (queue: string | Job<any>) => Effect.Effect<number, BrokerError>
 
-  /** Succeeds when the broker can be reached. */
+  /** Succeeds when the broker answers. */
   readonly ping: Effect.Effect<void, BrokerError>
 }>()("backq/Publisher") {}
 
@@ -158,7 +157,7 @@ const notPublished = (job: Job<any>, queue: string, reason: PublishError["reason
 const payloadInvalid = (job: Job<any>, detail: string): PayloadInvalid =>
   new PayloadInvalid({ job: textOf(job.name), detail: safeLine(oneLine(detail)) })
 
-/** One payload in its envelope, with the options that the broker needs. May throw what user code throws. */
+/** Encodes one payload in its envelope and checks its options. May throw, since it calls user code. */
 const build = <A>(
   job: Job<A>,
   payload: A,
@@ -173,7 +172,7 @@ const build = <A>(
   })
   if (Result.isFailure(checked)) return Result.fail(checked.failure.reason)
   const { id = Uuid.v7(now) } = options
-  // where a type was forced: no worker could read the envelope
+  // programs without types: no worker could read such an envelope
   const idRule = Options.string(id)
   if (idRule !== undefined) return refused("id", idRule)
   const nameRule = Options.string(job.name)
@@ -203,7 +202,7 @@ const build = <A>(
   return Result.succeed({ body: Envelope.encode(envelope), ...checked.success })
 }
 
-/** The same, where payload, Schema and options are the user's code, which may throw. */
+/** Like {@link build}, but never throws. */
 const request = <A>(
   job: Job<A>,
   payload: A,
@@ -217,7 +216,7 @@ const request = <A>(
   )
 }
 
-/** Where a job goes, and on what condition. May throw what user code throws. */
+/** The queue of a job, and whether it requires workers. May throw, since it calls user code. */
 const placeOf = (job: Job<any>, options: PublishOptions) => ({
   queue: options.queue ?? job.queue,
   requireWorkers: options.requireWorkers === true
@@ -225,7 +224,7 @@ const placeOf = (job: Job<any>, options: PublishOptions) => ({
 
 type ItemOptions<A> = PublishOptions | ((payload: A, index: number) => PublishOptions)
 
-/** One of the payloads of a `publishAll`. */
+/** One payload of a `publishAll`. */
 interface Item {
   readonly queue: string
   readonly requireWorkers: boolean
@@ -233,9 +232,8 @@ interface Item {
 }
 
 /**
- * The payloads of a `publishAll`, each as a request. The user's code is called
- * in here, and none of it throws out: payloads that can't be read any further
- * end with a failure.
+ * The payloads of a `publishAll` as requests. It calls user code and never
+ * throws: when the iterator fails, the last item is that failure.
  */
 const items = function*<A>(
   job: Job<A>,
@@ -274,14 +272,14 @@ const items = function*<A>(
   }
 }
 
-/** The span that a handler shall be linked to. Without a tracing backend nobody would see the link. */
+/** The current span, for the handler's span to link to. There is none without a tracing backend. */
 const currentTraceparent = Effect.gen(function*() {
   if ((yield* Tracer.Tracer) === Tracer.nativeTracer) return undefined
   const span = yield* Effect.option(Effect.currentSpan)
   return Option.isSome(span) ? Envelope.traceparent(span.value) : undefined
 })
 
-/** Opens a span where somebody may see it; without a tracing backend it would cost more than the rest. */
+/** Opens a span if there is a tracing backend; otherwise the span would cost more than the rest. */
 const traced = (name: string, attributes: Record<string, unknown>) => <A, E>(effect: Effect.Effect<A, E>) =>
   Effect.flatMap(
     Tracer.Tracer,
@@ -289,20 +287,20 @@ const traced = (name: string, attributes: Record<string, unknown>) => <A, E>(eff
       tracer === Tracer.nativeTracer ? effect : Effect.withSpan(effect, name, { kind: "producer", attributes })
   )
 
-/** How many jobs of a `publishAll` go to the broker together. */
-const sliceSize = 256
+/** How many jobs of a `publishAll` share a round trip at most. */
+const batchSize = 256
 
-/** Requests of a `publishAll` that go to one queue, and of which all or none require workers. */
+/** Requests of a `publishAll` for one queue, which either all require workers or all don't. */
 interface Batch {
   readonly queue: string
   readonly requireWorkers: boolean
   readonly requests: Array<PutRequest>
-  /** Where in the results each request's answer belongs. */
+  /** The position of each request's result. */
   readonly positions: Array<number>
 }
 
 /**
- * Builds the sending end on a broker.
+ * Makes a publisher on a broker.
  *
  * @category constructors
  * @since 0.1.0
@@ -347,7 +345,7 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     (effect, { requests }) => Effect.catch(effect, (reason) => Effect.succeed(requests.map(() => Result.fail(reason))))
   )
 
-  /** Builds the requests of many payloads and puts them in slices: the broker works while the next are built. */
+  /** Puts requests in batches: the broker handles one while the next is built. */
   const putAll = Effect.fnUntraced(function*<A>(
     job: Job<A>,
     payloads: Iterable<A>,
@@ -382,7 +380,7 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
       if (batch === undefined) batches.set(queue, batch = { queue, requireWorkers, requests: [], positions: [] })
       batch.requests.push(built.success)
       batch.positions.push(position++)
-      if (batch.requests.length === sliceSize) {
+      if (batch.requests.length === batchSize) {
         batches.delete(queue)
         sending.push(yield* Effect.forkChild(send(batch), { startImmediately: true }))
         yield* Effect.yieldNow
@@ -397,7 +395,7 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
     publish: (job, payload, options = {}) => {
       const place = callOr(() => placeOf(job, options), messageOfThrown)
       if (typeof place === "string") {
-        return Effect.fail(notPublished(job, job.queue, payloadInvalid(job, `its options threw ${place}`)))
+        return Effect.fail(notPublished(job, job.queue, payloadInvalid(job, `reading its options threw ${place}`)))
       }
       const { queue } = place
       return put(job, payload, options, place).pipe(
@@ -413,7 +411,7 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
 })
 
 /**
- * The sending end on the broker that is there.
+ * Provides a publisher on the provided broker.
  *
  * @category layers
  * @since 0.1.0
@@ -425,7 +423,7 @@ export const layer: Layer.Layer<Publisher, never, Broker> = Layer.effect(Publish
 // -----------------------------------------------------------------------------
 
 /**
- * Publishes one job and returns the id that the broker gave it.
+ * Publishes one job and returns the id that the broker gives it.
  *
  * @category accessors
  * @since 0.1.0
@@ -438,7 +436,7 @@ export const publish = <A>(
   Publisher.use((publisher) => publisher.publish(job, payload, options))
 
 /**
- * Publishes many jobs in one round trip and says for each, in order, whether it was accepted.
+ * Publishes many jobs in few round trips. Returns a result for each, in order.
  *
  * @category accessors
  * @since 0.1.0
@@ -460,7 +458,7 @@ export const idleWorkers = (queue: string | Job<any>): Effect.Effect<number, Bro
   Publisher.use((publisher) => publisher.idleWorkers(queue))
 
 /**
- * Succeeds when the broker can be reached.
+ * Succeeds when the broker answers.
  *
  * @category accessors
  * @since 0.1.0

@@ -1,27 +1,26 @@
 /**
- * The receiving end: takes jobs from queues, runs their handlers and settles
- * them.
+ * Reserves jobs from queues, runs their handlers and settles them.
  *
- * A pipeline of four stages, each a function from Stream to Stream in a file of
- * its own, over batches: *reserve* leases, *decode* them and find the handler of
- * each, *dispatch* them to the handlers, at most `concurrency` at once, and
- * *settle* what ended. A failure at any stage becomes an `Outcome`, never the
- * end of the worker; only a broker that stays away for longer than its own
- * policy allows ends it.
+ * A worker is a pipeline over batches, and each stage is a function from Stream
+ * to Stream in its own file: *reserve* leases, *decode* them and find their
+ * handlers, *dispatch* them to at most `concurrency` handlers at once, and
+ * *settle* the attempts that ended. A failure at any stage becomes an `Outcome`
+ * and does not end the worker. The worker fails only when the broker stays
+ * unreachable for longer than the broker's policy allows.
  *
- * What it guarantees:
+ * It guarantees:
  *
- * - a job is deleted only after its handler succeeded, or because the handler
- *   said so (`Job.discard`), or because it was past its deadline;
- * - whatever can't be read or has no handler is buried with the reason;
- * - a lease is renewed while its handler runs, and a handler whose lease is
- *   lost is interrupted;
- * - when the worker is interrupted (SIGTERM under `NodeRuntime.runMain`, or its
- *   layer closes), handlers may finish within the grace time, and everything
- *   else goes back to its queue at once.
+ * - it deletes a job only after its handler succeeded or discarded it
+ *   (`Job.discard`), or after its deadline;
+ * - it buries an unreadable job, and a job without a handler, with the reason;
+ * - it renews a lease while the handler runs, and interrupts a handler whose
+ *   lease is lost;
+ * - when it is interrupted (SIGTERM under `NodeRuntime.runMain`, or its layer
+ *   closes), handlers may finish within the grace time, and jobs that have not
+ *   started are requeued at once.
  *
- * A job can run more than once: after a crash, or when an acknowledgement was
- * lost. Use `delivery.id` as idempotency key where that matters.
+ * A job can run more than once: after a crash, or when an acknowledgement is
+ * lost. Use `delivery.id` as an idempotency key where that matters.
  */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -56,7 +55,7 @@ import {
 // -----------------------------------------------------------------------------
 
 /**
- * Why a worker stopped by itself, and what it did.
+ * Why a worker stopped, and how its deliveries ended.
  *
  * @category models
  * @since 0.1.0
@@ -67,7 +66,7 @@ export interface WorkerExit {
 }
 
 /**
- * How a worker works; all fields have defaults.
+ * The options of a worker; each has a default.
  *
  * @category models
  * @since 0.1.0
@@ -78,7 +77,7 @@ export type { Delivery, Handler } from "./Handler.ts"
 export { AttemptTimeout } from "./Outcome.ts"
 
 /**
- * Says how a job is run.
+ * Makes a handler: see `Handler.make`.
  *
  * ```ts
  * Worker.handler(SendWelcome, (payload, delivery) => mailer.send(payload.userId, { key: delivery.id }))
@@ -89,14 +88,14 @@ export { AttemptTimeout } from "./Outcome.ts"
  */
 export const handler = Handler.make
 
-/** The union of what some handlers need. */
+/** The services that these handlers require. */
 type Services<Handlers extends ReadonlyArray<Handler.Handler<any>>> = Handler.Services<Handlers[number]>
 
 // -----------------------------------------------------------------------------
 // The pipeline
 // -----------------------------------------------------------------------------
 
-/** A worker that is ready to run. Pulling its outcomes is what settles its jobs; closing its scope stops it gracefully. */
+/** A worker that is ready to run. It settles jobs as its outcomes are pulled, and stops gracefully when its scope closes. */
 interface Ready {
   readonly outcomes: Stream.Stream<Outcome, BrokerError>
   readonly exit: () => WorkerExit
@@ -140,9 +139,8 @@ const ready = Effect.fnUntraced(function*<R>(
 // -----------------------------------------------------------------------------
 
 /**
- * The outcomes of a worker, for those who want to look at each. Pulling the
- * stream is what settles the jobs: a consumer that stops to pull stops the
- * worker.
+ * Runs a worker and streams its outcomes. The worker settles jobs as you pull
+ * the stream: if you stop pulling, the worker stalls.
  *
  * @category running
  * @since 0.1.0
@@ -154,10 +152,9 @@ export const stream = <const Handlers extends ReadonlyArray<Handler.Handler<any>
   Stream.unwrap(Effect.map(ready<Services<Handlers>>(options, handlers), ({ outcomes }) => outcomes))
 
 /**
- * Runs a worker until it stops: after its idle time, after its number of jobs,
- * or when `options.stop` completes. Fails with `Unavailable` when the broker
- * stayed away for longer than its policy allows. Interruption stops it
- * gracefully.
+ * Runs a worker until it stops: after `idleTimeout`, after `maxJobs`, or when
+ * `stop` completes. Fails with `Unavailable` when the broker stays unreachable
+ * for longer than its policy allows. Interruption stops it gracefully.
  *
  * @category running
  * @since 0.1.0
@@ -173,8 +170,9 @@ export const run = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
   }))
 
 /**
- * Runs a worker for as long as the layer lives. When the layer closes the
- * worker stops gracefully.
+ * Runs a worker for as long as the layer lives, and stops it gracefully when the
+ * layer closes. When the worker fails, the layer logs an error and the rest of
+ * the program goes on.
  *
  * ```ts
  * Worker.layer({ concurrency: 16 }, Worker.handler(SendWelcome, ...)).pipe(Layer.provide(broker), Layer.launch)

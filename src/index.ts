@@ -1,10 +1,11 @@
 /**
  * Background jobs for services written with Effect.
  *
- * `Job` defines what a job is, `Publisher` sends it, `Worker` runs it, and a
- * `Broker` keeps it in between; operators look into it through its `Inspector`. The brokers have entry points of their own:
- * `backq/memory`, `backq/sqlite`, `backq/beanstalk`; so have the jobs that come in the box
- * (`backq/process`) and the helpers for tests (`backq/testing`).
+ * `Job` defines a job, `Publisher` publishes it, `Broker` keeps it, and `Worker`
+ * runs it. Operators use the `Inspector`. The brokers have their own entry points
+ * (`backq/memory`, `backq/sqlite`, `backq/beanstalk`), and so have the jobs that
+ * come with backq (`backq/process`, `backq/apns`) and the helpers for tests
+ * (`backq/testing`).
  */
 export * as Broker from "./Broker.ts"
 export * as BrokerError from "./BrokerError.ts"

@@ -186,7 +186,7 @@ describe("what was written before the cut", () => {
         const { broker } = yield* BeanstalkBroker.make(driver({ port }))
         const error = yield* Effect.flip(broker.put("q", request("a")))
         assert.deepInclude({ ...error.reason }, { _tag: "ProtocolViolation", fate: "Unknown" })
-        assert.include(error.message, "may or may not have been carried out")
+        assert.include(error.message, "may or may not have taken effect")
       }))
   }
 
