@@ -278,7 +278,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
   })
 
   /** Says what became of pushes, and publishes those that are not over. `cut` is why some of them have no result. */
-  const conclude = Effect.fnUntraced(function*<E>(
+  const finish = Effect.fnUntraced(function*<E>(
     { ended, payload, tokens }: Attempt,
     delivery: Handler.Delivery,
     cut: Cause.Cause<E> | undefined
@@ -306,7 +306,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
       Job.retryDelay(job.retry, attempt, rest[0].error),
       () => Effect.undefined
     )
-    const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.patience)
+    const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.minRetryPeriod)
     const { again, buried } = Plan.next(rest, tokens.length, { attempt, scheduled, isOld })
     // nobody would know when the patience with it ends: as a new job it has a date
     const isUndated = publishedAt === undefined && scheduled === undefined
@@ -339,7 +339,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
       const attempt: Attempt = { payload, tokens: distinct(payload.tokens), ended: [] }
       return yield* finalize(
         pushAll(attempt, id),
-        (cut) => conclude(attempt, delivery, cut),
+        (cut) => finish(attempt, delivery, cut),
         { isLost: delivery.isLost, cutShort }
       )
     }))

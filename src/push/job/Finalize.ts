@@ -21,7 +21,7 @@ import type { Delivery } from "../../Handler.ts"
 import type * as Job from "../../Job.ts"
 
 /** How long a conclusion may take after an interruption. A worker waits for 10 seconds, and has to settle the job in them. */
-const lastWords = Duration.seconds(8)
+const finalizeTimeout = Duration.seconds(8)
 
 /**
  * Does some work, and concludes it. `conclude` is told why the work did not come
@@ -30,7 +30,7 @@ const lastWords = Duration.seconds(8)
  */
 export const finalize = <E, R, B, E2, R2>(
   work: Effect.Effect<unknown, E, R>,
-  conclude: (cut: Cause.Cause<E> | undefined) => Effect.Effect<B, E2, R2>,
+  conclude: (cause: Cause.Cause<E> | undefined) => Effect.Effect<B, E2, R2>,
   { cutShort, isLost }: Pick<Delivery, "isLost"> & {
     /** Says what was concluded after an interruption. */
     readonly cutShort: (result: B) => Job.Discard
@@ -39,14 +39,14 @@ export const finalize = <E, R, B, E2, R2>(
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const worked = yield* Effect.exit(restore(work))
-      const cut = Exit.isFailure(worked) ? worked.cause : undefined
-      if (cut !== undefined && (yield* isLost)) return yield* Effect.failCause(cut)
-      const conclusion = yield* Effect.forkChild(conclude(cut))
+      const cause = Exit.isFailure(worked) ? worked.cause : undefined
+      if (cause !== undefined && (yield* isLost)) return yield* Effect.failCause(cause)
+      const conclusion = yield* Effect.forkChild(conclude(cause))
       const awaited = yield* Effect.exit(restore(Fiber.await(conclusion)))
       if (Exit.isSuccess(awaited)) return yield* awaited.value
       const end = (yield* isLost)
         ? Option.none()
-        : yield* Effect.timeoutOption(Fiber.await(conclusion), lastWords)
+        : yield* Effect.timeoutOption(Fiber.await(conclusion), finalizeTimeout)
       yield* Fiber.interrupt(conclusion)
       if (Option.isNone(end)) return yield* Effect.failCause(awaited.cause)
       return yield* Exit.match(end.value, {

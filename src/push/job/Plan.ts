@@ -52,7 +52,7 @@ export interface Failed<out T, out E> {
 }
 
 /** A push that is not over. */
-export interface Pending<out T, out E> {
+export interface Unfinished<out T, out E> {
   readonly target: T
   readonly error: E | NotReported
   /** The rule for it. */
@@ -66,7 +66,7 @@ export interface Sorted<out T, out E> {
   readonly dead: ReadonlyArray<Failed<T, E>>
   /** Not wanted any more, or not to be repeated. */
   readonly dropped: ReadonlyArray<Failed<T, E>>
-  readonly rest: ReadonlyArray<Pending<T, E>>
+  readonly rest: ReadonlyArray<Unfinished<T, E>>
 }
 
 /** Pushes that are not over, and what becomes of them together. */
@@ -102,19 +102,19 @@ export interface Progress {
 // -----------------------------------------------------------------------------
 
 /** How often it is tried whether the configuration was mended, and how often at the end of the schedule. */
-const keptDelay = Duration.minutes(5)
+const fixDelay = Duration.minutes(5)
 
 /** For how long after its publication a job that reaches the service is tried again, whatever its schedule says. */
-export const patience = Duration.days(1)
+export const minRetryPeriod = Duration.days(1)
 
 /** The longest delay that doubling leads to. */
-const maxDoubled = Duration.hours(1)
+const maxDoubledDelay = Duration.hours(1)
 
 /** Twice as long each time; no shorter than the service's word in the end. */
 const doubled = (delay: Duration.Duration, attempt: number): Duration.Duration =>
-  Duration.max(delay, Duration.min(Duration.times(delay, 2 ** Math.min(attempt - 1, 20)), maxDoubled))
+  Duration.max(delay, Duration.min(Duration.times(delay, 2 ** Math.min(attempt - 1, 20)), maxDoubledDelay))
 
-const patient = ({ isOld, scheduled }: Progress) => scheduled ?? (isOld ? undefined : keptDelay)
+const withinRetryPeriod = ({ isOld, scheduled }: Progress) => scheduled ?? (isOld ? undefined : fixDelay)
 
 /** After how long a push is tried again; `undefined` for never: it is buried. `asked` is the service's word. */
 type Delay = (progress: Progress, asked: Duration.Duration) => Duration.Duration | undefined
@@ -131,29 +131,29 @@ type Rule =
 const again = (delay: Delay): Rule => ({ delay, mayDuplicate: false })
 
 const reported: Rule = { over: "Dead" }
-const endless = again(({ scheduled }) => scheduled ?? keptDelay)
-const kept = again(() => keptDelay)
-const never = again(() => undefined)
+const withoutEnd = again(({ scheduled }) => scheduled ?? fixDelay)
+const untilFixed = again(() => fixDelay)
+const bury = again(() => undefined)
 
 /** The one table: by action, and for pushes that have no answer and targets that could not be reported. */
 const rules = {
   DropToken: reported,
   CheckToken: reported,
   Discard: { over: "Dropped" },
-  Retry: endless,
-  Reconnect: endless,
-  RetryMayDuplicate: { delay: patient, mayDuplicate: true },
+  Retry: withoutEnd,
+  Reconnect: withoutEnd,
+  RetryMayDuplicate: { delay: withinRetryPeriod, mayDuplicate: true },
   RetryLater: again((progress, asked) => {
-    const delay = patient(progress)
+    const delay = withinRetryPeriod(progress)
     return delay && Duration.max(delay, doubled(asked, progress.attempt))
   }),
-  FixConfiguration: kept,
-  RenewToken: kept,
-  FixNotification: never,
-  DropChannel: never,
-  ReportBug: never,
+  FixConfiguration: untilFixed,
+  RenewToken: untilFixed,
+  FixNotification: bury,
+  DropChannel: bury,
+  ReportBug: bury,
   Interrupted: { delay: () => Duration.zero, mayDuplicate: true },
-  NotReported: again(patient)
+  NotReported: again(withinRetryPeriod)
 } satisfies Record<Action, Rule> & Record<string, Rule>
 
 /** Which rule is for a push: its action, or what happened to it instead. */
@@ -166,13 +166,13 @@ const ruleOf = (name: RuleName): Rule => rules[name]
 // -----------------------------------------------------------------------------
 
 /** Is it a fault of the configuration, that somebody has to mend? */
-export const isConfigFault = ({ by }: Pending<unknown, unknown>): boolean => ruleOf(by) === kept
+export const isConfigFault = ({ by }: Unfinished<unknown, unknown>): boolean => ruleOf(by) === untilFixed
 
 /** Dead targets that the application could not be told of: the service will give the same answer to another push. */
 export const unreported = <T, E>(
   dead: ReadonlyArray<Failed<T, E>>,
   error: NotReported
-): ReadonlyArray<Pending<T, E>> => dead.map(({ target }) => ({ target, error, by: "NotReported" }))
+): ReadonlyArray<Unfinished<T, E>> => dead.map(({ target }) => ({ target, error, by: "NotReported" }))
 
 /** Sorts a job's pushes by what is to be done next. Those without a result were interrupted, and fail with `interrupted`. */
 export const sort = <T, E extends Failure>(
@@ -182,7 +182,7 @@ export const sort = <T, E extends Failure>(
 ): Sorted<T, E> => {
   const dead: Array<Failed<T, E>> = []
   const dropped: Array<Failed<T, E>> = []
-  const rest: Array<Pending<T, E>> = []
+  const rest: Array<Unfinished<T, E>> = []
   let accepted = 0
   const put = (target: T, error: E, by: RuleName) => {
     const rule = ruleOf(by)
@@ -209,13 +209,13 @@ const askedBy = (error: Failure | NotReported): Duration.Duration =>
   ("delay" in error ? error.delay : undefined) ?? Duration.zero
 
 /** When a failed push is tried again; `undefined` for never. */
-const delayAfter = ({ by, error }: Pending<unknown, Failure>, progress: Progress): Duration.Duration | undefined => {
+const delayAfter = ({ by, error }: Unfinished<unknown, Failure>, progress: Progress): Duration.Duration | undefined => {
   const rule = ruleOf(by)
   return "over" in rule ? undefined : rule.delay(progress, askedBy(error))
 }
 
 /** A push and when it is tried again. */
-interface Timed<out T, out E> extends Pending<T, E> {
+interface Timed<out T, out E> extends Unfinished<T, E> {
   readonly delay: Duration.Duration
 }
 
@@ -231,16 +231,16 @@ const together = <T, E extends Failure>(pushes: ReadonlyArray<Timed<T, E>>, tota
 
 /** What becomes of what is not over, of so many pushes. */
 export const next = <T, E extends Failure>(
-  rest: ReadonlyArray<Pending<T, E>>,
+  rest: ReadonlyArray<Unfinished<T, E>>,
   total: number,
   progress: Progress
 ): Next<T, E> => {
   const again: Array<Timed<T, E>> = []
   const buried: Array<Timed<T, E>> = []
-  for (const pending of rest) {
-    const delay = delayAfter(pending, progress)
-    if (delay === undefined) buried.push({ ...pending, delay: Duration.zero })
-    else again.push({ ...pending, delay })
+  for (const unfinished of rest) {
+    const delay = delayAfter(unfinished, progress)
+    if (delay === undefined) buried.push({ ...unfinished, delay: Duration.zero })
+    else again.push({ ...unfinished, delay })
   }
   return { again: together(again, total), buried: together(buried, total) }
 }

@@ -18,7 +18,7 @@ import type { BrokerError, BrokerErrorReason } from "../../BrokerError.ts"
 import { type Limits, pauseMillis } from "../../internal/backoff.ts"
 import type { PublishError } from "../../Publisher.ts"
 
-const passing: ReadonlySet<string> = new Set<BrokerErrorReason["_tag"]>([
+const transient: ReadonlySet<string> = new Set<BrokerErrorReason["_tag"]>([
   "Unavailable",
   "Draining",
   "OutOfMemory",
@@ -32,7 +32,7 @@ const schedule = Schedule.forever.pipe(
     Effect.map(Random.nextBetween(0.8, 1.2), (jitter) => Duration.millis(pauseMillis(attempt, jitter, pauses)))
   ),
   Schedule.setInputType<BrokerError | PublishError>(),
-  Schedule.while(({ input }) => passing.has(input.reason._tag)),
+  Schedule.while(({ input }) => transient.has(input.reason._tag)),
   Schedule.tap(({ attempt, input }) =>
     attempt === 1
       ? Effect.logWarning(

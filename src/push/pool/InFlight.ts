@@ -32,9 +32,9 @@ export interface Settled<out I, out A, out E> {
 /** One request. Interruption gives it up. */
 export const one = <I, A, E>(submit: Submit<I, A, E>, input: I): Effect.Effect<A, E> =>
   Effect.callback<A, E>((resume) => {
-    const begun = submit(input, (result) => resume(Effect.fromResult(result)))
-    if (Result.isSuccess(begun)) return Effect.sync(begun.success)
-    return resume(Effect.fail(begun.failure))
+    const started = submit(input, (result) => resume(Effect.fromResult(result)))
+    if (Result.isSuccess(started)) return Effect.sync(started.success)
+    return resume(Effect.fail(started.failure))
   })
 
 /**
@@ -49,7 +49,7 @@ export const all = <I, A, E, EI, R>(
 ): Stream.Stream<Settled<I, A, E>, EI, R> =>
   Stream.transformPull(inputs, (pull, scope) =>
     Effect.gen(function*() {
-      const most = Math.max(1, limit)
+      const maxInFlight = Math.max(1, limit)
       const room = Latch.makeUnsafe(true)
       const arrived = Latch.makeUnsafe(false)
       const cancels = new Set<() => void>()
@@ -62,14 +62,14 @@ export const all = <I, A, E, EI, R>(
         arrived.openUnsafe()
       }
 
-      const begin = (input: I) => {
-        const begun = submit(input, (result) => {
+      const start = (input: I) => {
+        const started = submit(input, (result) => {
           cancels.delete(cancel)
           arrive(input, result)
         })
         taken++
-        if (Result.isFailure(begun)) return arrive(input, Result.fail(begun.failure))
-        const cancel = begun.success
+        if (Result.isFailure(started)) return arrive(input, Result.fail(started.failure))
+        const cancel = started.success
         cancels.add(cancel)
       }
 
@@ -77,11 +77,11 @@ export const all = <I, A, E, EI, R>(
         while (true) {
           yield* room.await
           for (const input of yield* pull) {
-            while (taken >= most) {
+            while (taken >= maxInFlight) {
               room.closeUnsafe()
               yield* room.await
             }
-            begin(input)
+            start(input)
           }
           if (taken >= limit) {
             room.closeUnsafe()

@@ -24,7 +24,7 @@ import type { Http2Error, Message } from "../../http2/index.ts"
 import type { Authorizer } from "./Authorizer.ts"
 import { Circuits, everything } from "./circuit.ts"
 import { Connections, type Member, type Open } from "./connections.ts"
-import type { Failure, Judgement, Provider, Refusal, Request, Verdict } from "./Provider.ts"
+import type { AnswerPolicy, Failure, Judgement, Provider, Refusal, Request } from "./Provider.ts"
 import * as Runtime from "./runtime.ts"
 import { Signer } from "./signer.ts"
 import { Waiting } from "./waiting.ts"
@@ -45,7 +45,7 @@ export interface Answered<out R> {
 }
 
 /** How a request ended. */
-export type Outcome<R, E> = Result.Result<Answered<R>, E>
+export type Reply<R, E> = Result.Result<Answered<R>, E>
 
 /** How a credential opens connections and signs requests. */
 export interface Credential {
@@ -66,16 +66,16 @@ export interface Options extends Credential {
   readonly drainTimeout: Duration.Duration
 }
 
-interface Entry<R, E> {
+interface Pending<R, E> {
   readonly request: Request
-  readonly settle: (outcome: Outcome<R, E>) => void
+  readonly settle: (outcome: Reply<R, E>) => void
   /** On the monotonic clock, in milliseconds. */
   readonly since: number
   attempts: number
   /** Was it sent with an authorization that was renewed for it? */
   isRenewed: boolean
   /** Is it settled, or given up? */
-  isOver: boolean
+  isSettled: boolean
   /** Where it is while it waits for its answer. */
   sent: Sent | undefined
 }
@@ -93,14 +93,14 @@ interface Sent {
 // -----------------------------------------------------------------------------
 
 /** How often the pool is looked after while something waits. */
-const interval = Duration.millis(250)
+const maintainInterval = Duration.millis(250)
 
 /** How often a request is sent that is refused each time, and how often one that asks for a new connection each time. */
 const maxAttempts = 20
 const maxReconnects = 3
 
 /** After so many refusals of one request the connection on which the last one was is left for another. */
-const maxRefusals = 5
+const refusalsPerConnection = 5
 
 /** Is it certain that the request was not processed, and may be on another connection? A service needs the whole of a body. */
 const isUnprocessed = ({ fate, reason }: Http2Error.Http2Error): boolean =>
@@ -117,8 +117,8 @@ export class Pool<R extends Refusal, E extends Failure> {
   private readonly options: Options
   private readonly runtime: Runtime.Runtime
   private readonly queueMillis: number
-  private readonly waiting = new Waiting<Entry<R, E>>()
-  private readonly circuits: Circuits<Entry<R, E>, E>
+  private readonly waiting = new Waiting<Pending<R, E>>()
+  private readonly circuits: Circuits<Pending<R, E>, E>
   private readonly connections: Connections<R, E>
   private signer: Signer
   private isClosed = false
@@ -141,7 +141,7 @@ export class Pool<R extends Refusal, E extends Failure> {
       },
       {
         changed: () => this.pump(),
-        faulty: (fault) => this.faulty(everything, fault),
+        configFault: (fault) => this.configFault(everything, fault),
         expired: (generation) => void this.signer.expire(generation)
       },
       runtime
@@ -155,7 +155,7 @@ export class Pool<R extends Refusal, E extends Failure> {
       isRepeated: this.provider.isRepeated,
       onReady: (isRefused) => {
         if (signer !== this.signer) return
-        if (isRefused) this.faulty(everything, this.provider.failures.unauthorized())
+        if (isRefused) this.configFault(everything, this.provider.failures.unauthorized())
         this.pump()
       }
     }, this.runtime)
@@ -167,30 +167,30 @@ export class Pool<R extends Refusal, E extends Failure> {
   // ---------------------------------------------------------------------------
 
   /** `settle` is called once, and never before `submit` returns. What comes back gives the request up. */
-  submit(request: Request, settle: (outcome: Outcome<R, E>) => void): () => void {
+  submit(request: Request, settle: (outcome: Reply<R, E>) => void): () => void {
     const since = this.runtime.now()
-    const entry: Entry<R, E> = {
+    const pending: Pending<R, E> = {
       request,
       settle,
       since,
       attempts: 0,
       isRenewed: false,
-      isOver: false,
+      isSettled: false,
       sent: undefined
     }
-    if (this.isClosed) queueMicrotask(() => this.fail(entry, this.closed))
+    if (this.isClosed) queueMicrotask(() => this.fail(pending, this.closedError))
     else {
-      this.waiting.put(entry)
+      this.waiting.put(pending)
       this.wake()
     }
-    return () => this.giveUp(entry)
+    return () => this.abandon(pending)
   }
 
-  private giveUp(entry: Entry<R, E>): void {
-    const { sent } = entry
-    entry.isOver = true
+  private abandon(pending: Pending<R, E>): void {
+    const { sent } = pending
+    pending.isSettled = true
     if (sent !== undefined) sent.member.connection.cancel(sent.submitted)
-    this.release(entry)
+    this.release(pending)
   }
 
   /** What is submitted in one turn is handed on together. */
@@ -202,8 +202,8 @@ export class Pool<R extends Refusal, E extends Failure> {
 
   private pump(): void {
     this.isWoken = false
-    this.handOn()
-    this.runtime.goOn()
+    this.dispatch()
+    this.runtime.forgetTime()
   }
 
   // ---------------------------------------------------------------------------
@@ -211,7 +211,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   // ---------------------------------------------------------------------------
 
   /** Hands on what waits, or fails it. */
-  private handOn(): void {
+  private dispatch(): void {
     if (this.isClosed || this.waiting.size === 0) return
     const fault = this.circuits.faultOfAll(this.runtime.now())
     if (fault !== undefined) return this.failAll(this.waiting.takeAll(), fault)
@@ -223,146 +223,149 @@ export class Pool<R extends Refusal, E extends Failure> {
   private sendWaiting(): void {
     let member = this.connections.roomiest()
     while (member !== undefined && this.waiting.size > 0) {
-      const entry = this.waiting.take()!
-      if (entry.isOver || !this.admit(entry)) continue
-      this.send(entry, member)
+      const pending = this.waiting.take()!
+      if (pending.isSettled || !this.admit(pending)) continue
+      this.send(pending, member)
       member = this.connections.roomiest()
     }
     if (this.waiting.size > 0 && this.connections.usable === 0) this.connections.openOne()
   }
 
   /** Says whether a request may be sent; if not, it waits for another one or has failed. */
-  private admit(entry: Entry<R, E>): boolean {
-    const { expiresAt } = entry.request
+  private admit(pending: Pending<R, E>): boolean {
+    const { expiresAt } = pending.request
     if (expiresAt !== undefined && expiresAt <= this.runtime.epochMillis()) {
-      this.fail(entry, this.provider.failures.expired(expiresAt))
+      this.fail(pending, this.provider.failures.expired(expiresAt))
       return false
     }
-    const admission = this.circuits.admit(entry, this.runtime.now())
+    const admission = this.circuits.admit(pending, this.runtime.now())
     if (admission === "Send") return true
-    if (admission !== "Wait") this.fail(entry, admission)
+    if (admission !== "Wait") this.fail(pending, admission)
     return false
   }
 
-  private send(entry: Entry<R, E>, member: Member): void {
-    const { body, headers, method, path, shared } = entry.request
+  private send(pending: Pending<R, E>, member: Member): void {
+    const { body, headers, method, path, shared } = pending.request
     const { signer } = this
     const { generation } = signer
-    entry.attempts++
+    pending.attempts++
     this.connections.sends(member, generation)
     const submitted = member.connection.submit(
       { method, path, shared: signer.sign(shared), headers, body },
-      (answer) => this.ended(entry, answer)
+      (answer) => this.ended(pending, answer)
     )
-    entry.sent = { member, submitted, signer, generation }
+    pending.sent = { member, submitted, signer, generation }
   }
 
   // ---------------------------------------------------------------------------
   // Back
   // ---------------------------------------------------------------------------
 
-  private ended(entry: Entry<R, E>, answer: Message.Answer): void {
-    const sent = entry.sent!
-    entry.sent = undefined
-    if (Result.isSuccess(answer)) this.answered(entry, answer.success, sent)
-    else this.unanswered(entry, answer.failure, sent)
+  private ended(pending: Pending<R, E>, answer: Message.Answer): void {
+    const sent = pending.sent!
+    pending.sent = undefined
+    if (Result.isSuccess(answer)) this.answered(pending, answer.success, sent)
+    else this.unanswered(pending, answer.failure, sent)
   }
 
-  private unanswered(entry: Entry<R, E>, error: Http2Error.Http2Error, { member }: Sent): void {
+  private unanswered(pending: Pending<R, E>, error: Http2Error.Http2Error, { member }: Sent): void {
     const { _tag } = error.reason
-    if (_tag === "Timeout") this.connections.giveUp(member, error.message)
-    if (_tag === "Unknown") this.connections.unreadable(member, error.message)
-    if (_tag === "Refused" && entry.attempts % maxRefusals === 0) {
-      this.connections.leaveAs(member, `it refused a push again, the ${entry.attempts}th time`)
+    if (_tag === "Timeout") this.connections.retireUseless(member, error.message)
+    if (_tag === "Unknown") this.connections.requestUnknown(member, error.message)
+    if (_tag === "Refused" && pending.attempts % refusalsPerConnection === 0) {
+      this.connections.replaceUseless(member, `it refused a push again, the ${pending.attempts}th time`)
     }
-    if (isUnprocessed(error)) this.again(entry)
-    else this.fail(entry, this.provider.failures.unanswered(error))
+    if (isUnprocessed(error)) this.sendAgain(pending)
+    else this.fail(pending, this.provider.failures.unanswered(error))
   }
 
-  private answered(entry: Entry<R, E>, response: Message.Response, sent: Sent): void {
+  private answered(pending: Pending<R, E>, response: Message.Response, sent: Sent): void {
     const judgement = this.provider.judge(response, this.runtime.epochMillis)
-    const { refusal, verdict: { fault, renew } } = judgement
+    const { refusal, policy: { fault, renew } } = judgement
     const isCurrent = this.connections.isCurrent(sent.member)
     this.connections.answered(sent.member, judgement)
     // what an old credential is refused for is for the new one to try
-    if (!isCurrent && (renew !== "Nothing" || fault !== "None")) return this.again(entry)
-    this.tellCircuits(entry, judgement)
-    if (this.isRenewed(entry, renew, sent)) return this.again(entry)
-    const duration = this.runtime.now() - entry.since
-    this.settle(entry, Result.succeed({ response, refusal, attempts: entry.attempts, duration }))
+    if (!isCurrent && (renew !== "Nothing" || fault !== "None")) return this.sendAgain(pending)
+    this.updateCircuits(pending, judgement)
+    if (this.renewFor(pending, renew, sent)) return this.sendAgain(pending)
+    const duration = this.runtime.now() - pending.since
+    this.settle(pending, Result.succeed({ response, refusal, attempts: pending.attempts, duration }))
   }
 
-  private tellCircuits(entry: Entry<R, E>, { refusal, verdict: { fault, isServerError, renew } }: Judgement<R>): void {
+  private updateCircuits(
+    pending: Pending<R, E>,
+    { refusal, policy: { fault, isServerError, renew } }: Judgement<R>
+  ): void {
     if (refusal !== undefined && fault !== "None") {
-      const scope = fault === "All" ? everything : this.provider.scopeOf(entry.request)
-      this.faulty(scope, this.provider.failures.refused(refusal), entry)
+      const scope = fault === "All" ? everything : this.provider.scopeOf(pending.request)
+      this.configFault(scope, this.provider.failures.refused(refusal), pending)
     } else if (renew === "Nothing" && !isServerError && !this.circuits.areClosed) {
-      this.putBack(this.circuits.answered(entry))
+      this.putBack(this.circuits.answered(pending))
     }
   }
 
   /** Is what the answer asks for to be had, so that the request goes out again? */
-  private isRenewed(entry: Entry<R, E>, renew: Verdict["renew"], { generation, signer }: Sent): boolean {
+  private renewFor(pending: Pending<R, E>, renew: AnswerPolicy["renew"], { generation, signer }: Sent): boolean {
     if (renew === "Nothing") return false
-    if (renew === "Connection") return entry.attempts < maxReconnects
-    if (entry.isRenewed || !signer.expire(generation)) {
-      this.faulty(everything, this.provider.failures.unauthorized(), entry)
+    if (renew === "Connection") return pending.attempts < maxReconnects
+    if (pending.isRenewed || !signer.expire(generation)) {
+      this.configFault(everything, this.provider.failures.unauthorized(), pending)
       return false
     }
-    return entry.isRenewed = true
+    return pending.isRenewed = true
   }
 
   /** A fault of the configuration: requests of this scope fail until it is mended. */
-  private faulty(scope: string, error: E, entry?: Entry<R, E>): void {
-    const { isNew, with: waited } = this.circuits.failed(scope, error, this.runtime.now(), entry)
+  private configFault(scope: string, error: E, pending?: Pending<R, E>): void {
+    const { isNew, waited } = this.circuits.failed(scope, error, this.runtime.now(), pending)
     if (isNew) this.runtime.fork(Effect.logError(error.message))
     this.failAll(waited, error)
     // a scope is refused by a server that took the credential
-    if (entry !== undefined && scope !== everything) this.putBack(this.circuits.answered(entry))
+    if (pending !== undefined && scope !== everything) this.putBack(this.circuits.answered(pending))
   }
 
   // ---------------------------------------------------------------------------
   // The end, or once more
   // ---------------------------------------------------------------------------
 
-  private again(entry: Entry<R, E>): void {
-    if (entry.isOver) return
-    if (this.isClosed) return this.fail(entry, this.closed)
-    if (entry.attempts >= maxAttempts) {
-      return this.fail(entry, this.provider.failures.unprocessed(`it was refused ${entry.attempts} times`))
+  private sendAgain(pending: Pending<R, E>): void {
+    if (pending.isSettled) return
+    if (this.isClosed) return this.fail(pending, this.closedError)
+    if (pending.attempts >= maxAttempts) {
+      return this.fail(pending, this.provider.failures.unprocessed(`it was refused ${pending.attempts} times`))
     }
-    this.release(entry)
-    this.waiting.putBack(entry)
+    this.release(pending)
+    this.waiting.putBack(pending)
   }
 
-  private settle(entry: Entry<R, E>, outcome: Outcome<R, E>): void {
-    if (entry.isOver) return
-    entry.isOver = true
-    this.release(entry)
-    entry.settle(outcome)
+  private settle(pending: Pending<R, E>, outcome: Reply<R, E>): void {
+    if (pending.isSettled) return
+    pending.isSettled = true
+    this.release(pending)
+    pending.settle(outcome)
   }
 
-  private fail(entry: Entry<R, E>, error: E): void {
-    this.settle(entry, Result.fail(error))
+  private fail(pending: Pending<R, E>, error: E): void {
+    this.settle(pending, Result.fail(error))
   }
 
-  private failAll(entries: ReadonlyArray<Entry<R, E>>, error: E): void {
-    for (const entry of entries) this.fail(entry, error)
+  private failAll(requests: ReadonlyArray<Pending<R, E>>, error: E): void {
+    for (const pending of requests) this.fail(pending, error)
   }
 
-  private get closed(): E {
+  private get closedError(): E {
     return this.provider.failures.notSent("the connections were closed")
   }
 
   /** It tries no more for others whether a fault is mended. */
-  private release(entry: Entry<R, E>): void {
-    if (!this.circuits.areClosed) this.putBack(this.circuits.unanswered(entry))
+  private release(pending: Pending<R, E>): void {
+    if (!this.circuits.areClosed) this.putBack(this.circuits.unanswered(pending))
   }
 
   /** To be sent when it is possible again. */
-  private putBack(entries: ReadonlyArray<Entry<R, E>>): void {
-    for (const entry of entries) if (!entry.isOver) this.waiting.putBack(entry)
-    if (entries.length > 0) this.wake()
+  private putBack(requests: ReadonlyArray<Pending<R, E>>): void {
+    for (const pending of requests) if (!pending.isSettled) this.waiting.putBack(pending)
+    if (requests.length > 0) this.wake()
   }
 
   // ---------------------------------------------------------------------------
@@ -370,7 +373,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   // ---------------------------------------------------------------------------
 
   private get isAnyWaiting(): boolean {
-    return this.waiting.size > 0 || this.circuits.hasWaiting || this.connections.areQueued
+    return this.waiting.size > 0 || this.circuits.hasWaiting || this.connections.hasQueued
   }
 
   private tick(): void {
@@ -378,8 +381,8 @@ export class Pool<R extends Refusal, E extends Failure> {
     this.runtime.fork(
       Effect.gen({ self: this }, function*() {
         while (this.isAnyWaiting || this.connections.usable > 1) {
-          yield* Effect.sleep(interval)
-          this.lookAfter()
+          yield* Effect.sleep(maintainInterval)
+          this.maintain()
         }
       }).pipe(Effect.ensuring(Effect.sync(() => {
         this.isTicking = false
@@ -387,24 +390,24 @@ export class Pool<R extends Refusal, E extends Failure> {
     )
   }
 
-  private lookAfter(): void {
-    this.runtime.goOn()
-    this.giveUpLate()
-    if (this.waiting.size > 0 || this.connections.areQueued) this.connections.leaveStuck()
+  private maintain(): void {
+    this.runtime.forgetTime()
+    this.failLate()
+    if (this.waiting.size > 0 || this.connections.hasQueued) this.connections.replaceStuck()
     this.connections.grow(this.waiting.size > 0 && this.circuits.faultOfAll(this.runtime.now()) === undefined)
     this.connections.shrink()
     this.pump()
   }
 
-  private giveUpLate(): void {
+  private failLate(): void {
     const now = this.runtime.now()
-    const isLate = ({ since }: Entry<R, E>): boolean => now - since >= this.queueMillis
-    for (const entry of [...this.waiting.takeWhile(isLate), ...this.circuits.takeIf(isLate)]) {
-      this.fail(entry, this.late)
+    const isLate = ({ since }: Pending<R, E>): boolean => now - since >= this.queueMillis
+    for (const pending of [...this.waiting.takeWhile(isLate), ...this.circuits.takeIf(isLate)]) {
+      this.fail(pending, this.lateError)
     }
   }
 
-  private get late(): E {
+  private get lateError(): E {
     const { failures } = this.provider
     const { lastFailure, whyWaiting } = this.connections
     return lastFailure === undefined
@@ -428,7 +431,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.isClosed = true
-      this.failAll([...this.waiting.takeAll(), ...this.circuits.closeAll()], this.closed)
+      this.failAll([...this.waiting.takeAll(), ...this.circuits.closeAll()], this.closedError)
       return Effect.andThen(this.connections.retireAll(this.options.drainTimeout), this.runtime.close)
     })
   }

@@ -34,7 +34,7 @@ export interface Request {
 // -----------------------------------------------------------------------------
 
 /** What the pool does about an answer. */
-export interface Verdict {
+export interface AnswerPolicy {
   /** What has to be new before the request is sent again; `"Nothing"` when it is over. */
   readonly renew: "Nothing" | "Authorization" | "Connection"
   /** Is the connection on which the answer came of no further use? */
@@ -54,14 +54,14 @@ export interface Refusal {
 
 /** An answer, judged once: whoever sent the request goes on with the refusal. */
 export interface Judgement<out R extends Refusal> {
-  readonly verdict: Verdict
+  readonly policy: AnswerPolicy
   /** `undefined` where the service took the request. */
   readonly refusal: R | undefined
 }
 
 /** The request was taken: nothing is to be done. */
 export const accepted: Judgement<never> = {
-  verdict: { renew: "Nothing", retire: false, fault: "None", isServerError: false },
+  policy: { renew: "Nothing", retire: false, fault: "None", isServerError: false },
   refusal: undefined
 }
 

@@ -82,10 +82,10 @@ export class Circuits<A, E extends Failure> {
     fault: E,
     now: number,
     request?: A
-  ): { readonly isNew: boolean; readonly with: Array<A> } {
+  ): { readonly isNew: boolean; readonly waited: Array<A> } {
     const known = this.open.get(scope)
     // what was sent together tells of one fault
-    if (known !== undefined && request !== undefined && known.probe !== request) return { isNew: false, with: [] }
+    if (known !== undefined && request !== undefined && known.probe !== request) return { isNew: false, waited: [] }
     const circuit = known ?? { fault, backoff: new Backoff(this.random), probe: undefined, waiting: [] }
     const isNew = known === undefined || known.fault.message !== fault.message
     const failed = circuit.waiting
@@ -94,7 +94,7 @@ export class Circuits<A, E extends Failure> {
     circuit.probe = undefined
     circuit.waiting = []
     circuit.backoff.failed(now, fault.message)
-    return { isNew, with: failed }
+    return { isNew, waited: failed }
   }
 
   /** A request was answered without a fault. Returns those that waited for it. */

@@ -41,7 +41,7 @@ export interface Member {
   /** Since when what was sent on it waits for an answer, or it has no room though nothing is under way. */
   stuckSince: number
   /** Is it asked whether it is still there? */
-  isAsked: boolean
+  isPinging: boolean
   /** Does it get no more requests? */
   isRetired: boolean
   /** Has it told of a fault of the configuration, or of the authorization? */
@@ -62,22 +62,22 @@ export interface Listener<in E> {
   /** One is there or has room, or one is retired or gone. */
   readonly changed: () => void
   /** None can be had, or the server says good-bye, for a fault of the configuration. */
-  readonly faulty: (fault: E) => void
+  readonly configFault: (fault: E) => void
   /** The server says good-bye because the authorization of this generation is too old. */
   readonly expired: (generation: number) => void
 }
 
-const byItsLimits = "by its limit of streams or its window"
+const limitsText = "by its limit of streams or its window"
 
 /** Server errors in a row after which a connection is replaced. */
 const maxServerErrors = 2
 
 /** After so many milliseconds without an answer or a request a connection is asked whether it is still there. */
-const doubtAfter = 5000
+const pingAfterMillis = 5000
 
 /** One on which nothing moves for so many milliseconds is left: sooner where requests can't wait that long. */
-const minPatience = 5000
-const maxPatience = 10_000
+const minStuckMillis = 5000
+const maxStuckMillis = 10_000
 
 /** Of two connections with room: the one whose server has not just failed, then the one with more room. */
 const isBetter = (one: Member, room: number, other: Member, otherRoom: number): boolean =>
@@ -85,7 +85,7 @@ const isBetter = (one: Member, room: number, other: Member, otherRoom: number): 
 
 export class Connections<R extends Refusal, E extends Failure> {
   private readonly members = new Set<Member>()
-  private readonly dialing: Backoff
+  private readonly backoff: Backoff
   private readonly provider: Provider<R, E>
   private readonly limits: Limits
   private readonly listener: Listener<E>
@@ -93,7 +93,7 @@ export class Connections<R extends Refusal, E extends Failure> {
   private open: Open
   private opening: Open | undefined
   private wasFull = false
-  private readonly patience: number
+  private readonly stuckMillis: number
 
   constructor(open: Open, provider: Provider<R, E>, limits: Limits, listener: Listener<E>, runtime: Runtime) {
     this.open = open
@@ -102,14 +102,14 @@ export class Connections<R extends Refusal, E extends Failure> {
     this.listener = listener
     this.runtime = runtime
     // another one is to be opened, and to answer, before they give up
-    this.patience = Math.max(minPatience, Math.min(maxPatience, limits.queueTimeout / 3))
-    this.dialing = new Backoff(() => runtime.random())
+    this.stuckMillis = Math.max(minStuckMillis, Math.min(maxStuckMillis, limits.queueTimeout / 3))
+    this.backoff = new Backoff(() => runtime.random())
   }
 
   /** Opens connections in another way from now on. */
   replace(open: Open): void {
     this.open = open
-    this.dialing.worked()
+    this.backoff.worked()
     for (const member of this.members) this.retire(member)
   }
 
@@ -119,7 +119,7 @@ export class Connections<R extends Refusal, E extends Failure> {
 
   /** Why there is no connection, or not one more. */
   get lastFailure(): string | undefined {
-    return this.dialing.lastFailure
+    return this.backoff.lastFailure
   }
 
   /** How many take requests, now or later. */
@@ -143,18 +143,18 @@ export class Connections<R extends Refusal, E extends Failure> {
   }
 
   private roomOf(member: Member): number {
-    if (member.isRetired || member.isAsked) return 0
+    if (member.isRetired || member.isPinging) return 0
     const { connection, heardAt, usedAt } = member
     const now = this.runtime.now()
     if (connection.pending() > 0) return this.isStuck(member, now) ? 0 : connection.room()
-    if (now - Math.max(heardAt, usedAt) < doubtAfter) return connection.room()
-    this.ask(member)
+    if (now - Math.max(heardAt, usedAt) < pingAfterMillis) return connection.room()
+    this.pingFirst(member)
     return 0
   }
 
   /** Nothing was answered for too long. */
   private isStuck({ heardAt, stuckSince }: Member, now: number): boolean {
-    return now - Math.max(heardAt, stuckSince) >= this.patience
+    return now - Math.max(heardAt, stuckSince) >= this.stuckMillis
   }
 
   /** A request is to leave on it. */
@@ -166,10 +166,10 @@ export class Connections<R extends Refusal, E extends Failure> {
   }
 
   /** One that does not answer ends by itself. */
-  private ask(member: Member): void {
-    member.isAsked = true
+  private pingFirst(member: Member): void {
+    member.isPinging = true
     this.runtime.fork(Effect.map(Effect.result(member.connection.ping), () => {
-      member.isAsked = false
+      member.isPinging = false
       member.heardAt = this.runtime.now()
       this.listener.changed()
     }))
@@ -182,17 +182,17 @@ export class Connections<R extends Refusal, E extends Failure> {
   /** Opens one, unless it is being done or has to wait. */
   openOne(): void {
     const { open } = this
-    if (this.opening === open || this.dialing.isPaused(this.runtime.now())) return
+    if (this.opening === open || this.backoff.isPaused(this.runtime.now())) return
     this.opening = open
     this.runtime.fork(Effect.gen({ self: this }, function*() {
       const own = yield* Scope.fork(this.runtime.scope)
       const opened = yield* Effect.exit(Scope.provide(open, own))
       if (this.opening === open) this.opening = undefined
       const isWanted = open === this.open
-      if (isWanted && Exit.isSuccess(opened)) this.join(opened.value, own)
+      if (isWanted && Exit.isSuccess(opened)) this.add(opened.value, own)
       else {
         yield* Scope.close(own, Exit.void)
-        if (isWanted) yield* this.notOpened(opened)
+        if (isWanted) yield* this.dialFailed(opened)
       }
       this.listener.changed()
     }))
@@ -207,52 +207,54 @@ export class Connections<R extends Refusal, E extends Failure> {
   }
 
   /** Do requests wait for a stream of a connection? */
-  get areQueued(): boolean {
+  get hasQueued(): boolean {
     for (const { connection } of this.members) if (connection.queued() > 0) return true
     return false
   }
 
   /** What keeps requests waiting, where it is a connection that takes none. */
   get whyWaiting(): string | undefined {
-    for (const { connection, isAsked, isRetired } of this.members) {
-      if (!isRetired && !isAsked && connection.pending() === 0 && connection.room() === 0) {
-        return `a connection to ${this.provider.name} allows no push, ${byItsLimits}`
+    for (const { connection, isPinging, isRetired } of this.members) {
+      if (!isRetired && !isPinging && connection.pending() === 0 && connection.room() === 0) {
+        return `a connection to ${this.provider.name} allows no push, ${limitsText}`
       }
     }
     return undefined
   }
 
   /** To be called now and then while requests wait: leaves those on which nothing moves. */
-  leaveStuck(): void {
+  replaceStuck(): void {
     const now = this.runtime.now()
-    const seconds = Math.round(this.patience / 1000)
+    const seconds = Math.round(this.stuckMillis / 1000)
     for (const member of this.members) {
-      const { connection, isAsked, isRetired } = member
+      const { connection, isPinging, isRetired } = member
       if (isRetired) continue
       const pending = connection.pending()
       if (pending > 0) {
-        if (this.isStuck(member, now)) this.leaveAs(member, `it answered none of ${pending} pushes in ${seconds} s`)
-      } else if (isAsked) continue
+        if (this.isStuck(member, now)) {
+          this.replaceUseless(member, `it answered none of ${pending} pushes in ${seconds} s`)
+        }
+      } else if (isPinging) continue
       else if (connection.room() > 0) member.stuckSince = now
-      else if (now - member.stuckSince >= this.patience) {
-        this.leaveAs(member, `it allowed no push for ${seconds} s, ${byItsLimits}`)
+      else if (now - member.stuckSince >= this.stuckMillis) {
+        this.replaceUseless(member, `it allowed no push for ${seconds} s, ${limitsText}`)
       }
     }
   }
 
   /** A request on it got no answer that can be read, though the connection goes on. */
-  unreadable(member: Member, why: string): void {
+  requestUnknown(member: Member, why: string): void {
     if (!member.connection.isOpen() || member.isRetired) return
-    if (++member.serverErrors >= maxServerErrors) this.leaveAs(member, why)
+    if (++member.serverErrors >= maxServerErrors) this.replaceUseless(member, why)
   }
 
   /** Leaves one for another that is of no use now. */
-  leaveAs(member: Member, why: string): void {
+  replaceUseless(member: Member, why: string): void {
     if (member.isRetired) return
     // another one may be no better
     member.isProven = false
     const { name } = this.provider
-    this.giveUp(member, `a connection to ${name} was of no use: ${why}`)
+    this.retireUseless(member, `a connection to ${name} was of no use: ${why}`)
     this.runtime.fork(Effect.logWarning(`a connection to ${name} is left for another: ${why}`))
   }
 
@@ -265,7 +267,7 @@ export class Connections<R extends Refusal, E extends Failure> {
     }
   }
 
-  private join(connection: Connection.Connection, own: Scope.Closeable): void {
+  private add(connection: Connection.Connection, own: Scope.Closeable): void {
     const now = this.runtime.now()
     const member: Member = {
       connection,
@@ -277,33 +279,33 @@ export class Connections<R extends Refusal, E extends Failure> {
       usedAt: now,
       heardAt: now,
       stuckSince: now,
-      isAsked: false,
+      isPinging: false,
       isRetired: false,
       isFaulty: false
     }
     this.members.add(member)
     connection.onRoom(() => {
-      if (!connection.isOpen()) this.sentAway(member, { goaway: connection.goaway() })
+      if (!connection.isOpen()) this.serverRetired(member, { goaway: connection.goaway() })
       this.listener.changed()
     })
     this.runtime.fork(Effect.flatMap(connection.closed, (ending) => {
-      this.sentAway(member, ending)
+      this.serverRetired(member, ending)
       this.members.delete(member)
       this.listener.changed()
       return Scope.close(own, Exit.void)
     }))
   }
 
-  private notOpened(exit: Exit.Exit<unknown, Http2Error.Http2Error>): Effect.Effect<void> {
+  private dialFailed(exit: Exit.Exit<unknown, Http2Error.Http2Error>): Effect.Effect<void> {
     const error = Exit.isFailure(exit) ? exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error : undefined
     const detail = error?.message ?? "no connection could be opened"
-    this.dialing.failed(this.runtime.now(), detail)
+    this.backoff.failed(this.runtime.now(), detail)
     const fault = error === undefined ? undefined : this.provider.judgeDial(error)
     // while others go on it is one server of many
     if (fault === undefined || this.usable > 0) {
       return Effect.logWarning(`no connection to ${this.provider.name}: ${detail}`)
     }
-    this.listener.faulty(fault)
+    this.listener.configFault(fault)
     return Effect.void
   }
 
@@ -312,8 +314,8 @@ export class Connections<R extends Refusal, E extends Failure> {
   // ---------------------------------------------------------------------------
 
   /** An answer came. */
-  answered(member: Member, { refusal, verdict }: Judgement<R>): void {
-    const { fault, isServerError, retire } = verdict
+  answered(member: Member, { refusal, policy }: Judgement<R>): void {
+    const { fault, isServerError, retire } = policy
     member.answers++
     member.heardAt = member.stuckSince = this.runtime.now()
     member.serverErrors = isServerError ? member.serverErrors + 1 : 0
@@ -321,58 +323,58 @@ export class Connections<R extends Refusal, E extends Failure> {
     if (refusal !== undefined && (isFailing || retire)) {
       // a server that fails again and again does so for the next connection too
       if (isFailing) member.isProven = false
-      this.giveUp(member, this.wordsOf(refusal))
+      this.retireUseless(member, this.refusalText(refusal))
     } else if (!member.isProven && fault !== "All" && !isServerError) {
       member.isProven = true
-      if (this.isCurrent(member)) this.dialing.worked()
+      if (this.isCurrent(member)) this.backoff.worked()
     }
   }
 
-  private wordsOf({ reason, status }: Refusal): string {
+  private refusalText({ reason, status }: Refusal): string {
     return `${this.provider.name} answered ${status}${reason === undefined ? "" : ` ${reason}`}`
   }
 
   /** It is of no use any more. */
-  giveUp(member: Member, what: string): void {
-    this.useless(member, what)
+  retireUseless(member: Member, what: string): void {
+    this.countUseless(member, what)
     this.retire(member)
   }
 
   private retire(member: Member): void {
     if (member.isRetired) return
-    this.leave(member)
+    this.sendNoMore(member)
     this.runtime.fork(member.connection.retire)
   }
 
   /** Sends it no more requests. */
-  private leave(member: Member): void {
+  private sendNoMore(member: Member): void {
     member.isRetired = true
     // the pauses that second connections have earned are not those of the first: the next one is dialled at once
-    if (member.isProven && this.isCurrent(member) && this.usable === 0) this.dialing.worked()
+    if (member.isProven && this.isCurrent(member) && this.usable === 0) this.backoff.worked()
   }
 
   /** One that never was of use makes the next one wait. */
-  private useless(member: Member, what: string): void {
+  private countUseless(member: Member, what: string): void {
     if (!member.isRetired && !member.isProven && this.isCurrent(member)) {
-      this.dialing.failed(this.runtime.now(), what)
+      this.backoff.failed(this.runtime.now(), what)
     }
   }
 
   /** The server wants no more requests on a connection. It may say why later than that. */
-  private sentAway(member: Member, end: Pick<Message.Ending, "goaway" | "rejection">): void {
+  private serverRetired(member: Member, end: Pick<Message.Ending, "goaway" | "rejection">): void {
     const isNews = !member.isFaulty && this.isCurrent(member)
     const fault = isNews ? this.provider.judgeEnd(end) : undefined
     if (!member.isRetired) {
-      this.useless(member, this.whyUseless(end, fault))
-      this.leave(member)
+      this.countUseless(member, this.uselessText(end, fault))
+      this.sendNoMore(member)
     }
     if (fault === undefined) return
     member.isFaulty = true
     if (fault === "Expired") this.listener.expired(member.generation)
-    else this.listener.faulty(fault)
+    else this.listener.configFault(fault)
   }
 
-  private whyUseless({ goaway }: Pick<Message.Ending, "goaway">, fault: E | "Expired" | undefined): string {
+  private uselessText({ goaway }: Pick<Message.Ending, "goaway">, fault: E | "Expired" | undefined): string {
     if (fault !== undefined && fault !== "Expired") return fault.message
     const said = goaway === undefined ? "" : `: ${Message.goawayDetail(goaway)}`
     return `the connection was closed by ${this.provider.name} before it was of use${said}`

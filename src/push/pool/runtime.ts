@@ -10,7 +10,7 @@ export class Runtime {
   /** Closed by the pool itself, after what was sent is answered. */
   readonly scope: Scope.Closeable
   private readonly clock: Clock.Clock
-  private readonly dice: typeof Random.Random.Service
+  private readonly randomService: typeof Random.Random.Service
   private readonly run: (effect: Effect.Effect<unknown>) => unknown
   /** Negative when it has to be read again. */
   private time = -1
@@ -18,12 +18,12 @@ export class Runtime {
   constructor(
     scope: Scope.Closeable,
     clock: Clock.Clock,
-    dice: typeof Random.Random.Service,
+    randomService: typeof Random.Random.Service,
     run: (effect: Effect.Effect<unknown>) => unknown
   ) {
     this.scope = scope
     this.clock = clock
-    this.dice = dice
+    this.randomService = randomService
     this.run = run
   }
 
@@ -33,7 +33,7 @@ export class Runtime {
   }
 
   /** What happens next happens at another time. */
-  goOn(): void {
+  forgetTime(): void {
     this.time = -1
   }
 
@@ -42,7 +42,7 @@ export class Runtime {
 
   /** From 0 to 1. */
   random(): number {
-    return this.dice.nextDoubleUnsafe()
+    return this.randomService.nextDoubleUnsafe()
   }
 
   /** Runs for as long as the pool. */

@@ -10,14 +10,14 @@ const take = <A>(list: MutableList.MutableList<A>): A | undefined => {
   return taken === MutableList.Empty ? undefined : taken
 }
 
-const takeIf = <A>(list: MutableList.MutableList<A>, holds: (entry: A) => boolean): Array<A> => {
+const takeIf = <A>(list: MutableList.MutableList<A>, holds: (request: A) => boolean): Array<A> => {
   const taken = MutableList.toArray(list).filter(holds)
-  if (taken.length > 0) MutableList.filter(list, (entry) => !holds(entry))
+  if (taken.length > 0) MutableList.filter(list, (request) => !holds(request))
   return taken
 }
 
-const takeWhile = <A>(list: MutableList.MutableList<A>, holds: (entry: A) => boolean): Array<A> => {
-  const end = MutableList.toArray(list).findIndex((entry) => !holds(entry))
+const takeWhile = <A>(list: MutableList.MutableList<A>, holds: (request: A) => boolean): Array<A> => {
+  const end = MutableList.toArray(list).findIndex((request) => !holds(request))
   return MutableList.takeN(list, end < 0 ? list.length : end)
 }
 
@@ -29,12 +29,12 @@ export class Waiting<A> {
     return this.back.length + this.fresh.length
   }
 
-  put(entry: A): void {
-    MutableList.append(this.fresh, entry)
+  put(request: A): void {
+    MutableList.append(this.fresh, request)
   }
 
-  putBack(entry: A): void {
-    MutableList.append(this.back, entry)
+  putBack(request: A): void {
+    MutableList.append(this.back, request)
   }
 
   take(): A | undefined {
@@ -46,7 +46,7 @@ export class Waiting<A> {
   }
 
   /** Takes those that were put back for which it holds, and the new ones up to the first for which it doesn't. */
-  takeWhile(holds: (entry: A) => boolean): Array<A> {
+  takeWhile(holds: (request: A) => boolean): Array<A> {
     return [...takeIf(this.back, holds), ...takeWhile(this.fresh, holds)]
   }
 }

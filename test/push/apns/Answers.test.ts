@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Flag, Setting, Type } from "../../../src/http2/frame/frame.ts"
 import type { Field } from "../../../src/http2/hpack/staticTable.ts"
-import * as Verdict from "../../../src/push/apns/answer/answerPolicy.ts"
+import * as AnswerPolicy from "../../../src/push/apns/answer/answerPolicy.ts"
 import * as ApnsError from "../../../src/push/apns/answer/ApnsError.ts"
 import { type Action, classify, classifyBody, parseAnswer, parseBody } from "../../../src/push/apns/answer/Reason.ts"
 import * as Apns from "../../../src/push/apns/Apns.ts"
@@ -105,9 +105,9 @@ describe("an answer without a reason of Apple's", () => {
       assert.strictEqual(error.action, action)
       assert.include(error.message, `${status} without a reason of Apple's`)
       assert.strictEqual("delay" in error.reason && error.reason.delay !== undefined, action === "RetryLater")
-      const verdict = Verdict.ofRefusal(classifyBody(status, parseAnswer(body, Infinity)))
-      assert.strictEqual(verdict.fault, action === "FixConfiguration" ? "All" : "None")
-      assert.strictEqual(verdict.renew, action === "Reconnect" ? "Connection" : "Nothing")
+      const policy = AnswerPolicy.ofRefusal(classifyBody(status, parseAnswer(body, Infinity)))
+      assert.strictEqual(policy.fault, action === "FixConfiguration" ? "All" : "None")
+      assert.strictEqual(policy.renew, action === "Reconnect" ? "Connection" : "Nothing")
       if (action === "FixConfiguration") assert.include(error.message, "something else may be answering")
     }
   })

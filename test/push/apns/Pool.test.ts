@@ -9,7 +9,7 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
 import { table } from "../../../src/push/apns/answer/Reason.ts"
-import type { Outcome } from "../../../src/push/apns/answer/receipt.ts"
+import type { Reply } from "../../../src/push/apns/answer/receipt.ts"
 import { provider } from "../../../src/push/apns/provider.ts"
 import * as Pool from "../../../src/push/pool/Pool.ts"
 import { FakeConnection, fakeToken, push, word } from "./fakeConnection.ts"
@@ -47,7 +47,7 @@ const setUp = Effect.fnUntraced(function*(
     Scope.provide(scope),
     Effect.provide(Logger.layer([Logger.make(({ message }) => logged.push(String(message)))]))
   )
-  const outcomes: Array<Outcome> = []
+  const outcomes: Array<Reply> = []
   const cancels: Array<() => void> = []
   const submit = (n: number, topic?: string) => {
     cancels[n] = pool.submit(push(n, topic), (outcome) => {

@@ -10,7 +10,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
-import type { Outcome } from "../../../src/push/apns/answer/receipt.ts"
+import type { Reply } from "../../../src/push/apns/answer/receipt.ts"
 import { provider } from "../../../src/push/apns/provider.ts"
 import * as Pool from "../../../src/push/pool/Pool.ts"
 import { FakeConnection, fakeToken, push } from "./fakeConnection.ts"
@@ -78,7 +78,7 @@ const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
 
   let time = 0
   const submittedAt: Array<number> = []
-  const ends = new Map<number, Outcome>()
+  const ends = new Map<number, Reply>()
   const cancels: Array<() => void> = []
   const cancelled = new Set<number>()
   const submit = () => {

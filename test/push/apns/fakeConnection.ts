@@ -6,7 +6,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Connection from "../../../src/http2/Connection.ts"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
-import type { Outcome } from "../../../src/push/apns/answer/receipt.ts"
+import type { Reply } from "../../../src/push/apns/answer/receipt.ts"
 import { authorizerOf } from "../../../src/push/apns/credential/authorizer.ts"
 import type * as ProviderToken from "../../../src/push/apns/credential/ProviderToken.ts"
 import type { Request } from "../../../src/push/pool/Provider.ts"
@@ -158,7 +158,7 @@ export const push = (n: number, topic?: string): Request => ({
 })
 
 /** How a request ended, in a word. */
-export const word = (outcome: Outcome | undefined): string => {
+export const word = (outcome: Reply | undefined): string => {
   if (outcome === undefined) return "pending"
   return Result.isSuccess(outcome) ? String(outcome.success.response.status) : outcome.failure.reason._tag
 }

@@ -10,7 +10,7 @@ import { Http2Error } from "../../../src/http2/index.ts"
 import { Pool, type Provider } from "../../../src/push/pool/index.ts"
 import { flight, type No, type PigeonError, provider, type Reply, rings, say, serve } from "./pigeon.ts"
 
-type Outcome = Pool.Outcome<No, PigeonError>
+type Outcome = Pool.Reply<No, PigeonError>
 
 /** A pool to a server that replies so, and what it logs. */
 const pigeons = Effect.fnUntraced(

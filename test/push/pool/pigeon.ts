@@ -26,7 +26,7 @@ export class PigeonError extends Data.TaggedError("PigeonError")<{ readonly what
 
 const error = (what: string) => (detail: string) => new PigeonError({ what, detail })
 
-const verdicts: Record<string, Partial<Provider.Verdict>> = {
+const policies: Record<string, Partial<Provider.AnswerPolicy>> = {
   "wrong loft": { fault: "Scope" },
   "who are you": { fault: "All" },
   "old ring": { renew: "Authorization", retire: true },
@@ -38,9 +38,9 @@ const verdicts: Record<string, Partial<Provider.Verdict>> = {
 export const provider: Provider.Provider<No, PigeonError> = {
   name: "Pigeon",
   judge: ({ body, status }) => {
-    if (status === 204) return { verdict: nothing, refusal: undefined }
+    if (status === 204) return { policy: nothing, refusal: undefined }
     const reason = Buffer.from(body).toString()
-    return { verdict: { ...nothing, ...verdicts[reason] }, refusal: { status, reason } }
+    return { policy: { ...nothing, ...policies[reason] }, refusal: { status, reason } }
   },
   judgeEnd: ({ goaway }) => goaway?.debug === "the loft burnt down" ? error("homeless")(goaway.debug) : undefined,
   judgeDial: ({ message, reason }) => reason._tag === "TlsRejected" ? error("caught")(message) : undefined,
@@ -57,7 +57,7 @@ export const provider: Provider.Provider<No, PigeonError> = {
   isRepeated: () => true
 }
 
-const nothing: Provider.Verdict = { renew: "Nothing", retire: false, fault: "None", isServerError: false }
+const nothing: Provider.AnswerPolicy = { renew: "Nothing", retire: false, fault: "None", isServerError: false }
 
 /** Rings with a number, each another one. */
 export const rings = (): Authorizer => {

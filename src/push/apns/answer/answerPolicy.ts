@@ -19,14 +19,14 @@ const reachOf = ({ isForeign, reason, status }: Reason.Classification): "Scope" 
   isForeign || status < 400 || (status === 403 && reason !== "TopicMismatch") ? "All" : "Scope"
 
 /** What to do about an answer that is no success. */
-export const ofRefusal = (refusal: Reason.Classification): Provider.Verdict => {
+export const ofRefusal = (refusal: Reason.Classification): Provider.AnswerPolicy => {
   const { action, reason, reconnect, status } = refusal
-  const { verdict } = Provider.accepted
+  const { policy } = Provider.accepted
   switch (action) {
     case "RenewToken":
-      return { ...verdict, renew: "Authorization", retire: true }
+      return { ...policy, renew: "Authorization", retire: true }
     case "Reconnect":
-      return { ...verdict, renew: "Connection", retire: true }
+      return { ...policy, renew: "Connection", retire: true }
     default:
       return {
         renew: "Nothing",
@@ -45,7 +45,7 @@ export const judge = (
 ): Provider.Judgement<Reason.Classification> => {
   if (status < 300) return Provider.accepted
   const refusal = Reason.classifyBody(status, Reason.parseAnswer(text.decode(body), now()))
-  return { verdict: ofRefusal(refusal), refusal }
+  return { policy: ofRefusal(refusal), refusal }
 }
 
 /** The fault of the configuration that a GOAWAY tells of, if it does. A reason that nobody knows yet may be of the moment. */

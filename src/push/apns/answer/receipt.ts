@@ -13,7 +13,7 @@ import * as ApnsError from "./ApnsError.ts"
 import * as Reason from "./Reason.ts"
 
 /** How a request to APNs ended. */
-export type Outcome = Pool.Outcome<Reason.Classification, ApnsError.ApnsError>
+export type Reply = Pool.Reply<Reason.Classification, ApnsError.ApnsError>
 
 /** How a push ended. */
 export type PushEnd = Result.Result<Receipt, ApnsError.ApnsError>
@@ -26,7 +26,7 @@ const header = (headers: Message.Response["headers"], name: string): string | un
 const notApns = (status: number): Reason.Classification => Reason.classify(status, undefined, undefined, true)
 
 /** What became of a push. `now` gives milliseconds since 1970. */
-export const receiptOf = (token: string, apnsId: string, outcome: Outcome, now: () => number): PushEnd => {
+export const receiptOf = (token: string, apnsId: string, outcome: Reply, now: () => number): PushEnd => {
   if (Result.isFailure(outcome)) return Result.fail(outcome.failure)
   const { attempts, duration, refusal, response } = outcome.success
   const { body, headers, status } = response
