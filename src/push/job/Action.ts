@@ -1,4 +1,4 @@
-/** What is to be done about a push that was not accepted: the same words for every push service. */
+/** What to do about a push that was not accepted. All push services use the same actions. */
 import * as Schema from "effect/Schema"
 
 /**
@@ -6,18 +6,18 @@ import * as Schema from "effect/Schema"
  *
  * | action | who acts | the push |
  * |---|---|---|
- * | `DropToken` | the application deletes the device token, unless it was registered again after the answer's timestamp | is over |
- * | `CheckToken` | the application looks at the token: it is malformed, or belongs to another environment or app | is over |
- * | `DropChannel` | the application deletes the broadcast channel | is over |
- * | `FixNotification` | a programmer changes the notification | never works as it is |
+ * | `DropToken` | the application deletes the device token, unless it was registered again after the answer's timestamp | has ended |
+ * | `CheckToken` | the application checks the token: it is malformed, or belongs to another environment or app | has ended |
+ * | `DropChannel` | the application deletes the broadcast channel | has ended |
+ * | `FixNotification` | a developer changes the notification | can't succeed unchanged |
  * | `FixConfiguration` | an operator changes key, certificate, topic or environment; stop pushing until then | is kept |
- * | `RenewToken` | a new authorization and a new connection | is tried once more |
- * | `Reconnect` | a new connection | was not processed, is tried again |
- * | `RetryLater` | time | is tried again after a delay that grows |
- * | `Retry` | nobody | was not processed, is tried again |
- * | `RetryMayDuplicate` | the sender decides between at least once and at most once | may have been processed |
- * | `Discard` | nobody | is not wanted any more |
- * | `ReportBug` | the authors of the client | never works as it is |
+ * | `RenewToken` | the client renews the authorization and the connection | is sent once more |
+ * | `Reconnect` | the client opens a new connection | was not processed and is sent again |
+ * | `RetryLater` | - | is sent again after a growing delay |
+ * | `Retry` | - | was not processed and is sent again |
+ * | `RetryMayDuplicate` | the sender chooses between at least once and at most once | may have been processed |
+ * | `Discard` | - | has expired |
+ * | `ReportBug` | the authors of the client | can't succeed unchanged |
  *
  * @category models
  * @since 0.1.0
@@ -38,7 +38,7 @@ export const Action = Schema.Literals([
 ])
 
 /**
- * What to do next; see the table at the schema.
+ * The decoded {@link Action}.
  *
  * @category models
  * @since 0.1.0

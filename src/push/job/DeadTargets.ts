@@ -1,10 +1,10 @@
 /**
- * Targets that are of no use any more, such as device tokens: the application
- * is told of them, by jobs or by a function of its own.
+ * Dead targets, such as device tokens: reports them to the application, by jobs or
+ * by a function of its own.
  *
- * It is told before the push job is settled, so of each at least once, and
- * perhaps more than once. One that it could not be told of is pushed to again,
- * alone, since the service gives the same answer again.
+ * The report precedes the settlement of the push job, so the application gets each
+ * target at least once. A target whose report failed is pushed to again, alone,
+ * because the service will give the same answer again.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -19,30 +19,30 @@ import { asCause, effectOf, messageOfThrown } from "../../internal/thrown.ts"
 import type * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
 
-/** A function of the application that is told of dead targets; `undefined` where jobs tell it. */
+/** The application's function for dead targets; `undefined` to publish jobs. */
 export type Hook<A> = ((dead: NonEmptyReadonlyArray<A>) => Effect.Effect<void, unknown>) | undefined
 
-/** A service's way of telling the application of dead targets. */
+/** Reports the dead targets of a push service to the application. */
 export interface DeadTargets<A> {
-  /** What is done with them. Default, where it is `undefined`: `publish`. */
+  /** The application's function. Default: `undefined`, which means `publish`. */
   readonly hook: Context.Reference<Hook<A>>
-  /** Publishes a job for each. */
+  /** Publishes a job for each target. */
   readonly publish: (dead: Iterable<A>) => Effect.Effect<void, Publisher.PublishError, Publisher.Publisher>
-  /** Has a function called instead of publishing jobs. When it fails it is called again, a few times at once, then later. */
+  /** Calls a function instead of publishing jobs. A failed call is repeated up to 4 times, then with the push job. */
   readonly layer: <E, R>(
     call: (dead: NonEmptyReadonlyArray<A>) => Effect.Effect<void, E, R>
   ) => Layer.Layer<never, never, R>
-  /** Tells the application, as `hook` says, in a few tries. */
+  /** Reports to the application as `hook` says, with up to 4 retries. */
   readonly report: (dead: NonEmptyReadonlyArray<A>) => Effect.Effect<void, NotReported, Publisher.Publisher>
 }
 
-/** The application could not be told. */
+/** The report to the application failed. */
 export class NotReported extends Schema.TaggedError<NotReported>()("NotReported", {
   detail: Schema.String,
   cause: Schema.optional(Schema.Defect())
 }) {
   override get message() {
-    return `the application could not be told of dead tokens: ${this.detail}`
+    return `the dead tokens could not be reported to the application: ${this.detail}`
   }
 }
 
@@ -51,7 +51,7 @@ const notReported = (cause: Cause.Cause<unknown>): NotReported => {
   return new NotReported({ detail: safeLine(oneLine(messageOfThrown(failure))), cause: asCause(failure) })
 }
 
-/** Makes it of the job that tells of one target. `key` and `name` are of the function: of its service, and in errors. */
+/** Makes the service. `job` reports one target. `key` is the key of the hook's service, `name` its name in errors. */
 export const make = <A>(options: {
   readonly job: Job.Job<A>
   readonly key: string

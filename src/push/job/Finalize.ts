@@ -1,15 +1,14 @@
 /**
- * Work that is brought to its end even when the worker cuts it short.
+ * Work that is finalized even if the worker interrupts it.
  *
- * A handler is interrupted when its worker stops, when its attempt takes too
- * long, when its job expires, and when its lease is lost. What it did by then
- * is done, and has to be written down, or it is done a second time. So the work
- * may be interrupted, and its conclusion only after some seconds more. When the
- * lease is lost there is nothing to conclude: the job runs again as a whole.
+ * A worker interrupts a handler when the worker stops, when the attempt takes too
+ * long, when the job expires, and when the lease is lost. The work done by then must
+ * be recorded, or it is done twice. So an interruption ends the work at once, but the
+ * finalizer only after 8 seconds. When the lease is lost nothing is finalized: the
+ * whole job runs again.
  *
- * A fiber that was interrupted can't succeed any more, but it can fail: work
- * that was concluded nonetheless ends with `Job.discard`, and the worker deletes
- * the job.
+ * An interrupted fiber can't succeed, but it can fail. So interrupted work that was
+ * finalized ends with `Job.discard`, and the worker deletes the job.
  */
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -20,19 +19,19 @@ import * as Option from "effect/Option"
 import type { Delivery } from "../../Handler.ts"
 import type * as Job from "../../Job.ts"
 
-/** How long a conclusion may take after an interruption. A worker waits for 10 seconds, and has to settle the job in them. */
+/** How long the finalizer may take after an interruption. A worker waits 10 seconds, and must settle the job in them. */
 const finalizeTimeout = Duration.seconds(8)
 
 /**
- * Does some work, and concludes it. `conclude` is told why the work did not come
- * to its end, if so, and may fail with that: then the worker, who knows what it
- * interrupted the handler for, decides.
+ * Does some work and finalizes it. `conclude` gets the cause if the work did not
+ * succeed, and may fail with it. Then the worker, which knows why it interrupted the
+ * handler, decides.
  */
 export const finalize = <E, R, B, E2, R2>(
   work: Effect.Effect<unknown, E, R>,
   conclude: (cause: Cause.Cause<E> | undefined) => Effect.Effect<B, E2, R2>,
   { cutShort, isLost }: Pick<Delivery, "isLost"> & {
-    /** Says what was concluded after an interruption. */
+    /** The end of interrupted work that was finalized. */
     readonly cutShort: (result: B) => Job.Discard
   }
 ): Effect.Effect<B, E | E2 | Job.Discard, R | R2> =>

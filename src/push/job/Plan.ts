@@ -1,21 +1,20 @@
 /**
- * From what became of a job's pushes to what becomes of the job. Pure.
+ * Decides what happens to a job from the results of its pushes. Pure.
  *
- * | action of the failure | the push | tried again |
+ * | action of the failure | the push | retry |
  * |---|---|---|
- * | `DropToken`, `CheckToken` | over, once the target is reported | if it can't be: as the job's schedule says, until its end, and for a day at least |
- * | `Discard` | over | |
- * | `Retry`, `Reconnect` | was not processed | as the job's schedule says, without end |
- * | `RetryMayDuplicate` | may have been processed | as the job's schedule says, until its end, and for a day at least; or over, if a second copy is not to be risked |
- * | `RetryLater` | was put off by the service | after the service's time, doubled each time, until the schedule's end, and for a day at least |
+ * | `DropToken`, `CheckToken` | ends once the target is reported | if the report fails: by the job's schedule, for at least a day |
+ * | `Discard` | has ended | |
+ * | `Retry`, `Reconnect` | was not processed | by the job's schedule, without end |
+ * | `RetryMayDuplicate` | may have been processed | by the job's schedule, for at least a day; none with `"Drop"` |
+ * | `RetryLater` | was deferred by the service | after the service's delay, doubled each time, for at least a day |
  * | `FixConfiguration`, `RenewToken` | is kept | every 5 minutes, without end |
- * | `FixNotification`, `DropChannel`, `ReportBug` | never works | buried |
- * | none, since the attempt was interrupted | may have been processed | at once; or over, if a second copy is not to be risked |
+ * | `FixNotification`, `DropChannel`, `ReportBug` | can't succeed | buried |
+ * | none: the attempt was interrupted | may have been processed | at once; none with `"Drop"` |
  *
- * What is tried "without end" says nothing against the job: an outage of the
- * network, or a wrong key, buries none. The broker counts those attempts too,
- * so that the schedule may be at its end when a push reaches the service for the
- * first time: hence the day.
+ * Retries "without end" are not the job's fault: a network outage or a wrong key
+ * buries no job. The broker counts these attempts too, so the schedule may have
+ * ended when a push first reaches the service. Hence at least a day.
  */
 import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
@@ -28,18 +27,18 @@ import type { NotReported } from "./DeadTargets.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** May a push that was perhaps processed be repeated? */
+/** What to do with a push that may have been processed: send it again, or not. */
 export type OnUnknown = "Repeat" | "Drop"
 
 /** A service's error for a push that was not accepted. */
 export interface Failure {
   readonly message: string
   readonly action: Action
-  /** How long to wait before the push is tried again, where the service has a say in it. */
+  /** How long to wait before a retry, if the service says so. */
   readonly delay: Duration.Duration | undefined
 }
 
-/** A push and how it ended. `T` is what was pushed to, `E` the service's error. */
+/** A push and its result. `T` is the target, `E` the service's error. */
 export interface Ended<out T, out E> {
   readonly target: T
   readonly result: Result.Result<unknown, E>
@@ -51,49 +50,49 @@ export interface Failed<out T, out E> {
   readonly error: E
 }
 
-/** A push that is not over. */
+/** A push that has not ended. */
 export interface Unfinished<out T, out E> {
   readonly target: T
   readonly error: E | NotReported
-  /** The rule for it. */
+  /** The rule that applies to it. */
   readonly by: RuleName
 }
 
-/** A job's pushes, by what is to be done next. */
+/** A job's pushes, sorted by what to do next. */
 export interface Sorted<out T, out E> {
   readonly accepted: number
-  /** The target is of no use. */
+  /** Pushes to dead targets. */
   readonly dead: ReadonlyArray<Failed<T, E>>
-  /** Not wanted any more, or not to be repeated. */
+  /** Pushes that expired, or that must not be sent again. */
   readonly dropped: ReadonlyArray<Failed<T, E>>
   readonly rest: ReadonlyArray<Unfinished<T, E>>
 }
 
-/** Pushes that are not over, and what becomes of them together. */
+/** Unfinished pushes that share their next step. */
 export interface Part<out T, out E> {
   readonly targets: Arr.NonEmptyReadonlyArray<T>
-  /** When they are tried again. Zero for those that are not. */
+  /** The delay before the retry; zero for buried pushes. */
   readonly delay: Duration.Duration
-  /** Why, in words. */
+  /** The reason, for logs and brokers. */
   readonly reason: string
-  /** The failure that decided. */
+  /** The failure with the longest delay. */
   readonly error: E | NotReported
 }
 
-/** What becomes of what is not over. */
+/** The next step of the unfinished pushes. */
 export interface Next<out T, out E> {
   readonly again: Part<T, E> | undefined
-  /** They will never work, or were tried for long enough: they are buried, and not pushed again with the others. */
+  /** Pushes that can't succeed, or whose retries are exhausted. They are buried apart from the others. */
   readonly buried: Part<T, E> | undefined
 }
 
-/** Where a job stands. */
+/** The progress of a job. */
 export interface Progress {
-  /** Which attempt it was: 1 for the first. */
+  /** The number of the attempt: 1 for the first. */
   readonly attempt: number
-  /** What the job's schedule says after this attempt, `undefined` at its end. */
+  /** The delay that the job's schedule gives after this attempt; `undefined` at its end. */
   readonly scheduled: Duration.Duration | undefined
-  /** Was it published longer ago than {@link patience}? */
+  /** Whether the job was published longer ago than {@link minRetryPeriod}. */
   readonly isOld: boolean
 }
 
@@ -101,30 +100,30 @@ export interface Progress {
 // Rules
 // -----------------------------------------------------------------------------
 
-/** How often it is tried whether the configuration was mended, and how often at the end of the schedule. */
+/** The interval of retries after a configuration fault, and after the end of the schedule. */
 const fixDelay = Duration.minutes(5)
 
-/** For how long after its publication a job that reaches the service is tried again, whatever its schedule says. */
+/** A job that reaches the service is retried for at least this long after its publication, even beyond its schedule. */
 export const minRetryPeriod = Duration.days(1)
 
-/** The longest delay that doubling leads to. */
+/** Doubling does not exceed this delay. */
 const maxDoubledDelay = Duration.hours(1)
 
-/** Twice as long each time; no shorter than the service's word in the end. */
+/** The service's delay, doubled for each attempt. */
 const doubled = (delay: Duration.Duration, attempt: number): Duration.Duration =>
   Duration.max(delay, Duration.min(Duration.times(delay, 2 ** Math.min(attempt - 1, 20)), maxDoubledDelay))
 
 const withinRetryPeriod = ({ isOld, scheduled }: Progress) => scheduled ?? (isOld ? undefined : fixDelay)
 
-/** After how long a push is tried again; `undefined` for never: it is buried. `asked` is the service's word. */
+/** The delay before a retry; `undefined` to bury the push. `asked` is the service's delay. */
 type Delay = (progress: Progress, asked: Duration.Duration) => Duration.Duration | undefined
 
-/** What becomes of a push that was not accepted: it is over, or tried again. */
+/** The rule for a push that was not accepted: it ends, or it is retried. */
 type Rule =
   | { readonly over: "Dead" | "Dropped" }
   | {
     readonly delay: Delay
-    /** May it have been processed, so that a second copy is risked? */
+    /** Whether the push may have been processed, so that a retry may duplicate it. */
     readonly mayDuplicate: boolean
   }
 
@@ -135,7 +134,7 @@ const withoutEnd = again(({ scheduled }) => scheduled ?? fixDelay)
 const untilFixed = again(() => fixDelay)
 const bury = again(() => undefined)
 
-/** The one table: by action, and for pushes that have no answer and targets that could not be reported. */
+/** The rules by action, and those for interrupted pushes and unreported targets. */
 const rules = {
   DropToken: reported,
   CheckToken: reported,
@@ -156,7 +155,7 @@ const rules = {
   NotReported: again(withinRetryPeriod)
 } satisfies Record<Action, Rule> & Record<string, Rule>
 
-/** Which rule is for a push: its action, or what happened to it instead. */
+/** The name of a rule: an action, or what happened instead of an answer. */
 export type RuleName = keyof typeof rules
 
 const ruleOf = (name: RuleName): Rule => rules[name]
@@ -165,16 +164,16 @@ const ruleOf = (name: RuleName): Rule => rules[name]
 // Sorting
 // -----------------------------------------------------------------------------
 
-/** Is it a fault of the configuration, that somebody has to mend? */
+/** Whether the failure is a configuration fault, which somebody must fix. */
 export const isConfigFault = ({ by }: Unfinished<unknown, unknown>): boolean => ruleOf(by) === untilFixed
 
-/** Dead targets that the application could not be told of: the service will give the same answer to another push. */
+/** Dead targets whose report failed. Another push to them gets the same answer. */
 export const unreported = <T, E>(
   dead: ReadonlyArray<Failed<T, E>>,
   error: NotReported
 ): ReadonlyArray<Unfinished<T, E>> => dead.map(({ target }) => ({ target, error, by: "NotReported" }))
 
-/** Sorts a job's pushes by what is to be done next. Those without a result were interrupted, and fail with `interrupted`. */
+/** Sorts a job's pushes by what to do next. Pushes without a result fail with `interrupted`. */
 export const sort = <T, E extends Failure>(
   targets: ReadonlyArray<T>,
   ended: ReadonlyArray<Ended<T, E>>,
@@ -202,26 +201,26 @@ export const sort = <T, E extends Failure>(
 }
 
 // -----------------------------------------------------------------------------
-// What becomes of the rest
+// The next step
 // -----------------------------------------------------------------------------
 
 const askedBy = (error: Failure | NotReported): Duration.Duration =>
   ("delay" in error ? error.delay : undefined) ?? Duration.zero
 
-/** When a failed push is tried again; `undefined` for never. */
+/** The delay before the retry of a failed push; `undefined` to bury it. */
 const delayAfter = ({ by, error }: Unfinished<unknown, Failure>, progress: Progress): Duration.Duration | undefined => {
   const rule = ruleOf(by)
   return "over" in rule ? undefined : rule.delay(progress, askedBy(error))
 }
 
-/** A push and when it is tried again. */
+/** A push and the delay before its retry. */
 interface Timed<out T, out E> extends Unfinished<T, E> {
   readonly delay: Duration.Duration
 }
 
 const byDelay = Order.mapInput(Duration.Order, ({ delay }: Timed<unknown, unknown>) => delay)
 
-/** After the longest of their delays. */
+/** Joins pushes with the longest of their delays. `total` counts the pushes of the job. */
 const together = <T, E extends Failure>(pushes: ReadonlyArray<Timed<T, E>>, total: number): Part<T, E> | undefined => {
   if (!Arr.isReadonlyArrayNonEmpty(pushes)) return undefined
   const { delay, error } = Arr.max(pushes, byDelay)
@@ -229,7 +228,7 @@ const together = <T, E extends Failure>(pushes: ReadonlyArray<Timed<T, E>>, tota
   return { targets: Arr.map(pushes, ({ target }) => target), delay, reason: `${count}${error.message}`, error }
 }
 
-/** What becomes of what is not over, of so many pushes. */
+/** Decides the next step of the unfinished pushes. `total` counts the pushes of the job. */
 export const next = <T, E extends Failure>(
   rest: ReadonlyArray<Unfinished<T, E>>,
   total: number,

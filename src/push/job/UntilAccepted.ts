@@ -1,14 +1,13 @@
 /**
- * Asks a broker until it does what it is asked.
+ * Retries a broker operation until the broker accepts it.
  *
- * Once pushes were made their job can't just fail: it would be tried again as a
- * whole, and what the service has accepted would go out a second time. So a broker
- * that is full, or drains, or is away, is asked again, every 10 seconds in the
- * end, while the worker renews the job's lease. Interruption ends it, and an
- * answer that will stay the same.
+ * A job can't just fail once it has sent pushes: the retry would send the accepted
+ * ones again. So an operation that fails because the broker is full, drains or is
+ * away is retried, at most 10 seconds apart, while the worker renews the job's lease.
+ * Interruption and a permanent failure end it.
  *
- * A broker that is full stays full while nobody takes from it: jobs that wait
- * here delete nothing. The log says so.
+ * Limit: jobs that wait here free no space in a broker that is full. The first failure
+ * is logged.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -36,13 +35,13 @@ const schedule = Schedule.forever.pipe(
   Schedule.tap(({ attempt, input }) =>
     attempt === 1
       ? Effect.logWarning(
-        `the broker is asked again until it answers, so that nothing is pushed twice: ${input.message}`
+        `the broker operation is retried until it succeeds, so that no push is sent twice: ${input.message}`
       )
       : Effect.void
   )
 )
 
-/** Repeats what fails because of the state that the broker is in. */
+/** Retries an effect while it fails with a transient error of the broker. */
 export const untilAccepted = <A, E extends BrokerError | PublishError, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => Effect.retry(effect, schedule)

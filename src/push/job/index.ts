@@ -1,4 +1,4 @@
-/** What any push job needs, whichever the service is. */
+/** The parts of a push job that do not depend on the push service. */
 export { Action } from "./Action.ts"
 export * as DeadTargets from "./DeadTargets.ts"
 export { finalize } from "./Finalize.ts"

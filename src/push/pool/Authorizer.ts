@@ -1,24 +1,25 @@
-/** What requests are authorized with, and where it comes from. */
+/** The authorization of requests, and its source. */
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 
-/** The header `authorization`, for as long as it is good. */
+/** The value of the `authorization` header, and when it is valid. */
 export interface Authorization {
   readonly value: Redacted.Redacted
-  /** 1 for the first, then one more each. */
+  /** 1 for the first value; each new value adds 1. */
   readonly generation: number
-  /** It is good in this time, in milliseconds since 1970: the end is when another takes its place. */
+  /** When it is valid, in milliseconds since 1970. At `until` a new value replaces it. */
   readonly from: number
   readonly until: number
 }
 
-/** Gives the authorization of one credential. It keeps the rules of its service on how often that may change. */
+/** Makes the authorization of one credential. It obeys the service's limits on how often that may change. */
 export interface Authorizer {
-  /** The one to send now. Makes a new one when it is time. */
+  /** The authorization to send now. Makes a new one when the last expires. */
   readonly current: Effect.Effect<Authorization>
   /**
-   * The service called the one of this generation expired. Gives the one to try
-   * again with; with the same generation where there can be no other yet.
+   * Call this when the service says that the authorization of this generation has
+   * expired. Returns the one for the next attempt. It has the same generation if
+   * the limits allow no new one yet.
    */
   readonly expired: (generation: number) => Effect.Effect<Authorization>
 }

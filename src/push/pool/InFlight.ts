@@ -1,9 +1,9 @@
 /**
- * From requests that call back to Effects and Streams: one, or any number with
- * a bound on how many are under way.
+ * Turns requests with a callback into Effects and Streams: one request, or any
+ * number with a limit on how many are in flight.
  *
- * A stream costs no fiber, timer or listener for each element. Answers that
- * come in one tick go downstream as one array.
+ * A stream costs no fiber, timer or listener per element. Answers of one tick go
+ * downstream as one array.
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -14,22 +14,22 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
 /**
- * Begins a request. It fails at once when there is nothing to begin; else
- * `settle` is called exactly once, later, unless the function that comes back
- * has been called to give the request up.
+ * Starts a request. It fails at once if the request can't start. Otherwise it calls
+ * `settle` exactly once, after it has returned. It returns a function that cancels
+ * the request; `settle` is not called after that.
  */
 export type Submit<I, A, E> = (
   input: I,
   settle: (result: Result.Result<A, E>) => void
 ) => Result.Result<() => void, E>
 
-/** An element and what became of it. */
+/** An element and its result. */
 export interface Settled<out I, out A, out E> {
   readonly input: I
   readonly result: Result.Result<A, E>
 }
 
-/** One request. Interruption gives it up. */
+/** Sends one request. Interruption cancels it. */
 export const one = <I, A, E>(submit: Submit<I, A, E>, input: I): Effect.Effect<A, E> =>
   Effect.callback<A, E>((resume) => {
     const started = submit(input, (result) => resume(Effect.fromResult(result)))
@@ -38,9 +38,9 @@ export const one = <I, A, E>(submit: Submit<I, A, E>, input: I): Effect.Effect<A
   })
 
 /**
- * All requests of a stream, in the order of their answers. At most `limit`, and
- * at least 1, are taken from it and not yet handed on. When the input fails, what was taken is
- * finished before the failure goes on.
+ * Sends all requests of a stream and emits the results in the order of the answers.
+ * At most `limit` (at least 1) elements are taken from the input and not yet
+ * emitted. If the input fails, the taken requests finish before the stream fails.
  */
 export const all = <I, A, E, EI, R>(
   submit: Submit<I, A, E>,
@@ -99,7 +99,7 @@ export const all = <I, A, E, EI, R>(
         }
         if (end !== undefined && taken === 0) return end
         arrived.closeUnsafe()
-        // The first answer wakes this at once; those that came with it are to go along.
+        // The first answer wakes this at once. The yield lets the other answers of the tick join it.
         return Effect.andThen(arrived.await, Effect.andThen(Effect.yieldNow, next))
       })
 

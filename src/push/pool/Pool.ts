@@ -1,20 +1,20 @@
 /**
  * The requests of one credential to one host of a push service.
  *
- * Requests wait here until a connection has room for them. What certainly was
- * not processed is sent again on another connection; every request ends once,
- * with an answer or an error. The pool grows while requests wait and all
- * connections are full, and shrinks when they are idle: see `connections`.
- * Where the configuration is at fault requests fail at once: see `circuit`.
- * What an answer means, and which errors there are, the {@link Provider} says.
+ * Requests wait here until a connection has room. The pool sends a request again on
+ * another connection if the service certainly did not process it. Every request ends
+ * once, with an answer or an error. The pool grows while requests wait and all
+ * connections are full, and shrinks when connections are idle: see `connections`.
+ * Requests fail at once while the configuration is at fault: see `circuit`. The
+ * {@link Provider} defines what an answer means, and the errors.
  *
- * Another credential may take the place of the old one at any time. Requests
- * that wait go out with the new one, and so does what the old one was refused
- * for; the other answers to what was sent with the old one count.
+ * A new credential may replace the old one at any time. Waiting requests use the new
+ * one, and so do requests that the service refused because of the old one. Other
+ * answers to requests with the old credential count.
  *
- * Everything up to the answer happens in plain methods, without a fiber, timer
- * or listener for a request; fibers open connections, renew what requests are
- * signed with, and look after the pool four times a second while something waits.
+ * A request costs no fiber, timer or listener: plain methods do all work up to the
+ * answer. Fibers open connections, renew the authorization, and maintain the pool
+ * four times a second while requests wait.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -33,10 +33,10 @@ import { Waiting } from "./waiting.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** An answer, whatever its status. */
+/** An answer of any status. */
 export interface Answered<out R> {
   readonly response: Message.Response
-  /** Why the service refused the request; `undefined` where it took it. */
+  /** Why the service refused the request; `undefined` if it accepted it. */
   readonly refusal: R | undefined
   /** How many times the request was sent. */
   readonly attempts: number
@@ -44,43 +44,44 @@ export interface Answered<out R> {
   readonly duration: number
 }
 
-/** How a request ended. */
+/** How a request ended: with an answer or an error. */
 export type Reply<R, E> = Result.Result<Answered<R>, E>
 
 /** How a credential opens connections and signs requests. */
 export interface Credential {
-  /** Opens a connection, for as long as the scope lasts. */
+  /** Opens a connection, which the scope closes. */
   readonly open: Open
-  /** Signs requests; none where the connection itself says who sends. */
+  /** Authorizes requests; `undefined` if the client certificate of the connection does. */
   readonly authorizer: Authorizer | undefined
 }
 
-/** How much a pool does. */
+/** The options of a pool. */
 export interface Options extends Credential {
   readonly maxConnections: number
   /** How long a request may wait for a connection. */
   readonly queueTimeout: Duration.Duration
-  /** After how long without a request a connection that others can do the work of is closed. */
+  /** Closes surplus connections after this idle time. */
   readonly idleTimeout: Duration.Duration
-  /** How long answers are waited for at the end. */
+  /** How long the pool waits for answers when it closes. */
   readonly drainTimeout: Duration.Duration
 }
 
+/** A request that has not ended. */
 interface Pending<R, E> {
   readonly request: Request
   readonly settle: (outcome: Reply<R, E>) => void
-  /** On the monotonic clock, in milliseconds. */
+  /** When it was submitted, in milliseconds of the monotonic clock. */
   readonly since: number
   attempts: number
-  /** Was it sent with an authorization that was renewed for it? */
+  /** Whether the authorization was already renewed for it. */
   isRenewed: boolean
-  /** Is it settled, or given up? */
+  /** Whether it was settled or cancelled. */
   isSettled: boolean
-  /** Where it is while it waits for its answer. */
+  /** Where it was sent, while it waits for its answer. */
   sent: Sent | undefined
 }
 
-/** On what, and signed by whom, a request left. */
+/** The connection and the signer of a sent request. */
 interface Sent {
   readonly member: Member
   readonly submitted: Message.Submitted
@@ -92,17 +93,19 @@ interface Sent {
 // Limits
 // -----------------------------------------------------------------------------
 
-/** How often the pool is looked after while something waits. */
+/** How often the pool maintains itself while requests wait. */
 const maintainInterval = Duration.millis(250)
 
-/** How often a request is sent that is refused each time, and how often one that asks for a new connection each time. */
+/** A request that the service never processes is sent at most this often. */
 const maxAttempts = 20
+
+/** A request whose answer asks for a new connection is sent at most this often. */
 const maxReconnects = 3
 
-/** After so many refusals of one request the connection on which the last one was is left for another. */
+/** After this many refusals of one request the pool replaces the connection of the last one. */
 const refusalsPerConnection = 5
 
-/** Is it certain that the request was not processed, and may be on another connection? A service needs the whole of a body. */
+/** Whether the request was certainly not processed, and another connection may succeed. A service needs the whole body. */
 const isUnprocessed = ({ fate, reason }: Http2Error.Http2Error): boolean =>
   (reason._tag === "Timeout" && reason.isPartial === true) ||
   (fate === "NotProcessed" && reason._tag !== "RequestInvalid")
@@ -111,7 +114,7 @@ const isUnprocessed = ({ fate, reason }: Http2Error.Http2Error): boolean =>
 // The pool
 // -----------------------------------------------------------------------------
 
-/** The requests of one credential to one host. Its methods stand in the order in which a request meets them. */
+/** The requests of one credential to one host. The methods are in the order in which a request passes them. */
 export class Pool<R extends Refusal, E extends Failure> {
   private readonly provider: Provider<R, E>
   private readonly options: Options
@@ -163,10 +166,10 @@ export class Pool<R extends Refusal, E extends Failure> {
   }
 
   // ---------------------------------------------------------------------------
-  // In
+  // Submitting
   // ---------------------------------------------------------------------------
 
-  /** `settle` is called once, and never before `submit` returns. What comes back gives the request up. */
+  /** Calls `settle` once, and never before `submit` returns. Returns a function that cancels the request. */
   submit(request: Request, settle: (outcome: Reply<R, E>) => void): () => void {
     const since = this.runtime.now()
     const pending: Pending<R, E> = {
@@ -193,7 +196,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     this.release(pending)
   }
 
-  /** What is submitted in one turn is handed on together. */
+  /** Dispatches the requests of one tick together. */
   private wake(): void {
     if (this.isWoken) return
     this.isWoken = true
@@ -207,10 +210,10 @@ export class Pool<R extends Refusal, E extends Failure> {
   }
 
   // ---------------------------------------------------------------------------
-  // Out
+  // Sending
   // ---------------------------------------------------------------------------
 
-  /** Hands on what waits, or fails it. */
+  /** Sends the waiting requests, or fails them. */
   private dispatch(): void {
     if (this.isClosed || this.waiting.size === 0) return
     const fault = this.circuits.faultOfAll(this.runtime.now())
@@ -219,7 +222,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     if (!this.isTicking && this.isAnyWaiting) this.tick()
   }
 
-  /** Sends for as long as something waits and there is room. */
+  /** Sends while requests wait and a connection has room. */
   private sendWaiting(): void {
     let member = this.connections.roomiest()
     while (member !== undefined && this.waiting.size > 0) {
@@ -231,7 +234,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     if (this.waiting.size > 0 && this.connections.usable === 0) this.connections.openOne()
   }
 
-  /** Says whether a request may be sent; if not, it waits for another one or has failed. */
+  /** Returns whether to send a request now. Otherwise it has failed, or it waits for a probe. */
   private admit(pending: Pending<R, E>): boolean {
     const { expiresAt } = pending.request
     if (expiresAt !== undefined && expiresAt <= this.runtime.epochMillis()) {
@@ -258,7 +261,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   }
 
   // ---------------------------------------------------------------------------
-  // Back
+  // The answer
   // ---------------------------------------------------------------------------
 
   private ended(pending: Pending<R, E>, answer: Message.Answer): void {
@@ -273,7 +276,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     if (_tag === "Timeout") this.connections.retireUseless(member, error.message)
     if (_tag === "Unknown") this.connections.requestUnknown(member, error.message)
     if (_tag === "Refused" && pending.attempts % refusalsPerConnection === 0) {
-      this.connections.replaceUseless(member, `it refused a push again, the ${pending.attempts}th time`)
+      this.connections.replaceUseless(member, `it refused a push ${pending.attempts} times`)
     }
     if (isUnprocessed(error)) this.sendAgain(pending)
     else this.fail(pending, this.provider.failures.unanswered(error))
@@ -284,7 +287,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     const { refusal, policy: { fault, renew } } = judgement
     const isCurrent = this.connections.isCurrent(sent.member)
     this.connections.answered(sent.member, judgement)
-    // what an old credential is refused for is for the new one to try
+    // The new credential may succeed where the old one was refused.
     if (!isCurrent && (renew !== "Nothing" || fault !== "None")) return this.sendAgain(pending)
     this.updateCircuits(pending, judgement)
     if (this.renewFor(pending, renew, sent)) return this.sendAgain(pending)
@@ -304,7 +307,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     }
   }
 
-  /** Is what the answer asks for to be had, so that the request goes out again? */
+  /** Renews what the answer asks for. Returns whether to send the request again. */
   private renewFor(pending: Pending<R, E>, renew: AnswerPolicy["renew"], { generation, signer }: Sent): boolean {
     if (renew === "Nothing") return false
     if (renew === "Connection") return pending.attempts < maxReconnects
@@ -315,17 +318,17 @@ export class Pool<R extends Refusal, E extends Failure> {
     return pending.isRenewed = true
   }
 
-  /** A fault of the configuration: requests of this scope fail until it is mended. */
+  /** Opens the circuit of a scope: its requests fail until the configuration is fixed. */
   private configFault(scope: string, error: E, pending?: Pending<R, E>): void {
     const { isNew, waited } = this.circuits.failed(scope, error, this.runtime.now(), pending)
     if (isNew) this.runtime.fork(Effect.logError(error.message))
     this.failAll(waited, error)
-    // a scope is refused by a server that took the credential
+    // A server that refuses a scope has accepted the credential.
     if (pending !== undefined && scope !== everything) this.putBack(this.circuits.answered(pending))
   }
 
   // ---------------------------------------------------------------------------
-  // The end, or once more
+  // Ending, or sending again
   // ---------------------------------------------------------------------------
 
   private sendAgain(pending: Pending<R, E>): void {
@@ -357,19 +360,19 @@ export class Pool<R extends Refusal, E extends Failure> {
     return this.provider.failures.notSent("the connections were closed")
   }
 
-  /** It tries no more for others whether a fault is mended. */
+  /** Ends its role as a probe, if it had one. */
   private release(pending: Pending<R, E>): void {
     if (!this.circuits.areClosed) this.putBack(this.circuits.unanswered(pending))
   }
 
-  /** To be sent when it is possible again. */
+  /** Puts requests back at the front, to be sent as soon as possible. */
   private putBack(requests: ReadonlyArray<Pending<R, E>>): void {
     for (const pending of requests) if (!pending.isSettled) this.waiting.putBack(pending)
     if (requests.length > 0) this.wake()
   }
 
   // ---------------------------------------------------------------------------
-  // Looking after the pool
+  // Maintenance
   // ---------------------------------------------------------------------------
 
   private get isAnyWaiting(): boolean {
@@ -416,10 +419,10 @@ export class Pool<R extends Refusal, E extends Failure> {
   }
 
   // ---------------------------------------------------------------------------
-  // Another credential, and the end
+  // A new credential, and closing
   // ---------------------------------------------------------------------------
 
-  /** Takes another credential: new connections are opened with it, and the old ones are closed when they are done. */
+  /** Replaces the credential. New connections use the new one; the old ones close when their requests have ended. */
   replace({ authorizer, open }: Credential): void {
     this.signer = this.signerOf(authorizer)
     this.connections.replace(open)
@@ -427,7 +430,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     this.wake()
   }
 
-  /** Fails what waits, and waits for the answers to what was sent. */
+  /** Fails the waiting requests, and waits for the answers to the sent ones. */
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.isClosed = true
@@ -441,7 +444,7 @@ export class Pool<R extends Refusal, E extends Failure> {
 // Construction
 // -----------------------------------------------------------------------------
 
-/** Makes a pool. It opens its first connection for its first request. At the end of the scope it finishes what was sent. */
+/** Makes a pool. Its first request opens its first connection. When the scope closes, the pool waits for sent requests. */
 export const make = <R extends Refusal, E extends Failure>(
   provider: Provider<R, E>,
   options: Options

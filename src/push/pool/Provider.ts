@@ -1,11 +1,10 @@
 /**
- * What a pool of connections has to know of the service that it sends to.
+ * What a pool of connections must know about a push service.
  *
- * A provider judges: what an answer, a good-bye and a connection that can't be
- * opened mean. And it speaks: every failure of a push is an error of its own,
- * `E`. It is a value without a state; what it decides depends on nothing but
- * what it is given. All else, such as when to send again and when to stop, is
- * the same for every service, and the pool's.
+ * A provider judges what an answer, a GOAWAY and a failed connection mean, and makes
+ * the errors `E` of its service. It is a value without state, and its functions are
+ * pure. Everything else, such as when to send again, is the same for every service:
+ * the pool does it.
  */
 import type * as Duration from "effect/Duration"
 import type { Http2Error, Message } from "../../http2/index.ts"
@@ -14,10 +13,10 @@ import type { Http2Error, Message } from "../../http2/index.ts"
 // Requests
 // -----------------------------------------------------------------------------
 
-/** Headers as they are, names in lower case. */
+/** Headers, with names in lower case. */
 export type Headers = ReadonlyArray<readonly [name: string, value: string]>
 
-/** A request, but for `authorization`. */
+/** A request without its `authorization` header. */
 export interface Request {
   readonly method: string
   readonly path: string
@@ -25,7 +24,7 @@ export interface Request {
   readonly shared: Headers
   readonly headers: ReadonlyArray<Message.Header>
   readonly body: Uint8Array | undefined
-  /** Until when it may be sent, in milliseconds since 1970; `undefined` for no end. */
+  /** The deadline to send it, in milliseconds since 1970; `undefined` for none. */
   readonly expiresAt: number | undefined
 }
 
@@ -35,31 +34,31 @@ export interface Request {
 
 /** What the pool does about an answer. */
 export interface AnswerPolicy {
-  /** What has to be new before the request is sent again; `"Nothing"` when it is over. */
+  /** What to renew before the request is sent again; `"Nothing"` if it has ended. */
   readonly renew: "Nothing" | "Authorization" | "Connection"
-  /** Is the connection on which the answer came of no further use? */
+  /** Whether to retire the connection of the answer. */
   readonly retire: boolean
-  /** Do other requests fail alike until somebody mends the configuration: all of this credential, those of its scope? */
+  /** Which requests fail the same way until somebody fixes the configuration: those of its scope, or all of the credential. */
   readonly fault: "None" | "Scope" | "All"
-  /** Did the server fail? Twice in a row, and the connection is replaced. */
+  /** Whether the server failed. After two such answers in a row the pool replaces the connection. */
   readonly isServerError: boolean
 }
 
 /** Why the service refused a request. */
 export interface Refusal {
   readonly status: number
-  /** The service's word for it, where the answer had one. */
+  /** The service's reason, if the answer has one. */
   readonly reason: string | undefined
 }
 
-/** An answer, judged once: whoever sent the request goes on with the refusal. */
+/** The judgement of an answer. The sender of the request gets the refusal, so that nothing judges it twice. */
 export interface Judgement<out R extends Refusal> {
   readonly policy: AnswerPolicy
-  /** `undefined` where the service took the request. */
+  /** `undefined` if the service accepted the request. */
   readonly refusal: R | undefined
 }
 
-/** The request was taken: nothing is to be done. */
+/** The judgement of an accepted request. */
 export const accepted: Judgement<never> = {
   policy: { renew: "Nothing", retire: false, fault: "None", isServerError: false },
   refusal: undefined
@@ -69,26 +68,26 @@ export const accepted: Judgement<never> = {
 // Failures
 // -----------------------------------------------------------------------------
 
-/** An error of the service, in words. */
+/** An error of the service. */
 export interface Failure {
   readonly message: string
 }
 
-/** The service's error for each way in which a request ends without being accepted. */
+/** Makes the service's error for each way in which a request can fail. */
 export interface Failures<in R extends Refusal, out E extends Failure> {
-  /** It was answered, and refused. */
+  /** The service refused the request. */
   readonly refused: (refusal: R) => E
-  /** It left, or could not be written, and has no answer. */
+  /** The request has no answer: it left, or it is invalid. */
   readonly unanswered: (error: Http2Error.Http2Error) => E
-  /** It was certainly not processed, and sent again as often as it may be. */
+  /** The service did not process the request, in any of its attempts. */
   readonly unprocessed: (detail: string) => E
-  /** There is no connection for it. */
+  /** The pool found no connection for the request. */
   readonly notSent: (detail: string) => E
-  /** It waited for a connection for too long; `detail` says what for, where that is known. */
+  /** The request waited too long for a connection. `detail` says why, if that is known. */
   readonly timedOut: (after: Duration.Duration, detail: string | undefined) => E
-  /** It was no longer wanted: see `expiresAt` of {@link Request}. */
+  /** The request expired before it was sent: see `expiresAt` of {@link Request}. */
   readonly expired: (expiresAt: number) => E
-  /** The service calls the authorization expired, and another can't be had yet: a fault of all requests. */
+  /** The service says that the authorization has expired, and there can't be a new one yet. All requests fail. */
   readonly unauthorized: () => E
 }
 
@@ -96,19 +95,19 @@ export interface Failures<in R extends Refusal, out E extends Failure> {
 // The provider
 // -----------------------------------------------------------------------------
 
-/** A push service, as the pool sees it. */
+/** A push service, from the point of view of the pool. */
 export interface Provider<R extends Refusal, E extends Failure> {
-  /** What people call the service, for messages. */
+  /** The name of the service, for messages. */
   readonly name: string
-  /** Judges an answer. `now` gives milliseconds since 1970: few answers need to know. */
+  /** Judges an answer. `now` returns milliseconds since 1970; few answers need it. */
   readonly judge: (response: Message.Response, now: () => number) => Judgement<R>
-  /** What the end of a connection tells: a fault of the configuration, or that the authorization is too old. */
+  /** Judges the end of a connection: a configuration fault, an expired authorization, or neither. */
   readonly judgeEnd: (ending: Pick<Message.Ending, "goaway" | "rejection">) => E | "Expired" | undefined
-  /** The fault of the configuration for which a connection can't be opened, if it is one: it won't pass by itself. */
+  /** Judges a connection that did not open: a configuration fault, or `undefined` for a transient failure. */
   readonly judgeDial: (error: Http2Error.Http2Error) => E | undefined
   readonly failures: Failures<R, E>
-  /** What has a circuit of its own: requests of one scope are refused alike. */
+  /** The scope of a request. The service refuses all requests of a scope for the same fault, so each has a circuit. */
   readonly scopeOf: (request: Request) => string
-  /** Does a shared header come again with the next notification, so that the server may remember its value? */
+  /** Whether a shared header repeats in other notifications, so that the server may store its value (HPACK). */
   readonly isRepeated: (name: string) => boolean
 }

@@ -1,14 +1,14 @@
 /**
- * When an attempt may be made again after failures: the pauses grow from 1 to
- * 60 seconds, and up to half of each is left out at random.
+ * When the next attempt may start after failures. The pauses grow from 1 to 60
+ * seconds; a random part of at most a half is left out.
  */
 import { type Limits, pauseMillis } from "../../internal/backoff.ts"
 
 const pauses: Limits = { firstMillis: 1000, longestMillis: 60_000 }
 
-/** When the next attempt may be made. Times are milliseconds. */
+/** When the next attempt may start. Times are in milliseconds. */
 export class Backoff {
-  /** What went wrong last; `undefined` after an attempt that was good. */
+  /** The last failure; `undefined` after a success. */
   lastFailure: string | undefined
   private failures = 0
   private resumeAt = 0

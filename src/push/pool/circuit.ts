@@ -1,14 +1,14 @@
 /**
- * Circuits: where the configuration is at fault, all requests would be refused
- * alike, and they are not sent.
+ * Circuit breakers: requests that a configuration fault would make the service
+ * refuse are not sent.
  *
- * A fault opens a circuit: requests fail at once, with the fault. After a pause
- * that doubles from one second to a minute one of them is let through, while the
- * others wait. Its answer closes the circuit, or opens it for a longer pause.
- * Answers to what was sent earlier change nothing.
+ * A fault opens a circuit, and requests fail at once with the fault. After a pause,
+ * which doubles from one second to a minute, one request is sent as a probe while
+ * the others wait. Its answer closes the circuit, or opens it for a longer pause.
+ * Answers to requests from before the fault change nothing.
  *
- * There is one circuit for all requests, and one for each scope, which is a
- * topic for instance: a key may be good for one app and not for another.
+ * All requests have one circuit, and each scope has its own. A scope is a topic, for
+ * instance: a key may be valid for one app and not for another.
  */
 import { Backoff } from "./backoff.ts"
 import type { Failure } from "./Provider.ts"
@@ -16,19 +16,19 @@ import type { Failure } from "./Provider.ts"
 /** The circuit of all requests. */
 export const everything = "*"
 
-/** What becomes of a request that could be sent now. */
+/** Whether a request is sent, waits for a probe, or fails. */
 export type Admission<E> = "Send" | "Wait" | E
 
 interface Circuit<A, E> {
   fault: E
   readonly backoff: Backoff
-  /** The request that tries whether the fault is mended. */
+  /** The request that tests whether the fault is fixed. */
   probe: A | undefined
-  /** Those that wait for the probe. */
+  /** The requests that wait for the probe. */
   waiting: Array<A>
 }
 
-/** The circuits that are open. `A` is a request, `E` a fault. */
+/** The open circuits. `A` is a request, `E` a fault. */
 export class Circuits<A, E extends Failure> {
   private readonly open = new Map<string, Circuit<A, E>>()
   private readonly scopeOf: (request: A) => string
@@ -39,27 +39,26 @@ export class Circuits<A, E extends Failure> {
     this.random = random
   }
 
-  /** Are all circuits closed? */
   get areClosed(): boolean {
     return this.open.size === 0
   }
 
-  /** Does a request wait for a probe? */
+  /** Whether a request waits for a probe. */
   get hasWaiting(): boolean {
     for (const { waiting } of this.open.values()) if (waiting.length > 0) return true
     return false
   }
 
-  /** The fault for which no request at all is sent now. */
+  /** The fault of the circuit of all requests, during its pause. */
   faultOfAll(now: number): E | undefined {
     const circuit = this.open.get(everything)
     return circuit !== undefined && circuit.backoff.isPaused(now) ? circuit.fault : undefined
   }
 
-  /** May a request be sent? One that has to wait comes back from `answered`, `unanswered`, or `takeIf`. */
+  /** Decides whether to send a request. `answered`, `unanswered` or `takeIf` return the ones that wait. */
   admit(request: A, now: number): Admission<E> {
     if (this.areClosed) return "Send"
-    // the narrower one first: a probe of all must not fail for what is wrong with its own topic
+    // The scope goes first: the probe of all requests must not fail for a fault of its own scope.
     for (const circuit of [this.open.get(this.scopeOf(request)), this.open.get(everything)]) {
       if (circuit === undefined || circuit.probe === request) continue
       if (circuit.backoff.isPaused(now)) return circuit.fault
@@ -73,9 +72,9 @@ export class Circuits<A, E extends Failure> {
   }
 
   /**
-   * A request has met a fault, or (without one) a connection could not be
-   * opened. Returns those that waited for it, which fail too, and whether the
-   * fault is news.
+   * Records a fault: of a request, or (without one) of a connection. Returns the
+   * requests that waited for the probe, which fail too, and whether the fault is
+   * new.
    */
   failed(
     scope: string,
@@ -84,7 +83,7 @@ export class Circuits<A, E extends Failure> {
     request?: A
   ): { readonly isNew: boolean; readonly waited: Array<A> } {
     const known = this.open.get(scope)
-    // what was sent together tells of one fault
+    // Requests that were sent together report one fault.
     if (known !== undefined && request !== undefined && known.probe !== request) return { isNew: false, waited: [] }
     const circuit = known ?? { fault, backoff: new Backoff(this.random), probe: undefined, waiting: [] }
     const isNew = known === undefined || known.fault.message !== fault.message
@@ -97,17 +96,17 @@ export class Circuits<A, E extends Failure> {
     return { isNew, waited: failed }
   }
 
-  /** A request was answered without a fault. Returns those that waited for it. */
+  /** Records an answer without a fault. Returns the requests that waited for it. */
   answered(request: A): Array<A> {
     return this.ofProbe(request, (scope) => this.open.delete(scope))
   }
 
-  /** A request ended without an answer. Returns those that waited for it: one of them is the next to try. */
+  /** Records a request without an answer. Returns the requests that waited for it; one becomes the next probe. */
   unanswered(request: A): Array<A> {
     return this.ofProbe(request, () => {})
   }
 
-  /** Takes out those that wait and for which it holds. */
+  /** Removes and returns the waiting requests for which `holds` is true. */
   takeIf(holds: (request: A) => boolean): Array<A> {
     const taken: Array<A> = []
     for (const circuit of this.open.values()) {
@@ -117,7 +116,7 @@ export class Circuits<A, E extends Failure> {
     return taken
   }
 
-  /** Closes all circuits. Returns those that waited. */
+  /** Closes all circuits. Returns the requests that waited. */
   closeAll(): Array<A> {
     const waiting = this.takeIf(() => true)
     this.open.clear()

@@ -1,14 +1,12 @@
 /**
- * The connections of a pool: opening them, knowing which are of use, and
- * leaving those that are not.
+ * The connections of a pool: opens them, picks the best, and replaces the useless.
  *
- * A connection that can't be opened, or is of no use, is followed by a pause
- * before the next one that doubles from one second to a minute; those that are
- * of use go on meanwhile. One that was idle is asked whether it is still there
- * before it gets a request. One on which nothing moves while requests wait is
- * left for another: it may allow no stream for ever, or take no bytes, and
- * answer PINGs all the same. When the way to open them changes, what the old
- * ones come to is of no interest any more: they are closed when they are done.
+ * After a connection that does not open, or proves useless, the pool pauses before
+ * it opens the next. The pause doubles from one second to a minute; the useful
+ * connections go on meanwhile. An idle connection must answer a PING before it gets
+ * a request. A stuck connection is replaced: it may allow no streams or accept no
+ * bytes, and still answer PINGs. When the credential changes, the old connections
+ * no longer count, and close when their requests have ended.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,70 +17,70 @@ import { Backoff } from "./backoff.ts"
 import type { Failure, Judgement, Provider, Refusal } from "./Provider.ts"
 import type { Runtime } from "./runtime.ts"
 
-/** Opens a connection, for as long as the scope lasts. */
+/** Opens a connection, which the scope closes. */
 export type Open = Effect.Effect<Connection.Connection, Http2Error.Http2Error, Scope.Scope>
 
-/** A connection and what is known of it. Times are on the monotonic clock, in milliseconds. */
+/** A connection and its state. Times are in milliseconds of the monotonic clock. */
 export interface Member {
   readonly connection: Connection.Connection
   /** How it was opened. */
   readonly open: Open
-  /** How many answers came. */
   answers: number
-  /** Did one of them say nothing against the connection? */
+  /** Whether an answer has shown that the connection works. */
   isProven: boolean
-  /** How many of the last answers, without one between, were of a server that failed. */
+  /** How many server errors came in a row. */
   serverErrors: number
-  /** The authorization that its last request was signed with. */
+  /** The generation of the authorization of its last request. */
   generation: number
-  /** When it got its last request, and when its last answer came. */
+  /** When it got its last request, and when its last answer arrived. */
   usedAt: number
   heardAt: number
-  /** Since when what was sent on it waits for an answer, or it has no room though nothing is under way. */
+  /** Since when its requests wait for an answer, or since when it has no room although it is idle. */
   stuckSince: number
-  /** Is it asked whether it is still there? */
+  /** Whether a PING must be answered before it gets a request. */
   isPinging: boolean
-  /** Does it get no more requests? */
+  /** Whether it gets no more requests. */
   isRetired: boolean
-  /** Has it told of a fault of the configuration, or of the authorization? */
+  /** Whether it has reported a configuration fault or an expired authorization. */
   isFaulty: boolean
 }
 
-/** How many connections, and how long. Times in milliseconds. */
+/** The limits of the connections. Times are in milliseconds. */
 export interface Limits {
   readonly maxConnections: number
-  /** After how long without a request one is closed that others can do the work of. */
+  /** Closes surplus connections after this idle time. */
   readonly idleTimeout: number
   /** How long a request may wait for a connection. */
   readonly queueTimeout: number
 }
 
-/** Whom connections tell what happens to them. */
+/** The callbacks of the connections. */
 export interface Listener<in E> {
-  /** One is there or has room, or one is retired or gone. */
+  /** A connection opened, has room, retired or closed. */
   readonly changed: () => void
-  /** None can be had, or the server says good-bye, for a fault of the configuration. */
+  /** A configuration fault prevents a connection, or made the server close one. */
   readonly configFault: (fault: E) => void
-  /** The server says good-bye because the authorization of this generation is too old. */
+  /** The server closed a connection because the authorization of this generation has expired. */
   readonly expired: (generation: number) => void
 }
 
-const limitsText = "by its limit of streams or its window"
+const limitsText = "because of its limit of streams or its window"
 
-/** Server errors in a row after which a connection is replaced. */
+/** A connection is replaced after this many server errors in a row. */
 const maxServerErrors = 2
 
-/** After so many milliseconds without an answer or a request a connection is asked whether it is still there. */
+/** An idle connection must answer a PING after this time, before it gets a request. */
 const pingAfterMillis = 5000
 
-/** One on which nothing moves for so many milliseconds is left: sooner where requests can't wait that long. */
+/** A connection is stuck after a third of the queue timeout, within these bounds. */
 const minStuckMillis = 5000
 const maxStuckMillis = 10_000
 
-/** Of two connections with room: the one whose server has not just failed, then the one with more room. */
+/** Whether `one` is the better connection: first one without a server error, then the one with more room. */
 const isBetter = (one: Member, room: number, other: Member, otherRoom: number): boolean =>
   (one.serverErrors === 0) === (other.serverErrors === 0) ? room > otherRoom : one.serverErrors === 0
 
+/** The connections of one pool. */
 export class Connections<R extends Refusal, E extends Failure> {
   private readonly members = new Set<Member>()
   private readonly backoff: Backoff
@@ -101,35 +99,36 @@ export class Connections<R extends Refusal, E extends Failure> {
     this.limits = limits
     this.listener = listener
     this.runtime = runtime
-    // another one is to be opened, and to answer, before they give up
+    // The next connection must open and answer before the waiting requests time out.
     this.stuckMillis = Math.max(minStuckMillis, Math.min(maxStuckMillis, limits.queueTimeout / 3))
     this.backoff = new Backoff(() => runtime.random())
   }
 
-  /** Opens connections in another way from now on. */
+  /** Retires all connections, and opens new ones with `open`. */
   replace(open: Open): void {
     this.open = open
     this.backoff.worked()
     for (const member of this.members) this.retire(member)
   }
 
+  /** Whether the connection belongs to the current credential. */
   isCurrent(member: Member): boolean {
     return member.open === this.open
   }
 
-  /** Why there is no connection, or not one more. */
+  /** Why the last connection did not open or was useless. */
   get lastFailure(): string | undefined {
     return this.backoff.lastFailure
   }
 
-  /** How many take requests, now or later. */
+  /** How many connections are not retired. */
   get usable(): number {
     let count = 0
     for (const { isRetired } of this.members) if (!isRetired) count++
     return count
   }
 
-  /** The best connection for the next request, if one has room. */
+  /** The best connection with room for the next request, if there is one. */
   roomiest(): Member | undefined {
     let best: Member | undefined
     let most = 0
@@ -152,12 +151,12 @@ export class Connections<R extends Refusal, E extends Failure> {
     return 0
   }
 
-  /** Nothing was answered for too long. */
+  /** Whether the connection has given no answer for too long. */
   private isStuck({ heardAt, stuckSince }: Member, now: number): boolean {
     return now - Math.max(heardAt, stuckSince) >= this.stuckMillis
   }
 
-  /** A request is to leave on it. */
+  /** Records that a request leaves on it. */
   sends(member: Member, generation: number): void {
     const now = this.runtime.now()
     member.generation = generation
@@ -165,7 +164,7 @@ export class Connections<R extends Refusal, E extends Failure> {
     if (member.connection.pending() === 0) member.stuckSince = now
   }
 
-  /** One that does not answer ends by itself. */
+  /** Waits for a PING before the next request. A connection without an answer closes by itself. */
   private pingFirst(member: Member): void {
     member.isPinging = true
     this.runtime.fork(Effect.map(Effect.result(member.connection.ping), () => {
@@ -176,10 +175,10 @@ export class Connections<R extends Refusal, E extends Failure> {
   }
 
   // ---------------------------------------------------------------------------
-  // More and fewer
+  // Growing and shrinking
   // ---------------------------------------------------------------------------
 
-  /** Opens one, unless it is being done or has to wait. */
+  /** Opens a connection, unless one is opening or the pause lasts. */
   openOne(): void {
     const { open } = this
     if (this.opening === open || this.backoff.isPaused(this.runtime.now())) return
@@ -198,7 +197,7 @@ export class Connections<R extends Refusal, E extends Failure> {
     }))
   }
 
-  /** To be called now and then: slow start, no second one before the first has had an answer, and no more than one at a time. */
+  /** Opens one more connection if all were full twice in a row and each has had an answer. Call it regularly. */
   grow(isWaiting: boolean): void {
     const isFull = isWaiting && this.roomiest() === undefined
     const isEstablished = Array.from(this.members).every(({ answers, isRetired }) => answers > 0 || isRetired)
@@ -206,23 +205,23 @@ export class Connections<R extends Refusal, E extends Failure> {
     this.wasFull = isFull
   }
 
-  /** Do requests wait for a stream of a connection? */
+  /** Whether requests wait for a stream of a connection. */
   get hasQueued(): boolean {
     for (const { connection } of this.members) if (connection.queued() > 0) return true
     return false
   }
 
-  /** What keeps requests waiting, where it is a connection that takes none. */
+  /** Why requests wait, if a connection accepts none. */
   get whyWaiting(): string | undefined {
     for (const { connection, isPinging, isRetired } of this.members) {
       if (!isRetired && !isPinging && connection.pending() === 0 && connection.room() === 0) {
-        return `a connection to ${this.provider.name} allows no push, ${limitsText}`
+        return `a connection to ${this.provider.name} allows no push ${limitsText}`
       }
     }
     return undefined
   }
 
-  /** To be called now and then while requests wait: leaves those on which nothing moves. */
+  /** Replaces stuck connections. Call it regularly while requests wait. */
   replaceStuck(): void {
     const now = this.runtime.now()
     const seconds = Math.round(this.stuckMillis / 1000)
@@ -237,28 +236,28 @@ export class Connections<R extends Refusal, E extends Failure> {
       } else if (isPinging) continue
       else if (connection.room() > 0) member.stuckSince = now
       else if (now - member.stuckSince >= this.stuckMillis) {
-        this.replaceUseless(member, `it allowed no push for ${seconds} s, ${limitsText}`)
+        this.replaceUseless(member, `it allowed no push for ${seconds} s ${limitsText}`)
       }
     }
   }
 
-  /** A request on it got no answer that can be read, though the connection goes on. */
+  /** Counts a request without a readable answer on a connection that goes on as a server error. */
   requestUnknown(member: Member, why: string): void {
     if (!member.connection.isOpen() || member.isRetired) return
     if (++member.serverErrors >= maxServerErrors) this.replaceUseless(member, why)
   }
 
-  /** Leaves one for another that is of no use now. */
+  /** Retires a connection that has become useless, and logs why. */
   replaceUseless(member: Member, why: string): void {
     if (member.isRetired) return
-    // another one may be no better
+    // The next connection may be no better, so it must wait for the pause.
     member.isProven = false
     const { name } = this.provider
-    this.retireUseless(member, `a connection to ${name} was of no use: ${why}`)
-    this.runtime.fork(Effect.logWarning(`a connection to ${name} is left for another: ${why}`))
+    this.retireUseless(member, `a connection to ${name} was useless: ${why}`)
+    this.runtime.fork(Effect.logWarning(`replaced a connection to ${name}: ${why}`))
   }
 
-  /** To be called now and then. */
+  /** Closes surplus idle connections. Call it regularly. */
   shrink(): void {
     const now = this.runtime.now()
     for (const member of this.members) {
@@ -298,22 +297,22 @@ export class Connections<R extends Refusal, E extends Failure> {
 
   private dialFailed(exit: Exit.Exit<unknown, Http2Error.Http2Error>): Effect.Effect<void> {
     const error = Exit.isFailure(exit) ? exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error : undefined
-    const detail = error?.message ?? "no connection could be opened"
+    const detail = error?.message ?? "no connection opened"
     this.backoff.failed(this.runtime.now(), detail)
     const fault = error === undefined ? undefined : this.provider.judgeDial(error)
-    // while others go on it is one server of many
+    // While other connections work, this server may be the only one with the fault.
     if (fault === undefined || this.usable > 0) {
-      return Effect.logWarning(`no connection to ${this.provider.name}: ${detail}`)
+      return Effect.logWarning(`can't connect to ${this.provider.name}: ${detail}`)
     }
     this.listener.configFault(fault)
     return Effect.void
   }
 
   // ---------------------------------------------------------------------------
-  // What becomes of them
+  // Answers and ends
   // ---------------------------------------------------------------------------
 
-  /** An answer came. */
+  /** Records an answer, and retires the connection if the policy or its server errors say so. */
   answered(member: Member, { refusal, policy }: Judgement<R>): void {
     const { fault, isServerError, retire } = policy
     member.answers++
@@ -321,7 +320,7 @@ export class Connections<R extends Refusal, E extends Failure> {
     member.serverErrors = isServerError ? member.serverErrors + 1 : 0
     const isFailing = member.serverErrors >= maxServerErrors
     if (refusal !== undefined && (isFailing || retire)) {
-      // a server that fails again and again does so for the next connection too
+      // A server that keeps failing may fail the next connection too.
       if (isFailing) member.isProven = false
       this.retireUseless(member, this.refusalText(refusal))
     } else if (!member.isProven && fault !== "All" && !isServerError) {
@@ -334,7 +333,7 @@ export class Connections<R extends Refusal, E extends Failure> {
     return `${this.provider.name} answered ${status}${reason === undefined ? "" : ` ${reason}`}`
   }
 
-  /** It is of no use any more. */
+  /** Retires a useless connection. */
   retireUseless(member: Member, what: string): void {
     this.countUseless(member, what)
     this.retire(member)
@@ -346,21 +345,21 @@ export class Connections<R extends Refusal, E extends Failure> {
     this.runtime.fork(member.connection.retire)
   }
 
-  /** Sends it no more requests. */
+  /** Gives the connection no more requests. */
   private sendNoMore(member: Member): void {
     member.isRetired = true
-    // the pauses that second connections have earned are not those of the first: the next one is dialled at once
+    // Failures of additional connections must not delay the only one: the next one is opened at once.
     if (member.isProven && this.isCurrent(member) && this.usable === 0) this.backoff.worked()
   }
 
-  /** One that never was of use makes the next one wait. */
+  /** Starts a pause before the next connection, if this one never worked. */
   private countUseless(member: Member, what: string): void {
     if (!member.isRetired && !member.isProven && this.isCurrent(member)) {
       this.backoff.failed(this.runtime.now(), what)
     }
   }
 
-  /** The server wants no more requests on a connection. It may say why later than that. */
+  /** The server retired or closed a connection. The reason may arrive in a second call. */
   private serverRetired(member: Member, end: Pick<Message.Ending, "goaway" | "rejection">): void {
     const isNews = !member.isFaulty && this.isCurrent(member)
     const fault = isNews ? this.provider.judgeEnd(end) : undefined
@@ -377,10 +376,10 @@ export class Connections<R extends Refusal, E extends Failure> {
   private uselessText({ goaway }: Pick<Message.Ending, "goaway">, fault: E | "Expired" | undefined): string {
     if (fault !== undefined && fault !== "Expired") return fault.message
     const said = goaway === undefined ? "" : `: ${Message.goawayDetail(goaway)}`
-    return `the connection was closed by ${this.provider.name} before it was of use${said}`
+    return `${this.provider.name} closed the connection before it answered a request${said}`
   }
 
-  /** Waits for the answers to what was sent, for so long, and closes all. */
+  /** Waits for the answers to the sent requests, for at most this time, and closes all connections. */
   retireAll(atMost: Duration.Duration): Effect.Effect<void> {
     const ends = Array.from(this.members, ({ connection }) => connection.retire)
     return Effect.all(ends, { concurrency: "unbounded", discard: true }).pipe(

@@ -1,4 +1,4 @@
-/** A pool of connections to a push service, whichever it is. */
+/** A pool of connections to any push service. */
 export type { Authorization, Authorizer } from "./Authorizer.ts"
 export * as InFlight from "./InFlight.ts"
 export * as Pool from "./Pool.ts"

@@ -1,18 +1,18 @@
-/** The clock, the dice and the fibers of one pool. */
+/** The clock, the random numbers and the fibers of one pool. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 
-/** What plain functions of a pool need of Effect. */
+/** The services of Effect that the plain methods of a pool use. */
 export class Runtime {
-  /** Closed by the pool itself, after what was sent is answered. */
+  /** The pool closes it after its sent requests have ended. */
   readonly scope: Scope.Closeable
   private readonly clock: Clock.Clock
   private readonly randomService: typeof Random.Random.Service
   private readonly run: (effect: Effect.Effect<unknown>) => unknown
-  /** Negative when it has to be read again. */
+  /** The cached time; negative if the clock must be read again. */
   private time = -1
 
   constructor(
@@ -27,12 +27,12 @@ export class Runtime {
     this.run = run
   }
 
-  /** Monotonic, in milliseconds. It is read once for what happens together: see {@link Runtime.goOn}. */
+  /** The monotonic time, in milliseconds. It is cached until {@link Runtime.forgetTime}. */
   now(): number {
     return this.time < 0 ? this.time = Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6 : this.time
   }
 
-  /** What happens next happens at another time. */
+  /** Reads the clock again at the next {@link Runtime.now}. */
   forgetTime(): void {
     this.time = -1
   }
@@ -40,23 +40,23 @@ export class Runtime {
   /** Milliseconds since 1970. */
   readonly epochMillis = (): number => this.clock.currentTimeMillisUnsafe()
 
-  /** From 0 to 1. */
+  /** A random number from 0 to 1. */
   random(): number {
     return this.randomService.nextDoubleUnsafe()
   }
 
-  /** Runs for as long as the pool. */
+  /** Runs an effect until it ends or the pool closes. */
   fork(effect: Effect.Effect<unknown>): void {
     this.run(Effect.forkIn(effect, this.scope))
   }
 
-  /** Interrupts what was forked, and closes what was opened. */
+  /** Interrupts the fibers and closes the connections. */
   get close(): Effect.Effect<void> {
     return Scope.close(this.scope, Exit.void)
   }
 }
 
-/** The runtime of a pool that is being made. */
+/** Makes the runtime of a pool. */
 export const make: Effect.Effect<Runtime> = Effect.gen(function*() {
   return new Runtime(
     yield* Scope.make(),

@@ -1,10 +1,9 @@
 /**
- * Signs the requests of one credential: its authorization, kept at hand so that
- * no request waits for it, and the headers that requests have in common, with
- * the authorization among them.
+ * Signs the requests of one credential. It caches the authorization, so that requests
+ * do not wait for it, and the shared headers with the authorization.
  *
- * It is good for one credential only. What comes too late, after another one
- * has taken its place, is nobody's any more.
+ * A signer serves one credential. The pool makes a new signer for a new credential and
+ * ignores the old one.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -13,16 +12,17 @@ import type { Authorization, Authorizer } from "./Authorizer.ts"
 import type { Headers } from "./Provider.ts"
 import type { Runtime } from "./runtime.ts"
 
-/** Whom and what a signer signs for. */
+/** The options of a signer. */
 export interface Options {
-  /** None where the connection itself says who sends. */
+  /** `undefined` if the client certificate of the connection authorizes requests. */
   readonly authorizer: Authorizer | undefined
-  /** Which of the shared headers the server may remember: values that come again and again cost a byte. */
+  /** Whether the server may store the value of a shared header (HPACK). A stored value costs a byte. */
   readonly isRepeated: (name: string) => boolean
-  /** Called when requests can be signed again; `isRefused` says that it is with what the service has called expired. */
+  /** Called when requests can be signed again. `isRefused`: with the authorization that the service calls expired. */
   readonly onReady: (isRefused: boolean) => void
 }
 
+/** Signs requests with the current authorization. */
 export class Signer {
   private authorization: Authorization | undefined
   private isRenewing = false
@@ -38,24 +38,24 @@ export class Signer {
     this.runtime = runtime
   }
 
-  /** Which authorization requests are signed with now; 0 without any. */
+  /** The generation of the current authorization; 0 without one. */
   get generation(): number {
     return this.authorization?.generation ?? 0
   }
 
-  /** Can requests be signed? If not, `onReady` is called when they can. */
+  /** Whether requests can be signed now. If not, `onReady` is called when they can. */
   get isReady(): boolean {
     const { authorizer } = this.options
     if (authorizer === undefined) return true
     const { authorization } = this
     const now = this.runtime.epochMillis()
-    // one of the future was made before the clock was corrected
+    // An authorization from the future was made before the clock was set back.
     if (authorization !== undefined && now < authorization.until && now > authorization.from) return true
     this.renew(authorizer.current, 0)
     return false
   }
 
-  /** The service called the authorization of this generation expired. Says whether requests may be sent again, with another one. */
+  /** The service says that this generation has expired. Returns whether requests can be sent again with another. */
   expire(generation: number): boolean {
     const { authorizer } = this.options
     if (authorizer === undefined) return false
@@ -66,7 +66,7 @@ export class Signer {
     return true
   }
 
-  /** Headers of requests, signed. */
+  /** Adds the authorization to shared headers. */
   sign(headers: Headers): ReadonlyArray<Message.Header> {
     const { generation } = this
     const known = this.shared.get(headers)

@@ -1,7 +1,7 @@
 /**
- * Requests that wait, the oldest first. What is put back comes before what is
- * new, and keeps its order: else some would be overtaken each time that a
- * server refuses all but the first.
+ * The queue of waiting requests, the oldest first. Requests that were put back come
+ * before new ones and keep their order. Otherwise new requests would overtake some of
+ * them each time that a server refuses all but the first.
  */
 import * as MutableList from "effect/MutableList"
 
@@ -21,6 +21,7 @@ const takeWhile = <A>(list: MutableList.MutableList<A>, holds: (request: A) => b
   return MutableList.takeN(list, end < 0 ? list.length : end)
 }
 
+/** The queue of waiting requests. */
 export class Waiting<A> {
   private readonly back = MutableList.make<A>()
   private readonly fresh = MutableList.make<A>()
@@ -45,7 +46,7 @@ export class Waiting<A> {
     return this.takeWhile(() => true)
   }
 
-  /** Takes those that were put back for which it holds, and the new ones up to the first for which it doesn't. */
+  /** Takes the put-back requests for which `holds` is true, and the new ones up to the first for which it is false. */
   takeWhile(holds: (request: A) => boolean): Array<A> {
     return [...takeIf(this.back, holds), ...takeWhile(this.fresh, holds)]
   }

@@ -586,7 +586,7 @@ describe("ApnsJob", () => {
         const [again, ...others] = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
         assert.deepStrictEqual(others, [])
         assert.deepStrictEqual(again!.payload.tokens, [B, C])
-        assert.lengthOf(lines.filter((line) => line.includes("asked again")), 1)
+        assert.lengthOf(lines.filter((line) => line.includes("is retried until it succeeds")), 1)
       }).pipe(Effect.provide(Layer.merge(world(options), layer)))
     })
 

@@ -77,7 +77,7 @@ const setUp = Effect.fnUntraced(function*(
 const times = (count: number, what: string) => Array.from({ length: count }, () => what)
 
 describe("Pool", () => {
-  it.effect("one request opens a connection; what is submitted in one turn goes out together", () =>
+  it.effect("one request opens a connection, and requests of one tick leave together", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       const { dialed, ends, submitAll } = yield* setUp([one])
@@ -90,7 +90,7 @@ describe("Pool", () => {
       assert.deepStrictEqual(ends(0, 4), times(5, "200"))
     }))
 
-  it.effect("grows one by one while all are full and have answered before, to its limit", () =>
+  it.effect("the pool grows by one connection at a time while all are full and have answered, up to its limit", () =>
     Effect.gen(function*() {
       const connections = Array.from({ length: 10 }, () => new FakeConnection())
       for (const one of connections) one.limit = 2
@@ -108,7 +108,7 @@ describe("Pool", () => {
       assert.strictEqual(dialed(), 3)
     }))
 
-  it.effect("when it closes, what was sent is answered, and what waits was not sent", () =>
+  it.effect("on close sent requests get their answers, and waiting ones fail with NotSent", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       one.limit = 1
@@ -124,8 +124,8 @@ describe("Pool", () => {
     }))
 })
 
-describe("connections that can't be had", () => {
-  it.effect("each attempt waits longer, and pushes end with the reason", () =>
+describe("connections that do not open", () => {
+  it.effect("each attempt waits longer, and pushes fail with the reason", () =>
     Effect.gen(function*() {
       const { dialed, end, submit } = yield* setUp([unreachable])
       submit(0)
@@ -138,7 +138,7 @@ describe("connections that can't be had", () => {
       assert.strictEqual(end(0), "NotSent")
     }))
 
-  it.effect("a server that is not trusted fails pushes at once; later one attempt at a time finds out whether it is mended", () =>
+  it.effect("an untrusted server fails pushes at once, and later a single attempt tests whether it is fixed", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       const { dialed, end, ends, logged, submit, submitAll } = yield* setUp([untrusted, untrusted, one])
@@ -165,7 +165,7 @@ describe("connections that can't be had", () => {
       assert.lengthOf(logged.filter((line) => line.includes("certificate")), 1)
     }))
 
-  it.effect("a second connection that can't be had does no harm to the first, and is tried less and less often", () =>
+  it.effect("a failing second connection does not harm the first, and is tried less and less often", () =>
     Effect.gen(function*() {
       for (const failure of [untrusted, unreachable]) {
         const one = new FakeConnection()
@@ -186,7 +186,7 @@ describe("connections that can't be had", () => {
       }
     }))
 
-  it.effect("the pauses that a second connection has earned are not those of the first", () =>
+  it.effect("the pauses of a second connection do not delay the first", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       one.limit = 2
@@ -208,7 +208,7 @@ describe("connections that can't be had", () => {
       assert.isAbove(two.paths.length, 0)
     }))
 
-  it.effect("a server that leaves before it answers is followed by a pause, one that was of use is not", () =>
+  it.effect("a server that closes before it answers causes a pause, one that has answered does not", () =>
     Effect.gen(function*() {
       const [one, two, three] = [new FakeConnection(), new FakeConnection(), new FakeConnection()]
       const { dialed, end, submit } = yield* setUp([one, two, three])
@@ -230,9 +230,9 @@ describe("connections that can't be had", () => {
     }))
 })
 
-describe("answers that speak against the connection", () => {
+describe("answers that make a connection useless", () => {
   it.effect.each(["TooManyProviderTokenUpdates", "IdleTimeout", "UnrelatedKeyIdInToken"])(
-    "%s again and again: a handful of connections in half a minute",
+    "repeated %s causes only a few connections in half a minute",
     (reason) =>
       Effect.gen(function*() {
         const connections = Array.from({ length: 100 }, () => new FakeConnection())
@@ -247,7 +247,7 @@ describe("answers that speak against the connection", () => {
       })
   )
 
-  it.effect("a request that no connection is good for ends with the answer", () =>
+  it.effect("a request that fails on every connection ends with the answer", () =>
     Effect.gen(function*() {
       const connections = Array.from({ length: 10 }, () => new FakeConnection())
       const { dialed, end, submit } = yield* setUp(connections)
@@ -259,7 +259,7 @@ describe("answers that speak against the connection", () => {
       assert.deepStrictEqual([end(0), dialed()], ["400", 3])
     }))
 
-  it.effect("a request that is not answered: the next goes over another connection", () =>
+  it.effect("after a request without an answer the next uses another connection", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { ends, submit } = yield* setUp([one, two])
@@ -274,7 +274,7 @@ describe("answers that speak against the connection", () => {
       assert.deepStrictEqual(ends(0, 2), ["200", "Timeout", "200"])
     }))
 
-  it.effect("a server that shuts down is left at once, one that fails only when it fails again", () =>
+  it.effect("a server that shuts down is replaced at once, a failing one after its second failure", () =>
     Effect.gen(function*() {
       const [one, two, three] = [new FakeConnection(), new FakeConnection(), new FakeConnection()]
       const { dialed, submit, submitAll } = yield* setUp([one, two, three])
@@ -299,8 +299,8 @@ describe("answers that speak against the connection", () => {
     }))
 })
 
-describe("a connection that was idle", () => {
-  it.effect("is asked whether it is there; one that is silent gets nothing, and another takes its place", () =>
+describe("an idle connection", () => {
+  it.effect("must answer a PING first; a silent one gets no request and is replaced", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { end, submit } = yield* setUp([one, two])
@@ -323,14 +323,14 @@ describe("a connection that was idle", () => {
     }))
 })
 
-describe("a connection on which nothing moves", () => {
+describe("a stuck connection", () => {
   const stuck = (limit: number) => {
     const one = new FakeConnection()
     one.limit = limit
     return one
   }
 
-  it.effect("it allows no push: another one takes its place after a while", () =>
+  it.effect("that allows no push is replaced after a while", () =>
     Effect.gen(function*() {
       const [one, two] = [stuck(0), new FakeConnection()]
       const { dialed, ends, logged, submit, submitAll } = yield* setUp([one, two])
@@ -347,7 +347,7 @@ describe("a connection on which nothing moves", () => {
       assert.lengthOf(logged.filter((line) => line.includes("it allowed no push for 10 s")), 1)
     }))
 
-  it.effect("it allows one push and never answers: those that wait go over another one, that one ends in time", () =>
+  it.effect("that never answers its one push is replaced for the waiting pushes, and that push times out", () =>
     Effect.gen(function*() {
       const [one, two] = [stuck(1), new FakeConnection()]
       const { ends, logged, submitAll } = yield* setUp([one, two])
@@ -360,7 +360,7 @@ describe("a connection on which nothing moves", () => {
       assert.lengthOf(logged.filter((line) => line.includes("it answered none of 1 pushes in 10 s")), 1)
     }))
 
-  it.effect("it has room and answers nothing, as when it takes no bytes: it gets no more than it had", () =>
+  it.effect("that has room but answers nothing gets no more pushes", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { submit, submitAll } = yield* setUp([one, two])
@@ -373,7 +373,7 @@ describe("a connection on which nothing moves", () => {
       assert.deepStrictEqual([one.paths.length, two.paths.length], [10, 10])
     }))
 
-  it.effect("it took no whole push: that one can't have been processed, and goes over another connection", () =>
+  it.effect("that took only a part of a push has not processed it, so the push uses another connection", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { ends, submitAll } = yield* setUp([one, two])
@@ -387,7 +387,7 @@ describe("a connection on which nothing moves", () => {
       assert.deepStrictEqual(ends(0, 1), ["200", "Timeout"])
     }))
 
-  it.effect("it was of use, and allows none any more: another one, after a pause", () =>
+  it.effect("that has worked but allows no more pushes is replaced after a pause", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { dialed, end, submit } = yield* setUp([one, two])
@@ -402,7 +402,7 @@ describe("a connection on which nothing moves", () => {
       assert.strictEqual(end(1), "200")
     }))
 
-  it.effect("it was busy for long, and allows none for a moment: it is not left", () =>
+  it.effect("that was busy and allows no push for a moment is kept", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       const { dialed, end, logged, submit } = yield* setUp([one], { maxConnections: 1 })
@@ -423,7 +423,7 @@ describe("a connection on which nothing moves", () => {
       assert.deepStrictEqual([dialed(), logged.length], [1, 0])
     }))
 
-  it.effect("it took back what it allowed: those that wait for its streams go over another one", () =>
+  it.effect("that lowers its limit is replaced for the pushes that wait for its streams", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { dialed, submitAll } = yield* setUp([one, two])
@@ -437,7 +437,7 @@ describe("a connection on which nothing moves", () => {
       assert.deepStrictEqual([dialed(), two.paths.length], [2, 3])
     }))
 
-  it.effect("it refuses a push again and again: that one goes over another connection", () =>
+  it.effect("that keeps refusing a push is replaced for that push", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { end, logged, submit } = yield* setUp([one, two])
@@ -450,10 +450,10 @@ describe("a connection on which nothing moves", () => {
       assert.deepStrictEqual([one.paths.length, two.paths.length], [5, 1])
       two.answer(200)
       assert.strictEqual(end(0), "200")
-      assert.lengthOf(logged.filter((line) => line.includes("refused a push again")), 1)
+      assert.lengthOf(logged.filter((line) => line.includes("it refused a push 5 times")), 1)
     }))
 
-  it.effect("it gives answers that can't be read: left after the second in a row", () =>
+  it.effect("is replaced after its second unreadable answer in a row", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { ends, submitAll, submit } = yield* setUp([one, two])
@@ -469,16 +469,16 @@ describe("a connection on which nothing moves", () => {
       assert.deepStrictEqual(ends(0, 4), ["Unknown", "200", "Unknown", "Unknown", "200"])
     }))
 
-  it.effect("pushes that wait for less time than that are told what they wait for", () =>
+  it.effect("names the reason to pushes that time out before it is replaced", () =>
     Effect.gen(function*() {
       const { failure, submit } = yield* setUp([stuck(0)], { queueTimeout: Duration.seconds(3) })
       submit(0)
       for (let second = 0; second < 4; second++) yield* pass("1 second")
-      assert.include(failure(0), "allows no push, by its limit of streams or its window")
+      assert.include(failure(0), "allows no push because of its limit of streams or its window")
       assert.notInclude(failure(0), "push less at once")
     }))
 
-  it.effect("all of them are so: pushes end in time and say why, and connections become rare", () =>
+  it.effect("times out pushes with the reason and makes new connections rare, if all are stuck", () =>
     Effect.gen(function*() {
       for (const [limit, what] of [[0, "it allowed no push"], [1, "it answered none"]] as const) {
         const connections = Array.from({ length: 50 }, () => stuck(limit))
@@ -491,7 +491,7 @@ describe("a connection on which nothing moves", () => {
       }
     }))
 
-  it.effect("one that answers slowly is not left", () =>
+  it.effect("is not one that answers slowly", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       one.limit = 2
@@ -504,7 +504,7 @@ describe("a connection on which nothing moves", () => {
       assert.strictEqual(dialed(), 1)
     }))
 
-  it.effect("nor is one that nobody used for long", () =>
+  it.effect("is not one that was idle for long", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       const { dialed, end, submit } = yield* setUp([one])
@@ -519,7 +519,7 @@ describe("a connection on which nothing moves", () => {
     }))
 })
 
-describe("what a connection says at its end", () => {
+describe("the end of a connection", () => {
   const reason = (word: string) => JSON.stringify({ reason: word })
   const faults = Object.entries(table).filter(([, { action }]) => action === "FixConfiguration").map(([word]) => word)
   const rejection = Http2Error.make(
@@ -544,7 +544,7 @@ describe("what a connection says at its end", () => {
     }]
   ]
 
-  it.effect.each(ends)("a reason that opens a circuit counts: %s", ([, end]) =>
+  it.effect.each(ends)("opens the circuit for a configuration fault: %s", ([, end]) =>
     Effect.gen(function*() {
       assert.isAbove(faults.length, 5)
       for (const word of faults) {
@@ -561,7 +561,7 @@ describe("what a connection says at its end", () => {
       }
     }))
 
-  it.effect("what TLS says of our certificate as its last word opens it too", () =>
+  it.effect("opens the circuit for a rejected client certificate", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       const { ends, submit } = yield* setUp([one])
@@ -574,7 +574,7 @@ describe("what a connection says at its end", () => {
       assert.deepStrictEqual(ends(0, 1), ["Unknown", "ConfigFault"])
     }))
 
-  it.effect("a reason that opens none, or none at all, opens none", () =>
+  it.effect("opens no circuit without such a fault", () =>
     Effect.gen(function*() {
       for (const debug of ["", reason("Shutdown"), reason("NewInAnyYear"), "BadCertificate", "{"]) {
         const [one, two] = [new FakeConnection(), new FakeConnection()]
@@ -596,7 +596,7 @@ describe("a proxy that does not connect", () => {
     )
 
   it.effect.each([0, 408, 421, 425, 429, 500, 502, 503, 504])(
-    "%d may pass: pushes wait, and go out when it has passed",
+    "with status %d is transient: pushes wait, and are sent later",
     (status) =>
       Effect.gen(function*() {
         const one = new FakeConnection()
@@ -605,12 +605,12 @@ describe("a proxy that does not connect", () => {
         for (let second = 0; second < 5; second++) yield* pass("1 second")
         one.answer(200)
         assert.strictEqual(end(0), "200")
-        assert.isTrue(logged.every((line) => line.startsWith("no connection to APNs")))
+        assert.isTrue(logged.every((line) => line.startsWith("can't connect to APNs")))
       })
   )
 
   it.effect.each([302, 400, 401, 403, 405, 407, 501, 511])(
-    "%d is a fault of the configuration",
+    "with status %d is a configuration fault",
     (status) =>
       Effect.gen(function*() {
         const { end, submit } = yield* setUp([refused(status)])
@@ -620,7 +620,7 @@ describe("a proxy that does not connect", () => {
       })
   )
 
-  it.effect("nor is what never passes told as one, if it may: the push says so in the end", () =>
+  it.effect("that never recovers from a transient status is no configuration fault: the push names it when it times out", () =>
     Effect.gen(function*() {
       const { end, submit } = yield* setUp([refused(0)])
       submit(0)
@@ -629,8 +629,8 @@ describe("a proxy that does not connect", () => {
     }))
 })
 
-describe("faults of the configuration", () => {
-  it.effect("a key that is refused: the circuit opens, and the pushes of all topics fail until it is mended", () =>
+describe("configuration faults", () => {
+  it.effect("a refused key opens the circuit: pushes of all topics fail until it is fixed", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       const { ends, logged, submit, submitAll } = yield* setUp([one])
@@ -659,7 +659,7 @@ describe("faults of the configuration", () => {
       assert.lengthOf(logged.filter((line) => line.includes("InvalidProviderToken")), 1)
     }))
 
-  it.effect("a topic that is refused: its pushes fail, those of others go on", () =>
+  it.effect("a refused topic fails its pushes, and those of other topics go on", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       const { end, ends, submit } = yield* setUp([one])
@@ -684,7 +684,7 @@ describe("faults of the configuration", () => {
       assert.deepStrictEqual([end(3), end(4), end(5)], ["200", "200", "200"])
     }))
 
-  it.effect("whoever finds out whether it is mended may end without an answer: then it is the next one's turn", () =>
+  it.effect("a probe without an answer hands its role to the next push", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { cancel, ends, submit, submitAll } = yield* setUp([one, two])
@@ -707,7 +707,7 @@ describe("faults of the configuration", () => {
       assert.deepStrictEqual(ends(1, 4), ["pending", "Timeout", "200", "200"])
     }))
 
-  it.effect("a push that waits for whoever finds out is given up in time", () =>
+  it.effect("a push that waits for a probe times out", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       const { ends, submit } = yield* setUp([one], { queueTimeout: Duration.seconds(2) })
@@ -721,7 +721,7 @@ describe("faults of the configuration", () => {
       assert.deepStrictEqual(ends(1, 2), ["pending", "Timeout"])
     }))
 
-  it.effect("a good-bye that tells of a fault opens the circuit", () =>
+  it.effect("a GOAWAY with a fault opens the circuit", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       const { ends, submitAll } = yield* setUp([one])
@@ -733,8 +733,8 @@ describe("faults of the configuration", () => {
     }))
 })
 
-describe("provider tokens", () => {
-  it.effect("called expired by many answers: renewed once, and each push is sent again, once", () =>
+describe("a provider token", () => {
+  it.effect("that many answers call expired is renewed once, and each push is sent again once", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { ends, submitAll } = yield* setUp([one, two], { authorizer: fakeToken("KEY", { renews: true }) })
@@ -747,7 +747,7 @@ describe("provider tokens", () => {
       assert.deepStrictEqual(ends(0, 9), times(10, "200"))
     }))
 
-  it.effect("called expired by a good-bye: renewed once, and what was refused is sent again", () =>
+  it.effect("that a GOAWAY calls expired is renewed once, and refused pushes are sent again", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { ends, submitAll } = yield* setUp([one, two], { authorizer: fakeToken("KEY", { renews: true }) })
@@ -760,7 +760,7 @@ describe("provider tokens", () => {
       assert.deepStrictEqual(ends(0, 4), times(5, "200"))
     }))
 
-  it.effect("called expired by the good-bye of a connection that had another one: this one stays", () =>
+  it.effect("is kept if the GOAWAY of a connection with an older token calls it expired", () =>
     Effect.gen(function*() {
       const [one, two] = [new FakeConnection(), new FakeConnection()]
       const { end, submit, submitAll } = yield* setUp([one, two], { authorizer: fakeToken("KEY", { renews: true }) })
@@ -777,7 +777,7 @@ describe("provider tokens", () => {
       assert.deepStrictEqual([end(0), end(2)], ["200", "200"])
     }))
 
-  it.effect("one that can't be renewed yet opens the circuit", () =>
+  it.effect("that can't be renewed yet opens the circuit", () =>
     Effect.gen(function*() {
       const connections = Array.from({ length: 50 }, () => new FakeConnection())
       const { dialed, ends, submit } = yield* setUp(connections, { authorizer: fakeToken("KEY") })
@@ -791,7 +791,7 @@ describe("provider tokens", () => {
       assert.isAtMost(dialed(), 8)
     }))
 
-  it.effect("none that can be made: pushes end in time", () =>
+  it.effect("that can't be made lets pushes time out", () =>
     Effect.gen(function*() {
       const broken = { current: Effect.die("no entropy"), expired: () => Effect.die("no entropy") }
       const { end, submit } = yield* setUp([new FakeConnection()], { authorizer: broken })
@@ -803,10 +803,10 @@ describe("provider tokens", () => {
     }))
 })
 
-describe("another credential", () => {
+describe("a new credential", () => {
   const old = () => ({ connection: new FakeConnection(), authorizer: fakeToken("OLD") })
 
-  it.effect("takes what waits, and what the old one is refused for; the other answers count", () =>
+  it.effect("sends waiting and refused pushes; other answers to the old one count", () =>
     Effect.gen(function*() {
       const { connection, authorizer } = old()
       const fresh = new FakeConnection()
@@ -832,7 +832,7 @@ describe("another credential", () => {
       assert.deepStrictEqual(logged, [])
     }))
 
-  it.effect("comes while the old one is being connected or signed with: nothing of the old one is used", () =>
+  it.effect("ignores connections and signatures of the old one that arrive late", () =>
     Effect.gen(function*() {
       const fresh = new FakeConnection()
       const { dialed, end, pool, submit } = yield* setUp([untrusted], {
@@ -846,7 +846,7 @@ describe("another credential", () => {
       assert.deepStrictEqual(fresh.sent.map(({ authorization }) => authorization), ["bearer NEW"])
     }))
 
-  it.effect("mends a fault at once", () =>
+  it.effect("closes the circuits at once", () =>
     Effect.gen(function*() {
       const { connection, authorizer } = old()
       const fresh = new FakeConnection()

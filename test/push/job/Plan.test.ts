@@ -29,7 +29,7 @@ const afterAll = (rest: Plan.Sorted<number, Plan.Failure>["rest"]): string =>
     return again === undefined ? "buried" : Duration.format(again.delay)
   }).join(", ")
 
-describe("what becomes of a push that failed", () => {
+describe("the rule for a failed push", () => {
   const ends: Record<Action, string> = {
     DropToken: "dead",
     CheckToken: "dead",
@@ -52,7 +52,7 @@ describe("what becomes of a push that failed", () => {
     assert.strictEqual(becomes(failure(action, delay), "Drop"), dropped)
   })
 
-  it("one without an answer was interrupted: again at once, or over", () => {
+  it("a push without an answer was interrupted: it is retried at once, or dropped", () => {
     const ended = (onUnknown: Plan.OnUnknown) => Plan.sort([7, 8], [], { interrupted, onUnknown })
     assert.strictEqual(afterAll(ended("Repeat").rest), "0, 0, 0")
     assert.deepStrictEqual(ended("Drop").dropped, [{ target: 7, error: interrupted }, {
@@ -61,7 +61,7 @@ describe("what becomes of a push that failed", () => {
     }])
   })
 
-  it("a dead target that could not be reported is tried again, whatever a second copy does", () => {
+  it("an unreported dead target is retried even if unknown pushes are dropped", () => {
     const rest = Plan.unreported(
       sort(failure("DropToken"), "Drop").dead,
       new DeadTargets.NotReported({ detail: "the database is away" })
@@ -69,7 +69,7 @@ describe("what becomes of a push that failed", () => {
     assert.strictEqual(afterAll(rest), "1m, 5m, buried")
   })
 
-  it("what the service asks for is doubled each time, to an hour", () => {
+  it("the service's delay doubles each time, up to an hour", () => {
     const { rest } = sort(failure("RetryLater", Duration.minutes(15)), "Repeat")
     const delays = [1, 2, 3, 4].map((attempt) =>
       Duration.format(Plan.next(rest, 1, { attempt, scheduled: minute, isOld: false }).again!.delay)

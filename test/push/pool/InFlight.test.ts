@@ -33,7 +33,7 @@ const world = () => {
 
 describe("inFlight", () => {
   it.effect.prop(
-    "answers each element once, with its own answer, and never has more open than it may",
+    "gives each element its own answer, with at most `limit` in flight",
     {
       requests: Schema.Array(Request).check(Schema.isMaxLength(60)),
       limit: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 })),
@@ -59,7 +59,7 @@ describe("inFlight", () => {
       })
   )
 
-  it.live("answers that come together go on together, and make room for as many new requests at once", () =>
+  it.live("emits the answers of one tick together, and starts as many new requests at once", () =>
     Effect.gen(function*() {
       const open: Array<() => void> = []
       const begun: Array<number> = []
@@ -73,7 +73,7 @@ describe("inFlight", () => {
       assert.deepStrictEqual(begun, [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4])
     }))
 
-  it.effect("finishes what is open when a request can't even be begun, and dies", () =>
+  it.effect("finishes the open requests and dies if a request throws at its start", () =>
     Effect.gen(function*() {
       const { submit } = world()
       const answered: Array<number> = []

@@ -42,7 +42,7 @@ const word = (outcome: Outcome): string =>
   })
 
 describe("a pool for any service", () => {
-  it.live("hands on what the service says, and how it was judged", () =>
+  it.live("returns the answer and its judgement", () =>
     Effect.gen(function*() {
       const { send } = yield* pigeons((stream, path) =>
         (path.startsWith("/rome") ? say(204) : say(410, "no such roost"))(stream, path, "")
@@ -53,7 +53,7 @@ describe("a pool for any service", () => {
       assert.deepStrictEqual(refused.refusal, { status: 410, reason: "no such roost" })
     }))
 
-  it.live("signs with what the authorizer gives, and with the next one where that is called old", () =>
+  it.live("signs with the authorizer's value, and with the next one when that has expired", () =>
     Effect.gen(function*() {
       const seen: Array<string | undefined> = []
       const { send } = yield* pigeons((stream, path, ring) => {
@@ -64,7 +64,7 @@ describe("a pool for any service", () => {
       assert.deepStrictEqual(seen, ["ring 1", "ring 2"])
     }))
 
-  it.live("goes over another connection where the service asks for it", () =>
+  it.live("uses another connection if the service asks for it", () =>
     Effect.gen(function*() {
       let asked = 0
       const { send } = yield* pigeons((stream, path, ring) =>
@@ -73,7 +73,7 @@ describe("a pool for any service", () => {
       assert.strictEqual(Result.getOrThrow(yield* send(flight("rome"))).attempts, 2)
     }))
 
-  it.live("a fault of one scope stops that one only, in the service's own error", () =>
+  it.live("a fault of one scope fails that scope only, with the service's error", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const { logged, send } = yield* pigeons((stream, path, ring) => {
@@ -87,14 +87,14 @@ describe("a pool for any service", () => {
       assert.deepStrictEqual(logged, ["pigeon refused: wrong loft"])
     }))
 
-  it.live("a fault of all stops all", () =>
+  it.live("a fault of all requests fails all requests", () =>
     Effect.gen(function*() {
       const { send } = yield* pigeons(say(403, "who are you"))
       assert.strictEqual(word(yield* send(flight("oslo"))), "who are you")
       assert.strictEqual(word(yield* send(flight("rome"))), "pigeon refused: who are you")
     }))
 
-  it.live("a good-bye that tells of a fault is one", () =>
+  it.live("a GOAWAY with a fault opens the circuit", () =>
     Effect.gen(function*() {
       const { send } = yield* pigeons((stream) => {
         stream.session!.goaway(0, 0, Buffer.from("the loft burnt down"))
@@ -103,23 +103,23 @@ describe("a pool for any service", () => {
       assert.strictEqual(word(yield* send(flight("rome"))), "pigeon homeless: the loft burnt down")
     }))
 
-  it.live("so is a server that is not trusted", () =>
+  it.live("an untrusted server opens the circuit", () =>
     Effect.gen(function*() {
       const { send } = yield* pigeons(say(204), { isTrusted: false })
-      assert.match(word(yield* send(flight("rome"))), /^pigeon caught: no TLS/)
+      assert.match(word(yield* send(flight("rome"))), /^pigeon caught: the TLS connection/)
     }))
 
-  it.live("one that can't be reached is told by its name, and fails what waits in its own error", () =>
+  it.live("an unreachable service is logged by name and fails the waiting requests with its error", () =>
     Effect.gen(function*() {
       const { logged, send } = yield* pigeons(say(204), {
         open: Effect.fail(Http2Error.make(new Http2Error.Unreachable({ server: "the loft", detail: "fog" }))),
         queueTimeout: Duration.millis(100)
       })
       assert.strictEqual(word(yield* send(flight("rome"))), "pigeon grounded: the loft can't be reached: fog")
-      assert.deepStrictEqual(logged, ["no connection to Pigeon: the loft can't be reached: fog"])
+      assert.deepStrictEqual(logged, ["can't connect to Pigeon: the loft can't be reached: fog"])
     }))
 
-  it.live("what is not wanted any more is not sent", () =>
+  it.live("an expired request is not sent", () =>
     Effect.gen(function*() {
       let asked = 0
       const { send } = yield* pigeons((stream, path, ring) => {
@@ -131,7 +131,7 @@ describe("a pool for any service", () => {
     }))
 })
 
-describe("the rooms of what any push needs", () => {
+describe("the rooms of every push service", () => {
   it.each(["pool", "job"])("push/%s names no service", (room) => {
     const folder = join(import.meta.dirname, "..", "..", "..", "src", "push", room)
     for (const file of readdirSync(folder)) {

@@ -8,7 +8,7 @@ const all = <A>(waiting: Waiting<A>): Array<A> => {
 }
 
 describe("Waiting", () => {
-  it("what is put back comes first, in its order, so that none is overtaken again and again", () => {
+  it("requests that were put back come first, in their order", () => {
     const waiting = new Waiting<number>()
     for (let i = 1; i <= 6; i++) waiting.put(i)
     const [first, second, third] = [waiting.take()!, waiting.take()!, waiting.take()!]
@@ -18,7 +18,7 @@ describe("Waiting", () => {
     assert.strictEqual(waiting.size, 0)
   })
 
-  it("keeps its order over many", () => {
+  it("keeps the order of many requests", () => {
     const waiting = new Waiting<number>()
     const expected: Array<number> = []
     for (let i = 0; i < 10_000; i++) waiting.put(i)
@@ -32,7 +32,7 @@ describe("Waiting", () => {
     ])
   })
 
-  it("gives those at the front for which something holds", () => {
+  it("takes the requests at the front for which a condition holds", () => {
     const waiting = new Waiting<number>()
     for (const i of [5, 6, 7]) waiting.put(i)
     for (const i of [1, 2, 9]) waiting.putBack(i)
