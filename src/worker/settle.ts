@@ -21,7 +21,7 @@ import { type FinalDecision, fromSchedule, toKeep } from "./decision.ts"
 import type { Parts } from "./parts.ts"
 
 /** What the broker is told; nothing when the lease is lost. */
-const settlement = (attempt: Attempt, decision: FinalDecision): Settlement | undefined => {
+export const settlement = (attempt: Attempt, decision: FinalDecision): Settlement | undefined => {
   const { lease } = attempt
   switch (decision._tag) {
     case "Done":
@@ -51,7 +51,8 @@ const why = ({ cause, failure, reason }: Extract<FinalDecision, { readonly _tag:
   cause
 })
 
-const outcome = (attempt: Attempt, decision: FinalDecision): Outcome => {
+/** What the worker reports. */
+export const outcome = (attempt: Attempt, decision: FinalDecision): Outcome => {
   const { decoded, lease } = attempt
   const { id, job } = decoded
   const { id: jobId, queue } = lease
@@ -102,7 +103,8 @@ interface Settled {
   readonly again: ReadonlySet<Attempt>
 }
 
-const isNotDone = ({ reason }: BrokerError): boolean =>
+/** Did the broker certainly not carry out what it was asked for, so that it may be asked again? */
+export const isNotDone = ({ reason }: BrokerError): boolean =>
   reason._tag === "OutOfMemory" || reason._tag === "Unavailable" && reason.fate === "NotSent"
 
 /** Until when a lease lasts for sure: it is renewed when half of its time is over. */
