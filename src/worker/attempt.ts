@@ -2,7 +2,7 @@
  * One delivery of a job, from its lease to its settlement: it waits for a free
  * handler, runs, ends with a decision, and is settled.
  *
- * Only the methods here write its state; everybody else reads it. Times are
+ * Only the methods here write its state; all other modules read it. Times are
  * milliseconds of the Clock's monotonic time.
  */
 import type * as Exit from "effect/Exit"
@@ -13,13 +13,13 @@ import { callOr } from "../internal/thrown.ts"
 import { type Decision, failed, fromExit, type Interruption } from "./decision.ts"
 import type { Decoded, Work } from "./decodeLease.ts"
 
-/** When an attempt has to be interrupted, and what becomes of it then. */
+/** When an attempt must be interrupted, and the decision on it then. */
 export interface Limit {
   readonly at: number
   readonly interruption: Interruption
 }
 
-/** How a handler is started, and when its attempt has to end. */
+/** Starts handlers, and knows the limits of their attempts. */
 export interface Runner {
   readonly limitOf: (attempt: Attempt, work: Work) => Limit | undefined
   readonly run: (attempt: Attempt, work: Work) => Fiber.Fiber<unknown, unknown>
@@ -29,9 +29,9 @@ class State {
   readonly lease: Lease
   readonly decoded: Decoded
   readonly leasedAt: number
-  /** What the broker knows of the delivery, as soon as it is known here. */
+  /** What the broker knows about the delivery; `undefined` until the worker asks. */
   info: LeaseInfo | undefined
-  /** When its lease has to be looked after next. */
+  /** When to renew or inspect its lease next. */
   renewAt = Infinity
   startedAt: number
   endedAt: number
@@ -68,7 +68,7 @@ class State {
     this.startedAt = this.now()
     this.limit = runner.limitOf(this, work)
     this.isStarted = true
-    // an Effect that is none may throw out of the fiber that runs it
+    // a value that is not an Effect may throw out of the fiber that runs it
     this.fiber = callOr(() => runner.run(this, work), (thrown) => void this.end(failed(thrown)))
     this.fiber?.addObserver((exit: Exit.Exit<unknown, unknown>) => this.end(fromExit(exit, this.interruption)))
   }
@@ -80,27 +80,27 @@ class State {
     this.onEnd(this)
   }
 
-  /** Interrupts the handler. An attempt that waits for a handler ends at once. */
+  /** Interrupts the handler. An attempt that still waits for one ends at once. */
   interrupt(interruption: Interruption): void {
     if (this.decision !== undefined) return
     if (this.fiber === undefined) return this.end(interruption)
     const isFirst = this.interruption === undefined
-    // a lease that is lost while the handler cleans up is lost all the same
+    // the lease may be lost while an interrupted handler cleans up
     if (isFirst || interruption._tag === "LeaseLost") this.interruption = interruption
     if (isFirst) this.fiber.interruptUnsafe()
   }
 
-  /** Learns what the broker knows of the delivery. */
+  /** Stores what the broker knows about the delivery. */
   inform(info: LeaseInfo): void {
     this.info = info
   }
 
-  /** Says when the lease has to be looked after next. */
+  /** Sets when to renew or inspect the lease next. */
   renewNextAt(at: number): void {
     this.renewAt = at
   }
 
-  /** Replaces the decision by one that the broker forces: the lease is lost. */
+  /** Replaces the decision, because the lease is lost. */
   lose(error: BrokerError): void {
     this.decision = { _tag: "LeaseLost", handled: this.decision?._tag === "Done", error }
   }
@@ -110,16 +110,16 @@ class State {
     this.isSettling = true
   }
 
-  /** Remembers why the broker refused its settlement; the first reason counts. Returns that reason. */
+  /** Stores why the broker refused its settlement, unless it did before. Returns the first reason. */
   refuse(error: BrokerError): BrokerError {
     return this.refusal ??= error
   }
 }
 
-/** A delivery, as everybody sees it. */
+/** A delivery, read-only for other modules. */
 export type Attempt = Readonly<State>
 
-/** A delivery that waits for a handler. `onEnd` is called once, when it has its decision. */
+/** Makes a delivery that waits for a handler. Calls `onEnd` once, when the decision is made. */
 export const make = (
   lease: Lease,
   decoded: Decoded,

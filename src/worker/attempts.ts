@@ -1,14 +1,12 @@
 /**
- * The deliveries that a worker has in hand: those that wait for a free handler,
- * those that run, and those that ended and are not settled yet.
+ * The attempts of a worker in progress: those that wait for a free handler, those
+ * that run, and those that ended and are not settled yet.
  *
- * At most `concurrency` handlers run at once, each in a fiber of its own, so
- * that one of them can be interrupted alone. No other fiber, timer or span is
- * made per job.
+ * At most `concurrency` handlers run at once, each in its own fiber, so that one
+ * can be interrupted alone. A job costs no other fiber, timer or span.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as MutableList from "effect/MutableList"
@@ -21,13 +19,13 @@ import type { Decision } from "./decision.ts"
 import type { Decoded, Work } from "./decodeLease.ts"
 import type { Settings } from "./options.ts"
 
-/** Deliveries that wait for their settlement are bounded by this, or by twice the concurrency if that is more. */
+/** At most this many attempts, or twice the concurrency if that is more, wait for their settlement. */
 const minUnsettled = 256
 
-/** How long after its refusal a settlement is tried again. */
-const settleAgainAfter = Duration.millis(250)
+/** The pause before a refused settlement is retried. */
+const settleAgainAfterMillis = 250
 
-/** Which clocks a worker goes by. A correction of the wall clock must end no lease: only deadlines go by it. */
+/** The clocks of a worker. Only deadlines use the wall clock, so that its correction ends no lease. */
 export interface Clocks {
   /** Milliseconds of the Clock's monotonic time. */
   readonly now: () => number
@@ -35,20 +33,20 @@ export interface Clocks {
   readonly wallNow: () => number
 }
 
-/** The deliveries in hand. */
+/** The attempts in progress. */
 export class Attempts {
   readonly all = new Set<Attempt.Attempt>()
-  /** Open when there may be room for more leases, or when a delivery was settled. */
+  /** Opens when there may be capacity for more leases, or when attempts were settled. */
   readonly changed = Latch.makeUnsafe(false)
-  /** When a delivery came or ended last. */
+  /** When an attempt was last admitted or ended. */
   lastActiveAt: number
-  /** How many jobs were settled; those that run again at once do not count. */
+  /** How many jobs were settled, without requeued ones and lost leases. */
   settled = 0
   private readonly counts: { [Tag in Outcome["_tag"]]: number } = { ...noCounts }
-  /** Those that wait for a free handler, and no others. */
+  /** Only those that wait for a free handler. */
   private readonly queue = MutableList.make<Attempt.Attempt>()
   private readonly ended: Queue.Queue<Attempt.Attempt, BrokerError | Cause.Done>
-  /** Those whose settlement was refused and is tried again. */
+  /** Those whose settlement was refused and is retried. */
   private refused: ReadonlyArray<Attempt.Attempt> = []
   private runningCount = 0
   private isStarting = false
@@ -79,12 +77,12 @@ export class Attempts {
     return this.queue.length
   }
 
-  /** Something happened: the idle time begins anew. */
+  /** Restarts the idle time. */
   markActive(): void {
     this.lastActiveAt = this.clocks.now()
   }
 
-  /** How many more leases there is room for. */
+  /** How many more leases the worker can take. */
   get capacity(): number {
     const { concurrency, maxJobs, prefetch } = this.settings
     const unsettled = this.all.size - this.runningCount - this.waiting
@@ -94,25 +92,25 @@ export class Attempts {
     )
   }
 
-  /** A delivery of this worker, not admitted yet. */
+  /** Makes an attempt, which is not admitted yet. */
   make(lease: Lease, decoded: Decoded, leasedAt: number): Attempt.Attempt {
     return Attempt.make(lease, decoded, leasedAt, this.clocks.now, this.onEnd)
   }
 
-  /** Takes deliveries in: each starts now, or as soon as a handler is free. */
+  /** Admits attempts: each starts now, or as soon as a handler is free. */
   admit(attempts: ReadonlyArray<Attempt.Attempt>): void {
     this.markActive()
     for (const attempt of attempts) {
       this.all.add(attempt)
       const { next } = attempt.decoded
       if ("decision" in next) attempt.end(next.decision)
-      // the list costs more than all else here, and a handler is free nearly always
+      // a handler is free nearly always, and the list would cost more than all else here
       else if (this.waiting === 0 && this.runningCount < this.settings.concurrency) this.start(attempt)
       else MutableList.append(this.queue, attempt)
     }
   }
 
-  /** The broker says that these leases are lost. */
+  /** Interrupts the attempts whose leases the broker reports as lost. */
   lose(leases: ReadonlyArray<Lease>): void {
     const lost = new Set(leases)
     for (const attempt of this.all) {
@@ -122,37 +120,37 @@ export class Attempts {
     }
   }
 
-  /** Ends all that wait for a handler with this decision. */
+  /** Ends all attempts that wait for a handler, with this decision. */
   endWaiting(decision: Decision): void {
     for (const attempt of MutableList.takeAll(this.queue)) attempt.end(decision)
   }
 
-  /** Waits for deliveries that ended. Those whose settlement was refused come again after a while. */
+  /** Waits for attempts that ended. Those whose settlement was refused come again after a pause. */
   readonly takeEnded: Effect.Effect<NonEmptyReadonlyArray<Attempt.Attempt>, BrokerError | Cause.Done> = Effect
     .suspend(() =>
       this.refused.length === 0
         ? Queue.takeAll(this.ended)
-        : Effect.map(Effect.delay(Queue.clear(this.ended), settleAgainAfter), (ended) => {
+        : Effect.map(Effect.delay(Queue.clear(this.ended), settleAgainAfterMillis), (ended) => {
           const [first, ...rest] = this.refused
           this.refused = []
           return [first!, ...rest, ...ended] as const
         })
     )
 
-  /** No more deliveries end. */
+  /** Ends the stream of ended attempts. */
   readonly end: Effect.Effect<unknown> = Effect.suspend(() => Queue.end(this.ended))
 
-  /** The broker is gone, and no more deliveries end. */
+  /** Fails the stream of ended attempts, because the broker is gone. */
   fail(cause: Cause.Cause<BrokerError>): Effect.Effect<unknown> {
     return Queue.failCause(this.ended, cause)
   }
 
-  /** Has deliveries settled again later. */
+  /** Retries the settlement of these attempts later. */
   settleAgain(refused: ReadonlyArray<Attempt.Attempt>): void {
     this.refused = refused
   }
 
-  /** Forgets deliveries that were settled, and counts what became of them. */
+  /** Removes settled attempts and counts their outcomes. */
   remove(attempts: ReadonlyArray<Attempt.Attempt>, outcomes: ReadonlyArray<Outcome>): void {
     for (const attempt of attempts) this.all.delete(attempt)
     for (const { _tag } of outcomes) {
@@ -162,12 +160,12 @@ export class Attempts {
     this.changed.openUnsafe()
   }
 
-  /** How many deliveries ended which way so far. */
+  /** A copy of the counts so far. */
   countsSoFar(): Counts {
     return { ...this.counts }
   }
 
-  // An arrow, since every attempt is given it.
+  // An arrow function, because every attempt stores it.
   private readonly onEnd = (attempt: Attempt.Attempt): void => {
     if (attempt.isStarted) this.runningCount--
     else if (this.waiting > 0) MutableList.remove(this.queue, attempt)
@@ -177,7 +175,7 @@ export class Attempts {
     this.startWaiting()
   }
 
-  // A handler that ends at once comes back here from within `start`: then the outer loop goes on.
+  // A handler that ends at once calls this from within `start`; then the outer loop continues.
   private startWaiting(): void {
     if (this.isStarting) return
     this.isStarting = true

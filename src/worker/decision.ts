@@ -1,6 +1,6 @@
 /**
- * From the end of a handler to what becomes of its job. Pure, except for the
- * retry schedule, which is an Effect.
+ * Decides about a job from how its handler ended. Pure, except for the retry
+ * schedule, which is an Effect.
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -14,16 +14,16 @@ import { clip, maxReasonChars } from "../internal/text.ts"
 import { callSafely, describe } from "../internal/thrown.ts"
 import { defaultRetry, isDirective, type Job, retryDelay } from "../Job.ts"
 
-/** Why a job is not done: what the handler failed with, in words, and the whole cause when that was a defect. */
+/** Why a job is not done: the reason in words, the failure, and the whole cause of a defect. */
 interface Why {
   readonly reason: string
-  /** What kind of failure it was, when no handler came to run. */
+  /** The kind of failure, when no handler ran. */
   readonly tag?: string
   readonly failure?: unknown
   readonly cause?: Cause.Cause<unknown> | undefined
 }
 
-/** What is to become of a delivery. */
+/** How a delivery will be settled. `Failed` leaves that to the retry schedule. */
 export type Decision =
   | { readonly _tag: "Done"; readonly result: unknown }
   | ({ readonly _tag: "Failed" } & Why)
@@ -34,23 +34,23 @@ export type Decision =
   | { readonly _tag: "Requeue" }
   | { readonly _tag: "LeaseLost"; readonly handled: boolean; readonly error: BrokerError }
 
-/** A decision on which the retry schedule has had its say. */
+/** A decision after the retry schedule. */
 export type FinalDecision = Exclude<Decision, { readonly _tag: "Failed" }>
 
-/** Why a worker interrupted a handler: what is to become of the job, if the interruption is what ended it. */
+/** Why a worker interrupted a handler, and the decision on the job if the interruption ended it. */
 export type Interruption = Exclude<Decision, { readonly _tag: "Done" | "Retry" | "Bury" | "Discard" }>
 
-/** A failure as a broker keeps it. */
-export const toKeep = ({ failure, reason, tag }: Why): Failure => {
+/** The failure that a broker keeps. */
+export const keptFailure = ({ failure, reason, tag }: Why): Failure => {
   const { message, name } = describe(failure)
   return { tag: tag ?? name ?? "Failure", message: message ?? reason }
 }
 
-/** The failure that a directive was made from, if it names one. */
+/** The cause of a directive, or the directive itself. */
 const failureOf = (directive: Error): unknown => directive.cause ?? directive
 
-/** A delay that a broker takes: what is over already, or no number, is none. */
-const possible = (delay: Duration.Duration): Duration.Duration =>
+/** A delay that a broker accepts; a negative one and NaN become 0. */
+const clampDelay = (delay: Duration.Duration): Duration.Duration =>
   Duration.clamp(delay, { minimum: Duration.zero, maximum: maxDelay })
 
 const fromCause = (cause: Cause.Cause<unknown>, interruption: Interruption | undefined): Decision => {
@@ -61,7 +61,7 @@ const fromCause = (cause: Cause.Cause<unknown>, interruption: Interruption | und
       case "RetryAfter":
         return {
           _tag: "Retry",
-          delay: possible(reason.error.delay),
+          delay: clampDelay(reason.error.delay),
           reason: clip(reason.error.reason, maxReasonChars),
           failure: failureOf(reason.error)
         }
@@ -78,13 +78,13 @@ const fromCause = (cause: Cause.Cause<unknown>, interruption: Interruption | und
     : { _tag: "Failed", failure, reason }
 }
 
-/** The decision on an attempt of which nothing is known but that it failed. */
+/** The decision on an attempt that failed without a handler's exit. */
 export const failed = (failure: unknown): Decision => ({ _tag: "Failed", failure, reason: describe(failure).text })
 
-/** How a handler's exit is judged, given why the worker interrupted it, if it did. There is a decision whatever the exit has in it. */
+/** Decides from a handler's exit and the worker's interruption of it, if any. Never throws, whatever the handler failed with. */
 export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interruption | undefined): Decision => {
   if (Exit.isSuccess(exit)) {
-    // what was done is done, even when the interruption came before its last step
+    // a success counts, even if the worker interrupted the handler before its last step
     return interruption?._tag === "LeaseLost"
       ? { ...interruption, handled: true }
       : { _tag: "Done", result: exit.value }
@@ -92,7 +92,7 @@ export const fromExit = (exit: Exit.Exit<unknown, unknown>, interruption: Interr
   return Result.getOrElse(callSafely(() => fromCause(exit.cause, interruption)), failed)
 }
 
-/** What the job's retry schedule makes of a failure: another attempt, or none. */
+/** Decides by the job's retry schedule: retry, or bury when the schedule ends. */
 export const fromSchedule = Effect.fnUntraced(function*(
   failed: Extract<Decision, { readonly _tag: "Failed" }>,
   job: Job<any>,
@@ -102,16 +102,22 @@ export const fromSchedule = Effect.fnUntraced(function*(
   const kind = tag === undefined ? undefined : { tag }
   const replay = Effect.map(
     retryDelay(job.retry, attempt, failure),
-    (delay) => delay === undefined ? undefined : possible(delay)
+    (delay) => delay === undefined ? undefined : clampDelay(delay)
   )
-  // in a schedule of the user's there may be an Effect that is none, which ends the fiber that it runs in
+  // a user's schedule may hold a value that is not an Effect, which ends the fiber that runs it
   const replayed = yield* Effect.exit(
     job.retry === defaultRetry
       ? replay
       : Effect.flatMap(Effect.forkChild(replay, { startImmediately: true }), Fiber.join)
   )
   if (Exit.isFailure(replayed)) {
-    return { _tag: "Bury", reason: `${reason}; and its retry schedule failed`, failure, ...kind, cause: replayed.cause }
+    return {
+      _tag: "Bury",
+      reason: `${reason}; then its retry schedule failed`,
+      failure,
+      ...kind,
+      cause: replayed.cause
+    }
   }
   const delay = replayed.value
   return delay === undefined

@@ -1,6 +1,6 @@
 /**
- * The second stage: reads leases, and finds the handler of each. One that can't
- * be read, or that nobody handles, goes on with the decision to bury it.
+ * The second stage: decodes leases and finds their handlers. An unreadable job,
+ * and one without a handler, goes on with the decision to bury it.
  */
 import { map } from "effect/Array"
 import * as Stream from "effect/Stream"
@@ -10,7 +10,7 @@ import type { Attempt } from "./attempt.ts"
 import { decodeLease } from "./decodeLease.ts"
 import type { Parts } from "./parts.ts"
 
-/** From leases to deliveries that wait for a handler. */
+/** Turns leases into attempts that wait for a handler. */
 export const decode =
   ({ attempts, clocks, settings }: Parts) =>
   (leases: Stream.Stream<Lease, BrokerError>): Stream.Stream<Attempt, BrokerError> =>

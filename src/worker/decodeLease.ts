@@ -1,6 +1,6 @@
 /**
- * From the bytes of a lease to the handler that runs them, or to the reason why
- * none does. Pure.
+ * Decodes the body of a lease and finds its handler, or the reason why the job
+ * can't run. Pure.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -12,13 +12,13 @@ import { callOr, describe, messageOfThrown } from "../internal/thrown.ts"
 import type { Job } from "../Job.ts"
 import type { Decision } from "./decision.ts"
 
-/** A job that is ready to run. */
+/** A handler and the payload that it will run. */
 export interface Work {
   readonly handler: Handler<any>
   readonly payload: unknown
 }
 
-/** A delivery as far as it could be read. */
+/** The content of a delivery, as far as it is readable. */
 export interface Decoded {
   readonly job: string | undefined
   readonly id: string | undefined
@@ -28,11 +28,11 @@ export interface Decoded {
   readonly next: Work | { readonly decision: Decision; readonly job: Job<any> | undefined }
 }
 
-/** What decoding has to know of its worker. */
+/** The worker's settings for decoding. */
 export interface Rules {
   readonly handlers: ReadonlyMap<string, Handler<any>>
   readonly foreign: Envelope.ForeignDecoder | undefined
-  /** After how many deliveries that took their worker down a job is buried. */
+  /** A job is buried after this many abandoned deliveries. */
   readonly poisonLimit: number
 }
 
@@ -50,12 +50,12 @@ const unreadable = (reason: string): Decoded => ({
   next: bury("Unreadable", reason)
 })
 
-/** What the program gave to decode with may throw. Its message may quote the body, so only its name is told. */
-const guarded = <A>(what: string, decode: () => Result.Result<A, unknown>): Result.Result<A, string> =>
+/** Calls a decoder of the program. If it throws, only the error's name is kept, since its message may quote the body. */
+const callDecoder = <A>(what: string, decode: () => Result.Result<A, unknown>): Result.Result<A, string> =>
   callOr(
     () => {
       const result = decode()
-      if (!Result.isResult(result)) return Result.fail(`${what} returned no Result`)
+      if (!Result.isResult(result)) return Result.fail(`${what} must return a Result, and did not`)
       return Result.isSuccess(result)
         ? result as Result.Success<A, never>
         : Result.fail(safeLine(oneLine(messageOfThrown(result.failure))))
@@ -66,7 +66,7 @@ const guarded = <A>(what: string, decode: () => Result.Result<A, unknown>): Resu
 const checkEnvelope = Schema.decodeUnknownResult(Envelope.Envelope)
 
 const readForeign = (lease: Lease, foreign: Envelope.ForeignDecoder): Result.Result<Envelope.Envelope, string> =>
-  guarded(
+  callDecoder(
     "the decoder of foreign bodies",
     () =>
       Result.flatMap(foreign(lease.body, lease.queue), ({ expiresAt, id, job, payload, version }) =>
@@ -82,7 +82,7 @@ const readForeign = (lease: Lease, foreign: Envelope.ForeignDecoder): Result.Res
 
 const namesOf = (rules: Rules): string => clip([...rules.handlers.keys()].map(safeName).join(", "), maxReasonChars)
 
-const select = (
+const handlerOf = (
   envelope: Envelope.Envelope,
   lease: Lease,
   rules: Rules,
@@ -99,19 +99,22 @@ const select = (
   if (envelope.expiresAt !== undefined && envelope.expiresAt <= now) {
     return { decision: { _tag: "Expire", expiresAt: envelope.expiresAt }, job: handler.job }
   }
-  // who kicks a buried job gives it as many deliveries again
+  // kicking a buried job allows it as many deliveries again
   if (lease.info !== undefined && lease.info.abandoned >= rules.poisonLimit * (1 + lease.info.buries)) {
-    return bury("Poison", `poison: ${lease.info.abandoned} deliveries took their worker down or ran out of time`)
+    return bury(
+      "Poison",
+      `poison: ${lease.info.abandoned} deliveries ended with a crash of the worker or an expired lease`
+    )
   }
   const version = envelope.version ?? 1
   if (version > handler.job.version) {
-    // a worker that is newer than this one may be on its way
-    const reason = `published with version ${version} of the payload, this worker knows ${handler.job.version}`
+    // a newer worker may start soon
+    const reason = `the payload has version ${version}, and this worker knows ${handler.job.version}: update the worker`
     return { decision: { _tag: "Failed", tag: "VersionUnknown", failure: reason, reason }, job: handler.job }
   }
   const payloadOf = () =>
     handler.job.exactNumbers && !isForeign ? Envelope.exactPayload(lease.body, envelope) : envelope.payload
-  const payload = guarded("its decoder", () => handler.job.decode(payloadOf(), version))
+  const payload = callDecoder("its decoder", () => handler.job.decode(payloadOf(), version))
   if (Result.isSuccess(payload)) return { handler, payload: payload.success }
   return bury(
     "PayloadInvalid",
@@ -119,12 +122,19 @@ const select = (
   )
 }
 
-/** Reads a lease and finds its handler. */
+/** Decodes a lease. `now` is in milliseconds since the epoch. */
 export const decodeLease = (lease: Lease, rules: Rules, now: number): Decoded => {
   const own = Envelope.decode(lease.body)
   const isForeign = Result.isFailure(own) && rules.foreign !== undefined
   const envelope = isForeign ? readForeign(lease, rules.foreign) : own
   if (Result.isFailure(envelope)) return unreadable(envelope.failure)
   const { expiresAt, id, job, publishedAt, traceparent } = envelope.success
-  return { job, id, publishedAt, expiresAt, traceparent, next: select(envelope.success, lease, rules, now, isForeign) }
+  return {
+    job,
+    id,
+    publishedAt,
+    expiresAt,
+    traceparent,
+    next: handlerOf(envelope.success, lease, rules, now, isForeign)
+  }
 }

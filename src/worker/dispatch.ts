@@ -1,10 +1,10 @@
 /**
- * The third stage: runs the handlers of deliveries, and emits the deliveries
- * that ended, in the order of their ends.
+ * The third stage: runs the handlers of attempts, and emits each attempt when it
+ * ends.
  *
- * Deliveries are taken in as they come, also while nobody pulls: how many that
- * may be is what `reserve` asks before. When no more come, the stage ends after
- * the last one was settled.
+ * It admits attempts as they come, also while downstream does not pull; `reserve`
+ * bounds how many there are. When no more come, the stage ends after the last
+ * one was settled.
  */
 import * as Effect from "effect/Effect"
 import * as Pull from "effect/Pull"
@@ -19,7 +19,7 @@ import type { Work } from "./decodeLease.ts"
 import type { Parts } from "./parts.ts"
 import * as Shutdown from "./shutdown.ts"
 
-/** Asks the broker about a delivery, if it is not known already. */
+/** What the broker knows about a delivery. Asks only once. */
 const infoOf = (attempt: Attempt, consumer: Parts["consumer"]): Effect.Effect<LeaseInfo, BrokerError> =>
   Effect.suspend(() =>
     attempt.info !== undefined
@@ -28,7 +28,7 @@ const infoOf = (attempt: Attempt, consumer: Parts["consumer"]): Effect.Effect<Le
         Effect.tap(Effect.fromResult(answer!), (info) => Effect.sync(() => attempt.inform(info))))
   )
 
-/** What a handler is given beside the payload. */
+/** What a handler receives besides the payload. */
 const deliveryOf = (attempt: Attempt, consumer: Parts["consumer"]): Delivery => {
   const { decoded, lease } = attempt
   const info = infoOf(attempt, consumer)
@@ -44,7 +44,7 @@ const deliveryOf = (attempt: Attempt, consumer: Parts["consumer"]): Delivery => 
   }
 }
 
-/** When an attempt has to end: at its own limit, or at the deadline of its job if that comes first. */
+/** When an attempt must end: at its own limit, or at the job's deadline if that comes first. */
 const limitOf = (
   { clocks, settings }: Pick<Parts, "clocks" | "settings">,
   { decoded, startedAt }: Attempt,
@@ -58,7 +58,7 @@ const limitOf = (
   return limit === undefined ? undefined : { at: limitAt, interruption: limit.interruption }
 }
 
-/** Starts handlers. */
+/** Makes the runner of a worker's handlers. */
 export const makeRunner = (parts: Omit<Parts, "attempts" | "broker" | "ending">): Runner => ({
   limitOf: (attempt, work) => {
     const limit = limitOf(parts, attempt, work)
@@ -72,7 +72,7 @@ export const makeRunner = (parts: Omit<Parts, "attempts" | "broker" | "ending">)
     )
 })
 
-/** From deliveries that wait for a handler to those that ended. */
+/** Turns attempts that wait for a handler into those that ended. */
 export const dispatch =
   (parts: Parts) => (attempts: Stream.Stream<Attempt, BrokerError>): Stream.Stream<Attempt, BrokerError> =>
     Stream.transformPull(attempts, (next, scope) => {

@@ -1,4 +1,4 @@
-/** The stages of a worker, and what they work with. Only `Worker.ts` enters here. */
+/** The stages of a worker, and what they share. Only `Worker.ts` imports it. */
 export type { Attempt } from "./attempt.ts"
 export { Attempts, type Clocks } from "./attempts.ts"
 export { decode } from "./decode.ts"

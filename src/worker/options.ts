@@ -1,6 +1,4 @@
-/**
- * A worker's options, checked and complete.
- */
+/** The options of a worker, their rules and defaults. */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,42 +10,42 @@ import { AttemptTimeout } from "../Outcome.ts"
 import type { Interruption } from "./decision.ts"
 import type { Rules } from "./decodeLease.ts"
 
-/** How a worker works. */
+/** The options of a worker. */
 export interface Options {
-  /** The queues it serves. Default: those of its handlers' jobs. */
+  /** The queues that it reserves jobs from. Default: the queues of its handlers' jobs. */
   readonly queue?: string | NonEmptyReadonlyArray<string> | undefined
-  /** How many handlers run at once. Default: 16. */
+  /** At most this many handlers run at once. Default: 16. */
   readonly concurrency?: number | undefined
-  /** How many jobs it holds ready beyond those that run, to save a round trip between two jobs. Default: 0. */
+  /** At most this many jobs wait in the worker beyond those that run, which saves a round trip between two jobs. Default: 0. */
   readonly prefetch?: number | undefined
-  /** Renew the leases of jobs that run or wait here. Default: true. */
+  /** Whether to renew the leases of jobs that run or wait in the worker. Default: true. */
   readonly touch?: boolean | undefined
-  /** How long one attempt may take. Default: what the job says; the job's own limit wins. */
+  /** How long one attempt may take, for jobs without their own `timeout`. Default: no limit. */
   readonly timeout?: Duration.Input | undefined
   /**
-   * After how many deliveries that ended without a word (the worker died, or
-   * hung until the time to run was over) a job is buried. Default: 5.
+   * Bury a job after this many deliveries whose worker crashed or let the lease
+   * expire. Default: 5.
    */
   readonly poisonLimit?: number | undefined
-  /** How long running handlers may go on when the worker is stopped. Default: 30 seconds. */
+  /** How long running handlers may go on after the worker is stopped. Default: 30 seconds. */
   readonly grace?: Duration.Input | undefined
-  /** Stop when there was no job for this long. Default: never. */
+  /** Stop after this long without a job. Default: never. */
   readonly idleTimeout?: Duration.Input | undefined
-  /** Stop after this many jobs were settled. Default: never. */
+  /** Stop after settling this many jobs. Default: never. */
   readonly maxJobs?: number | undefined
-  /** Stop gracefully when this completes. Default: never. */
+  /** Stop gracefully when this Effect completes. Default: never. */
   readonly stop?: Effect.Effect<unknown> | undefined
-  /** Reads bodies that are not envelopes. Default: they are buried. */
+  /** Decodes bodies that are not envelopes. Default: such jobs are buried. */
   readonly foreign?: ForeignDecoder | undefined
 }
 
-/** How long an attempt may take, in milliseconds, and what becomes of one that takes longer. */
+/** How long an attempt may take, in milliseconds, and the decision on one that takes longer. */
 export interface AttemptLimit {
   readonly millis: number
   readonly interruption: Interruption
 }
 
-/** A worker's options, checked and complete. Times are in milliseconds. */
+/** The checked options with their defaults. Durations are in milliseconds. */
 export interface Settings {
   readonly queues: NonEmptyReadonlyArray<string>
   readonly concurrency: number
@@ -58,7 +56,7 @@ export interface Settings {
   readonly maxJobs: number
   readonly rules: Rules
   readonly attemptLimits: ReadonlyMap<Handler<any>, AttemptLimit>
-  /** Completes when the worker has to stop. */
+  /** Completes when the worker must stop. */
   readonly stop: Effect.Effect<void>
 }
 
@@ -91,7 +89,7 @@ const handlersByName = (
   const byName = new Map(handlers.map((handler) => [handler.job.name, handler]))
   return byName.size === handlers.length && handlers.length > 0
     ? Effect.succeed(byName)
-    : Effect.die(new Error("a worker needs at least one handler, and no two for jobs of the same name"))
+    : Effect.die(new Error("a worker must have at least one handler, and only one for each job name"))
 }
 
 const attemptLimit = (limit: Duration.Duration): AttemptLimit => {

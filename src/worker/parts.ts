@@ -1,23 +1,21 @@
-/**
- * What the stages of one worker share.
- */
+/** The collaborators that the stages of one worker share. */
 import type { Broker, Consumer } from "../Broker.ts"
 import type { Attempts, Clocks } from "./attempts.ts"
 import type { Settings } from "./options.ts"
 import type { Renewal } from "./renewal.ts"
 import type { Telemetry } from "./telemetry.ts"
 
-/** Why a worker stopped by itself. */
+/** Why a worker stopped. */
 export type StopReason = "IdleTimeout" | "MaxJobs" | "Stopped"
 
-/** How a worker comes to its end. */
+/** How a worker ends. */
 export interface Ending {
   reason: StopReason
-  /** Whether the broker stayed away for longer than its policy allows. Then no settlement is tried again. */
+  /** Whether the broker stayed unreachable for longer than its policy allows. If so no settlement is retried. */
   isBrokerAway: boolean
 }
 
-/** What the stages of one worker share. */
+/** The collaborators that the stages of one worker share. */
 export interface Parts {
   readonly settings: Settings
   readonly clocks: Clocks

@@ -1,7 +1,7 @@
 /**
  * Renews leases before their time to run is over, and ends attempts that take
- * too long. One sleeping fiber does it for all of them: it wakes when the next
- * one is due, and while nothing runs it does not wake.
+ * too long. One sleeping fiber does it for all attempts: it wakes when the next
+ * one is due, and sleeps while there are none.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,9 +12,9 @@ import type { BrokerError } from "../BrokerError.ts"
 import type { Attempt } from "./attempt.ts"
 
 /**
- * How long a delivery may run before the broker is asked for its time to run,
- * where that is unknown. Shorter than half the shortest one (beanstalkd: 1 s),
- * and long enough that a quick job costs nothing.
+ * How long an attempt may run before the worker asks the broker for its time to
+ * run, if it doesn't know it. Shorter than half the shortest ttr (beanstalkd:
+ * 1 s), and long enough that a quick job costs no question.
  */
 const inspectAfterMillis = 400
 
@@ -39,14 +39,14 @@ export class Renewal {
     this.now = now
   }
 
-  /** Looks after a new delivery from now on. */
+  /** Starts to renew the lease of a new attempt. */
   begin(attempt: Attempt): void {
     if (!this.isOn) return
     const { info, leasedAt } = attempt
     this.renewAt(attempt, leasedAt + (info === undefined ? inspectAfterMillis : renewalMillis(info)))
   }
 
-  /** Wakes up at this time, if nothing is due before. */
+  /** Wakes up at this time at the latest. */
   wakeBy(at: number): void {
     if (at >= this.wakeAt) return
     this.wakeAt = at
@@ -54,8 +54,8 @@ export class Renewal {
   }
 
   /**
-   * Looks after these deliveries, for ever. What is due next is computed only
-   * after a wake-up, so that jobs that ended before it cost nothing.
+   * Renews these leases and ends overdue attempts, for ever. It computes what is
+   * due next only after it wakes, so that quick jobs cost nothing.
    */
   run(attempts: ReadonlySet<Attempt>): Effect.Effect<never> {
     return Effect.forever(
@@ -64,7 +64,7 @@ export class Renewal {
         const wait = this.wakeAt - this.now()
         if (this.wakeAt === Infinity) return this.earlier.await
         if (wait > 0) return Effect.timeoutOption(this.earlier.await, wait)
-        return Effect.map(this.tend(attempts), () => this.wakeAt = this.nextDue(attempts))
+        return Effect.map(this.renewDue(attempts), () => this.wakeAt = this.nextDue(attempts))
       }),
       { disableYield: true }
     )
@@ -75,8 +75,8 @@ export class Renewal {
     this.wakeBy(at)
   }
 
-  // The broker is asked in fibers of their own: one connection that does not answer holds up no other lease.
-  private tend(attempts: ReadonlySet<Attempt>): Effect.Effect<void> {
+  // Each question gets its own fiber, so that a silent connection delays no other lease.
+  private renewDue(attempts: ReadonlySet<Attempt>): Effect.Effect<void> {
     const at = this.now()
     const unknown: Array<Attempt> = []
     const known: Array<Attempt> = []
@@ -94,7 +94,7 @@ export class Renewal {
     )
   }
 
-  // A lease is looked after until its settlement is under way, also when its handler has ended.
+  // A lease is renewed until its settlement starts, also after its handler has ended.
   private nextDue(attempts: ReadonlySet<Attempt>): number {
     let next = Infinity
     for (const attempt of attempts) {
@@ -131,7 +131,7 @@ export class Renewal {
     })
   }
 
-  // An answer that did not come says nothing of the lease: whoever closed the connection tells what is lost.
+  // A missing answer says nothing about the lease: the broker reports leases that a closed connection loses.
   private failed(attempt: Attempt, error: BrokerError): void {
     if (error.reason._tag === "Unavailable" || error.reason._tag === "OutOfMemory") {
       this.renewAt(attempt, this.now() + inspectAfterMillis)

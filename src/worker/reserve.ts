@@ -1,10 +1,9 @@
 /**
- * The first stage: takes leases from the broker, in batches, as many as there is
- * room for.
+ * The first stage: reserves jobs in batches, at most as many as the worker has
+ * capacity for.
  *
- * It ends when there was no job for the idle time, or when enough jobs were
- * settled. It fails when the broker stays away for longer than its policy
- * allows.
+ * It ends when no job came for the idle time, or after `maxJobs` were settled. It
+ * fails when the broker stays unreachable for longer than its policy allows.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -15,7 +14,7 @@ import type { Lease } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import type { Parts, StopReason } from "./parts.ts"
 
-/** The leases of a worker. */
+/** Streams the leases of a worker. */
 export const reserve = ({ attempts, broker, clocks, consumer, ending, settings }: Parts): Stream.Stream<
   Lease,
   BrokerError
@@ -50,12 +49,12 @@ export const reserve = ({ attempts, broker, clocks, consumer, ending, settings }
         const leases = yield* next(max)
         if (Option.isSome(leases)) return leases.value
         if (isIdle()) {
-          // nobody can say that there is no job while the broker is away
+          // while the broker is unreachable it is unknown whether there are jobs
           if (yield* Effect.isSuccess(broker.ping)) return yield* end("IdleTimeout")
           attempts.markActive()
         }
       }
-      // what has just ended is settled first: then both leave in one write, and the connection is free to wait
+      // ended attempts are settled first: then both commands leave in one write, and the connection is free to wait
       yield* Effect.yieldNow
     }
     return yield* end("MaxJobs")

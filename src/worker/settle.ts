@@ -1,10 +1,10 @@
 /**
- * The last stage: settles deliveries that ended, in one round trip for all of
- * them, and tells what became of each.
+ * The last stage: settles attempts that ended, all of them in one round trip, and
+ * emits their outcomes.
  *
- * A settlement that the broker certainly did not carry out, because its disk is
- * full or somebody else holds its file, is worth trying again while the lease
- * lasts: else a job that was handled would run once more.
+ * If the broker certainly did not carry out a settlement, because its disk is
+ * full or another program locks its file, the settlement is retried while the
+ * lease lasts. Otherwise a finished job would run again.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
@@ -17,10 +17,10 @@ import type { BrokerError } from "../BrokerError.ts"
 import type { Job } from "../Job.ts"
 import type { Delivered, Outcome } from "../Outcome.ts"
 import type { Attempt } from "./attempt.ts"
-import { type FinalDecision, fromSchedule, toKeep } from "./decision.ts"
+import { type FinalDecision, fromSchedule, keptFailure } from "./decision.ts"
 import type { Parts } from "./parts.ts"
 
-/** What the broker is told; nothing when the lease is lost. */
+/** The settlement for a decision; `undefined` when the lease is lost. */
 export const settlement = (attempt: Attempt, decision: FinalDecision): Settlement | undefined => {
   const { lease } = attempt
   switch (decision._tag) {
@@ -34,10 +34,10 @@ export const settlement = (attempt: Attempt, decision: FinalDecision): Settlemen
         lease,
         delay: decision.delay,
         reason: decision.reason,
-        failure: toKeep(decision)
+        failure: keptFailure(decision)
       }
     case "Bury":
-      return { _tag: "Bury", lease, reason: decision.reason, failure: toKeep(decision) }
+      return { _tag: "Bury", lease, reason: decision.reason, failure: keptFailure(decision) }
     case "Requeue":
       return { _tag: "Requeue", lease }
     case "LeaseLost":
@@ -58,7 +58,7 @@ export const outcome = (attempt: Attempt, decision: FinalDecision): Outcome => {
   const { id: jobId, queue } = lease
   const number = attempt.info?.attempt
   const duration = attempt.fiber === undefined ? 0 : Math.round(attempt.endedAt - attempt.startedAt)
-  // the hot case has no spread: copying the fields costs more than the rest of the stage
+  // the hot case avoids a spread, which would cost more than the rest of the stage
   if (decision._tag === "Done") {
     return { _tag: "Done", queue, jobId, job, id, attempt: number, duration, result: decision.result }
   }
@@ -79,7 +79,7 @@ export const outcome = (attempt: Attempt, decision: FinalDecision): Outcome => {
   }
 }
 
-/** Asks the broker which attempt it was, for those that failed and where it matters. */
+/** Asks the broker for the attempt numbers of failed attempts, if they are unknown. */
 const inspectFailed = Effect.fnUntraced(function*(consumer: Consumer, attempts: ReadonlyArray<Attempt>) {
   const unknown = attempts.filter((attempt) => attempt.info === undefined && attempt.decision!._tag === "Failed")
   if (unknown.length === 0) return
@@ -92,26 +92,26 @@ const inspectFailed = Effect.fnUntraced(function*(consumer: Consumer, attempts: 
   }
 })
 
-/** The job that a delivery is for. Only one that could not be read has none. */
+/** The job of an attempt. Only an unreadable one has none, and it never reaches this. */
 const jobOf = ({ decoded: { next } }: Attempt): Job<any> => ("decision" in next ? next.job : next.handler.job)!
 
-/** What became of deliveries. */
+/** The result of settling attempts. */
 interface Settled {
-  /** Those that are over, in the order of the input. */
+  /** The outcomes of those that are over, in the order of the input. */
   readonly outcomes: Array<Outcome>
-  /** Those to be settled again. */
+  /** Those whose settlement is retried. */
   readonly again: ReadonlySet<Attempt>
 }
 
-/** Did the broker certainly not carry out what it was asked for, so that it may be asked again? */
-export const isNotDone = ({ reason }: BrokerError): boolean =>
+/** Whether the broker certainly did not carry out a settlement, so that it may be retried. */
+export const isNotSettled = ({ reason }: BrokerError): boolean =>
   reason._tag === "OutOfMemory" || reason._tag === "Unavailable" && reason.fate === "NotSent"
 
-/** Until when a lease lasts for sure: it is renewed when half of its time is over. */
+/** Until when a lease lasts for sure, since it is renewed after half of its time. */
 const lastsUntil = ({ endedAt, info }: Attempt): number =>
   info === undefined ? -Infinity : endedAt + Duration.toMillis(info.ttr) / 2
 
-/** Settles deliveries that have their decision. `mayWaitUntil` says whether one that is refused may be tried again until then. */
+/** Settles attempts that have a decision. `mayWaitUntil` says whether a refused settlement may be retried until then. */
 const settleAll = Effect.fnUntraced(function*(
   consumer: Consumer,
   attempts: ReadonlyArray<Attempt>,
@@ -120,7 +120,7 @@ const settleAll = Effect.fnUntraced(function*(
   yield* inspectFailed(consumer, attempts)
   const decisions: Array<FinalDecision> = []
   const settlements: Array<Settlement> = []
-  // positions in `decisions` that the broker answers
+  // the positions in `decisions` of the settlements
   const settled: Array<number> = []
   for (const attempt of attempts) {
     const given = attempt.decision!
@@ -143,7 +143,7 @@ const settleAll = Effect.fnUntraced(function*(
       const position = settled[i]!
       const attempt = attempts[position]!
       const error = attempt.refuse(answer.failure)
-      if (isNotDone(answer.failure) && mayWaitUntil(lastsUntil(attempt))) again.add(attempt)
+      if (isNotSettled(answer.failure) && mayWaitUntil(lastsUntil(attempt))) again.add(attempt)
       else decisions[position] = { _tag: "LeaseLost", handled: decisions[position]!._tag === "Done", error }
     }
   }
@@ -155,7 +155,7 @@ const settleAll = Effect.fnUntraced(function*(
   return { outcomes, again }
 })
 
-/** Waits for deliveries that ended and settles them. What was taken is settled, also when the fiber is interrupted meanwhile. */
+/** Waits for attempts that ended and settles them. An interruption does not stop a settlement that has started. */
 export const settleNext = <E>(
   { attempts, clocks, consumer, ending, telemetry }: Parts,
   next: Effect.Effect<ReadonlyArray<Attempt>, E>
@@ -173,7 +173,7 @@ export const settleNext = <E>(
   ).pipe(Effect.tap(telemetry.report))
 }
 
-/** From deliveries that ended to what became of them. */
+/** Turns attempts that ended into outcomes. */
 export const settle =
   (parts: Parts) => (ended: Stream.Stream<Attempt, BrokerError>): Stream.Stream<Outcome, BrokerError> =>
     Stream.transformPull(ended, (next) => {

@@ -1,13 +1,12 @@
 /**
- * How a worker ends.
+ * The end of a worker.
  *
- * When it ends by itself (idle, enough jobs) it waits for what it has in hand.
- * When it is stopped or interrupted, what has not begun goes back to its queue
- * at once, handlers may go on for the grace time, and what is left then is
- * interrupted and goes back too. When the broker is gone, so are the leases:
- * their handlers are interrupted, and the worker fails.
+ * When it ends by itself (`idleTimeout`, `maxJobs`) it waits for all attempts in
+ * progress. When it is stopped or interrupted, it requeues jobs that have not
+ * started at once, lets handlers run for the grace time, then interrupts and
+ * requeues the rest. When the broker is gone, so are the leases: the worker
+ * interrupts their handlers and fails.
  */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { BrokerError } from "../BrokerError.ts"
 import { formatCounts } from "../Outcome.ts"
@@ -15,10 +14,10 @@ import type { Parts } from "./parts.ts"
 import { settleNext } from "./settle.ts"
 import { log } from "./telemetry.ts"
 
-/** After its grace time an interrupted handler gets this long to clean up. */
-const cleanupTime = Duration.seconds(10)
+/** How long an interrupted handler may clean up after the grace time. */
+const maxCleanupMillis = 10_000
 
-/** Waits until everything in hand is settled. */
+/** Waits until all attempts are settled. */
 const allSettled = ({ attempts }: Parts): Effect.Effect<void> =>
   Effect.whileLoop({
     while: () => attempts.all.size > 0,
@@ -29,24 +28,24 @@ const allSettled = ({ attempts }: Parts): Effect.Effect<void> =>
     step: () => {}
   })
 
-/** Requeues what has not begun, and after the grace time what has not ended. */
-const wind = Effect.fnUntraced(function*({ attempts, settings }: Parts) {
+/** Requeues jobs that have not started, and after the grace time those that have not ended. */
+const requeueAll = Effect.fnUntraced(function*({ attempts, settings }: Parts) {
   attempts.endWaiting({ _tag: "Requeue" })
   yield* Effect.sleep(settings.grace)
   if (attempts.running > 0) {
-    yield* log("Warn", `jobs that did not finish within the grace time and are requeued: ${attempts.running}`)
+    yield* log("Warn", `requeued, because they did not finish within the grace time: ${attempts.running} jobs`)
   }
   for (const attempt of attempts.all) attempt.interrupt({ _tag: "Requeue" })
-  yield* Effect.sleep(cleanupTime)
+  yield* Effect.sleep(maxCleanupMillis)
 })
 
-/** Takes deliveries in until `options.stop` or the end of `intake`, and waits for those in hand. */
+/** Runs `intake` until it ends or `options.stop` completes, then waits for the attempts in progress. */
 export const afterIntake = (parts: Parts, intake: Effect.Effect<void, BrokerError>): Effect.Effect<void> => {
   const { attempts, ending, settings } = parts
   return Effect.raceFirst(intake, settings.stop).pipe(
     Effect.andThen(
       Effect.suspend(() =>
-        ending.reason === "Stopped" ? Effect.raceFirst(allSettled(parts), wind(parts)) : allSettled(parts)
+        ending.reason === "Stopped" ? Effect.raceFirst(allSettled(parts), requeueAll(parts)) : allSettled(parts)
       )
     ),
     Effect.matchCauseEffect({
@@ -59,7 +58,7 @@ export const afterIntake = (parts: Parts, intake: Effect.Effect<void, BrokerErro
   )
 }
 
-/** Settles what is in hand when the worker is interrupted. */
+/** Settles the attempts in progress when the worker is interrupted. */
 export const finish = (parts: Parts): Effect.Effect<void> => {
   const { attempts } = parts
   const settleRest = Effect.whileLoop({
@@ -67,7 +66,7 @@ export const finish = (parts: Parts): Effect.Effect<void> => {
     body: () => settleNext(parts, attempts.takeEnded),
     step: () => {}
   })
-  return Effect.raceFirst(settleRest, wind(parts)).pipe(
+  return Effect.raceFirst(settleRest, requeueAll(parts)).pipe(
     Effect.ignore,
     Effect.andThen(Effect.suspend(() => log("Info", `worker stopped: ${formatCounts(attempts.countsSoFar())}`)))
   )

@@ -1,9 +1,9 @@
 /**
- * What a worker lets others see: a span per job, linked to the publisher's, a
- * log line per failure, counters per queue and outcome.
+ * The telemetry of a worker: a span per job that links to the publisher's span,
+ * a log line per failure, and counters per queue and outcome.
  *
- * Without a tracing backend no span is made, since nobody would see it; metrics
- * are looked up once per queue and outcome, not once per job.
+ * It makes spans only with a tracing backend. It looks metrics up once per queue
+ * and outcome, not once per job.
  */
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -24,11 +24,11 @@ import { clip, maxReasonChars, safeLine, safeName } from "../internal/text.ts"
 import { logAnnotations, noCounts, type Outcome } from "../Outcome.ts"
 import type { Attempt } from "./attempt.ts"
 
-/** What a worker lets others see. */
+/** The telemetry of a worker. */
 export interface Telemetry {
-  /** Starts a handler in the worker's context, under its own span and log annotations. */
+  /** Starts a handler in the worker's context, with its own span and log annotations. */
   readonly run: <R>(attempt: Attempt, effect: Effect.Effect<unknown, unknown, R>) => Fiber.Fiber<unknown, unknown>
-  /** Counts outcomes, and logs those that are not just done. */
+  /** Counts outcomes, and logs all but `Done`, which it logs at debug level. */
   readonly report: (outcomes: ReadonlyArray<Outcome>) => Effect.Effect<void>
 }
 
@@ -42,7 +42,7 @@ const duration = Metric.histogram("backq_job_duration_milliseconds", {
   boundaries: Metric.exponentialBoundaries({ start: 1, factor: 2, count: 20 })
 })
 
-/** Keeps one value per key. */
+/** Caches one value per key. */
 const memoize = <A>(make: (key: string) => A): (key: string) => A => {
   const cache = new Map<string, A>()
   return (key) => {
@@ -52,11 +52,11 @@ const memoize = <A>(make: (key: string) => A): (key: string) => A => {
   }
 }
 
-/** A time as a person reads it; a publisher may have said one that no calendar has. */
+/** Formats a time. A publisher may give one that is out of the calendar's range. */
 const time = (millis: number): string =>
   Option.match(DateTime.make(millis), { onNone: () => `${millis}`, onSome: DateTime.formatIso })
 
-/** A line of a worker's log. Whoever publishes must not forge lines, and a logger that throws must not end the worker. */
+/** Writes a line of a worker's log. Publishers can't forge lines, and a logger that throws does not end the worker. */
 export const log = (
   level: "Debug" | "Info" | "Warn" | "Error",
   message: string,
@@ -97,7 +97,7 @@ const line = (outcome: Outcome): Effect.Effect<void> => {
   }
 }
 
-/** Ends a span with a failure that a tracer can print, and lets no tracer change how the handler ended. */
+/** Ends a span with a failure that a tracer can print. A tracer that throws does not change how the handler ends. */
 const endSpan = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.ignoreCause(
     Effect.flatMap(References.TracerTimingEnabled, (isTimed) =>
@@ -121,7 +121,7 @@ const spanned = <R>(
     (span) => Effect.onExit(Effect.withParentSpan(effect, span), (exit) => endSpan(span, exit))
   )
 
-/** Makes what a worker lets others see, for handlers that run in `context`. */
+/** Makes the telemetry of handlers that run in `context`. */
 export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>): Effect.fn.Return<Telemetry> {
   const traced = (yield* Tracer.Tracer) !== Tracer.nativeTracer
   const debug = !LogLevel.isGreaterThan(yield* References.MinimumLogLevel, "Debug")
@@ -137,7 +137,7 @@ export const make = Effect.fnUntraced(function*<R>(context: Context.Context<R>):
   return {
     run: (attempt, effect) => {
       const { decoded, lease } = attempt
-      // a handler's, or it would not run
+      // an attempt that runs has a handler, and so a name
       const job = jobName(decoded.job!)
       const annotated = Context.add(context, References.CurrentLogAnnotations, {
         ...shared,

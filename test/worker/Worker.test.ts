@@ -417,7 +417,7 @@ describe("versions", () => {
     Effect.gen(function*() {
       yield* Publisher.publish(make(4), { to: "x" })
       const drain = TestBroker.drain(Worker.handler(make(3), () => Effect.die("must not run")))
-      const reason = "published with version 4 of the payload, this worker knows 3"
+      const reason = "the payload has version 4, and this worker knows 3: update the worker"
       assert.deepInclude((yield* drain)[0], { _tag: "Retried", reason })
       yield* pass("1 minute")
       assert.deepInclude((yield* drain)[0], { _tag: "Buried", reason: `attempt 2 was the last: ${reason}` })
@@ -581,7 +581,7 @@ describe("queues and handlers", () => {
   it.effect("two handlers for jobs of one name are a mistake of the program", () =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(Worker.run({}, handlers[0], handlers[0]))
-      assert.match(String(exit), /no two for jobs of the same name/)
+      assert.match(String(exit), /only one for each job name/)
       assert.match(String(yield* Effect.exit(Worker.run({ queue: "q" }))), /at least one handler/)
     }).pipe(Effect.provide(TestBroker.layer)))
 

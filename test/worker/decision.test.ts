@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 import { maxDelay } from "../../src/Broker.ts"
 import { consumerClosed } from "../../src/BrokerError.ts"
 import { Job } from "../../src/index.ts"
-import { type Decision, fromExit, fromSchedule, type Interruption, toKeep } from "../../src/worker/decision.ts"
+import { type Decision, fromExit, fromSchedule, type Interruption, keptFailure } from "../../src/worker/decision.ts"
 
 const oops = new Error("oops")
 const lost = { _tag: "LeaseLost", handled: false, error: consumerClosed("test") } as const
@@ -88,7 +88,7 @@ describe("fromSchedule", () => {
       "a schedule that dies buries",
       jobWith(Schedule.tap(Schedule.spaced(1), () => Effect.die("a bug"))),
       1,
-      { _tag: "Bury", reason: "oops; and its retry schedule failed" }
+      { _tag: "Bury", reason: "oops; then its retry schedule failed" }
     ]
   ]
 
@@ -99,14 +99,14 @@ describe("fromSchedule", () => {
   )
 })
 
-describe("toKeep", () => {
-  const rows: ReadonlyArray<readonly [rule: string, why: Parameters<typeof toKeep>[0], expected: object]> = [
+describe("keptFailure", () => {
+  const rows: ReadonlyArray<readonly [rule: string, why: Parameters<typeof keptFailure>[0], expected: object]> = [
     ["an error by its name", { reason: "r", failure: new RangeError("far") }, { tag: "RangeError", message: "far" }],
     ["a tag says more", { reason: "r", tag: "Poison", failure: oops }, { tag: "Poison", message: "oops" }],
     ["without a failure it is the reason", { reason: "r" }, { tag: "Failure", message: "r" }]
   ]
 
   it.each(rows)("%s", (_, why, expected) => {
-    assert.deepStrictEqual(toKeep(why), expected)
+    assert.deepStrictEqual(keptFailure(why), expected)
   })
 })

@@ -74,7 +74,7 @@ describe("decodeLease", () => {
       "a job that took its workers down is buried",
       leaseOf(good, infoOf({ abandoned: 3 })),
       rules,
-      { Bury: "poison: 3 deliveries took their worker down or ran out of time", for: undefined }
+      { Bury: "poison: 3 deliveries ended with a crash of the worker or an expired lease", for: undefined }
     ],
     ["below the limit it is work", leaseOf(good, infoOf({ abandoned: 2 })), rules, { work: { to: "Ada" } }],
     [
@@ -87,7 +87,7 @@ describe("decodeLease", () => {
       "a version that is not known yet is a failed attempt",
       leaseOf({ ...good, version: 3 }),
       rules,
-      { Failed: "published with version 3 of the payload, this worker knows 2", for: "mail" }
+      { Failed: "the payload has version 3, and this worker knows 2: update the worker", for: "mail" }
     ],
     [
       "a payload that the job does not expect is buried",

@@ -110,7 +110,7 @@ describe("a retry schedule", () => {
     ["returns what is no delay", Schedule.modifyDelay(Schedule.forever, () => Effect.succeed(refuse as never))]
   ])("that %s buries the job", ([, retry]) =>
     Effect.gen(function*() {
-      assert.strictEqual(reasonOf(yield* withRetry(retry)), "no; and its retry schedule failed")
+      assert.strictEqual(reasonOf(yield* withRetry(retry)), "no; then its retry schedule failed")
     }))
 })
 
@@ -161,7 +161,7 @@ describe("what can't be read is buried, and the next job is done:", () => {
       "a decoder that returns nothing",
       job(Schema.Int, { decode: () => undefined as never }),
       body(1),
-      expects("its decoder returned no Result")
+      expects("its decoder must return a Result, and did not")
     ],
     ["a filter that throws", job(Loud), body(1), expects("its decoder threw Error")],
     ["a decoder that takes its time", job(Slow), body("x"), expects("its decoder threw AsyncFiberError")],

@@ -427,7 +427,7 @@ describe("poison", () => {
       for (let i = 0; i < 3; i++) yield* dyingWorker
       const worker = yield* start({ poisonLimit: 3 }, Worker.handler(Count, () => Effect.sync(() => runs++)))
       assert.include(only(worker, "Buried"), {
-        reason: "poison: 3 deliveries took their worker down or ran out of time"
+        reason: "poison: 3 deliveries ended with a crash of the worker or an expired lease"
       })
       assert.strictEqual(runs, 0)
       assert.include(yield* statsOf(id!), { state: "buried" })

@@ -6,7 +6,7 @@ import * as BrokerError from "../../src/BrokerError.ts"
 import type { Outcome } from "../../src/Outcome.ts"
 import * as Attempt from "../../src/worker/attempt.ts"
 import type { FinalDecision } from "../../src/worker/decision.ts"
-import { isNotDone, outcome, settlement } from "../../src/worker/settle.ts"
+import { isNotSettled, outcome, settlement } from "../../src/worker/settle.ts"
 
 const lease: Lease = {
   id: "7" as JobId,
@@ -64,6 +64,6 @@ describe("settle", () => {
   ]
 
   it.each(refusals)("after %s a settlement may be tried again: $2", (_, error, expected) => {
-    assert.strictEqual(isNotDone(error), expected)
+    assert.strictEqual(isNotSettled(error), expected)
   })
 })
