@@ -6,8 +6,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import * as Bench from "../scripts/bench/install.ts"
-import * as Http2Servers from "./http2/servers.ts"
 import { isMissing } from "./support/beanstalkd.ts"
+import * as Http2Servers from "./support/http2Servers.ts"
 
 const run = (name: string, ...args: ReadonlyArray<string>) =>
   promisify(execFile)(process.execPath, ["--expose-gc", join(import.meta.dirname, "../scripts/bench", name), ...args])

@@ -11,8 +11,9 @@ import { join } from "node:path"
 import * as BrokerUrl from "../src/brokers/url.ts"
 import { Inspector, Job, Publisher, Worker } from "../src/index.ts"
 import { ApnsSimulator, Key } from "../src/testing/apns/index.ts"
-import { eventually } from "./cli/program.ts"
-import { folder, freePort } from "./support/beanstalkd.ts"
+import { eventually } from "./support/eventually.ts"
+import { folder } from "./support/folder.ts"
+import { freePort } from "./support/network.ts"
 
 const examples = join(import.meta.dirname, "..", "scripts", "examples")
 

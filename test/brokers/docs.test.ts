@@ -5,7 +5,8 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Broker, type Features } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/brokers/url.ts"
-import { folder, freePort } from "../support/beanstalkd.ts"
+import { folder } from "../support/folder.ts"
+import { freePort } from "../support/network.ts"
 
 const page = readFileSync(join(import.meta.dirname, "..", "..", "docs", "brokers.md"), "utf8")
 

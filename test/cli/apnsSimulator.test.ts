@@ -6,8 +6,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { find } from "../../scripts/test/servers.ts"
+import { eventually } from "../support/eventually.ts"
 import { run as runHere } from "./command.ts"
-import { bin, eventually, start } from "./program.ts"
+import { bin, start } from "./program.ts"
 
 const simulate = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
   const program = yield* start(["apns-simulator", "--port", "0", ...args])

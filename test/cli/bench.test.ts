@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
 import { file } from "../brokers/sqlite/harness.ts"
-import { eventually, run, start } from "./program.ts"
+import { eventually } from "../support/eventually.ts"
+import { run, start } from "./program.ts"
 
 describe("backq bench", () => {
   it.live("measures publishing, working and the way between them", () =>

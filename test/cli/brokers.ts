@@ -7,6 +7,7 @@ import type { Broker } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/brokers/url.ts"
 import type { Inspector } from "../../src/Inspector.ts"
 import * as Servers from "../support/beanstalkd.ts"
+import { folder } from "../support/folder.ts"
 import { run } from "./command.ts"
 
 /** A broker, and the command on it. */
@@ -25,7 +26,7 @@ const target = (url: string): Target => ({
 
 const targets = {
   beanstalkd: Effect.map(Servers.beanstalkd(), ({ port }) => target(`beanstalk://127.0.0.1:${port}`)),
-  sqlite: Effect.map(Servers.folder, (path) => target(`sqlite:${join(path, "queue.db")}`))
+  sqlite: Effect.map(folder, (path) => target(`sqlite:${join(path, "queue.db")}`))
 }
 
 /** Registers tests for each of the brokers. */

@@ -5,7 +5,7 @@ import * as Redacted from "effect/Redacted"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { ApnsSimulator, Key } from "../../src/testing/apns/index.ts"
-import { folder } from "../support/beanstalkd.ts"
+import { folder } from "../support/folder.ts"
 import { run } from "./command.ts"
 import { run as runProgram } from "./program.ts"
 

@@ -33,10 +33,11 @@ import { ProcessJob } from "../../src/process/ProcessJob.ts"
 import * as Publisher from "../../src/Publisher.ts"
 import * as Tail from "../../src/tail/Tail.ts"
 import { ApnsSimulator, Key, Script } from "../../src/testing/apns/index.ts"
-import { folder } from "../support/beanstalkd.ts"
 import { hasProc, isRunning, listens, resting, sendSignal } from "../support/children.ts"
+import { eventually } from "../support/eventually.ts"
+import { folder } from "../support/folder.ts"
 import { commandsBelow } from "./help.ts"
-import { bin, eventually } from "./program.ts"
+import { bin } from "./program.ts"
 
 vi.setConfig({ testTimeout: 60_000 })
 

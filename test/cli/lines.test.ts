@@ -11,7 +11,7 @@ import { main } from "../../src/cli/main.ts"
 import { Output, OutputError } from "../../src/cli/output.ts"
 import { Shutdown } from "../../src/cli/shutdown.ts"
 import { Inspector } from "../../src/Inspector.ts"
-import { folder } from "../support/beanstalkd.ts"
+import { folder } from "../support/folder.ts"
 import { onEach } from "./brokers.ts"
 import { run } from "./command.ts"
 

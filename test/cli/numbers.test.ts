@@ -8,6 +8,7 @@ import * as Native from "../../src/brokers/beanstalk/Native.ts"
 import { sample, sampleFor } from "../../src/cli/render/numbers.ts"
 import { Inspector } from "../../src/Inspector.ts"
 import * as Servers from "../support/beanstalkd.ts"
+import * as Network from "../support/network.ts"
 
 /** Sends lines in one go, and returns when so many lines were answered. */
 const exchange = (port: number, lines: string, answered: number) =>
@@ -55,7 +56,7 @@ describe("the numbers of thousands of queues", () => {
       const told: Array<string> = []
       let packets = 0
       const stats = (name: string) => Servers.tubeReply(name, { "current-jobs-ready": 1 })
-      const port = yield* Servers.scripted((socket) => {
+      const port = yield* Network.scripted((socket) => {
         let rest = ""
         socket.setNoDelay(true).on("data", (data) => {
           packets++

@@ -2,13 +2,13 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
 import { Broker } from "../../src/Broker.ts"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import { Inspector, type Services } from "../../src/Inspector.ts"
+import { eventually } from "../support/eventually.ts"
 
 export const bin = join(import.meta.dirname, "..", "..", "src", "cli", "bin.ts")
 
@@ -68,19 +68,6 @@ export const start = Effect.fnUntraced(function*(
 /** Runs the program to its end. */
 export const run = (...args: Parameters<typeof start>) =>
   Effect.scoped(Effect.flatMap(start(...args), ({ ended }) => ended))
-
-/** Waits until a condition holds; fails with its name when that takes 40 seconds. */
-export const eventually = <E = never, R = never>(
-  what: string,
-  condition: Effect.Effect<boolean, E, R> | (() => boolean)
-): Effect.Effect<void, E, R> =>
-  Effect.repeat(typeof condition === "function" ? Effect.sync(condition) : condition, {
-    until: (holds) => holds,
-    schedule: Schedule.spaced("10 millis")
-  }).pipe(Effect.timeoutOrElse({
-    duration: "40 seconds",
-    orElse: () => Effect.die(new Error(`waited in vain: ${what}`))
-  }))
 
 /** Starts a worker for the process queue of a server and waits until it takes jobs. */
 export const worker = Effect.fnUntraced(function*(port: number, ...args: ReadonlyArray<string>) {

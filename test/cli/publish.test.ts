@@ -5,8 +5,10 @@ import * as Option from "effect/Option"
 import type * as Net from "node:net"
 import * as Tls from "node:tls"
 import { JobId, putRequest } from "../../src/Broker.ts"
-import { beanstalkd, freePort, real, scripted } from "../support/beanstalkd.ts"
-import { type Ended, eventually, look, run } from "./program.ts"
+import { beanstalkd, real } from "../support/beanstalkd.ts"
+import { eventually } from "../support/eventually.ts"
+import { freePort, scripted } from "../support/network.ts"
+import { type Ended, look, run } from "./program.ts"
 
 const url = (port: number, scheme = "beanstalk") => `${scheme}://127.0.0.1:${port}?connect-timeout=500ms`
 const publish = (broker: string, ...args: ReadonlyArray<string>) =>

@@ -10,7 +10,7 @@ import type { Delivery } from "../../src/Handler.ts"
 import * as ApnsJob from "../../src/push/apns/ApnsJob.ts"
 import type { ApnsPayload } from "../../src/push/apns/notification/ApnsPayload.ts"
 import * as Worker from "../../src/Worker.ts"
-import { folder } from "../support/beanstalkd.ts"
+import { folder } from "../support/folder.ts"
 import { run } from "./command.ts"
 
 vi.setConfig({ testTimeout: 60_000 })

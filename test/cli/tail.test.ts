@@ -5,8 +5,9 @@ import { chmodSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { format } from "../../src/cli/commands/tail.ts"
 import { file } from "../brokers/sqlite/harness.ts"
-import { folder } from "../support/beanstalkd.ts"
-import { eventually, run, start } from "./program.ts"
+import { eventually } from "../support/eventually.ts"
+import { folder } from "../support/folder.ts"
+import { run, start } from "./program.ts"
 
 describe("backq tail", () => {
   it.live("shows what becomes of jobs, for people and for machines", () =>

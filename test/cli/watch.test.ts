@@ -2,7 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { file } from "../brokers/sqlite/harness.ts"
-import { eventually, run, start } from "./program.ts"
+import { eventually } from "../support/eventually.ts"
+import { run, start } from "./program.ts"
 
 describe("backq watch", () => {
   it.live.each(["SIGINT", "SIGTERM"] as const)(

@@ -13,8 +13,11 @@ import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts
 import { ProcessJob } from "../../src/process/ProcessJob.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
 import * as Publisher from "../../src/Publisher.ts"
-import { beanstalkd, folder, freePort, real, scripted } from "../support/beanstalkd.ts"
-import { eventually, log, look, run, worker } from "./program.ts"
+import { beanstalkd, real } from "../support/beanstalkd.ts"
+import { eventually } from "../support/eventually.ts"
+import { folder } from "../support/folder.ts"
+import { freePort, scripted } from "../support/network.ts"
+import { log, look, run, worker } from "./program.ts"
 
 const publisherOn = (port: number) => Publisher.layer.pipe(Layer.provide(BeanstalkBroker.layer({ port })))
 

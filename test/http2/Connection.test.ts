@@ -9,9 +9,9 @@ import type * as Tls from "node:tls"
 import * as Connection from "../../src/http2/Connection.ts"
 import { Code, Flag, Type } from "../../src/http2/frame/frame.ts"
 import { blocking } from "../support/blocking.ts"
+import * as Servers from "../support/http2Servers.ts"
 import * as Sleeps from "../support/sleeps.ts"
 import * as Peer from "./peer.ts"
-import * as Servers from "./servers.ts"
 
 const { connect } = Servers
 

@@ -10,10 +10,10 @@ import type * as Tls from "node:tls"
 import * as Connection from "../../src/http2/Connection.ts"
 import { Flag, Type } from "../../src/http2/frame/frame.ts"
 import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
-import { freePort, scripted } from "../support/beanstalkd.ts"
 import { certificates } from "../support/certificates.ts"
+import * as Servers from "../support/http2Servers.ts"
+import { freePort, scripted } from "../support/network.ts"
 import * as Peer from "./peer.ts"
-import * as Servers from "./servers.ts"
 
 const hour = 3_600_000
 

@@ -7,9 +7,9 @@ import type * as Connection from "../../src/http2/Connection.ts"
 import { Flag, Setting, Type } from "../../src/http2/frame/frame.ts"
 import type { Exchange } from "../../src/http2/session/exchange.ts"
 import { blocking } from "../support/blocking.ts"
+import * as Servers from "../support/http2Servers.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
-import * as Servers from "./servers.ts"
 
 const { maxConcurrentStreams } = Setting
 

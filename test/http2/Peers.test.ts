@@ -5,9 +5,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Connection from "../../src/http2/Connection.ts"
-import { relay } from "../support/beanstalkd.ts"
+import * as Servers from "../support/http2Servers.ts"
+import { relay } from "../support/network.ts"
 import { brief } from "./peer.ts"
-import * as Servers from "./servers.ts"
 
 const to = (
   server: { readonly port: number; readonly certs: { readonly ca: string } },

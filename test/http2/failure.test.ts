@@ -6,9 +6,9 @@ import { readFileSync, writeFileSync } from "node:fs"
 import type * as Net from "node:net"
 import * as Connection from "../../src/http2/Connection.ts"
 import { connectFailure, cutDetail, lookupFailure, plain, tlsFailure } from "../../src/http2/dial/failure.ts"
-import { scripted } from "../support/beanstalkd.ts"
 import { certificates } from "../support/certificates.ts"
-import * as Servers from "./servers.ts"
+import * as Servers from "../support/http2Servers.ts"
+import { scripted } from "../support/network.ts"
 
 const coded = (code: string, message = code): Error => Object.assign(new Error(message), { code })
 

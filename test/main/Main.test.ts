@@ -4,9 +4,9 @@ import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { eventually } from "../cli/program.ts"
-import { folder } from "../support/beanstalkd.ts"
 import { hasProc, isRunning, sendSignal, stateOf } from "../support/children.ts"
+import { eventually } from "../support/eventually.ts"
+import { folder } from "../support/folder.ts"
 
 const root = join(import.meta.dirname, "..", "..")
 

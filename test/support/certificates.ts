@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { folder } from "./beanstalkd.ts"
+import { folder } from "./folder.ts"
 
 /** An authority, a server's certificate for `localhost`, a client's, two of a server for other purposes, and one for an address. */
 export const certificates = Effect.map(folder, (path) => {

@@ -29,7 +29,7 @@ import type { Outcome } from "../../src/Outcome.ts"
 import * as Folder from "../../src/tail/folder.ts"
 import { Tail } from "../../src/tail/index.ts"
 import { maxLineBytes } from "../../src/tail/lines.ts"
-import { folder } from "../support/beanstalkd.ts"
+import { folder } from "../support/folder.ts"
 
 const done: Outcome = {
   _tag: "Done",

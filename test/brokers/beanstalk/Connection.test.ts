@@ -11,6 +11,7 @@ import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
 import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import type { Answer } from "../../../src/brokers/beanstalk/pipeline.ts"
 import * as Servers from "../../support/beanstalkd.ts"
+import * as Network from "../../support/network.ts"
 
 const stats: Command = { _tag: "ListTubeUsed" }
 const poll: Command = { _tag: "ReserveWithTimeout", seconds: 0 }
@@ -54,7 +55,7 @@ describe("replies that come in pieces", () => {
     it.live(`${name}: in one packet, in bytes`, () =>
       Effect.gen(function*() {
         let asked = 0
-        const port = yield* Servers.scripted((socket) => {
+        const port = yield* Network.scripted((socket) => {
           socket.on("data", (data) => {
             asked += data.toString().split("\r\n").filter((line) => line !== "" && line !== "a").length
             if (asked < commands.length) return
@@ -92,7 +93,7 @@ describe("a server that breaks the protocol", () => {
   for (const [what, bytes] of broken) {
     it.live(`${what}: the connection ends and everything fails at once`, () =>
       Effect.gen(function*() {
-        const port = yield* Servers.scripted((socket) => socket.once("data", () => socket.write(bytes)))
+        const port = yield* Network.scripted((socket) => socket.once("data", () => socket.write(bytes)))
         const connection = yield* Native.driver({ port }).connect
         const answers = yield* Effect.all([connection.request([stats]), connection.request([poll])], {
           concurrency: 2
@@ -110,7 +111,7 @@ describe("a server that breaks the protocol", () => {
 
   it.live("a reply that nobody asked for ends an idle connection", () =>
     Effect.gen(function*() {
-      const port = yield* Servers.scripted((socket) => socket.write("DELETED\r\n"))
+      const port = yield* Network.scripted((socket) => socket.write("DELETED\r\n"))
       for (const [, driver] of drivers) {
         const connection = yield* driver({ port }).connect
         assert.strictEqual((yield* connection.closed).reason._tag, "ProtocolViolation")
@@ -123,7 +124,7 @@ describe("the end of a connection", () => {
     it.live(`${name}: every call settles at once, a reserve that waits too`, () =>
       Effect.gen(function*() {
         const asked = yield* Deferred.make<void>()
-        const port = yield* Servers.scripted((socket) => {
+        const port = yield* Network.scripted((socket) => {
           socket.on("data", (data) => {
             if (!data.includes("put")) return
             Deferred.doneUnsafe(asked, Effect.void)
@@ -143,7 +144,7 @@ describe("the end of a connection", () => {
 
     it.live(`${name}: closing the scope settles what is under way`, () =>
       Effect.gen(function*() {
-        const port = yield* Servers.scripted((socket) => socket.resume())
+        const port = yield* Network.scripted((socket) => socket.resume())
         const scope = yield* Scope.make()
         const connection = yield* Scope.provide(driver({ port }).connect, scope)
         const fiber = yield* Effect.forkChild(connection.request([park]), { startImmediately: true })
@@ -155,7 +156,7 @@ describe("the end of a connection", () => {
 
   it.live("in the middle of a body: says so", () =>
     Effect.gen(function*() {
-      const port = yield* Servers.scripted((socket) => socket.once("data", () => socket.end("RESERVED 1 100\r\nabc")))
+      const port = yield* Network.scripted((socket) => socket.once("data", () => socket.end("RESERVED 1 100\r\nabc")))
       const connection = yield* Native.driver({ port }).connect
       const [answer] = yield* connection.request([poll])
       const reason = reasonOf(answer)
@@ -165,7 +166,7 @@ describe("the end of a connection", () => {
 
   it.live("replies that came before are kept", () =>
     Effect.gen(function*() {
-      const port = yield* Servers.scripted((socket) =>
+      const port = yield* Network.scripted((socket) =>
         socket.once("data", () => socket.end("INSERTED 1\r\nINSERTED 2\r\n"))
       )
       const connection = yield* Native.driver({ port }).connect
@@ -176,7 +177,7 @@ describe("the end of a connection", () => {
   for (const [name, driver] of drivers) {
     it.live(`${name}: a server that owes a reply and says nothing is given up`, () =>
       Effect.gen(function*() {
-        const port = yield* Servers.scripted((socket) => socket.resume())
+        const port = yield* Network.scripted((socket) => socket.resume())
         const connection = yield* driver({ port, replyTimeout: "200 millis" }).connect
         const [answer] = yield* connection.request([stats])
         const reason = reasonOf(answer)
@@ -192,7 +193,7 @@ describe("the end of a connection", () => {
         Effect.gen(function*() {
           const peek = { _tag: "Peek", id: "7" } as const
           const sending = (part: number) =>
-            Servers.scripted((socket) => {
+            Network.scripted((socket) => {
               socket.once("data", () => {
                 let left = 600_000
                 socket.write(`FOUND 7 ${left}\r\n`)
@@ -270,7 +271,7 @@ describe("load", () => {
 })
 
 describe("a server that is another", () => {
-  const strangers: ReadonlyArray<readonly [string, Servers.Script, string]> = [
+  const strangers: ReadonlyArray<readonly [string, Network.Script, string]> = [
     ["HTTP", (socket) => socket.once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")), "HTTP"],
     ["SSH", (socket) => socket.write("SSH-2.0-OpenSSH_9.2p1 Debian\r\n"), "SSH"],
     ["TLS", (socket) => socket.once("data", () => socket.end(Buffer.from("15030100020246", "hex"))), "TLS"]
@@ -278,7 +279,7 @@ describe("a server that is another", () => {
   for (const [name, script, says] of strangers) {
     it.live(`${name}: is named`, () =>
       Effect.gen(function*() {
-        const reason = yield* detailOn(Native.driver({ port: yield* Servers.scripted(script) }))
+        const reason = yield* detailOn(Native.driver({ port: yield* Network.scripted(script) }))
         assert(reason._tag === "ProtocolViolation", reason._tag)
         assert.include(reason.detail, says)
       }))
@@ -287,7 +288,7 @@ describe("a server that is another", () => {
   for (const [name, driver] of drivers) {
     it.live(`${name}: nobody there`, () =>
       Effect.gen(function*() {
-        const reason = yield* detailOn(driver({ port: yield* Servers.freePort }))
+        const reason = yield* detailOn(driver({ port: yield* Network.freePort }))
         assert(reason._tag === "Unavailable" && reason.fate === "NotSent")
         assert.include(reason.detail, "refused")
       }))
@@ -310,7 +311,7 @@ describe("a server that is another", () => {
 describe("a server that falls silent", () => {
   it.live("is given up although it is written to all the time", () =>
     Effect.gen(function*() {
-      const port = yield* Servers.scripted(() => {})
+      const port = yield* Network.scripted(() => {})
       const connection = yield* Native.driver({ port, replyTimeout: "400 millis" }).connect
       const first = yield* Effect.forkChild(connection.request([stats]))
       yield* Effect.forkChild(

@@ -16,6 +16,8 @@ import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
 import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import { Job, Worker } from "../../../src/index.ts"
 import * as Servers from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
+import * as Network from "../../support/network.ts"
 
 const request = (text: string, options: PutOptions = {}) =>
   Result.getOrThrow(putRequest(new TextEncoder().encode(text), options))
@@ -43,7 +45,7 @@ describe("a server that goes away", () => {
       `${name}: a restart with -b loses nothing that was accepted; both sides go on by themselves`,
       () =>
         Effect.gen(function*() {
-          const server = yield* Servers.beanstalkd(["-b", yield* Servers.folder, "-f", "0"])
+          const server = yield* Servers.beanstalkd(["-b", yield* folder, "-f", "0"])
           const { broker, inspector } = yield* BeanstalkBroker.make(driver({ port: server.port }))
           assert.isTrue((yield* inspector.stats).durable)
           const consumer = yield* broker.consume(["q"])
@@ -115,7 +117,7 @@ describe("a server that goes away", () => {
 
   it.live("at the start: consume and put don't hang, and reserve goes on once it is there", () =>
     Effect.gen(function*() {
-      const { broker } = yield* brokerOn(yield* Servers.freePort, { reconnectFor: "300 millis" })
+      const { broker } = yield* brokerOn(yield* Network.freePort, { reconnectFor: "300 millis" })
       const put = yield* reasonOf(broker.put("q", request("a")))
       assert.strictEqual(put._tag, "Unavailable")
       const consumer = yield* broker.consume(["q"])
@@ -124,7 +126,7 @@ describe("a server that goes away", () => {
 
   it.live("what is no beanstalkd is reported, not waited out", () =>
     Effect.gen(function*() {
-      const port = yield* Servers.scripted((socket) =>
+      const port = yield* Network.scripted((socket) =>
         socket.once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
       )
       const { broker } = yield* brokerOn(port)
@@ -135,8 +137,8 @@ describe("a server that goes away", () => {
 
   it.live("a proxy is told of as what may be in the way", () =>
     Effect.gen(function*() {
-      const ask = (script: Servers.Script) =>
-        Effect.flatMap(Servers.scripted(script), (port) =>
+      const ask = (script: Network.Script) =>
+        Effect.flatMap(Network.scripted(script), (port) =>
           Effect.flatMap(brokerOn(port), ({ broker }) =>
             Effect.map(Effect.flip(broker.ping), ({ message }) => message)))
       // its server is down
@@ -157,7 +159,7 @@ describe("a server that goes away", () => {
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
-        const relay = yield* Servers.relay(server.port)
+        const relay = yield* Network.relay(server.port)
         const { broker } = yield* brokerOn(relay.port, { replyTimeout: "200 millis" })
         yield* broker.ping
         yield* relay.hold
@@ -169,7 +171,7 @@ describe("a server that goes away", () => {
   Servers.real("a connection that is cut: its leases are lost at once, and served again", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
-      const relay = yield* Servers.relay(server.port)
+      const relay = yield* Network.relay(server.port)
       const { broker: direct } = yield* brokerOn(server.port)
       const consumer = yield* (yield* brokerOn(relay.port)).broker.consume(["q"])
       for (const body of ["a", "b", "c"]) yield* direct.put("q", request(body))
@@ -273,7 +275,7 @@ describe("a consumer at rest and at its limits", () => {
   Servers.real("says nothing while it waits", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
-      const relay = yield* Servers.relay(server.port)
+      const relay = yield* Network.relay(server.port)
       const { broker: direct } = yield* brokerOn(server.port)
       const onTestClock = Effect.provide(yield* Layer.build(TestClock.layer()))
       const fiber = yield* Effect.gen(function*() {
@@ -298,7 +300,7 @@ describe("a consumer at rest and at its limits", () => {
   Servers.real("does not spin when a job that it holds is about to run out", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
-      const relay = yield* Servers.relay(server.port)
+      const relay = yield* Network.relay(server.port)
       const { broker: direct } = yield* brokerOn(server.port)
       const consumer = yield* (yield* brokerOn(relay.port)).broker.consume(["q"])
       yield* direct.put("q", request("a", { ttr: "1 second" }))
@@ -373,7 +375,7 @@ describe("workers on it", () => {
 
   it.live("an idle timeout does not hide that the server is away", () =>
     Effect.gen(function*() {
-      const { broker } = yield* brokerOn(yield* Servers.freePort, { reconnectFor: "1 second" })
+      const { broker } = yield* brokerOn(yield* Network.freePort, { reconnectFor: "1 second" })
       const reason = yield* Worker.run({ idleTimeout: "200 millis" }, handler).pipe(
         Effect.provideService(BrokerService, broker),
         reasonOf

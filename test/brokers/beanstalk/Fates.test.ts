@@ -21,6 +21,7 @@ import * as Publisher from "../../../src/Publisher.ts"
 import * as Servers from "../../support/beanstalkd.ts"
 import { blocking } from "../../support/blocking.ts"
 import { certificates } from "../../support/certificates.ts"
+import * as Network from "../../support/network.ts"
 
 const request = (body: string | Uint8Array) =>
   Result.getOrThrow(putRequest(typeof body === "string" ? Buffer.from(body) : body))
@@ -65,7 +66,7 @@ const nothingWasSent = Effect.fnUntraced(function*(driver: Driver) {
 
 const later = (socket: Net.Socket, reply: () => void) => socket.once("data", reply)
 
-const servers: ReadonlyArray<readonly [string, Servers.Script]> = [
+const servers: ReadonlyArray<readonly [string, Network.Script]> = [
   ["a proxy that accepts and closes, because its server is down", (socket) => socket.end()],
   ["one that resets", (socket) => socket.resetAndDestroy()],
   ["one that closes when it was asked", (socket) => later(socket, () => socket.end())],
@@ -82,12 +83,12 @@ describe("before anything was sent", () => {
   for (const [name, driver] of drivers) {
     it.live.each(servers)(`${name}: %s`, ([, script]) =>
       Effect.gen(function*() {
-        yield* nothingWasSent(driver({ port: yield* Servers.scripted(script), ...short }))
+        yield* nothingWasSent(driver({ port: yield* Network.scripted(script), ...short }))
       }))
 
     it.live(`${name}: nobody there, and no such host`, () =>
       Effect.gen(function*() {
-        yield* nothingWasSent(driver({ port: yield* Servers.freePort, ...short }))
+        yield* nothingWasSent(driver({ port: yield* Network.freePort, ...short }))
         yield* nothingWasSent(driver({ host: "no-such-host.invalid", ...short }))
       }))
   }
@@ -107,8 +108,8 @@ describe("before anything was sent", () => {
       const certs = yield* certificates
       const port = yield* overTls(certs.server)
       const strict = yield* overTls({ ...certs.server, ca: certs.ca, requestCert: true, rejectUnauthorized: true })
-      const silent = yield* Servers.scripted((socket) => socket.resume())
-      const closing = yield* Servers.scripted((socket) => socket.end())
+      const silent = yield* Network.scripted((socket) => socket.resume())
+      const closing = yield* Network.scripted((socket) => socket.end())
       const cases: ReadonlyArray<readonly [string, Driver]> = [
         ["a certificate that is refused", Native.driver({ host: "localhost", port, tls: {}, ...short })],
         ["a certificate for another name", Native.driver({ port, tls: { ca: certs.ca }, ...short })],
@@ -218,7 +219,7 @@ describe("what was written before the cut", () => {
     Effect.gen(function*() {
       const halves = yield* Deferred.make<Net.Socket>()
       // it never reads, so what was written keeps the connection from closing
-      const port = yield* Servers.scripted((socket) => {
+      const port = yield* Network.scripted((socket) => {
         socket.pause()
         Deferred.doneUnsafe(halves, Effect.succeed(socket))
       })

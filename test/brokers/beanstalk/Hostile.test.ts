@@ -22,6 +22,7 @@ import { Job, Worker } from "../../../src/index.ts"
 import { Inspector, type Services } from "../../../src/Inspector.ts"
 import * as Operator from "../../../src/Operator.ts"
 import * as Servers from "../../support/beanstalkd.ts"
+import * as Network from "../../support/network.ts"
 
 const drivers = [["native", Native.driver], ["fivebeans", Fivebeans.driver]] as const
 
@@ -286,7 +287,7 @@ for (const [name, driver] of drivers) {
       ] as const
     )("%s: fails those who wait, at once", ([, reply, says]) =>
       Effect.gen(function*() {
-        const port = yield* Servers.scripted((socket) => socket.once("data", () => socket.write(reply)))
+        const port = yield* Network.scripted((socket) => socket.once("data", () => socket.write(reply)))
         const options = { port, replyTimeout: "1 minute" } as const
         const services = yield* BeanstalkBroker.make(driver(options))
         const asks: ReadonlyArray<Effect.Effect<unknown, BrokerError, Scope.Scope>> = [
@@ -338,7 +339,7 @@ describe("what is shown", () => {
 describe("a defect", () => {
   it.live("in a greeting fails those who wait, whatever its cause", () =>
     Effect.gen(function*() {
-      const { connect, name } = Native.driver({ port: yield* Servers.scripted(() => {}) })
+      const { connect, name } = Native.driver({ port: yield* Network.scripted(() => {}) })
       const broken: ReadonlyArray<Driver["connect"]> = [
         Effect.die("no reason"),
         Effect.die(Object.defineProperty(new Error(), "message", { get: () => assert.fail("not to be read") })),

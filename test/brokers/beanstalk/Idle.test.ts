@@ -15,6 +15,8 @@ import * as BeanstalkBroker from "../../../src/brokers/beanstalk/BeanstalkBroker
 import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
 import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import * as Servers from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
+import * as Network from "../../support/network.ts"
 
 const request = Result.getOrThrow(putRequest(Buffer.from("a")))
 
@@ -38,7 +40,7 @@ for (const [name, driver] of drivers) {
     Servers.real("who publishes just after is served, and nothing is logged", () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
-        const relay = yield* Servers.relay(server.port)
+        const relay = yield* Network.relay(server.port)
         const lines = yield* logging(() =>
           Effect.gen(function*() {
             const { broker, inspector } = yield* BeanstalkBroker.make(driver({ port: relay.port }))
@@ -61,7 +63,7 @@ for (const [name, driver] of drivers) {
     Servers.real("who publishes at the same instant either is served or does not know", () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
-        const relay = yield* Servers.relay(server.port)
+        const relay = yield* Network.relay(server.port)
         const { broker, inspector } = yield* BeanstalkBroker.make(driver({ port: relay.port }))
         let accepted = 0
         let unknown = 0
@@ -85,7 +87,7 @@ for (const [name, driver] of drivers) {
     Servers.real("a worker that waits goes on waiting, and what it holds is lost once", () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
-        const relay = yield* Servers.relay(server.port)
+        const relay = yield* Network.relay(server.port)
         const { broker: direct } = yield* BeanstalkBroker.make(Native.driver({ port: server.port }))
         const idle = (count: number) =>
           Effect.repeat(direct.idleWorkers("q"), { until: (waiting) => waiting === count })
@@ -235,9 +237,9 @@ describe.skipIf(haproxy === undefined && process.env["CI"] !== "true")("haproxy"
   Servers.real("a client timeout costs nobody a job or a line in the log", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
-      const relay = yield* Servers.relay(server.port)
-      const port = yield* Servers.freePort
-      const config = join(yield* Servers.folder, "haproxy.cfg")
+      const relay = yield* Network.relay(server.port)
+      const port = yield* Network.freePort
+      const config = join(yield* folder, "haproxy.cfg")
       writeFileSync(
         config,
         [
@@ -256,7 +258,7 @@ describe.skipIf(haproxy === undefined && process.env["CI"] !== "true")("haproxy"
         Effect.sync(() => spawn(haproxy ?? "haproxy", ["-f", config], { stdio: "ignore" })),
         (child) => Effect.sync(() => child.kill())
       )
-      yield* Servers.listening(port)
+      yield* Network.listening(port)
       const lines = yield* logging(() =>
         Effect.gen(function*() {
           const { broker } = yield* BeanstalkBroker.make(Native.driver({ port }))

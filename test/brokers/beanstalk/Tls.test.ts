@@ -14,6 +14,7 @@ import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import * as BrokerUrl from "../../../src/brokers/url.ts"
 import * as Servers from "../../support/beanstalkd.ts"
 import { certificates } from "../../support/certificates.ts"
+import * as Network from "../../support/network.ts"
 
 /** A TLS server in front of a real beanstalkd. */
 const secured = Effect.fnUntraced(function*(options: Tls.TlsOptions) {
@@ -238,7 +239,7 @@ describe.skipIf(stunnel === undefined && process.env["CI"] !== "true")("stunnel"
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const certs = yield* certificates
-      const port = yield* Servers.freePort
+      const port = yield* Network.freePort
       writeFileSync(
         certs.path("stunnel.conf"),
         [
@@ -255,7 +256,7 @@ describe.skipIf(stunnel === undefined && process.env["CI"] !== "true")("stunnel"
         Effect.sync(() => spawn(stunnel ?? "stunnel4", [certs.path("stunnel.conf")], { stdio: "ignore" })),
         (child) => Effect.sync(() => child.kill())
       )
-      yield* Servers.listening(port)
+      yield* Network.listening(port)
       assert.strictEqual((yield* ask(port, { ca: certs.ca }))?._tag, "Using")
     }))
 })

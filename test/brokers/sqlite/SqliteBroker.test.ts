@@ -4,8 +4,8 @@ import { join } from "node:path"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { featureSuite, suite } from "../../conformance/BrokerConformance.ts"
 import { model } from "../../conformance/BrokerModel.ts"
-import { folder } from "../../support/beanstalkd.ts"
 import { sqlite } from "../../support/features.ts"
+import { folder } from "../../support/folder.ts"
 
 const onOwnFile = (options: Omit<SqliteBroker.Options, "path"> = {}) =>
   Layer.unwrap(Effect.map(folder, (path) => SqliteBroker.layer({ path: join(path, "queue.db"), ...options })))

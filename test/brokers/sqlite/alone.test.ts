@@ -24,7 +24,7 @@ import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../../src/index.ts"
 import { Inspector } from "../../../src/Inspector.ts"
 import { assertFails, assertInfo, done, release, take, text } from "../../conformance/Harness.ts"
-import { folder } from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
 import * as Sleeps from "../../support/sleeps.ts"
 import { file, request } from "./harness.ts"
 

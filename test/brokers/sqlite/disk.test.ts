@@ -12,7 +12,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { tick } from "../../../src/brokers/sqlite/waiters.ts"
 import { assertFails, done, take, text } from "../../conformance/Harness.ts"
-import { folder } from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
 import * as Sleeps from "../../support/sleeps.ts"
 import { file, request } from "./harness.ts"
 

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process"
 import { join } from "node:path"
 import { type PutOptions, putRequest } from "../../../src/Broker.ts"
 import { bytes } from "../../conformance/Harness.ts"
-import { folder } from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
 
 /** A path where a file can be made. */
 export const file = Effect.map(folder, (path) => join(path, "queue.db"))

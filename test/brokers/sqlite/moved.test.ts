@@ -30,7 +30,7 @@ import { Guard } from "../../../src/brokers/sqlite/guard.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../../src/index.ts"
 import { assertFails, done, reasonOf, take, text } from "../../conformance/Harness.ts"
-import { folder } from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
 import { child, file, request } from "./harness.ts"
 
 /** What was logged, one line each. */

@@ -21,7 +21,7 @@ import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { assertFails, take, text } from "../../conformance/Harness.ts"
-import { folder } from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
 import * as Sleeps from "../../support/sleeps.ts"
 import { child, file, request } from "./harness.ts"
 

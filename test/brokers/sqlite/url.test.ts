@@ -15,7 +15,7 @@ import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import * as BrokerUrl from "../../../src/brokers/url.ts"
 import { Inspector } from "../../../src/Inspector.ts"
 import { assertFails } from "../../conformance/Harness.ts"
-import { folder } from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
 import { file, request } from "./harness.ts"
 
 const detailOf = (url: string) => Result.getOrThrow(Result.flip(BrokerUrl.parse(url))).detail

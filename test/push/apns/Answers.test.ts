@@ -16,7 +16,7 @@ import * as Notification from "../../../src/push/apns/notification/Notification.
 import { makeAuthority } from "../../../src/testing/apns/Certificate.ts"
 import * as Key from "../../../src/testing/apns/Key.ts"
 import * as Peer from "../../http2/peer.ts"
-import * as Servers from "../../http2/servers.ts"
+import * as Servers from "../../support/http2Servers.ts"
 
 const token = "ab".repeat(32)
 

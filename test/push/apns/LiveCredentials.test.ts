@@ -14,7 +14,7 @@ import * as Notification from "../../../src/push/apns/notification/Notification.
 import * as ApnsSimulator from "../../../src/testing/apns/ApnsSimulator.ts"
 import * as Certificate from "../../../src/testing/apns/Certificate.ts"
 import * as Key from "../../../src/testing/apns/Key.ts"
-import { folder } from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
 
 const topic = "com.example.app"
 const token = (n: number) => n.toString(16).padStart(64, "0")

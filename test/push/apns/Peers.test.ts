@@ -18,8 +18,8 @@ import * as ApnsJob from "../../../src/push/apns/ApnsJob.ts"
 import * as Notification from "../../../src/push/apns/notification/Notification.ts"
 import { type IssueOptions, makeAuthority } from "../../../src/testing/apns/Certificate.ts"
 import * as TestBroker from "../../../src/testing/TestBroker.ts"
-import * as Http2 from "../../http2/servers.ts"
-import { relay } from "../../support/beanstalkd.ts"
+import * as Http2 from "../../support/http2Servers.ts"
+import { relay } from "../../support/network.ts"
 import * as Servers from "./servers.ts"
 
 const hello = Notification.alert({ body: "Hello" })

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { folder } from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
 
 /** A subject with the app, and Apple's extension with what may be pushed to it. */
 const configuration = (bundleId: string, extension: boolean) => `

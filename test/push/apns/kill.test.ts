@@ -27,6 +27,7 @@ import * as Script from "../../../src/testing/apns/Script.ts"
 import * as Worker from "../../../src/Worker.ts"
 import { request } from "../../brokers/sqlite/harness.ts"
 import * as Beanstalk from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
 import * as Ledger from "./ledger.ts"
 import { token, topic } from "./servers.ts"
 
@@ -230,12 +231,12 @@ describe("push jobs, and a worker that is killed twice", () => {
   Beanstalk.real("through beanstalkd", () =>
     Effect.gen(function*() {
       const { port } = yield* Beanstalk.beanstalkd()
-      yield* run(`beanstalk://127.0.0.1:${port}`, yield* Beanstalk.folder)
+      yield* run(`beanstalk://127.0.0.1:${port}`, yield* folder)
     }), timeout)
 
   it.live("through a file", () =>
     Effect.gen(function*() {
-      const folder = yield* Beanstalk.folder
-      yield* run(`sqlite:${join(folder, "queue.db")}`, folder)
+      const place = yield* folder
+      yield* run(`sqlite:${join(place, "queue.db")}`, place)
     }), timeout)
 })

@@ -10,8 +10,9 @@ import * as Reason from "../../../src/push/apns/answer/Reason.ts"
 import * as Apns from "../../../src/push/apns/Apns.ts"
 import { type IssueOptions, makeAuthority } from "../../../src/testing/apns/Certificate.ts"
 import * as Key from "../../../src/testing/apns/Key.ts"
-import * as Servers from "../../http2/servers.ts"
-import { folder, freePort, relay } from "../../support/beanstalkd.ts"
+import { folder } from "../../support/folder.ts"
+import * as Servers from "../../support/http2Servers.ts"
+import { freePort, relay } from "../../support/network.ts"
 
 // -----------------------------------------------------------------------------
 // Pushes

@@ -10,7 +10,7 @@ import { createSecureServer, type ServerHttp2Session, type ServerHttp2Stream } f
 import type { AddressInfo } from "node:net"
 import { Connection } from "../../../src/http2/index.ts"
 import type { Authorizer, Provider } from "../../../src/push/pool/index.ts"
-import { certificates } from "../../http2/servers.ts"
+import { certificates } from "../../support/http2Servers.ts"
 
 /** What Pigeon says no with. */
 export interface No extends Provider.Refusal {

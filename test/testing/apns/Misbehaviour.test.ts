@@ -6,7 +6,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { connect as connectTls } from "node:tls"
 import * as Simulator from "../../../src/testing/apns/ApnsSimulator.ts"
 import * as Script from "../../../src/testing/apns/Script.ts"
-import { eventually } from "../../cli/program.ts"
+import { eventually } from "../../support/eventually.ts"
 import { type Client, connect, outcome, payload, push, setUp, token } from "./client.ts"
 
 const tokens = (count: number): ReadonlyArray<string> =>

@@ -10,7 +10,8 @@ import { find, missing } from "../../scripts/test/servers.ts"
 import * as Connection from "../../src/http2/Connection.ts"
 import { FrameReader, preface } from "../../src/http2/frame/frame.ts"
 import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
-import { folder, freePort, listening } from "../support/beanstalkd.ts"
+import { folder } from "./folder.ts"
+import { freePort, listening } from "./network.ts"
 
 /** Is a program missing, where its absence is allowed? */
 export const isMissing = (program: string): boolean => find(program) === undefined && process.env["CI"] !== "true"
