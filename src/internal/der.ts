@@ -1,7 +1,7 @@
 /**
- * As much of DER (X.690) as it takes to tell what some bytes are, and to read a
- * list in a certificate. Pure; whatever the bytes are, it takes linear time and
- * reads none beyond them.
+ * Reads DER (X.690), as far as needed to recognize keys and certificates and to
+ * read a list in a certificate. Pure. It takes linear time and never reads past
+ * the end, whatever the bytes are.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 
@@ -16,14 +16,14 @@ export const tags = {
   version: 0xa0
 }
 
-/** An element: what it is, what is in it, and where the next one begins. */
+/** An element: its tag, its content, and the offset of the next one. */
 export interface Element {
   readonly tag: number
   readonly content: Buffer
   readonly end: number
 }
 
-/** The element that begins at an offset, if all of it is there. */
+/** The element at an offset; `undefined` if it is incomplete. */
 export const elementAt = (der: Buffer, at: number): Element | undefined => {
   if (at + 2 > der.length) return undefined
   const first = der[at + 1]!
@@ -34,10 +34,10 @@ export const elementAt = (der: Buffer, at: number): Element | undefined => {
   return end > der.length ? undefined : { tag: der[at]!, content: der.subarray(start, end), end }
 }
 
-/** Some bytes' elements, one after the other; what is cut off is left away. */
-export const elements = (der: Buffer, most = Infinity): ReadonlyArray<Element> => {
+/** The elements in a row, at most `max`. Stops before an incomplete one. */
+export const elements = (der: Buffer, max = Infinity): ReadonlyArray<Element> => {
   const found: Array<Element> = []
-  for (let at = 0; found.length < most;) {
+  for (let at = 0; found.length < max;) {
     const element = elementAt(der, at)
     if (element === undefined) break
     found.push(element)
@@ -46,7 +46,7 @@ export const elements = (der: Buffer, most = Infinity): ReadonlyArray<Element> =
   return found
 }
 
-/** The content of a sequence that begins the bytes. Apple's keychain leaves the length open (X.690, 8.1.3.6): then it is all that follows. */
+/** The content of the sequence at the start. Apple's keychain writes an indefinite length (X.690, 8.1.3.6): then it is all that follows. */
 export const sequenceIn = (der: Buffer): Buffer | undefined => {
   if (der[0] !== tags.sequence) return undefined
   if (der[1] === 0x80) return der.subarray(-2).equals(Buffer.of(0, 0)) ? der.subarray(2) : undefined

@@ -1,9 +1,8 @@
 /**
- * Durations as programs give them.
+ * Reads durations of programs.
  *
- * Effect takes `NaN` for no time at all, and so an object without a unit that it
- * knows, such as a Date. A deadline or a limit like that would lose its job.
- * Here they are no durations.
+ * Effect reads `NaN`, and an object without a known unit such as a Date, as 0. A
+ * deadline or limit of 0 would lose its job, so this module refuses them.
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
@@ -20,12 +19,12 @@ const isTime = (input: unknown): boolean => {
   return given.length > 0 && given.every(isNumber)
 }
 
-/** A duration, or none. */
+/** A duration; none if the input is not one. */
 export const fromInput = (input: Duration.Input): Option.Option<Duration.Duration> =>
   isTime(input) ? Duration.fromInput(input) : Option.none()
 
-/** A duration. Throws where it is none. */
+/** A duration. Throws if the input is not one. */
 export const fromInputUnsafe = (input: Duration.Input): Duration.Duration => {
   if (isTime(input)) return Duration.fromInputUnsafe(input)
-  throw new Error("a duration must be a text such as \"10 seconds\", a number of milliseconds, or an object of units")
+  throw new Error("a duration must be a string such as \"10 seconds\", a number of milliseconds, or an object of units")
 }

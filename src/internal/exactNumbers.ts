@@ -1,40 +1,39 @@
 /**
- * JSON whose numbers stay as they were written.
+ * Parses JSON without rounding numbers.
  *
  * JavaScript keeps 53 bits of a number: `1234567890123456789` becomes
- * `1234567890123456800`, and `1e400` infinite, which is `null` in JSON. Here
- * such a number is read as a {@link RawNumber}, which `JSON.stringify` writes
- * with the digits that it had; all others are numbers as ever. A number counts
- * as kept when JavaScript writes it with the same digits (`1E3`, `1.50`), and
- * one that is no whole number also when its digits are those of the number that
- * JavaScript has for it, rounded to as many: `0.69999999999999996` is 0.7. A
- * whole number is never rounded, since it may be an id: `1152921504606846976`
- * is a power of two, and JavaScript would write `1152921504606847000`.
+ * `1234567890123456800`, and `1e400` becomes infinite, which is `null` in JSON.
+ * This module reads such a number as a {@link RawNumber}, which `JSON.stringify`
+ * writes with its original digits. It reads a number as a plain one if JavaScript
+ * writes the same digits (`1E3`, `1.50`). A fraction may also be the rounded form
+ * of JavaScript's number: `0.69999999999999996` is 0.7. An integer is never
+ * rounded, since it may be an id: `1152921504606846976` is a power of two, and
+ * JavaScript would write `1152921504606847000`.
  *
- * A text without such numbers is read by plain `JSON.parse`. Pure.
+ * Plain `JSON.parse` reads a text without such numbers. Pure.
  */
 
-/** A number as it was written: what `JSON.rawJSON` makes. */
+/** The digits of a number, as `JSON.rawJSON` makes it. */
 export type RawNumber = {
   readonly rawJSON: string
 }
 
 type Reviver = (key: string, value: unknown, context: { readonly source?: string }) => unknown
 
-/** Not yet in TypeScript's library: https://github.com/tc39/proposal-json-parse-with-source */
+/** TypeScript's library does not have it yet: https://github.com/tc39/proposal-json-parse-with-source */
 const json = JSON as unknown as {
   readonly parse: (text: string, reviver?: Reviver) => unknown
   readonly rawJSON: (text: string) => RawNumber
   readonly isRawJSON: (u: unknown) => u is RawNumber
 }
 
-/** Is it a number as it was written? */
+/** Whether a value is a {@link RawNumber}. */
 export const isRawNumber = (u: unknown): u is RawNumber => json.isRawJSON(u) && /^-?\d/.test(u.rawJSON)
 
-// 16 digits and more, an exponent, or a zero with a sign; within a string it costs time and does no harm
+// at least 16 digits, an exponent, or a signed zero; a match within a string only costs time
 const suspicious = /[:,[ \t\r\n](?:-?\d[\d.]{15}|-?\d[\d.]*[eE]|-0(?:\.0*)?(?![\d.]))|^-?\d/
 
-/** Digits without zeros at the ends, and the power of ten of the first. */
+/** The digits without zeros at both ends, and the power of ten of the first digit. */
 const decimal = (text: string): string => {
   const [, sign, whole, fraction = "", exponent = "0"] = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text)!
   const digits = `${whole}${fraction}`
@@ -45,7 +44,7 @@ const decimal = (text: string): string => {
   return `${sign}${digits.slice(first, end)}e${whole!.length - first + Number(exponent)}`
 }
 
-/** `toPrecision` takes no more. */
+/** The limit of `toPrecision`. */
 const maxDigits = 100
 
 const isKept = (source: string, value: number): boolean => {
@@ -60,8 +59,8 @@ const isKept = (source: string, value: number): boolean => {
 const keep: Reviver = (_, value, { source }) =>
   typeof value !== "number" || source === undefined || isKept(source, value) ? value : json.rawJSON(source)
 
-/** May `JSON.parse` change a number of this text? */
+/** Whether `JSON.parse` may round a number of this text. */
 export const mayChange = (text: string): boolean => suspicious.test(text)
 
-/** Like `JSON.parse`, and throws like it; also a `RangeError` for what is nested by the thousand. */
+/** Parses and throws like `JSON.parse`; also throws a `RangeError` for thousands of nested levels. */
 export const parse = (text: string): unknown => mayChange(text) ? json.parse(text, keep) : json.parse(text)

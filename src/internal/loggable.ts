@@ -1,11 +1,11 @@
 /**
- * A cause as it can be given to any logger or tracer.
+ * Makes a cause safe for any logger or tracer.
  *
- * They print what a handler failed with, and that is a stranger's value: it may
- * refuse to be read, have causes without end, or a message that moves the cursor
- * of a terminal or looks like the next line of the log. A cause that is harmless
- * stays as it is. Of any other there is a copy: names and messages on one safe
- * line each, frames of stacks and no other line of them, all of it bounded.
+ * They print what a handler failed with, which can be any value: it may throw
+ * when it is read, have endless causes, or have a message that moves the cursor
+ * of a terminal or forges a line of the log. A harmless cause stays as it is. Any
+ * other is copied: each name and message on one safe line, and only the frames of
+ * stacks, all of it bounded.
  */
 import * as Cause from "effect/Cause"
 import * as Formatter from "effect/Formatter"
@@ -25,9 +25,9 @@ const isSafe = (text: string, maxChars: number): boolean => text.length <= maxCh
 const isFrame = (line: string): boolean => /^ {1,8}at /.test(line)
 
 /**
- * Is the text of a value short? Whoever prints it writes a part once for every
- * way that leads to it: a few objects that lead to each other make a text
- * without end. May throw.
+ * Whether the printed text of a value is short. A printer repeats a part for each
+ * path to it, so a few objects that refer to each other print without end. May
+ * throw.
  */
 const isShort = (root: unknown): boolean => {
   let left = maxReasonChars
@@ -38,7 +38,7 @@ const isShort = (root: unknown): boolean => {
     if (typeof value !== "object" || value === null || ancestors.includes(value)) return true
     const { toJSON } = value as { readonly toJSON?: unknown }
     const isArray = Array.isArray(value)
-    // what is printed of any other collection is not in its keys
+    // other collections print content that is not in their keys
     if (isArray ? value.length > left : Symbol.iterator in value && toJSON === undefined) return false
     const keys = Object.keys(value)
     if (keys.length > left) return false
@@ -53,7 +53,7 @@ const isShort = (root: unknown): boolean => {
   return visit(root)
 }
 
-/** Everything that printing an error reads of it. May throw. */
+/** Whether printing an error is safe. Reads all that a printer reads. May throw. */
 const isHarmless = (failure: unknown, depth = 0): boolean => {
   if (typeof failure === "string") return isSafe(failure, maxReasonChars)
   if (typeof failure === "function") return false
@@ -90,7 +90,7 @@ const framesOf = (failure: unknown): ReadonlyArray<string> => {
     )
 }
 
-/** An error that says the same, as far as it can be read. Never throws. */
+/** A safe copy of a failure, as far as it is readable. Never throws. */
 const copy = (failure: unknown, depth = 0): Error => {
   const { message, name, text } = describe(failure)
   const behind = field(failure, "cause")
@@ -120,7 +120,7 @@ const isHarmlessCause = (cause: Cause.Cause<unknown>): boolean =>
       : true
   )
 
-/** The cause itself where it is harmless, and else its copy. Never throws. */
+/** The cause itself if it is harmless, otherwise a safe copy. Never throws. */
 export const loggable = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> =>
   Result.getOrElse(callSafely(() => isHarmlessCause(cause)), () => false)
     ? cause

@@ -1,20 +1,19 @@
 /**
- * Numbers that a peer says, read with measure. Pure.
+ * Reads numbers that a peer sends, strictly and within limits. Pure.
  *
- * A number is taken only in the form that its protocol gives it: `0x10`, `1e3`,
- * `-5`, `5, 6` and `5 days` are none. What is well formed and larger than can be
- * meant becomes the most that is allowed. Everything here takes time linear in
- * what it is given.
+ * A number must have the form of its protocol: `0x10`, `1e3`, `-5`, `5, 6` and
+ * `5 days` are not numbers. A well-formed number that is too large becomes the
+ * maximum. Every function takes time linear in its input.
  */
 import * as Duration from "effect/Duration"
 
-/** A peer that asks for a longer pause than this is asked again after this. */
+/** The longest pause that a peer can ask for. */
 export const maxRetryAfter = Duration.hours(1)
 
-/** More digits than these are not turned into a number: it would lose its last ones. */
+/** A number with more digits could be rounded, and is not read. */
 const maxDigits = 15
 
-/** A number of decimal digits and nothing else; `undefined` where it is none, or one that a double can't hold. */
+/** A number of decimal digits only; `undefined` for anything else, and for a number of more than 15 digits. */
 export const wholeNumber = (text: string): number | undefined =>
   text.length <= maxDigits && /^\d+$/.test(text) ? Number(text) : undefined
 
@@ -22,7 +21,7 @@ const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 const month = `(?<month>${months.join("|")})`
 const time = String.raw`(?<hour>\d\d):(?<minute>\d\d):(?<second>\d\d)`
 
-/** The three forms of RFC 9110, section 5.6.7: the one that is written today, and two that were. */
+/** The three forms of RFC 9110, section 5.6.7: the current one and two obsolete ones. */
 const dates = [
   new RegExp(String.raw`^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (?<day>\d\d) ${month} (?<year>\d{4}) ${time} GMT$`),
   new RegExp(
@@ -31,10 +30,10 @@ const dates = [
   new RegExp(String.raw`^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ${month} (?<day>[ \d]\d) ${time} (?<year>\d{4})$`)
 ]
 
-/** No form of a date is longer. */
+/** The length of the longest form, with a margin. */
 const maxDateChars = 40
 
-/** A year of two digits is at most 50 years ahead. */
+/** The year of two digits. It is at most 50 years ahead. */
 const wholeYear = (year: number, now: number): number => {
   const thisYear = 1970 + Math.floor(now / 31_556_952_000)
   const inThisCentury = thisYear - (thisYear % 100) + year
@@ -44,7 +43,7 @@ const wholeYear = (year: number, now: number): number => {
 const daysOf = (year: number, month: number): number =>
   (Date.UTC(year, month + 1, 1) - Date.UTC(year, month, 1)) / 86_400_000
 
-/** A date of HTTP, in milliseconds since 1970. */
+/** A date of HTTP, in milliseconds since 1970; `undefined` if it is malformed. */
 export const httpDate = (text: string, now: number): number | undefined => {
   if (text.length > maxDateChars) return undefined
   for (const form of dates) {
@@ -60,7 +59,7 @@ export const httpDate = (text: string, now: number): number | undefined => {
   return undefined
 }
 
-/** Blanks around a header's value are no part of it: RFC 9110, section 5.5. */
+/** A header's value does not include the blanks around it: RFC 9110, section 5.5. */
 const isBlank = (char: string | undefined): boolean => char === " " || char === "\t"
 
 const withoutBlanks = (text: string): string => {
@@ -71,9 +70,9 @@ const withoutBlanks = (text: string): string => {
 }
 
 /**
- * How long a Retry-After asks to wait: whole seconds, or until a date. At most
- * {@link maxRetryAfter}, at least nothing; `undefined` where it is neither.
- * `now` is in milliseconds since 1970. RFC 9110, section 10.2.3.
+ * The pause that a Retry-After asks for, as seconds or as a date. From 0 to
+ * {@link maxRetryAfter}; `undefined` if it is malformed. `now` is in milliseconds
+ * since 1970. RFC 9110, section 10.2.3.
  */
 export const retryAfter = (header: string, now: number): Duration.Duration | undefined => {
   const text = withoutBlanks(header)
@@ -83,16 +82,15 @@ export const retryAfter = (header: string, now: number): Duration.Duration | und
     : Duration.millis(Math.min(Math.max(0, date - now), Duration.toMillis(maxRetryAfter)))
 }
 
-/** No time that a peer tells lies before this: the first of January 2000. Seconds that are taken for milliseconds do. */
-const earliest = 946_684_800_000
+/** 2000-01-01. An earlier time of a peer is wrong: probably seconds instead of milliseconds. */
+const earliestMillis = 946_684_800_000
 
 /**
- * When something has happened, in whole milliseconds since 1970. What is told to
- * happen later than `now` has happened by now: the clocks differ. `undefined`
- * for what can't be meant. A clock of ours that says a year before 2000 is not
- * asked.
+ * A time in the past, in integer milliseconds since 1970. A time later than `now`
+ * becomes `now`, since the clocks differ, unless our clock is before 2000 and so
+ * wrong. `undefined` for an invalid time.
  */
 export const pastTime = (value: unknown, now: number): number | undefined => {
-  if (typeof value !== "number" || !Number.isFinite(value) || value < earliest) return undefined
-  return Math.min(Math.floor(value), now < earliest ? Infinity : now)
+  if (typeof value !== "number" || !Number.isFinite(value) || value < earliestMillis) return undefined
+  return Math.min(Math.floor(value), now < earliestMillis ? Infinity : now)
 }

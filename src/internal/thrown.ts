@@ -1,10 +1,9 @@
 /**
- * What user code throws or fails with, read with care.
+ * Reads what user code throws or fails with, safely.
  *
- * Anything can be thrown: an error whose `message` is a getter that throws, a
- * proxy that answers no question, an object that can't be turned into text.
- * Whoever has to say what happened asks here. No function of this module throws,
- * and every text is bounded.
+ * User code can throw anything: an error whose `message` is a getter that throws,
+ * a proxy that refuses every access, an object that has no text. No function of
+ * this module throws, and every text is bounded.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -12,10 +11,10 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import { clip, maxNameChars, maxReasonChars, safeName } from "./text.ts"
 
-/** Calls user code. Whatever it throws becomes a failure. */
+/** Calls user code. What it throws becomes a failure. */
 export const callSafely = <A>(call: () => A): Result.Result<A, unknown> => Result.try({ try: call, catch: (e) => e })
 
-/** The same where it is done for every job: nothing is made for a call that goes well. `otherwise` must not throw. */
+/** Like {@link callSafely}, for the path of every job: a call that succeeds allocates nothing. `otherwise` must not throw. */
 export const callOr = <A, B>(call: () => A, otherwise: (thrown: unknown) => B): A | B => {
   try {
     return call()
@@ -25,22 +24,22 @@ export const callOr = <A, B>(call: () => A, otherwise: (thrown: unknown) => B): 
 }
 
 /**
- * The Effect that user code returns. What is none would end the fiber at once,
- * past everything that catches failures.
+ * The Effect that user code returns. A defect if it returns anything else, which
+ * would end the fiber without running its error handlers.
  */
 export const effectOf = <A, E, R>(what: string, call: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     const effect = call()
-    return Effect.isEffect(effect) ? effect : Effect.die(new Error(`${what} must return an Effect: it returned none`))
+    return Effect.isEffect(effect) ? effect : Effect.die(new Error(`${what} must return an Effect, and did not`))
   })
 
-/** What a failure says of itself, as text. */
+/** A failure described as text. */
 export interface Description {
   /** Its `_tag`, or the name of its class; `undefined` when it has none. */
   readonly name: string | undefined
-  /** Its message, or the text that it is; `undefined` when it has none. */
+  /** Its message, or the failure itself if it is a string; `undefined` when it has none. */
   readonly message: string | undefined
-  /** Both, or what kind of value it is. Never empty. */
+  /** Name and message, or the kind of value. Never empty. */
   readonly text: string
 }
 
@@ -64,12 +63,12 @@ const messageOf = (failure: unknown): string | undefined => {
   return typeof message === "string" && message !== "" ? clip(message, maxReasonChars) : undefined
 }
 
-// a Schema throws what its encoder or decoder threw as a Cause within an error of its own
-const behind = (failure: unknown): unknown =>
+// a Schema wraps what its encoder or decoder threw as the Cause of its own error
+const unwrap = (failure: unknown): unknown =>
   failure instanceof Error && Cause.isCause(failure.cause) ? Cause.squash(failure.cause) : failure
 
 const read = (thrown: unknown): Description => {
-  const failure = behind(thrown)
+  const failure = unwrap(thrown)
   const name = nameOf(failure)
   const message = messageOf(failure)
   const kind = failure === null ? "null" : typeof failure
@@ -82,24 +81,24 @@ const read = (thrown: unknown): Description => {
   }
 }
 
-/** What a failure says of itself. */
+/** Describes a failure. */
 export const describe = (failure: unknown): Description =>
   Result.getOrElse(callSafely(() => read(failure)), () => unreadable)
 
-/** The message of an error, or whatever else can be said of it. */
+/** The message of an error, or else its description. */
 export const messageOfThrown = (thrown: unknown): string => {
   const { message, text } = describe(thrown)
   return message ?? text
 }
 
-/** Any value as it is quoted in a message. */
+/** Any value, to quote in a message. */
 export const shown = (value: unknown): string =>
   Result.getOrElse(callSafely(() => safeName(String(value))), () => typeof value)
 
-/** What ought to be a text, also where a type was forced. */
+/** A string, also when the program forced another type. */
 export const textOf = (value: string): string => typeof value === "string" ? value : shown(value)
 
-/** The value itself where an error of ours can have it as its cause, and else an error that says what it was. */
+/** The value if it can be the cause of one of our errors, otherwise an error that describes it. */
 export const asCause = (thrown: unknown): unknown =>
   Result.isSuccess(callSafely(() => Array.isArray(thrown) || Predicate.hasProperty(thrown, "cause")))
     ? thrown

@@ -1,34 +1,33 @@
 /**
- * Why a connection could not be opened, in words and with what to do, for every
- * client of the package. Pure: it reads the errors of Node.js by their codes.
+ * Explains why a connection could not be opened, and what to do, for every client
+ * of the package. Pure: it reads the codes of Node.js's errors.
  *
- * What the peer wrote, such as the names in its certificate, is shown short and
- * escaped.
+ * Text of the peer, such as the names in its certificate, is clipped and escaped.
  */
 import { clip, oneLine, safeLine } from "./text.ts"
 import { messageOfThrown } from "./thrown.ts"
 
-/** How much of the text of an error is shown. */
+/** An error's text is shown with at most this many characters. */
 const maxTextChars = 300
 
-/** How deep a code is looked for: errors of sockets wrap those of the system. */
+/** A code is looked for in at most this many nested causes: errors of sockets wrap those of the system. */
 const maxDepth = 8
 
-/** The code of an error, or of its cause; empty without one. */
+/** The code of an error or of its cause; empty if there is none. */
 export const codeOf = (cause: unknown, depth = 0): string => {
   if (typeof cause !== "object" || cause === null || depth === maxDepth) return ""
   if ("code" in cause && typeof cause.code === "string") return safeLine(clip(cause.code, maxTextChars))
   return "cause" in cause ? codeOf(cause.cause, depth + 1) : ""
 }
 
-/** OpenSSL's own form of an error, with where in its code it was. */
+/** OpenSSL's form of an error, with the place in its source. */
 const openSslText = /^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):.*$/
 
-/** What an error says, in a form that can be shown. */
+/** The message of an error, safe to show. */
 export const textOf = (cause: unknown): string =>
   safeLine(oneLine(messageOfThrown(cause), maxTextChars).replace(openSslText, "$1"))
 
-/** The network did not lead to the server. `undefined` for other failures. */
+/** Explains a failure of the network; `undefined` for other failures. */
 export const networkDetail = (code: string, server: string): string | undefined => {
   switch (code) {
     case "ENOTFOUND":
@@ -39,18 +38,18 @@ export const networkDetail = (code: string, server: string): string | undefined 
     case "EHOSTUNREACH":
     case "ENETUNREACH":
     case "ETIMEDOUT":
-      return `no way to the host (${code}); check the network and firewalls`
+      return `the host can't be reached (${code}); check the network and firewalls`
   }
   return undefined
 }
 
-/** What is wrong with a server's certificate. */
+/** Why a server's certificate was refused. */
 export interface CertificateProblem {
   readonly kind: "Untrusted" | "WrongPurpose" | "WrongHost" | "Expired"
   readonly detail: string
 }
 
-/** A certificate whose authority is not known here. */
+/** Codes of a certificate whose authority is unknown. */
 const unknownAuthority: ReadonlySet<string> = new Set([
   "CERT_CHAIN_TOO_LONG",
   "CERT_REJECTED",
@@ -64,7 +63,7 @@ const unknownAuthority: ReadonlySet<string> = new Set([
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 ])
 
-/** A certificate that nobody should trust, or that can't be read. Node.js has the last for what it has no code for. */
+/** Codes of a certificate that is revoked or unreadable. Node.js uses the last one when it has no other code. */
 const unusable: ReadonlySet<string> = new Set([
   "CERT_REVOKED",
   "CERT_SIGNATURE_FAILURE",
@@ -79,7 +78,7 @@ const unusable: ReadonlySet<string> = new Set([
   "UNSPECIFIED"
 ])
 
-/** What is wrong with a server's certificate. `nameOf` says how the user sets an option of TLS. */
+/** Explains why a server's certificate was refused. `nameOf` names an option of TLS as the user knows it. */
 export const certificateProblem = (
   code: string,
   text: string,
@@ -90,14 +89,16 @@ export const certificateProblem = (
     case "HOSTNAME_MISMATCH":
       return {
         kind: "WrongHost",
-        detail: `its certificate is for another name (${text}); set ${nameOf("servername")}, or use the name it is for`
+        detail: `its certificate is for another name (${text}); set ${
+          nameOf("servername")
+        }, or connect to the name that the certificate has`
       }
     case "INVALID_PURPOSE":
       return {
         kind: "WrongPurpose",
-        detail: `its certificate is not one for servers (${text}); give the server a certificate ` +
-          "whose extended key usage has serverAuth: this one may be a client's or an authority's, or be signed by a " +
-          "certificate that is no authority's"
+        detail: `its certificate is not a server certificate (${text}); give the server a certificate ` +
+          "whose extended key usage has serverAuth: this one may belong to a client or an authority, or be signed by a " +
+          "certificate that is not an authority"
       }
     case "CERT_HAS_EXPIRED":
     case "CERT_NOT_YET_VALID":
@@ -105,7 +106,7 @@ export const certificateProblem = (
   }
   if (unknownAuthority.has(code)) {
     const between = code === "UNABLE_TO_VERIFY_LEAF_SIGNATURE" || code === "UNABLE_TO_GET_ISSUER_CERT_LOCALLY"
-      ? "; if there are others between them, the server has to send those"
+      ? "; if there are intermediate certificates, the server must send them"
       : ""
     return {
       kind: "Untrusted",
@@ -117,6 +118,6 @@ export const certificateProblem = (
     : undefined
 }
 
-/** Did the server answer with something else than TLS? */
+/** Whether the server answered with something other than TLS. */
 export const isNotTls = (code: string, text: string): boolean =>
   /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL|INVALID_RECORD|HTTP_REQUEST/i.test(`${code} ${text}`)

@@ -1,16 +1,15 @@
 /**
- * Runs the main effect of a program of workers, as `NodeRuntime.runMain` does,
- * with what a worker needs beyond that:
+ * Runs the main effect of a program of workers, like `NodeRuntime.runMain`. In
+ * addition:
  *
- * - SIGHUP stops it gracefully, as SIGTERM and SIGINT do. A second SIGTERM or
- *   SIGINT, or SIGQUIT, ends it at once, and its processes before it.
- * - A pipe that nobody reads any more, such as that of its log, does not end it:
- *   it goes on without.
- * - What it has printed and logged arrives before it exits, however slow the
- *   reader; after a signal a reader has five seconds.
+ * - SIGHUP stops the program gracefully, as SIGTERM and SIGINT do. A second
+ *   SIGTERM or SIGINT, or SIGQUIT, ends it at once, after its processes.
+ * - A closed pipe, such as that of its log, does not end the program.
+ * - What the program has printed and logged arrives before it exits, however slow
+ *   the reader is. After a signal a reader has five seconds.
  *
- * Limits: Node.js itself takes back what `nohup` set, before a program can see
- * it; start such a program with `setsid`, or by a service manager.
+ * Limits: Node.js undoes `nohup` before a program can see it. Start such a program
+ * with `setsid`, or with a service manager.
  */
 import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
@@ -18,24 +17,24 @@ import * as Signals from "./signals.ts"
 import * as StandardStreams from "./standardStreams.ts"
 
 /**
- * A main program under way.
+ * A main program that runs.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Program {
-  /** Did a signal ask it to come to an end? */
+  /** Whether a signal asked the program to end. */
   readonly isAsked: () => boolean
-  /** Listens to signals no more; the program goes on. */
+  /** Stops listening to signals. The program goes on. */
   readonly release: () => void
-  /** Exits, once what was printed has arrived: with this code, or with 130 when a signal ended it at once. */
+  /** Exits with this code after all output has arrived, or with 130 when a signal ends it at once. */
   readonly exit: (code: number) => void
 }
 
 /**
- * From now on signals and broken pipes mean what they mean in {@link run}. For
- * programs that end in a way of their own: `onAsked` is called once, at the
- * first signal, and the program calls `exit`.
+ * Handles signals and broken pipes like {@link run}, for programs that end in
+ * their own way. Calls `onAsked` once, at the first signal; the program then calls
+ * `exit`.
  *
  * @category functions
  * @since 0.1.0
@@ -58,8 +57,8 @@ export const begin = (onAsked: () => void): Program => {
 /**
  * Runs an effect as the main program, until it ends or a signal ends it.
  *
- * It exits with 0 when the effect succeeds, 130 when a signal stopped it, and 1
- * when it fails; `teardown` decides otherwise.
+ * It exits with 0 when the effect succeeds, with 130 when a signal stops it, and
+ * with 1 when it fails. `teardown` can change that.
  *
  * **Example**
  *
@@ -73,7 +72,7 @@ export const begin = (onAsked: () => void): Program => {
 export const run = Runtime.makeRunMain(({ fiber, teardown }) => {
   const program = begin(() => fiber.interruptUnsafe(fiber.id))
   fiber.addObserver((exit) =>
-    // without a signal or a failure the rest of the program, if there is any, goes on
+    // without a signal or a failure the rest of the program goes on
     teardown(exit, (code) => code === 0 && !program.isAsked() ? program.release() : program.exit(code))
   )
 })

@@ -1,10 +1,10 @@
 /**
- * What the signals that end a program mean here.
+ * Handles the signals that end a program.
  *
- * SIGTERM, SIGINT and SIGHUP ask it to come to an end. A second SIGTERM or
- * SIGINT, or SIGQUIT at any time, ends it at once: processes that it runs get
- * SIGTERM, and SIGKILL a second later; then it exits with 130. A second SIGHUP
- * means nothing: shells and terminals send several.
+ * SIGTERM, SIGINT and SIGHUP ask it to end. A second SIGTERM or SIGINT, or
+ * SIGQUIT at any time, ends it at once: its processes get SIGTERM, and SIGKILL a
+ * second later; then it exits with 130. A second SIGHUP has no effect, since
+ * shells and terminals send several.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -13,24 +13,24 @@ import { Process } from "../process/index.ts"
 /** The exit code of a program that a signal ended. */
 export const interrupted = 130
 
-/** How long the end may take that is to come at once. */
-const lastTime = "1 second"
+/** How long a forced end may take at most. */
+const maxForcedEndMillis = 1000
 
-const exitSoon = Effect.andThen(Effect.sleep(lastTime), Effect.sync(() => process.exit(interrupted)))
+const exitSoon = Effect.andThen(Effect.sleep(maxForcedEndMillis), Effect.sync(() => process.exit(interrupted)))
 
-/** What came so far. */
+/** The signals that came so far. */
 export interface Signals {
-  /** Completes when the program is asked to come to an end. */
+  /** Completes when a signal asks the program to end. */
   readonly asked: Effect.Effect<void>
-  /** Was the program asked to come to an end? */
+  /** Whether a signal asked the program to end. */
   readonly isAsked: () => boolean
-  /** Was it told to end at once? */
+  /** Whether a signal ends the program at once. */
   readonly isForced: () => boolean
-  /** Listens no more: signals do what they do without us. */
+  /** Stops listening: signals have their default effect again. */
   readonly close: () => void
 }
 
-/** Listens from now on. `onAsked` is called once. */
+/** Starts to listen. Calls `onAsked` once, at the first signal. */
 export const listen = (onAsked: () => void): Signals => {
   const asked = Deferred.makeUnsafe<void>()
   let isAsked = false

@@ -1,36 +1,35 @@
 /**
- * stdout and stderr of this program: a reader that leaves is no reason to die,
- * and what was written arrives before the end, unless a signal comes and its
- * reader is stuck.
+ * stdout and stderr of the program: it survives a reader that leaves, and its
+ * output arrives before it exits, unless a signal comes while the reader is stuck.
  *
- * Node.js throws where a pipe is closed and nobody listens for its errors; it
- * queues what a pipe does not take at once, and `process.exit` throws that away.
+ * Node.js throws when a pipe is closed and its errors have no listener. It queues
+ * what a pipe does not accept at once, and `process.exit` drops that queue.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Effect from "effect/Effect"
 
 const ignore = () => {}
 
-/** From now on an error of stdout or stderr ends nothing. What is written to one that is closed is lost. */
+/** Ignores errors of stdout and stderr from now on. Output to a closed stream is lost. */
 export const guard = (): void => {
   process.stdout.on("error", ignore)
   process.stderr.on("error", ignore)
 }
 
-/** Waits until a stream has passed on what it was given, or can't. */
+/** Waits until a stream has written its queue, or failed. */
 export const flushed = (stream: NodeJS.WriteStream): Effect.Effect<void> =>
   Effect.callback((resume) => {
     stream.write("", () => resume(Effect.void))
   })
 
-/** How long a reader has, once the program was asked to come to an end. */
-const lastTime = "5 seconds"
+/** How long a stuck reader may take at most, after a signal asked the program to end. */
+const maxFlushMillis = 5000
 
-/** The same for both, but not for long once the program was asked to come to an end. */
+/** Waits for both streams, at most 5 seconds after `asked` completes. */
 export const flush = (asked: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.suspend(() =>
     Effect.raceFirst(
       Effect.andThen(flushed(process.stdout), flushed(process.stderr)),
-      Effect.andThen(asked, Effect.sleep(lastTime))
+      Effect.andThen(asked, Effect.sleep(maxFlushMillis))
     )
   )
