@@ -127,26 +127,28 @@ export const haproxy = Effect.fnUntraced(function*(maxStreams: number) {
 })
 
 /** A server on python3-h2 that plays one of the parts in a script. */
-export const python = Effect.fnUntraced(function*(part: string, script = join(import.meta.dirname, "peer.py")) {
-  const certs = yield* certificates
-  const port = yield* freePort
-  const child = yield* run(
-    "/usr/bin/python3",
-    [script, part, String(port), certs.path("server.crt"), certs.path("server.key")],
-    port,
-    certs.path("output")
-  )
-  let said = ""
-  child.stderr?.on("data", (chunk) => said += chunk)
-  return {
-    port,
-    certs,
-    /** What the client did wrong. */
-    said: () => said,
-    /** What it has printed, line by line. */
-    lines: () => readFileSync(certs.path("output"), "utf8").split("\n").filter((line) => line !== "")
+export const python = Effect.fnUntraced(
+  function*(part: string, script = join(import.meta.dirname, "..", "http2", "peer.py")) {
+    const certs = yield* certificates
+    const port = yield* freePort
+    const child = yield* run(
+      "/usr/bin/python3",
+      [script, part, String(port), certs.path("server.crt"), certs.path("server.key")],
+      port,
+      certs.path("output")
+    )
+    let said = ""
+    child.stderr?.on("data", (chunk) => said += chunk)
+    return {
+      port,
+      certs,
+      /** What the client did wrong. */
+      said: () => said,
+      /** What it has printed, line by line. */
+      lines: () => readFileSync(certs.path("output"), "utf8").split("\n").filter((line) => line !== "")
+    }
   }
-})
+)
 
 /** nghttpd, which serves files: 200 for those that are there, 404 for all others. */
 export const nghttpd = Effect.fnUntraced(function*(files: Record<string, string>, ...options: ReadonlyArray<string>) {
