@@ -1,5 +1,5 @@
 /**
- * Publishes a push to some devices, to be copied.
+ * Publishes a push to some devices. Copy it into your project.
  *
  *     npx tsx scripts/examples/apns-publisher.ts TOKEN...
  */

@@ -1,10 +1,10 @@
 /**
- * A worker that pushes to Apple, to be copied.
+ * A worker that pushes to Apple. Copy it into your project.
  *
  *     BACKQ_APNS_KEY=AuthKey_ABC123DEFG.p8 BACKQ_APNS_TEAM_ID=DEF123GHIJ BACKQ_APNS_TOPIC=com.example.app \
  *       npx tsx scripts/examples/apns-worker.ts
  *
- * `npx tsx src/cli/bin.ts apns-simulator` is an Apple to try it with.
+ * To try it without Apple, start `npx tsx src/cli/bin.ts apns-simulator`.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -14,7 +14,7 @@ import { Publisher, Worker } from "../../src/index.ts"
 import { Main } from "../../src/main/index.ts"
 import { Apns, ApnsJob, DeadTokenJob } from "../../src/push/apns/index.ts"
 
-// Here the application deletes the token from its database; it may come more than once.
+// Here the application deletes the token from its database. A token may arrive more than once.
 const forget = Worker.handler(
   DeadTokenJob.DeadTokenJob,
   ({ kind, reason, token }) => Effect.log(`${kind.toLowerCase()} token ${token.slice(0, 8)}...: ${reason}`)

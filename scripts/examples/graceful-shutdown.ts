@@ -1,13 +1,12 @@
 /**
- * What happens to running jobs when a worker has to stop.
+ * What happens to running jobs when a worker must stop.
  *
  *     npx tsx scripts/examples/graceful-shutdown.ts
  *
  * Press Ctrl-C, or send SIGTERM, while jobs run. The worker takes no more jobs,
- * running handlers get `grace` to finish, and those that need longer are
- * interrupted: their jobs are ready again, and no attempt is spent. A second
- * signal ends the program at once; its jobs are ready again when their time to
- * run is over.
+ * and running handlers get `grace` to finish. It interrupts those that need
+ * longer and requeues their jobs, which spends no attempt. A second signal ends
+ * the program at once. Then its jobs are ready again at the end of their ttr.
  */
 import { Effect, Layer, Schema } from "effect"
 // in a project: from "backq", "backq/broker-url" and "backq/main"
@@ -23,7 +22,7 @@ const handler = Worker.handler(Report, ({ seconds }) =>
     yield* Effect.sleep(seconds * 1000)
     yield* Effect.log(`a report of ${seconds} s is written`)
   }).pipe(
-    // Here the handler closes what it has opened. It runs before the job goes back to its queue.
+    // Here the handler closes what it has opened. This runs before the worker requeues the job.
     Effect.onInterrupt(() => Effect.log(`a report of ${seconds} s is interrupted`))
   ))
 

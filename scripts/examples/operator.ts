@@ -1,9 +1,9 @@
 /**
- * A tool for operators, made for one service: shows why jobs were buried, and
- * gives those another chance whose reason is mended.
+ * A tool for the operators of one service. It shows why jobs were buried. When
+ * a reason is fixed, it kicks the jobs with that reason.
  *
- *     npx tsx scripts/examples/operator.ts QUEUE            shows the reasons, with how many jobs each has
- *     npx tsx scripts/examples/operator.ts QUEUE REASON     kicks the jobs whose reason begins so
+ *     npx tsx scripts/examples/operator.ts QUEUE            shows the reasons, with the number of jobs for each
+ *     npx tsx scripts/examples/operator.ts QUEUE REASON     kicks the jobs whose reason begins with REASON
  *
  * `backq peek` and `backq kick` do this for whole queues.
  */

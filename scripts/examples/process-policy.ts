@@ -1,10 +1,10 @@
 /**
- * A worker that runs only the programs of a list, whoever publishes.
+ * A worker that runs only the programs of a list, regardless of the publisher.
  *
  *     npx tsx scripts/examples/process-policy.ts
  *
- * A command that the policy refuses is not started: its job is buried with the
- * rule that it breaks.
+ * It does not start a command that the policy refuses: it buries the job with
+ * the rule that the command breaks.
  */
 import { Console, Effect, Layer, Stream } from "effect"
 // in a project: from "backq", "backq/broker-url", "backq/main" and "backq/process"
@@ -13,7 +13,7 @@ import { Publisher, Worker } from "../../src/index.ts"
 import { Main } from "../../src/main/index.ts"
 import { OutputTail, Process, ProcessJob, type ProcessPayload, ProcessPolicy } from "../../src/process/index.ts"
 
-// With a list of programs no shell lines run, and payloads set no environment variables unless `environment` names them.
+// With a list of programs, shell lines do not run, and payloads may set only the variables of `environment`.
 const policy = ProcessPolicy.make({
   programs: ["date", "uname"],
   environment: ["TZ"],

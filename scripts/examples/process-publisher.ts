@@ -1,5 +1,5 @@
 /**
- * Publishes process jobs, to be copied.
+ * Publishes process jobs. Copy it into your project.
  *
  *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/examples/process-publisher.ts
  */
@@ -23,7 +23,7 @@ const program = Effect.gen(function*() {
   )
   yield* Console.log(`published ${later}, to run in 4 seconds`)
 }).pipe(
-  // every way to fail has a type: here is the place for a fallback, such as an outbox
+  // each failure has a type: put a fallback here, such as an outbox
   Effect.catchReason(
     "PublishError",
     "Unavailable",

@@ -1,11 +1,12 @@
 /**
- * A worker for process jobs, to be copied.
+ * A worker for process jobs. Copy it into your project.
  *
  *     BACKQ_BROKER=beanstalk://127.0.0.1:11300 npx tsx scripts/examples/process-worker.ts
  *
- * SIGTERM, SIGHUP or Ctrl-C stops it: what runs may finish, the rest goes back.
- * A second one, or SIGQUIT, ends it at once, and its processes with it. A
- * supervisor has to start `node` or `tsx` itself: npx does not pass SIGTERM on.
+ * SIGTERM, SIGHUP or Ctrl-C stops it: running jobs may finish, and it requeues
+ * the rest. A second SIGTERM or Ctrl-C, or SIGQUIT, ends it and its processes at
+ * once. A supervisor must start `node` or `tsx` itself: npx does not forward
+ * SIGTERM.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -16,11 +17,11 @@ import { Main } from "../../src/main/index.ts"
 import { ExitPolicy, Process, ProcessJob, ProcessPolicy } from "../../src/process/index.ts"
 
 const handler = ProcessJob.handler({
-  // the codes of sysexits.h: bad usage and bad data never get better, a temporary failure may
+  // the codes of sysexits.h: a retry does not help against bad usage and bad data, but may after a temporary failure
   exitPolicy: ExitPolicy.make({ permanent: [64, 65], retryAfter: { 75: "1 minute" } })
 })
 
-// Whoever can publish can run commands: name the `programs` that may run where publishers aren't trusted.
+// Anyone who can publish can run commands. If you don't trust the publishers, name the allowed `programs`.
 const policy = ProcessPolicy.layer(ProcessPolicy.make({ maxTimeout: "1 hour" }))
 
 Worker.run({ concurrency: 8, grace: "30 seconds" }, handler).pipe(

@@ -1,10 +1,10 @@
 /**
- * Delayed and retried jobs: a schedule decides about failures, and a handler
- * can decide itself.
+ * Delayed and retried jobs: a schedule decides when to retry a failure, or the
+ * handler decides itself.
  *
  *     npx tsx scripts/examples/retries.ts
  *
- * Prints what became of each attempt, and ends when every job has ended.
+ * It prints the outcome of each attempt, and ends when every job has ended.
  */
 import { Console, Duration, Effect, Layer, Schedule, Schema, Stream } from "effect"
 // in a project: from "backq", "backq/broker-url" and "backq/main"
@@ -16,7 +16,7 @@ const Charge = Job.make("charge", {
   payload: Schema.Struct({ order: Schema.String }),
   // at most 3 more attempts, 0.1 s apart; after that the job is buried with its reason
   retry: Schedule.spaced("100 millis").pipe(Schedule.upTo({ times: 3 })),
-  // one attempt may take 10 seconds, and nobody wants the job after a day
+  // one attempt may take 10 seconds, and the job no longer runs after a day
   timeout: "10 seconds",
   deadline: "1 day"
 })
@@ -28,13 +28,13 @@ const handler = Worker.handler(Charge, ({ order }, delivery) =>
     const attempt = yield* delivery.attempt
     switch (order) {
       case "flaky":
-        // a failure: tried again by the schedule
+        // a failure: retried by the schedule
         return attempt < 3 ? yield* new BankError({ message: "the bank does not answer" }) : "charged"
       case "busy":
         // the handler names the time of the next attempt
         return attempt < 2 ? yield* Job.retryAfter("200 millis", "the bank asks us to wait") : "charged"
       case "unknown":
-        // no attempt will ever succeed: keep the job for a person
+        // no attempt will ever succeed: keep the job for an operator
         return yield* Job.bury("there is no such order")
       case "cancelled":
         // nothing to do, and nothing to keep

@@ -1,14 +1,13 @@
 /**
- * A payload that changes while jobs of the old shape wait in the queue.
+ * A payload changes while jobs with the old shape wait in the queue.
  *
  *     npx tsx scripts/examples/schema-evolution.ts
  *
  * - A new field that may be absent needs no new version: give it a default.
  * - A change that old workers would misread raises `version`, and `upgrade`
  *   turns older payloads into the present shape.
- * - An old worker that meets a newer version leaves the job to a newer worker:
- *   the job is tried again by its schedule. So deploy workers first, publishers
- *   after them.
+ * - An old worker leaves a job with a newer version to a newer worker: the job is
+ *   retried by its schedule. So deploy the workers first, then the publishers.
  */
 import { Effect, Layer, Schema } from "effect"
 // in a project: from "backq", "backq/broker-url" and "backq/main"
@@ -30,7 +29,7 @@ const Resize = Job.make("resize", {
     height: Schema.Int,
     quality: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(80)))
   }),
-  // Gets only payloads of older versions. What it returns is decoded by the Schema above.
+  // Gets only payloads of older versions. The Schema above decodes the result.
   upgrade: (payload) => {
     const { image, size } = payload as { readonly image: string; readonly size: string }
     const [width, height] = size.split("x").map(Number)
@@ -46,7 +45,7 @@ const handler = Worker.handler(
 const program = Effect.gen(function*() {
   yield* Publisher.publish(ResizeV1, { image: "old.png", size: "200x100" })
   yield* Publisher.publish(Resize, { image: "new.png", width: 300, height: 150, quality: 90 })
-  // what upgrade can't turn into the present shape is buried with the reason, not lost
+  // if upgrade can't convert a payload, the worker buries the job with the reason, and nothing is lost
   yield* Publisher.publish(ResizeV1, { image: "odd.png", size: "large" })
   yield* Worker.run({ concurrency: 1, maxJobs: 3 }, handler)
 })

@@ -1,10 +1,10 @@
 /**
- * A web server that publishes, and the worker beside it, in one process.
+ * A web server that publishes jobs, and the worker for them, in one process.
  *
  *     PORT=3000 npx tsx scripts/examples/web-service.ts
  *     curl -d '{"userId":"42"}' localhost:3000/sign-ups
  *
- * SIGTERM or Ctrl-C closes the server first, then lets running handlers finish.
+ * SIGTERM or Ctrl-C first closes the server, then lets running handlers finish.
  */
 import { NodeHttpServer } from "@effect/platform-node"
 import { Config, Effect, Layer, Schedule, Schema } from "effect"

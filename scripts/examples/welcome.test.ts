@@ -1,6 +1,6 @@
 /**
- * Tests of a service, on a broker in memory and on the TestClock: no server, no
- * waiting.
+ * Tests of a service, on a broker in memory and on the TestClock. They need no
+ * server and never sleep.
  *
  *     npx vitest run scripts/examples/welcome.test.ts
  */
@@ -10,7 +10,7 @@ import { Duration, Effect, Schedule, Schema } from "effect"
 import { Job, Publisher, Worker } from "../../src/index.ts"
 import { perform, TestBroker } from "../../src/testing/index.ts"
 
-// -- what is tested: it would be in a file of its own
+// -- the service; in a project it has a file of its own
 
 const SendWelcome = Job.make("send-welcome", {
   payload: Schema.Struct({ userId: Schema.String }),

@@ -1,6 +1,6 @@
 /**
- * Publishing from a program that does not use Effect: one runtime for the
- * program, a promise per job.
+ * Publishing from a program without Effect: one runtime for the program, and a
+ * promise per job.
  *
  *     npx tsx scripts/examples/without-effect.ts
  */
@@ -20,10 +20,10 @@ const signUp = (userId: string): Promise<string> => backq.runPromise(Publisher.p
 
 console.log(`published job ${await signUp("42")}`)
 
-// A worker, too, is a promise: this one ends after one job. A promise that is rejected is an attempt that failed.
+// A worker is a promise, too. This one ends after one job. If the handler's promise rejects, the attempt fails.
 const handler = Worker.handler(SendWelcome, ({ userId }) => Effect.tryPromise(() => sendMail(userId)))
 const { counts } = await backq.runPromise(Worker.run({ maxJobs: 1 }, handler))
 console.log(`done: ${counts.Done}`)
 
-// Closes the broker. Without it a program with a connection would not end.
+// Closes the broker. Otherwise an open connection keeps the program running.
 await backq.dispose()
