@@ -23,7 +23,7 @@ const config = {
   ),
   pid: Flags.integer("pid", 1).pipe(
     Flag.withDescription(
-      "Only the worker with this process id, which must be running. Default: all, also those that start later"
+      "Only the worker with this process id, which must be running. Default: all, including those that start later"
     ),
     Flags.optional
   ),
