@@ -23,6 +23,9 @@ export const Count = Job.make("count", {
   retry: Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 2 }))
 })
 
+/** Works them, and returns ten times the number. */
+export const worked = Worker.handler(Count, (n) => Effect.succeed(n * 10))
+
 /** Lets time pass; fibers come to rest before and after. */
 export const pass = (duration: Parameters<typeof TestBroker.advance>[0]) =>
   Effect.andThen(TestBroker.advance(duration), TestBroker.advance(0))
