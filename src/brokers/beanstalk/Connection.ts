@@ -17,7 +17,7 @@ import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as BrokerError from "../../BrokerError.ts"
 import * as DurationInput from "../../internal/durationInput.ts"
-import { messageOfThrown } from "../../internal/thrown.ts"
+import { callOr, messageOfThrown } from "../../internal/thrown.ts"
 import type { Command } from "./command.ts"
 import { type Answer, Pipeline } from "./pipeline.ts"
 
@@ -167,10 +167,10 @@ export const openError = (broker: string, ending: Ending): BrokerError.BrokerErr
  * @since 0.1.0
  */
 export interface Transport {
-  /** Sends what the pipeline has to send; called by one fiber, at most once a tick. */
-  readonly flush: Effect.Effect<void, Ending>
+  /** Sends what the pipeline has to send, as far as the other side takes it. Called at most once a tick. */
+  readonly flush: () => void
   /** Closes at once, without a word to the other side. */
-  readonly destroy: Effect.Effect<void>
+  readonly destroy: () => void
 }
 
 /** Longest silence while a command is under way, in milliseconds. */
@@ -182,18 +182,13 @@ const patience = (command: Command, replyTimeout: number): number =>
     : replyTimeout
 
 /**
- * Ends a connection with the failure of what serves it, so that nobody waits for ever: also with one that is a fault of ours.
+ * Runs a step that serves a connection. A fault of ours that it throws ends the connection, so that nobody waits for ever.
  *
  * @category functions
  * @since 0.1.0
  */
-export const orEnd = (end: (ending: Ending) => void) => <A>(effect: Effect.Effect<A, Ending>): Effect.Effect<void> =>
-  effect.pipe(
-    Effect.catchDefect((cause) =>
-      Effect.fail<Ending>({ detail: `the connection failed: ${messageOfThrown(cause)}`, cause })
-    ),
-    Effect.matchEager({ onFailure: end, onSuccess: () => {} })
-  )
+export const orEnd = <A>(end: (ending: Ending) => void, step: () => A): A | void =>
+  callOr(step, (cause) => end({ detail: `the connection failed: ${messageOfThrown(cause)}`, cause }))
 
 /** A silence is looked at this many times before it is too long. */
 const looks = 4
@@ -262,40 +257,27 @@ export const make = Effect.fnUntraced(function*<E, R>(
   yield* Effect.addFinalizer(() => Effect.sync(() => end({ detail: "the connection was closed on this side" })))
   const transport = yield* open(pipeline, end)
 
-  // Whoever submits wakes the sender in a microtask: what is asked for in one tick leaves in one write.
-  let resumeSender: ((effect: Effect.Effect<void>) => void) | undefined
+  // No fiber sends: whoever submits asks for a flush in a microtask, so what is asked for in one tick leaves in one write.
   let resumeWatch: ((effect: Effect.Effect<void>) => void) | undefined
-  let woken = false
-  const wakeUp = () => {
-    woken = false
-    const sender = resumeSender
-    const watcher = resumeWatch
-    resumeSender = resumeWatch = undefined
-    sender?.(Effect.void)
-    watcher?.(Effect.void)
+  let isFlushDue = false
+  const flush = () => {
+    isFlushDue = false
+    orEnd(end, transport.flush)
+    resumeWatch?.(Effect.void)
+    resumeWatch = undefined
   }
   pipeline.wake = () => {
-    if (woken || resumeSender === undefined) return
-    woken = true
-    queueMicrotask(wakeUp)
+    if (isFlushDue) return
+    isFlushDue = true
+    queueMicrotask(flush)
   }
-  const somethingToSend = Effect.callback<void>((resume) => {
-    resumeSender = resume
-    if (pipeline.hasUnsent) pipeline.wake()
-  })
   const busy = Effect.callback<void>((resume) => {
     resumeWatch = resume
   })
 
-  yield* somethingToSend.pipe(
-    Effect.andThen(transport.flush),
-    Effect.forever({ disableYield: true }),
-    orEnd(end),
-    Effect.forkScoped
-  )
-  yield* watch(pipeline, replyTimeout, busy).pipe(Effect.flatMap(Effect.fail), orEnd(end), Effect.forkScoped)
+  yield* Effect.forkScoped(Effect.map(watch(pipeline, replyTimeout, busy), end))
   // Whatever ended it, nothing is sent or read any more.
-  yield* Deferred.await(closed).pipe(Effect.andThen(transport.destroy), Effect.forkScoped)
+  yield* Deferred.await(closed).pipe(Effect.andThen(Effect.sync(transport.destroy)), Effect.forkScoped)
 
   const connection: Connection = {
     request: (commands) =>

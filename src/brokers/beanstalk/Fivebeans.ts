@@ -164,10 +164,10 @@ const open = (options: ConnectOptions) =>
     }
     const FivebeansClient = yield* load(name)
     const client = new FivebeansClient(options.host ?? "127.0.0.1", options.port ?? 11300)
-    const destroy = Effect.sync(() => {
+    const destroy = () => {
       client.stream?.destroy()
-    })
-    yield* Effect.addFinalizer(() => destroy)
+    }
+    yield* Effect.addFinalizer(() => Effect.sync(destroy))
     yield* opened(client, options, end).pipe(
       Effect.timeoutOrElse({
         duration: DurationInput.fromInputUnsafe(options.connectTimeout ?? "5 seconds"),
@@ -193,13 +193,13 @@ const open = (options: ConnectOptions) =>
     // It tells of the close alone, which comes late when there is something left to write.
     client.stream?.once("end", () => end(closedByServer))
 
-    const flush = Effect.sync(() => {
+    const flush = () => {
       for (let command = pipeline.next(); command !== undefined; command = pipeline.next()) {
         const [method, ...args] = methodOf(command) ?? standIn
         ;(client[method] as Method).call(client, ...args, () => {})
         client.handlers.length = 0
       }
-    })
+    }
     const transport: Transport = { flush, destroy }
     return transport
   })

@@ -7,13 +7,14 @@
  *   server sends each reply in a packet of its own and waking up for each
  *   costs far more than understanding it.
  */
-import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type * as Socket from "effect/socket/Socket"
-import { CloseEvent } from "effect/socket/Socket"
-import { checkServerIdentity, type PeerCertificate } from "node:tls"
+import type * as Scope from "effect/Scope"
+import * as Net from "node:net"
+import * as Tls from "node:tls"
 import * as BrokerError from "../../BrokerError.ts"
+import * as DurationInput from "../../internal/durationInput.ts"
 import { messageOfThrown } from "../../internal/thrown.ts"
 import { Slab } from "./command.ts"
 import {
@@ -27,22 +28,18 @@ import {
   type TlsOptions,
   type Transport
 } from "./Connection.ts"
-import { pemProblem, socketFailure } from "./failure.ts"
+import { closeFailure, cutFailure, openFailure, openTimeout, pemProblem } from "./failure.ts"
 import type { Pipeline } from "./pipeline.ts"
 import { Receiver } from "./receiver.ts"
 import { describeStranger } from "./reply.ts"
 
 /** Encode at most about this much before the socket has taken it. */
 const writeSize = 262144
+/** A read gives up to this much. */
+const readSize = 65536
 /** With more replies than this under way, reads wait for each other. */
 const manyReplies = 64
-
-// A plain timer: it shapes packets, and has nothing to do with the time of the program.
-const shortly = Effect.callback<void>((resume) => {
-  // @effect-diagnostics-next-line globalTimersInEffect:off
-  const timer = setTimeout(() => resume(Effect.void), 1)
-  return Effect.sync(() => clearTimeout(timer))
-})
+const noBytes: Uint8Array = new Uint8Array(0)
 
 const isAddress = (host: string): boolean => /^[\d.]+$|:/.test(host)
 
@@ -52,7 +49,8 @@ const nameOptions = (tls: TlsOptions, host: string) => {
   return servername !== undefined && isAddress(servername)
     ? {
       servername: "",
-      checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(servername, certificate)
+      checkServerIdentity: (_: string, certificate: Tls.PeerCertificate) =>
+        Tls.checkServerIdentity(servername, certificate)
     }
     : { servername: servername ?? (isAddress(host) ? "" : host) }
 }
@@ -67,7 +65,10 @@ const tlsOptions = (tls: TlsOptions, host: string) => ({
 
 const asPem = (pem: string | Uint8Array): string | Buffer => typeof pem === "string" ? pem : Buffer.from(pem)
 
-const dial = (options: ConnectOptions): Effect.Effect<Socket.Socket> => {
+/** What is done with the bytes of one read, whose buffer is used again. False: no more reads for now. */
+type Read = (bytes: Uint8Array) => boolean
+
+const connect = (options: ConnectOptions, read: Read): Net.Socket => {
   const host = options.host ?? "127.0.0.1"
   const address = {
     host,
@@ -75,75 +76,101 @@ const dial = (options: ConnectOptions): Effect.Effect<Socket.Socket> => {
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
-    // One packet is read at a time, so that the kernel collects replies while reads wait.
-    readableHighWaterMark: 1,
-    openTimeout: options.connectTimeout ?? "5 seconds"
+    onread: {
+      buffer: Buffer.allocUnsafeSlow(readSize),
+      callback: (size: number, buffer: Uint8Array) => read(buffer.subarray(0, size))
+    }
   }
   return options.tls === undefined
-    ? NodeSocket.makeNet(address)
-    : NodeSocket.makeTls({ ...address, ...tlsOptions(options.tls, host) })
+    ? Net.connect(address)
+    : Tls.connect({ ...address, ...tlsOptions(options.tls, host) })
 }
+
+/** Begins to open a socket. Its events are listened to from the first moment, and it closes with the scope. */
+const dial = (options: ConnectOptions, read: Read) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const socket = connect(options, read)
+      const outcome = Deferred.makeUnsafe<void, Ending>()
+      socket.once(options.tls === undefined ? "connect" : "secureConnect", () =>
+        Deferred.doneUnsafe(outcome, Effect.void))
+      socket.once("error", (cause) =>
+        Deferred.doneUnsafe(outcome, Effect.fail(openFailure(options, cause))))
+      const opened = Effect.timeoutOrElse(Deferred.await(outcome), {
+        duration: DurationInput.fromInputUnsafe(options.connectTimeout ?? "5 seconds"),
+        orElse: () => Effect.fail(openTimeout(options))
+      })
+      return { socket, opened }
+    }),
+    // what was written leaves before an open socket closes
+    ({ socket }) => Effect.sync(() => socket.connecting ? socket.destroy() : socket.destroySoon())
+  )
 
 const open = (options: ConnectOptions) =>
   Effect.fnUntraced(
-    function*(pipeline: Pipeline, end: (ending: Ending) => void) {
-      const socket = yield* dial(options)
-      const { pull } = yield* socket.reader
-      const writer = yield* socket.writer
+    function*(
+      pipeline: Pipeline,
+      end: (ending: Ending) => void
+    ): Effect.fn.Return<Transport, Ending, Scope.Scope> {
       const receiver = new Receiver(pipeline)
+
+      const read: Read = (bytes) => {
+        const ending = orEnd(end, () => receiver.take(bytes))
+        if (ending !== undefined) end(ending)
+        if (pipeline.outstanding <= manyReplies) return true
+        // it shapes packets, and has nothing to do with the time of the program
+        // @effect-diagnostics-next-line globalTimers:off
+        setTimeout(() => socket.resume(), 1)
+        return false
+      }
+
+      const { opened, socket } = yield* dial(options, read)
+
+      const fail = (ending: Ending) => {
+        if (!receiver.isInside) return end(ending)
+        const line = receiver.answered ? "" : receiver.unfinishedLine
+        end(
+          line === ""
+            ? { ...ending, detail: `${ending.detail} in the middle of a reply` }
+            : { detail: describeStranger(line), violation: true }
+        )
+      }
+      const closed = () => fail(closeFailure(options, receiver.answered))
+      socket.on("error", (cause) => fail(cutFailure(options, cause)))
+      socket.on("end", closed)
+      socket.on("close", closed)
+      yield* opened
+
       const slab = new Slab()
-      let waited = false
-      const failure = (error: Socket.SocketError): Ending => {
-        if (receiver.isInside && !receiver.answered && receiver.unfinishedLine !== "") {
-          return { detail: describeStranger(receiver.unfinishedLine), violation: true }
-        }
-        const ending = socketFailure(options, error, receiver.answered)
-        return receiver.isInside ? { ...ending, detail: `${ending.detail} in the middle of a reply` } : ending
-      }
+      /** What the socket has not taken yet. A large body leaves in pieces, so that each of them counts as progress. */
+      let rest = noBytes
 
-      const received = (chunks: ReadonlyArray<Uint8Array | string>): Effect.Effect<void, Ending> => {
-        for (const chunk of chunks) {
-          const ending = receiver.take(typeof chunk === "string" ? Buffer.from(chunk) : chunk)
-          if (ending !== undefined) return Effect.fail(ending)
-        }
-        // The first read after a wait gives what Node.js had read ahead before it: the rest is there already.
-        waited = !waited && pipeline.outstanding > manyReplies
-        return waited ? shortly : Effect.void
-      }
-
-      yield* pull.pipe(
-        Effect.mapError(failure),
-        Effect.flatMap(received),
-        Effect.forever({ disableYield: true }),
-        orEnd(end),
-        Effect.forkScoped
-      )
-
-      // A large body leaves in pieces, so that each of them counts as progress.
-      const write = (bytes: Uint8Array): Effect.Effect<void, Socket.SocketError> => {
-        pipeline.isCutOff = bytes.length > 2 * writeSize
-        return pipeline.isCutOff
-          ? Effect.flatMap(writer.write(bytes.subarray(0, writeSize)), () => {
-            pipeline.progress++
-            return write(bytes.subarray(writeSize))
-          })
-          : writer.write(bytes)
-      }
-
-      const flush: Effect.Effect<void, Ending> = Effect.suspend(() => {
+      const encoded = (): Uint8Array => {
         while (slab.size < writeSize) {
           const command = pipeline.next()
           if (command === undefined) break
           slab.append(command)
         }
-        return slab.size === 0
-          ? Effect.void
-          : write(slab.take()).pipe(Effect.mapError(failure), Effect.andThen(flush))
-      })
-      const transport: Transport = { flush, destroy: Effect.ignore(writer.write(new CloseEvent())) }
-      return transport
+        return slab.size === 0 ? noBytes : slab.take()
+      }
+
+      const flush = () => {
+        while (!socket.writableNeedDrain && !pipeline.isEnded) {
+          if (rest === noBytes) rest = encoded()
+          else pipeline.progress++
+          if (rest === noBytes) return
+          const bytes = rest
+          const isLast = bytes.length <= 2 * writeSize
+          rest = isLast ? noBytes : bytes.subarray(writeSize)
+          pipeline.isCutOff = !isLast
+          socket.write(isLast ? bytes : bytes.subarray(0, writeSize))
+        }
+      }
+      socket.on("drain", () => orEnd(end, flush))
+
+      return { flush, destroy: () => socket.destroy() }
     },
-    Effect.mapError((error: Socket.SocketError) => openError(brokerName(options), socketFailure(options, error, false)))
+    Effect.mapError((ending) => openError(brokerName(options), ending))
   )
 
 /**

@@ -3,7 +3,6 @@
  */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import type * as Socket from "effect/socket/Socket"
 import { createPrivateKey, X509Certificate } from "node:crypto"
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
 import { callSafely } from "../../internal/thrown.ts"
@@ -120,38 +119,25 @@ export const openFailure = (options: ConnectOptions, cause: unknown): Ending => 
   return { detail: text === "" ? code : text, cause }
 }
 
-/** Explains the end of a connection that was open. `answered`: was there a reply before? */
-export const socketFailure = (
-  options: ConnectOptions,
-  error: Socket.SocketError,
-  answered: boolean
-): Ending => {
-  const reason = error.reason
-  switch (reason._tag) {
-    case "SocketOpenError":
-      return reason.kind === "Timeout"
-        ? {
-          detail: options.tls === undefined
-            ? "the connection was not opened in time; check the host, the network and firewalls"
-            : "the connection was not opened in time; check the network, and that the server speaks TLS on this port",
-          cause: reason.cause
-        }
-        : openFailure(options, reason.cause)
-    case "SocketCloseError":
-      return {
-        detail: answered
-          ? "the server closed the connection"
-          : "the server closed the connection before it said anything; if a proxy answers there, check that beanstalkd " +
-            `runs behind it${options.tls === undefined ? `; if it expects TLS, ${tlsAdvice(options)}` : ""}`
-      }
-    case "SocketReadError":
-    case "SocketWriteError": {
-      const code = codeOf(reason.cause)
-      return code === "ECONNRESET" || code === "EPIPE"
-        ? { detail: `the connection was cut (${code})`, cause: reason.cause }
-        : openFailure(options, reason.cause)
-    }
-    case "SocketUpgradeError":
-      return { detail: reason.message }
-  }
+/** Says that a connection was not open in time. */
+export const openTimeout = ({ tls }: ConnectOptions): Ending => ({
+  detail: tls === undefined
+    ? "the connection was not opened in time; check the host, the network and firewalls"
+    : "the connection was not opened in time; check the network, and that the server speaks TLS on this port"
+})
+
+/** Explains why a connection that was open was closed by the server. `answered`: was there a reply before? */
+export const closeFailure = (options: ConnectOptions, answered: boolean): Ending => ({
+  detail: answered
+    ? "the server closed the connection"
+    : "the server closed the connection before it said anything; if a proxy answers there, check that beanstalkd " +
+      `runs behind it${options.tls === undefined ? `; if it expects TLS, ${tlsAdvice(options)}` : ""}`
+})
+
+/** Explains why a connection that was open failed. */
+export const cutFailure = (options: ConnectOptions, cause: unknown): Ending => {
+  const code = codeOf(cause)
+  return code === "ECONNRESET" || code === "EPIPE"
+    ? { detail: `the connection was cut (${code})`, cause }
+    : openFailure(options, cause)
 }

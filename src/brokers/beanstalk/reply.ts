@@ -159,7 +159,7 @@ const withBody = (head: BodyHead, body: Uint8Array): Reply =>
   head.kind === "Ok" ? { _tag: "Ok", body } : { _tag: head.kind, id: head.id, body }
 
 const noBytes = Buffer.alloc(0)
-/** A part of a body that is kept as it came. */
+/** A part of a body that is kept alone. */
 const largePart = 4096
 const roomSize = 65_536
 
@@ -175,8 +175,8 @@ const asBuffer = (chunk: Uint8Array): Buffer =>
   Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
 
 /**
- * Turns chunks of bytes into replies. A body is a view of the chunk it came
- * in, or a copy when it came in several.
+ * Turns chunks of bytes into replies. Bodies are copies: the buffer of a chunk
+ * may be used again, and a small job keeps no large chunk in memory.
  */
 export class Parser {
   /** How many bytes the body after a line may have. */
@@ -275,7 +275,7 @@ export class Parser {
   private keep(part: Buffer): void {
     if (part.length >= largePart) {
       this.endRoom()
-      this.parts.push(part)
+      this.parts.push(Buffer.from(part))
       return
     }
     if (this.room.length - this.used < part.length) {
@@ -294,13 +294,13 @@ export class Parser {
   }
 
   private endOfBody(head: BodyHead, last: Buffer, out: Replies): Violation | undefined {
-    let whole = last
+    let whole: Buffer
     if (this.parts.length > 0 || this.used > 0) {
       this.keep(last)
       this.endRoom()
       whole = Buffer.concat(this.parts)
       this.parts = []
-    }
+    } else whole = Buffer.from(last)
     this.head = undefined
     if (whole[head.size] !== CR || whole[head.size + 1] !== LF) {
       return violation(`a body of ${head.size} bytes is not followed by an end of line`)
