@@ -5,18 +5,10 @@ import * as Effect from "effect/Effect"
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { toText } from "../../src/process/OutputTail.ts"
-import {
-  assertNotAwaited,
-  collectGarbage,
-  eventually,
-  exited,
-  fails,
-  folder,
-  isAlive,
-  killAtEnd,
-  openFiles,
-  text
-} from "./harness.ts"
+import { isRunning } from "../support/children.ts"
+import { eventually } from "../support/eventually.ts"
+import { folder } from "../support/folder.ts"
+import { assertNotAwaited, collectGarbage, exited, fails, killAtEnd, openFiles, text } from "./harness.ts"
 
 describe("the end of a process", () => {
   it.live.each([0, 1, 3, 127, 255])("exit code %i is a result", (code) =>
@@ -26,7 +18,7 @@ describe("the end of a process", () => {
       assert.strictEqual(toText(result.stdout), "out\n")
       assert.strictEqual(toText(result.stderr), "err\n")
       assert.isAbove(Duration.toMillis(result.duration), 0)
-      assert.isFalse(isAlive(result.pid))
+      assert.isFalse(isRunning(result.pid))
     }))
 
   it.live.each(["KILL", "TERM", "SEGV", "HUP"])("SIG%s is told apart", (signal) =>
@@ -41,7 +33,7 @@ describe("the end of a process", () => {
     Effect.gen(function*() {
       const started = performance.now()
       const out = yield* text({ command: "sleep 60 & echo $!; sleep 60 >/dev/null 2>&1 & echo $!" })
-      for (const pid of out.trim().split("\n").map(Number)) assert.isFalse(isAlive(pid))
+      for (const pid of out.trim().split("\n").map(Number)) assert.isFalse(isRunning(pid))
       assertNotAwaited(started)
     }))
 
@@ -59,7 +51,7 @@ describe("the end of a process", () => {
       assertNotAwaited(started)
       // The subshell becomes the leader of a new session, with the same pid.
       yield* killAtEnd(Number(toText(result.stdout)))
-      yield* eventually(() => openFiles() <= files, "our ends of the pipes are closed")
+      yield* eventually("our ends of the pipes are closed", () => openFiles() <= files)
     }))
 })
 

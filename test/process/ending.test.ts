@@ -8,24 +8,16 @@ import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { toText } from "../../src/process/OutputTail.ts"
 import * as Process from "../../src/process/Process.ts"
-import {
-  assertNotAwaited,
-  eventually,
-  exited,
-  fails,
-  folder,
-  graceMillis,
-  isAlive,
-  killAtEnd,
-  openFiles,
-  runner
-} from "./harness.ts"
+import { isRunning } from "../support/children.ts"
+import { eventually } from "../support/eventually.ts"
+import { folder } from "../support/folder.ts"
+import { assertNotAwaited, exited, fails, graceMillis, killAtEnd, openFiles, runner } from "./harness.ts"
 
 /** The numbers that a script wrote to a file, once it has written them. */
 const pidsIn = (file: string, count: number) => {
   const read = () =>
     NodeFs.existsSync(file) ? NodeFs.readFileSync(file, "utf8").split("\n").slice(0, -1).map(Number) : []
-  return Effect.map(eventually(() => read().length >= count, `${count} pids in ${file}`), read)
+  return Effect.map(eventually(`${count} pids in ${file}`, () => read().length >= count), read)
 }
 
 describe("timeout and interruption", () => {
@@ -38,8 +30,8 @@ describe("timeout and interruption", () => {
       })
       assertNotAwaited(started)
       assert.strictEqual(Duration.toMillis(reason.timeout), 150)
-      assert.isFalse(isAlive(reason.pid))
-      assert.isFalse(isAlive(Number(toText(reason.stdout))))
+      assert.isFalse(isRunning(reason.pid))
+      assert.isFalse(isRunning(Number(toText(reason.stdout))))
     }))
 
   it.live("SIGTERM comes first, and the process may use the grace", () =>
@@ -62,8 +54,8 @@ describe("timeout and interruption", () => {
       const expected = 100 + graceMillis
       assert.isAtLeast(elapsed, expected - 5)
       assert.isBelow(elapsed, 5 * expected)
-      assert.isFalse(isAlive(reason.pid))
-      assert.isFalse(isAlive(Number(toText(reason.stdout))))
+      assert.isFalse(isRunning(reason.pid))
+      assert.isFalse(isRunning(Number(toText(reason.stdout))))
     }))
 
   it.live("a straggler that outlives its leader has the grace too", () =>
@@ -86,9 +78,9 @@ describe("timeout and interruption", () => {
         exited({ command: `sleep 60 & echo $! >> ${file}; echo $$ >> ${file}; wait` })
       )
       const pids = yield* pidsIn(file, 2)
-      assert.isTrue(pids.every(isAlive))
+      assert.isTrue(pids.every(isRunning))
       yield* Fiber.interrupt(fiber)
-      assert.isFalse(pids.some(isAlive))
+      assert.isFalse(pids.some(isRunning))
     }))
 
   it.live("interruption sends SIGKILL after the grace", () =>
@@ -102,7 +94,7 @@ describe("timeout and interruption", () => {
       const started = performance.now()
       yield* Fiber.interrupt(fiber)
       assert.isAtLeast(performance.now() - started, graceMillis - 5)
-      assert.isFalse(pids.some(isAlive))
+      assert.isFalse(pids.some(isRunning))
     }))
 
   it.live("a process that ends in time is not touched by its timeout", () =>
@@ -130,9 +122,9 @@ describe("detach", () => {
       assert.strictEqual(result._tag, "Detached")
       const [pid] = yield* pidsIn(file, 1)
       assert.strictEqual(pid, result.pid)
-      assert.isTrue(isAlive(result.pid))
+      assert.isTrue(isRunning(result.pid))
       process.kill(-result.pid, "SIGKILL")
-      yield* eventually(() => !NodeFs.existsSync(`/proc/${result.pid}`), "the end is collected")
+      yield* eventually("the end is collected", () => !NodeFs.existsSync(`/proc/${result.pid}`))
     }))
 
   it.live("the process survives the end of its worker, and of the worker's group", () =>
@@ -156,13 +148,13 @@ describe("detach", () => {
       const workers = ["leave", "stay"].map((mode) =>
         NodeChildProcess.spawn(process.execPath, [worker, mode], { detached: true, stdio: "ignore" })
       )
-      yield* eventually(() => workers[0]?.exitCode === 0, "the worker that has nothing to wait for ends by itself")
+      yield* eventually("the worker that has nothing to wait for ends by itself", () => workers[0]?.exitCode === 0)
       yield* killAtEnd(workers[1]!.pid!)
       const pids = yield* pidsIn(file, 2)
       for (const pid of pids) yield* killAtEnd(pid)
       process.kill(-workers[1]!.pid!, "SIGKILL")
-      yield* eventually(() => workers[1]?.signalCode === "SIGKILL", "the worker is killed")
-      assert.isTrue(pids.every(isAlive))
+      yield* eventually("the worker is killed", () => workers[1]?.signalCode === "SIGKILL")
+      assert.isTrue(pids.every(isRunning))
     }))
 })
 
@@ -193,7 +185,7 @@ describe("many", () => {
         results.map((_, i) => [`${i}\n`, i % 7])
       )
       assert.strictEqual(zombies(), 0)
-      yield* eventually(() => openFiles() <= files, "the pipes are closed")
+      yield* eventually("the pipes are closed", () => openFiles() <= files)
     }))
 
   it.live("100 timeouts at once leave no process", () =>
@@ -203,7 +195,7 @@ describe("many", () => {
         () => fails("TimedOut", { command: ["sleep", "60"], timeout: "50 millis" }),
         { concurrency: 32 }
       )
-      assert.isFalse(reasons.some((reason) => isAlive(reason.pid)))
+      assert.isFalse(reasons.some((reason) => isRunning(reason.pid)))
       assert.strictEqual(zombies(), 0)
     }))
 })

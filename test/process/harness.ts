@@ -3,8 +3,6 @@ import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as NodeFs from "node:fs"
-import * as NodeOs from "node:os"
-import * as NodePath from "node:path"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { toText } from "../../src/process/OutputTail.ts"
@@ -12,6 +10,7 @@ import * as Process from "../../src/process/Process.ts"
 import type { ProcessErrorReason } from "../../src/process/ProcessError.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
 import * as ProcessPolicy from "../../src/process/ProcessPolicy.ts"
+import { isRunning } from "../support/children.ts"
 
 export const graceMillis = 300
 
@@ -46,31 +45,11 @@ export const isTagged = <A extends { readonly _tag: string }, Tag extends A["_ta
 /** Checks that nobody waited for a process that sleeps for a minute, nor for much of it. */
 export const assertNotAwaited = (started: number) => assert.isBelow(performance.now() - started, 60_000 / 20)
 
-/** Is there a process that isn't a zombie? */
-export const isAlive = (pid: number): boolean => {
-  try {
-    const stat = NodeFs.readFileSync(`/proc/${pid}/stat`, "latin1")
-    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2))
-  } catch {
-    return false
-  }
-}
-
-export const eventually = (condition: () => boolean, what: string) =>
-  Effect.gen(function*() {
-    while (!condition()) yield* Effect.sleep("5 millis")
-  }).pipe(Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.die(`never: ${what}`) }))
-
-export const folder = Effect.acquireRelease(
-  Effect.sync(() => NodeFs.mkdtempSync(NodePath.join(NodeOs.tmpdir(), "backq-process-"))),
-  (path) => Effect.sync(() => NodeFs.rmSync(path, { recursive: true }))
-)
-
 export const openFiles = () => NodeFs.readdirSync("/proc/self/fd").length
 
 /** Kills a process group when the test is over, whatever its outcome. */
 export const killAtEnd = (group: number) =>
-  Effect.addFinalizer(() => Effect.sync(() => isAlive(group) && process.kill(-group, "SIGKILL")))
+  Effect.addFinalizer(() => Effect.sync(() => isRunning(group) && process.kill(-group, "SIGKILL")))
 
 setFlagsFromString("--expose-gc")
 

@@ -8,7 +8,8 @@ import { toText } from "../../src/process/OutputTail.ts"
 import * as Process from "../../src/process/Process.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
 import * as ProcessPolicy from "../../src/process/ProcessPolicy.ts"
-import { collectGarbage, folder } from "./harness.ts"
+import { folder } from "../support/folder.ts"
+import { collectGarbage } from "./harness.ts"
 
 describe("under a policy", () => {
   const under = Effect.fnUntraced(function*(policy: ProcessPolicy.Options, payload: ProcessPayload) {

@@ -8,7 +8,8 @@ import * as NodePath from "node:path"
 import * as Process from "../../src/process/Process.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
 import * as ProcessPolicy from "../../src/process/ProcessPolicy.ts"
-import { fails, folder, runner } from "./harness.ts"
+import { folder } from "../support/folder.ts"
+import { fails, runner } from "./harness.ts"
 
 describe("a process that can't start", () => {
   const kind = (payload: ProcessPayload) => Effect.map(fails("SpawnFailed", payload), (reason) => reason.kind)
