@@ -1,6 +1,4 @@
-/**
- * One payload through one handler, the way a worker would run it, and no queue.
- */
+/** Runs one payload through one handler as a worker would, without a queue. */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -17,27 +15,28 @@ import * as Publisher from "../Publisher.ts"
 import * as Worker from "../Worker.ts"
 
 /**
- * How a payload is performed.
+ * The options of {@link perform}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface PerformOptions {
-  /** Which attempt it is: 1 for the first. The retry schedule is replayed up to it. Default: 1. */
+  /** The number of the attempt, from 1. The retry schedule is replayed up to it. Default: 1. */
   readonly attempt?: number | undefined
   /** How many earlier deliveries ended without a settlement; see `LeaseInfo`. Default: 0. */
   readonly abandoned?: number | undefined
-  /** How it was published. Default: as the job says. */
+  /** The options of its publication. Default: the job's. */
   readonly publish?: Publisher.PublishOptions | undefined
-  /** How the worker works, for instance its `timeout` or `poisonLimit`. */
+  /** The options of the worker. */
   readonly worker?: Pick<Worker.Options, "timeout" | "poisonLimit" | "grace"> | undefined
 }
 
 const id = JobId.make("1")
 
-const all = <A>(answer: A) => (asked: ReadonlyArray<unknown>) => Effect.succeed(asked.map(() => Result.succeed(answer)))
+const succeedAll = <A>(answer: A) => (questions: ReadonlyArray<unknown>) =>
+  Effect.succeed(questions.map(() => Result.succeed(answer)))
 
-/** A consumer that has one lease to give. */
+/** A consumer with one lease. */
 const consumerOf = (lease: Lease): Consumer => {
   const leases: Array<Lease> = [lease]
   return {
@@ -46,14 +45,14 @@ const consumerOf = (lease: Lease): Consumer => {
         const next = leases.pop()
         return next === undefined ? Effect.never : Effect.succeed<NonEmptyReadonlyArray<Lease>>([next])
       }),
-    settle: all(undefined),
-    touch: all(undefined),
-    inspect: all(lease.info!),
+    settle: succeedAll(undefined),
+    touch: succeedAll(undefined),
+    inspect: succeedAll(lease.info!),
     leasesLost: Effect.never
   }
 }
 
-/** What the publisher makes of a payload: the request that a broker would get. */
+/** The request that a publisher makes from a payload. */
 const encode = Effect.fnUntraced(function*(
   handler: Handler<any>,
   payload: unknown,
@@ -65,13 +64,13 @@ const encode = Effect.fnUntraced(function*(
     name: "perform:",
     put: (_, request) => Effect.sync(() => (requests.push(request), id))
   })
-  // not Publisher.layer, which may be built already, on another broker
+  // Publisher.layer may be built already, on another broker
   const publisher = yield* Effect.provide(Publisher.make, broker)
   yield* publisher.publish(handler.job, payload, options)
   return requests[0]!
 })
 
-/** A handler that uses a broker itself gets the one of the test, not the double that holds the one payload. */
+/** Gives a handler that uses a broker the broker of the test, not the double that holds the payload. */
 const onBrokerOf = <R>(handler: Handler<R>): Effect.Effect<Handler<R>> =>
   Effect.contextWith((context: Context.Context<never>) => {
     const broker = Context.getOption(context, Broker)
@@ -85,8 +84,8 @@ const onBrokerOf = <R>(handler: Handler<R>): Effect.Effect<Handler<R>> =>
   })
 
 /**
- * Encodes a payload, decodes it, runs the handler once and says what would
- * become of the job. Fails when the payload does not encode.
+ * Encodes a payload, decodes it, runs the handler once and returns the outcome
+ * that a worker would report. Fails when the payload does not encode.
  *
  * ```ts
  * const outcome = yield* perform(welcome, { userId: "42" }, { attempt: 3 })

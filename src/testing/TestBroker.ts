@@ -1,9 +1,9 @@
 /**
- * A broker for tests: the one in memory, and what a test asks of it.
+ * A broker in memory for tests, with helpers to look at its jobs and run them.
  *
- * A test publishes with the service's own code, looks at what is enqueued, and
- * runs it with the service's own handlers. Time is the TestClock's: nothing
- * waits for real.
+ * A test publishes with the service's own code, looks at the enqueued jobs, and
+ * runs them with the service's own handlers. Time is the TestClock's, so that no
+ * test waits.
  *
  * ```ts
  * yield* Publisher.publish(SendWelcome, { userId: "42" }, { delay: "10 seconds" })
@@ -11,8 +11,7 @@
  * const outcomes = yield* TestBroker.drain(Worker.handler(SendWelcome, sendWelcome))
  * ```
  *
- * {@link enqueued} knows the jobs that were put through this layer's `Broker`,
- * which are all there can be.
+ * {@link enqueued} knows all jobs, since each goes through this layer's `Broker`.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -40,7 +39,7 @@ import * as Worker from "../Worker.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A job that is enqueued, with its payload decoded.
+ * An enqueued job with its decoded payload.
  *
  * @category models
  * @since 0.1.0
@@ -51,27 +50,27 @@ export interface Enqueued<A> extends Omit<JobStats, "id" | "age" | "timeLeft"> {
   readonly id: string
   /** The broker's id. */
   readonly jobId: JobId
-  /** Until it is ready; zero when it is not delayed. */
+  /** The time until the job is ready; zero when it is not delayed. */
   readonly delay: Duration.Duration
-  /** Until when it is wanted, in milliseconds since the epoch. */
+  /** The deadline, in milliseconds since the epoch; `undefined` when there is none. */
   readonly expiresAt: number | undefined
 }
 
 /**
- * Which jobs {@link enqueued} shows.
+ * Which jobs {@link enqueued} returns.
  *
  * @category models
  * @since 0.1.0
  */
 export interface EnqueuedOptions {
-  /** Default: the job's. */
+  /** The queue. Default: the job's. */
   readonly queue?: string | undefined
-  /** Default: those that wait to be run, ready or delayed. */
+  /** The state. Default: ready or delayed. */
   readonly state?: JobState | undefined
 }
 
 /**
- * How {@link drainWith} works: a worker's options, but for those that say when it stops.
+ * The options of {@link drainWith}: those of a worker, without those that stop it.
  *
  * @category models
  * @since 0.1.0
@@ -79,16 +78,16 @@ export interface EnqueuedOptions {
 export type DrainOptions = Omit<Worker.Options, "stop" | "idleTimeout">
 
 /**
- * What a test asks of its broker.
+ * What a test can do with its broker.
  *
  * @category services
  * @since 0.1.0
  */
 export class TestBroker extends Context.Service<TestBroker, {
-  /** The jobs of a kind that wait to be run, in the order in which they were published. */
+  /** The enqueued jobs of a kind, in the order of their publication. */
   readonly enqueued: <A>(job: Job<A>, options?: EnqueuedOptions) => Effect.Effect<ReadonlyArray<Enqueued<A>>>
 
-  /** Runs everything that is ready, until nothing is. */
+  /** Runs ready jobs until no job is ready. */
   readonly drain: <const Handlers extends ReadonlyArray<Handler<any>>>(
     options: DrainOptions,
     ...handlers: Handlers
@@ -99,8 +98,8 @@ export class TestBroker extends Context.Service<TestBroker, {
 // Construction
 // -----------------------------------------------------------------------------
 
-/** A broker that remembers the ids of the jobs it accepted. */
-const remembering = ({ broker, inspector }: BrokerServices, ids: Set<JobId>): BrokerServices => ({
+/** A broker that adds the id of each accepted job to `ids`. */
+const recordIds = ({ broker, inspector }: BrokerServices, ids: Set<JobId>): BrokerServices => ({
   broker: {
     ...broker,
     put: (queue, request) => Effect.tap(broker.put(queue, request), (id) => Effect.sync(() => ids.add(id))),
@@ -147,16 +146,19 @@ const makeEnqueued = (inspector: Inspector["Service"], ids: Set<JobId>): TestBro
   return (job, options = {}) =>
     Effect.forEach([...ids], (id) => look(id, job, options)).pipe(
       Effect.map((looked) => looked.filter((one) => one !== undefined)),
-      // the broker in memory doesn't fail to look
+      // the broker in memory never fails here
       Effect.orDie
     )
 }
 
 /**
- * A broker whose consumers say when there is nothing left to do: nothing is
- * held, and nothing is ready on a queue that is not paused.
+ * A broker that completes `drained` when no work is left: its consumer holds no
+ * lease, and no job is ready on a queue that is not paused.
  */
-const draining = ({ broker, inspector }: BrokerServices, drained: Deferred.Deferred<void>): Broker["Service"] => {
+const completeWhenDrained = (
+  { broker, inspector }: BrokerServices,
+  drained: Deferred.Deferred<void>
+): Broker["Service"] => {
   const isIdle = (queues: ReadonlyArray<string>) =>
     Effect.map(
       Effect.forEach(queues, inspector.statsQueue),
@@ -196,13 +198,13 @@ const makeDrain = (services: BrokerServices): TestBroker["Service"]["drain"] => 
     (drained) =>
       Worker.stream({ concurrency: 1, ...options, stop: Deferred.await(drained) }, ...handlers).pipe(
         Stream.runCollect,
-        Effect.provideService(Broker, draining(services, drained))
+        Effect.provideService(Broker, completeWhenDrained(services, drained))
       )
   )
 
 const make = Effect.gen(function*() {
   const ids = new Set<JobId>()
-  const services = remembering(yield* MemoryBroker.make, ids)
+  const services = recordIds(yield* MemoryBroker.make, ids)
   return Context.make(Broker, services.broker).pipe(
     Context.add(Inspector, services.inspector),
     Context.add(TestBroker, { enqueued: makeEnqueued(services.inspector, ids), drain: makeDrain(services) })
@@ -214,7 +216,7 @@ const make = Effect.gen(function*() {
 // -----------------------------------------------------------------------------
 
 /**
- * An empty broker in memory, a publisher on it, and the helpers of this module.
+ * Provides an empty broker in memory, a publisher on it, and the helpers of this module.
  *
  * @category layers
  * @since 0.1.0
@@ -229,8 +231,8 @@ export const layer: Layer.Layer<Broker | Inspector | Publisher.Publisher | TestB
 // -----------------------------------------------------------------------------
 
 /**
- * The jobs of a kind that wait to be run, in the order in which they were
- * published. Dies when a payload is not what the job's Schema says.
+ * The enqueued jobs of a kind, in the order of their publication. Dies when the
+ * job's Schema does not decode a payload.
  *
  * @category accessors
  * @since 0.1.0
@@ -242,13 +244,12 @@ export const enqueued = <A>(
   TestBroker.use((testBroker) => testBroker.enqueued(job, options))
 
 /**
- * Runs everything that is ready on the queues of these handlers, one job after
- * the other, until nothing is ready, and returns what became of each delivery.
- * What the handlers publish meanwhile is run too; what is delayed, because it
- * failed for instance, stays: {@link advance} the time and drain again.
+ * Runs the ready jobs on the queues of these handlers, one after the other, until
+ * no job is ready. Returns the outcome of each delivery. It also runs the jobs
+ * that the handlers publish meanwhile. Delayed jobs stay, such as those that wait
+ * for a retry: {@link advance} the time and drain again.
  *
- * It is a real worker: a job on these queues that none of the handlers is for
- * is buried.
+ * It is a real worker: it buries a job on these queues that has no handler.
  *
  * @category running
  * @since 0.1.0
@@ -259,7 +260,7 @@ export const drain = <const Handlers extends ReadonlyArray<Handler<any>>>(
   drainWith({}, ...handlers)
 
 /**
- * {@link drain} with a worker's options: other queues, more concurrency, a decoder for foreign bodies.
+ * Like {@link drain}, with the options of a worker: other queues, more concurrency, a decoder for foreign bodies.
  *
  * @category running
  * @since 0.1.0
@@ -271,16 +272,15 @@ export const drainWith = <const Handlers extends ReadonlyArray<Handler<any>>>(
   TestBroker.use((testBroker) => testBroker.drain(options, ...handlers))
 
 /**
- * How many turns fibers get before time passes. A worker takes about ten from
- * its start until its handlers wait for the clock, which by itself waits for
- * one.
+ * How often fibers run before time passes. A worker needs about ten turns from
+ * its start until its handlers wait for the clock, and the TestClock gives one.
  */
 const turns = 50
 
 /**
- * Lets time pass on the TestClock: what is due by then is ready, and waiting
- * workers have begun with it. Fibers that were forked before run first, until
- * they wait for something.
+ * Moves the TestClock. Afterwards the jobs that are due are ready, and waiting
+ * workers have started them. Fibers that were forked before run first, until they
+ * wait.
  *
  * @category accessors
  * @since 0.1.0

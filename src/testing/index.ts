@@ -5,7 +5,7 @@ export { perform, type PerformOptions } from "./Perform.ts"
 export * as TestBroker from "./TestBroker.ts"
 
 /**
- * Runs nothing and records what it was asked to run: {@link Process.ProcessRunner}.
+ * Runs processes, or in its `layerTest` only records them: {@link Process.ProcessRunner}.
  *
  * @category services
  * @since 0.1.0
@@ -13,7 +13,7 @@ export * as TestBroker from "./TestBroker.ts"
 export const ProcessRunner = Process.ProcessRunner
 
 /**
- * The decoded {@link ProcessRunner}.
+ * The service of {@link ProcessRunner}.
  *
  * @category services
  * @since 0.1.0
@@ -21,7 +21,7 @@ export const ProcessRunner = Process.ProcessRunner
 export type ProcessRunner = Process.ProcessRunner
 
 /**
- * What `ProcessRunner.layerTest` was asked to run: {@link Process.RecordedProcesses}.
+ * The processes that `ProcessRunner.layerTest` recorded: {@link Process.RecordedProcesses}.
  *
  * @category services
  * @since 0.1.0

@@ -1,14 +1,14 @@
 /**
- * An APNs on this machine: a TLS HTTP/2 server that checks what Apple checks,
- * in Apple's order, and answers with Apple's reasons. It delivers nothing.
+ * A local APNs: an HTTP/2 server over TLS that checks requests in Apple's order
+ * and answers with Apple's reasons. It delivers nothing.
  *
- * It also does, as a {@link Script} says, what Apple does on bad days: dead
- * tokens, refusals, slow, cut and missing answers, GOAWAY. What it got can be
- * looked at. Time is Effect's clock.
+ * A {@link Script} makes it misbehave as Apple does on bad days: dead tokens,
+ * refusals, slow, cut and missing answers, GOAWAY. A test can read the pushes
+ * that it received. Time is Effect's clock.
  *
- * Limits: the HTTP/2 of node:http2, some tens of microseconds of CPU for each
- * push; a client has to offer `h2` by ALPN; what a simulator leaves unanswered
- * it still acknowledges, so that a PING is answered in all cases.
+ * Limits: it uses node:http2, which takes tens of microseconds of CPU per push. A
+ * client must offer `h2` by ALPN. It answers a PING in all cases, also when it
+ * leaves pushes unanswered.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Clock from "effect/Clock"
@@ -39,7 +39,7 @@ export type { Counts, Push } from "./recorder.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A simulator that runs.
+ * A running simulator.
  *
  * @category services
  * @since 0.1.0
@@ -47,53 +47,53 @@ export type { Counts, Push } from "./recorder.ts"
 export class ApnsSimulator extends Context.Service<ApnsSimulator, {
   readonly host: string
   readonly port: number
-  /** PEM of the authority that clients have to trust. */
+  /** The certificate of the authority that clients must trust, PEM. */
   readonly ca: string
   readonly environment: Endpoint.Environment
-  /** What it does beside checking requests. */
+  /** How it misbehaves. */
   readonly script: {
     readonly get: Effect.Effect<Script>
-    /** Replaces the script: from the next push on, and counting anew. */
+    /** Replaces the script from the next push on. Its counts restart. */
     readonly set: (script: Script) => Effect.Effect<void>
   }
-  /** Sends a GOAWAY on every connection that is open. */
+  /** Sends a GOAWAY on every open connection. */
   readonly goaway: (goaway?: Goaway) => Effect.Effect<void>
   /** Ends every connection at once. */
   readonly cut: Effect.Effect<void>
-  /** The pushes and broadcasts that are remembered, the oldest first. */
+  /** The recorded pushes and broadcasts, the oldest first. */
   readonly pushes: Effect.Effect<ReadonlyArray<Push>>
-  /** The pushes and broadcasts from now on; who reads too slowly misses some. */
+  /** The pushes and broadcasts from now on. A reader that is more than 1024 behind misses the oldest. */
   readonly changes: Stream.Stream<Push>
   readonly counts: Effect.Effect<Counts>
-  /** Forgets pushes and counts. */
+  /** Clears the recorded pushes and the counts. */
   readonly clear: Effect.Effect<void>
 }>()("backq/testing/apns/ApnsSimulator") {}
 
 /**
- * How a simulator is made.
+ * The options of a simulator.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** Default: `"127.0.0.1"`. */
+  /** The address to listen on. Default: `"127.0.0.1"`. */
   readonly host?: string | undefined
-  /** Default: 0, a free one. */
+  /** The port to listen on. Default: 0, which picks a free one. */
   readonly port?: number | undefined
-  /** Sandboxes answer with an `apns-unique-id`, too. Default: `"sandbox"`. */
+  /** The environment. A sandbox also answers with an `apns-unique-id`. Default: `"sandbox"`. */
   readonly environment?: Endpoint.Environment | undefined
-  /** The keys of provider tokens. Default: any, and signatures are not checked. */
+  /** The keys of provider tokens. Default: any key, without a check of signatures. */
   readonly keys?: ReadonlyArray<ProviderTokens.PublicKey> | undefined
-  /** Default: an APNs on a good day. */
+  /** How it misbehaves. Default: not at all. */
   readonly script?: Script | undefined
-  /** How many pushes are remembered, the newest; `false` for none. Default: 10,000. */
+  /** At most this many pushes are recorded, the newest; `false` for none. Default: 10,000. */
   readonly record?: number | false | undefined
-  /** The server's certificate and its authority's. Default: new ones, for localhost and `host`. */
+  /** The server's certificate and its authority. Default: new ones for localhost and `host`. */
   readonly tls?: Certificate.Identity & { readonly ca: string } | undefined
 }
 
 /**
- * The simulator can't be reached under this address, because it can't listen there.
+ * The simulator can't listen on this address.
  *
  * @category errors
  * @since 0.1.0
@@ -113,10 +113,10 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
 // The server
 // -----------------------------------------------------------------------------
 
-/** As Apple's server says it (observed). */
+/** The SETTINGS of Apple's server (observed). */
 const settings = { maxHeaderListSize: 8000 }
 
-/** What clients do wrong is part of the tests: no limit of the server's own gets in the way. */
+/** Tests send faulty requests, so the limits of node:http2 must not get in the way. */
 const unlimited = {
   maxOutstandingSettings: 1_000_000,
   maxSessionMemory: 1000,
@@ -146,12 +146,12 @@ const listen = (
     server.listen(port, host, () => resume(Effect.succeed((server.address() as AddressInfo).port)))
   })
 
-/** Calls back for every session, with the socket that it is on. */
+/** Calls `use` for every session, with its socket. */
 const onSession = (
   server: Http2.Http2SecureServer,
   use: (session: Http2.ServerHttp2Session, socket: TLSSocket) => void
 ): void => {
-  // node:http2 makes the session in its own listener of this event, which comes next
+  // the next listener of this event is node:http2's, which makes the session
   let connecting: TLSSocket | undefined
   server.prependListener("secureConnection", (socket) => {
     connecting = socket
@@ -172,7 +172,7 @@ const makeTls = Effect.fnUntraced(function*(host: string) {
 })
 
 /**
- * Starts a simulator, which stops with the scope.
+ * Starts a simulator. It stops when the scope closes.
  *
  * @category constructors
  * @since 0.1.0
@@ -284,7 +284,7 @@ export const make = Effect.fnUntraced(
 // -----------------------------------------------------------------------------
 
 /**
- * A simulator for as long as the layer lasts.
+ * Runs a simulator for as long as the layer lives.
  *
  * @category layers
  * @since 0.1.0

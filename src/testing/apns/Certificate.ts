@@ -1,12 +1,12 @@
 /**
- * X.509 certificates for tests: an authority, and what it issues for servers
- * and clients. Made in this process, without the openssl program.
+ * X.509 certificates for tests: an authority, and the certificates that it issues
+ * for servers and clients. It works in this process, without openssl.
  *
- * Keys are EC P-256, signatures ecdsa-with-SHA256. Nothing is taken from a
- * clock: a certificate is valid from 2020 to the end of 2049 unless it is told
- * otherwise, so that a test on a TestClock, whose year is 1970, can connect.
+ * Keys are EC P-256, signatures ecdsa-with-SHA256. By default a certificate is
+ * valid from 2020 to the end of 2049, whatever the clock says, so that a test on
+ * a TestClock can connect.
  *
- * Not for production: the keys are plain text, and nothing can be revoked.
+ * Not for production: the keys are plain text, and there is no revocation.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Effect from "effect/Effect"
@@ -18,7 +18,7 @@ import { isIP } from "node:net"
 // -----------------------------------------------------------------------------
 
 /**
- * A certificate and its private key, both PEM.
+ * A certificate and its private key, both in PEM.
  *
  * @category models
  * @since 0.1.0
@@ -29,37 +29,37 @@ export interface Identity {
 }
 
 /**
- * What a certificate is for.
+ * The options of a certificate.
  *
  * @category models
  * @since 0.1.0
  */
 export interface IssueOptions {
-  /** The subject's common name. Default: the first of `names`, else `"localhost"`. */
+  /** The subject's common name. Default: the first of `names`, or `"localhost"`. */
   readonly commonName?: string | undefined
-  /** The host names and IP addresses it is valid for. Default: `localhost`, `127.0.0.1` and `::1`. */
+  /** The host names and IP addresses that it is valid for. Default: `localhost`, `127.0.0.1` and `::1`. */
   readonly names?: ReadonlyArray<string> | undefined
   /**
-   * The topics of a push certificate. The first, the app's bundle id, is the
-   * subject's UID too, as in those that Apple issues. Default: none.
+   * The topics of a push certificate. The first one, the app's bundle id, is also
+   * the subject's UID, as in Apple's certificates. Default: none.
    */
   readonly topics?: ReadonlyArray<string> | undefined
-  /** Default: the beginning of 2020. */
+  /** The start of its validity. Default: the beginning of 2020. */
   readonly notBefore?: Date | undefined
-  /** Default: the end of 2049. */
+  /** The end of its validity. Default: the end of 2049. */
   readonly notAfter?: Date | undefined
 }
 
 /**
- * Something that issues certificates.
+ * An authority that issues certificates.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Authority {
-  /** PEM of the certificate to trust. */
+  /** The certificate to trust, PEM. */
   readonly cert: string
-  /** Makes a key pair and a certificate for servers and clients. */
+  /** Issues a key pair and a certificate for servers and clients. */
   readonly issue: (options?: IssueOptions) => Effect.Effect<Identity>
 }
 
@@ -132,7 +132,7 @@ const ipv6Bytes = (address: string): Uint8Array => {
   }))
 }
 
-/** A host name, or an IP address in its usual form (no IPv4 within IPv6). */
+/** A host name or an IP address, but no IPv4 address within an IPv6 address. */
 const generalName = (host: string): Uint8Array => {
   switch (isIP(host)) {
     case 4:
@@ -144,7 +144,7 @@ const generalName = (host: string): Uint8Array => {
   }
 }
 
-/** How Apple says which topics a push certificate is for: each with a list of its kinds. */
+/** Apple's extension with the topics of a push certificate, each with a list of its kinds. */
 const topicsExtension = (topics: ReadonlyArray<string>): Uint8Array =>
   extension(
     "1.2.840.113635.100.6.3.6",
@@ -165,7 +165,7 @@ interface ToBeSigned {
   readonly extensions: ReadonlyArray<Uint8Array>
 }
 
-/** A random serial number of 16 bytes, positive and without a leading zero. */
+/** A random, positive serial number of 16 bytes, without a leading zero. */
 const serialNumber = (): Uint8Array => {
   const bytes = randomBytes(16)
   bytes[0] = (bytes[0]! & 0x7f) | 0x40
@@ -215,7 +215,7 @@ const beginning = new Date("2020-01-01T00:00:00Z")
 // @effect-diagnostics-next-line globalDate:off
 const end = new Date("2049-12-31T23:59:59Z")
 
-/** For servers and for clients. */
+/** Server and client authentication. */
 const extendedKeyUsage = extension(
   "2.5.29.37",
   sequence(oid("1.3.6.1.5.5.7.3.1"), oid("1.3.6.1.5.5.7.3.2"))
@@ -246,7 +246,7 @@ const issue = (authority: { readonly name: Uint8Array; readonly keys: KeyPair },
 }
 
 /**
- * Makes an authority of its own.
+ * Makes a new authority.
  *
  * **Example**
  *

@@ -1,5 +1,5 @@
 /**
- * Keys such as Apple gives to providers, for tests: an ES256 key pair with a
+ * Provider keys for tests, like those that Apple issues: an ES256 key pair with a
  * key id and a team id, and the provider tokens (RFC 7519) that it signs.
  */
 // @effect-diagnostics nodeBuiltinImport:off
@@ -11,32 +11,32 @@ import type { Endpoint } from "../../push/apns/index.ts"
 import type { PublicKey } from "./providerTokens.ts"
 
 /**
- * A provider's key. The simulator needs its `PublicKey` part only.
+ * A provider's key. The simulator needs only its `PublicKey` part.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Key extends PublicKey {
-  /** The private key as a `.p8` file has it: PEM of PKCS #8. */
+  /** The private key in the form of a `.p8` file: PEM of PKCS #8. */
   readonly key: Redacted.Redacted
-  /** PEM of the public key. */
+  /** The public key, PEM. */
   readonly publicKey: string
 }
 
 /**
- * What a key is to be.
+ * The options of a key.
  *
  * @category models
  * @since 0.1.0
  */
 export interface KeyOptions {
-  /** Ten letters or digits. Default: random ones. */
+  /** The key id, ten letters or digits. Default: random. */
   readonly keyId?: string | undefined
-  /** Ten letters or digits. Default: random ones. */
+  /** The team id, ten letters or digits. Default: random. */
   readonly teamId?: string | undefined
-  /** The apps that it may push to, by their bundle ids. Default: all of its team. */
+  /** The bundle ids of the apps that it may push to. Default: all apps of the team. */
   readonly bundleIds?: ReadonlyArray<string> | undefined
-  /** Default: both environments. */
+  /** The only environment that it may push to. Default: both. */
   readonly environment?: Endpoint.Environment | undefined
 }
 
@@ -70,8 +70,8 @@ export const makeKey = (options: KeyOptions = {}): Effect.Effect<Key> =>
 const base64Url = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url")
 
 /**
- * Signs a provider token, for tests that speak to the simulator by themselves.
- * `issuedAt` is in milliseconds since the epoch. Default: now.
+ * Signs a provider token, for tests that send their own requests to the
+ * simulator. `issuedAt` is in milliseconds since the epoch. Default: now.
  *
  * @category functions
  * @since 0.1.0

@@ -1,11 +1,10 @@
 /**
- * What a simulator is to do beside checking requests: dead tokens, refusals,
- * slow, cut and missing answers, GOAWAY frames, limits on streams.
+ * How a simulator misbehaves: dead tokens, refusals, slow, cut and missing
+ * answers, GOAWAY frames, limits on streams.
  *
- * A script is data, and what it decides is a pure function of the script, the
- * target of a push, and how many pushes this target has had. Hence the same
- * script gives the n-th push to a token the same fate in every run, whatever
- * the order in which pushes arrive.
+ * A script is data. Its decision is a pure function of the script, the target of
+ * a push, and how many pushes this target has had. So it treats the n-th push to
+ * a token the same in every run, whatever the order in which pushes arrive.
  */
 import * as Duration from "effect/Duration"
 import type { Reason } from "../../push/apns/index.ts"
@@ -15,27 +14,27 @@ import type { Reason } from "../../push/apns/index.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What happens to a push that would have been accepted.
+ * What happens to a push that would otherwise be accepted.
  *
  * @category models
  * @since 0.1.0
  */
 export type Behaviour =
-  /** It is refused. */
+  /** The simulator refuses it. */
   | { readonly _tag: "Refuse"; readonly reason: Reason.Reason; readonly retryAfter: Duration.Duration | undefined }
-  /** It is accepted, later. */
+  /** The simulator accepts it later. */
   | { readonly _tag: "Delay"; readonly duration: Duration.Duration }
-  /** The connection ends without an answer. */
+  /** The simulator ends the connection without an answer. */
   | { readonly _tag: "CutBefore" }
-  /** It is accepted, and the connection ends. */
+  /** The simulator accepts it and ends the connection. */
   | { readonly _tag: "CutAfter" }
-  /** Its stream is reset, with an HTTP/2 error code. */
+  /** The simulator resets its stream with an HTTP/2 error code. */
   | { readonly _tag: "Reset"; readonly code: number }
-  /** It is never answered. */
+  /** The simulator never answers. */
   | { readonly _tag: "Silence" }
 
 /**
- * Refuses a push for one of Apple's reasons.
+ * Refuses a push with one of Apple's reasons.
  *
  * @category constructors
  * @since 0.1.0
@@ -50,7 +49,7 @@ export const refuse = (
 })
 
 /**
- * Answers a push after some time.
+ * Accepts a push after this long.
  *
  * @category constructors
  * @since 0.1.0
@@ -61,7 +60,7 @@ export const delay = (duration: Duration.Input): Behaviour => ({
 })
 
 /**
- * Ends the connection instead of an answer: the sender can't know whether the push was accepted.
+ * Ends the connection instead of answering, so that the sender can't know whether the push was accepted.
  *
  * @category constructors
  * @since 0.1.0
@@ -69,7 +68,7 @@ export const delay = (duration: Duration.Input): Behaviour => ({
 export const cutBefore: Behaviour = { _tag: "CutBefore" }
 
 /**
- * Answers a push, and ends the connection right after.
+ * Accepts a push and ends the connection right after the answer.
  *
  * @category constructors
  * @since 0.1.0
@@ -77,7 +76,7 @@ export const cutBefore: Behaviour = { _tag: "CutBefore" }
 export const cutAfter: Behaviour = { _tag: "CutAfter" }
 
 /**
- * Resets the stream of a push. Default: 7 (REFUSED_STREAM), which says that it was not processed.
+ * Resets the stream of a push with an HTTP/2 error code. Default: 7 (REFUSED_STREAM), which means that it was not processed.
  *
  * @category constructors
  * @since 0.1.0
@@ -85,7 +84,7 @@ export const cutAfter: Behaviour = { _tag: "CutAfter" }
 export const reset = (code = 7): Behaviour => ({ _tag: "Reset", code })
 
 /**
- * Leaves a push without an answer.
+ * Never answers a push.
  *
  * @category constructors
  * @since 0.1.0
@@ -93,7 +92,7 @@ export const reset = (code = 7): Behaviour => ({ _tag: "Reset", code })
 export const silence: Behaviour = { _tag: "Silence" }
 
 /**
- * Which pushes a behaviour is for. Without a limit: all.
+ * Which pushes get a behaviour. Default: all.
  *
  * @category models
  * @since 0.1.0
@@ -101,31 +100,31 @@ export const silence: Behaviour = { _tag: "Silence" }
 export interface Rule {
   readonly do: Behaviour
   /**
-   * The share of the pushes, 0 to 1. The shares of several rules add up: with
-   * 0.1 and 0.2, three of ten pushes are hit. Default: 1.
+   * The share of the pushes, from 0 to 1. The shares of several rules add up: 0.1
+   * and 0.2 together affect three of ten pushes. Default: 1.
    */
   readonly share?: number | undefined
   /** The device tokens, or channel ids. Default: all. */
   readonly targets?: ReadonlyArray<string> | undefined
-  /** Only so many pushes to each target, the first ones. Default: all. */
+  /** Only the first pushes to each target, at most this many. Default: all. */
   readonly times?: number | undefined
 }
 
 /**
- * A device token that is dead.
+ * A dead device token.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Dead {
-  /** Since when: milliseconds since the epoch. */
+  /** When it died, in milliseconds since the epoch. */
   readonly since: number
-  /** Default: `"Unregistered"`. */
+  /** Apple's reason. Default: `"Unregistered"`. */
   readonly reason?: "Unregistered" | "ExpiredToken" | undefined
 }
 
 /**
- * A GOAWAY frame (RFC 9113, section 6.8). The connection ends once what it had begun is answered.
+ * A GOAWAY frame (RFC 9113, section 6.8). The connection ends after the open streams are answered.
  *
  * @category models
  * @since 0.1.0
@@ -133,58 +132,58 @@ export interface Dead {
 export interface Goaway {
   /** The HTTP/2 error code. Default: 0 (NO_ERROR). */
   readonly code?: number | undefined
-  /** The reason in the debug data, as APNs gives it. Default: no debug data. */
+  /** The reason in the debug data, as APNs writes it. Default: no debug data. */
   readonly reason?: string | undefined
-  /** So many of the streams that are open, the newest, are said not to be processed. Default: 0. */
+  /** At most this many of the newest open streams are reported as not processed. Default: 0. */
   readonly unprocessed?: number | undefined
 }
 
 /**
- * What a simulator is to do. Without a script it is an APNs on a good day.
+ * How a simulator misbehaves. An empty script changes nothing.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Script {
-  /** Another seed hits other pushes with the same shares. Default: 0. */
+  /** With another seed the same shares affect other pushes. Default: 0. */
   readonly seed?: number | undefined
-  /** The device tokens that are dead. */
+  /** The dead device tokens. */
   readonly dead?: Readonly<Record<string, Dead>> | undefined
-  /** The apps of device tokens, by bundle id; a push with the topic of another is refused. Default: every topic fits. */
+  /** The bundle ids of device tokens. A push with the topic of another app is refused. Default: every topic fits. */
   readonly apps?: Readonly<Record<string, string>> | undefined
-  /** The first that applies decides. */
+  /** The first rule that applies decides. */
   readonly rules?: ReadonlyArray<Rule> | undefined
-  /** For what rules can't say; asked when no rule applies. */
+  /** Decides when no rule applies. */
   readonly decide?: ((push: Target) => Behaviour | undefined) | undefined
-  /** How long every answer takes. Default: none. */
+  /** How long every answer takes. Default: 0. */
   readonly delay?: Duration.Input | undefined
-  /** Sends a GOAWAY on a connection after every so many pushes, or on all after every so much time. */
+  /** Sends a GOAWAY on a connection after each `everyPushes` pushes, or on all connections after each `every`. */
   readonly goaway?:
     | Goaway & { readonly everyPushes?: number | undefined; readonly every?: Duration.Input | undefined }
     | undefined
-  /** SETTINGS_MAX_CONCURRENT_STREAMS; a change reaches open connections. */
+  /** SETTINGS_MAX_CONCURRENT_STREAMS. A change also applies to open connections. */
   readonly maxStreams?: {
-    /** Until a push with a provider token was accepted. Default: 1. */
+    /** Until a push with a provider token is accepted. Default: 1. */
     readonly before?: number | undefined
-    /** From then on, and with a certificate from the start. Default: 1000. */
+    /** After that, and with a certificate from the start. Default: 1000. */
     readonly after?: number | undefined
-    /** After so many refusals on a connection it is `before` again, until a push is accepted. Default: never. */
+    /** After this many refusals on a connection `before` applies again, until a push is accepted. Default: never. */
     readonly refusals?: number | undefined
   } | undefined
   /**
-   * How many refusals (4xx) APNs bears: then it closes the connection with a GOAWAY. An accepted push is the end of a
-   * row, and a dead token (410) is no fault of the sender's. Default: any number.
+   * After how many refusals (4xx) in a row the simulator closes the connection with a GOAWAY. An accepted push ends the
+   * row. A dead token (410) does not count. Default: never.
    */
   readonly patience?: {
-    /** So many refusals in a row. */
+    /** At this many refusals in a row. */
     readonly refusals?: number | undefined
-    /** So many pushes to bad device tokens in a row. */
+    /** At this many pushes to bad device tokens in a row. */
     readonly badTokens?: number | undefined
   } | undefined
 }
 
 /**
- * Where a push goes.
+ * The target of a push.
  *
  * @category models
  * @since 0.1.0
@@ -192,7 +191,7 @@ export interface Script {
 export interface Target {
   /** The device token or the channel id. */
   readonly target: string
-  /** How many pushes this target has had, this one included. */
+  /** How many pushes this target has had, including this one. */
   readonly nth: number
 }
 
@@ -217,7 +216,7 @@ const draw = (seed: number, { nth, target }: Target): number => {
 }
 
 /**
- * What is to happen to a push that would be accepted; `undefined`: nothing special.
+ * Decides on a push that would otherwise be accepted; `undefined` accepts it.
  *
  * @category models
  * @since 0.1.0
@@ -225,7 +224,7 @@ const draw = (seed: number, { nth, target }: Target): number => {
 export type Decide = (target: string) => Behaviour | undefined
 
 /**
- * Makes the function that decides by a script; it counts the pushes to each target.
+ * Compiles a script to a function, which counts the pushes to each target.
  *
  * @category functions
  * @since 0.1.0

@@ -7,14 +7,14 @@
 import { randomBytes } from "node:crypto"
 import { appOf, type Incoming, parseJson, type Refusal } from "./incoming.ts"
 
-/** A channel, as Apple tells it. */
+/** A channel in the form of Apple's answer. */
 export interface Channel {
-  /** 0: a message is for the devices that listen; 1: the last one is kept for those that come later. */
+  /** 0: only devices that listen get a message. 1: devices that come later get the last one. */
   readonly "message-storage-policy": 0 | 1
   readonly "push-type": "LiveActivity"
 }
 
-/** What a request about channels is answered with. */
+/** The answer to a request about channels. */
 export interface ChannelAnswer {
   readonly status: 200 | 201 | 204
   readonly channelId?: string
@@ -24,14 +24,14 @@ export interface ChannelAnswer {
 /** The channels of all apps. */
 export interface Channels {
   readonly find: (bundleId: string, id: string) => Channel | undefined
-  /** Answers a request whose headers and provider are good. */
+  /** Answers a request that has passed all checks of headers and provider. */
   readonly answer: (request: Incoming) => ChannelAnswer | Refusal
 }
 
-/** An app may have so many, in each environment. */
-const most = 10_000
+/** An app may have at most this many channels in each environment. */
+const maxChannels = 10_000
 
-/** No channels. */
+/** Makes an empty set of channels. */
 export const make = (): Channels => {
   const apps = new Map<string, Map<string, Channel>>()
 
@@ -47,7 +47,7 @@ export const make = (): Channels => {
     const { "message-storage-policy": policy, "push-type": pushType } = asked as Record<string, unknown>
     if (pushType !== "LiveActivity") return { reason: "BadRequestPayload" }
     if (policy !== 0 && policy !== 1) return { reason: "MissingChannelQueueSize" }
-    if (channels.size >= most) return { reason: "CannotCreateChannelConfig" }
+    if (channels.size >= maxChannels) return { reason: "CannotCreateChannelConfig" }
     const channelId = randomBytes(16).toString("base64")
     channels.set(channelId, { "message-storage-policy": policy, "push-type": pushType })
     return { status: 201, channelId }

@@ -1,10 +1,13 @@
 /**
- * What APNs checks of a push, in its order: the first fault is the answer. Pure,
- * but for what a connection remembers of its provider tokens.
+ * The checks of APNs, in its order: the first fault is the answer. Pure, except
+ * that a connection keeps its last provider token.
+ *
+ * It repeats rules of `backq/apns` on purpose: shared code would hide a mistake of
+ * the client.
  *
  * Source: Apple, "Sending notification requests to APNs" and "Sending broadcast
- * push notification requests to APNs". Apple names the reasons but not when
- * each of two is given; where it is silent, the choice is noted here.
+ * push notification requests to APNs". Apple lists the reasons but not their
+ * precedence; comments here note each choice of ours.
  */
 import * as Schema from "effect/Schema"
 import { PushType, type Reason } from "../../push/apns/index.ts"
@@ -17,15 +20,15 @@ import type { Dead } from "./Script.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** What a connection has shown of its provider. */
+/** The provider of a connection. */
 export interface Provider {
-  /** The certificate that the client has shown. */
+  /** The client's certificate; `validUntil` is in milliseconds since the epoch. */
   readonly certificate: { readonly topics: ReadonlyArray<string>; readonly validUntil: number } | undefined
-  /** The last provider token. */
+  /** The last provider token of the connection. */
   shown: Shown | undefined
 }
 
-/** What APNs knows. */
+/** What the simulator knows. */
 export interface World {
   /** Milliseconds since the epoch. */
   readonly now: number
@@ -41,7 +44,7 @@ export interface World {
 
 const isPushType = Schema.is(PushType.PushType)
 
-/** What Apple asks of a push type; that of alerts where there is none, or one that nobody knows. */
+/** Apple's rules for a push type; those of alerts if it is missing or unknown. */
 const rulesOf = ({ headers }: Incoming): PushType.Rules => {
   const pushType = headers["apns-push-type"]
   return PushType.table[isPushType(pushType) ? pushType : "alert"]
@@ -49,7 +52,7 @@ const rulesOf = ({ headers }: Incoming): PushType.Rules => {
 
 const topicForm = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/
 
-/** Node.js joins or drops a header that is sent twice, so that only the raw ones show it. */
+/** Only the raw headers show a duplicate: Node.js joins or drops it. */
 const checkDuplicates = ({ rawHeaders }: Incoming): Reason.Reason | undefined => {
   const seen = new Set<string>()
   for (let index = 0; index < rawHeaders.length; index += 2) {
@@ -67,7 +70,7 @@ const isObject = (value: unknown): boolean => typeof value === "object" && value
 // Authentication
 // -----------------------------------------------------------------------------
 
-/** Checks who is pushing, and whether they may push to this topic of this app. */
+/** Checks the provider, and whether it may push to this topic of this app. */
 const authenticate = (
   { headers }: Incoming,
   provider: Provider,
@@ -89,7 +92,7 @@ const authenticate = (
 // Pushes to devices
 // -----------------------------------------------------------------------------
 
-/** The topic of a push; a certificate with one topic makes the header superfluous. */
+/** The topic of a push. With a certificate of one topic the header is optional. */
 const topicOf = ({ headers }: Incoming, { certificate }: Provider): string | undefined =>
   headers["apns-topic"] ?? (certificate?.topics.length === 1 ? certificate.topics[0] : undefined)
 
@@ -112,7 +115,7 @@ const checkTopic: Check = (push, provider) => {
   return topic === undefined ? "MissingTopic" : topicForm.test(topic) ? undefined : "BadTopic"
 }
 
-/** Node.js gives one character for each byte of a header. */
+/** In Node.js each byte of a header is one character. */
 const checkCollapseId: Check = ({ headers }) =>
   (headers["apns-collapse-id"]?.length ?? 0) > 64 ? "BadCollapseId" : undefined
 
@@ -128,7 +131,7 @@ const checkExpiration: Check = ({ headers }) => {
   return expiration === undefined || /^\d{1,10}$/.test(expiration) ? undefined : "BadExpirationDate"
 }
 
-/** A topic without the suffix of its push type, or with that of another, is called bad: Apple names no reason for it. */
+/** Our choice: a topic without the suffix of its push type, or with another suffix, is `BadTopic`. */
 const checkPushType: Check = (push, provider) => {
   const { "apns-push-type": pushType = "alert" } = push.headers
   if (!isPushType(pushType)) return "InvalidPushType"
@@ -139,7 +142,7 @@ const checkPushType: Check = (push, provider) => {
   return fits ? undefined : "BadTopic"
 }
 
-/** Tokens have had at least 32 bytes since there are any; how many more is Apple's secret. */
+/** Tokens have at least 32 bytes; Apple does not publish a maximum. */
 const checkToken: Check = (push) => {
   const token = tokenOf(push.path)
   if (token === "") return "MissingDeviceToken"
@@ -159,7 +162,7 @@ const checkApp: Check = (push, provider, { apps }) => {
 const checkProvider: Check = (push, provider, world) =>
   authenticate(push, provider, world, addressOf(push, provider), "TopicDisallowed")
 
-/** Apple names no reason for a push type that needs the other kind of credential: its topic is disallowed. */
+/** Our choice: a push type that needs the other kind of credential is `TopicDisallowed`. */
 const checkCredential: Check = (push, { certificate }) => {
   const { needs } = rulesOf(push)
   return needs === undefined || (needs === "Certificate") === (certificate !== undefined)
@@ -167,7 +170,7 @@ const checkCredential: Check = (push, { certificate }) => {
     : "TopicDisallowed"
 }
 
-/** A payload that is no JSON object is called empty: there is nothing in it that APNs can read. */
+/** Our choice: a payload that is not a JSON object is `PayloadEmpty`. */
 const checkPayload = (limit: (push: Incoming) => number): Check => (push) =>
   push.size > limit(push) ? "PayloadTooLarge" : isObject(parseJson(push.body)) ? undefined : "PayloadEmpty"
 
@@ -206,7 +209,7 @@ const checkChannelId: Check = ({ headers }) => {
   return /^[A-Za-z0-9+/_-]+={0,2}$/.test(id) ? undefined : "BadChannelId"
 }
 
-/** A broadcast has to have one, and may have the lowest too. */
+/** A broadcast must have a priority, and 1 is allowed, too. */
 const checkBroadcastPriority: Check = ({ headers }) =>
   /^(10|5|1)$/.test(headers["apns-priority"] ?? "") ? undefined : "BadPriority"
 
@@ -247,7 +250,7 @@ const checks: Readonly<Record<Kind, ReadonlyArray<Check>>> = {
   unknown: [() => "BadPath"]
 }
 
-/** The first thing that is wrong with a request, or `undefined`. */
+/** The first fault of a request, or `undefined`. */
 export const check = (kind: Kind, incoming: Incoming, provider: Provider, world: World): Refusal | undefined => {
   for (const one of checks[kind]) {
     const fault = one(incoming, provider, world)

@@ -1,7 +1,7 @@
 /**
  * One connection to the simulator: an HTTP/2 session of node:http2 on a TLS
- * socket. Reads requests to their end, answers them, and misbehaves as it is
- * told. Plain callbacks, since they run for every push.
+ * socket. It reads requests to their end, answers them, and misbehaves as its
+ * reactions say. It uses plain callbacks, since they run for every push.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2"
@@ -12,7 +12,7 @@ import type { Incoming } from "./incoming.ts"
 import type { Shown } from "./providerTokens.ts"
 import type { Goaway } from "./Script.ts"
 
-/** What is done with a request. */
+/** What the simulator does with a request. */
 export type Reaction =
   | {
     readonly _tag: "Answer"
@@ -20,54 +20,54 @@ export type Reaction =
     readonly body: string
     /** In milliseconds. */
     readonly delay: number
-    /** Ends the connection after the answer. */
+    /** Whether to end the connection after the answer. */
     readonly cut: boolean
   }
   | { readonly _tag: "Cut" }
   | { readonly _tag: "Reset"; readonly code: number }
   | { readonly _tag: "Silence" }
 
-/** A reaction to a request that was written down. */
+/** A reaction to a recorded request. */
 export interface Reacted {
   readonly reaction: Reaction
-  /** Writes down that it was not processed after all. */
+  /** Records that the request was not processed. */
   readonly disown: () => void
 }
 
-/** How a connection asks what to do. */
+/** Decides what a connection does. */
 export interface Reactions {
   readonly react: (connection: Connection, request: Incoming) => Reacted
-  /** Called after each reaction. */
+  /** The connection calls it after each reaction. */
   readonly reacted: (connection: Connection) => void
-  /** Runs something after so many milliseconds. */
+  /** Runs a callback after this many milliseconds. */
   readonly later: (millis: number, run: () => void) => void
 }
 
 /** REFUSED_STREAM. RFC 9113, section 7. */
 const refusedStream = 7
 
-/** More of a body than this is counted, but not kept. */
-const kept = 16_384
+/** The rest of a longer body is counted and not kept. */
+const maxKeptBytes = 16_384
 
-/** One connection. It begins to read when {@link Connection.open} is called. */
+/** One connection. It starts to read when {@link Connection.open} is called. */
 export class Connection implements Provider {
   readonly number: number
   readonly certificate: Provider["certificate"]
   shown: Shown | undefined
-  /** Has a push with a provider token been accepted? */
+  /** Whether a push with a provider token was accepted. */
   proven = false
-  /** How many pushes came on it. */
+  /** How many pushes arrived. */
   pushes = 0
-  /** How many were refused since the last one that was accepted, but for dead tokens. */
+  /** How many pushes were refused since the last accepted one, without dead tokens. */
   refusals = 0
-  /** How many of these were for bad device tokens. */
+  /** How many of these had bad device tokens. */
   badTokens = 0
   readonly #session: ServerHttp2Session
   readonly #socket: TLSSocket
   readonly #streams = new Map<number, ServerHttp2Stream>()
   readonly #disown = new Map<number, () => void>()
   #leaving = false
-  /** The stream that came last, and the last one that a GOAWAY has promised to process. */
+  /** The newest stream, and the last one that a GOAWAY promised to process. */
   #newest = 0
   #last = Infinity
 
@@ -84,7 +84,7 @@ export class Connection implements Provider {
   open({ later, react, reacted }: Reactions): void {
     this.#session.on("error", () => {})
     this.#session.on("stream", (stream, headers, _flags, rawHeaders) => {
-      // node:http2 goes on with what it has read when it sends a GOAWAY
+      // node:http2 still handles streams that it read before its GOAWAY
       if (stream.id! > this.#last) {
         stream.on("error", () => {})
         return stream.close(refusedStream)
@@ -104,17 +104,17 @@ export class Connection implements Provider {
     })
   }
 
-  /** Announces how many streams the peer may have open. */
+  /** Sets how many streams the peer may have open. */
   setMaxStreams(count: number): void {
     if (!this.#session.destroyed) this.#session.settings({ maxConcurrentStreams: count })
   }
 
-  /** Says that there will be no more streams, and closes when the last one is answered. */
+  /** Sends a GOAWAY, and closes when the last stream is answered. */
   goaway({ code = 0, reason, unprocessed = 0 }: Goaway, now: number): void {
     if (this.#leaving || this.#session.destroyed) return
     this.#leaving = true
     const disowned = this.#newestUnanswered(unprocessed)
-    // 0 stands for the newest stream, so that the first can't be disowned
+    // node:http2 takes 0 for the newest stream, so the first can't be disowned
     const last = disowned === undefined ? this.#newest : Math.max(1, disowned - 2)
     this.#last = last
     const debug = reason === undefined ? undefined : Buffer.from(JSON.stringify({ reason, timestamp: now }))
@@ -129,7 +129,7 @@ export class Connection implements Provider {
     this.#closeWhenDone()
   }
 
-  /** The oldest of the newest streams, at most so many, of which none has been answered. */
+  /** The first of the newest streams, at most `count`, that are all unanswered. */
   #newestUnanswered(count: number): number | undefined {
     const streams = Array.from(this.#streams)
     const answered = streams.findLastIndex(([, stream]) => stream.headersSent)
@@ -165,11 +165,11 @@ export class Connection implements Provider {
     const chunks: Array<Buffer> = []
     let size = 0
     stream.on("data", (chunk: Buffer) => {
-      if (size < kept) chunks.push(chunk)
+      if (size < maxKeptBytes) chunks.push(chunk)
       size += chunk.length
     })
     stream.once("end", () => {
-      // a GOAWAY has disowned it after its last byte came
+      // a GOAWAY disowned it after its last byte
       if (stream.destroyed) return
       const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
       const { ":method": method = "", ":path": path = "" } = headers
@@ -181,7 +181,7 @@ export class Connection implements Provider {
     if (stream.destroyed) return
     switch (reaction._tag) {
       case "Answer": {
-        // the answer to a PING says that the peer has read what came before it
+        // the answer to a PING proves that the peer has read everything before it
         if (reaction.cut) stream.once("close", () => this.#session.ping(() => this.cut()))
         if (reaction.body === "") stream.respond(reaction.headers, { endStream: true })
         else {

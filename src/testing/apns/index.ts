@@ -1,4 +1,4 @@
-/** An APNs that runs on this machine, and the certificates and keys that tests of pushes need. */
+/** A local APNs for tests, with certificates and keys. */
 export * as ApnsSimulator from "./ApnsSimulator.ts"
 export * as Certificate from "./Certificate.ts"
 export * as Key from "./Key.ts"

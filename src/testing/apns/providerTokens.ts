@@ -1,11 +1,10 @@
 /**
- * What APNs checks of the provider token of a push, and of all tokens that come
- * over one connection.
+ * The checks of APNs on the provider tokens of one connection.
  *
  * Source: Apple, "Establishing a token-based connection to APNs": a token is
  * signed with ES256, is at most one hour old, and is renewed at most once in 20
- * minutes; a connection is for one team and one key. How often it is renewed is
- * told here from the times of issue.
+ * minutes; a connection uses one team and one key. The simulator measures the
+ * renewal by the times of issue.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Option from "effect/Option"
@@ -17,19 +16,19 @@ import type { Endpoint } from "../../push/apns/index.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** A key that is known to the simulator. */
+/** A key that the simulator accepts. */
 export interface PublicKey {
   readonly keyId: string
   readonly teamId: string
-  /** PEM. */
+  /** The public key, PEM. */
   readonly publicKey: string
-  /** The apps that it may push to, by their bundle ids. Default: all of its team. */
+  /** The bundle ids of the apps that it may push to. Default: all apps of the team. */
   readonly bundleIds?: ReadonlyArray<string> | undefined
-  /** Default: both environments. */
+  /** The only environment that it may push to. Default: both. */
   readonly environment?: Endpoint.Environment | undefined
 }
 
-/** What a connection has shown so far. */
+/** The last accepted token of a connection. */
 export interface Shown {
   readonly teamId: string
   readonly keyId: string
@@ -37,7 +36,7 @@ export interface Shown {
   readonly issuedAt: number
 }
 
-/** Whether a token is accepted: what the connection has shown from then on, or Apple's reason. */
+/** Whether a token is accepted, or Apple's reason against it. */
 export type Verdict =
   | { readonly _tag: "Accepted"; readonly shown: Shown; readonly bundleIds: ReadonlyArray<string> | undefined }
   | {
@@ -51,7 +50,7 @@ export type Verdict =
       | "TooManyProviderTokenUpdates"
   }
 
-/** Judges the `authorization` header of a push at a time in milliseconds since the epoch. */
+/** Checks the `authorization` header of a push. `now` is in milliseconds since the epoch. */
 export type Judge = (authorization: string | undefined, now: number, shown: Shown | undefined) => Verdict
 
 // -----------------------------------------------------------------------------
@@ -78,7 +77,7 @@ interface KnownKey extends PublicKey {
   readonly object: KeyObject
 }
 
-/** Reads a token and checks its signature. Without known keys every signature is good. */
+/** Decodes a token and checks its signature. Without known keys every signature is accepted. */
 const read = (jwt: string, keys: ReadonlyMap<string, KnownKey> | undefined): Token | undefined => {
   const parts = jwt.split(".")
   if (parts.length !== 3) return undefined
@@ -103,20 +102,18 @@ const read = (jwt: string, keys: ReadonlyMap<string, KnownKey> | undefined): Tok
 // Judging it
 // -----------------------------------------------------------------------------
 
-/** In milliseconds. */
-const hour = 3_600_000
-/** In seconds. */
-const twentyMinutes = 1200
+const maxAgeMillis = 3_600_000
+const minRenewalSeconds = 1200
 
-/** Tokens are few and checking one is dear, so that the last ones are remembered. */
-const remembered = 100
+/** Checking a signature is slow and tokens are few, so the last results are cached. */
+const maxCachedTokens = 100
 
 const refused = (reason: Extract<Verdict, { readonly _tag: "Refused" }>["reason"]): Verdict => ({
   _tag: "Refused",
   reason
 })
 
-/** A judge who knows some keys, or who takes every token that is well-formed. */
+/** Makes a check against these keys. Without keys it accepts every well-formed token. */
 export const make = (
   publicKeys: ReadonlyArray<PublicKey> | undefined,
   environment: Endpoint.Environment
@@ -128,7 +125,7 @@ export const make = (
 
   const lookUp = (jwt: string): Token | undefined => {
     if (tokens.has(jwt)) return tokens.get(jwt)
-    if (tokens.size >= remembered) tokens.delete(tokens.keys().next().value!)
+    if (tokens.size >= maxCachedTokens) tokens.delete(tokens.keys().next().value!)
     const token = read(jwt, keys)
     tokens.set(jwt, token)
     return token
@@ -144,10 +141,10 @@ export const make = (
     if (shown !== undefined && shown.keyId !== keyId) return refused("UnrelatedKeyIdInToken")
     if (key?.environment !== undefined && key.environment !== environment) return refused("BadEnvironmentKeyIdInToken")
     const age = now - issuedAt * 1000
-    if (age > hour) return refused("ExpiredProviderToken")
-    if (age < -hour) return refused("InvalidProviderToken")
+    if (age > maxAgeMillis) return refused("ExpiredProviderToken")
+    if (age < -maxAgeMillis) return refused("InvalidProviderToken")
     const change = Math.abs(issuedAt - (shown?.issuedAt ?? issuedAt))
-    if (change > 0 && change < twentyMinutes) return refused("TooManyProviderTokenUpdates")
+    if (change > 0 && change < minRenewalSeconds) return refused("TooManyProviderTokenUpdates")
     return { _tag: "Accepted", shown: { teamId, keyId, issuedAt }, bundleIds: key?.bundleIds }
   }
 }

@@ -1,53 +1,53 @@
-/** What a simulator remembers of the pushes that it got: the newest ones, and counts of all. */
+/** Records the pushes of a simulator: the newest ones, and counts of all. */
 
 /**
- * A push, or a broadcast, and how it was answered.
+ * A push or a broadcast, and its answer.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Push {
-  /** The number of the connection on which it came; the first is 1. */
+  /** The number of its connection, from 1. */
   readonly connection: number
-  /** When it came: milliseconds since the epoch. */
+  /** When it arrived, in milliseconds since the epoch. */
   readonly at: number
   /** The device token, or the channel id of a broadcast. */
   readonly target: string
   readonly headers: Readonly<Record<string, string | undefined>>
-  /** The payload as it came. */
+  /** The payload, unchanged. */
   readonly body: string
-  /** The id that it was answered with. */
+  /** The `apns-id` of the answer. */
   readonly apnsId: string
-  /** The HTTP status of the answer; none where the script leaves it out, or a GOAWAY says that it was not processed. */
+  /** The HTTP status of the answer; `undefined` if the script left it unanswered or a GOAWAY disowned it. */
   readonly status: number | undefined
-  /** Apple's reason, where it was refused. */
+  /** Apple's reason, if the push was refused. */
   readonly reason: string | undefined
 }
 
 /**
- * What a simulator has seen since it was started or cleared.
+ * The counts of a simulator since it was started or cleared.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Counts {
-  /** Connections that were opened. */
+  /** All connections. */
   readonly connections: number
-  /** Connections that are open now. */
+  /** Open connections. */
   readonly open: number
-  /** Pushes and broadcasts, answered or not. */
+  /** All pushes and broadcasts. */
   readonly pushes: number
-  /** Those that were accepted. */
+  /** Accepted pushes and broadcasts. */
   readonly accepted: number
-  /** Those that the script left without an answer, or a GOAWAY disowned. */
+  /** Pushes and broadcasts that the script left unanswered or a GOAWAY disowned. */
   readonly unanswered: number
-  /** Answers to pushes and broadcasts by HTTP status. */
+  /** Answers by HTTP status. */
   readonly statuses: Readonly<Record<number, number>>
-  /** Refusals of them by Apple's reason. */
+  /** Refusals by Apple's reason. */
   readonly reasons: Readonly<Record<string, number>>
 }
 
-/** Remembers the newest of what it is given. */
+/** Keeps the newest items, at most `capacity`. */
 export class Newest<A> {
   readonly #capacity: number
   #items: Array<A> = []
@@ -63,13 +63,13 @@ export class Newest<A> {
     this.#next = (this.#next + 1) % this.#capacity
   }
 
-  /** Puts another in the place of one that is still remembered. */
+  /** Replaces an item, if it is still kept. */
   replace(item: A, other: A): void {
     const index = this.#items.lastIndexOf(item)
     if (index >= 0) this.#items[index] = other
   }
 
-  /** The oldest first. */
+  /** The items, the oldest first. */
   toArray(): Array<A> {
     return this.#items.length < this.#capacity
       ? this.#items.slice()
@@ -82,7 +82,7 @@ export class Newest<A> {
   }
 }
 
-/** Counts what is answered. */
+/** Counts pushes and their answers. */
 export class Tally {
   connections = 0
   #pushes = 0
@@ -97,7 +97,7 @@ export class Tally {
     if (reason !== undefined) this.#reasons[reason] = (this.#reasons[reason] ?? 0) + 1
   }
 
-  /** Takes back how a push was answered. */
+  /** Counts an answered push as unanswered instead. */
   disown(status: number | undefined, reason: string | undefined): void {
     if (status === undefined) return
     this.#unanswered++

@@ -1,6 +1,6 @@
 /**
- * What a simulator does with each request: checks it, asks the script, answers
- * as APNs does, and records pushes.
+ * Reacts to each request of a simulator: checks it, asks the script, answers as
+ * APNs does, and records pushes.
  */
 import * as Duration from "effect/Duration"
 import * as Uuid from "../../internal/uuid.ts"
@@ -13,21 +13,21 @@ import type { Judge } from "./providerTokens.ts"
 import type { Push } from "./recorder.ts"
 import { type Behaviour, compile, type Script } from "./Script.ts"
 
-/** What it needs. */
+/** The collaborators of a responder. */
 export interface Options {
   readonly environment: Endpoint.Environment
   readonly judge: Judge
   /** Milliseconds since the epoch. */
   readonly now: () => number
   readonly script: Script
-  /** Writes a push down. What comes back says that it was not processed after all. */
+  /** Records a push. Call the returned function if it was not processed after all. */
   readonly record: (push: Push) => () => void
 }
 
-/** Answers requests. */
+/** Reacts to requests. */
 export interface Responder {
   readonly react: (connection: Connection, request: Incoming) => Reacted
-  /** To be called after each reaction. */
+  /** Call it after each reaction. */
   readonly reacted: (connection: Connection) => void
   readonly script: () => Script
   readonly setScript: (script: Script) => void
@@ -51,7 +51,7 @@ const prepare = (script: Script) => ({
   }
 })
 
-/** Makes what answers requests. */
+/** Makes a responder. */
 export const make = (options: Options): Responder => {
   const { environment, judge, now, record } = options
   const channels = Channels.make()
@@ -117,7 +117,7 @@ export const make = (options: Options): Responder => {
     )
   }
 
-  /** Who has shown a good provider token may push more at once. */
+  /** After a good provider token a connection may have more streams. */
   const accepted = (connection: Connection): void => {
     connection.refusals = connection.badTokens = 0
     if (connection.proven || connection.certificate !== undefined) return
@@ -125,7 +125,7 @@ export const make = (options: Options): Responder => {
     connection.setMaxStreams(prepared.maxStreams.after)
   }
 
-  /** Who is refused again and again may push one at a time. */
+  /** After too many refusals a connection may have few streams again. */
   const refused = (connection: Connection, reason: Reason.Reason | undefined): void => {
     connection.refusals++
     if (reason === "BadDeviceToken") connection.badTokens++
