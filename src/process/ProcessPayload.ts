@@ -136,20 +136,12 @@ export const ProcessPayload = Schema.Struct({
 )
 
 /**
- * What to run, and how.
+ * The decoded {@link ProcessPayload}.
  *
  * @category models
  * @since 0.1.0
  */
 export type ProcessPayload = typeof ProcessPayload.Type
-
-/**
- * The JSON form of a {@link ProcessPayload}.
- *
- * @category models
- * @since 0.1.0
- */
-export type ProcessPayloadEncoded = typeof ProcessPayload.Encoded
 
 const decodeType = Schema.decodeUnknownResult(Schema.toType(ProcessPayload))
 

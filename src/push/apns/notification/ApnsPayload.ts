@@ -127,17 +127,9 @@ export const ApnsPayload = Wire.pipe(
 )
 
 /**
- * One notification, for one or many device tokens.
+ * The decoded {@link ApnsPayload}.
  *
  * @category models
  * @since 0.1.0
  */
 export type ApnsPayload = typeof ApnsPayload.Type
-
-/**
- * The JSON form of an {@link ApnsPayload}.
- *
- * @category models
- * @since 0.1.0
- */
-export type ApnsPayloadEncoded = typeof ApnsPayload.Encoded
