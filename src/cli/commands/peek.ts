@@ -13,8 +13,8 @@ import { NotShown, UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
 import { complain, print, printJson } from "../output.ts"
 import { encodeJob, showJobs } from "../render/job.ts"
+import { tellWhere } from "../render/results.ts"
 import { operate } from "../root.ts"
-import { tellWhere } from "./jobs.ts"
 
 const byId = Effect.fnUntraced(function*(id: JobId): Effect.fn.Return<ListedJob, BrokerError, Inspector> {
   const inspector = yield* Inspector

@@ -127,3 +127,13 @@ export const assignment = (name: string): Flag.Flag<readonly [string, string]> =
       () => "NAME=VALUE, or NAME= for an empty value"
     )
   )
+
+/** One queue. */
+export const queueArgument = Argument.String("queue").pipe(Argument.withDescription("The queue"))
+
+/** Ids of jobs, at least one. */
+export const idArguments = Argument.String("id").pipe(
+  Argument.withDescription("The id of a job; can be repeated"),
+  Argument.map((id) => JobId.make(id)),
+  Argument.variadic({ min: 1 })
+)

@@ -1,0 +1,24 @@
+/** `backq resume`: ends a pause. */
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import { Inspector } from "../../Inspector.ts"
+import * as Flags from "../flags/flags.ts"
+import { print, printJson, tell } from "../output.ts"
+import { operate } from "../root.ts"
+
+/** `backq resume`. */
+export const resume = Command.make(
+  "resume",
+  { queue: Flags.queueArgument, json: Flags.json },
+  ({ json, queue }) =>
+    operate(Effect.gen(function*() {
+      const inspector = yield* Inspector
+      yield* inspector.statsQueue(queue)
+      yield* inspector.resume(queue)
+      const line = `${queue} is resumed`
+      yield* tell(line, json ? printJson({ queue, pausedFor: 0 }) : print(line))
+    }))
+).pipe(
+  Command.withDescription("End a pause"),
+  Command.withExamples([{ command: "backq resume mail" }])
+)
