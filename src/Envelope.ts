@@ -80,12 +80,13 @@ const decoder = new TextDecoder("utf-8", { fatal: true })
 const decodeEnvelope = Schema.decodeUnknownResult(Envelope)
 
 /**
- * Encodes an envelope as a body. The payload must already be JSON.
+ * Encodes an envelope as a body. The payload must already be JSON. What is undefined is left out.
  *
  * @category functions
  * @since 0.1.0
  */
-export const encode = (envelope: Envelope): Uint8Array => Buffer.from(JSON.stringify(envelope))
+export const encode = (envelope: { readonly [K in keyof Envelope]: Envelope[K] | undefined }): Uint8Array =>
+  Buffer.from(JSON.stringify(envelope))
 
 /**
  * Decodes a body. The failure says what is wrong with it, and never quotes it.

@@ -14,15 +14,18 @@ const text = Buffer.from("00000000-0000-7000-8000-000000000000")
 /** The time in `text`, which many UUIDs of one millisecond share. */
 let writtenTime = Number.NaN
 
-const writeTime = (time: number): void => {
-  const hex = Math.floor(time).toString(16).padStart(12, "0")
-  text.write(`${hex.slice(0, 8)}-${hex.slice(8)}`, "latin1")
-  writtenTime = time
-}
-
 const writeByte = (at: number, byte: number): void => {
   text[at] = digits[byte >>> 4]!
   text[at + 1] = digits[byte & 15]!
+}
+
+const writeTime = (time: number): void => {
+  let rest = Math.floor(time)
+  for (const at of [11, 9, 6, 4, 2, 0]) {
+    writeByte(at, rest % 256)
+    rest = Math.floor(rest / 256)
+  }
+  writtenTime = time
 }
 
 /** A new UUID v7 for a time in milliseconds since the epoch. */

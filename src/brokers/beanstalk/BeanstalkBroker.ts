@@ -67,7 +67,6 @@ export const make = Effect.fnUntraced(function*(
     ? Duration.infinity
     : DurationInput.fromInputUnsafe(options.reconnectFor)
   const shared = yield* SharedConnection.make(driver)
-  const putAll = Putting.putAll(shared)
   const features = {
     resolution: "second",
     canList: false,
@@ -84,8 +83,8 @@ export const make = Effect.fnUntraced(function*(
         { _tag: "ListTubeUsed" },
         (answer) => answer?._tag === "Using" ? Result.void : failure(name, "ListTubeUsed", answer)
       ),
-      put: (queue, request) => Effect.flatMap(putAll(queue, [request]), ([result]) => Effect.fromResult(result!)),
-      putAll,
+      put: Putting.put(shared),
+      putAll: Putting.putAll(shared),
       consume: (queues) =>
         Effect.andThen(
           Effect.forEach(queues, (queue) => Effect.fromResult(checkQueue(queue)), { discard: true }),

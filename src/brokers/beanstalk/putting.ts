@@ -13,7 +13,7 @@ import type { Command } from "./command.ts"
 import type { Connection } from "./Connection.ts"
 import type { Answer } from "./pipeline.ts"
 import { failure, tooBig, wholeSeconds } from "./replies.ts"
-import { type Ready, type SharedConnection, unanswered } from "./sharedConnection.ts"
+import { type Ready, type SharedConnection, unanswered, type Use } from "./sharedConnection.ts"
 
 type Put = Result.Result<JobId, BrokerError.BrokerError>
 
@@ -53,6 +53,20 @@ const accepted = (
   }
 }
 
+const resultOf = (
+  shared: SharedConnection,
+  ready: Ready,
+  queue: string,
+  request: PutRequest,
+  answer: Answer | undefined,
+  use: Use
+): Put => {
+  if (use.failure === undefined) return accepted(shared.name, ready, queue, request, answer)
+  // It went to whatever was used before.
+  if (answer?._tag === "Inserted") deleteAll(ready.connection, [answer.id])
+  return unanswered(answer) ?? Result.fail(use.failure)
+}
+
 /** Puts jobs on a queue over one connection. */
 export const putMany = (
   shared: SharedConnection,
@@ -64,18 +78,25 @@ export const putMany = (
   const small = requests.filter((request) => request.body.length <= limit)
   if (small.length === 0) return Effect.succeed(requests.map((request) => tooBig(queue, request.body.length, limit)))
   return Effect.map(shared.inQueue(ready, queue, small.map(command)), ({ answers, use }) => {
-    if (use.failure !== undefined) {
-      // They went to whatever was used before.
-      deleteAll(ready.connection, answers.flatMap((answer) => answer._tag === "Inserted" ? [answer.id] : []))
-    }
     let next = 0
     return requests.map((request) => {
       if (request.body.length > limit) return tooBig(queue, request.body.length, limit)
-      const answer = answers[next++]
-      return use.failure === undefined
-        ? accepted(shared.name, ready, queue, request, answer)
-        : unanswered(answer) ?? Result.fail(use.failure)
+      return resultOf(shared, ready, queue, request, answers[next++], use)
     })
+  })
+}
+
+/** The broker's `put`. It is the call that programs make most, so it makes no lists to go through. */
+export const put = (shared: SharedConnection): Broker["Service"]["put"] => (queue, request) => {
+  const checked = checkQueue(queue)
+  if (Result.isFailure(checked)) return Effect.fail(checked.failure)
+  return Effect.flatMap(shared.current, (ready) => {
+    const limit = ready.greeting.maxJobSize
+    if (request.body.length > limit) return Effect.fromResult(tooBig(queue, request.body.length, limit))
+    return Effect.flatMap(
+      shared.inQueue(ready, queue, [command(request)]),
+      ({ answers: [answer], use }) => Effect.fromResult(resultOf(shared, ready, queue, request, answer, use))
+    )
   })
 }
 
