@@ -12,6 +12,9 @@ import { Broker, putRequest } from "../src/Broker.ts"
 import * as Job from "../src/Job.ts"
 import { TestBroker } from "../src/testing/index.ts"
 import * as Worker from "../src/Worker.ts"
+import { allow, withMuchData } from "./support/limits.ts"
+
+allow(withMuchData)
 
 /** The delays after the attempts 1 to n, in milliseconds. */
 const delays = (schedule: Schedule.Schedule<unknown, any, unknown>, n: number, failure: unknown = "no") =>

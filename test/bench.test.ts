@@ -8,6 +8,9 @@ import { promisify } from "node:util"
 import * as Bench from "../scripts/bench/install.ts"
 import { isMissing } from "./support/beanstalkd.ts"
 import * as Http2Servers from "./support/http2Servers.ts"
+import { allow, withPrograms } from "./support/limits.ts"
+
+allow(withPrograms)
 
 const run = (name: string, ...args: ReadonlyArray<string>) =>
   promisify(execFile)(process.execPath, ["--expose-gc", join(import.meta.dirname, "../scripts/bench", name), ...args])

@@ -1,5 +1,5 @@
 /** The programs of scripts/examples run, each on a file of its own, and do what their first lines say. */
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -13,13 +13,14 @@ import { Inspector, Job, Publisher, Worker } from "../src/index.ts"
 import { ApnsSimulator, Key } from "../src/testing/apns/index.ts"
 import { eventually } from "./support/eventually.ts"
 import { folder } from "./support/folder.ts"
+import { allow, withPrograms } from "./support/limits.ts"
 import { freePort } from "./support/network.ts"
+
+allow(withPrograms)
 
 const examples = join(import.meta.dirname, "..", "scripts", "examples")
 
 // each case starts programs, which takes seconds on a busy machine
-vi.setConfig({ testTimeout: 60_000 })
-
 /** A folder in which examples run: its queue is the file that they take where nobody names a broker. */
 const place = Effect.map(folder, (cwd) => {
   const start = (name: string, args: ReadonlyArray<string> = [], env: Record<string, string> = {}) =>

@@ -6,6 +6,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Hostile from "./support/hostile.ts"
+import { allow, withPrograms } from "./support/limits.ts"
+
+allow(withPrograms)
 
 const src = join(import.meta.dirname, "..", "src")
 

@@ -3,7 +3,10 @@ import { assert, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { allow, withPrograms } from "./support/limits.ts"
 import { shown } from "./support/shown.ts"
+
+allow(withPrograms)
 
 const root = join(import.meta.dirname, "..")
 const script = join(root, "scripts/examples/first-job.ts")

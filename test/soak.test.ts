@@ -2,6 +2,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { spawnSync } from "node:child_process"
 import { join } from "node:path"
+import { allow, withPrograms } from "./support/limits.ts"
+
+allow(withPrograms)
 
 const script = join(import.meta.dirname, "..", "scripts", "soak.ts")
 
@@ -24,7 +27,7 @@ describe("npm run soak", () => {
     const ran = soak("fuzz/envelope", "--rounds", "3", "--from", "7", "--seed", "9")
     assert.match(ran.stdout, /^fuzz\/envelope: 3 rounds from 7, seed 9\nfuzz\/envelope: 3 rounds passed in \d/)
     assert.strictEqual(ran.status, 0)
-  }, 120_000)
+  })
 
   it("refuses what it can't mean", () => {
     const unknown = soak("fuzz/nothing")
@@ -33,5 +36,5 @@ describe("npm run soak", () => {
     const many = soak("fuzz/envelope", "--rounds", "many")
     assert.include(many.stderr, "--rounds must be a whole number")
     assert.strictEqual(many.status, 2)
-  }, 120_000)
+  })
 })

@@ -4,6 +4,9 @@ import { spawnSync } from "node:child_process"
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { allow, withPrograms } from "./support/limits.ts"
+
+allow(withPrograms)
 
 const script = join(import.meta.dirname, "..", "scripts", "start.ts")
 
@@ -44,7 +47,7 @@ describe("npm start", () => {
       ]
     ) assert.match(output, line)
     assert.notInclude(output, "\x1b")
-  }, 60_000)
+  })
 
   it("updates a table in place on a terminal", () => {
     const output = start("script", "-qec", `"${process.execPath}" "${script}"`, "/dev/null")
@@ -54,5 +57,5 @@ describe("npm start", () => {
     const last = output.slice(output.lastIndexOf("\x1b[9A"), output.lastIndexOf("\x1b[?25h"))
     assert.strictEqual(last.match(/✔/g)?.length, 7)
     assert.strictEqual(last.match(/✘/g)?.length, 2)
-  }, 60_000)
+  })
 })

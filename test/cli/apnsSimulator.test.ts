@@ -7,8 +7,11 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { find } from "../../scripts/test/servers.ts"
 import { eventually } from "../support/eventually.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { run as runHere } from "./command.ts"
 import { bin, start } from "./program.ts"
+
+allow(withPrograms)
 
 const simulate = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
   const program = yield* start(["apns-simulator", "--port", "0", ...args])
@@ -82,7 +85,7 @@ describe("backq apns-simulator", () => {
       yield* program.signal("SIGTERM")
       assert.strictEqual((yield* program.ended).code, 0)
       assert.lengthOf(readdirSync(path), 2)
-    }), 60_000)
+    }))
 
   it.live.each(
     [

@@ -4,7 +4,10 @@ import * as Effect from "effect/Effect"
 import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
 import { file } from "../brokers/sqlite/harness.ts"
 import { eventually } from "../support/eventually.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { run, start } from "./program.ts"
+
+allow(withPrograms)
 
 describe("backq bench", () => {
   it.live("measures publishing, working and the way between them", () =>
@@ -22,7 +25,7 @@ describe("backq bench", () => {
       for (const what of ["publish", "publishAll", "work"]) assert.isAbove(machines[what].perSecond, 0)
       assert.isAtMost(machines.latency.median, machines.latency.p99)
       assert.deepStrictEqual(yield* (yield* SqliteBroker.make({ path })).inspector.queues, [])
-    }), 60_000)
+    }))
 
   it.live("empties its queue when it is interrupted", () =>
     Effect.gen(function*() {
@@ -34,5 +37,5 @@ describe("backq bench", () => {
       yield* program.signal("SIGTERM")
       assert.strictEqual((yield* program.ended).code, 130)
       assert.strictEqual(yield* ready, 0)
-    }), 60_000)
+    }))
 })

@@ -1,15 +1,16 @@
 /** The digits of a number are the same from a file to the device, and wherever an operator looks between. */
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { ApnsSimulator, Key } from "../../src/testing/apns/index.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { run } from "./command.ts"
 import { run as runProgram } from "./program.ts"
 
-vi.setConfig({ testTimeout: 60_000 })
+allow(withPrograms)
 
 const token = "a1".repeat(32)
 const payload = `{"aps":{"alert":"a"},"id":1234567890123456789,"rate":0.1000000000000000055}`

@@ -5,7 +5,10 @@ import { chmodSync } from "node:fs"
 import { dirname } from "node:path"
 import { file } from "../brokers/sqlite/harness.ts"
 import { beanstalkd, real } from "../support/beanstalkd.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { run } from "./program.ts"
+
+allow(withPrograms)
 
 describe("backq doctor", () => {
   it.live("a file: says what is well, what is not and what to do", () =>
@@ -30,14 +33,14 @@ describe("backq doctor", () => {
       const { errors, findings } = JSON.parse(machines.stdout)
       assert.strictEqual(errors, 2)
       assert.includeMembers(findings.map((one: { check: string }) => one.check), ["permissions", "unknown", "ttr"])
-    }), 60_000)
+    }))
 
   it.live("a file that is not there is not made", () =>
     Effect.gen(function*() {
       const { code, stderr } = yield* run(["doctor", "--broker", `sqlite:${yield* file}`])
       assert.strictEqual(code, 2)
       assert.include(stderr, "there is no file")
-    }), 60_000)
+    }))
 
   it.live("a file whose jobs have no room", () =>
     Effect.gen(function*() {
@@ -46,7 +49,7 @@ describe("backq doctor", () => {
       const { code, stdout } = yield* run(["doctor", "--broker", `sqlite:${path}?max-job-size=128`])
       assert.strictEqual(code, 6)
       assert.match(stdout, /^✘ a job may have at most 128 bytes.*\n {4}→ raise max-job-size in the URL/m)
-    }), 60_000)
+    }))
 
   real("beanstalkd with -z 128", () =>
     Effect.gen(function*() {
@@ -54,7 +57,7 @@ describe("backq doctor", () => {
       const { code, stdout } = yield* run(["doctor", "--broker", `beanstalk://127.0.0.1:${port}`])
       assert.strictEqual(code, 6)
       assert.match(stdout, /^✘ a job may have at most 128 bytes.*\n {4}→ start it with a larger -z/m)
-    }), 60_000)
+    }))
 
   real("beanstalkd without -b", () =>
     Effect.gen(function*() {
@@ -62,5 +65,5 @@ describe("backq doctor", () => {
       const { code, stdout } = yield* run(["doctor", "--broker", `beanstalk://127.0.0.1:${port}`])
       assert.strictEqual(code, 6)
       assert.match(stdout, /^✘ beanstalkd runs without -b: .*\n {4}→ start it with -b DIR/m)
-    }), 60_000)
+    }))
 })

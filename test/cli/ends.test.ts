@@ -3,7 +3,7 @@
  * signals that end it: what it says then, with which code it ends, and that
  * nothing of it is left.
  */
-import { afterAll, assert, describe, it, vi } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -36,10 +36,11 @@ import { ApnsSimulator, Key, Script } from "../../src/testing/apns/index.ts"
 import { hasProc, isRunning, listens, resting, sendSignal } from "../support/children.ts"
 import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { commandsBelow } from "./help.ts"
 import { bin } from "./program.ts"
 
-vi.setConfig({ testTimeout: 60_000 })
+allow(withPrograms)
 
 // the program is started dozens of times
 const compiled = mkdtempSync(join(tmpdir(), "backq-compiled-"))

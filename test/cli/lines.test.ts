@@ -1,5 +1,5 @@
 /** What the command prints does nothing to a terminal and forges no line, whatever is in jobs, names, files and URLs. */
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -12,10 +12,11 @@ import { Output, OutputError } from "../../src/cli/output.ts"
 import { Shutdown } from "../../src/cli/shutdown.ts"
 import { Inspector } from "../../src/Inspector.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { onEach } from "./brokers.ts"
 import { run } from "./command.ts"
 
-vi.setConfig({ testTimeout: 60_000 })
+allow(withPrograms)
 
 /** Clears the screen, sets the title, turns what follows, C1, a line of its own, a blank that can't be seen, a tag. */
 const hostile = "\x1b[2J\x1b]0;title\x07\u202e\u009b31m\nforged\r\u2028\u200b\u{e0041}\ud800"

@@ -1,7 +1,10 @@
 /** How logs look, off a terminal. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { allow, withPrograms } from "../support/limits.ts"
 import { run } from "./program.ts"
+
+allow(withPrograms)
 
 describe("--log-format", () => {
   it.live.each(

@@ -8,7 +8,10 @@ import * as Native from "../../src/brokers/beanstalk/Native.ts"
 import { sample, sampleFor } from "../../src/cli/render/numbers.ts"
 import { Inspector } from "../../src/Inspector.ts"
 import * as Servers from "../support/beanstalkd.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import * as Network from "../support/network.ts"
+
+allow(withPrograms)
 
 /** Sends lines in one go, and returns when so many lines were answered. */
 const exchange = (port: number, lines: string, answered: number) =>

@@ -1,5 +1,5 @@
 /** What an operator's commands show and change, the same on every broker. */
-import { assert, it, vi } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -7,9 +7,10 @@ import { Broker, type PutOptions, putRequest } from "../../src/Broker.ts"
 import * as Envelope from "../../src/Envelope.ts"
 import { Inspector } from "../../src/Inspector.ts"
 import { bytes, take } from "../conformance/Harness.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { onEach, type Target } from "./brokers.ts"
 
-vi.setConfig({ testTimeout: 60_000 })
+allow(withPrograms)
 
 const put = (queue: string, body: string | Uint8Array, options?: PutOptions) =>
   Broker.use((broker) =>

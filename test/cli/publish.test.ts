@@ -1,5 +1,5 @@
 /** `backq publish`, `backq stats` and `backq queues` as a script sees them: stdout, stderr and the exit code. */
-import { assert, describe, vi } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Net from "node:net"
@@ -7,8 +7,11 @@ import * as Tls from "node:tls"
 import { JobId, putRequest } from "../../src/Broker.ts"
 import { beanstalkd, real } from "../support/beanstalkd.ts"
 import { eventually } from "../support/eventually.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { freePort, scripted } from "../support/network.ts"
 import { type Ended, look, run } from "./program.ts"
+
+allow(withPrograms)
 
 const url = (port: number, scheme = "beanstalk") => `${scheme}://127.0.0.1:${port}?connect-timeout=500ms`
 const publish = (broker: string, ...args: ReadonlyArray<string>) =>
@@ -40,8 +43,6 @@ const http = scripted((socket) =>
 )
 
 // each case starts programs, which takes seconds on a busy machine
-vi.setConfig({ testTimeout: 60_000 })
-
 describe.concurrent("publish process", () => {
   real("prints the id alone, and what was published is what was said", () =>
     Effect.gen(function*() {

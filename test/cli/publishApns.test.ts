@@ -1,5 +1,5 @@
 /** `backq publish apns`: what was said is what a worker gets. */
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
@@ -11,9 +11,10 @@ import * as ApnsJob from "../../src/push/apns/ApnsJob.ts"
 import type { ApnsPayload } from "../../src/push/apns/notification/ApnsPayload.ts"
 import * as Worker from "../../src/Worker.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { run } from "./command.ts"
 
-vi.setConfig({ testTimeout: 60_000 })
+allow(withPrograms)
 
 /** Publishes, with a line of words and then whole arguments, and takes what was published. */
 const published = (path: string, line: string, ...args: ReadonlyArray<string>) =>

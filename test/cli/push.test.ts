@@ -1,16 +1,17 @@
 /** `backq push` and `backq work apns`, to the APNs simulator. */
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { ApnsSimulator, Key, Script } from "../../src/testing/apns/index.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { freePort } from "../support/network.ts"
 import { run } from "./command.ts"
 import { run as runProgram } from "./program.ts"
 
-vi.setConfig({ testTimeout: 60_000 })
+allow(withPrograms)
 
 const alive = "a1".repeat(32)
 const gone = "b2".repeat(32)

@@ -7,7 +7,10 @@ import { format } from "../../src/cli/commands/tail.ts"
 import { file } from "../brokers/sqlite/harness.ts"
 import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { run, start } from "./program.ts"
+
+allow(withPrograms)
 
 describe("backq tail", () => {
   it.live("shows what becomes of jobs, for people and for machines", () =>
@@ -44,7 +47,7 @@ describe("backq tail", () => {
         JSON.parse(line)
       )
       assert.deepInclude(events.at(-1), { outcome: "Buried", queue: "tailed", job: "process", attempt: 1 })
-    }), 60_000)
+    }))
 
   it.live("waits for workers that start later, and says so", () =>
     Effect.gen(function*() {
@@ -56,7 +59,7 @@ describe("backq tail", () => {
       yield* run(["publish", "process", ...broker, "--", "true"])
       yield* run(["work", "process", ...broker, "--max-jobs", "1"], undefined, env)
       yield* eventually("it saw the job", () => /done +process/.test(tail.stdout()))
-    }), 60_000)
+    }))
 
   it.live("refuses a folder that isn't this user's alone, with a line that says what to do", () =>
     Effect.gen(function*() {

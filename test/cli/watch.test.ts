@@ -3,7 +3,10 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { file } from "../brokers/sqlite/harness.ts"
 import { eventually } from "../support/eventually.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { run, start } from "./program.ts"
+
+allow(withPrograms)
 
 describe("backq watch", () => {
   it.live.each(["SIGINT", "SIGTERM"] as const)(

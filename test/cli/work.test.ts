@@ -1,5 +1,5 @@
 /** `backq work process` with real processes and a real beanstalkd: what runs, what is buried, and what survives. */
-import { assert, describe, vi } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -16,8 +16,11 @@ import * as Publisher from "../../src/Publisher.ts"
 import { beanstalkd, real } from "../support/beanstalkd.ts"
 import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { freePort, scripted } from "../support/network.ts"
 import { log, look, run, worker } from "./program.ts"
+
+allow(withPrograms)
 
 const publisherOn = (port: number) => Publisher.layer.pipe(Layer.provide(BeanstalkBroker.layer({ port })))
 
@@ -47,8 +50,6 @@ const rawPut = (port: number, queue: string, body: string) =>
   })
 
 // each case starts programs, which takes seconds on a busy machine
-vi.setConfig({ testTimeout: 60_000 })
-
 describe.concurrent("work process", () => {
   real(
     "what is published from another terminal runs, at once or after its delay, and leaves the queue empty",

@@ -23,6 +23,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Broker, type Consumer, type Lease, putRequest, type Settlement } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
 import { Inspector, type Services } from "../../src/Inspector.ts"
+import { withManyCases } from "../support/limits.ts"
 import { bytes, type SuiteOptions, uniqueQueue } from "./Harness.ts"
 import { type Delivery, Model, type ModelJob, type Served } from "./Model.ts"
 
@@ -405,7 +406,7 @@ export const model = (name: string, options: ModelOptions): void => {
           for (let i = 0; i < watches.length; i++) yield* comparison.open(i)
           for (const command of commands) yield* comparison.step(command)
         }),
-      { timeout: 60_000, arbitrary: { runs: options.runs, size: 240, maxShrinks: 5000, replay: options.replay } }
+      { timeout: withManyCases, arbitrary: { runs: options.runs, size: 240, maxShrinks: 5000, replay: options.replay } }
     )
   })
 }

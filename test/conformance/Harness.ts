@@ -225,6 +225,5 @@ export const tester = (it: It, options: SuiteOptions): Test => (name, body) =>
     () =>
       Effect.gen(function*() {
         yield* body(new Harness({ broker: yield* Broker, inspector: yield* Inspector }, options))
-      }),
-    20_000
+      })
   )

@@ -4,6 +4,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Fuzz from "../support/fuzz.ts"
+import { allow, withManyCases } from "../support/limits.ts"
+
+allow(withManyCases)
 
 const targets = await Fuzz.targets()
 

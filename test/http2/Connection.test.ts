@@ -10,8 +10,11 @@ import * as Connection from "../../src/http2/Connection.ts"
 import { Code, Flag, Type } from "../../src/http2/frame/frame.ts"
 import { blocking } from "../support/blocking.ts"
 import * as Servers from "../support/http2Servers.ts"
+import { allow, withServers } from "../support/limits.ts"
 import * as Sleeps from "../support/sleeps.ts"
 import * as Peer from "./peer.ts"
+
+allow(withServers)
 
 const { connect } = Servers
 

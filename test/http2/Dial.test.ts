@@ -12,8 +12,11 @@ import { Flag, Type } from "../../src/http2/frame/frame.ts"
 import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
 import { certificates } from "../support/certificates.ts"
 import * as Servers from "../support/http2Servers.ts"
+import { allow, withServers } from "../support/limits.ts"
 import { freePort, scripted } from "../support/network.ts"
 import * as Peer from "./peer.ts"
+
+allow(withServers)
 
 const hour = 3_600_000
 

@@ -2,8 +2,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import { Code, Flag, Setting, Type } from "../../src/http2/frame/frame.ts"
+import { allow, withMuchData } from "../support/limits.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
+
+allow(withMuchData)
 
 const post = (size: number) => ({ body: Buffer.alloc(size, "x") })
 

@@ -8,8 +8,11 @@ import { Flag, Setting, Type } from "../../src/http2/frame/frame.ts"
 import type { Exchange } from "../../src/http2/session/exchange.ts"
 import { blocking } from "../support/blocking.ts"
 import * as Servers from "../support/http2Servers.ts"
+import { allow, withServers } from "../support/limits.ts"
 import * as Peer from "./peer.ts"
 import { Play } from "./peer.ts"
+
+allow(withServers)
 
 const { maxConcurrentStreams } = Setting
 

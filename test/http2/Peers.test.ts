@@ -6,8 +6,11 @@ import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Connection from "../../src/http2/Connection.ts"
 import * as Servers from "../support/http2Servers.ts"
+import { allow, withServers } from "../support/limits.ts"
 import { relay } from "../support/network.ts"
 import { brief } from "./peer.ts"
+
+allow(withServers)
 
 const to = (
   server: { readonly port: number; readonly certs: { readonly ca: string } },

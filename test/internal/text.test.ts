@@ -2,6 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { blankLine, clip, oneLine, safeJson, safeLine, safeLines, safeName } from "../../src/internal/text.ts"
+import { allow, withMuchData } from "../support/limits.ts"
+
+allow(withMuchData)
 
 /** How much longer four times as much takes; quadratic code takes 16 times as long. */
 const growth = (run: (length: number) => void): number => {

@@ -7,6 +7,9 @@ import { join } from "node:path"
 import { hasProc, isRunning, sendSignal, stateOf } from "../support/children.ts"
 import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
+
+allow(withPrograms)
 
 const root = join(import.meta.dirname, "..", "..")
 

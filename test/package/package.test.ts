@@ -14,7 +14,10 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, delimiter, join } from "node:path"
+import { allow, withPrograms } from "../support/limits.ts"
 import { shown } from "../support/shown.ts"
+
+allow(withPrograms)
 
 const root = join(import.meta.dirname, "..", "..")
 const modules = join(root, "node_modules")
@@ -141,7 +144,7 @@ describe("package", () => {
     install(project(), pack(join(folder, "source")))
     quickStart(documented(), Object.fromEntries(pages.flatMap(programsOf)))
     quickStart(join(project(), "examples"), examples)
-  }, 120_000)
+  })
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -165,12 +168,12 @@ describe("package", () => {
 
   it("type-checks in a strict project, declaration files included", () => {
     assert.strictEqual(run(project(), "tsc", "-p", "."), "")
-  }, 120_000)
+  })
 
   it.each(subpaths.filter((path) => path !== "backq/beanstalk/fivebeans"))("loads %s", (path) => {
     const script = `console.log(Object.keys(await import("${path}")).length > 0)`
     assert.strictEqual(run(project(), "node", "--input-type=module", "-e", script), "true\n")
-  }, 60_000)
+  })
 
   /** The brokers whose code a subpath needs; the others need none before a URL names one. */
   const brokersOf: Record<string, ReadonlyArray<string>> = {
@@ -209,22 +212,22 @@ describe("package", () => {
     symlinkSync(join(modules, "fivebeans"), join(project(), "node_modules", "fivebeans"))
     const script = `console.log(Object.keys(await import("backq/beanstalk/fivebeans")).length > 0)`
     assert.strictEqual(run(project(), "node", "--input-type=module", "-e", script), "true\n")
-  }, 60_000)
+  })
 
   it("type-checks the programs of the pages, with what the quick start tells", () => {
     assert.strictEqual(run(documented(), "tsc", "-p", "."), "")
-  }, 120_000)
+  })
 
   it("type-checks the programs to copy, with what the quick start tells", () => {
     assert.isNotEmpty(Object.keys(examples))
     assert.strictEqual(run(join(project(), "examples"), "tsc", "-p", "."), "")
-  }, 120_000)
+  })
 
   it("type-checks, with what the quick start tells, a program that has what Node.js has and imports nothing", () => {
     const alone = join(project(), "alone")
     quickStart(alone, { "alone.ts": `console.log(process.pid, Buffer.from("a"), setTimeout(() => {}, 1).hasRef())` })
     assert.strictEqual(run(alone, "tsc", "-p", "."), "")
-  }, 120_000)
+  })
 
   it("runs the quick start: jobs are published by two programs, worked on by another, and tested", () => {
     assert.deepStrictEqual(
@@ -237,9 +240,9 @@ describe("package", () => {
     const worker = "node worker.ts > log & until grep -q 'user 43' log; do sleep 0.1; done; kill $!; wait $!; cat log"
     assert.match(run(documented(), "timeout", "30", "sh", "-c", worker), /welcome, user 42/)
     assert.match(run(documented(), "vitest", "run", "welcome.test.ts"), /1 passed/)
-  }, 60_000)
+  })
 
   it("has the backq command", () => {
     assert.include(run(project(), join("node_modules", ".bin", "backq"), "--version"), manifest.version)
-  }, 60_000)
+  })
 })

@@ -14,6 +14,9 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
+import { allow, withPrograms } from "../support/limits.ts"
+
+allow(withPrograms)
 
 const root = join(import.meta.dirname, "..", "..")
 const read = (name: string) => JSON.parse(readFileSync(join(root, name), "utf8"))
@@ -87,12 +90,12 @@ describe("other platforms", () => {
     const { output, status } = npm("start")
     assert.strictEqual(status, 0, output)
     assert.include(output, "buried")
-  }, 60_000)
+  })
 
   it("npm test runs on another Node.js than the one it brings", () => {
     const { output, status } = npm("test", "--", "test/internal/uuid.test.ts")
     assert.strictEqual(status, 0, output)
     assert.match(output, /[1-9]\d* passed, 0 failed/)
     assert.isFalse(existsSync(join(folder, "node_modules", ".bin", "node")))
-  }, 60_000)
+  })
 })

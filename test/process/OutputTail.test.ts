@@ -1,6 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import * as OutputTail from "../../src/process/OutputTail.ts"
+import { allow, withMuchData } from "../support/limits.ts"
+
+allow(withMuchData)
 
 describe("OutputTail", () => {
   it.prop(

@@ -8,7 +8,10 @@ import { toText } from "../../src/process/OutputTail.ts"
 import { isRunning } from "../support/children.ts"
 import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { assertNotAwaited, collectGarbage, exited, fails, killAtEnd, openFiles, text } from "./harness.ts"
+
+allow(withPrograms)
 
 describe("the end of a process", () => {
   it.live.each([0, 1, 3, 127, 255])("exit code %i is a result", (code) =>

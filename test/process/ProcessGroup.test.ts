@@ -3,6 +3,9 @@ import * as Effect from "effect/Effect"
 import * as NodeChildProcess from "node:child_process"
 import * as NodeFs from "node:fs"
 import * as ProcessGroup from "../../src/process/processGroup.ts"
+import { allow, withPrograms } from "../support/limits.ts"
+
+allow(withPrograms)
 
 const group = (script: string) =>
   Effect.acquireRelease(

@@ -15,6 +15,9 @@ import * as ProcessPolicy from "../../src/process/ProcessPolicy.ts"
 import * as Publisher from "../../src/Publisher.ts"
 import { perform } from "../../src/testing/Perform.ts"
 import * as Worker from "../../src/Worker.ts"
+import { allow, withPrograms } from "../support/limits.ts"
+
+allow(withPrograms)
 
 const strict = ProcessPolicy.make({
   programs: ["convert", "/opt/bin/build"],

@@ -11,7 +11,10 @@ import * as Process from "../../src/process/Process.ts"
 import { isRunning } from "../support/children.ts"
 import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { assertNotAwaited, exited, fails, graceMillis, killAtEnd, openFiles, runner } from "./harness.ts"
+
+allow(withPrograms)
 
 /** The numbers that a script wrote to a file, once it has written them. */
 const pidsIn = (file: string, count: number) => {

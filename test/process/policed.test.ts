@@ -9,7 +9,10 @@ import * as Process from "../../src/process/Process.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
 import * as ProcessPolicy from "../../src/process/ProcessPolicy.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { collectGarbage } from "./harness.ts"
+
+allow(withPrograms)
 
 describe("under a policy", () => {
   const under = Effect.fnUntraced(function*(policy: ProcessPolicy.Options, payload: ProcessPayload) {

@@ -9,7 +9,10 @@ import * as Process from "../../src/process/Process.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
 import * as ProcessPolicy from "../../src/process/ProcessPolicy.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { fails, runner } from "./harness.ts"
+
+allow(withPrograms)
 
 describe("a process that can't start", () => {
   const kind = (payload: ProcessPayload) => Effect.map(fails("SpawnFailed", payload), (reason) => reason.kind)

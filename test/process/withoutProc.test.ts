@@ -7,7 +7,10 @@ import { existsSync, readdirSync } from "node:fs"
 import { vi } from "vitest"
 import { toText } from "../../src/process/OutputTail.ts"
 import * as ProcessGroup from "../../src/process/processGroup.ts"
+import { allow, withPrograms } from "../support/limits.ts"
 import { exited, fails } from "./harness.ts"
+
+allow(withPrograms)
 
 vi.mock("node:fs", async (original) => {
   const { withoutProc } = await import("../support/withoutProc.ts")

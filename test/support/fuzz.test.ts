@@ -5,7 +5,10 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Fuzz from "./fuzz.ts"
 import * as Hostile from "./hostile.ts"
+import { allow, withManyCases } from "./limits.ts"
 import { Random } from "./Random.ts"
+
+allow(withManyCases)
 
 class Refused extends Data.TaggedError("Refused")<{ readonly message: string }> {}
 

@@ -30,6 +30,9 @@ import * as Folder from "../../src/tail/folder.ts"
 import { Tail } from "../../src/tail/index.ts"
 import { maxLineBytes } from "../../src/tail/lines.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withFiles } from "../support/limits.ts"
+
+allow(withFiles)
 
 const done: Outcome = {
   _tag: "Done",

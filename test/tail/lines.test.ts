@@ -2,6 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { cutter, maxLineBytes } from "../../src/tail/lines.ts"
+import { allow, withMuchData } from "../support/limits.ts"
+
+allow(withMuchData)
 
 /** Cuts bytes that come in pieces of some sizes, in turn. */
 const cut = (bytes: Uint8Array, sizes: ReadonlyArray<number>): Result.Result<ReadonlyArray<string>, "TooLong"> => {

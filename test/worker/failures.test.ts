@@ -16,8 +16,11 @@ import { type Envelope, Job, type Outcome, Publisher, Worker } from "../../src/i
 import { perform, TestBroker } from "../../src/testing/index.ts"
 import * as Attempts from "../support/attempts.ts"
 import * as Fuzz from "../support/fuzz.ts"
+import { allow, withManyCases } from "../support/limits.ts"
 import * as Strange from "../support/strange.ts"
 import { Count, numbers, pass, publish, putRaw, start } from "./harness.ts"
+
+allow(withManyCases)
 
 const refuse = (): never => {
   throw new Error("can't read hunter2")

@@ -15,7 +15,10 @@ import * as MemoryBroker from "../../src/brokers/memory/MemoryBroker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
 import { Inspector } from "../../src/Inspector.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { allow, withMuchData } from "../support/limits.ts"
 import { Count, isGone, layerConsumer, numbers, only, pass, publish, rest, start, statsOf } from "./harness.ts"
+
+allow(withMuchData)
 
 const unavailable = brokerError(
   new Unavailable({ broker: "double:", fate: "Unknown", detail: "the connection closed" })

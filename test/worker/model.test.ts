@@ -13,7 +13,10 @@ import type { JobId } from "../../src/Broker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
 import { Inspector } from "../../src/Inspector.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { allow, withManyCases } from "../support/limits.ts"
 import { pass, start } from "./harness.ts"
+
+allow(withManyCases)
 
 /** What a handler does in one attempt. */
 const Behaviour = Schema.Literals(["done", "slow", "fail", "die", "hang", "again", "bury", "discard"])

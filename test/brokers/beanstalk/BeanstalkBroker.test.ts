@@ -10,6 +10,9 @@ import { suite } from "../../conformance/BrokerConformance.ts"
 import { model } from "../../conformance/BrokerModel.ts"
 import * as Servers from "../../support/beanstalkd.ts"
 import { beanstalkd } from "../../support/features.ts"
+import { allow, withServers } from "../../support/limits.ts"
+
+allow(withServers)
 
 const drivers: ReadonlyArray<readonly [string, (port: number) => Layer.Layer<Broker | Inspector>, Features]> = [
   ["native", (port) => BeanstalkBroker.layer({ port }), beanstalkd],

@@ -11,7 +11,10 @@ import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
 import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import type { Answer } from "../../../src/brokers/beanstalk/pipeline.ts"
 import * as Servers from "../../support/beanstalkd.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import * as Network from "../../support/network.ts"
+
+allow(withServers)
 
 const stats: Command = { _tag: "ListTubeUsed" }
 const poll: Command = { _tag: "ReserveWithTimeout", seconds: 0 }

@@ -17,7 +17,10 @@ import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import { Job, Worker } from "../../../src/index.ts"
 import * as Servers from "../../support/beanstalkd.ts"
 import { folder } from "../../support/folder.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import * as Network from "../../support/network.ts"
+
+allow(withServers)
 
 const request = (text: string, options: PutOptions = {}) =>
   Result.getOrThrow(putRequest(new TextEncoder().encode(text), options))

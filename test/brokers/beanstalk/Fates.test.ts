@@ -21,7 +21,10 @@ import * as Publisher from "../../../src/Publisher.ts"
 import * as Servers from "../../support/beanstalkd.ts"
 import { blocking } from "../../support/blocking.ts"
 import { certificates } from "../../support/certificates.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import * as Network from "../../support/network.ts"
+
+allow(withServers)
 
 const request = (body: string | Uint8Array) =>
   Result.getOrThrow(putRequest(typeof body === "string" ? Buffer.from(body) : body))

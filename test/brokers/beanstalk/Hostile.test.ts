@@ -22,7 +22,10 @@ import { Job, Worker } from "../../../src/index.ts"
 import { Inspector, type Services } from "../../../src/Inspector.ts"
 import * as Operator from "../../../src/Operator.ts"
 import * as Servers from "../../support/beanstalkd.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import * as Network from "../../support/network.ts"
+
+allow(withServers)
 
 const drivers = [["native", Native.driver], ["fivebeans", Fivebeans.driver]] as const
 

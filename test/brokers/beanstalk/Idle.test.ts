@@ -16,7 +16,10 @@ import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
 import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import * as Servers from "../../support/beanstalkd.ts"
 import { folder } from "../../support/folder.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import * as Network from "../../support/network.ts"
+
+allow(withServers)
 
 const request = Result.getOrThrow(putRequest(Buffer.from("a")))
 
@@ -276,5 +279,5 @@ describe.skipIf(haproxy === undefined && process.env["CI"] !== "true")("haproxy"
         })
       )
       assert.deepStrictEqual(lines, [])
-    }), 20_000)
+    }))
 })

@@ -14,7 +14,10 @@ import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import * as BrokerUrl from "../../../src/brokers/url.ts"
 import * as Servers from "../../support/beanstalkd.ts"
 import { certificates } from "../../support/certificates.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import * as Network from "../../support/network.ts"
+
+allow(withServers)
 
 /** A TLS server in front of a real beanstalkd. */
 const secured = Effect.fnUntraced(function*(options: Tls.TlsOptions) {

@@ -4,6 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as BrokerUrl from "../../../src/brokers/url.ts"
 import { run } from "../../cli/program.ts"
+import { allow, withPrograms } from "../../support/limits.ts"
+
+allow(withPrograms)
 
 const errorOf = (url: string) => Result.getOrThrow(Result.flip(BrokerUrl.parse(url)))
 
@@ -138,5 +141,5 @@ describe("a password in a URL", () => {
         assert.match(stderr, /users and passwords/)
         assert.notInclude(stderr, "cret")
       }
-    }), 60_000)
+    }))
 })

@@ -15,6 +15,9 @@ import { Inspector } from "../../../src/Inspector.ts"
 import { suite } from "../../conformance/BrokerConformance.ts"
 import { model } from "../../conformance/BrokerModel.ts"
 import { assertFails, assertInfo, bytes, done, release, take, touch } from "../../conformance/Harness.ts"
+import { allow, withManyCases } from "../../support/limits.ts"
+
+allow(withManyCases)
 
 suite("MemoryBroker", { layer: MemoryBroker.layer, time: "virtual", features: MemoryBroker.features })
 

@@ -12,7 +12,10 @@ import { Commits } from "../../../src/brokers/sqlite/commits.ts"
 import { failure } from "../../../src/brokers/sqlite/failure.ts"
 import { open } from "../../../src/brokers/sqlite/file.ts"
 import { assertFails } from "../../conformance/Harness.ts"
+import { allow, withFiles } from "../../support/limits.ts"
 import { file } from "./harness.ts"
+
+allow(withFiles)
 
 const make = Effect.gen(function*() {
   const path = yield* file

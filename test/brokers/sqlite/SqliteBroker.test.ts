@@ -6,6 +6,9 @@ import { featureSuite, suite } from "../../conformance/BrokerConformance.ts"
 import { model } from "../../conformance/BrokerModel.ts"
 import { sqlite } from "../../support/features.ts"
 import { folder } from "../../support/folder.ts"
+import { allow, withManyCases } from "../../support/limits.ts"
+
+allow(withManyCases)
 
 const onOwnFile = (options: Omit<SqliteBroker.Options, "path"> = {}) =>
   Layer.unwrap(Effect.map(folder, (path) => SqliteBroker.layer({ path: join(path, "queue.db"), ...options })))

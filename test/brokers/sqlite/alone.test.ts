@@ -25,8 +25,11 @@ import { Job, Publisher, Worker } from "../../../src/index.ts"
 import { Inspector } from "../../../src/Inspector.ts"
 import { assertFails, assertInfo, done, release, take, text } from "../../conformance/Harness.ts"
 import { folder } from "../../support/folder.ts"
+import { allow, withFiles } from "../../support/limits.ts"
 import * as Sleeps from "../../support/sleeps.ts"
 import { file, request } from "./harness.ts"
+
+allow(withFiles)
 
 const unavailable = <A>(effect: Effect.Effect<A, BrokerError, Scope.Scope>) =>
   Effect.map(Effect.flip(Effect.scoped(effect)), ({ reason }) => {

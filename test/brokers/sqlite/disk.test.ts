@@ -13,8 +13,11 @@ import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { tick } from "../../../src/brokers/sqlite/waiters.ts"
 import { assertFails, done, take, text } from "../../conformance/Harness.ts"
 import { folder } from "../../support/folder.ts"
+import { allow, withFiles } from "../../support/limits.ts"
 import * as Sleeps from "../../support/sleeps.ts"
 import { file, request } from "./harness.ts"
+
+allow(withFiles)
 
 const mount = (...args: ReadonlyArray<string>) => execFileSync("mount", args, { stdio: "ignore" })
 

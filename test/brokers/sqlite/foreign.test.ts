@@ -10,7 +10,10 @@ import { open } from "../../../src/brokers/sqlite/file.ts"
 import { Space } from "../../../src/brokers/sqlite/space.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { assertFails, done, reasonOf, take, text } from "../../conformance/Harness.ts"
+import { allow, withFiles } from "../../support/limits.ts"
 import { file, request } from "./harness.ts"
+
+allow(withFiles)
 
 /** A path with a file that has a job on `q`. */
 const filled = Effect.gen(function*() {

@@ -7,7 +7,10 @@ import type { BrokerError } from "../../../src/BrokerError.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import type { Inspector, ListedJob } from "../../../src/Inspector.ts"
 import { assertFails, bury, done, take, text } from "../../conformance/Harness.ts"
+import { allow, withFiles } from "../../support/limits.ts"
 import { file, request } from "./harness.ts"
+
+allow(withFiles)
 
 /** All that is kept of a queue, page by page; something may happen in between. */
 const listDone = Effect.fnUntraced(function*(

@@ -10,7 +10,10 @@ import type { Broker } from "../../../src/Broker.ts"
 import { largestSmall } from "../../../src/brokers/sqlite/jobs.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { bury, done, release, take, text } from "../../conformance/Harness.ts"
+import { allow, withFiles } from "../../support/limits.ts"
 import { file, request } from "./harness.ts"
+
+allow(withFiles)
 
 const mebibyte = 1024 * 1024
 const sizes = [0, 1, largestSmall, largestSmall + 1, 60_000]

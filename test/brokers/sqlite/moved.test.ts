@@ -24,8 +24,11 @@ import { Guard } from "../../../src/brokers/sqlite/guard.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { assertFails, done, reasonOf, take, text } from "../../conformance/Harness.ts"
 import { folder } from "../../support/folder.ts"
+import { allow, withFiles } from "../../support/limits.ts"
 import { file, request } from "./harness.ts"
 import { bodiesIn, logs, moveAll, putElsewhere, waiting } from "./moves.ts"
+
+allow(withFiles)
 
 const removeAll = (path: string) => {
   for (const end of ["", "-wal", "-shm"]) rmSync(`${path}${end}`, { force: true })

@@ -5,8 +5,11 @@ import { copyFileSync, lstatSync, mkdirSync, renameSync, symlinkSync, unlinkSync
 import { basename, dirname, join } from "node:path"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { done, take, text } from "../../conformance/Harness.ts"
+import { allow, withPrograms } from "../../support/limits.ts"
 import { child, file, request } from "./harness.ts"
 import { bodiesIn, logs } from "./moves.ts"
+
+allow(withPrograms)
 
 describe("a file that loses what lies beside it", () => {
   for (

@@ -11,8 +11,11 @@ import { basename, dirname, join } from "node:path"
 import { Broker } from "../../../src/Broker.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../../src/index.ts"
+import { allow, withFiles } from "../../support/limits.ts"
 import { file, request } from "./harness.ts"
 import { bodiesIn, logs, moveAll, putElsewhere, waiting } from "./moves.ts"
+
+allow(withFiles)
 
 describe("no job that was accepted is lost", () => {
   for (

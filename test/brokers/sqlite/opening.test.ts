@@ -22,8 +22,11 @@ import { DatabaseSync } from "node:sqlite"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { assertFails, take, text } from "../../conformance/Harness.ts"
 import { folder } from "../../support/folder.ts"
+import { allow, withPrograms } from "../../support/limits.ts"
 import * as Sleeps from "../../support/sleeps.ts"
 import { child, file, request } from "./harness.ts"
+
+allow(withPrograms)
 
 /** Another program, which holds a lock until it is closed. */
 const lock = (path: string, how: "IMMEDIATE" | "EXCLUSIVE") =>

@@ -11,7 +11,10 @@ import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { Broker, JobId } from "../../../src/Broker.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
+import { allow, withPrograms } from "../../support/limits.ts"
 import { file, request } from "./harness.ts"
+
+allow(withPrograms)
 
 interface Acknowledged {
   readonly id: JobId

@@ -10,7 +10,10 @@ import * as Liveness from "../../../src/brokers/sqlite/liveness.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { tick } from "../../../src/brokers/sqlite/waiters.ts"
 import { assertFails, assertInfo, done, take } from "../../conformance/Harness.ts"
+import { allow, withPrograms } from "../../support/limits.ts"
 import { child, file, request } from "./harness.ts"
+
+allow(withPrograms)
 
 const noProc = Liveness.self().started === null
 

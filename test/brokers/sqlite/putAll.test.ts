@@ -7,7 +7,10 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { text } from "../../conformance/Harness.ts"
+import { allow, withManyCases } from "../../support/limits.ts"
 import { file, request } from "./harness.ts"
+
+allow(withManyCases)
 
 /** Is a job too big, delayed, and how urgent is it? */
 const Request = Schema.Struct({

@@ -8,7 +8,10 @@ import { statSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import type { Broker } from "../../../src/Broker.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
+import { allow, withFiles } from "../../support/limits.ts"
 import { file } from "./harness.ts"
+
+allow(withFiles)
 
 const mebibyte = 1024 * 1024
 const body = new Uint8Array(500).fill(97)

@@ -16,7 +16,10 @@ import * as BrokerUrl from "../../../src/brokers/url.ts"
 import { Inspector } from "../../../src/Inspector.ts"
 import { assertFails } from "../../conformance/Harness.ts"
 import { folder } from "../../support/folder.ts"
+import { allow, withFiles } from "../../support/limits.ts"
 import { file, request } from "./harness.ts"
+
+allow(withFiles)
 
 const detailOf = (url: string) => Result.getOrThrow(Result.flip(BrokerUrl.parse(url))).detail
 

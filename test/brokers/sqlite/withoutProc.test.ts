@@ -5,7 +5,10 @@ import { vi } from "vitest"
 import * as Liveness from "../../../src/brokers/sqlite/liveness.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { assertInfo, done, take } from "../../conformance/Harness.ts"
+import { allow, withPrograms } from "../../support/limits.ts"
 import { child, file, request } from "./harness.ts"
+
+allow(withPrograms)
 
 vi.mock("node:fs", async (original) => {
   const { withoutProc } = await import("../../support/withoutProc.ts")

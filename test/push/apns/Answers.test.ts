@@ -17,6 +17,9 @@ import { makeAuthority } from "../../../src/testing/apns/Certificate.ts"
 import * as Key from "../../../src/testing/apns/Key.ts"
 import * as Peer from "../../http2/peer.ts"
 import * as Servers from "../../support/http2Servers.ts"
+import { allow, withServers } from "../../support/limits.ts"
+
+allow(withServers)
 
 const token = "ab".repeat(32)
 

@@ -14,6 +14,7 @@ import * as Notification from "../../../src/push/apns/notification/Notification.
 import { uuidV5 } from "../../../src/push/apns/pushId.ts"
 import * as TestApns from "../../../src/push/apns/TestApns.ts"
 import * as TestBroker from "../../../src/testing/TestBroker.ts"
+import { allow, withMuchData } from "../../support/limits.ts"
 import {
   A,
   answers,
@@ -29,6 +30,8 @@ import {
   tokensOf,
   world
 } from "./jobHarness.ts"
+
+allow(withMuchData)
 
 const notSent = TestApns.fail(new ApnsError.NotSent({ detail: "no connection" }))
 

@@ -20,7 +20,10 @@ import * as Notification from "../../../src/push/apns/notification/Notification.
 import * as TestApns from "../../../src/push/apns/TestApns.ts"
 import * as TestBroker from "../../../src/testing/TestBroker.ts"
 import * as Worker from "../../../src/Worker.ts"
+import { allow, withMuchData } from "../../support/limits.ts"
 import { A, answers, B, C, captured, delayOf, drain, only, publish, putForeign, tokensOf, world } from "./jobHarness.ts"
+
+allow(withMuchData)
 
 describe("ApnsJob", () => {
   describe("dead tokens", () => {

@@ -10,7 +10,10 @@ import * as Notification from "../../../src/push/apns/notification/Notification.
 import * as TestApns from "../../../src/push/apns/TestApns.ts"
 import { TestBroker } from "../../../src/testing/index.ts"
 import { ways } from "../../support/attempts.ts"
+import { allow, withManyCases } from "../../support/limits.ts"
 import * as Strange from "../../support/strange.ts"
+
+allow(withManyCases)
 
 const hello = Notification.alert({ body: "Hello" })
 const good = "aa".repeat(32)

@@ -13,7 +13,10 @@ import { copyFileSync, rmSync, writeFileSync } from "node:fs"
 import * as NodeTls from "node:tls"
 import * as Credential from "../../../src/push/apns/credential/Credential.ts"
 import type { CredentialError } from "../../../src/push/apns/credential/CredentialError.ts"
+import { allow, withMuchData } from "../../support/limits.ts"
 import { certificates } from "./certificates.ts"
+
+allow(withMuchData)
 
 class Files extends Context.Service<Files, Effect.Success<typeof certificates>>()("test/Files") {}
 

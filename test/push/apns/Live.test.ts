@@ -15,6 +15,9 @@ import * as Notification from "../../../src/push/apns/notification/Notification.
 import * as ApnsSimulator from "../../../src/testing/apns/ApnsSimulator.ts"
 import * as Key from "../../../src/testing/apns/Key.ts"
 import * as Script from "../../../src/testing/apns/Script.ts"
+import { allow, withServers } from "../../support/limits.ts"
+
+allow(withServers)
 
 const topic = "com.example.app"
 const hello = Notification.alert({ body: "Hello" })

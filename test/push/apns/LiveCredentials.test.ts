@@ -15,6 +15,9 @@ import * as ApnsSimulator from "../../../src/testing/apns/ApnsSimulator.ts"
 import * as Certificate from "../../../src/testing/apns/Certificate.ts"
 import * as Key from "../../../src/testing/apns/Key.ts"
 import { folder } from "../../support/folder.ts"
+import { allow, withServers } from "../../support/limits.ts"
+
+allow(withServers)
 
 const topic = "com.example.app"
 const token = (n: number) => n.toString(16).padStart(64, "0")

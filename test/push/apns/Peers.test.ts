@@ -19,8 +19,11 @@ import * as Notification from "../../../src/push/apns/notification/Notification.
 import { type IssueOptions, makeAuthority } from "../../../src/testing/apns/Certificate.ts"
 import * as TestBroker from "../../../src/testing/TestBroker.ts"
 import * as Http2 from "../../support/http2Servers.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import { relay } from "../../support/network.ts"
 import * as Servers from "./servers.ts"
+
+allow(withServers)
 
 const hello = Notification.alert({ body: "Hello" })
 

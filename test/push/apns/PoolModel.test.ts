@@ -13,7 +13,10 @@ import * as Http2Error from "../../../src/http2/Http2Error.ts"
 import type { Reply } from "../../../src/push/apns/answer/receipt.ts"
 import { provider } from "../../../src/push/apns/provider.ts"
 import * as Pool from "../../../src/push/pool/Pool.ts"
+import { allow, withManyCases } from "../../support/limits.ts"
 import { FakeConnection, fakeToken, push } from "./fakeConnection.ts"
+
+allow(withManyCases)
 
 const answers = [
   [200],

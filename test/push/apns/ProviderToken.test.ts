@@ -4,6 +4,9 @@ import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/testing/TestClock"
 import * as Crypto from "node:crypto"
 import * as ProviderToken from "../../../src/push/apns/credential/ProviderToken.ts"
+import { allow, withMuchData } from "../../support/limits.ts"
+
+allow(withMuchData)
 
 const { privateKey, publicKey } = Crypto.generateKeyPairSync("ec", { namedCurve: "P-256" })
 const pem = privateKey.export({ type: "pkcs8", format: "pem" }) as string

@@ -28,12 +28,14 @@ import * as Worker from "../../../src/Worker.ts"
 import { request } from "../../brokers/sqlite/harness.ts"
 import * as Beanstalk from "../../support/beanstalkd.ts"
 import { folder } from "../../support/folder.ts"
+import { allow, withPrograms } from "../../support/limits.ts"
 import * as Ledger from "./ledger.ts"
 import { token, topic } from "./servers.ts"
 
 const size = Number(process.env["BACKQ_PUSH_JOBS"] ?? 600)
 const isFull = size >= 5000
-const timeout = 30_000 + size * 50
+
+allow(withPrograms + size * 50)
 
 const hello = Notification.alert({ body: "Hello" })
 
@@ -232,11 +234,11 @@ describe("push jobs, and a worker that is killed twice", () => {
     Effect.gen(function*() {
       const { port } = yield* Beanstalk.beanstalkd()
       yield* run(`beanstalk://127.0.0.1:${port}`, yield* folder)
-    }), timeout)
+    }))
 
   it.live("through a file", () =>
     Effect.gen(function*() {
       const place = yield* folder
       yield* run(`sqlite:${join(place, "queue.db")}`, place)
-    }), timeout)
+    }))
 })

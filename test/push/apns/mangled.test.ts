@@ -10,6 +10,9 @@ import * as ApnsConfig from "../../../src/push/apns/ApnsConfig.ts"
 import * as Credential from "../../../src/push/apns/credential/Credential.ts"
 import * as Material from "../../../src/push/apns/credential/keyMaterial.ts"
 import * as TestCertificate from "../../../src/testing/apns/Certificate.ts"
+import { allow, withManyCases } from "../../support/limits.ts"
+
+allow(withManyCases)
 
 const { privateKey } = Crypto.generateKeyPairSync("ec", { namedCurve: "P-256" })
 const p8 = privateKey.export({ type: "pkcs8", format: "pem" }) as string

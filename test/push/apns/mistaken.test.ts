@@ -11,7 +11,10 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 import * as Credential from "../../../src/push/apns/credential/Credential.ts"
 import type { CredentialError } from "../../../src/push/apns/credential/CredentialError.ts"
+import { allow, withMuchData } from "../../support/limits.ts"
 import { certificates } from "./certificates.ts"
+
+allow(withMuchData)
 
 class Files extends Context.Service<Files, Effect.Success<typeof made>>()("test/Files") {}
 

@@ -8,7 +8,10 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Http2Error } from "../../../src/http2/index.ts"
 import { Pool, type Provider } from "../../../src/push/pool/index.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import { flight, type No, type PigeonError, provider, type Reply, rings, say, serve } from "./pigeon.ts"
+
+allow(withServers)
 
 type Outcome = Pool.Reply<No, PigeonError>
 

@@ -3,7 +3,10 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { OutgoingHttpHeaders } from "node:http2"
 import * as Channels from "../../../src/testing/apns/channels.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import { outcome, payload, setUp, topic } from "./client.ts"
+
+allow(withServers)
 
 const request = (method: string, path: string, more: OutgoingHttpHeaders = {}): OutgoingHttpHeaders => ({
   ":method": method,

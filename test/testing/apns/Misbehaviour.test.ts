@@ -7,7 +7,10 @@ import { connect as connectTls } from "node:tls"
 import * as Simulator from "../../../src/testing/apns/ApnsSimulator.ts"
 import * as Script from "../../../src/testing/apns/Script.ts"
 import { eventually } from "../../support/eventually.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import { type Client, connect, outcome, payload, push, setUp, token } from "./client.ts"
+
+allow(withServers)
 
 const tokens = (count: number): ReadonlyArray<string> =>
   Array.from({ length: count }, (_, index) => token(index.toString(16).padStart(4, "0")))
