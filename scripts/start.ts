@@ -58,20 +58,20 @@ type Planned =
   & ({ readonly command: ProcessPayload.ProcessPayload } | { readonly push: ApnsPayload.ApnsPayload })
 
 /** The job that a push to a dead token leads to. */
-const deadToken = "the dead token's job"
+const deadToken = "report of the dead token"
 
 const plan = (folder: string): ReadonlyArray<Planned> => [
-  { title: "a process that succeeds", command: { command: ["uname", "-sr"] } },
-  { title: "one that takes its time", command: { command: ["sh", "-c", "sleep 2; echo 2 seconds later"] } },
+  { title: "process that succeeds", command: { command: ["uname", "-sr"] } },
+  { title: "process that takes 2 seconds", command: { command: ["sh", "-c", "sleep 2; echo 2 seconds later"] } },
   {
-    title: "one that fails twice",
+    title: "process that fails twice",
     command: attempts(folder, `[ $attempt -ge 3 ] && echo "attempt $attempt: connected" || exit 7`)
   },
-  { title: "one that always fails", command: { command: ["ls", "/no/such/folder"] } },
-  { title: "one that can't be started", command: { command: ["no-such-program"] } },
-  { title: "one that was delayed", command: { command: ["date", "+%T"] }, delay: "3 seconds" },
-  { title: "a push to two phones", push: push("Hello", "a1".repeat(32), "b2".repeat(32)) },
-  { title: "one to a phone that is gone", push: push("Hello?", gone) }
+  { title: "process that always fails", command: { command: ["ls", "/no/such/folder"] } },
+  { title: "program that is missing", command: { command: ["no-such-program"] } },
+  { title: "process delayed by 3 seconds", command: { command: ["date", "+%T"] }, delay: "3 seconds" },
+  { title: "push to two devices", push: push("Hello", "a1".repeat(32), "b2".repeat(32)) },
+  { title: "push to a dead token", push: push("Hello?", gone) }
 ]
 
 const lastLine = (output: OutputTail.Output): string => OutputTail.toText(output).trim().split("\n").at(-1) ?? ""
@@ -82,7 +82,7 @@ const noteOf = (result: unknown): string => {
   if (typeof result !== "object" || result === null) return ""
   if ("stdout" in result) return lastLine((result as Process.Exited).stdout)
   const { accepted, dead } = result as ApnsJob.Summary
-  return dead > 0 ? "its token is dead: the application is told by a job" : `accepted for ${accepted} devices`
+  return dead > 0 ? "its token is dead: a job reports it to the application" : `accepted for ${accepted} devices`
 }
 
 /** What the board says of an outcome. */
@@ -147,7 +147,7 @@ const run = Effect.gen(function*() {
     Worker.handler(
       DeadTokenJob.DeadTokenJob,
       ({ reason, token }) =>
-        Effect.as(running(deadToken), `${token.slice(0, 8)}... is ${reason}: here the application deletes it`)
+        Effect.as(running(deadToken), `${token.slice(0, 8)}... is ${reason}: the application deletes it here`)
     )
   ).pipe(
     Stream.runForEach((outcome) =>
@@ -177,7 +177,7 @@ const demo = Effect.gen(function*() {
       count("buried")
     } buried with their reason, none lost.
 
-The buried ones wait in the queue until somebody decides. Look at them, and give them another chance:
+Buried jobs stay in the queue until an operator acts. Inspect them and run them again:
   npm run -s backq -- peek ${Demo.queue} --state buried
   npm run -s backq -- kick ${Demo.queue}
   npm run -s backq -- work process --queue ${Demo.queue} --retry-times 3 --idle-timeout 3s`

@@ -31,17 +31,17 @@ describe("npm start", () => {
     const output = start(process.execPath, script)
     for (
       const line of [
-        /^a process that succeeds +running$/m,
-        /^a process that succeeds +done +\S/m,
-        /^one that fails twice +retry +again in 1s: .*exit code 7/m,
-        /^one that fails twice +done +attempt 3: connected$/m,
-        /^one that always fails +buried +attempt 4 was the last: .*No such file or directory$/m,
-        /^one that can't be started +buried +can't start no-such-program/m,
-        /^one that was delayed +waiting +ready in 3 seconds$/m,
-        /^one that was delayed +done +\d\d:\d\d:\d\d$/m,
-        /^a push to two phones +done +accepted for 2 devices$/m,
-        /^one to a phone that is gone +done +its token is dead/m,
-        /^the dead token's job +done +deaddead\.\.\. is Unregistered/m,
+        /^process that succeeds +running$/m,
+        /^process that succeeds +done +\S/m,
+        /^process that fails twice +retry +again in 1s: .*exit code 7/m,
+        /^process that fails twice +done +attempt 3: connected$/m,
+        /^process that always fails +buried +attempt 4 was the last: .*No such file or directory$/m,
+        /^program that is missing +buried +can't start no-such-program/m,
+        /^process delayed by 3 seconds +waiting +ready in 3 seconds$/m,
+        /^process delayed by 3 seconds +done +\d\d:\d\d:\d\d$/m,
+        /^push to two devices +done +accepted for 2 devices$/m,
+        /^push to a dead token +done +its token is dead/m,
+        /^report of the dead token +done +deaddead\.\.\. is Unregistered/m,
         summary,
         /backq -- peek demo --state buried$/m
       ]
