@@ -1,25 +1,30 @@
 /**
  * The {@link Broker} in a file of SQLite: jobs survive without any server.
  *
- * Its semantics are beanstalkd's, in milliseconds instead of seconds. Any number
- * of processes of one machine can use one file at a time. What was answered is
- * on disk (`durability: "full"`, the default), or survives a crash of the
- * process but not a loss of power (`"normal"`).
+ * It behaves like beanstalkd, in milliseconds instead of seconds. Any number of
+ * processes of one machine can use one file at the same time. A completed
+ * operation is on disk (`durability: "full"`, the default), or survives a crash
+ * of the process but not a loss of power (`"normal"`).
  *
- * A job of this process is served at once, one of another process within 50
- * milliseconds. The jobs of a killed worker are ready again within two seconds
- * of somebody waiting for them, where `/proc` tells that it is dead; elsewhere,
- * and after a reboot, when their time to run is over.
+ * An idle worker gets a job of its own process at once, and a job of another
+ * process within 50 milliseconds. If a worker is killed, its jobs are ready again
+ * within two seconds of another worker's `reserve`. That needs `/proc`; without
+ * it, and after a reboot, they are ready when their time to run ends.
  *
- * Limits: time is the wall clock, because it is all that processes and reboots
- * have in common; setting it shifts delays and leases. SQLite works on the main
- * thread, in turns of a few milliseconds; where the disk is slow others wait for
- * it. Counting the jobs of a queue (`stats`, `statsQueue`) reads an index: 3 to
- * 5 ms for each 100,000 jobs; all else takes as long with a million jobs as with
- * a few. A file that is moved or replaced while it is open is opened again, or
- * another that stands in its place (see `presence.ts`). When more than 200 delays end at once, they are over in portions. A
- * large body holds the event loop for as long as SQLite takes to write it. The
- * file has to be on a local disk.
+ * Limits:
+ *
+ * - Time is the wall clock, because processes and reboots share no other clock.
+ *   Setting the clock shifts delays and leases.
+ * - SQLite runs on the main thread, for a few milliseconds at a time. On a slow
+ *   disk a thread syncs and copies the log. Writing a large body holds the event
+ *   loop for as long as SQLite needs.
+ * - Counting the jobs of a queue (`stats`, `statsQueue`) reads an index: 3 to 5
+ *   ms for each 100,000 jobs. All other operations take as long with a million
+ *   jobs as with a few.
+ * - If more than 200 delays end at the same moment, their jobs become ready in
+ *   batches.
+ * - The file must be on a local disk. If it is moved or replaced while it is
+ *   open, the broker opens what is at its path then (see `presence.ts`).
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -36,12 +41,12 @@ import * as DurationInput from "../../internal/durationInput.ts"
 import * as OptionRules from "../../internal/options.ts"
 import { Rules, Services as Shared } from "../shared/index.ts"
 import { Access } from "./access.ts"
-import { portion, portions, SqliteConsumer } from "./consumer.ts"
+import { jobsPerOperation, split, SqliteConsumer } from "./consumer.ts"
 import { Consumers } from "./consumers.ts"
 import * as File from "./file.ts"
 import * as Inspection from "./inspector.ts"
 import * as Presence from "./presence.ts"
-import { mostBytes } from "./rows.ts"
+import { batchBytes } from "./rows.ts"
 import type { Session } from "./session.ts"
 
 /**
@@ -53,33 +58,33 @@ import type { Session } from "./session.ts"
 export type Durability = "full" | "normal"
 
 /**
- * How a file is opened.
+ * The options of a broker in a file.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** The file. It is created where there is none; its folder has to be there. */
+  /** The path of the file. A missing file is created; its folder must exist. */
   readonly path: string
   /** What an acknowledged operation survives: a loss of power, or only a crash of the process. Default: `"full"`. */
   readonly durability?: Durability | undefined
-  /** How long another connection may lock the file before operations fail with `Unavailable`. Default: 10 seconds. */
+  /** How long operations wait for a lock of another process before they fail with `Unavailable`. Default: 10 seconds. */
   readonly busyTimeout?: Duration.Input | undefined
-  /** The largest body that is accepted, in bytes, up to 64 MiB. Default: 65535, beanstalkd's own. */
+  /** The largest accepted body in bytes, at most 64 MiB. Default: 65535, as in beanstalkd. */
   readonly maxJobSize?: number | undefined
   /**
-   * How long workers wait for a file that was moved, replaced or removed while it was open, before they fail with
-   * `Unavailable`. It is opened again when it, or another, is at its path. Default: 5 seconds.
+   * How long workers wait for a file that was moved, replaced or removed while it was open. Then they fail with
+   * `Unavailable`. The broker opens the next file that appears at the path. Default: 5 seconds.
    */
   readonly reconnectFor?: Duration.Input | undefined
-  /** How long jobs that are done can still be listed. It costs what they take in the file. Default: not at all. */
+  /** How long finished jobs can be listed. They take space in the file. Default: not at all. */
   readonly history?: Duration.Input | undefined
 }
 
 const sizeOf = ({ body }: PutRequest) => body.length
 
 const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> => {
-  const rule = OptionRules.integer(bytes, 1, File.largestBody, "bytes")
+  const rule = OptionRules.integer(bytes, 1, File.maxBodyBytes, "bytes")
   return rule === undefined
     ? Effect.succeed(bytes)
     : Effect.fail(optionInvalid("maxJobSize (max-job-size in the URL)", rule))
@@ -91,7 +96,7 @@ const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> => {
 
 type Put = Result.Result<JobId, BrokerError>
 
-/** Adds those that are not too big. */
+/** Adds the jobs that are not too big. */
 const putNow = (
   { jobs, queues }: Session,
   queue: string,
@@ -119,13 +124,13 @@ const putting = (access: Access, maxJobSize: number): Pick<Broker["Service"], "p
   putAll: (queue, requests) => {
     const checked = checkQueue(queue)
     if (Result.isFailure(checked)) return Effect.succeed(requests.map(() => Result.fail(checked.failure)))
-    const putPortion = (requests: ReadonlyArray<PutRequest>) =>
+    const putBatch = (requests: ReadonlyArray<PutRequest>) =>
       Effect.match(access.put((session, now) => putNow(session, queue, requests, maxJobSize, now)), {
         onFailure: (error) => requests.map((): Put => Result.fail(error)),
         onSuccess: (results) => results
       })
     return Effect.map(
-      Effect.forEach(portions(requests, portion, mostBytes / 2, sizeOf), putPortion, { concurrency: "unbounded" }),
+      Effect.forEach(split(requests, jobsPerOperation, batchBytes / 2, sizeOf), putBatch, { concurrency: "unbounded" }),
       (results) => results.flat()
     )
   }
@@ -154,8 +159,8 @@ const consuming =
 // -----------------------------------------------------------------------------
 
 /**
- * Opens a file as a broker and its inspector. Fails with `Unavailable` where the file can't be used, and leaves it as
- * it is.
+ * Opens a file as a broker and its inspector. If the file can't be used, fails with `Unavailable` and does not change
+ * the file.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * How operations come to the file: each is carried out within a transaction of
- * the opening of the moment, and its queue's name is checked before.
+ * How operations reach the file: each runs in a transaction of the current
+ * session. Names of queues are checked first.
  */
 import * as Effect from "effect/Effect"
 import { checkQueue } from "../../Broker.ts"
@@ -8,10 +8,10 @@ import type { BrokerError } from "../../BrokerError.ts"
 import type { Presence } from "./presence.ts"
 import type { Session } from "./session.ts"
 
-/** A part of a transaction. `now` is in the file's microseconds. */
+/** One operation. `now` is in microseconds since the epoch. */
 export type Work<A> = (session: Session, now: number) => A
 
-/** The way to the file. */
+/** Runs operations on the file, whichever session is open. */
 export class Access {
   private readonly use: Presence["use"]
 
@@ -19,32 +19,32 @@ export class Access {
     this.use = use
   }
 
-  /** Carries out work that need not see which delays and leases are over. */
+  /** Runs an operation that does not depend on which delays and leases have ended. */
   put<A>(work: Work<A>): Effect.Effect<A, BrokerError> {
     return this.use((session) => session.commits.run((now) => work(session, now)))
   }
 
-  /** Carries out work that sees the jobs as they are now. */
+  /** Runs an operation that sees the jobs as they are now. */
   run<A>(work: Work<A>): Effect.Effect<A, BrokerError> {
     return this.use((session) => session.commits.runNow((now) => work(session, now)))
   }
 
-  /** Carries out work that only reads. */
+  /** Runs an operation that only reads. */
   read<A>(work: Work<A>): Effect.Effect<A, BrokerError> {
     return this.use((session) => session.commits.read((now) => work(session, now)))
   }
 
-  /** {@link run} for a queue. */
+  /** {@link run}, after a check of the queue's name. */
   runOn<A>(queue: string, work: Work<A>): Effect.Effect<A, BrokerError> {
     return Effect.andThen(Effect.fromResult(checkQueue(queue)), this.run(work))
   }
 
-  /** {@link read} for a queue. */
+  /** {@link read}, after a check of the queue's name. */
   readOn<A>(queue: string, work: Work<A>): Effect.Effect<A, BrokerError> {
     return Effect.andThen(Effect.fromResult(checkQueue(queue)), this.read(work))
   }
 
-  /** Returns to its queues what processes that died held. */
+  /** Makes the jobs of dead processes ready again. */
   readonly checkProcesses: Effect.Effect<void, BrokerError> = Effect.suspend(() =>
     this.use((session) => session.checkProcesses)
   )

@@ -1,17 +1,19 @@
 /**
  * Copies the write-ahead log into the database, so that the log stays short.
  *
- * SQLite would do that in the middle of a COMMIT, before anybody is told. Here
- * it comes after the answers, and where the disk is slow, or there is much to
- * copy, a thread with a connection of its own does it while the main one goes
- * on. The thread is started when there is something to copy, so short programs
- * never have it; where none can be started, the main one copies.
+ * SQLite would copy in the middle of a COMMIT, before the operations complete.
+ * Here it happens after they have completed. If the disk is slow, or there is
+ * much to copy, a thread with its own connection copies, and the main thread goes
+ * on. The thread starts with the first such copy, so that short programs never
+ * have it. If it can't be started, the main thread copies.
  *
- * The log has about {@link due} pages before it is copied, and starts anew when
- * nobody writes meanwhile. Where it has {@link limit} pages while it is copied,
- * this process's writer rests until it is empty. Nothing can be copied past
- * what somebody reads: a transaction that another program leaves open lets the
- * log grow.
+ * The log is copied when it has about {@link duePages} pages. It starts from its
+ * beginning again if no process writes meanwhile. If it reaches
+ * {@link maxLogPages} pages while it is copied, this process stops writing until
+ * the log is empty.
+ *
+ * Limit: a copy stops at the first page that an open transaction may still need.
+ * So the log grows as long as another program leaves a transaction open.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -20,28 +22,28 @@ import type { DatabaseSync } from "node:sqlite"
 import { Worker } from "node:worker_threads"
 import { urlOf } from "./file.ts"
 
-/** Pages that are written before the log is copied: 4 MiB. */
-const due = 1000
+/** The log is copied each time this many pages were written: 4 MiB. */
+const duePages = 1000
 
-/** Bytes of bodies that are not copied at once, so that the event loop is not held for long. */
-const much = 1024 * 1024
+/** The main thread copies less than this. More would hold the event loop for long. */
+const maxBytesOnMainThread = 1024 * 1024
 
-/** After how many pages the space of the disk is looked at. */
-const lookAfter = 250
+/** The free space of the disk is checked each time this many pages were written. */
+const spaceCheckPages = 250
 
-/** Pages that the log may have: 16 MiB. */
-const limit = 4000
+/** Writing stops while the log has more pages than this: 16 MiB. */
+const maxLogPages = 4000
 
-const pageSize = 4096
+const pageBytes = 4096
 
-/** Bytes of a log that has as many pages as it may. Each has a header of 24 bytes. */
-const longest = limit * (pageSize + 24)
+/** Each page in the log has a header of 24 bytes (https://sqlite.org/fileformat2.html#walformat). */
+const maxLogBytes = maxLogPages * (pageBytes + 24)
 
-/** Copies what it can; or waits a moment for those who read, copies everything and empties the log. */
+/** `PASSIVE` copies what it can. `TRUNCATE` waits a moment for readers, copies everything and empties the log. */
 type Mode = "PASSIVE" | "TRUNCATE"
 
-// The thread's program is a string, so that it is there however this module was compiled or bundled. A checkpoint that
-// empties the log keeps others from writing, so most is copied before.
+// The thread's program is a string, so that it exists however this module was compiled or bundled. Emptying the log
+// keeps others from writing, so a passive checkpoint copies most of it first.
 const program = `
 const { parentPort, workerData } = require("node:worker_threads")
 const { DatabaseSync } = require("node:sqlite")
@@ -59,58 +61,58 @@ parentPort.on("message", (mode) => {
   parentPort.postMessage(mode)
 })`
 
-/** Keeps the log of a file short. */
+/** Keeps the log short. */
 export interface Checkpoints {
-  /** Tells how many pages were written, about, beside how many bytes of bodies. */
+  /** Reports a commit: about this many pages, and this many bytes of bodies besides. */
   readonly wrote: (pages: number, bytes: number) => void
-  /** Copies everything and empties the log, which gives the space at the end of the file back. */
+  /** Copies everything and empties the log. That returns the space at the end of the file to the disk. */
   readonly finish: () => void
   /** Waits while the log is too long and is being copied. */
   readonly room: Effect.Effect<void>
 }
 
-/** Copies everything and empties the log at once. Throws, or says no, where that can't be done now. */
+/** Copies everything and empties the log at once. Throws or returns `false` if that is not possible now. */
 export const empty = (database: DatabaseSync): boolean =>
   database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.["busy"] === 0
 
-/** Keeps the log of an open file short for as long as the scope lasts. `isQuick` says that no thread is needed. */
+/** Keeps the log of an open file short until the scope closes. `isQuick` tells whether the disk needs no thread. */
 export const make = Effect.fnUntraced(function*(
   database: DatabaseSync,
   path: string,
   isQuick: () => boolean
 ): Effect.fn.Return<Checkpoints, never, Scope.Scope> {
-  database.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = ${limit * pageSize}`)
+  database.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = ${maxLogPages * pageBytes}`)
   let worker: Worker | undefined
   let isBusy = false
   let isFinishing = false
   let isClosed = false
   let pages = 0
   let bytes = 0
-  /** At how many pages the space of the disk was looked at. */
-  let lookedAt = 0
-  const waiting = new Set<() => void>()
+  /** The number of pages at the last check of the disk's free space. */
+  let spaceCheckedAt = 0
+  const waiters = new Set<() => void>()
   let isResting = false
 
-  // The log is cut when it starts anew, so a longer file is a longer log.
-  const isLong = (): boolean => {
+  // SQLite cuts the file to `journal_size_limit` when the log starts again, so a long file means a long log.
+  const isLogLong = (): boolean => {
     try {
-      return statSync(`${path}-wal`).size > longest
+      return statSync(`${path}-wal`).size > maxLogBytes
     } catch {
       return false
     }
   }
 
-  // A log that took the last space could not be copied any more.
-  const isTight = (): boolean => {
+  // A log that took the last space of the disk could never be copied.
+  const isDiskTight = (): boolean => {
     try {
       const { bavail, bsize } = statfsSync(path)
-      return bavail * bsize < longest
+      return bavail * bsize < maxLogBytes
     } catch {
       return false
     }
   }
 
-  // A checkpoint that fails is tried again with the next pages; whoever writes is told of a full or broken disk.
+  // A failed checkpoint is repeated with the next pages. The next commit reports a full or broken disk.
   const copyHere = (mode: Mode) => {
     try {
       database.exec(`PRAGMA wal_checkpoint(${mode})`)
@@ -131,7 +133,7 @@ export const make = Effect.fnUntraced(function*(
         worker = undefined
         if (isBusy && !isClosed) copyHere(isResting ? "TRUNCATE" : "PASSIVE")
       }
-      // the program goes on without it, and the next pages start another
+      // The program goes on without the thread, and the next copy starts another.
       started.on("error", gone).on("exit", gone)
       started.on("message", copied)
       started.unref()
@@ -143,30 +145,30 @@ export const make = Effect.fnUntraced(function*(
 
   const copied = (mode: Mode) => {
     isBusy = false
-    if (mode === "PASSIVE" && (isFinishing || isLong())) return copy("TRUNCATE")
+    if (mode === "PASSIVE" && (isFinishing || isLogLong())) return copy("TRUNCATE")
     if (mode === "TRUNCATE") isFinishing = false
     isResting = false
-    for (const resume of waiting) resume()
-    waiting.clear()
+    for (const resume of waiters) resume()
+    waiters.clear()
     copyIfDue()
   }
 
   const copyIfDue = () => {
-    if (pages >= due) copy("PASSIVE")
-    else if (pages - lookedAt >= lookAfter) {
-      lookedAt = pages
-      if (isTight()) copy("TRUNCATE", true)
+    if (pages >= duePages) copy("PASSIVE")
+    else if (pages - spaceCheckedAt >= spaceCheckPages) {
+      spaceCheckedAt = pages
+      if (isDiskTight()) copy("TRUNCATE", true)
     }
   }
 
-  const copy = (mode: Mode, atOnce = bytes < much && isQuick() && !isLong()) => {
+  const copy = (mode: Mode, atOnce = bytes < maxBytesOnMainThread && isQuick() && !isLogLong()) => {
     if (isBusy || isClosed) return
     pages = 0
     bytes = 0
-    lookedAt = 0
+    spaceCheckedAt = 0
     isBusy = true
     if (atOnce) return copyHere(mode)
-    // else the thread might not come to its turn
+    // If writing went on, the thread might never get the lock.
     if (mode === "TRUNCATE") isResting = true
     worker ??= start()
     if (worker === undefined) copyHere(mode)
@@ -184,10 +186,10 @@ export const make = Effect.fnUntraced(function*(
   )
   return {
     wrote: (count, bytesOfBodies) => {
-      pages += count + Math.ceil(bytesOfBodies / pageSize)
+      pages += count + Math.ceil(bytesOfBodies / pageBytes)
       bytes += bytesOfBodies
       if (!isBusy) copyIfDue()
-      else if (pages >= due) isResting ||= isLong()
+      else if (pages >= duePages) isResting ||= isLogLong()
     },
     finish: () => {
       isFinishing = true
@@ -196,8 +198,8 @@ export const make = Effect.fnUntraced(function*(
     room: Effect.callback<void>((resume) => {
       if (!isResting) return resume(Effect.void)
       const resumed = () => resume(Effect.void)
-      waiting.add(resumed)
-      return Effect.sync(() => waiting.delete(resumed))
+      waiters.add(resumed)
+      return Effect.sync(() => waiters.delete(resumed))
     })
   }
 })

@@ -1,22 +1,21 @@
 /**
- * Group commit: operations that are asked for in one turn of the event loop
- * share one transaction, and each is answered after its COMMIT, when that is as
- * safe as it is asked to be.
+ * Group commit: all operations that arrive in one turn of the event loop share
+ * one transaction. Each operation completes after the COMMIT, when the commit is
+ * as durable as the broker promises.
  *
- * An operation is a synchronous function. If SQLite fails in one of them, the
- * transaction is undone and all of its operations fail alike. While another
- * connection writes, nothing blocks: the transaction is tried again after a
- * short sleep, until a limit. Where all that is asked for only reads, and no
- * time is over, nothing is locked.
+ * An operation is a synchronous function. If SQLite fails in one, the
+ * transaction rolls back and all of its operations fail with the same error. If
+ * another connection holds the write lock, the transaction is retried after a
+ * short sleep, until `busyTimeout`. If all operations only read, and no delay or
+ * lease has ended, the transaction takes no write lock.
  *
- * One turn holds the event loop for about {@link turn}, one operation more, and
- * a COMMIT, which does not wait for the disk; operations that are left over have
- * the next. The commits that are made while others are on their way to the disk
- * go together. Where other processes have the file open, a writer that never
- * rests lets them in after each turn.
+ * A transaction takes operations for {@link turnMillis}, finishes the last one,
+ * and commits. That is how long it holds the event loop: COMMIT does not wait for
+ * the disk. The operations left over join the next transaction. While one sync
+ * runs, later commits gather and share the next sync. If other processes have
+ * the file open, a writer under constant load yields the lock after each turn.
  *
- * Whatever is thrown, each operation is answered, and the next transaction
- * begins.
+ * Whatever is thrown, every operation completes, and the next transaction begins.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -27,39 +26,38 @@ import type * as Scope from "effect/Scope"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { BrokerError, type Unavailable } from "../../BrokerError.ts"
 import { failure, isBusy, isFull, isOfSqlite } from "./failure.ts"
-import * as Upkeep from "./supervise.ts"
+import * as Supervise from "./supervise.ts"
 import type { Sync } from "./sync.ts"
 
-/** Milliseconds after which a transaction takes no more operations. */
-const turn = 3
+/** A transaction takes no more operations after this time. */
+const turnMillis = 3
 
-/** Bytes after which a transaction takes no more operations: its COMMIT has to write them. */
-const most = 1024 * 1024
+/** A transaction takes no more operations after this many bytes of bodies, because its COMMIT writes them. */
+const maxTransactionBytes = 1024 * 1024
 
 interface Operation {
   readonly work: (now: number) => unknown
-  /** Does it only read? */
   readonly isRead: boolean
-  /** Has it to see the jobs as they are now? */
+  /** Whether delays and leases that have ended must be applied first. */
   readonly isCurrent: boolean
   readonly resume: (effect: Effect.Effect<any, BrokerError>) => void
 }
 
-/** What a transaction carried out. */
+/** A transaction that was committed. */
 interface Transaction {
   readonly operations: ReadonlyArray<Operation>
   readonly results: ReadonlyArray<unknown>
-  /** How many rows it changed. */
+  /** The number of changed rows. */
   readonly changes: number
-  /** How many bytes of bodies it wrote. */
+  /** The bytes of the bodies it wrote. */
   readonly bytes: number
 }
 
-/** Why a transaction was not carried out. Its operations are pending again. */
+/** A transaction that was rolled back. Its operations are pending again. */
 interface Undone {
   readonly cause: unknown
   readonly fate: Unavailable["fate"]
-  /** May one of its operations have been the cause? */
+  /** Whether one of its operations may be the cause. */
   readonly isShared: boolean
 }
 
@@ -67,58 +65,57 @@ const refuse = (operations: ReadonlyArray<Operation>, error: BrokerError): void 
   for (const { resume } of operations) resume(Effect.fail(error))
 }
 
-const answer = ({ operations, results }: Transaction, safe: Result.Result<void, BrokerError>): void => {
+const complete = ({ operations, results }: Transaction, safe: Result.Result<void, BrokerError>): void => {
   if (Result.isFailure(safe)) return refuse(operations, safe.failure)
   for (let i = 0; i < operations.length; i++) operations[i]!.resume(Effect.succeed(results[i]))
 }
 
-/** Pages that a transaction writes beside its bodies and about one for each row that it changes. */
+/** An estimate: a transaction writes this many pages, one for each changed row, and its bodies. */
 const pagesPerTransaction = 4
 
-const logInUse = "the disk failed, and other programs use the log of the file, which has to be emptied: end them"
+const logInUse = "the disk failed, and backq must empty the log of the file, but other programs use it: end them"
 
-/** What is in the file, as far as a transaction has to look after it. */
+/** What a transaction needs of the jobs and queues in the file. */
 export interface Content {
-  /** Is there time that has passed and is not applied? */
+  /** Whether a delay or a lease has ended and is not applied yet. */
   readonly isDue: (now: number) => boolean
-  /** Applies the time that has passed. */
+  /** Applies the delays and leases that have ended. */
   readonly advance: (now: number) => void
-  /** Completes a transaction before its COMMIT. Returns what to do after it. */
+  /** Called before the COMMIT. The function that it returns is called after the COMMIT. */
   readonly complete: (now: number, isOver: () => boolean) => () => void
-  /** Forgets what belonged to a transaction that was undone. */
+  /** Drops the state in memory of a transaction that was rolled back. */
   readonly undo: () => void
-  /** How many bytes of bodies were written so far. */
+  /** The bytes of all bodies written so far. */
   readonly bytes: () => number
 }
 
-/** Where the file is kept. */
+/** What a transaction needs of the disk, and of the other processes. */
 export interface Storage {
-  /** Throws where the file is not to be used any more. */
+  /** Throws if the file must not be used any more. */
   readonly check: () => void
-  /** Do other processes have the file open? */
+  /** Whether other processes have the file open. */
   readonly hasCompany: () => boolean
-  /** Makes what was committed safe. */
+  /** Makes commits durable. */
   readonly sync: Sync
-  /** Waits until there may be written. */
+  /** Waits until the log has room. */
   readonly room: Effect.Effect<void>
-  /** Makes space on a full disk. Says whether it could. */
+  /** Makes space on a full disk. Returns whether there is space now. */
   readonly makeSpace: () => boolean
-  /** Takes note of about how many pages a transaction wrote, and how many bytes of bodies beside them. */
+  /** Reports a commit: about this many pages, and this many bytes of bodies besides. */
   readonly wrote: (pages: number, bytes: number) => void
 }
 
-/** How operations are committed. */
 export interface Options {
   readonly broker: string
   readonly database: DatabaseSync
-  /** How long a lock of another connection is borne. */
+  /** How long a transaction waits for a lock of another connection. */
   readonly busyTimeout: Duration.Duration
   readonly clock: Clock.Clock
   readonly content: Content
   readonly storage: Storage
   /**
-   * Called when a transaction could not be carried out. `isShared` says that an operation may have been the cause, or
-   * a disk that is full for now, so that what else belonged to the transaction is worth trying again.
+   * Called when a transaction has failed. `isShared` means that one operation, or a disk that is full for now, may be
+   * the cause, so that waiters should try again.
    */
   readonly onFailure: (error: BrokerError, isShared: boolean) => void
 }
@@ -126,16 +123,16 @@ export interface Options {
 export class Commits {
   private pending: Array<Operation> = []
   private isWanted = false
-  /** Was a transaction asked for beside the operations? */
+  /** Whether {@link want} was called since the last transaction. */
   private isAsked = false
   private closed: BrokerError | undefined
-  /** What is committed and not answered yet. */
+  /** Operations that are committed and have not completed. */
   private underWay: ReadonlyArray<Operation> = []
   private lastNow = 0
-  /** For how many milliseconds the file was held without a rest. */
-  private heldFor = 0
+  /** For how long transactions followed each other without a pause. */
+  private heldForMillis = 0
   private wakeWriter: (() => void) | undefined
-  private unsafe: Array<Transaction> = []
+  private unsynced: Array<Transaction> = []
   private isSyncing = false
   private wakeSyncer: (() => void) | undefined
   private readonly begin: StatementSync
@@ -152,24 +149,24 @@ export class Commits {
     this.totalChanges = options.database.prepare("SELECT total_changes() AS count")
   }
 
-  /** Microseconds since the epoch, never twice the same unless the wall clock was set back. */
+  /** Microseconds since the epoch. Each call returns a larger number, unless the wall clock was set back. */
   now(): number {
     const wall = this.options.clock.currentTimeMillisUnsafe() * 1000
     this.lastNow = wall > this.lastNow || this.lastNow - wall > 1_000_000 ? wall : this.lastNow + 1
     return this.lastNow
   }
 
-  /** Carries out an operation in the next transaction. Once asked for it is carried out, whoever waits for it. */
+  /** Runs an operation in the next transaction. An interruption of the caller does not stop it. */
   run<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
     return this.enter(work, false, false)
   }
 
-  /** Carries out an operation that sees the jobs as they are now. */
+  /** {@link run}, after all delays and leases that have ended. */
   runNow<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
     return this.enter(work, false, true)
   }
 
-  /** Carries out an operation that only reads, and sees the jobs as they are now. */
+  /** {@link runNow} for an operation that only reads. */
   read<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
     return this.enter(work, true, true)
   }
@@ -183,36 +180,38 @@ export class Commits {
     })
   }
 
-  /** Asks for a transaction, also without an operation. */
+  /** Requests a transaction even if no operation is pending. */
   want(): void {
     this.isWanted = true
     this.isAsked = true
     this.wakeWriter?.()
   }
 
-  /** Refuses what comes from now on, and what still waits. */
+  /** Fails the pending operations, and every later one. */
   close(error: BrokerError): void {
     this.closed = error
     const left = this.pending
     this.pending = []
     refuse(left, error)
-    // only where the disk did not answer before the broker gave up waiting
-    for (const { operations } of this.unsafe) refuse(operations, failure(this.options.broker, "was closed", "Unknown"))
-    this.unsafe = []
+    // There are some only if the broker stopped waiting for the disk.
+    for (const { operations } of this.unsynced) {
+      refuse(operations, failure(this.options.broker, "was closed", "Unknown"))
+    }
+    this.unsynced = []
   }
 
-  /** Commits for as long as its scope lasts. */
+  /** Commits in the background until the scope closes. */
   readonly start: Effect.Effect<void, never, Scope.Scope> = Effect.suspend(() => {
     const { broker } = this.options
     return Effect.all([
-      Effect.forkScoped(Upkeep.forever(`writing to ${broker}`, this.write, (fault) => this.giveUpAll(fault))),
-      Effect.forkScoped(Upkeep.forever(`the sync of ${broker}`, this.makeSafe))
+      Effect.forkScoped(Supervise.forever(`the writer of ${broker}`, this.write, (fault) => this.giveUpAll(fault))),
+      Effect.forkScoped(Supervise.forever(`the sync of ${broker}`, this.sync))
     ], { discard: true })
   })
 
   private readonly wanted = Effect.callback<void>((resume) => {
     if (this.isWanted) return resume(Effect.void)
-    this.heldFor = 0
+    this.heldForMillis = 0
     this.wakeWriter = () => {
       this.wakeWriter = undefined
       resume(Effect.void)
@@ -220,25 +219,25 @@ export class Commits {
   })
 
   private readonly committed = Effect.callback<void>((resume) => {
-    if (this.unsafe.length > 0) return resume(Effect.void)
+    if (this.unsynced.length > 0) return resume(Effect.void)
     this.wakeSyncer = () => {
       this.wakeSyncer = undefined
       resume(Effect.void)
     }
   })
 
-  /** Makes safe what was committed until now. What is committed meanwhile has the next turn together. */
-  private readonly makeSafe = Effect.gen({ self: this }, function*() {
+  /** Syncs all commits so far. The commits made meanwhile share the next sync. */
+  private readonly sync = Effect.gen({ self: this }, function*() {
     yield* this.committed
-    const transactions = this.unsafe
-    this.unsafe = []
+    const transactions = this.unsynced
+    this.unsynced = []
     this.isSyncing = true
     yield* this.options.storage.sync.elsewhere.pipe(
       Effect.catchDefect((defect) => Effect.fail(failure(this.options.broker, defect, "Unknown"))),
       Effect.result,
       Effect.map((safe) => {
         this.isSyncing = false
-        for (const transaction of transactions) answer(transaction, safe)
+        for (const transaction of transactions) complete(transaction, safe)
       }),
       Effect.uninterruptible
     )
@@ -250,7 +249,7 @@ export class Commits {
 
   private readonly write = Effect.gen({ self: this }, function*() {
     yield* this.wanted
-    // What other fibers ask for in this turn joins.
+    // The operations that other fibers start in this turn of the event loop join the transaction.
     yield* Effect.yieldNow
     if (!this.isAsked && this.pending.every(({ isRead }) => isRead) && this.tryRead()) return
     const { busyTimeout, storage: { room, sync } } = this.options
@@ -262,19 +261,19 @@ export class Commits {
       const cause = fault === "Busy" ? logInUse : this.tryBegin()
       if (cause === undefined) break
       if (cause !== logInUse && !isBusy(cause) || this.millis() >= giveUpAt) return this.giveUp(cause)
-      // Often, so that a short rest of somebody who writes and writes is enough.
+      // The sleep is short, so that one short pause of a busy writer is enough to get the lock.
       yield* Effect.flatMap(Random.nextBetween(0.5, 1.5), (millis) => Effect.sleep(millis))
     }
     const began = this.millis()
-    this.carryOut()
-    this.heldFor += this.millis() - began
-    if (this.heldFor < turn) return
-    this.heldFor = 0
+    this.runBegun()
+    this.heldForMillis += this.millis() - began
+    if (this.heldForMillis < turnMillis) return
+    this.heldForMillis = 0
     if (this.options.storage.hasCompany()) yield* Effect.sleep(1)
   })
 
-  /** Carries out the transaction that is begun. */
-  private carryOut(): void {
+  /** Runs the transaction that has begun, and once more if the disk is full and can be given space. */
+  private runBegun(): void {
     const done = this.transaction()
     if (!("cause" in done)) return this.finish(done)
     const again = isFull(done.cause) && this.options.storage.makeSpace() && this.tryBegin() === undefined
@@ -283,7 +282,7 @@ export class Commits {
     else this.finish(last)
   }
 
-  // try/catch from here on: this runs once for each transaction, between BEGIN and COMMIT, and must not yield.
+  // Plain try/catch from here on: this runs once per transaction, between BEGIN and COMMIT, and must not yield.
 
   private tryBegin(): unknown {
     try {
@@ -294,7 +293,7 @@ export class Commits {
     }
   }
 
-  /** Carries out what is pending, if no time is over that would have to be applied before. Says whether it did. */
+  /** Runs the pending reads without a write lock. Returns `false` if a delay or a lease that has ended needs one. */
   private tryRead(): boolean {
     const { content, storage } = this.options
     const batch = this.takePending()
@@ -304,11 +303,11 @@ export class Commits {
       const isCurrent = !content.isDue(this.now())
       if (isCurrent) {
         storage.check()
-        this.carryOutTurn(batch, results, () => {})
+        this.runTurn(batch, results, () => {})
       }
       this.commit.run()
       this.putBack(batch.splice(results.length))
-      answer({ operations: batch, results, changes: 0, bytes: 0 }, Result.void)
+      complete({ operations: batch, results, changes: 0, bytes: 0 }, Result.void)
       return isCurrent
     } catch (cause) {
       this.putBack(batch)
@@ -318,7 +317,7 @@ export class Commits {
     }
   }
 
-  /** A file that is not to be used any more is the reason for whatever else goes wrong with it. */
+  /** If the file must not be used any more, that explains every other error. */
   private explain(cause: unknown): unknown {
     try {
       this.options.storage.check()
@@ -338,7 +337,7 @@ export class Commits {
     let fate: Unavailable["fate"] = "NotSent"
     try {
       const changesBefore = this.changes()
-      const isOver = this.carryOutTurn(batch, results, content.advance)
+      const isOver = this.runTurn(batch, results, content.advance)
       afterwards = content.complete(this.now(), isOver)
       storage.check()
       fate = "Unknown"
@@ -346,7 +345,7 @@ export class Commits {
       changes = this.changes() - changesBefore
     } catch (thrown) {
       const cause = fate === "NotSent" ? this.explain(thrown) : thrown
-      // What is not SQLite's was thrown by one operation, and would be again: the others go on without it.
+      // An error that is not SQLite's comes from one operation and would come again. The others run without it.
       const culprit = isOfSqlite(cause) ? undefined : batch[results.length]
       this.putBack(batch.filter((operation) => operation !== culprit))
       this.rollBack()
@@ -361,15 +360,15 @@ export class Commits {
     return { operations: batch, results, changes, bytes: content.bytes() - bytesBefore }
   }
 
-  /** Carries out operations until the turn is over. Returns what says whether it is. */
-  private carryOutTurn(
+  /** Runs operations until the turn ends. Returns a function that tells whether it has ended. */
+  private runTurn(
     batch: ReadonlyArray<Operation>,
     results: Array<unknown>,
     advance: (now: number) => void
   ): () => boolean {
     const { bytes } = this.options.content
-    const endAt = this.millis() + turn
-    const endAtBytes = bytes() + most
+    const endAt = this.millis() + turnMillis
+    const endAtBytes = bytes() + maxTransactionBytes
     const isOver = () => this.millis() > endAt || bytes() > endAtBytes
     for (const { isCurrent, work } of batch) {
       const now = this.now()
@@ -388,7 +387,7 @@ export class Commits {
     return batch
   }
 
-  /** Leaves operations for the next turn. */
+  /** Leaves operations for the next transaction. */
   private putBack(operations: ReadonlyArray<Operation>): void {
     if (operations.length === 0) return
     this.pending = operations.concat(this.pending)
@@ -404,15 +403,15 @@ export class Commits {
     return Number(this.totalChanges.get()!["count"])
   }
 
-  /** Answers a transaction's operations when it is safe. A lease is handed out before: losing one loses no job. */
+  /** Completes the operations when the commit is durable. Leases went out before: losing a lease loses no job. */
   private finish(transaction: Transaction): void {
     const { storage } = this.options
     const { bytes, changes, operations } = transaction
-    if (changes === 0 || operations.length === 0) answer(transaction, Result.void)
-    // Of two syncs at a time one would be told of a failure, and the other not.
-    else if (storage.sync.isQuick() && !this.isSyncing) answer(transaction, storage.sync.here())
+    if (changes === 0 || operations.length === 0) complete(transaction, Result.void)
+    // The system reports a failed write to one sync only, so two must not run at the same time.
+    else if (storage.sync.isQuick() && !this.isSyncing) complete(transaction, storage.sync.here())
     else {
-      this.unsafe.push(transaction)
+      this.unsynced.push(transaction)
       this.wakeSyncer?.()
     }
     this.underWay = []

@@ -1,10 +1,10 @@
 /**
  * The receiving side of a file, for one worker.
  *
- * Leases and settlements share transactions with everything else that this
- * process does at the time. A lease is known by its delivery's number, so that
- * it is worth nothing once it was settled or ran out; and by its file, so that it
- * is lost when another file is opened in the place of the one that has the job.
+ * Leases and settlements share transactions with all other operations of this
+ * process. The number of the delivery identifies a lease, so a lease that was
+ * settled or has expired can't be settled again. A lease also belongs to its
+ * file: it is lost when another file is opened in place of that one.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -23,34 +23,34 @@ import type { Waiter, Waiters } from "./waiters.ts"
 /** What a consumer works with. */
 export interface Store {
   readonly broker: string
-  /** This process, as the file knows it. */
+  /** The id of this process in the file. */
   readonly holder: number
   readonly jobs: Jobs
   readonly queues: Queues
   readonly commits: Commits
   readonly waiters: Waiters<SqliteLease>
   readonly history: History
-  /** How long finished jobs are kept, in the file's microseconds; 0 for not at all. */
-  readonly keepFor: number
+  /** How long finished jobs are kept; 0 means not at all. */
+  readonly keepForMicros: number
 }
 
-/** So many jobs are handed out at a time. */
-const handedOut = 500
+/** One `reserve` returns at most this many jobs. */
+const maxReserved = 500
 
-/** So many jobs share one operation. */
-export const portion = 250
+/** One operation works on at most this many jobs. */
+export const jobsPerOperation = 250
 
-/** So many leases share one operation: a settlement takes longer than a put. */
-const leasesTogether = 128
+/** One operation works on at most this many leases. They are fewer, since a settlement takes longer than a put. */
+const leasesPerOperation = 128
 
-/** How long closing waits for the file. */
+/** How long closing waits for a file that another process has locked. */
 export const closeFor = "1 second"
 
-/** Cuts a list into parts of at most a weight, and of at most a number. */
-export const portions = <A>(
+/** Splits a list into parts of at most `maxItems` items and at most `maxWeight`. An item above that has its own part. */
+export const split = <A>(
   items: ReadonlyArray<A>,
-  most: number,
-  mostWeight = Infinity,
+  maxItems: number,
+  maxWeight = Infinity,
   weightOf: (item: A) => number = () => 0
 ): ReadonlyArray<ReadonlyArray<A>> => {
   const parts: Array<Array<A>> = []
@@ -58,7 +58,7 @@ export const portions = <A>(
   let weight = 0
   for (const item of items) {
     weight += weightOf(item)
-    if (last.length === 0 || last.length === most || weight > mostWeight) {
+    if (last.length === 0 || last.length === maxItems || weight > maxWeight) {
       parts.push(last = [])
       weight = weightOf(item)
     }
@@ -73,7 +73,7 @@ const ok: Outcome = Result.void
 
 const lost = (lease: Lease) => Result.fail(leaseLost(lease))
 
-/** A lease, and who holds it. */
+/** A lease, with its consumer and its file. */
 export class SqliteLease implements Lease, Delivery {
   readonly id: JobId
   readonly queue: string
@@ -82,7 +82,7 @@ export class SqliteLease implements Lease, Delivery {
   readonly row: number
   readonly number: number
   readonly isLarge: boolean
-  // Not to be seen in logs, where it would take everything along.
+  // A `#private` field, because a log of the lease would print the whole consumer.
   readonly #consumer: SqliteConsumer
   readonly #file: object
 
@@ -103,9 +103,9 @@ export class SqliteLease implements Lease, Delivery {
   }
 }
 
-/** Settles one. Says whether its lease was held. */
+/** Settles one lease. Returns whether it was held. */
 const settleOne = (
-  { history, jobs, keepFor }: Store,
+  { history, jobs, keepForMicros }: Store,
   settlement: Settlement,
   lease: SqliteLease,
   now: number
@@ -115,8 +115,8 @@ const settleOne = (
   const priority = "priority" in settlement ? settlement.priority : undefined
   switch (settlement._tag) {
     case "Delete":
-      if (keepFor > 0) {
-        history.keep(lease, keepFor, now)
+      if (keepForMicros > 0) {
+        history.keep(lease, keepForMicros, now)
         jobs.bytes += lease.body.length
       }
       return Result.succeed(jobs.done(lease, now))
@@ -137,20 +137,18 @@ const settleOne = (
   }
 }
 
-/** What a consumer is made of. */
 export interface Options {
   readonly store: Store
   readonly queues: ReadonlyArray<string>
   readonly lostLeases: Queue.Queue<Lease>
-  /** Waits until a file that was moved is there again, or for as long as that may take. */
+  /** Waits until the file is open again. Fails with `Unavailable` after `reconnectFor`. */
   readonly back: Effect.Effect<void, BrokerError>
 }
 
-/** A consumer, and what it holds. */
 export class SqliteConsumer implements Consumer {
   readonly leasesLost: Consumer["leasesLost"]
   readonly queues: ReadonlyArray<string>
-  /** Stands for the file that has the jobs. */
+  /** Identifies the file. Another file is another object. */
   file: object = {}
   private store: Store
   private readonly held = new Set<SqliteLease>()
@@ -166,7 +164,7 @@ export class SqliteConsumer implements Consumer {
     this.leasesLost = Queue.takeAll(options.lostLeases)
   }
 
-  /** Goes on with what was opened anew. What is held is lost where that is another file. */
+  /** Goes on with the next session. If that is another file, all leases are lost. */
   move(store: Store, isSameFile: boolean): void {
     this.store = store
     if (isSameFile) return
@@ -190,7 +188,7 @@ export class SqliteConsumer implements Consumer {
           queues: this.queues,
           isWaiting: false,
           take: (now) => this.take(store, max, now),
-          // Nothing may come between the resumption and the caller, or an interruption there would lose the leases.
+          // Nothing may run between this and the caller: an interruption there would lose the leases.
           served: (leases) => {
             served = leases
             for (const lease of leases) this.held.add(lease)
@@ -200,7 +198,7 @@ export class SqliteConsumer implements Consumer {
         }
         this.waiter = waiter
         store.waiters.add(waiter)
-        // It may be served between its interruption and this.
+        // It may have been served between its interruption and now.
         return Effect.suspend(() => {
           store.waiters.remove(waiter)
           return this.settle(served.map((lease) => ({ _tag: "Requeue", lease })))
@@ -232,7 +230,7 @@ export class SqliteConsumer implements Consumer {
       return info === undefined ? lost(lease) : Result.succeed(info)
     })
 
-  /** Requeues what is held, and forgets queues that nobody needs. Nobody can receive or settle by it afterwards. */
+  /** Requeues the leases and removes the queues that are not in use. Later calls of the consumer fail. */
   readonly close = (isConsumed: (queue: string) => boolean): Effect.Effect<void> =>
     Effect.suspend(() => {
       this.isClosed = true
@@ -240,7 +238,7 @@ export class SqliteConsumer implements Consumer {
       waiters.fail(consumerClosed(this.store.broker), (waiter) => waiter === this.waiter)
       const leases = Array.from(this.held)
       this.held.clear()
-      // while somebody else holds the file it is not waited for: it is carried out when that ends
+      // If another process has locked the file, this does not wait: the operation runs when the lock is free.
       return commits.run((now) => {
         for (const lease of leases) jobs.requeue(lease, now)
         for (const queue of this.queues) {
@@ -258,10 +256,10 @@ export class SqliteConsumer implements Consumer {
       const queue = queues.find(name)
       if (queue !== undefined && queue.pausedUntil <= now) open.set(name, queue.id)
     }
-    return jobs.take(open, Math.min(max, handedOut), holder, now).map((delivered) => new SqliteLease(this, delivered))
+    return jobs.take(open, Math.min(max, maxReserved), holder, now).map((delivered) => new SqliteLease(this, delivered))
   }
 
-  /** Forgets those of the leases that are over: lost, and if they were settled, done with. */
+  /** Forgets the leases that were lost, and with `settled` those that were settled. */
   private forget(results: ReadonlyArray<Outcome>, leases: ReadonlyArray<Lease>, settled: boolean): void {
     results.forEach((result, i) => {
       const isOver = Result.isSuccess(result) ? settled : result.failure.reason._tag === "LeaseLost"
@@ -269,7 +267,7 @@ export class SqliteConsumer implements Consumer {
     })
   }
 
-  /** Does something for the leases of this consumer, in one transaction; other leases are lost. */
+  /** Works on leases in as few operations as possible. A lease of another consumer counts as lost. */
   private each<A, B>(
     items: ReadonlyArray<A>,
     leaseOf: (item: A) => Lease,
@@ -288,9 +286,9 @@ export class SqliteConsumer implements Consumer {
           ),
           { onFailure: (error) => items.map(() => Result.fail(error)), onSuccess: (results) => results }
         )
-      if (items.length <= leasesTogether) return items.length === 0 ? Effect.succeed([]) : together(items)
+      if (items.length <= leasesPerOperation) return items.length === 0 ? Effect.succeed([]) : together(items)
       return Effect.map(
-        Effect.forEach(portions(items, leasesTogether), together, { concurrency: "unbounded" }),
+        Effect.forEach(split(items, leasesPerOperation), together, { concurrency: "unbounded" }),
         (results) => results.flat()
       )
     })

@@ -1,22 +1,21 @@
 /**
- * The consumers of this process, and how many of them each queue has. A queue
- * exists while it has one.
+ * The consumers of this process, also by queue. A queue exists at least as long
+ * as it has a consumer.
  */
 import * as Effect from "effect/Effect"
 import type { SqliteConsumer } from "./consumer.ts"
 import type { Session } from "./session.ts"
 
-/** The consumers of this process. */
 export class Consumers {
   private readonly all = new Set<SqliteConsumer>()
   private readonly byQueue = new Map<string, number>()
 
-  /** The queues that are consumed. */
+  /** The queues that have a consumer. */
   get queues(): Iterable<string> {
     return this.byQueue.keys()
   }
 
-  /** Is a queue consumed? */
+  /** Whether a queue has a consumer. */
   readonly has = (queue: string): boolean => this.byQueue.has(queue)
 
   add(consumer: SqliteConsumer): void {
@@ -24,7 +23,7 @@ export class Consumers {
     for (const queue of consumer.queues) this.byQueue.set(queue, (this.byQueue.get(queue) ?? 0) + 1)
   }
 
-  /** Forgets a consumer and closes it. */
+  /** Removes a consumer and closes it. */
   end(consumer: SqliteConsumer): Effect.Effect<void> {
     return Effect.suspend(() => {
       for (const queue of consumer.queues) {
@@ -37,7 +36,7 @@ export class Consumers {
     })
   }
 
-  /** Goes on with what was opened anew. */
+  /** Lets all consumers go on with the next session. */
   move(session: Session, isSameFile: boolean): void {
     for (const consumer of this.all) consumer.move(session, isSameFile)
   }

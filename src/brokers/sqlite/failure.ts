@@ -1,10 +1,10 @@
-/** What SQLite's errors mean for a user of the broker. */
+/** Turns errors of SQLite and of the file into `BrokerError`s that say what to do. */
 import * as Schema from "effect/Schema"
 import { type BrokerError, make as brokerError, OutOfMemory, Unavailable } from "../../BrokerError.ts"
 import { safeLine } from "../../internal/text.ts"
 import { messageOfThrown } from "../../internal/thrown.ts"
 
-/** The file can't be used as a broker. Nothing in it was changed. It is the `cause` of an `Unavailable`. */
+/** The file can't be used as a broker, and was not changed. It is the `cause` of an `Unavailable`. */
 export class FileUnusable extends Schema.TaggedError<FileUnusable>()("FileUnusable", {
   path: Schema.String,
   problem: Schema.Literals([
@@ -23,7 +23,7 @@ export class FileUnusable extends Schema.TaggedError<FileUnusable>()("FileUnusab
   }
 }
 
-/** Something in the file is not as backq writes it: another program did, or the disk. */
+/** Something in the file is not as backq writes it. Another program or the disk changed it. */
 export class Damaged extends Schema.TaggedError<Damaged>()("Damaged", { detail: Schema.String }) {
   override get message() {
     return this.detail
@@ -42,66 +42,66 @@ const tooBig = 18
 const constraint = 19
 const notADatabase = 26
 
-const damaged = "the file is damaged: restore a copy, or save what \".recover\" of the sqlite3 program finds"
+const damaged = "the file is damaged: restore a copy, or run \".recover\" of the sqlite3 program to save what is left"
 
 const advice: Record<number, string> = {
   [readOnly]: "the file or its folder is read-only: allow this user to write both",
   [ioError]: "the disk failed, or the folder is on a file system without shared memory: use a local disk",
   [corrupt]: damaged,
   [constraint]: damaged,
-  [tooBig]: "the file holds more in one place than backq ever writes there: another program changed it",
-  [cantOpen]: "the file can't be opened: check that its folder exists and that this user may write there",
+  [tooBig]: "the file holds more in one place than backq ever writes: another program changed it; restore a copy",
+  [cantOpen]: "the file can't be opened: check that its folder exists and that this user may write to it",
   [notADatabase]: "the file is not a SQLite database: give another path"
 }
 
-/** SQLite's primary result code, of an error that is SQLite's. */
+/** SQLite's primary result code, if the error is SQLite's. */
 const resultCode = (cause: unknown): number | undefined =>
   cause instanceof Error && "errcode" in cause && typeof cause.errcode === "number" ? cause.errcode & 0xff : undefined
 
-/** Does another connection hold a lock? Then it helps to try again. */
+/** Whether another connection holds a lock, so that a retry helps. */
 export const isBusy = (cause: unknown): boolean => {
   const code = resultCode(cause)
   return code === busy || code === locked
 }
 
-/** Is something in the file not as it should be: a row of another kind, or a number that JavaScript has not? */
+/** Whether a row is not as backq writes it, or holds a number too large for JavaScript. */
 const isDamage = (cause: unknown): cause is Error =>
   cause instanceof Damaged || cause instanceof RangeError && "code" in cause && cause.code === "ERR_OUT_OF_RANGE"
 
-/** Is it SQLite's, or about the file: not what an operation was asked for with? */
+/** Whether the error is SQLite's or about the file. Otherwise the arguments of one operation caused it. */
 export const isOfSqlite = (cause: unknown): boolean =>
   cause instanceof FileUnusable || isDamage(cause) || resultCode(cause) !== undefined
 
-/** Was a file not where it was any more, so that nothing was done? */
+/** Whether the operation did nothing because the file was moved. */
 export const isMoved = ({ reason }: BrokerError): boolean =>
   reason._tag === "Unavailable" && reason.cause instanceof FileUnusable && reason.cause.problem === "Moved"
 
-/** Is there no space left on the disk? */
+/** Whether the disk is full. */
 export const isFull = (cause: unknown): boolean => resultCode(cause) === full
 
 const detailOf = (cause: unknown): string => {
   if (cause instanceof FileUnusable) return cause.message
-  if (isBusy(cause)) return "another program holds a lock on the file, for longer than busyTimeout: end it, or wait"
+  if (isBusy(cause)) return "another program has locked the file for longer than busyTimeout: end it, or wait for it"
   const text = safeLine(messageOfThrown(cause))
   if (isDamage(cause)) return `${damaged} (${text})`
   const code = resultCode(cause)
   return code !== undefined && advice[code] !== undefined ? `${advice[code]} (${text})` : text
 }
 
-/** The broker's error for one of SQLite's. */
+/** The `BrokerError` for an error of SQLite or of the file. */
 export const failure = (broker: string, cause: unknown, fate: Unavailable["fate"] = "NotSent"): BrokerError =>
   isFull(cause)
     ? brokerError(new OutOfMemory({ broker }))
     : brokerError(new Unavailable({ broker, fate, detail: detailOf(cause), cause }))
 
-/** The disk could not keep what it had accepted. */
+/** The disk failed to write what it had accepted. */
 export const diskFailed = (broker: string, cause: unknown, fate: Unavailable["fate"]): BrokerError =>
   brokerError(
     new Unavailable({
       broker,
       fate,
-      detail: `the disk failed to write (${safeLine(messageOfThrown(cause))}). Nothing is ` +
-        "accepted until all that the log of the file holds could be written: look after the disk",
+      detail: `the disk failed to write (${safeLine(messageOfThrown(cause))}). The broker accepts nothing until it ` +
+        "has written all of the log to the file: check the disk",
       cause
     })
   )

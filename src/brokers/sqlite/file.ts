@@ -1,15 +1,14 @@
 /**
- * The database file: opening it, and what is in it.
+ * Opens, checks and creates the database file.
  *
- * A file is backq's by its `application_id`; its `user_version` counts the
- * migrations that it has seen. A file of another program, of a newer backq, or
- * with anything in it that no migration made, is refused before anything is
- * written, and before any statement runs that could run what is in the file.
+ * The `application_id` marks a file as backq's. Its `user_version` counts the
+ * migrations that were applied. A file of another program, of a newer backq, or
+ * with anything that no migration made is refused. That happens before anything
+ * is written, and before any statement that could run code in the file.
  *
- * A file is made here and never by SQLite, so that it has its mode from the
- * first moment, and SQLite gives it to the log and the shared memory.
- *
- * Times are whole microseconds since the epoch.
+ * This module creates the file, and SQLite never does. So the file has its mode
+ * from the first moment, and SQLite copies the mode to the log and the shared
+ * memory.
  */
 import { closeSync, openSync, readlinkSync, realpathSync, type Stats, statSync } from "node:fs"
 import { basename, dirname, isAbsolute, join, resolve } from "node:path"
@@ -21,8 +20,8 @@ import { currentVersion, difference, migrations } from "./schema.ts"
 /** "bckq" */
 export const applicationId = 0x62636b71
 
-/** Bytes of the largest body that can be in a file. */
-export const largestBody = 64 * 1024 * 1024
+/** The largest body that a file can hold. */
+export const maxBodyBytes = 64 * 1024 * 1024
 
 const pragma = (database: DatabaseSync, name: string): unknown =>
   Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]
@@ -39,7 +38,7 @@ const versionOf = (database: DatabaseSync, path: string): number => {
       path,
       problem: "OtherProgram",
       detail: isCopy
-        ? "is a copy by \".dump\" or \".clone\" of the sqlite3 program, which leaves out whose file it is: copy with " +
+        ? "is a copy by \".dump\" or \".clone\" of the sqlite3 program, which drop the mark of a backq file: copy with " +
           `".backup" or VACUUM INTO, or run "PRAGMA application_id = ${applicationId}; PRAGMA user_version = ` +
           `${currentVersion}" in it`
         : "is a database of another program: give another path"
@@ -49,22 +48,23 @@ const versionOf = (database: DatabaseSync, path: string): number => {
     throw new FileUnusable({
       path,
       problem: "Newer",
-      detail: `was written by a newer backq (schema ${version}, this one knows ${currentVersion}): use that one`
+      detail:
+        `was written by a newer backq (schema ${version}, this one reads up to ${currentVersion}): use the newer one`
     })
   }
-  const foreign = version < 0 ? `has a schema version that is none (${version})` : difference(database, version)
+  const foreign = version < 0 ? `has an invalid schema version (${version})` : difference(database, version)
   if (foreign !== undefined) {
     throw new FileUnusable({
       path,
       problem: "Foreign",
-      detail: `${foreign}: somebody else changed the file, and it may do harm; take out what is not backq's with the ` +
-        "sqlite3 program if you know what it is, or give another path"
+      detail: `${foreign}: another program changed the file, and it may do harm; remove the change with the sqlite3 ` +
+        "program if you know what it is, or give another path"
     })
   }
   return version
 }
 
-/** The version, as of one moment: others may migrate the file meanwhile. */
+/** Reads the version in one transaction, because another process may migrate the file meanwhile. */
 const inspect = (database: DatabaseSync, path: string): number => {
   database.exec("BEGIN")
   const version = versionOf(database, path)
@@ -79,8 +79,8 @@ const migrate = (database: DatabaseSync, path: string): void => {
 }
 
 /**
- * An absolute path. What is up from a folder depends on where that really is, so links before the last `..` are
- * followed; where there is no such folder, the `..` stays.
+ * Makes a path absolute. The parent of a folder depends on where the folder really is, so links before the last `..`
+ * are resolved. If there is no such folder, the `..` stays.
  */
 export const absolute = (path: string): string => {
   const names = path.split("/")
@@ -93,10 +93,10 @@ export const absolute = (path: string): string => {
   }
 }
 
-/** How many links lead to a file at most, as the operating system has it. */
-const mostLinks = 40
+/** Linux follows at most this many links (path_resolution(7)). */
+const maxLinks = 40
 
-/** Where a file would come to be: at the end of the links, which may lead to nothing. */
+/** Where a file would be created: at the end of the links, which may lead nowhere. */
 const targetOf = (path: string, links = 0): string => {
   let link: string
   try {
@@ -104,10 +104,10 @@ const targetOf = (path: string, links = 0): string => {
   } catch {
     return path
   }
-  return links === mostLinks ? path : targetOf(isAbsolute(link) ? link : `${dirname(path)}/${link}`, links + 1)
+  return links === maxLinks ? path : targetOf(isAbsolute(link) ? link : `${dirname(path)}/${link}`, links + 1)
 }
 
-/** What is at a path. Of one that can't be looked at SQLite says why. */
+/** What is at a path. If it can't be read, SQLite reports the reason later. */
 const find = (path: string): Stats | undefined => {
   try {
     return statSync(path, { throwIfNoEntry: false })
@@ -119,28 +119,30 @@ const find = (path: string): Stats | undefined => {
 const sizeOf = (path: string): number => find(path)?.size ?? 0
 
 const checkLog = (path: string, target: string): void => {
-  // In this order: while somebody else makes the file, it is not empty any more when its log is not.
+  // The order matters: when another process creates the file, the file has content before its log has.
   if (sizeOf(`${target}-wal`) > 0 && sizeOf(target) === 0) {
     throw new FileUnusable({
       path,
       problem: "StrayLog",
       detail:
-        `is not there, but its log ${target}-wal is, and may hold jobs: put the file back, or move the log away too`
+        `is missing, but its log ${target}-wal is there and may hold jobs: put the file back, or move the log away too`
     })
   }
 }
 
-/** Bytes of the longest path that SQLite takes. */
-const longestPath = 504
+/** SQLite accepts no longer path. */
+const maxPathBytes = 504
 
-/** Bytes of the longest name that file systems take, with `-journal` at its end. */
-const longestName = 247
+/** File systems accept names of 255 bytes, and SQLite appends `-journal`. */
+const maxNameBytes = 247
 
 const checkPath = (path: string, place: string, target: string): void => {
   const unusable = (detail: string) =>
     new FileUnusable({ path, problem: "NotADatabase", detail: `can't be opened: ${detail}` })
-  if (Buffer.byteLength(target) > longestPath || Buffer.byteLength(basename(target)) > longestName) {
-    throw unusable(`a path must have at most ${longestPath} bytes, and its last name ${longestName}: use a shorter one`)
+  if (Buffer.byteLength(target) > maxPathBytes || Buffer.byteLength(basename(target)) > maxNameBytes) {
+    throw unusable(
+      `the path must have at most ${maxPathBytes} bytes, and the file name ${maxNameBytes}: use a shorter one`
+    )
   }
   if (place.split("/").includes("..")) throw unusable("check that its folder exists")
   const found = find(target)
@@ -148,44 +150,42 @@ const checkPath = (path: string, place: string, target: string): void => {
   throw unusable(`it is ${found.isDirectory() ? "a folder" : "a device, a pipe or a socket"}: give the path of a file`)
 }
 
-/**
- * Makes the file where there is none. It is its owner's and the group's, as the umask allows: what is in a service's
- * jobs is for nobody else.
- */
+/** Creates a missing file. Only its owner and group may read it, as the umask allows, because jobs may be private. */
 const create = (target: string): void => {
   try {
     closeSync(openSync(target, "wx", 0o660))
   } catch (cause) {
-    // it is there, or SQLite says why it can't be
+    // The file exists, or SQLite reports why it can't be created.
     if (!(cause instanceof Error && "errno" in cause)) throw cause
   }
 }
 
-/** A file as SQLite is told of it: one that is there, whatever its name looks like. */
+/** The URL by which SQLite opens an existing file, whatever characters are in its path. */
 export const urlOf = (path: string): URL => {
   const url = pathToFileURL(path)
   url.search = "?mode=rw"
   return url
 }
 
-/** Of a connection that trusts nothing that is in the file. */
+/** The options of a connection that trusts nothing in the file. */
 const careful: DatabaseSyncOptions = {
   timeout: 0,
   allowExtension: false,
   defensive: true,
-  // a row has more than its body
-  limits: { length: largestBody + 1024 * 1024 }
+  // A row holds more than its body.
+  limits: { length: maxBodyBytes + 1024 * 1024 }
 }
 
 /**
- * Opens a file, which is made where there is none if it may be, or throws and leaves it as it is. Lock conflicts are SQLite's error, at once: nothing waits here.
+ * Opens a file. A missing file is created if `mayCreate`. If the file can't be used, throws and does not change it. If
+ * another connection has locked it, throws SQLite's error at once and does not wait.
  *
- * A path is a path: one that looks like a URL is not read as one. Where the file is then says `location()`, whatever
- * becomes of links and of the working directory.
+ * A path that looks like a URL is still a path. Afterwards `location()` is the real path of the file, whatever happens
+ * to links and to the working directory.
  */
 export const open = (path: string, mayCreate = true): DatabaseSync => {
   const noLog = () =>
-    new FileUnusable({ path, problem: "NoWal", detail: "can't have a write-ahead log there: use a local disk" })
+    new FileUnusable({ path, problem: "NoWal", detail: "can't have a write-ahead log where it is: use a local disk" })
   if (path === ":memory:") throw noLog()
   const place = absolute(path)
   const target = targetOf(place)
@@ -197,12 +197,12 @@ export const open = (path: string, mayCreate = true): DatabaseSync => {
   try {
     database.exec("PRAGMA trusted_schema = OFF")
     const version = inspect(database, path)
-    // only a file without tables can be told to
+    // SQLite accepts this only for a file without tables.
     if (version === 0) database.exec("PRAGMA auto_vacuum = INCREMENTAL")
     if (pragma(database, "journal_mode = WAL") !== "wal") throw noLog()
     database.exec("PRAGMA synchronous = NORMAL")
     if (version < currentVersion) migrate(database, path)
-    // a copy that was made without a log has one from its first read on
+    // A copy that was made without a log gets one by its first read.
     database.exec("SELECT 1 FROM sqlite_schema LIMIT 1")
     isOpen = true
     return database
@@ -211,5 +211,5 @@ export const open = (path: string, mayCreate = true): DatabaseSync => {
   }
 }
 
-/** Where an open file is: its real path, which is also that of its log. */
+/** The real path of an open file. Its log is beside it. */
 export const placeOf = (database: DatabaseSync): string => database.location()!

@@ -1,38 +1,44 @@
 /**
- * Is what is open still what stands at its path?
+ * Checks that the open file is still the file at its path.
  *
  * A database is three files: itself, its log (`-wal`) and its shared memory
- * (`-shm`). SQLite goes on with those that it opened, whatever becomes of their
- * names: what it writes to one that was removed or replaced is lost to all who
- * come after. So this is asked before every commit and every read.
+ * (`-shm`). SQLite keeps using the files that it opened, whatever happens to
+ * their names. What it writes to a removed or replaced file is lost. So the guard
+ * checks before every commit and every read.
  *
- * Nothing is made, moved or removed in a folder without a change of the folder's
- * own time. So where a folder has been left alone for a while, one look at it
- * says that all is in place, in a microsecond; else it takes a look at each file.
- * A mount over a single file does not change the folder: that is noticed by the
- * next look of {@link Guard.inspect}.
+ * Creating, moving or removing a file changes the time of its folder. So if the
+ * folder has not changed for a while, one look at the folder is enough, and takes
+ * a microsecond. Otherwise the guard looks at each file.
+ *
+ * Limit: a mount over a single file does not change the folder. {@link
+ * Guard.inspect} notices it.
  */
 import { type BigIntStats, lstatSync, realpathSync, type Stats, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { FileUnusable } from "./failure.ts"
 
-/**
- * How the files stand: as they were opened; nothing is at the path; another file is; or the file is there, and its log
- * or its shared memory is not.
- */
-export type Standing = "Here" | "Gone" | "Other" | "Torn"
+/** What is at the path of an open file. */
+export type Standing =
+  /** The three files that were opened. */
+  | "Here"
+  /** Nothing. */
+  | "Gone"
+  /** Another file. */
+  | "Other"
+  /** The file, but not its log or not its shared memory. */
+  | "Torn"
 
 type Found = Stats | BigIntStats | undefined
 
-// Numbers cost a third of what bigints do; but some file systems count their files by 64 bits.
+// Numbers cost a third of what bigints do. But the numbers of files have 64 bits on some file systems.
 const narrow = { bigint: false, throwIfNoEntry: false } as const
 const wide = { bigint: true, throwIfNoEntry: false } as const
 
 type How = typeof narrow | typeof wide
 
-// Who can't look can't know that it is still there.
+// A file that can't be looked at counts as missing.
 
-/** What is at a path, where the last name of it is no link. */
+/** What is at a path. A link at its end is not followed. */
 const find = (path: string, how: How): Found => {
   try {
     return how.bigint ? lstatSync(path, wide) : lstatSync(path, narrow)
@@ -41,7 +47,7 @@ const find = (path: string, how: How): Found => {
   }
 }
 
-/** What a path leads to. */
+/** What is at a path. Links are followed. */
 const follow = (path: string, how: How): Found => {
   try {
     return how.bigint ? statSync(path, wide) : statSync(path, narrow)
@@ -52,30 +58,33 @@ const follow = (path: string, how: How): Found => {
 
 const isSame = (a: Found, b: Found): boolean => a !== undefined && b !== undefined && a.ino === b.ino && a.dev === b.dev
 
-/** When it was changed: of a folder, when something in it was made, moved or removed. */
+/** When it changed last. A folder changes when a file in it is created, moved or removed. */
 const changedAt = (found: Found): number | bigint | undefined =>
   found !== undefined && "ctimeNs" in found ? found.ctimeNs : found?.ctimeMs
 
-/** For how many looks a folder is the same before it counts as left alone: longer than the steps of any file system's time. */
+/**
+ * After this many looks without a change a folder counts as left alone. The looks are a second apart, which is longer
+ * than the resolution of any file system's time.
+ */
 const quietLooks = 3
 
 const isExact = (found: Found): boolean => found === undefined || Number.isSafeInteger(found.ino)
 
 const moved = (path: string, detail: string) => new FileUnusable({ path, problem: "Moved", detail })
 
-/** What stands at the path now is of no use. */
+/** The error if the file was replaced by one that can't be used. */
 export const movedTo = (path: string, why: string): FileUnusable =>
-  moved(path, `was removed or replaced while it was open, and what is there now can't be used: ${why}`)
+  moved(path, `was removed or replaced while it was open, and its replacement can't be used: ${why}`)
 
 const advice = "put it back, or restart this program"
 
 const details: Record<Exclude<Standing, "Here">, string> = {
   Gone: `was removed or replaced while it was open: ${advice}`,
   Other: `was removed or replaced while it was open: ${advice}`,
-  Torn: `has lost what belongs to it: its -wal or -shm was removed or replaced while it was open: ${advice}`
+  Torn: `has lost a part: its -wal or -shm was removed or replaced while it was open: ${advice}`
 }
 
-/** Looks after one opening. */
+/** Checks the three files of one session. */
 export class Guard {
   private readonly path: string
   private readonly place: string
@@ -87,10 +96,10 @@ export class Guard {
   private readonly log: Found
   private readonly memory: Found
   private folder: Found
-  /** For how many looks the folder was the same, and all in it in place. */
+  /** The number of looks since the folder changed or a file was missing. */
   private quietFor = 0
 
-  /** Of what was just opened by a path, and really is at a place. Throws when it is not there any more. */
+  /** Call it right after opening `path`. `place` is the real path. Throws if the files are gone already. */
   constructor(path: string, place: string) {
     this.path = path
     this.place = place
@@ -108,17 +117,17 @@ export class Guard {
     return find(path, this.how)
   }
 
-  /** How many names the file has. */
+  /** The number of hard links to the file. */
   get names(): number {
     return Number(this.file?.nlink ?? 1)
   }
 
-  /** How the files stand. */
+  /** What is at the path, in a microsecond if the folder has been left alone. */
   look(): Standing {
     return this.isLeftAlone() ? "Here" : this.lookAtEach()
   }
 
-  /** How each of the files stands. To be called every second or so. */
+  /** What is at the path, by a look at each file. Call it about every second. */
   inspect(): Standing {
     const folder = follow(this.folderPath, this.how)
     const standing = this.lookAtEach()
@@ -146,51 +155,51 @@ export class Guard {
     return isInPlace ? "Here" : "Torn"
   }
 
-  /** Are the files where they were, whatever the path leads to? */
+  /** Whether the files are at their real paths, wherever the links of the path lead. */
   isInPlace(): boolean {
     return isSame(this.find(this.place), this.file) && isSame(this.find(this.logPath), this.log)
       && isSame(this.find(this.memoryPath), this.memory)
   }
 
-  /** Throws when the files do not stand as they were opened. */
+  /** Throws if the files are not at the path. */
   check(): void {
     const standing = this.look()
     if (standing !== "Here") throw this.error(standing)
   }
 
-  /** What is wrong. */
+  /** The error for what is at the path. */
   error(standing: Exclude<Standing, "Here">): FileUnusable {
     return moved(this.path, details[standing])
   }
 
-  /** Is another opening of the same file? */
+  /** Whether both sessions have the same file open. */
   isOfSame(other: Guard): boolean {
     const [a, b] = [this.file!, other.file!]
     return BigInt(a.ino) === BigInt(b.ino) && BigInt(a.dev) === BigInt(b.dev)
   }
 
-  /** Throws where the log that lies beside another file is this one's: SQLite would take it for that file's. */
+  /** Throws if the log of this file is beside another file: SQLite would apply it to that file. */
   checkLogIsGone(): void {
     if (!isSame(this.find(this.logPath), this.log) || isSame(this.find(this.place), this.file)) return
     throw moved(
       this.path,
-      "was removed or replaced while it was open, and its log was left: the log beside what is there now " +
-        `(${this.place}-wal) belongs to the file that was, and holds its last jobs; move it there`
+      "was removed or replaced while it was open, and its log was left behind: " +
+        `${this.place}-wal holds the last jobs of the file that was moved; move the log to that file`
     )
   }
 
-  /** Throws where others use the file with a shared memory of their own: neither knows what the other writes. */
+  /** Throws if other processes use the file with another shared memory: neither side would see the other's writes. */
   checkIsAlone(): void {
     const memory = this.find(`${realpathSync(this.path)}-shm`)
     if (memory === undefined || isSame(memory, this.memory)) return
     throw moved(
       this.path,
-      "has been opened by others after its -wal or -shm was removed, or it was moved without them: end all programs " +
-        "that use it, and start them again"
+      "was opened by another program after its -wal or -shm was removed, or after it was moved without them: end all " +
+        "programs that use it, and start them again"
     )
   }
 
-  /** Is the log not where others would find it? */
+  /** Whether other processes can't find the log. */
   get isLogLost(): boolean {
     return !isSame(this.find(this.place), this.file) || !isSame(this.find(this.logPath), this.log)
   }

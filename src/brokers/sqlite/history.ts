@@ -1,21 +1,19 @@
 /**
- * Finished jobs, which are kept for some time when the broker is told to.
+ * Finished jobs that are kept for some time (the option `history`).
  *
- * Each is kept for as long as the process that finished it wanted, and is then
- * removed by whichever process has the file open, in portions. Synchronous
- * functions, to be called within a transaction; times are whole microseconds
- * since the epoch.
+ * The process that finishes a job decides how long the job is kept. Afterwards
+ * any process that has the file open removes it. Call all methods within a
+ * transaction. Times are whole microseconds since the epoch.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { Page } from "../../Inspector.ts"
 import type { Paging } from "../shared/index.ts"
 import type { Delivery } from "./jobs.ts"
-import { bytesOf, idOf, jobStats, known, numberOf, prepareAll, readPage, type Row, timeOf } from "./rows.ts"
+import { bytesOf, idOf, jobStats, numberOf, prepareAll, readPage, type Row, statsColumns, timeOf } from "./rows.ts"
 
-/** So many are removed at a time. */
-const portion = 100
+/** One operation removes at most this many jobs. */
+const batchSize = 100
 
-/** The statements. */
 export const sql = {
   keep: `INSERT INTO done (job, queue, finished_at, keep_until, body, priority, put_at, ttr, deliveries, forgiven, lost,
       buries, reason, failure_tag, failure_message, failure_at)
@@ -23,11 +21,11 @@ export const sql = {
       iif(length(small) > 0, small, coalesce((SELECT body FROM large WHERE large.job = job.id), small)), priority, put_at, ttr, deliveries, forgiven, lost,
       buries, reason, failure_tag, failure_message, failure_at
     FROM job JOIN queue ON queue.id = job.queue WHERE job.id = ?1 AND state = 2 AND deliveries = ?2 AND due > ?3`,
-  list: `SELECT job AS id, seq AS place, finished_at, body, NULL AS due, ${known} FROM done
+  list: `SELECT job AS id, seq AS place, finished_at, body, NULL AS due, ${statsColumns} FROM done
     WHERE queue = $queue AND seq < $before ORDER BY seq DESC LIMIT $max`,
-  nextOver: "SELECT min(keep_until) AS due FROM done",
+  nextExpiry: "SELECT min(keep_until) AS due FROM done",
   forget: `DELETE FROM done WHERE seq IN (
-    SELECT seq FROM done WHERE keep_until <= $now ORDER BY keep_until LIMIT ${portion})`
+    SELECT seq FROM done WHERE keep_until <= $now ORDER BY keep_until LIMIT ${batchSize})`
 } as const
 
 /** The finished jobs of an open file. */
@@ -38,12 +36,12 @@ export class History {
     this.statements = prepareAll(database, sql)
   }
 
-  /** Keeps the job of a lease that is held, before it is deleted. */
+  /** Keeps the job of a held lease. Call it before the job is deleted. */
   keep(lease: Delivery, duration: number, now: number): void {
     this.statements.keep.run(lease.row, lease.number, now, now, now + duration)
   }
 
-  /** A page of a queue's finished jobs, the latest first. */
+  /** A page of the finished jobs of a queue, the latest first. */
   list(queue: string, request: Paging.Request, now: number): Page {
     const rows = this.statements.list.iterate({
       $queue: queue,
@@ -58,11 +56,11 @@ export class History {
     }))
   }
 
-  /** When the time of one is over next; infinite when there is none. */
-  nextOver(): number {
-    return timeOf(this.statements.nextOver.get())
+  /** When the next finished job must be removed. Infinity if there is none. */
+  nextExpiry(): number {
+    return timeOf(this.statements.nextExpiry.get())
   }
 
-  /** Removes some of those whose time is over. Says whether there may be more. */
-  readonly forget = (now: number): boolean => Number(this.statements.forget.run({ $now: now }).changes) === portion
+  /** Removes finished jobs whose time has ended. Returns whether there may be more. */
+  readonly forget = (now: number): boolean => Number(this.statements.forget.run({ $now: now }).changes) === batchSize
 }

@@ -1,9 +1,9 @@
 /**
- * What a file needs beside its jobs: finished jobs are forgotten when their
- * time is over, and space that nothing needs is given back.
+ * Removes finished jobs whose time has ended, and returns unused space to the
+ * disk.
  *
- * Works in small portions, each an operation among others, so that nobody waits
- * for it. When there is nothing to do it costs a look every {@link interval}.
+ * It works in small operations among the others, so that it delays none of them.
+ * If there is nothing to do it costs one look every {@link interval}.
  */
 import * as Effect from "effect/Effect"
 import type { BrokerError } from "../../BrokerError.ts"
@@ -11,14 +11,13 @@ import type { Checkpoints } from "./checkpoints.ts"
 import type { Commits } from "./commits.ts"
 import type { History } from "./history.ts"
 import type { Space } from "./space.ts"
-import * as Upkeep from "./supervise.ts"
+import * as Supervise from "./supervise.ts"
 
 const interval = "1 second"
 
-/** Between two portions of space, so that it is given back besides the work and not before it. */
-const rest = "10 millis"
+/** The pause between two steps that return space, so that jobs come first. */
+const pauseBetweenSteps = "10 millis"
 
-/** What is kept in order. */
 export interface Store {
   readonly broker: string
   readonly commits: Commits
@@ -28,8 +27,8 @@ export interface Store {
 }
 
 /**
- * Works while there is something to do, and the work says that there may be more: a file that is damaged may say so
- * for ever. Failures are those of the file, which everybody else sees.
+ * Repeats `work` while it is due and returns `true`. Both conditions count, because in a damaged file the work may stay
+ * due for ever. Failures are ignored: every other operation reports them, too.
  */
 const whileDue = (isDue: () => boolean, work: Effect.Effect<boolean, BrokerError>) =>
   Effect.flatMap(Effect.try(isDue), (due) => due ? work : Effect.succeed(false)).pipe(
@@ -37,22 +36,22 @@ const whileDue = (isDue: () => boolean, work: Effect.Effect<boolean, BrokerError
     Effect.ignore
   )
 
-const forgetOver = ({ commits, history }: Store) =>
-  whileDue(() => history.nextOver() <= commits.now(), commits.run(history.forget))
+const forgetExpired = ({ commits, history }: Store) =>
+  whileDue(() => history.nextExpiry() <= commits.now(), commits.run(history.forget))
 
-const giveBackSpace = ({ checkpoints, commits, space }: Store) => {
-  const portion = Effect.map(commits.run(() => space.giveBack()), (pages) => {
+const returnSpace = ({ checkpoints, commits, space }: Store) => {
+  const step = Effect.map(commits.run(() => space.shrink()), (pages) => {
     checkpoints.wrote(pages, 0)
-    // the file gets shorter when the log is copied
+    // The file gets shorter only when the log is copied.
     if (space.spare() === 0) checkpoints.finish()
     return pages > 0
   })
-  return whileDue(() => space.spare() > 0, Effect.delay(portion, rest))
+  return whileDue(() => space.spare() > 0, Effect.delay(step, pauseBetweenSteps))
 }
 
-/** Keeps a file in order for as long as it is not interrupted. */
+/** Does the housekeeping of a file until it is interrupted. */
 export const run = (store: Store): Effect.Effect<never> =>
-  Upkeep.forever(
+  Supervise.forever(
     `housekeeping of ${store.broker}`,
-    Effect.delay(Effect.andThen(forgetOver(store), giveBackSpace(store)), interval)
+    Effect.delay(Effect.andThen(forgetExpired(store), returnSpace(store)), interval)
   )

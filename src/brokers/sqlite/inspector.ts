@@ -1,4 +1,4 @@
-/** What an operator sees and changes in a file. */
+/** The `Inspector` of a file. */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -8,13 +8,12 @@ import { type BrokerError, jobNotFound, queueNotFound } from "../../BrokerError.
 import type { BrokerStats, Inspector, Page, QueueStats } from "../../Inspector.ts"
 import { Paging, Rules } from "../shared/index.ts"
 import type { Access } from "./access.ts"
-import { portion } from "./consumer.ts"
+import { jobsPerOperation } from "./consumer.ts"
 import type { Consumers } from "./consumers.ts"
 import type { QueueRow } from "./queues.ts"
 import { dueAfter, timeLeft } from "./rows.ts"
 import type { Session } from "./session.ts"
 
-/** What an inspector is made of. */
 export interface Options {
   readonly name: string
   readonly features: Features
@@ -24,7 +23,7 @@ export interface Options {
   readonly uptime: () => Duration.Duration
 }
 
-/** How many workers of all processes wait on a queue. */
+/** The number of idle workers of all processes on a queue. */
 export const idleWorkersOn = ({ processes, waiters }: Session, queue: string): number =>
   (waiters.counts().get(queue) ?? 0) + processes.idleWorkersElsewhere(queue)
 
@@ -78,7 +77,7 @@ const queueNames = (session: Session, consumers: Consumers, now: number): Readon
 // Jobs
 // -----------------------------------------------------------------------------
 
-/** Deletes a job that nobody holds, and its queue where that leaves nothing of it. Says whether there was one. */
+/** Deletes a job that no worker holds, and its queue if it is no longer in use. Returns whether there was such a job. */
 const remove = ({ jobs, queues }: Session, consumers: Consumers, id: JobId, now: number): boolean => {
   const queue = jobs.remove(id)
   if (queue === undefined) return false
@@ -90,18 +89,18 @@ const remove = ({ jobs, queues }: Session, consumers: Consumers, id: JobId, now:
 const move = (session: Session, consumers: Consumers, id: JobId, queue: string, now: number): JobId | undefined => {
   const { jobs, queues } = session
   if (jobs.queueOf(id) === undefined) return undefined
-  const moved = jobs.putAnew(id, queues.put(queue, 1), now)
+  const moved = jobs.copyTo(id, queues.put(queue, 1), now)
   remove(session, consumers, id, now)
   return moved
 }
 
-/** Kicks in portions, so that no transaction is long. Delayed jobs are kicked only where none is buried. */
+/** Kicks in several operations, so that no transaction is long. Kicks delayed jobs only if no job is buried. */
 const kick = Effect.fnUntraced(function*(access: Access, queue: string, max: number) {
   yield* Effect.fromResult(Rules.checkMax(max))
   let from: "buried" | "delayed" = "buried"
   let kicked = 0
   while (kicked < max) {
-    const size = Math.min(portion, max - kicked)
+    const size = Math.min(jobsPerOperation, max - kicked)
     const count: number = yield* access.runOn(queue, ({ jobs, queues }) => {
       const id = queues.find(queue)?.id
       if (id === undefined) return 0
@@ -126,7 +125,6 @@ const orFail = <A>(found: Effect.Effect<A | undefined, BrokerError>, error: () =
 const orJobNotFound = (found: Effect.Effect<boolean, BrokerError>, id: JobId) =>
   Effect.flatMap(found, (found) => found ? Effect.void : Effect.fail(jobNotFound(id)))
 
-/** The inspector of a file. */
 export const make = (options: Options): Inspector["Service"] => {
   const { access, consumers, features, name } = options
   return {

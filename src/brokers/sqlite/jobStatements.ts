@@ -1,21 +1,21 @@
 /**
- * The statements that read and change jobs. What they read or change of `job`
- * they find by an index: `test/brokers/sqlite/plans.test.ts` shows it for each.
+ * The statements that read and change jobs. Each finds its rows of `job` by an
+ * index; `test/brokers/sqlite/plans.test.ts` checks that.
  */
-import { known, usedUp } from "./rows.ts"
+import { statsColumns, usedUp } from "./rows.ts"
 
-/** Delays and leases that are over are noticed in portions, so that a flood of them holds nobody up for long. */
-const portion = 200
+/** One statement ends at most this many delays or leases, so that no transaction is long. */
+const dueBatchSize = 200
 
-/** So many jobs are added by one statement where there are as many, which costs half of one for each. */
-export const together = 8
+/** One statement adds this many jobs at half the cost per job of a statement for one. */
+export const rowsPerInsert = 8
 
 const insert = (rows: number): string =>
   `INSERT INTO job (queue, state, priority, due, put_at, ttr, small)
     VALUES ${Array.from({ length: rows }, () => "(?, ?, ?, ?, ?, ?, ?)").join(", ")}`
 
 const ended = "state = 0, due = NULL, holder = NULL"
-/** The lease of one delivery, which is not over. */
+/** The lease of one delivery, unless it has expired. */
 const held = "id = $id AND state = 2 AND deliveries = $delivery AND due > $now"
 const keepFailure = `failure_tag = coalesce($failureTag, failure_tag),
     failure_message = CASE WHEN $failureTag IS NULL THEN failure_message ELSE $failureMessage END,
@@ -27,15 +27,12 @@ const heldByPlace = "id = ?1 AND state = 2 AND deliveries = ?2 AND due > ?3"
 const deliver = "UPDATE job SET state = 2, due = ?2 + ttr + 1000, holder = ?3, deliveries = deliveries + 1"
 const delivered = "RETURNING id, small AS body, priority, ttr, deliveries, forgiven, lost, buries"
 
-/**
- * The statements. What they read or change of `job` they find by an index. Those that run once for every job have
- * parameters by place, which are bound faster than those by name.
- */
+/** Statements that run once per job have numbered parameters, because SQLite binds them faster than named ones. */
 export const sql = {
   delayOver: `UPDATE job SET ${ended} WHERE id IN (
-    SELECT id FROM job WHERE state = 1 AND due <= $now ORDER BY due LIMIT ${portion})`,
+    SELECT id FROM job WHERE state = 1 AND due <= $now ORDER BY due LIMIT ${dueBatchSize})`,
   leaseOver: `UPDATE job SET ${ended}, lost = lost + 1 WHERE id IN (
-    SELECT id FROM job WHERE state = 2 AND due <= $now ORDER BY due LIMIT ${portion})`,
+    SELECT id FROM job WHERE state = 2 AND due <= $now ORDER BY due LIMIT ${dueBatchSize})`,
   holderGone: `UPDATE job SET ${ended}, lost = lost + 1 WHERE state = 2 AND due IS NOT NULL AND holder = $holder`,
   holderLeft:
     `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE state = 2 AND due IS NOT NULL AND holder = $holder`,
@@ -43,7 +40,7 @@ export const sql = {
   nextDelay: "SELECT min(due) AS due FROM job WHERE state = 1 AND due IS NOT NULL",
   nextLease: "SELECT min(due) AS due FROM job WHERE state = 2 AND due IS NOT NULL",
   insert: insert(1),
-  insertTogether: insert(together),
+  insertMany: insert(rowsPerInsert),
   ready: "SELECT id, priority FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT $max",
   deliver: `${deliver} WHERE id = ?1 ${delivered}`,
   deliverNext: `${deliver} WHERE id IN (
@@ -63,7 +60,7 @@ export const sql = {
   kickJob: `UPDATE job SET ${ended}, forgiven = forgiven + 1 WHERE id = $id AND state IN (1, 3)`,
   buryJob: `UPDATE job SET state = 3, due = NULL, reason = $reason, deliveries = deliveries + 1, buries = buries + 1,
     burial = ${nextBurial} WHERE id = $id AND state IN (0, 1)`,
-  putAnew: `INSERT INTO job (queue, state, priority, put_at, ttr, small)
+  copy: `INSERT INTO job (queue, state, priority, put_at, ttr, small)
     SELECT ?2, 0, priority, ?3, ttr, small FROM job WHERE id = ?1`,
   usedUp: usedUp("job"),
   large: "SELECT body FROM large WHERE job = ?",
@@ -78,15 +75,16 @@ export const sql = {
   peekReady: "SELECT id, small AS body FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT 1",
   peekDelayed: "SELECT id, small AS body FROM job WHERE queue = $queue AND state = 1 ORDER BY due, id LIMIT 1",
   peekBuried: "SELECT id, small AS body FROM job WHERE queue = $queue AND state = 3 ORDER BY burial LIMIT 1",
-  listReady: `SELECT id, priority AS place, due, small AS body, ${known} FROM job
+  listReady: `SELECT id, priority AS place, due, small AS body, ${statsColumns} FROM job
     WHERE queue = $queue AND state = 0 AND (priority, id) > ($order, $number) ORDER BY priority, id LIMIT $max`,
-  listDelayed: `SELECT id, due AS place, due, small AS body, ${known} FROM job
+  listDelayed: `SELECT id, due AS place, due, small AS body, ${statsColumns} FROM job
     WHERE queue = $queue AND state = 1 AND (due, id) > ($order, $number) ORDER BY due, id LIMIT $max`,
-  listReserved: `SELECT id, due AS place, due, small AS body, ${known} FROM job WHERE state = 2 AND due IS NOT NULL
+  listReserved:
+    `SELECT id, due AS place, due, small AS body, ${statsColumns} FROM job WHERE state = 2 AND due IS NOT NULL
     AND due >= $order AND (due, id) > ($order, $number) AND queue = $queue ORDER BY due, id LIMIT $max`,
-  listBuried: `SELECT id, burial AS place, due, small AS body, ${known} FROM job
+  listBuried: `SELECT id, burial AS place, due, small AS body, ${statsColumns} FROM job
     WHERE queue = $queue AND state = 3 AND (burial, id) > ($order, $number) ORDER BY burial, id LIMIT $max`,
-  stats: `SELECT name, state, due, ${known}
+  stats: `SELECT name, state, due, ${statsColumns}
     FROM job JOIN queue ON queue.id = job.queue WHERE job.id = $id`,
   has: `SELECT 1 FROM queue WHERE id = $queue AND (
     EXISTS (SELECT 1 FROM job WHERE queue = $queue AND state = 0)

@@ -1,12 +1,12 @@
 /**
- * The jobs in the file and the moves that a job can make.
+ * The jobs in the file, and their changes of state.
  *
- * Synchronous functions, to be called within a transaction; what SQLite throws
- * passes through. Times are whole microseconds since the epoch. Nothing
- * happens by itself: call {@link Jobs.advance} first.
+ * Call all methods within a transaction. They throw what SQLite throws. Times are
+ * whole microseconds since the epoch. Nothing happens by itself: call
+ * {@link Jobs.advance} to end delays and leases.
  *
- * A lease is known by the number of its delivery, which never comes again for
- * its job; ids never come again either.
+ * The number of a delivery identifies a lease: two deliveries of a job never have
+ * the same number. Two jobs of a file never have the same id.
  */
 import type * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
@@ -14,17 +14,17 @@ import type { Failure, JobId, JobState, LeaseInfo, PutRequest } from "../../Brok
 import type { JobStats, Page, PeekedJob } from "../../Inspector.ts"
 import type { Paging } from "../shared/index.ts"
 import { Damaged } from "./failure.ts"
-import { sql, together } from "./jobStatements.ts"
+import { rowsPerInsert, sql } from "./jobStatements.ts"
 import {
-  added,
+  batchBytes,
   bytesOf,
   type Counters,
   dueAfter,
   idOf,
+  insertRow,
   jobStats,
   leaseInfo,
   microseconds,
-  mostBytes,
   prepareAll,
   readPage,
   type Row,
@@ -34,28 +34,28 @@ import {
 
 const states: ReadonlyArray<JobState> = ["ready", "delayed", "reserved", "buried"]
 
-/** Bytes of the largest body that is in its job's row. A row that fits its page is written as quickly with it. */
-export const largestSmall = 2048
+/** A body up to this size is in its job's row; a larger one has a row in another table. A small row costs no extra page. */
+export const maxInlineBytes = 2048
 
-/** So many jobs of one queue are delivered by one statement, which costs two thirds of one for each. */
-const deliveredTogether = 32
+/** One statement delivers at most this many jobs, at two thirds of the cost per job of a statement for one. */
+const rowsPerDelivery = 32
 
-const nothing = new Uint8Array(0)
+const emptyBody = new Uint8Array(0)
 
-const kept = (failure: Failure | undefined) => ({
+const failureParameters = (failure: Failure | undefined) => ({
   $failureTag: failure?.tag ?? null,
   $failureMessage: failure?.message ?? null
 })
 
-/** One delivery of a job. */
+/** One delivery of a job: what identifies its lease. */
 export interface Delivery {
   readonly row: number
   readonly number: number
-  /** Has its job a row for its body? */
+  /** Whether the body is in the table of large bodies. */
   readonly isLarge: boolean
 }
 
-/** A delivery as it is handed out. */
+/** A delivery with all that a lease shows. */
 export interface Delivered extends Delivery {
   readonly id: JobId
   readonly queue: string
@@ -63,7 +63,6 @@ export interface Delivered extends Delivery {
   readonly info: LeaseInfo
 }
 
-/** A ready job, in the order in which it is served. */
 interface Candidate {
   readonly id: number
   readonly priority: number
@@ -97,33 +96,33 @@ export class Jobs {
     return this.statements[name].get(parameters)
   }
 
-  /** Applies the time that has passed. Returns how many jobs became ready. */
+  /** Ends delays and leases whose time has come. Returns how many jobs became ready. */
   advance(now: number): number {
     return this.run("delayOver", { $now: now }) + this.run("leaseOver", { $now: now })
   }
 
-  /** When a delay or a lease ends next; infinite when none does. */
+  /** When the next delay or lease ends. Infinity if there is none. */
   nextChange(): number {
     return Math.min(timeOf(this.get("nextDelay")), timeOf(this.get("nextLease")))
   }
 
-  /** How many bytes of bodies were written so far. */
+  /** The bytes of all bodies written so far. */
   bytes = 0
 
-  /** Adds jobs to a queue. Their ids are in order. */
+  /** Adds jobs to a queue, and returns their ids in the same order. */
   add(queue: number, requests: ReadonlyArray<PutRequest>, now: number): ReadonlyArray<JobId> {
     const ids: Array<JobId> = []
     for (let i = 0; i < requests.length;) {
-      const count = requests.length - i >= together ? together : 1
+      const count = requests.length - i >= rowsPerInsert ? rowsPerInsert : 1
       const values: Array<SQLInputValue> = []
       for (const end = i + count; i < end; i++) {
         const { body, delay, priority, ttr } = requests[i]!
         const due = dueAfter(now, delay)
-        const small = body.length > largestSmall ? nothing : body
+        const small = body.length > maxInlineBytes ? emptyBody : body
         values.push(queue, due === null ? 0 : 1, priority, due, now, microseconds(ttr), small)
       }
-      // One statement numbers its rows without a gap.
-      const first = this.added(count === 1 ? "insert" : "insertTogether", values) - count + 1
+      // The row numbers of one statement have no gaps.
+      const first = this.insertRow(count === 1 ? "insert" : "insertMany", values) - count + 1
       for (let id = first; id < first + count; id++) {
         this.addBody(id, requests[ids.length]!.body)
         ids.push(String(id) as JobId)
@@ -132,17 +131,17 @@ export class Jobs {
     return ids
   }
 
-  /** Adds rows. Returns the last. */
-  private added(name: "insert" | "insertTogether" | "putAnew", values: ReadonlyArray<SQLInputValue>): number {
-    return added(this.statements[name], values, this.statements.usedUp)
+  /** Adds rows. Returns the number of the last one. */
+  private insertRow(name: "insert" | "insertMany" | "copy", values: ReadonlyArray<SQLInputValue>): number {
+    return insertRow(this.statements[name], values, this.statements.usedUp)
   }
 
   private addBody(id: number, body: Uint8Array): void {
     this.bytes += body.length
-    if (body.length > largestSmall) this.statements.addLarge.run(id, body)
+    if (body.length > maxInlineBytes) this.statements.addLarge.run(id, body)
   }
 
-  /** The body of a row that is large. An empty one may be just that. */
+  /** The large body of a job, if it has one. An empty body in the row may also be the whole body. */
   private large(row: Row, id: number): Uint8Array | undefined {
     if (bytesOf(row["body"], row).length > 0) return undefined
     const large = this.statements.large.get(id)
@@ -157,10 +156,10 @@ export class Jobs {
     return row === undefined ? undefined : { id: idOf(row), body: this.bodyOf(row) }
   }
 
-  /** Was the last body that was handed out too large for others beside it? Until one is known, it may be. */
-  private areLarge = true
+  /** Whether the last delivered body was too large for a batch of {@link rowsPerDelivery}. True until one was delivered. */
+  private isLastLarge = true
 
-  /** Leases the next jobs of queues to a process: up to a number, and about as many as can be read in one go. */
+  /** Leases the next jobs of some queues to a process: at most `max`, and bodies of about {@link batchBytes}. */
   take(queues: ReadonlyMap<string, number>, max: number, holder: number, now: number): ReadonlyArray<Delivered> {
     const taken: Array<Delivered> = []
     let bytes = 0
@@ -173,7 +172,7 @@ export class Jobs {
         const large = this.large(row, row.id)
         const body = large ?? row.body
         bytes += body.length
-        this.areLarge = body.length > mostBytes / deliveredTogether
+        this.isLastLarge = body.length > batchBytes / rowsPerDelivery
         taken.push({
           row: row.id,
           number: row.deliveries,
@@ -184,7 +183,7 @@ export class Jobs {
           info: leaseInfo(row)
         })
       }
-      if (bytes >= mostBytes) break
+      if (bytes >= batchBytes) break
     }
     return taken
   }
@@ -192,7 +191,7 @@ export class Jobs {
   private *ofOne(queues: ReadonlyMap<string, number>, max: number, holder: number, now: number): Iterable<Taken> {
     for (const [queue, id] of queues) {
       for (let left = max; left > 0;) {
-        const size = Math.min(left, this.areLarge ? 1 : deliveredTogether)
+        const size = Math.min(left, this.isLastLarge ? 1 : rowsPerDelivery)
         const rows = this.statements.deliverNext.all(id, now, holder, size) as unknown as Array<DeliveredRow>
         yield [queue, rows.sort(isServedBefore)]
         if (rows.length < size) return
@@ -210,12 +209,12 @@ export class Jobs {
     }
     for (const { id, queue } of candidates.sort(isServedBefore).slice(0, max)) {
       const row = this.statements.deliver.get(id, now, holder)
-      if (row === undefined) throw new Damaged({ detail: `job ${id} is in an index and nowhere else` })
+      if (row === undefined) throw new Damaged({ detail: `job ${id} is only in an index` })
       yield [queue, [row as unknown as DeliveredRow]]
     }
   }
 
-  // Each of these says whether the lease was held.
+  // Each of these returns whether the lease was held.
 
   done(lease: Delivery, now: number): boolean {
     const isHeld = Number(this.statements.done.run(lease.row, lease.number, now).changes) > 0
@@ -242,7 +241,7 @@ export class Jobs {
       $due: due,
       $priority: options.priority ?? null,
       $reason: options.reason ?? null,
-      ...kept(options.failure)
+      ...failureParameters(options.failure)
     }) > 0
   }
 
@@ -261,7 +260,7 @@ export class Jobs {
       $now: now,
       $priority: options.priority ?? null,
       $reason: options.reason,
-      ...kept(options.failure)
+      ...failureParameters(options.failure)
     }) > 0
   }
 
@@ -278,46 +277,46 @@ export class Jobs {
     return row === undefined ? undefined : leaseInfo(row as Row & Counters)
   }
 
-  /** Returns what a process holds: its deliveries were lost, or it left and they are unspent. */
+  /** Makes the jobs of a process ready. A process that died spends their attempts; one that left does not. */
   returnAll(holder: number, how: "holderGone" | "holderLeft"): number {
     return this.run(how, { $holder: holder })
   }
 
-  /** Does a process hold any lease? */
+  /** Whether a process holds a lease. */
   holds(holder: number): boolean {
     return this.get("holds", { $holder: holder }) !== undefined
   }
 
-  /** Makes up to `max` jobs of a queue ready. Returns how many. */
+  /** Makes at most `max` jobs of a queue ready. Returns how many. */
   kick(queue: number, from: "buried" | "delayed", max: number): number {
     return this.run(from === "buried" ? "kickBuried" : "kickDelayed", { $queue: queue, $max: max })
   }
 
-  /** Makes a buried or delayed job ready. Says whether it was one. */
+  /** Makes a buried or delayed job ready. Returns whether there was such a job. */
   kickJob(id: JobId): boolean {
     return this.run("kickJob", { $id: rowId(id) }) > 0
   }
 
-  /** Puts a ready or delayed job aside, as if it had been delivered and buried. Says whether it was one. */
+  /** Buries a ready or delayed job as if it had been delivered. Returns whether there was such a job. */
   buryJob(id: JobId, reason: string): boolean {
     return this.run("buryJob", { $id: rowId(id), $reason: reason }) > 0
   }
 
-  /** The queue of a job that nobody holds. */
+  /** The id of the queue of a job that no worker holds. */
   queueOf(id: JobId): number | undefined {
     return this.get("mayMove", { $id: rowId(id) })?.["queue"]
   }
 
-  /** Puts a job anew on a queue. Returns the id of the new one; the old one is still there. */
-  putAnew(id: JobId, queue: number, now: number): JobId {
+  /** Puts a copy of a job on a queue, and returns the id of the copy. The job itself stays. */
+  copyTo(id: JobId, queue: number, now: number): JobId {
     const row = rowId(id)
-    const anew = this.added("putAnew", [row, queue, now])
-    this.run("copyLarge", { $from: row, $to: anew })
-    this.bytes += Number(this.get("size", { $id: anew })?.["bytes"] ?? 0)
-    return String(anew) as JobId
+    const copy = this.insertRow("copy", [row, queue, now])
+    this.run("copyLarge", { $from: row, $to: copy })
+    this.bytes += Number(this.get("size", { $id: copy })?.["bytes"] ?? 0)
+    return String(copy) as JobId
   }
 
-  /** Deletes a job that nobody holds. Returns its queue's id. */
+  /** Deletes a job that no worker holds. Returns the id of its queue, if there was such a job. */
   remove(id: JobId): number | undefined {
     const row = rowId(id)
     const queue = this.get("remove", { $id: row })?.["queue"]
@@ -334,12 +333,12 @@ export class Jobs {
     return this.peeked(this.get(name, { $queue: queue }))
   }
 
-  /** Has a queue any job? */
+  /** Whether a queue has jobs. */
   has(queue: number): boolean {
     return this.get("has", { $queue: queue }) !== undefined
   }
 
-  /** How many jobs of a queue are in each state. Takes a time that grows with them, about 30 ns for each. */
+  /** The number of jobs of a queue in each state. Takes about 30 ns for each job. */
   count(queue: number): Record<JobState, number> {
     const count = (name: keyof typeof sql): number => this.get(name, { $queue: queue })?.["jobs"]
     return {
@@ -350,14 +349,14 @@ export class Jobs {
     }
   }
 
-  /** What is known of a job. One that was not delivered yet is at attempt 0. */
+  /** The figures of a job. Before its first delivery the attempt is 0. */
   stats(id: JobId, now: number): JobStats | undefined {
     const row = this.get("stats", { $id: rowId(id) })
     if (row === undefined) return undefined
     return jobStats(row, id, row["name"], states[row["state"]], now)
   }
 
-  /** A page of the jobs of a queue in a state, with about as many as can be read in one go. */
+  /** A page of the jobs of a queue in one state, with bodies of about {@link batchBytes}. */
   list(queue: number, name: string, state: JobState, request: Paging.Request, now: number): Page {
     const { after, limit } = request
     const statement = this.statements[

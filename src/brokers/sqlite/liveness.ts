@@ -1,20 +1,22 @@
 /**
- * Is a process of this machine still the one that it was?
+ * Tells whether a process of this machine has died.
  *
- * A pid alone may be another program's by now, so the time at which its
- * process started counts too (proc(5), `/proc/PID/stat`, field 22). Both mean
- * something only within one boot and one pid namespace, the "world"; of a
- * process of another world nothing is known. Without a `/proc` nothing is known
- * at all.
+ * A pid alone is not enough, because another program may have it by now. So the
+ * start time of the process counts too (proc(5), `/proc/PID/stat`, field 22).
+ * Both identify a process only within one boot and one pid namespace, here
+ * called its "world".
+ *
+ * Limit: nothing is known about a process of another world, and nothing at all
+ * without `/proc`.
  */
 import { readFileSync, readlinkSync } from "node:fs"
 
-/** How a process is known. */
+/** What identifies a process. */
 export interface Process {
   readonly pid: number
-  /** When it started, in clock ticks since boot; null where that can't be known. */
+  /** Its start, in clock ticks since boot. Null without `/proc`. */
   readonly started: string | null
-  /** Within what the pid means something; null where that can't be known. */
+  /** The id of the boot and of the pid namespace. Null without `/proc`. */
   readonly world: string | null
 }
 
@@ -26,7 +28,7 @@ const read = (f: () => string): string | null => {
   }
 }
 
-/** The state and the start of a process. The name before them may hold spaces and parentheses. */
+/** The state and the start of a process. The name before them may contain spaces and parentheses. */
 const stat = (pid: number) => {
   const text = read(() => readFileSync(`/proc/${pid}/stat`, "utf8"))
   const fields = text?.slice(text.lastIndexOf(")") + 2).split(" ")
@@ -42,7 +44,7 @@ export const self = (): Process => ({
   )
 })
 
-/** A process may be there and hide what it is (proc(5), `hidepid`). */
+/** Whether a pid is in use. The process may hide its `/proc` entry (proc(5), `hidepid`). */
 const isThere = (pid: number): boolean => {
   try {
     return process.kill(pid, 0)
@@ -51,7 +53,7 @@ const isThere = (pid: number): boolean => {
   }
 }
 
-/** Is a process known to be dead, as seen by another? A zombie is dead. */
+/** Whether a process is certainly dead. A zombie counts as dead. */
 export const isDead = (other: Process, seenBy: Process): boolean => {
   if (other.started === null || other.world === null || other.world !== seenBy.world) return false
   const { started, state } = stat(other.pid)
@@ -59,7 +61,7 @@ export const isDead = (other: Process, seenBy: Process): boolean => {
   return started !== other.started || state === "Z" || state === "X"
 }
 
-/** Is a process of before the last boot of this machine, and so certainly dead? */
+/** Whether a process is from an earlier boot, and so certainly dead. */
 export const isOfFormerBoot = (other: Process, seenBy: Process): boolean => {
   const [boot, ofSeer] = [other, seenBy].map(({ world }) => world?.split(" ")[0])
   return boot !== undefined && ofSeer !== undefined && boot !== ofSeer

@@ -1,9 +1,9 @@
 /**
- * Opens the file, and opens it again when its opening can't be used any more.
+ * Opens a session on the file, and replaces a session that can't be used any
+ * more.
  *
- * One opening follows the other: what the last one held goes over to the next if
- * both are of the same file. Nothing is opened in a place where SQLite would take
- * the log of one file for that of another.
+ * If the next session opens the same file it keeps the leases of the last one. No
+ * file is opened where SQLite would apply the log of another file to it.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,32 +12,31 @@ import type { BrokerError } from "../../BrokerError.ts"
 import { failure } from "./failure.ts"
 import * as Session from "./session.ts"
 
-/** How a file is opened. */
 export interface Options extends Session.Options {
-  /** Called with each opening but the first. */
+  /** Called with every session but the first. */
   readonly onOpened: (session: Session.Session, isSameFile: boolean) => void
 }
 
-/** The openings of one path, one at a time. */
+/** The sessions on one path, one after the other. */
 export class Openings {
   private readonly options: Options
   private readonly scope: Scope.Scope
   private last: { readonly session: Session.Session; readonly scope: Scope.Closeable } | undefined
-  /** Whether the last opening had to be closed before the next one. */
+  /** Whether the session was closed before there was a next one. */
   private isClosed = false
 
-  /** Closes the last opening with `scope`. */
+  /** The session closes when `scope` does. */
   constructor(options: Options, scope: Scope.Scope) {
     this.options = options
     this.scope = scope
   }
 
-  /** The last opening. There is one once {@link open} has succeeded. */
+  /** The current session. Use it only after {@link open} has succeeded. */
   get session(): Session.Session {
     return this.last!.session
   }
 
-  /** Opens what is at the path. */
+  /** Opens a session on the file at the path. */
   readonly open: Effect.Effect<void, BrokerError> = Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
       Scope.fork(this.scope),
@@ -71,7 +70,7 @@ export class Openings {
     })
   }
 
-  /** Makes sure that the file at the path is open. Fails with the reason why it can't be used. */
+  /** Makes sure that the file at the path is open. Fails with the reason if it can't be used. */
   readonly restore: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
     if (this.isClosed) return this.open
     const { guard } = this.session
@@ -87,7 +86,7 @@ export class Openings {
     }
   })
 
-  /** Brings what the log holds to the file, and opens all three files again. */
+  /** Copies the log into the file, and opens all three files again. */
   private readonly reopenTorn = Effect.gen({ self: this }, function*() {
     const { copyLog, guard, isLogEmpty } = this.session
     const isEmpty = yield* this.attempt(isLogEmpty)

@@ -1,15 +1,13 @@
 /**
- * Keeps a file open while its path may lead somewhere else.
+ * Keeps the file at a path open, even if the file is moved, replaced or removed.
  *
- * A file that is moved, replaced or removed under an open broker is noticed by
- * the next operation, and within {@link lookEvery} where there is none. Until it
- * stands as it was, or another file of ours stands at the path and is open, all
- * operations fail with `Unavailable`, fate `NotSent`; nothing is written to what
- * was moved. Those who wait for jobs go on to wait, for as long as
- * `reconnectFor` allows.
+ * The next operation notices that, and an idle broker notices it within
+ * {@link lookInterval}. Until the file is back, or another backq file is at the
+ * path, all operations fail with `Unavailable`, fate `NotSent`. Nothing is
+ * written to the file that was moved. Idle workers wait for up to `reconnectFor`.
  *
- * What was moved is never made anew: whoever moves files about may be about to
- * put another in its place. A restart makes a new one.
+ * A missing file is not created again, because another one may be on its way to
+ * the path. Restarting the program creates it.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -22,28 +20,28 @@ import { failure, type FileUnusable, isMoved } from "./failure.ts"
 import { movedTo } from "./guard.ts"
 import { Openings, type Options as OpeningOptions } from "./openings.ts"
 import type { Session } from "./session.ts"
-import * as Upkeep from "./supervise.ts"
+import * as Supervise from "./supervise.ts"
 
-/** How often an idle broker looks whether its file is there. */
-const lookEvery = "1 second"
+/** How often an idle broker checks its file. */
+const lookInterval = "1 second"
 
-/** Between two attempts to open what is at the path. */
-const pause = "250 millis"
+/** The pause between two attempts to open the file at the path. */
+const reopenPause = "250 millis"
 
-/** How a file is kept open. */
 export interface Options extends Omit<OpeningOptions, "onMoved"> {
-  /** How long those who wait for jobs wait for the file. */
+  /** How long idle workers wait for the file. */
   readonly reconnectFor: Duration.Duration
 }
 
-/** The file is not where it was. */
+/** The time during which the file is not at its path. */
 interface Away {
   readonly since: number
   error: BrokerError
-  /** Did those who wait for jobs have to give up? */
+  /** Whether `reconnectFor` has passed. */
   isOver: boolean
-  /** Completes with the first attempt to get it back. */
+  /** Completes after the first attempt to open the file again. */
   readonly firstAttempt: Deferred.Deferred<void>
+  /** Completes when the file is open again. Fails after `reconnectFor`. */
   readonly back: Deferred.Deferred<void, BrokerError>
 }
 
@@ -66,14 +64,14 @@ export class Presence {
     return this.openings.open
   }
 
-  /** The opening of the moment. */
+  /** The current session. */
   readonly current = (): Session => this.openings.session
 
-  /** Does something with the file; once more where it was not there any more, and is there again at once. */
+  /** Runs `f` on the current session. If the file was moved, opens what is at the path and runs `f` once more. */
   readonly use = <A>(f: (session: Session) => Effect.Effect<A, BrokerError>): Effect.Effect<A, BrokerError> =>
     Effect.catchIf(Effect.suspend(() => f(this.openings.session)), isMoved, () => this.useAgain(f))
 
-  /** Waits until the file is there again, or for as long as that may take. */
+  /** Waits until the file is open again. Fails with `Unavailable` after `reconnectFor`. */
   readonly back: Effect.Effect<void, BrokerError> = Effect.suspend(() =>
     this.away === undefined ? Effect.void : Deferred.await(this.away.back)
   )
@@ -87,7 +85,7 @@ export class Presence {
   }
 
   // ---------------------------------------------------------------------------
-  // Watching it
+  // Noticing
   // ---------------------------------------------------------------------------
 
   private notice(cause: FileUnusable): void {
@@ -111,31 +109,31 @@ export class Presence {
     const { guard } = this.openings.session
     const standing = guard.inspect()
     if (standing !== "Here") this.notice(guard.error(standing))
-    return this.away === undefined ? Effect.void : this.mend(this.away)
+    return this.away === undefined ? Effect.void : this.reopen(this.away)
   })
 
-  /** Looks after the file for as long as it is not interrupted. */
+  /** Checks the file, and opens it again if it was moved, until interrupted. */
   readonly watch: Effect.Effect<never> = Effect.suspend(() =>
-    Effect.timeoutOption(this.woken, lookEvery).pipe(
-      // what noticed it has to undo its transaction first
+    Effect.timeoutOption(this.woken, lookInterval).pipe(
+      // The transaction that noticed the move must roll back first.
       Effect.andThen(Effect.yieldNow),
       Effect.andThen(this.look),
-      (round) => Upkeep.forever(`looking after ${this.options.broker}`, round)
+      (round) => Supervise.forever(`the watch over ${this.options.broker}`, round)
     )
   )
 
   // ---------------------------------------------------------------------------
-  // Getting it back
+  // Opening it again
   // ---------------------------------------------------------------------------
 
-  private readonly mend = Effect.fnUntraced({ self: this }, function*(away: Away) {
+  private readonly reopen = Effect.fnUntraced({ self: this }, function*(away: Away) {
     yield* this.warn(away)
     this.openings.session.waiters.fail(away.error)
     while (true) {
       const tried = yield* Effect.result(this.openings.restore)
       if (Result.isSuccess(tried)) break
       this.failed(away, tried.failure)
-      yield* Effect.sleep(pause)
+      yield* Effect.sleep(reopenPause)
     }
     this.away = undefined
     Deferred.doneUnsafe(away.firstAttempt, Effect.void)
@@ -147,7 +145,7 @@ export class Presence {
     const { reconnectFor } = this.options
     const patience = Duration.isFinite(reconnectFor) ? ` for ${Duration.format(reconnectFor)}` : ""
     return Effect.logWarning(
-      `${error.message} Nothing is accepted until it is there; workers wait for it${patience}.`
+      `${error.message} The broker accepts nothing until the file is back; workers wait for it${patience}.`
     )
   }
 
@@ -165,7 +163,7 @@ export class Presence {
   }
 }
 
-/** Opens a file and keeps it open for as long as the scope lasts. */
+/** Opens a file and keeps it open until the scope closes. */
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Presence, BrokerError, Scope.Scope> {

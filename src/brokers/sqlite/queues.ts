@@ -1,16 +1,15 @@
 /**
  * The queues in the file, and the processes that have it open.
  *
- * A queue has a row while it has jobs, is paused, or is consumed by the process
- * that put its first job. Ids of queues are looked up anew in every
- * transaction, because another process may have removed a row.
+ * A queue has a row while it has jobs, is paused, or has a consumer in the
+ * process that put its first job. Look up the id of a queue in every
+ * transaction, because another process may have removed the row.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { Damaged } from "./failure.ts"
 import type * as Liveness from "./liveness.ts"
-import { added, numberOf, prepareAll, timeOf, usedUp } from "./rows.ts"
+import { insertRow, numberOf, prepareAll, timeOf, usedUp } from "./rows.ts"
 
-/** The statements. */
 export const sql = {
   find: "SELECT id, total, paused_until AS pausedUntil FROM queue WHERE name = $name",
   all: "SELECT id, name, total, paused_until AS pausedUntil FROM queue",
@@ -27,7 +26,7 @@ export const sql = {
   register: "INSERT OR REPLACE INTO process (id, pid, started, world) VALUES (?, ?, ?, ?)",
   usedUp: usedUp("process"),
   unregister: "DELETE FROM process WHERE id = $id",
-  // many more than a machine has, so that it is quick whatever is in a file
+  // A machine has far fewer. The limit keeps this fast on a file that was tampered with.
   others: "SELECT id, pid, started, world FROM process WHERE id <> $id LIMIT 1000",
   hasOthers: "SELECT EXISTS (SELECT 1 FROM process WHERE id <> $id) AS others",
   idleWorkersElsewhere:
@@ -40,11 +39,10 @@ export const sql = {
   forgetIdleWorkers: "DELETE FROM waiting WHERE process = $id"
 } as const
 
-/** A queue's row. */
 export interface QueueRow {
   readonly id: number
   readonly total: number
-  /** 0, or a time of the past, when it is not paused. */
+  /** 0 or a time in the past means that the queue is not paused. */
   readonly pausedUntil: number
 }
 
@@ -53,7 +51,7 @@ const check = ({ id, pausedUntil, total }: QueueRow): void => {
   numberOf(total, `the number of jobs of queue ${id}`)
 }
 
-/** A process that has the file open, or died with it. */
+/** A process that has the file open, or died with it open. */
 export interface ProcessRow extends Liveness.Process {
   readonly id: number
 }
@@ -61,7 +59,7 @@ export interface ProcessRow extends Liveness.Process {
 /** The queues of an open file. */
 export class Queues {
   private readonly statements: Record<keyof typeof sql, StatementSync>
-  /** Queues that got jobs in this transaction, and how many are not counted in the file yet. */
+  /** Jobs put on each queue in this transaction that the row does not count yet. */
   private readonly counted = new Map<string, { readonly id: number; jobs: number }>()
 
   constructor(database: DatabaseSync) {
@@ -80,12 +78,12 @@ export class Queues {
     const rows = this.statements.all.all() as unknown as ReadonlyArray<QueueRow & { readonly name: string }>
     for (const row of rows) {
       check(row)
-      if (typeof row.name !== "string") throw new Damaged({ detail: `queue ${row.id} has a name that is no text` })
+      if (typeof row.name !== "string") throw new Damaged({ detail: `queue ${row.id} has a name that is not text` })
     }
     return rows
   }
 
-  /** Counts jobs that are put on a queue, which comes to be by this. Returns its id. */
+  /** Counts jobs put on a queue, and returns the id of the queue. Creates a missing queue. */
   put(name: string, jobs: number): number {
     let counted = this.counted.get(name)
     if (counted === undefined) {
@@ -96,13 +94,13 @@ export class Queues {
     return counted.id
   }
 
-  /** Writes what was counted. To be called before the end of a transaction. */
+  /** Writes the counts to the rows. Call it before the COMMIT. */
   count(): void {
     for (const { id, jobs } of this.counted.values()) this.statements.count.run({ $id: id, $jobs: jobs })
     this.counted.clear()
   }
 
-  /** Forgets what was counted, because the transaction was undone. */
+  /** Drops the counts of a transaction that was rolled back. */
   undo(): void {
     this.counted.clear()
   }
@@ -111,41 +109,41 @@ export class Queues {
     this.statements.pause.run({ $name: name, $until: until })
   }
 
-  /** When a pause ends next; infinite when none does. */
+  /** When the next pause ends. Infinity if there is none. */
   nextResume(now: number): number {
     return timeOf(this.statements.nextResume.get({ $now: now }))
   }
 
-  /** Forgets a queue that has no jobs and is not paused. */
+  /** Removes a queue that has no jobs and is not paused. Returns whether it did. */
   removeUnused(id: number, now: number): boolean {
     this.count()
     return Number(this.statements.removeUnused.run({ $id: id, $now: now }).changes) > 0
   }
 
-  /** Enters this process, by an id or a new one. Returns its id in the file. */
+  /** Enters a process and returns its id, which is `known` if given. */
   register({ pid, started, world }: Liveness.Process, known?: number): number {
-    return added(this.statements.register, [known ?? null, pid, started, world], this.statements.usedUp)
+    return insertRow(this.statements.register, [known ?? null, pid, started, world], this.statements.usedUp)
   }
 
-  /** Forgets a process. */
+  /** Removes a process. */
   unregister(id: number): void {
     this.statements.forgetIdleWorkers.run({ $id: id })
     this.statements.unregister.run({ $id: id })
   }
 
-  /** The other processes that have the file open, or died with it. */
+  /** The other processes that have the file open, or died with it open. */
   others(id: number): ReadonlyArray<ProcessRow> {
     const rows = this.statements.others.all({ $id: id }) as unknown as ReadonlyArray<ProcessRow>
     for (const { id, pid } of rows) numberOf(pid, `the pid of process ${id}`)
     return rows
   }
 
-  /** Has another process the file open, or died with it? */
+  /** Whether there are such processes. */
   hasOthers(id: number): boolean {
     return this.statements.hasOthers.get({ $id: id })?.["others"] === 1
   }
 
-  /** How many workers of other processes, of which it is known whether they live, wait on a queue or on all. */
+  /** The number of idle workers of the other processes of a `world`, on a queue or in all. */
   idleWorkersElsewhere(id: number, world: string | null, queue?: string): number {
     const row = queue === undefined
       ? this.statements.allIdleWorkersElsewhere.get({ $id: id, $world: world })
@@ -153,7 +151,7 @@ export class Queues {
     return Number(row?.["workers"])
   }
 
-  /** Tells other processes how many workers of this one wait on which queues. */
+  /** Replaces the number of idle workers of a process by queue. */
   noteIdleWorkers(id: number, counts: ReadonlyMap<string, number>): void {
     this.statements.forgetIdleWorkers.run({ $id: id })
     for (const [queue, workers] of counts) {

@@ -1,10 +1,10 @@
 /**
- * How the file's rows are read, and how its times are counted: in whole
- * microseconds since the epoch.
+ * Reads rows of the file. Times in the file are whole microseconds since the
+ * epoch.
  *
- * SQLite checks what it writes, not what it reads: a file that another program
- * or a broken disk wrote may have anything anywhere. What a job or a wait
- * depends on is checked here when it is read; {@link Damaged} is thrown.
+ * SQLite checks the types of what it writes, but not of what it reads. Another
+ * program or a broken disk may have put anything anywhere. So this module checks
+ * every value that matters to a job or to a wait, and throws {@link Damaged}.
  */
 import * as Duration from "effect/Duration"
 import * as Record from "effect/Record"
@@ -14,16 +14,16 @@ import type { JobStats, ListedJob, Page } from "../../Inspector.ts"
 import { Paging } from "../shared/index.ts"
 import { Damaged, isFull } from "./failure.ts"
 
-/** Bytes of bodies that are read at a time, about. */
-export const mostBytes = 512 * 1024
+/** One operation reads or writes bodies of about this size. */
+export const batchBytes = 512 * 1024
 
-/** The columns that {@link jobStats} reads beside `due`. */
-export const known = `priority, put_at, ttr, deliveries, forgiven, lost, buries, reason, failure_tag, failure_message,
+/** The columns that {@link jobStats} reads, apart from `due`. */
+export const statsColumns =
+  `priority, put_at, ttr, deliveries, forgiven, lost, buries, reason, failure_tag, failure_message,
     failure_at`
 
 export type Row = Record<string, any>
 
-/** Prepares statements, by their names. */
 export const prepareAll = <Name extends string>(
   database: DatabaseSync,
   sql: Readonly<Record<Name, string>>
@@ -50,26 +50,26 @@ const areCounters = (row: Counters): boolean =>
 const damaged = (row: unknown, what: string): Damaged =>
   new Damaged({ detail: `job ${String((row as Row)["id"])} has ${what}` })
 
-/** The bytes of a job's body, which is there. */
+/** A body. Throws {@link Damaged} for another type. */
 export const bytesOf = (body: unknown, row: unknown): Uint8Array => {
   if (body instanceof Uint8Array) return body
-  throw damaged(row, "a body that is no bytes")
+  throw damaged(row, "a body that is not bytes")
 }
 
-/** A number. */
+/** A number. Throws {@link Damaged} for another type. */
 export const numberOf = (value: unknown, what: string): number => {
   if (typeof value === "number") return value
-  throw new Damaged({ detail: `${what} is no number` })
+  throw new Damaged({ detail: `${what} is not a number` })
 }
 
-/** When something happens next, of those that have a time; infinite when there is none. */
+/** The `due` of a row. Infinity if there is none. */
 export const timeOf = (row: Row | undefined): number => {
   const due: unknown = row?.["due"]
   return due === null || due === undefined ? Infinity : numberOf(due, "a time")
 }
 
 export const leaseInfo = (row: Counters): LeaseInfo => {
-  if (!areCounters(row)) throw damaged(row, "counters that are none")
+  if (!areCounters(row)) throw damaged(row, "invalid counters")
   return {
     attempt: Math.max(1, row.deliveries - row.forgiven),
     abandoned: row.lost,
@@ -81,19 +81,19 @@ export const leaseInfo = (row: Counters): LeaseInfo => {
 
 export const idOf = (row: Row): JobId => String(row["id"]) as JobId
 
-/** The largest row that an id can name. */
-const largestRow = 999_999_999_999_999
+/** The largest number of a row. It has 15 digits, so that JavaScript can hold it. */
+const maxRowId = 999_999_999_999_999
 
-/** Finds a row where a table has no more numbers for rows. backq's own tables are the first of `sqlite_sequence`. */
+/** Finds a row if a table has no numbers left for new rows. backq's tables come first in `sqlite_sequence`. */
 export const usedUp = (table: "job" | "process"): string =>
   `SELECT 1 FROM sqlite_sequence WHERE rowid <= 100
-    AND (name = '${table}' AND seq >= ${largestRow} OR (SELECT max(id) FROM ${table}) >= ${largestRow})`
+    AND (name = '${table}' AND seq >= ${maxRowId} OR (SELECT max(id) FROM ${table}) >= ${maxRowId})`
 
 /**
- * Adds rows, and returns the last. Their numbers never come again, so a file that was tampered with may have no more:
- * then SQLite says that the disk is full, or gives one that no number can be.
+ * Adds rows, and returns the number of the last. No number is used twice, so a file that was tampered with may have none
+ * left. Then SQLite reports a full disk, or returns a number that JavaScript can't hold.
  */
-export const added = (
+export const insertRow = (
   statement: StatementSync,
   values: ReadonlyArray<SQLInputValue>,
   isUsedUp: StatementSync
@@ -105,29 +105,29 @@ export const added = (
     if (!isFull(cause) || isUsedUp.get() === undefined) throw cause
     row = Infinity
   }
-  if (row <= largestRow) return Number(row)
-  throw new Damaged({ detail: "the numbers for what is added to it are used up" })
+  if (row <= maxRowId) return Number(row)
+  throw new Damaged({ detail: "its numbers for new rows are used up" })
 }
 
-/** The row of an id, where it can be one. */
+/** The number of the row with an id. 0, which no row has, for a text that can't be an id. */
 export const rowId = (id: string): number => /^[1-9]\d{0,14}$/.test(id) ? Number(id) : 0
 
-const longest = Duration.toMillis(maxDelay)
+const maxDelayMillis = Duration.toMillis(maxDelay)
 
-/** At most the longest delay, so that no time in the file comes to be more than a number can be. */
+/** At most the longest delay, so that every time in the file is a safe integer. */
 export const microseconds = (duration: Duration.Duration): number =>
-  Math.ceil(Math.min(Duration.toMillis(duration), longest)) * 1000
+  Math.ceil(Math.min(Duration.toMillis(duration), maxDelayMillis)) * 1000
 
 /**
- * When a duration that begins now is over; null when it is over at once. The clock counts whole milliseconds, so
- * one more makes sure that it is never too early.
+ * When a duration that begins now ends. Null if it is 0. The clock counts whole milliseconds, so one is added: the end
+ * is never too early.
  */
 export const dueAfter = (now: number, duration: Duration.Duration): number | null => {
   const length = microseconds(duration)
   return length > 0 ? now + length + 1000 : null
 }
 
-/** Until a time, as the duration that was asked for counts it. */
+/** The time from now until `due`, without the millisecond that {@link dueAfter} adds. */
 export const timeLeft = (now: number, due: number | null): Duration.Duration =>
   Duration.millis(due === null ? 0 : Math.max(0, Math.floor((due - 1000 - now) / 1000)))
 
@@ -135,14 +135,14 @@ const isText = (value: unknown): boolean => value === null || typeof value === "
 
 const isTime = (value: unknown): boolean => typeof value === "number"
 
-const isTold = (row: Row): boolean =>
+const areTextsAndTimes = (row: Row): boolean =>
   isText(row["reason"]) && isText(row["failure_tag"]) && isTime(row["put_at"])
   && (row["due"] === null || isTime(row["due"]))
   && (row["failure_tag"] === null || typeof row["failure_message"] === "string" && isTime(row["failure_at"]))
 
 export const jobStats = (row: Row, id: JobId, queue: string, state: JobState | undefined, now: number): JobStats => {
-  if (state === undefined || typeof queue !== "string" || !isTold(row)) {
-    throw damaged({ id }, "a state, a time or a text that is none")
+  if (state === undefined || typeof queue !== "string" || !areTextsAndTimes(row)) {
+    throw damaged({ id }, "an invalid state, time or text")
   }
   return {
     ...leaseInfo(row as Row & Counters),
@@ -161,7 +161,7 @@ export const jobStats = (row: Row, id: JobId, queue: string, state: JobState | u
   }
 }
 
-/** A page of the rows that were found: as many as were asked for, or about as many as can be read in one go. */
+/** A page of rows: at most the limit of the request, and bodies of about {@link batchBytes}. */
 export const readPage = (request: Paging.Request, rows: Iterable<Row>, show: (row: Row) => ListedJob): Page => {
   const found: Array<{ readonly row: Row; readonly job: ListedJob }> = []
   let { limit } = request
@@ -171,7 +171,7 @@ export const readPage = (request: Paging.Request, rows: Iterable<Row>, show: (ro
     found.push({ row, job })
     if (found.length > limit) break
     bytes += job.body.length
-    if (bytes >= mostBytes) limit = found.length
+    if (bytes >= batchBytes) limit = found.length
   }
   return Paging.page(
     { ...request, limit },

@@ -1,22 +1,23 @@
 /**
- * What is in a file: the migrations that make it, and the check that it holds
- * what they make and nothing else.
+ * The schema: the migrations that create it, and the check that a file holds
+ * exactly what they create.
  *
- * A trigger or a view in a file from elsewhere would run with the next
- * statement, as whoever opened the file, and could change jobs or never end. So
- * a file is used only where each table and index is as a migration made it.
- * Migrations only go forward; their text is never changed, because files of
- * every version are compared with it.
+ * A trigger or a view that another program added would run with the next
+ * statement, with the rights of this program. It could change jobs, or never end.
+ * So a file is used only if each table and index is as a migration made it.
+ *
+ * Migrations only go forward. Never change their text: files of every version are
+ * compared with it.
  */
 import { DatabaseSync } from "node:sqlite"
 import { safeName } from "../../internal/text.ts"
 
 /**
- * `state`: 0 ready, 1 delayed, 2 reserved, 3 buried. `due`: when a delay or a
- * lease ends, null otherwise. A partial index for each state, so that a job is
- * only in those that its state needs. A large body is in a table of its own, and
- * `small` is empty, so that a change of state does not write it again; one that
- * an older version has stored stays where it is.
+ * `state`: 0 ready, 1 delayed, 2 reserved, 3 buried. `due`: the end of a delay or
+ * a lease, else null. Each state has its partial index, so that a job is only in
+ * the indexes that its state needs. A large body is in the table `large`, and its
+ * `small` is empty, so that a change of state does not write the body again.
+ * Large bodies that an older version wrote into `small` stay there.
  */
 export const migrations: ReadonlyArray<string> = [
   `CREATE TABLE queue (
@@ -82,10 +83,10 @@ export const migrations: ReadonlyArray<string> = [
    ) STRICT;
    CREATE INDEX done_listed ON done (queue, seq);
    CREATE INDEX done_over ON done (keep_until);`,
-  // times that no number can be, of pauses and delays of centuries
+  // Pauses and delays of centuries had times that are not safe integers.
   `UPDATE queue SET paused_until = ${Number.MAX_SAFE_INTEGER} WHERE paused_until > ${Number.MAX_SAFE_INTEGER};
    UPDATE job SET due = ${Number.MAX_SAFE_INTEGER} WHERE state IN (1, 2) AND due > ${Number.MAX_SAFE_INTEGER};`,
-  // The column has another name, so that an older backq that has the file open fails instead of taking an empty body.
+  // The column gets another name, so that an older backq with the file open fails instead of reading an empty body.
   `ALTER TABLE job RENAME COLUMN body TO small;
    CREATE TABLE large (
      job INTEGER PRIMARY KEY,
@@ -96,7 +97,7 @@ export const migrations: ReadonlyArray<string> = [
 /** The schema version that this code reads and writes. */
 export const currentVersion = migrations.length
 
-/** A table, an index, a view or a trigger, as SQLite writes it down. */
+/** A table, an index, a view or a trigger, as `sqlite_schema` lists it. */
 interface Item {
   readonly type: unknown
   readonly name: unknown
@@ -106,7 +107,7 @@ interface Item {
 const items = (database: DatabaseSync): Iterable<Item> =>
   database.prepare("SELECT type, name, sql FROM sqlite_schema").iterate() as unknown as Iterable<Item>
 
-// What ANALYZE leaves, which somebody may have run.
+// Running ANALYZE creates these tables.
 const statistics: ReadonlyArray<Item> = [
   { type: "table", name: "sqlite_stat1", sql: "CREATE TABLE sqlite_stat1(tbl,idx,stat)" },
   { type: "table", name: "sqlite_stat4", sql: "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)" }
@@ -114,7 +115,7 @@ const statistics: ReadonlyArray<Item> = [
 
 const madeBy: Array<ReadonlyMap<unknown, Item> | undefined> = []
 
-/** What a version's file holds. */
+/** What a file of a version holds. */
 const itemsOf = (version: number): ReadonlyMap<unknown, Item> => {
   const known = madeBy[version]
   if (known !== undefined) return known
@@ -126,7 +127,7 @@ const itemsOf = (version: number): ReadonlyMap<unknown, Item> => {
   return made
 }
 
-/** How SQLite quotes a name, and where it breaks a line, is its own matter, and changes with its version. */
+/** SQL without quotes and white space, because versions of SQLite write them differently. */
 const plain = (sql: unknown): unknown =>
   typeof sql === "string" ? sql.replace(/"(\w+)"/g, "$1").replace(/\s+/g, "") : sql
 
@@ -134,16 +135,16 @@ const isSame = (a: Item, b: Item): boolean => a.type === b.type && (a.sql === b.
 
 const nameOf = ({ name, type }: Item): string => `${safeName(String(type))} "${safeName(String(name))}"`
 
-/** What a file holds that its version's migrations did not make, or lacks of what they did; `undefined` when it is as it should be. */
+/** The first difference between a file and what the migrations of its version create. `undefined` if there is none. */
 export const difference = (database: DatabaseSync, version: number): string | undefined => {
   const missing = new Map(itemsOf(version))
   for (const item of items(database)) {
     const made = missing.get(item.name)
     if (made === undefined) {
       if (statistics.some((known) => known.name === item.name && isSame(known, item))) continue
-      return `holds the ${nameOf(item)}, which backq did not make`
+      return `holds the ${nameOf(item)}, which backq did not create`
     }
-    if (!isSame(made, item)) return `holds the ${nameOf(item)} in another form than backq made it`
+    if (!isSame(made, item)) return `holds the ${nameOf(item)} in another form than backq created it`
     missing.delete(item.name)
   }
   for (const item of missing.values()) return `lacks the ${nameOf(item)}`

@@ -1,6 +1,6 @@
 /**
- * One opening of the file, and all that works on it: until the scope closes, or
- * until the file is not where it was any more.
+ * A session: one opening of the file, and all that works on it. It ends when its
+ * scope closes, or when the file is no longer at its path.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -31,34 +31,33 @@ import * as Sync from "./sync.ts"
 import { type Source, Waiters } from "./waiters.ts"
 import * as WriteAhead from "./writeAhead.ts"
 
-/** How a file is opened. */
 export interface Options {
-  /** The broker's name. */
+  /** The name of the broker. */
   readonly broker: string
-  /** Absolute, unless it is no path. */
+  /** An absolute path, or `:memory:`, which is refused. */
   readonly path: string
   readonly isFull: boolean
   readonly busyTimeout: Duration.Duration
   readonly history: Duration.Duration
-  /** Called whenever something is asked for and the file is found not to be where it was. */
+  /** Called when an operation finds that the file was moved. */
   readonly onMoved: (moved: FileUnusable) => void
 }
 
-/** One opening of the file. */
+/** One opening of the file, and all that works on it. */
 export interface Session extends Store {
   readonly processes: Processes
   readonly guard: Guard
-  /** Returns to its queues what processes that died held. */
+  /** Makes the jobs of dead processes ready again. */
   readonly checkProcesses: Effect.Effect<void, BrokerError>
-  /** Was all that the log held brought to the file, by this process or another? */
+  /** Whether this or another process has copied all of the log into the file. */
   readonly isLogEmpty: () => boolean
-  /** Brings all that the log holds to the file. Throws, or says no, where that can't be done now. */
+  /** Copies all of the log into the file. Throws or returns `false` if that is not possible now. */
   readonly copyLog: () => boolean
-  /** Says that it is going to close, and what those who ask for something from then on are told. */
+  /** Announces that the session will close. Later operations fail with `error`. */
   readonly retire: (error: BrokerError) => void
 }
 
-/** Only each attempt can't be interrupted. */
+/** Opens the database. Waits for up to `busyTimeout` while another process has locked it. */
 const open = (
   { broker, busyTimeout, path }: Options,
   previous: Session | undefined
@@ -76,7 +75,6 @@ const open = (
     })
   )
 
-/** What a session is made of. */
 interface Parts {
   readonly clock: Clock.Clock
   readonly database: DatabaseSync
@@ -84,7 +82,7 @@ interface Parts {
   readonly place: string
   readonly guard: Guard
   readonly sync: Sync.Sync
-  /** The descriptor of its log. */
+  /** The file descriptor of the log. */
   readonly log: number
   readonly checkpoints: Checkpoints.Checkpoints
 }
@@ -110,7 +108,7 @@ const acquire = Effect.fnUntraced(function*(
 
 class OpenFile implements Session, Housekeeping.Store {
   readonly broker: string
-  readonly keepFor: number
+  readonly keepForMicros: number
   readonly guard: Guard
   readonly checkpoints: Checkpoints.Checkpoints
   readonly jobs: Jobs
@@ -124,14 +122,14 @@ class OpenFile implements Session, Housekeeping.Store {
   private readonly parts: Parts
   private readonly dataVersion: StatementSync
   private readonly millis: () => number
-  /** Why it closes before the broker does. */
+  /** The error of `retire`. */
   private retired: BrokerError | undefined
 
   constructor(options: Options, parts: Parts) {
     const { clock, database } = this.parts = parts
     this.options = options
     this.broker = options.broker
-    this.keepFor = microseconds(options.history)
+    this.keepForMicros = microseconds(options.history)
     this.guard = parts.guard
     this.checkpoints = parts.checkpoints
     this.jobs = new Jobs(database)
@@ -158,11 +156,11 @@ class OpenFile implements Session, Housekeeping.Store {
   }
 
   // ---------------------------------------------------------------------------
-  // Where the file is
+  // The files on the disk
   // ---------------------------------------------------------------------------
 
   private readonly check = (): void => {
-    // what it holds is requeued also where its path leads elsewhere by now
+    // A retired session still requeues its jobs, even if the path leads elsewhere by now.
     if (this.retired !== undefined && this.guard.isInPlace()) return
     const standing = this.guard.look()
     if (standing === "Here") return
@@ -175,12 +173,12 @@ class OpenFile implements Session, Housekeeping.Store {
     return Result.match(callSafely(this.check), { onFailure: identity, onSuccess: () => cause })
   }
 
-  /** A disk that can't be read may have anything: whoever looks for it in a transaction is told. */
+  /** If this can't be read it counts as changed, so that a transaction looks, and fails with the reason. */
   private readonly version = (): unknown =>
     Option.getOrElse(Option.liftThrowable(() => this.dataVersion.get()?.["data_version"])(), () => ({}))
 
   // ---------------------------------------------------------------------------
-  // What its parts need of each other
+  // Wiring
   // ---------------------------------------------------------------------------
 
   private committing(): CommitOptions {
@@ -239,14 +237,14 @@ class OpenFile implements Session, Housekeeping.Store {
       },
       others: {
         check: Effect.ignore(this.checkProcesses),
-        tell: (counts) => Effect.isSuccess(commits.run(() => processes.noteIdleWorkers(counts)))
+        report: (counts) => Effect.isSuccess(commits.run(() => processes.noteIdleWorkers(counts)))
       },
       want: () => commits.want()
     }
   }
 
   // ---------------------------------------------------------------------------
-  // This process among the others
+  // This process and the others
   // ---------------------------------------------------------------------------
 
   readonly checkProcesses: Effect.Effect<void, BrokerError> = Effect.suspend(() =>
@@ -255,11 +253,11 @@ class OpenFile implements Session, Housekeeping.Store {
         try: () => this.processes.dead(),
         catch: (cause) => failure(this.broker, this.explain(cause))
       }),
-      (dead) => dead.length === 0 ? Effect.void : this.commits.run(() => this.processes.forget(dead))
+      (dead) => dead.length === 0 ? Effect.void : this.commits.run(() => this.processes.removeDead(dead))
     )
   )
 
-  /** Enters this process in the file. Who opens the same file again keeps what it holds. */
+  /** Enters this process in the file. If the previous session had the same file open, it keeps its id and its leases. */
   enter(previous: Session | undefined): Effect.Effect<void, BrokerError> {
     const known = previous !== undefined && this.guard.isOfSame(previous.guard) ? previous.holder : undefined
     return Effect.map(this.commits.runNow(() => this.processes.enter(known)), (id) => {
@@ -267,7 +265,7 @@ class OpenFile implements Session, Housekeeping.Store {
     })
   }
 
-  /** Requeues what this process holds, and refuses all that comes. */
+  /** Requeues the jobs of this process, and fails all later operations. */
   readonly leave: Effect.Effect<void> = Effect.suspend(() => {
     this.waiters.close(this.retired ?? brokerClosed(this.broker))
     return this.commits.run(() => this.processes.leave())
@@ -280,8 +278,8 @@ class OpenFile implements Session, Housekeeping.Store {
 }
 
 /**
- * Opens the file, which is made where there is none. After a previous opening it has to be there: what stands at the
- * path in the middle of somebody's work is not to be written over.
+ * Opens a session on the file at the path. The first session creates a missing file. A later one does not, because the
+ * file may only be on its way to the path.
  */
 export const make = Effect.fnUntraced(function*(
   options: Options,
@@ -296,7 +294,8 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.ignore(file.checkProcesses)
   if (file.guard.names > 1) {
     yield* Effect.logWarning(
-      `${options.path} has another name (a hard link): whoever opens it by that name destroys it; use symbolic links`
+      `${options.path} must have one name, but has ${file.guard.names} (hard links), and a program that opens it by ` +
+        "another name destroys it: remove the other names, or use symbolic links"
     )
   }
   return file

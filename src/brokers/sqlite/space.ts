@@ -1,17 +1,19 @@
 /**
- * The space that deleted jobs took, which SQLite keeps for new ones: what is
- * more than a queue at work needs again soon goes back to the file system.
+ * Returns the space of deleted jobs to the disk. SQLite itself keeps it for new
+ * jobs. {@link keptFreePages} stay in the file, because a busy queue needs them
+ * again soon.
  *
- * Synchronous functions, to be called within a transaction.
+ * Call all methods within a transaction.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 
-/** Free pages that are kept: 4 MiB. */
-const kept = 1024
+/** This many free pages stay in the file: 4 MiB. */
+const keptFreePages = 1024
 
-/** Pages that are given back at a time, so that the event loop is held for a millisecond or two. */
-const portion = 64
+/** One step returns at most this many pages. It holds the event loop for one or two milliseconds. */
+const pagesPerStep = 64
 
+/** The free pages of an open file. */
 export class Space {
   private readonly freePages: StatementSync
   private readonly database: DatabaseSync
@@ -21,19 +23,19 @@ export class Space {
     this.freePages = database.prepare("PRAGMA freelist_count")
   }
 
-  /** How many pages could be given back. */
+  /** The number of pages that can be returned. */
   spare(): number {
-    return Math.max(Number(this.freePages.get()?.["freelist_count"]) - kept, 0)
+    return Math.max(Number(this.freePages.get()?.["freelist_count"]) - keptFreePages, 0)
   }
 
   /**
-   * Moves used pages into free ones and cuts the end of the file off. Returns about how many pages it wrote: none in a
-   * file that was made anew by another program, and does not know which page belongs to which.
+   * Moves pages from the end of the file into free ones and cuts off the end. Returns about how many pages it wrote.
+   * That is 0 in a copy made by another program without `auto_vacuum`: such a file can't shrink.
    */
-  giveBack(): number {
-    // others may have used it since it was looked for; and 0 would mean everything
+  shrink(): number {
+    // Another process may have used the space meanwhile, and 0 would mean all free pages.
     const spare = this.spare()
-    const pages = Math.min(spare, portion)
+    const pages = Math.min(spare, pagesPerStep)
     if (pages === 0) return 0
     this.database.exec(`PRAGMA incremental_vacuum(${pages})`)
     return this.spare() < spare ? 2 * pages : 0

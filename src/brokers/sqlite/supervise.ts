@@ -1,20 +1,17 @@
 /**
- * Background work that goes on whatever happens: what it throws outside of
- * Effect's error channel ends one round of it, is logged, and the next begins.
+ * Keeps background work running. A defect ends one round of the work and is
+ * logged; then the next round begins.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
-/** Between two rounds that failed. */
-const rest = "100 millis"
+/** The pause after a defect. */
+const pauseAfterFault = "100 millis"
 
-/** Seconds in which the same fault is told once. */
-const quiet = 60
+/** After a defect was logged, others are not logged for this time. */
+const quietSeconds = 60
 
-/**
- * Repeats a round for ever. `onFault` is called with what a round died of, so that nobody waits for what it left
- * undone.
- */
+/** Repeats a round for ever. `onFault` gets each defect, and must fail what the round left unfinished. */
 export const forever = (
   what: string,
   round: Effect.Effect<unknown>,
@@ -23,13 +20,13 @@ export const forever = (
   Effect.gen(function*() {
     const clock = yield* Clock.Clock
     const seconds = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
-    let toldAt = -Infinity
+    let loggedAt = -Infinity
     const failed = (fault: unknown) =>
       Effect.suspend(() => {
         onFault(fault)
-        const isKnown = seconds() - toldAt < quiet
-        if (!isKnown) toldAt = seconds()
-        return isKnown ? Effect.void : Effect.logError(`${what} failed, and begins anew`, fault)
-      }).pipe(Effect.andThen(Effect.sleep(rest)))
+        const isQuiet = seconds() - loggedAt < quietSeconds
+        if (!isQuiet) loggedAt = seconds()
+        return isQuiet ? Effect.void : Effect.logError(`${what} failed and starts again`, fault)
+      }).pipe(Effect.andThen(Effect.sleep(pauseAfterFault)))
     return yield* Effect.forever(Effect.catchDefect(Effect.forever(round), failed))
   })

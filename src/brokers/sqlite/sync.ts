@@ -1,22 +1,23 @@
 /**
- * Makes commits survive a loss of power without holding the event loop for long.
+ * Makes commits durable, so that they survive a loss of power, without holding
+ * the event loop for long.
  *
- * SQLite's own way (`synchronous = FULL`) calls `fsync` on the write-ahead log
- * within each COMMIT, on the thread that runs everything else. Here COMMIT only
- * writes to the log (`synchronous = NORMAL`), and the same is done before
- * anybody is told: by another thread where it takes more than {@link slow} on
- * the average, or for the first time, else at once, which is faster than to have another thread do it.
- * The order of writes stays SQLite's: it syncs the log before a checkpoint, and
- * the file before the log starts anew.
+ * With `synchronous = FULL` SQLite would call `fsync` on the write-ahead log in
+ * each COMMIT, on the main thread. Here COMMIT only writes to the log
+ * (`synchronous = NORMAL`), and this module syncs the log before the operations
+ * complete. If a sync takes longer than {@link slowSyncMillis} on average, and the
+ * first time, a thread does it. A faster one runs on the main thread, which costs
+ * less than handing it over. The order of writes stays SQLite's: it syncs the log
+ * before a checkpoint, and the file before the log starts again.
  *
- * A disk that fails says so once: the system takes what it could not write for
- * written, and the next sync succeeds without it. So after a failure nothing is
- * safe, and nothing new is begun, until a checkpoint has brought all of the log
- * to the database and its sync has succeeded: see {@link Sync.recover}.
+ * The system reports a failed write only once: the next sync succeeds although
+ * the data is not on disk. So after a failure no commit counts as durable and no
+ * transaction begins, until a checkpoint has copied all of the log and its sync
+ * has succeeded: see {@link Sync.recover}.
  *
- * The log stays the same file for as long as a connection is open. Nothing else
- * of a database may be opened beside SQLite: closing a descriptor of the file
- * itself would drop the locks that SQLite holds on it.
+ * The log stays the same file as long as a connection is open. Never open the
+ * database file itself beside SQLite: closing its descriptor would drop SQLite's
+ * locks (https://sqlite.org/howtocorrupt.html, section 2.2).
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -26,26 +27,28 @@ import { closeSync, fdatasync, fdatasyncSync, openSync } from "node:fs"
 import type { BrokerError } from "../../BrokerError.ts"
 import { diskFailed, failure } from "./failure.ts"
 
-/** Milliseconds. */
-const slow = 2
+/** A sync that takes longer than this on average runs on a thread. */
+const slowSyncMillis = 2
 
-/** How many syncs the average is taken over, about. */
-const memory = 16
+/** The average is over about this many syncs. */
+const averagedSyncs = 16
 
-/** Makes what was committed before safe. Where it fails nobody knows what of it is. */
+/** Makes all commits so far durable. After a failure it is unknown which of them are. */
 export interface Sync {
-  /** Is the disk so quick that it is done best at once? */
+  /** Whether syncs are so fast that they should run on the main thread. */
   readonly isQuick: () => boolean
+  /** Syncs on the main thread. */
   readonly here: () => Result.Result<void, BrokerError>
+  /** Syncs on a thread. */
   readonly elsewhere: Effect.Effect<void, BrokerError>
   /**
-   * To be called before a transaction. After a failure, makes safe what the log holds and begins it anew; says that
-   * this can't be done now, or why it fails. Then nothing must be written.
+   * Call it before each transaction. After a failed sync it makes all of the log durable. Begin no transaction if it
+   * returns `"Busy"` (another process uses the log) or an error.
    */
   readonly recover: () => "Busy" | BrokerError | undefined
 }
 
-/** What is committed is as safe as it has to be. */
+/** For `durability: "normal"`: every commit counts as durable. */
 export const none: Sync = {
   isQuick: () => true,
   here: () => Result.void,
@@ -53,13 +56,13 @@ export const none: Sync = {
   recover: () => undefined
 }
 
-/** What the operating system does. */
+/** The system calls, which tests replace. */
 export interface Disk {
   readonly fdatasync: (fd: number, done: (cause: Error | null) => void) => void
   readonly fdatasyncSync: (fd: number) => void
 }
 
-/** Opens the log of a file for as long as the scope lasts. */
+/** Opens the log of a file until the scope closes. */
 export const openLog = (
   broker: string,
   path: string,
@@ -70,7 +73,7 @@ export const openLog = (
     (log) => Effect.sync(() => closeSync(log))
   )
 
-/** For a database that is open for as long as the scope lasts. `empty` copies all of its log and empties it. */
+/** Syncs the log of an open database until the scope closes. `empty` copies all of the log and empties it. */
 export const make = Effect.fnUntraced(function*(
   broker: string,
   path: string,
@@ -79,8 +82,8 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Sync & { readonly log: number }, BrokerError, Scope.Scope> {
   const log = yield* openLog(broker, path, "r+")
   const clock = yield* Clock.Clock
-  let average: number | undefined
-  /** What the disk failed with, until it was made good. */
+  let averageMillis: number | undefined
+  /** The failure of the last sync, until `recover` succeeds. */
   let fault: unknown
 
   const failed = (cause: unknown) => {
@@ -88,12 +91,12 @@ export const make = Effect.fnUntraced(function*(
     return diskFailed(broker, cause, "Unknown")
   }
 
-  /** Starts to take the time, which what it returns ends. */
+  /** Starts to measure a sync. The function that it returns ends the measurement. */
   const timed = () => {
     const began = clock.monotonicTimeNanosUnsafe()
     return () => {
       const millis = Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
-      average = average === undefined ? millis : average + (millis - average) / memory
+      averageMillis = averageMillis === undefined ? millis : averageMillis + (millis - averageMillis) / averagedSyncs
     }
   }
 
@@ -116,14 +119,14 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     log,
-    isQuick: () => average !== undefined && average <= slow,
+    isQuick: () => averageMillis !== undefined && averageMillis <= slowSyncMillis,
     here: () => {
       const end = timed()
       const result = Result.try({ try: () => disk.fdatasyncSync(log), catch: failed })
       end()
       return result
     },
-    // What was committed before a failure is safe when the log that holds it is.
+    // Commits before a failure are durable once the log that holds them is.
     elsewhere: Effect.suspend(() => {
       if (fault === undefined) return sync
       return recover() === undefined ? Effect.void : Effect.fail(diskFailed(broker, fault, "Unknown"))

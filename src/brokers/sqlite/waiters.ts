@@ -1,103 +1,103 @@
 /**
- * Those who wait for a job, and what wakes them.
+ * The calls of `reserve` that wait for a job, and what wakes them.
  *
- * They are served within the transaction that made jobs ready, the longest
- * waiting first. While somebody waits, and only then, a fiber looks every
- * {@link tick} whether another process has changed the file (`PRAGMA
- * data_version`, which takes no lock) or a delay, a lease or a pause is over,
- * and every second whether a process that held leases has died. When nothing
- * has happened for a second it sleeps until the operating system tells of a
- * change.
+ * The transaction that makes jobs ready also serves the waiters, the longest
+ * waiting first. While there are waiters, and only then, a fiber watches the
+ * file. Every {@link tickMillis} it checks whether another process has changed
+ * the file (`PRAGMA data_version`, which takes no lock), and whether a delay, a
+ * lease or a pause has ended. Every second it checks whether a process has died.
+ * After a second without a change it sleeps until the operating system reports a
+ * write.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { BrokerError } from "../../BrokerError.ts"
-import * as Upkeep from "./supervise.ts"
+import * as Supervise from "./supervise.ts"
 
-/** Milliseconds. What another process puts starts within twice of it. */
-export const tick = 25
-/** How often the liveness of other processes is checked. */
-const checkEvery = 1000
-/** How often other processes are told who waits here, when that changes. */
-const tellEvery = 100
-/** After how long without a change the fiber sleeps. */
-const quietAfter = 1000
+/** How often the file is checked. A job of another process starts within twice this time. */
+export const tickMillis = 25
+/** How often to check whether other processes have died. */
+const checkIntervalMillis = 1000
+/** The number of idle workers is written to the file at most this often. */
+const reportIntervalMillis = 100
+/** After this time without a change the fiber sleeps. */
+const quietAfterMillis = 1000
 
-/** A call of `reserve`. */
+/** A call of `reserve` that waits. */
 export interface Waiter<Lease> {
   readonly queues: ReadonlyArray<string>
-  /** Leases what is ready now. To be called within a transaction. */
+  /** Leases ready jobs. Call it within a transaction. */
   readonly take: (now: number) => ReadonlyArray<Lease>
   readonly served: (leases: NonEmptyReadonlyArray<Lease>) => void
   readonly failed: (error: BrokerError) => void
-  /** Has it looked for jobs already? */
+  /** Whether it has looked for jobs once, and found none. */
   isWaiting: boolean
 }
 
-/** What tells of changes of the file. */
+/** Reports changes of the file. */
 export interface Changes {
-  /** Changes when another connection has committed, and where that can't be known. */
+  /** A value that changes with each commit of another connection, and whenever it can't be read. */
   readonly version: () => unknown
   /**
-   * Waits until the file is not as it was at a version any more. It may be too early: the log is written before its
-   * commit is seen. And once in a while too late.
+   * Waits until the file may have changed since a version. It may return too early, because the log is written before
+   * the commit is visible. Rarely it returns too late.
    */
   readonly since: (version: unknown) => Effect.Effect<void>
-  /** When time changes something next, in the file's microseconds. */
+  /** When the next delay, lease or pause ends, in microseconds since the epoch. */
   readonly next: (now: number) => number
 }
 
 /** The other processes that have the file open. */
 export interface Others {
-  /** Returns to its queues what those that died held. */
+  /** Makes the jobs of dead processes ready again. */
   readonly check: Effect.Effect<void>
-  /** Tells them how many wait here. Says whether it could. */
-  readonly tell: (counts: ReadonlyMap<string, number>) => Effect.Effect<boolean>
+  /** Writes the number of waiters by queue. Returns whether that succeeded. */
+  readonly report: (counts: ReadonlyMap<string, number>) => Effect.Effect<boolean>
 }
 
-/** What the waiters need of the file. */
+/** What the waiters need of the session. */
 export interface Source {
   readonly broker: string
   readonly clock: {
-    /** The file's microseconds. */
+    /** Microseconds since the epoch. */
     readonly now: () => number
-    /** Milliseconds of a clock that nobody sets. */
+    /** Milliseconds of a monotonic clock. */
     readonly monotonic: () => number
   }
   readonly changes: Changes
   readonly others: Others
-  /** Begins a transaction soon. */
+  /** Requests a transaction. */
   readonly want: () => void
 }
 
 const sameCounts = (a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean =>
   a.size === b.size && Array.from(a).every(([queue, count]) => b.get(queue) === count)
 
+/** The waiters of this process. */
 export class Waiters<Lease> {
   private readonly all = new Set<Waiter<Lease>>()
   private readonly source: Source
   private changeAt = Infinity
   private wakeWatcher: (() => void) | undefined
-  private knownElsewhere: ReadonlyMap<string, number> = new Map()
+  private reported: ReadonlyMap<string, number> = new Map()
   private closed: BrokerError | undefined
 
   constructor(source: Source) {
     this.source = source
   }
 
-  /** Enters a call, which looks for jobs in the next transaction. */
+  /** Adds a waiter. It looks for jobs in the next transaction. */
   add(waiter: Waiter<Lease>): void {
     if (this.closed !== undefined) return waiter.failed(this.closed)
     this.all.add(waiter)
     this.source.want()
   }
 
-  /** Takes a call out, because nobody waits for it any more. */
   remove(waiter: Waiter<Lease>): void {
     this.all.delete(waiter)
   }
 
-  /** How many wait on each queue. */
+  /** The number of waiters by queue. */
   counts(): ReadonlyMap<string, number> {
     const counts = new Map<string, number>()
     for (const waiter of this.all) {
@@ -106,29 +106,26 @@ export class Waiters<Lease> {
     return counts
   }
 
-  /** How many wait. */
+  /** The number of waiters. */
   get size(): number {
     let waiting = 0
     for (const waiter of this.all) if (waiter.isWaiting) waiting++
     return waiting
   }
 
-  /** Fails those who wait, and whoever comes from now on. */
+  /** Fails all waiters, and every later one. */
   close(error: BrokerError): void {
     this.closed = error
     this.fail(error)
   }
 
-  /**
-   * Serves those who wait, until the turn is over. To be called within a transaction; what it returns, after its
-   * COMMIT.
-   */
+  /** Serves waiters until the turn ends. Call it within a transaction, and the function it returns after the COMMIT. */
   serve(now: number, isOver: () => boolean): () => void {
     if (this.all.size === 0) return () => {}
     const served: Array<readonly [Waiter<Lease>, NonEmptyReadonlyArray<Lease>]> = []
     const unserved: Array<Waiter<Lease>> = []
     for (const waiter of this.all) {
-      // Who is served goes to the end. To look in vain is quick, and whoever did would be first the next time, too.
+      // An unsuccessful scan is cheap. Only served waiters move to the end, so the others are scanned first next time.
       if (served.length > 0 && isOver()) {
         this.source.want()
         break
@@ -149,13 +146,13 @@ export class Waiters<Lease> {
     }
   }
 
-  /** Looks for jobs again in a tick. */
+  /** Lets the waiters look for jobs again after a tick. */
   tryAgain(): void {
-    this.changeAt = this.source.clock.now() + tick * 1000
+    this.changeAt = this.source.clock.now() + tickMillis * 1000
     this.wakeWatcher?.()
   }
 
-  /** Fails those who wait, or some of them. */
+  /** Fails all waiters, or some of them. */
   fail(error: BrokerError, which: (waiter: Waiter<Lease>) => boolean = () => true): void {
     for (const waiter of Array.from(this.all).filter(which)) {
       this.all.delete(waiter)
@@ -163,7 +160,7 @@ export class Waiters<Lease> {
     }
   }
 
-  /** Milliseconds until something becomes ready, or a limit. */
+  /** Milliseconds until something becomes ready, at most `limit` and at least 1. */
   private sleepFor(limit: number): number {
     return Math.max(1, Math.min(limit, Math.ceil((this.changeAt - this.source.clock.now()) / 1000)))
   }
@@ -175,39 +172,39 @@ export class Waiters<Lease> {
     }
   })
 
-  private readonly somebodyWaits = Effect.suspend(() => this.all.size > 0 ? Effect.void : this.woken)
+  private readonly untilWaiter = Effect.suspend(() => this.all.size > 0 ? Effect.void : this.woken)
 
-  /** Tells other processes when the numbers have changed. */
-  private readonly tell = Effect.suspend(() => {
+  /** Writes the number of waiters by queue, if it has changed. */
+  private readonly report = Effect.suspend(() => {
     const counts = this.counts()
-    if (sameCounts(counts, this.knownElsewhere)) return Effect.void
-    return Effect.map(this.source.others.tell(counts), (isTold) => {
-      if (isTold) this.knownElsewhere = counts
+    if (sameCounts(counts, this.reported)) return Effect.void
+    return Effect.map(this.source.others.report(counts), (isReported) => {
+      if (isReported) this.reported = counts
     })
   })
 
-  /** Watches for as long as it is not interrupted. */
+  /** Watches the file until interrupted. */
   readonly watch: Effect.Effect<never> = Effect.suspend(() => {
     const { source } = this
     let version: unknown = undefined
-    let [checkedAt, toldAt, changedAt] = [-Infinity, -Infinity, -Infinity]
+    let [checkedAt, reportedAt, changedAt] = [-Infinity, -Infinity, -Infinity]
     const changed = Effect.sync(() => {
       changedAt = source.clock.monotonic()
     })
     const look = Effect.gen({ self: this }, function*() {
       if (this.all.size === 0) {
-        yield* this.tell
-        yield* this.somebodyWaits
+        yield* this.report
+        yield* this.untilWaiter
         yield* changed
       }
       const now = source.clock.monotonic()
-      if (now - checkedAt >= checkEvery) {
+      if (now - checkedAt >= checkIntervalMillis) {
         checkedAt = now
         yield* source.others.check
       }
-      if (now - toldAt >= tellEvery) {
-        toldAt = now
-        yield* this.tell
+      if (now - reportedAt >= reportIntervalMillis) {
+        reportedAt = now
+        yield* this.report
       }
       const current = source.changes.version()
       if (current !== version || source.clock.now() >= this.changeAt) {
@@ -216,14 +213,14 @@ export class Waiters<Lease> {
         this.changeAt = Infinity
         source.want()
       }
-      if (now - changedAt < quietAfter) return yield* Effect.sleep(this.sleepFor(tick))
+      if (now - changedAt < quietAfterMillis) return yield* Effect.sleep(this.sleepFor(tickMillis))
       yield* Effect.raceAllFirst([
         this.woken,
-        // what was written now may be committed in a moment
+        // A write that is seen now may be committed in a moment.
         Effect.andThen(source.changes.since(version), changed),
         Effect.sleep(this.sleepFor(1000))
       ])
     })
-    return Upkeep.forever(`waiting for jobs of ${source.broker}`, look)
+    return Supervise.forever(`the wait for jobs of ${source.broker}`, look)
   })
 }

@@ -1,15 +1,15 @@
 /**
- * Tells of writes to a database without asking again and again: every commit
- * is written to the write-ahead log, a file beside the database.
+ * Reports writes to a database without polling: every commit writes to the
+ * write-ahead log, a file beside the database.
  *
- * The file is watched from one call to its answer only, so that the watcher is
- * always on the file that is there, and costs nothing in between.
+ * The file is watched only during a call. So the watcher is always on the
+ * current file, and costs nothing between calls.
  */
 import * as Effect from "effect/Effect"
 import { watch } from "node:fs"
-import { tick } from "./waiters.ts"
+import { tickMillis } from "./waiters.ts"
 
-/** Waits for the next write. `isChanged` says whether there was one before the file was watched. */
+/** Waits for the next write. `isChanged` tells whether one came before the watcher was there. */
 export const changed = (path: string, isChanged: () => boolean): Effect.Effect<void> =>
   Effect.acquireUseRelease(
     Effect.try({ try: () => watch(`${path}-wal`, { persistent: false }), catch: () => undefined }),
@@ -21,6 +21,6 @@ export const changed = (path: string, isChanged: () => boolean): Effect.Effect<v
       }),
     (watcher) => Effect.sync(() => watcher.close())
   ).pipe(
-    // Where nothing can be watched, it is asked again and again after all.
-    Effect.catch(() => Effect.sleep(tick))
+    // Some file systems can't be watched. Then the caller polls.
+    Effect.catch(() => Effect.sleep(tickMillis))
   )

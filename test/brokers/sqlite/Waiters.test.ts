@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
 import { brokerClosed, type BrokerError } from "../../../src/BrokerError.ts"
-import { tick, type Waiter, Waiters } from "../../../src/brokers/sqlite/waiters.ts"
+import { tickMillis, type Waiter, Waiters } from "../../../src/brokers/sqlite/waiters.ts"
 
 /** Somebody who waits for what never comes, and a file that is told what to do, on the clock of the test. */
 const make = Effect.gen(function*() {
@@ -17,8 +17,8 @@ const make = Effect.gen(function*() {
     wallNow: 1e15,
     wanted: 0,
     checked: 0,
-    told: [] as Array<number>,
-    canTell: true
+    reported: [] as Array<number>,
+    canReport: true
   }
   const waiters: Waiters<never> = new Waiters<never>({
     broker: "test",
@@ -28,10 +28,10 @@ const make = Effect.gen(function*() {
       check: Effect.sync(() => {
         file.checked++
       }),
-      tell: (counts) =>
+      report: (counts) =>
         Effect.sync(() => {
-          if (file.canTell) file.told.push(counts.get("q") ?? 0)
-          return file.canTell
+          if (file.canReport) file.reported.push(counts.get("q") ?? 0)
+          return file.canReport
         })
     },
     want: () => {
@@ -63,10 +63,10 @@ describe("Waiters", () => {
       const quiet = file.wanted
       file.changedSince = Effect.never
       yield* Deferred.succeed(told, undefined)
-      yield* TestClock.adjust(tick)
+      yield* TestClock.adjust(tickMillis)
       assert.strictEqual(file.wanted, quiet, "no commit can be seen yet")
       file.version = () => 2
-      yield* TestClock.adjust(2 * tick)
+      yield* TestClock.adjust(2 * tickMillis)
       assert.strictEqual(file.wanted, quiet + 1)
     }))
 
@@ -98,17 +98,17 @@ describe("Waiters", () => {
       assert.isAbove(file.checked, checked)
       waiters.remove(waiter)
       yield* TestClock.adjust("1 second")
-      assert.deepStrictEqual(file.told, [1, 0])
+      assert.deepStrictEqual(file.reported, [1, 0])
     }))
 
   it.effect("what could not be told is told later", () =>
     Effect.gen(function*() {
       const { file } = yield* make
-      file.canTell = false
+      file.canReport = false
       yield* TestClock.adjust("300 millis")
-      file.canTell = true
+      file.canReport = true
       yield* TestClock.adjust("200 millis")
-      assert.deepStrictEqual(file.told, [1])
+      assert.deepStrictEqual(file.reported, [1])
     }))
 
   it.effect("whoever waits when it is closed, or comes later, is failed", () =>
@@ -125,7 +125,7 @@ describe("Waiters", () => {
       broker: "test",
       clock: { now: () => 0, monotonic: () => 0 },
       changes: { version: () => 1, since: () => Effect.never, next: () => Infinity },
-      others: { check: Effect.void, tell: () => Effect.succeed(true) },
+      others: { check: Effect.void, report: () => Effect.succeed(true) },
       want: () => {
         wanted++
       }

@@ -10,7 +10,7 @@ import { copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
-import { tick } from "../../../src/brokers/sqlite/waiters.ts"
+import { tickMillis } from "../../../src/brokers/sqlite/waiters.ts"
 import { assertFails, done, take, text } from "../../conformance/Harness.ts"
 import { folder } from "../../support/folder.ts"
 import { allow, withFiles } from "../../support/limits.ts"
@@ -97,7 +97,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
       assert.isTrue(Result.isFailure(refused) && refused.failure.reason._tag === "OutOfMemory")
       const waiting = yield* Effect.forkChild(take(consumer))
       // it looks at each tick, in vain
-      yield* begun(3, tick)
+      yield* begun(3, tickMillis)
       assert.isUndefined(waiting.pollUnsafe())
 
       rmSync(filler)

@@ -198,7 +198,7 @@ describe("a row that no backq writes", () => {
       database.exec("CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(16000000)); DELETE FROM t")
       const space = new Space(database)
       assert.isAbove(space.spare(), 1000)
-      assert.strictEqual(space.giveBack(), 0)
+      assert.strictEqual(space.shrink(), 0)
       database.close()
     }))
 })

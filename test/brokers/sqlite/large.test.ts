@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import { statSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import type { Broker } from "../../../src/Broker.ts"
-import { largestSmall } from "../../../src/brokers/sqlite/jobs.ts"
+import { maxInlineBytes } from "../../../src/brokers/sqlite/jobs.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { bury, done, release, take, text } from "../../conformance/Harness.ts"
 import { allow, withFiles } from "../../support/limits.ts"
@@ -16,7 +16,7 @@ import { file, request } from "./harness.ts"
 allow(withFiles)
 
 const mebibyte = 1024 * 1024
-const sizes = [0, 1, largestSmall, largestSmall + 1, 60_000]
+const sizes = [0, 1, maxInlineBytes, maxInlineBytes + 1, 60_000]
 const bodyOf = (size: number) => "x".repeat(size)
 
 const largeIn = (path: string) => {
@@ -54,7 +54,7 @@ describe("large bodies", () => {
         yield* inspector.kickJob(id)
         yield* bury(consumer, yield* isThere)
         const moved = yield* inspector.moveJob(id, "q")
-        assert.strictEqual(largeIn(path), size > largestSmall ? 1 : 0)
+        assert.strictEqual(largeIn(path), size > maxInlineBytes ? 1 : 0)
         assert.strictEqual(text(yield* take(consumer)), "other")
         yield* done(consumer, yield* isThere)
         const kept = (yield* inspector.list("q", { state: "done" })).jobs

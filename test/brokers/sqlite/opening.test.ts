@@ -153,7 +153,7 @@ describe("a path", () => {
           ({ broker }) => broker.put("q", large)
         )
       )
-      yield* unavailable(join(place, "x".repeat(248)), "its last name 247")
+      yield* unavailable(join(place, "x".repeat(248)), "the file name 247")
       assert.deepStrictEqual(readdirSync(place), ["x".repeat(247)])
     }))
 

@@ -8,7 +8,7 @@ import * as Scope from "effect/Scope"
 import { DatabaseSync } from "node:sqlite"
 import * as Liveness from "../../../src/brokers/sqlite/liveness.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
-import { tick } from "../../../src/brokers/sqlite/waiters.ts"
+import { tickMillis } from "../../../src/brokers/sqlite/waiters.ts"
 import { assertFails, assertInfo, done, take } from "../../conformance/Harness.ts"
 import { allow, withPrograms } from "../../support/limits.ts"
 import { child, file, request } from "./harness.ts"
@@ -59,7 +59,7 @@ describe("processes", () => {
         // how late this machine is at the moment
         const lateness = Effect.gen(function*() {
           const before = performance.now()
-          yield* Effect.sleep(2 * tick)
+          yield* Effect.sleep(2 * tickMillis)
           late.push(performance.now() - before)
         })
         const { starts } = yield* latencies(
@@ -89,7 +89,7 @@ describe("processes", () => {
       // A flood kept them waiting for 100 to 900 ms; without the lock it takes 1 to 10.
       for (const what of ["puts", "starts"] as const) {
         const message = `${what}: ${shown(within[what])} ms, without the lock ${shown(beside[what])} ms`
-        assert.isBelow(median(within[what]), 10 * Math.max(median(beside[what]), tick / 10), message)
+        assert.isBelow(median(within[what]), 10 * Math.max(median(beside[what]), tickMillis / 10), message)
       }
     }))
 
