@@ -21,7 +21,7 @@ import * as ApnsError from "./answer/ApnsError.ts"
 import { Apns, make } from "./Apns.ts"
 import type { Environment } from "./Endpoint.ts"
 import type { Gateway, Outgoing, Receipt } from "./Gateway.ts"
-import type * as Channel from "./notification/Channel.ts"
+import type * as Channel from "./notification/BroadcastChannel.ts"
 
 // -----------------------------------------------------------------------------
 // Models

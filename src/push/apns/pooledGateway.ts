@@ -25,7 +25,7 @@ import * as Credential from "./credential/Credential.ts"
 import * as CredentialError from "./credential/CredentialError.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import type { Gateway } from "./Gateway.ts"
-import type * as Channel from "./notification/Channel.ts"
+import type * as Channel from "./notification/BroadcastChannel.ts"
 import * as DeviceToken from "./notification/DeviceToken.ts"
 import { provider } from "./provider.ts"
 

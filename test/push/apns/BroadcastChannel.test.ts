@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import type { Action, Reason } from "../../../src/push/apns/answer/Reason.ts"
-import * as Channel from "../../../src/push/apns/notification/Channel.ts"
+import * as Channel from "../../../src/push/apns/notification/BroadcastChannel.ts"
 import * as Notification from "../../../src/push/apns/notification/Notification.ts"
 
 const app = "com.example.app"
