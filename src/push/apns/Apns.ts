@@ -37,7 +37,7 @@ import * as CredentialError from "./credential/CredentialError.ts"
 import * as Endpoint from "./Endpoint.ts"
 import type { Gateway, Receipt, Route } from "./Gateway.ts"
 import { bundleIdOf, route } from "./Gateway.ts"
-import * as Channel from "./notification/BroadcastChannel.ts"
+import * as BroadcastChannel from "./notification/BroadcastChannel.ts"
 import * as DeviceToken from "./notification/DeviceToken.ts"
 import type { Encoded } from "./notification/Encoder.ts"
 import * as Encoder from "./notification/Encoder.ts"
@@ -162,12 +162,15 @@ export class Apns extends Context.Service<Apns, {
 
   /** Makes a broadcast channel and gives its id. An app may have 10,000 in each environment. */
   readonly createChannel: (
-    storage: Channel.Storage,
+    storage: BroadcastChannel.Storage,
     options?: ChannelOptions
   ) => Effect.Effect<string, ApnsError.ApnsError>
 
   /** Looks at a broadcast channel. */
-  readonly readChannel: (id: string, options?: ChannelOptions) => Effect.Effect<Channel.Channel, ApnsError.ApnsError>
+  readonly readChannel: (
+    id: string,
+    options?: ChannelOptions
+  ) => Effect.Effect<BroadcastChannel.BroadcastChannel, ApnsError.ApnsError>
 
   /** The ids of all broadcast channels of an app. */
   readonly listChannels: (options?: ChannelOptions) => Effect.Effect<ReadonlyArray<string>, ApnsError.ApnsError>
@@ -268,7 +271,7 @@ export const make = (gateways: ReadonlyArray<Gateway>): Effect.Effect<Apns["Serv
       )
     }
 
-    const call = <A>(topic: string | undefined, make: (bundleId: string) => Channel.CallResult<A>) =>
+    const call = <A>(topic: string | undefined, make: (bundleId: string) => BroadcastChannel.CallResult<A>) =>
       Effect.gen(function*() {
         const found = yield* Effect.fromResult(route(gateways, topic, "liveactivity"))
         const { decode, request } = yield* Effect.fromResult(
@@ -293,11 +296,12 @@ export const make = (gateways: ReadonlyArray<Gateway>): Effect.Effect<Apns["Serv
           ({ gateway, topic }) => ({ topic, environment: gateway.environment })
         ),
       broadcast: (notification, id, options) =>
-        call(bundleIdOf(notification), (bundleId) => Channel.send(bundleId, id, notification, options)),
-      createChannel: (storage, options) => call(options?.topic, (bundleId) => Channel.create(bundleId, storage)),
-      readChannel: (id, options) => call(options?.topic, (bundleId) => Channel.read(bundleId, id)),
-      listChannels: (options) => call(options?.topic, Channel.list),
-      deleteChannel: (id, options) => call(options?.topic, (bundleId) => Channel.remove(bundleId, id))
+        call(bundleIdOf(notification), (bundleId) => BroadcastChannel.send(bundleId, id, notification, options)),
+      createChannel: (storage, options) =>
+        call(options?.topic, (bundleId) => BroadcastChannel.create(bundleId, storage)),
+      readChannel: (id, options) => call(options?.topic, (bundleId) => BroadcastChannel.read(bundleId, id)),
+      listChannels: (options) => call(options?.topic, BroadcastChannel.list),
+      deleteChannel: (id, options) => call(options?.topic, (bundleId) => BroadcastChannel.remove(bundleId, id))
     })
   })
 

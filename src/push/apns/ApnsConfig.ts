@@ -114,18 +114,18 @@ const checkAll = (
 
 const materialRule = "must be PEM, base64 of PEM, or a path such as AuthKey_ABC123DEFG.p8, /run/secrets/apns or ./apns"
 
-const material = (
+const keyMaterial = (
   variable: string,
   kind: Kind,
   value: Redacted.Redacted
-): Effect.Effect<Credential.Material, CredentialError.CredentialError> => {
+): Effect.Effect<Credential.KeyMaterial, CredentialError.CredentialError> => {
   const text = Redacted.value(value)
   if (contentIn(text, kind) !== undefined) return Effect.succeed(value)
   return isPath(text) ? Effect.succeed({ file: text }) : invalid(variable, materialRule)
 }
 
-const optionalMaterial = (variable: string, kind: Kind, value: Redacted.Redacted | undefined) =>
-  value === undefined ? Effect.undefined : material(variable, kind, value)
+const optionalKeyMaterial = (variable: string, kind: Kind, value: Redacted.Redacted | undefined) =>
+  value === undefined ? Effect.undefined : keyMaterial(variable, kind, value)
 
 /** The id in the name that the developer account gives to the file. */
 const keyIdIn = (key: Redacted.Redacted): string | undefined =>
@@ -135,22 +135,22 @@ const credentialOf = Effect.fnUntraced(function*(
   given: Variables
 ): Effect.fn.Return<Credential.Options, CredentialError.CredentialError> {
   const { certificate, key, passphrase, teamId, topic } = given
-  const common: Credential.CommonOptions = { topic, ca: yield* optionalMaterial("CA", "certificate", given.ca) }
+  const common: Credential.CommonOptions = { topic, ca: yield* optionalKeyMaterial("CA", "certificate", given.ca) }
   if (key !== undefined && certificate !== undefined) {
     return yield* invalid("CERTIFICATE", `must not be given with ${prefix}KEY: give one of them, not both`)
   }
   if (certificate !== undefined) {
     return {
       ...common,
-      certificate: yield* material("CERTIFICATE", "certificate", certificate),
-      certificateKey: yield* optionalMaterial("CERTIFICATE_KEY", "key", given.certificateKey),
+      certificate: yield* keyMaterial("CERTIFICATE", "certificate", certificate),
+      certificateKey: yield* optionalKeyMaterial("CERTIFICATE_KEY", "key", given.certificateKey),
       passphrase
     }
   }
   if (key === undefined) {
     return yield* missing("KEY", `give the .p8 file of a key, or a certificate in ${prefix}CERTIFICATE`)
   }
-  const found = yield* material("KEY", "key", key)
+  const found = yield* keyMaterial("KEY", "key", key)
   const keyId = given.keyId ?? keyIdIn(key)
   if (keyId === undefined) {
     const unnamed = Redacted.isRedacted(found) ? "" : `; the name of the file, ${found.file}, does not tell it`

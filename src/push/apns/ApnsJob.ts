@@ -85,7 +85,8 @@ export interface Summary {
 // -----------------------------------------------------------------------------
 
 /** A job has at most so many tokens, and their text so many characters: a worker does it in a second, and beanstalkd takes it. */
-const most = { tokens: 500, characters: 40_000 }
+const maxTokens = 500
+const maxCharacters = 40_000
 
 /** Each token once, in its first spelling: upper and lower case are one device. */
 const distinct = (tokens: Iterable<string>): Array<string> => {
@@ -103,7 +104,7 @@ const split = (tokens: Iterable<string>): Array<Arr.NonEmptyReadonlyArray<string
   for (const token of distinct(tokens)) {
     const last = jobs.at(-1)
     characters += token.length
-    if (last === undefined || last.length >= most.tokens || characters > most.characters) {
+    if (last === undefined || last.length >= maxTokens || characters > maxCharacters) {
       jobs.push([token])
       characters = token.length
     } else last.push(token)
@@ -193,7 +194,7 @@ const pushAll = ({ ended, payload: { notification }, tokens }: Attempt, id: stri
 
 const deadToken = ({ error, target: token }: Failed, app: Apns.App): DeadTokenJob.DeadToken => {
   const { action, reason } = error
-  const word = ApnsError.wordOf(error)
+  const word = ApnsError.appleReason(error)
   return {
     token,
     topic: app.topic,
@@ -208,7 +209,7 @@ const deadToken = ({ error, target: token }: Failed, app: Apns.App): DeadTokenJo
 const logDead = (dead: ReadonlyArray<Failed>, total: number): Effect.Effect<void> => {
   const reasons = new Map<string, number>()
   for (const { error } of dead) {
-    const word = ApnsError.wordOf(error) ?? error.reason._tag
+    const word = ApnsError.appleReason(error) ?? error.reason._tag
     reasons.set(word, (reasons.get(word) ?? 0) + 1)
   }
   const counts = Array.from(reasons, ([word, count]) => `${count} ${word}`).join(", ")

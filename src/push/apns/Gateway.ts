@@ -8,7 +8,7 @@ import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as ApnsError from "./answer/ApnsError.ts"
 import type { Environment } from "./Endpoint.ts"
-import type * as Channel from "./notification/BroadcastChannel.ts"
+import type * as BroadcastChannel from "./notification/BroadcastChannel.ts"
 import type { Encoded } from "./notification/Encoder.ts"
 import type { Notification } from "./notification/Notification.ts"
 import * as PushType from "./notification/PushType.ts"
@@ -74,7 +74,9 @@ export interface Gateway {
    */
   readonly submit: (push: Outgoing, settle: (result: Result.Result<Receipt, ApnsError.ApnsError>) => void) => () => void
   /** Sends a request about channels and waits for the answer. Answers of every status are successes. */
-  readonly exchange: (request: Channel.Request) => Effect.Effect<Channel.Response, ApnsError.ApnsError>
+  readonly exchange: (
+    request: BroadcastChannel.Request
+  ) => Effect.Effect<BroadcastChannel.Response, ApnsError.ApnsError>
 }
 
 // -----------------------------------------------------------------------------

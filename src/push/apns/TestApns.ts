@@ -21,7 +21,7 @@ import * as ApnsError from "./answer/ApnsError.ts"
 import { Apns, make } from "./Apns.ts"
 import type { Environment } from "./Endpoint.ts"
 import type { Gateway, Outgoing, Receipt } from "./Gateway.ts"
-import type * as Channel from "./notification/BroadcastChannel.ts"
+import type * as BroadcastChannel from "./notification/BroadcastChannel.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -79,7 +79,7 @@ export class TestApns extends Context.Service<TestApns, {
   /** What reached Apple, in order. */
   readonly pushes: Effect.Effect<ReadonlyArray<Outgoing>>
   /** What was sent to channels, in order. */
-  readonly broadcasts: Effect.Effect<ReadonlyArray<Channel.Request>>
+  readonly broadcasts: Effect.Effect<ReadonlyArray<BroadcastChannel.Request>>
 }>()("backq/apns/TestApns") {}
 
 // -----------------------------------------------------------------------------
@@ -135,7 +135,9 @@ const response = (status: number, body: unknown = "", ...headers: ReadonlyArray<
 })
 
 /** Apple's broadcast channels, for as long as the layer lives. */
-const makeChannels = (broadcasts: Array<Channel.Request>): (request: Channel.Request) => Channel.Response => {
+const makeChannels = (
+  broadcasts: Array<BroadcastChannel.Request>
+): (request: BroadcastChannel.Request) => BroadcastChannel.Response => {
   const channels = new Map<string, { readonly path: string; readonly body: unknown }>()
   let made = 0
   return (request) => {
@@ -165,7 +167,7 @@ const makeChannels = (broadcasts: Array<Channel.Request>): (request: Channel.Req
 const makeContext = (options: Options) =>
   Effect.gen(function*() {
     const recorded: Array<Outgoing> = []
-    const broadcasts: Array<Channel.Request> = []
+    const broadcasts: Array<BroadcastChannel.Request> = []
     const channels = makeChannels(broadcasts)
     const answer = options.answer ?? (() => accept)
     const run = Effect.runForkWith(yield* Effect.context())
@@ -230,6 +232,6 @@ export const pushes: Effect.Effect<ReadonlyArray<Outgoing>, never, TestApns> = T
  * @category accessors
  * @since 0.1.0
  */
-export const broadcasts: Effect.Effect<ReadonlyArray<Channel.Request>, never, TestApns> = TestApns.use(
+export const broadcasts: Effect.Effect<ReadonlyArray<BroadcastChannel.Request>, never, TestApns> = TestApns.use(
   ({ broadcasts }) => broadcasts
 )

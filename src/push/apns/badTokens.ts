@@ -10,10 +10,10 @@
  */
 
 /** How long one is remembered, in milliseconds. */
-const lifetime = 3_600_000
+const lifetimeMillis = 3_600_000
 
 /** How many are remembered at most; then the oldest is forgotten. */
-const capacity = 10_000
+const maxTokens = 10_000
 
 /** Bad device tokens and until when they are known, the oldest first. */
 export class BadTokens {
@@ -31,7 +31,7 @@ export class BadTokens {
 
   add(token: string, now: number): void {
     this.until.delete(token)
-    if (this.until.size >= capacity) this.until.delete(this.until.keys().next().value!)
-    this.until.set(token, now + lifetime)
+    if (this.until.size >= maxTokens) this.until.delete(this.until.keys().next().value!)
+    this.until.set(token, now + lifetimeMillis)
   }
 }

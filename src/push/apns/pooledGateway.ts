@@ -25,14 +25,14 @@ import * as Credential from "./credential/Credential.ts"
 import * as CredentialError from "./credential/CredentialError.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import type { Gateway } from "./Gateway.ts"
-import type * as Channel from "./notification/BroadcastChannel.ts"
+import type * as BroadcastChannel from "./notification/BroadcastChannel.ts"
 import * as DeviceToken from "./notification/DeviceToken.ts"
 import { provider } from "./provider.ts"
 
 type ApnsPool = Pool.Pool<Reason.Classification, ApnsError.ApnsError>
 
 /** What Apple allows on one connection, as a rule. */
-const streams = 1000
+const streamsPerConnection = 1000
 
 const isSame = (a: Endpoint.Authority, b: Endpoint.Authority): boolean => a.host === b.host && a.port === b.port
 
@@ -85,8 +85,8 @@ const poolsOf = Effect.fnUntraced(function*(
   }
 })
 
-const exchange = (pool: ApnsPool, { body, expiration, headers, method, path }: Channel.Request) =>
-  Effect.callback<Channel.Response, ApnsError.ApnsError>((resume) => {
+const exchange = (pool: ApnsPool, { body, expiration, headers, method, path }: BroadcastChannel.Request) =>
+  Effect.callback<BroadcastChannel.Response, ApnsError.ApnsError>((resume) => {
     const cancel = pool.submit(
       { method, path, shared: headers, headers: [], body, expiresAt: expiresAt(expiration) },
       (outcome) => resume(Effect.fromResult(Result.map(outcome, ({ response }) => response)))
@@ -95,10 +95,10 @@ const exchange = (pool: ApnsPool, { body, expiration, headers, method, path }: C
   })
 
 /** Settles later, as it is promised. */
-const soon = (settle: () => void): () => void => {
-  let isGivenUp = false
-  queueMicrotask(() => isGivenUp || settle())
-  return () => isGivenUp = true
+const settleLater = (settle: () => void): () => void => {
+  let isCancelled = false
+  queueMicrotask(() => isCancelled || settle())
+  return () => isCancelled = true
 }
 
 /** Makes the gateway of one credential. Connections are opened when there is something to send. */
@@ -125,9 +125,9 @@ export const make = Effect.fnUntraced(function*(
     get defaultTopic() {
       return current().defaultTopic
     },
-    inFlight: limitsOf(options).maxConnections * streams,
+    inFlight: limitsOf(options).maxConnections * streamsPerConnection,
     submit: ({ apnsId, encoded, token }, settle) => {
-      if (bad.has(token, now)) return soon(() => settle(badToken(token)))
+      if (bad.has(token, now)) return settleLater(() => settle(badToken(token)))
       return push.submit({
         method: "POST",
         path: DeviceToken.path(token),

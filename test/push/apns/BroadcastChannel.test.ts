@@ -1,22 +1,26 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import type { Action, Reason } from "../../../src/push/apns/answer/Reason.ts"
-import * as Channel from "../../../src/push/apns/notification/BroadcastChannel.ts"
+import * as BroadcastChannel from "../../../src/push/apns/notification/BroadcastChannel.ts"
 import * as Notification from "../../../src/push/apns/notification/Notification.ts"
 
 const app = "com.example.app"
 const id = "dHN0LXNyY2gtY2hubA=="
 
-const answer = (status: number, body: unknown = "", headers: Channel.Response["headers"] = []): Channel.Response => ({
+const answer = (
+  status: number,
+  body: unknown = "",
+  headers: BroadcastChannel.Response["headers"] = []
+): BroadcastChannel.Response => ({
   status,
   headers,
   body: new TextEncoder().encode(typeof body === "string" ? body : JSON.stringify(body))
 })
 
-const call = <A>(result: Channel.CallResult<A>): Channel.Call<A> => Result.getOrThrow(result)
+const call = <A>(result: BroadcastChannel.CallResult<A>): BroadcastChannel.Call<A> => Result.getOrThrow(result)
 
 /** A request with its body as text. */
-const request = <A>(result: Channel.CallResult<A>) => {
+const request = <A>(result: BroadcastChannel.CallResult<A>) => {
   const { body, ...rest } = call(result).request
   return { ...rest, body: body === undefined ? undefined : new TextDecoder().decode(body) }
 }
@@ -25,28 +29,28 @@ const update = Notification.liveActivityUpdate({ timestamp: 1, contentState: { a
 
 describe("Channel", () => {
   it("creates", () => {
-    assert.deepStrictEqual(request(Channel.create(app, "MostRecent")), {
+    assert.deepStrictEqual(request(BroadcastChannel.create(app, "MostRecent")), {
       host: "manage",
       method: "POST",
       path: "/1/apps/com.example.app/channels",
       headers: [],
       body: `{"message-storage-policy":1,"push-type":"LiveActivity"}`
     })
-    const { decode } = call(Channel.create(app, "None"))
+    const { decode } = call(BroadcastChannel.create(app, "None"))
     assert.strictEqual(Result.getOrThrow(decode(answer(201, "", [["apns-channel-id", id]]))), id)
     const lost = Result.getOrThrow(Result.flip(decode(answer(201))))
     assert.deepInclude({ ...lost.reason }, { _tag: "Unknown" })
   })
 
   it("reads", () => {
-    assert.deepStrictEqual(request(Channel.read(app, id)), {
+    assert.deepStrictEqual(request(BroadcastChannel.read(app, id)), {
       host: "manage",
       method: "GET",
       path: "/1/apps/com.example.app/channels",
       headers: [["apns-channel-id", id]],
       body: undefined
     })
-    const { decode } = call(Channel.read(app, id))
+    const { decode } = call(BroadcastChannel.read(app, id))
     const body = (policy: unknown) => ({ "message-storage-policy": policy, "push-type": "LiveActivity", later: 1 })
     assert.deepStrictEqual(Result.getOrThrow(decode(answer(200, body(0)))), { id, storage: "None" })
     assert.deepStrictEqual(Result.getOrThrow(decode(answer(200, body(1)))), { id, storage: "MostRecent" })
@@ -56,32 +60,32 @@ describe("Channel", () => {
   })
 
   it("lists", () => {
-    assert.deepStrictEqual(request(Channel.list(app)), {
+    assert.deepStrictEqual(request(BroadcastChannel.list(app)), {
       host: "manage",
       method: "GET",
       path: "/1/apps/com.example.app/all-channels",
       headers: [],
       body: undefined
     })
-    const { decode } = call(Channel.list(app))
+    const { decode } = call(BroadcastChannel.list(app))
     assert.deepStrictEqual(Result.getOrThrow(decode(answer(200, { channels: [id, "YQ=="] }))), [id, "YQ=="])
     assert.deepStrictEqual(Result.getOrThrow(decode(answer(200, { channels: [] }))), [])
     assert.isTrue(Result.isFailure(decode(answer(200, { channels: [1] }))))
   })
 
   it("removes", () => {
-    assert.deepStrictEqual(request(Channel.remove(app, id)), {
+    assert.deepStrictEqual(request(BroadcastChannel.remove(app, id)), {
       host: "manage",
       method: "DELETE",
       path: "/1/apps/com.example.app/channels",
       headers: [["apns-channel-id", id]],
       body: undefined
     })
-    assert.isTrue(Result.isSuccess(call(Channel.remove(app, id)).decode(answer(204))))
+    assert.isTrue(Result.isSuccess(call(BroadcastChannel.remove(app, id)).decode(answer(204))))
   })
 
   it("sends", () => {
-    assert.deepStrictEqual(request(Channel.send(app, id, update)), {
+    assert.deepStrictEqual(request(BroadcastChannel.send(app, id, update)), {
       host: "push",
       method: "POST",
       path: "/4/broadcasts/apps/com.example.app",
@@ -94,7 +98,7 @@ describe("Channel", () => {
       body: `{"aps":{"timestamp":1,"event":"update","content-state":{"a":1}}}`,
       expiration: 0
     })
-    assert.isTrue(Result.isSuccess(call(Channel.send(app, id, update)).decode(answer(200))))
+    assert.isTrue(Result.isSuccess(call(BroadcastChannel.send(app, id, update)).decode(answer(200))))
   })
 
   it.each<readonly [number, string, Action]>([
@@ -108,11 +112,11 @@ describe("Channel", () => {
     [500, "InternalServerError", "RetryLater"]
   ])("says what %d %s means, whatever was asked", (status, reason, action) => {
     const results: ReadonlyArray<Result.Result<unknown, unknown>> = [
-      call(Channel.create(app, "None")),
-      call(Channel.read(app, id)),
-      call(Channel.list(app)),
-      call(Channel.remove(app, id)),
-      call(Channel.send(app, id, update))
+      call(BroadcastChannel.create(app, "None")),
+      call(BroadcastChannel.read(app, id)),
+      call(BroadcastChannel.list(app)),
+      call(BroadcastChannel.remove(app, id)),
+      call(BroadcastChannel.send(app, id, update))
     ].map(({ decode }) =>
       Result.mapError<unknown, { readonly action: Action; readonly reason: object }, unknown>(
         decode(answer(status, { reason }, [["apns-request-id", "an-id"]])),
@@ -124,15 +128,20 @@ describe("Channel", () => {
     }
   })
 
-  it.each<readonly [string, Channel.CallResult<unknown>, string, Reason]>([
-    ["a topic of Live Activities", Channel.list(`${app}.push-type.liveactivity`), "bundleId", "TopicDisallowed"],
-    ["a path as bundle id", Channel.create("a/../b", "None"), "bundleId", "BadRequestParams"],
-    ["a bundle id with two dots", Channel.list("com..example"), "bundleId", "BadRequestParams"],
-    ["no bundle id", Channel.send("", id, update), "bundleId", "BadRequestParams"],
-    ["an unknown storage", Channel.create(app, "toString" as never), "storage", "MissingChannelQueueSize"],
-    ["no channel id", Channel.read(app, ""), "channelId", "MissingChannelId"],
-    ["a channel id with a line break", Channel.remove(app, "a\r\nb"), "channelId", "BadChannelId"],
-    ["an alert", Channel.send(app, id, Notification.alert({ body: "a" })), "pushType", "InvalidPushType"]
+  it.each<readonly [string, BroadcastChannel.CallResult<unknown>, string, Reason]>([
+    [
+      "a topic of Live Activities",
+      BroadcastChannel.list(`${app}.push-type.liveactivity`),
+      "bundleId",
+      "TopicDisallowed"
+    ],
+    ["a path as bundle id", BroadcastChannel.create("a/../b", "None"), "bundleId", "BadRequestParams"],
+    ["a bundle id with two dots", BroadcastChannel.list("com..example"), "bundleId", "BadRequestParams"],
+    ["no bundle id", BroadcastChannel.send("", id, update), "bundleId", "BadRequestParams"],
+    ["an unknown storage", BroadcastChannel.create(app, "toString" as never), "storage", "MissingChannelQueueSize"],
+    ["no channel id", BroadcastChannel.read(app, ""), "channelId", "MissingChannelId"],
+    ["a channel id with a line break", BroadcastChannel.remove(app, "a\r\nb"), "channelId", "BadChannelId"],
+    ["an alert", BroadcastChannel.send(app, id, Notification.alert({ body: "a" })), "pushType", "InvalidPushType"]
   ])("refuses %s", (_, result, field, apple) => {
     const { reason } = Result.getOrThrow(Result.flip(result))
     assert.deepInclude({ ...reason }, { _tag: "InvalidNotification", field, apple })

@@ -190,7 +190,7 @@ describe("what is not all there", () => {
     ["too much", `${p8}${" ".repeat(Material.maxBytes)}`, /is it the right file/]
   ])("is told as what it is: %s", ([, text, words]) =>
     Effect.gen(function*() {
-      const given: Credential.Material = Redacted.make(text)
+      const given: Credential.KeyMaterial = Redacted.make(text)
       const key = yield* Effect.flip(Credential.read({ key: given, ...ids }))
       assert.match(key.message, words)
       assert.notInclude(key.message + JSON.stringify(key), body.slice(10, 30))
@@ -203,7 +203,7 @@ describe("what is not all there", () => {
       const { cert, key } = yield* (yield* TestCertificate.makeAuthority).issue()
       const der = Buffer.from(cert.replace(/-----[^-]+-----|\s/g, ""), "base64")
       der.write("209901", der.indexOf("200101000000Z"))
-      const damaged: Credential.Material = Redacted.make(der)
+      const damaged: Credential.KeyMaterial = Redacted.make(der)
       const error = yield* Effect.flip(Credential.read({ certificate: damaged, certificateKey: Redacted.make(key) }))
       assert.match(error.message, /damaged/)
     }))

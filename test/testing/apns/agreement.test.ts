@@ -6,7 +6,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import * as ProviderToken from "../../../src/push/apns/credential/ProviderToken.ts"
-import * as Channel from "../../../src/push/apns/notification/BroadcastChannel.ts"
+import * as BroadcastChannel from "../../../src/push/apns/notification/BroadcastChannel.ts"
 import * as DeviceToken from "../../../src/push/apns/notification/DeviceToken.ts"
 import { encode } from "../../../src/push/apns/notification/Encoder.ts"
 import * as Notification from "../../../src/push/apns/notification/Notification.ts"
@@ -81,7 +81,7 @@ describe("backq/apns and the simulator", () => {
   it.effect("agree about channels", () =>
     Effect.gen(function*() {
       const { auth, client } = yield* setUp()
-      const call = Effect.fnUntraced(function*<A>(made: Channel.CallResult<A>) {
+      const call = Effect.fnUntraced(function*<A>(made: BroadcastChannel.CallResult<A>) {
         const { decode, request } = Result.getOrThrow(made)
         const { body, headers, status } = yield* client.request({
           ":method": request.method,
@@ -95,13 +95,16 @@ describe("backq/apns and the simulator", () => {
           body: Buffer.from(body === undefined ? "" : JSON.stringify(body))
         })
       })
-      const id = Result.getOrThrow(yield* call(Channel.create(topic, "MostRecent")))
-      assert.deepStrictEqual(Result.getOrThrow(yield* call(Channel.read(topic, id))), { id, storage: "MostRecent" })
-      assert.deepStrictEqual(Result.getOrThrow(yield* call(Channel.list(topic))), [id])
+      const id = Result.getOrThrow(yield* call(BroadcastChannel.create(topic, "MostRecent")))
+      assert.deepStrictEqual(Result.getOrThrow(yield* call(BroadcastChannel.read(topic, id))), {
+        id,
+        storage: "MostRecent"
+      })
+      assert.deepStrictEqual(Result.getOrThrow(yield* call(BroadcastChannel.list(topic))), [id])
       const update = Notification.liveActivityUpdate({ ...state, priority: 1, expiration: 1_900_000_000 })
-      assert.isTrue(Result.isSuccess(yield* call(Channel.send(topic, id, update, { stored: true }))))
-      assert.isTrue(Result.isSuccess(yield* call(Channel.remove(topic, id))))
-      const gone = yield* call(Channel.send(topic, id, update, { stored: true }))
+      assert.isTrue(Result.isSuccess(yield* call(BroadcastChannel.send(topic, id, update, { stored: true }))))
+      assert.isTrue(Result.isSuccess(yield* call(BroadcastChannel.remove(topic, id))))
+      const gone = yield* call(BroadcastChannel.send(topic, id, update, { stored: true }))
       assert.strictEqual(Result.isFailure(gone) ? gone.failure.action : undefined, "DropChannel")
     }))
 })

@@ -177,7 +177,7 @@ const said = ({ isForeign, reason, status }: Said): string =>
 
 /** What went wrong, in Apple's word and in ours, and what to do next. */
 const explain = (answer: Said): string => {
-  const { advice, meaning } = Reason.entryOf(answer.status, answer.reason, answer.isForeign)
+  const { advice, meaning } = Reason.detailsOf(answer.status, answer.reason, answer.isForeign)
   return `${meaning} (${said(answer)}). ${advice}`
 }
 
@@ -349,7 +349,7 @@ export class ApnsError extends Schema.TaggedError<ApnsError>()("ApnsError", {
  * @category functions
  * @since 0.1.0
  */
-export const wordOf = ({ reason }: ApnsError): string | undefined => "reason" in reason ? reason.reason : undefined
+export const appleReason = ({ reason }: ApnsError): string | undefined => "reason" in reason ? reason.reason : undefined
 
 /**
  * Wraps a reason in the service's error.

@@ -32,7 +32,7 @@ export { Action }
  * @category models
  * @since 0.1.0
  */
-export interface Entry {
+export interface Details {
   /** The HTTP status that comes with it. */
   readonly status: number
   readonly action: Action
@@ -83,28 +83,28 @@ const serverFault = Duration.minutes(15)
 
 const throttled = Duration.minutes(1)
 
-const notification = (meaning: string, advice: string, status = 400): Entry => ({
+const notification = (meaning: string, advice: string, status = 400): Details => ({
   status,
   action: "FixNotification",
   meaning,
   advice
 })
 
-const configuration = (status: number, meaning: string, advice: string): Entry => ({
+const configuration = (status: number, meaning: string, advice: string): Details => ({
   status,
   action: "FixConfiguration",
   meaning,
   advice
 })
 
-const bug = (status: number, meaning: string): Entry => ({
+const bug = (status: number, meaning: string): Details => ({
   status,
   action: "ReportBug",
   meaning,
   advice: "Report this as a bug of the client: no notification can cause it"
 })
 
-const server = (status: number, meaning: string, reconnect: boolean): Entry => ({
+const server = (status: number, meaning: string, reconnect: boolean): Details => ({
   status,
   action: "RetryLater",
   meaning,
@@ -113,7 +113,7 @@ const server = (status: number, meaning: string, reconnect: boolean): Entry => (
   reconnect
 })
 
-const entries = {
+const details = {
   BadCollapseId: notification(
     "the collapse id is too long",
     "Shorten collapseId to at most 64 bytes of UTF-8"
@@ -301,7 +301,7 @@ const entries = {
   InternalServerError: server(500, "APNs had an internal error", false),
   ServiceUnavailable: server(503, "APNs is unavailable", true),
   Shutdown: server(503, "the APNs server is shutting down", true)
-} satisfies Record<string, Entry>
+} satisfies Record<string, Details>
 
 /**
  * A reason that APNs is known to give.
@@ -309,7 +309,7 @@ const entries = {
  * @category models
  * @since 0.1.0
  */
-export type Reason = keyof typeof entries
+export type Reason = keyof typeof details
 
 /**
  * Every reason that APNs is known to give.
@@ -317,7 +317,7 @@ export type Reason = keyof typeof entries
  * @category constants
  * @since 0.1.0
  */
-export const table: Readonly<Record<Reason, Entry>> = entries
+export const table: Readonly<Record<Reason, Details>> = details
 
 /**
  * Is this a reason that APNs is known to give?
@@ -332,7 +332,7 @@ export const isReason = (reason: string | undefined): reason is Reason =>
 // Judging an answer
 // -----------------------------------------------------------------------------
 
-const passing = (status: number, meaning: string, advice: string): Entry => ({
+const transient = (status: number, meaning: string, advice: string): Details => ({
   status,
   action: "Reconnect",
   meaning,
@@ -341,12 +341,12 @@ const passing = (status: number, meaning: string, advice: string): Entry => ({
 })
 
 /** What a server says of a connection or of a moment, whoever it is. RFC 9110, section 15.5, and RFC 8470. */
-const byMoment = (status: number): Entry | undefined => {
+const byMoment = (status: number): Details | undefined => {
   switch (status) {
     case 408:
-      return passing(status, "the server did not wait for the whole request", "Try again on a new connection")
+      return transient(status, "the server did not wait for the whole request", "Try again on a new connection")
     case 421:
-      return passing(status, "the connection leads to a server that is not for this host", "Open a new connection")
+      return transient(status, "the connection leads to a server that is not for this host", "Open a new connection")
     case 425:
       return {
         status,
@@ -359,7 +359,7 @@ const byMoment = (status: number): Entry | undefined => {
   return status >= 500 && status <= 599 ? server(status, "APNs failed", true) : undefined
 }
 
-const notApns = (status: number): Entry =>
+const notApns = (status: number): Details =>
   configuration(
     status,
     "the answer is not one that APNs gives",
@@ -367,7 +367,7 @@ const notApns = (status: number): Entry =>
   )
 
 /** What a status means when the reason does not say. */
-const byStatus = (status: number): Entry => {
+const byStatus = (status: number): Details => {
   switch (status) {
     case 403:
       return configuration(status, "key or certificate were not accepted", "Check key, key id, team id and environment")
@@ -390,7 +390,7 @@ const byStatus = (status: number): Entry => {
 }
 
 /** What a status means in an answer that is not APNs' own. */
-const byOther = (status: number): Entry => {
+const byOther = (status: number): Details => {
   if (status === 429) {
     return {
       status,
@@ -409,7 +409,7 @@ const byOther = (status: number): Entry => {
  * @category functions
  * @since 0.1.0
  */
-export const entryOf = (status: number, reason: string | undefined, isForeign = false): Entry =>
+export const detailsOf = (status: number, reason: string | undefined, isForeign = false): Details =>
   isReason(reason) ? table[reason] : isForeign ? byOther(status) : byStatus(status)
 
 /**
@@ -434,7 +434,7 @@ export const classify = (
   timestamp?: number,
   isForeign = false
 ): Classification => {
-  const { action, advice, delay, meaning, reconnect = false } = entryOf(status, reason, isForeign)
+  const { action, advice, delay, meaning, reconnect = false } = detailsOf(status, reason, isForeign)
   return { status, reason, known: isReason(reason), action, meaning, advice, delay, reconnect, timestamp, isForeign }
 }
 

@@ -53,4 +53,4 @@ export const badToken = (token: string): PushEnd =>
 
 /** Did APNs call the token bad? */
 export const isBadToken = (end: PushEnd): boolean =>
-  Result.isFailure(end) && ApnsError.wordOf(end.failure) === "BadDeviceToken"
+  Result.isFailure(end) && ApnsError.appleReason(end.failure) === "BadDeviceToken"

@@ -42,7 +42,7 @@ import * as ProviderToken from "./ProviderToken.ts"
  * @category models
  * @since 0.1.0
  */
-export type Material = { readonly file: string } | Redacted.Redacted<string | Uint8Array>
+export type KeyMaterial = { readonly file: string } | Redacted.Redacted<string | Uint8Array>
 
 /**
  * What keys and certificates have in common.
@@ -54,7 +54,7 @@ export interface CommonOptions {
   /** The bundle id of notifications that have no topic. Default: the first one of a certificate; none for a key. */
   readonly topic?: string | undefined
   /** PEM of the authorities that the servers are trusted by, or a file. No secret. Default: those that Node.js trusts. */
-  readonly ca?: string | Uint8Array | Material | undefined
+  readonly ca?: string | Uint8Array | KeyMaterial | undefined
 }
 
 /**
@@ -65,7 +65,7 @@ export interface CommonOptions {
  */
 export interface KeyOptions extends CommonOptions {
   /** The `.p8` file of the key. */
-  readonly key: Material
+  readonly key: KeyMaterial
   /** The key's id: 10 characters. */
   readonly keyId: string
   /** The team's id: 10 characters. */
@@ -82,9 +82,9 @@ export interface KeyOptions extends CommonOptions {
  */
 export interface CertificateOptions extends CommonOptions {
   /** PEM, or PKCS #12 (`.p12`) with the key in it. */
-  readonly certificate: Material
+  readonly certificate: KeyMaterial
   /** The certificate's key, PEM. Default: it stands in the certificate's file. */
-  readonly certificateKey?: Material | undefined
+  readonly certificateKey?: KeyMaterial | undefined
   /** Of the key, or the PKCS #12. Default: none. */
   readonly passphrase?: Redacted.Redacted | undefined
 }
@@ -137,7 +137,7 @@ interface Loaded {
   readonly ca: Certificate.Sourced | undefined
 }
 
-const load = Effect.fnUntraced(function*(material: Material, name: string): Effect.fn.Return<
+const load = Effect.fnUntraced(function*(material: KeyMaterial, name: string): Effect.fn.Return<
   Certificate.Sourced,
   CredentialError.CredentialError,
   FileSystem.FileSystem
@@ -165,7 +165,7 @@ const load = Effect.fnUntraced(function*(material: Material, name: string): Effe
 })
 
 /** An authority is no secret, and may be given as it is. */
-const authorityOf = (ca: CommonOptions["ca"]): Material | undefined =>
+const authorityOf = (ca: CommonOptions["ca"]): KeyMaterial | undefined =>
   typeof ca === "string" || ca instanceof Uint8Array ? Redacted.make(ca) : ca
 
 const hasKey = (options: object): boolean => "key" in options && options.key !== undefined
@@ -185,7 +185,7 @@ const loadAll = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<
   CredentialError.CredentialError,
   FileSystem.FileSystem
 > {
-  const optional = (material: Material | undefined, name: string) =>
+  const optional = (material: KeyMaterial | undefined, name: string) =>
     material === undefined ? Effect.undefined : load(material, name)
   return {
     main: yield* (isKey(options)

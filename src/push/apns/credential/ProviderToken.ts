@@ -104,7 +104,7 @@ export interface Options {
  * @category constants
  * @since 0.1.0
  */
-export const floor: number = Duration.toMillis("20 minutes")
+export const minIntervalMillis: number = Duration.toMillis("20 minutes")
 
 /**
  * Times of issue are multiples of this, in milliseconds. With {@link floor} it has to stay well under an hour.
@@ -112,14 +112,17 @@ export const floor: number = Duration.toMillis("20 minutes")
  * @category constants
  * @since 0.1.0
  */
-export const grid: number = Duration.toMillis("30 minutes")
+export const issueIntervalMillis: number = Duration.toMillis("30 minutes")
 
 /** The last point of the grid. */
-const onGrid = (now: number): number => Math.floor(now / grid) * grid
+const lastIssueTime = (now: number): number => Math.floor(now / issueIntervalMillis) * issueIntervalMillis
 
 /** From when on a token that was made at `now` is replaced: the next one is on the grid, and not too close to it. */
 const replaceAt = (now: number, issuedAt: number): number =>
-  Math.max(Math.ceil((issuedAt + floor) / grid) * grid, now + floor)
+  Math.max(
+    Math.ceil((issuedAt + minIntervalMillis) / issueIntervalMillis) * issueIntervalMillis,
+    now + minIntervalMillis
+  )
 
 // -----------------------------------------------------------------------------
 // The key
@@ -224,7 +227,7 @@ export const make = Effect.fnUntraced(
     let token: Token | undefined
     let madeAt = 0
     // a clock that was set back by more than this tells nothing about the token's age
-    const isFresh = (token: Token, now: number) => now < token.until && now > madeAt - floor
+    const isFresh = (token: Token, now: number) => now < token.until && now > madeAt - minIntervalMillis
     const makeNew = Effect.fnUntraced(function*(now: number, issuedAt: number) {
       const iat = Math.floor(issuedAt / 1000)
       const jwt = yield* sign(iat)
@@ -237,14 +240,14 @@ export const make = Effect.fnUntraced(
       token !== undefined && isFresh(token, now)
         ? Effect.succeed(token)
         : alone(Effect.suspend(() =>
-          token !== undefined && isFresh(token, now) ? Effect.succeed(token) : makeNew(now, onGrid(now))
+          token !== undefined && isFresh(token, now) ? Effect.succeed(token) : makeNew(now, lastIssueTime(now))
         )))
 
     // the exact time: one on the grid could be the one that Apple has just refused
     const expired = (generation: number) =>
       alone(
         Effect.flatMap(Clock.currentTimeMillis, (now) =>
-          token === undefined || (token.generation === generation && Math.abs(now - madeAt) >= floor)
+          token === undefined || (token.generation === generation && Math.abs(now - madeAt) >= minIntervalMillis)
             ? makeNew(now, now)
             : Effect.succeed(token))
       )

@@ -7,7 +7,7 @@ import * as ProviderToken from "./ProviderToken.ts"
 const authorization = ({ generation, iat, jwt, until }: ProviderToken.Token): Authorization => ({
   value: Redacted.make(`bearer ${Redacted.value(jwt)}`, { label: "authorization" }),
   generation,
-  from: iat * 1000 - ProviderToken.floor,
+  from: iat * 1000 - ProviderToken.minIntervalMillis,
   until
 })
 

@@ -41,7 +41,7 @@ export type Storage = "None" | "MostRecent"
  * @category models
  * @since 0.1.0
  */
-export interface Channel {
+export interface BroadcastChannel {
   /** Base64, of any length: it goes to the apps exactly as it is. */
   readonly id: string
   readonly storage: Storage
@@ -225,7 +225,7 @@ export const create = (bundleId: string, storage: Storage): CallResult<string> =
  * @category accessors
  * @since 0.1.0
  */
-export const read = (bundleId: string, id: string): CallResult<Channel> =>
+export const read = (bundleId: string, id: string): CallResult<BroadcastChannel> =>
   checked([checkBundleId(bundleId), checkChannelId(id)], () => ({
     request: {
       host: "manage",
@@ -236,7 +236,7 @@ export const read = (bundleId: string, id: string): CallResult<Channel> =>
     },
     decode: reading((response) =>
       Option.getOrUndefined(
-        Option.map(decodeChannel(text(response)), (body): Channel => ({
+        Option.map(decodeChannel(text(response)), (body): BroadcastChannel => ({
           id,
           storage: body["message-storage-policy"] === 0 ? "None" : "MostRecent"
         }))

@@ -63,7 +63,7 @@ const structural: Readonly<Record<string, Reason>> = {
 }
 
 /** The first place where the notification doesn't have the form that its type says. */
-const misshapen = (notification: unknown): Problem | undefined => {
+const shapeProblem = (notification: unknown): Problem | undefined => {
   const result = decode(notification)
   if (Result.isSuccess(result)) return undefined
   const first = issuesOf(result.failure.issue).issues[0]
@@ -76,7 +76,7 @@ const misshapen = (notification: unknown): Problem | undefined => {
 }
 
 /** The key of the payload, or of `aps`, in which something can't be sent as JSON. */
-const unsendable = (payload: unknown): Problem | undefined => {
+const jsonProblem = (payload: unknown): Problem | undefined => {
   const fault = typeof payload === "object" ? faultIn(payload) : undefined
   if (fault === undefined) return undefined
   const named = fault.path[0] === "aps" ? 2 : 1
@@ -98,7 +98,7 @@ const tooLarge = (size: number, limit: number): Problem =>
   )
 
 /** A program's getters and proxies are asked while it is checked. */
-const guarded = <A>(check: () => Result.Result<A, Problem>): Result.Result<A, Problem> =>
+const readSafely = <A>(check: () => Result.Result<A, Problem>): Result.Result<A, Problem> =>
   Result.getOrElse(
     callSafely(check),
     (thrown) =>
@@ -115,8 +115,8 @@ const guarded = <A>(check: () => Result.Result<A, Problem>): Result.Result<A, Pr
  * @since 0.1.0
  */
 export const json = (notification: Notification): Result.Result<string, Problem> =>
-  guarded(() => {
-    const broken = unsendable(notification?.payload) ?? misshapen(notification)
+  readSafely(() => {
+    const broken = jsonProblem(notification?.payload) ?? shapeProblem(notification)
     return broken === undefined ? Result.succeed(JSON.stringify(notification.payload)) : Result.fail(broken)
   })
 
@@ -153,7 +153,7 @@ export const invalid = ({ apple, field, rule }: Problem): ApnsError.ApnsError =>
  * @since 0.1.0
  */
 export const check = (notification: Notification): Problem | undefined => {
-  const result = guarded(() => body(notification))
+  const result = readSafely(() => body(notification))
   return Result.isFailure(result) ? result.failure : undefined
 }
 
@@ -200,7 +200,7 @@ export const encode = (
   notification: Notification,
   defaults: Defaults = {}
 ): Result.Result<Encoded, ApnsError.ApnsError> =>
-  Result.mapError(guarded(() => encoded(notification, defaults)), invalid)
+  Result.mapError(readSafely(() => encoded(notification, defaults)), invalid)
 
 /**
  * What is known of the channel.
@@ -270,7 +270,7 @@ export const encodeBroadcast = (
   notification: Notification,
   options: BroadcastOptions = {}
 ): Result.Result<Encoded, ApnsError.ApnsError> =>
-  Result.mapError(guarded(() => encodedBroadcast(notification, options)), invalid)
+  Result.mapError(readSafely(() => encodedBroadcast(notification, options)), invalid)
 
 /**
  * Is it too late to send it? `now` in milliseconds since 1970. An expiration of 0 means one attempt, whenever it is made.

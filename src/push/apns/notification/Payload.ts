@@ -211,7 +211,7 @@ const speller = (fields: object): (key: string) => string | undefined => {
  * @category functions
  * @since 0.1.0
  */
-export const meantInAps: (key: string) => string | undefined = speller(apsFields)
+export const documentedApsKey: (key: string) => string | undefined = speller(apsFields)
 
 /**
  * The documented key of an alert that a key which is spelt in another way means.
@@ -219,4 +219,4 @@ export const meantInAps: (key: string) => string | undefined = speller(apsFields
  * @category functions
  * @since 0.1.0
  */
-export const meantInAlert: (key: string) => string | undefined = speller(alertFields)
+export const documentedAlertKey: (key: string) => string | undefined = speller(alertFields)

@@ -28,7 +28,7 @@ const fault = (rule: string, steps = 8): Fault => ({ path: [], rule, steps })
 
 const within = (key: string | number, { path, ...rest }: Fault): Fault => ({ path: [key, ...path], ...rest })
 
-const wrongLeaf = (value: unknown): string | undefined => {
+const leafFault = (value: unknown): string | undefined => {
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -51,10 +51,10 @@ export const isPlain = (value: object): boolean => {
   return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null
 }
 
-const answersForItself = (value: object): boolean => "toJSON" in value && typeof value.toJSON === "function"
+const hasToJson = (value: object): boolean => "toJSON" in value && typeof value.toJSON === "function"
 
-const wrongObject = (value: object): string | undefined => {
-  if (answersForItself(value) || !(Array.isArray(value) || isPlain(value))) {
+const objectFault = (value: object): string | undefined => {
+  if (hasToJson(value) || !(Array.isArray(value) || isPlain(value))) {
     return "it is neither a plain object nor a list: write it as a text, or as an object of its fields"
   }
   return isRawNumber(value) && !Number.isFinite(Number(value.rawJSON))
@@ -62,14 +62,14 @@ const wrongObject = (value: object): string | undefined => {
     : undefined
 }
 
-const look = (value: unknown, level: number, seen: { values: number }): Fault | undefined => {
+const search = (value: unknown, level: number, seen: { values: number }): Fault | undefined => {
   if (++seen.values > maxValues) return fault(`it has more than ${maxValues} values: send less`, 2)
   if (value === null) return undefined
   if (typeof value !== "object") {
-    const rule = wrongLeaf(value)
+    const rule = leafFault(value)
     return rule === undefined ? undefined : fault(rule)
   }
-  const rule = wrongObject(value)
+  const rule = objectFault(value)
   if (rule !== undefined) return fault(rule)
   if (level > maxLevels) return fault(`it is nested deeper than ${maxLevels} levels, or holds itself: make it flat`, 2)
   const isList = Array.isArray(value)
@@ -77,7 +77,7 @@ const look = (value: unknown, level: number, seen: { values: number }): Fault | 
   const size = isList ? value.length : keys!.length
   for (let i = 0; i < size; i++) {
     const key = keys === undefined ? i : keys[i]!
-    const found = look((value as Record<string | number, unknown>)[key], level + 1, seen)
+    const found = search((value as Record<string | number, unknown>)[key], level + 1, seen)
     if (found !== undefined) return level > found.steps ? found : within(key, found)
   }
   return undefined
@@ -85,8 +85,8 @@ const look = (value: unknown, level: number, seen: { values: number }): Fault | 
 
 /** What keeps a value from being sent as it is, if anything does. */
 export const faultIn = (value: unknown): Fault | undefined => {
-  const looked = callSafely(() => look(value, 1, { values: 0 }))
-  return looked._tag === "Success"
-    ? looked.success
-    : fault(`it can't be read: a part of it throws ${describe(looked.failure).name ?? "something"}`)
+  const searched = callSafely(() => search(value, 1, { values: 0 }))
+  return searched._tag === "Success"
+    ? searched.success
+    : fault(`it can't be read: a part of it throws ${describe(searched.failure).name ?? "something"}`)
 }

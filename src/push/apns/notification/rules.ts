@@ -12,7 +12,7 @@ import { isPlain } from "./json.ts"
 import { isMade } from "./madeKeys.ts"
 import type { Notification } from "./Notification.ts"
 import type { Aps } from "./Payload.ts"
-import { isOn, meantInAlert, meantInAps } from "./Payload.ts"
+import { documentedAlertKey, documentedApsKey, isOn } from "./Payload.ts"
 import type { PushType } from "./PushType.ts"
 import { otherKind, table } from "./PushType.ts"
 
@@ -142,10 +142,10 @@ const spelling = (
   return undefined
 }
 
-const apsSpelling: Rule = (_, aps) => spelling("payload.aps", aps, meantInAps)
+const apsSpelling: Rule = (_, aps) => spelling("payload.aps", aps, documentedApsKey)
 
 const alertSpelling: Rule = (_, { alert }) =>
-  typeof alert === "object" ? spelling("payload.aps.alert", alert, meantInAlert) : undefined
+  typeof alert === "object" ? spelling("payload.aps.alert", alert, documentedAlertKey) : undefined
 
 // -----------------------------------------------------------------------------
 // Visible notifications
