@@ -60,6 +60,6 @@ describe("digits", () => {
         token
       ])
       assert.strictEqual(code, 1)
-      assert.match(stderr, /payload\.id: no device has a number so large/)
+      assert.match(stderr, /payload\.id: must be a number that a device can read/)
     }))
 })

@@ -93,7 +93,7 @@ describe("push", () => {
 
       const other = yield* only([...without("--team-id"), "--team-id", "WRONGTEAM1"])
       assert.strictEqual(other.code, 2)
-      assert.match(other.stderr, /Check that key file, key id and team id belong together/)
+      assert.match(other.stderr, /Check that the key file, key id and team id belong together/)
 
       const untrusted = yield* only(without("--ca"))
       assert.strictEqual(untrusted.code, 2)

@@ -1,10 +1,10 @@
 /**
  * Sends push notifications through Apple's Push Notification service.
  *
- * {@link send} pushes one notification to one device and waits for Apple's
- * answer; {@link sendAll} does it for a stream of any length, with as many
- * pushes under way at once as the connections carry. Every push ends exactly
- * once: with a {@link Receipt}, or with an `ApnsError` that says what to do.
+ * {@link send} pushes one notification to one device and waits for Apple's answer.
+ * {@link sendAll} does so for a stream of any length, with as many pushes in flight as
+ * the connections allow. Every push ends exactly once: with a {@link Receipt}, or with
+ * an `ApnsError` that says what to do.
  *
  * ```ts
  * const receipt = yield* Apns.send(notification, token)
@@ -13,8 +13,8 @@
  * )
  * ```
  *
- * One `Apns` may serve several apps and teams: which credential sends a push is
- * decided by the notification's topic.
+ * One `Apns` may serve several apps and teams: the notification's topic selects the
+ * credential.
  */
 import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -53,7 +53,7 @@ import { canonical } from "./pushId.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A notification on its way to one device.
+ * A notification for one device.
  *
  * @category models
  * @since 0.1.0
@@ -63,15 +63,14 @@ export interface Push {
   /** The device token, in hexadecimal digits. */
   readonly token: string
   /**
-   * The push's id, a UUID, by which Apple's delivery log finds it. Give the
-   * same one when a push is repeated; one that is no UUID is refused. Default:
-   * a new UUID v7.
+   * The push's id in Apple's delivery log, a UUID. Use the same id when you send a push
+   * again. Another text than a UUID is refused. Default: a new UUID v7.
    */
   readonly apnsId?: string | undefined
 }
 
 /**
- * What became of one push of many.
+ * A push of {@link sendAll} and its result.
  *
  * @category models
  * @since 0.1.0
@@ -82,7 +81,7 @@ export interface PushResult<out P extends Push = Push> {
 }
 
 /**
- * An app, in one of Apple's two worlds.
+ * An app in one of Apple's environments.
  *
  * @category models
  * @since 0.1.0
@@ -94,28 +93,28 @@ export interface App {
 }
 
 /**
- * How many pushes are sent.
+ * The options of {@link sendAll}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface SendAllOptions {
   /**
-   * The most pushes that are taken from the stream and not yet handed on as
-   * results, at least 1; the stream dies of a number that can't be meant.
-   * Default: as many as the connections carry.
+   * At most this many pushes are taken from the stream without a result yet. A whole
+   * number of at least 1; the stream dies of any other. Default: as many as the
+   * connections allow.
    */
   readonly inFlight?: number | undefined
 }
 
 /**
- * Which app a broadcast channel belongs to.
+ * The app of a broadcast channel.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ChannelOptions {
-  /** The app's bundle id. Default: the topic of notifications that have none. */
+  /** The app's bundle id. Default: the default topic of the credential. */
   readonly topic?: string | undefined
 }
 
@@ -134,10 +133,9 @@ export class Apns extends Context.Service<Apns, {
   ) => Effect.Effect<Receipt, ApnsError.ApnsError>
 
   /**
-   * Pushes everything in a stream, and gives a result for each in the order of
-   * Apple's answers. Nothing is taken from the stream before there is room for
-   * it, and a failed push does not end it. When the input fails, what was taken
-   * from it is finished first.
+   * Sends all pushes of a stream, and emits a result for each in the order of Apple's
+   * answers. It takes a push from the stream when there is room for it. A failed push
+   * does not end the stream. If the input fails, the taken pushes finish first.
    */
   readonly sendAll: <P extends Push, E, R>(
     pushes: Stream.Stream<P, E, R>,
@@ -145,14 +143,14 @@ export class Apns extends Context.Service<Apns, {
   ) => Stream.Stream<PushResult<P>, E, R>
 
   /**
-   * The app that a notification with this topic, and of this push type, is for.
-   * Fails with `ConfigFault` when no credential covers it.
+   * The app of notifications with this topic and push type. Fails with `ConfigFault` if
+   * no credential covers it.
    */
   readonly app: (topic?: string, pushType?: PushType) => Effect.Effect<App, ApnsError.ApnsError>
 
   /**
-   * Sends an update, or the end, of a Live Activity to everybody who follows a
-   * channel of the notification's app.
+   * Sends an update or the end of a Live Activity to all devices that follow a channel
+   * of the notification's app.
    */
   readonly broadcast: (
     notification: Notification,
@@ -160,22 +158,22 @@ export class Apns extends Context.Service<Apns, {
     options?: Encoder.BroadcastOptions
   ) => Effect.Effect<void, ApnsError.ApnsError>
 
-  /** Makes a broadcast channel and gives its id. An app may have 10,000 in each environment. */
+  /** Creates a broadcast channel and returns its id. An app may have at most 10,000 per environment. */
   readonly createChannel: (
     storage: BroadcastChannel.Storage,
     options?: ChannelOptions
   ) => Effect.Effect<string, ApnsError.ApnsError>
 
-  /** Looks at a broadcast channel. */
+  /** Reads a broadcast channel. */
   readonly readChannel: (
     id: string,
     options?: ChannelOptions
   ) => Effect.Effect<BroadcastChannel.BroadcastChannel, ApnsError.ApnsError>
 
-  /** The ids of all broadcast channels of an app. */
+  /** Lists the ids of all broadcast channels of an app. */
   readonly listChannels: (options?: ChannelOptions) => Effect.Effect<ReadonlyArray<string>, ApnsError.ApnsError>
 
-  /** Deletes a broadcast channel, for ever. */
+  /** Deletes a broadcast channel permanently. */
   readonly deleteChannel: (id: string, options?: ChannelOptions) => Effect.Effect<void, ApnsError.ApnsError>
 }>()("backq/apns/Apns") {}
 
@@ -183,17 +181,17 @@ export class Apns extends Context.Service<Apns, {
 // Construction
 // -----------------------------------------------------------------------------
 
-/** Where a notification goes and what it is on the wire. */
+/** An encoded notification and its gateway. */
 interface Prepared extends Route {
   readonly encoded: Encoded
 }
 
-/** Where the wrong topic is not the notification's but the default of the service, it is not the notification that has to be mended. */
+/** Turns the error of a wrong default topic into a configuration fault: the notification is not at fault. */
 const blameTopic = (error: ApnsError.ApnsError, field: "topic" | "bundleId"): ApnsError.ApnsError => {
   const { reason } = error
   return reason._tag === "InvalidNotification" && reason.field === field
     ? ApnsError.make(
-      new ApnsError.ConfigFault({ detail: `the topic of notifications that have none is wrong: ${reason.rule}` })
+      new ApnsError.ConfigFault({ detail: `the default topic ${reason.rule}` })
     )
     : error
 }
@@ -211,13 +209,13 @@ const prepare = (
             notification.topic === undefined ? blameTopic(error, "topic") : error
         }))
     ),
-    // what can't be routed breaks a rule, or can't even be read
+    // A notification that throws here breaks a rule, or can't be read.
     () =>
-      Result.fail(Encoder.invalid(Encoder.check(notification) ?? problem("notification", "it can't be read")))
+      Result.fail(Encoder.invalid(Encoder.check(notification) ?? problem("notification", "must be readable")))
   )
 
-/** Once for each notification, however many tokens it goes to, until a credential is replaced. */
-const once = <A>(gateways: ReadonlyArray<Gateway>, f: (notification: Notification) => A) => {
+/** Caches `f` per notification, until a credential is replaced. */
+const cached = <A>(gateways: ReadonlyArray<Gateway>, f: (notification: Notification) => A) => {
   let known = new WeakMap<Notification, A>()
   let topics: ReadonlyArray<Gateway["topics"]> = []
   return (notification: Notification): A => {
@@ -235,7 +233,7 @@ const once = <A>(gateways: ReadonlyArray<Gateway>, f: (notification: Notificatio
 
 const notUuid = Encoder.invalid(problem(
   "apnsId",
-  "it has to be a UUID, such as 0193e2c8-6d1e-7c4a-9b57-2f0a8e6d41b3: make one of an id of your own, or give none",
+  "must be a UUID, such as 0193e2c8-6d1e-7c4a-9b57-2f0a8e6d41b3: derive one from your own id, or omit it",
   "BadMessageId"
 ))
 
@@ -252,7 +250,7 @@ const tooLate = (expiration: number | undefined, now: number): ApnsError.ApnsErr
  */
 export const make = (gateways: ReadonlyArray<Gateway>): Effect.Effect<Apns["Service"]> =>
   Effect.map(Clock.Clock, (clock) => {
-    const prepared = once(gateways, (notification) => prepare(gateways, notification))
+    const prepared = cached(gateways, (notification) => prepare(gateways, notification))
     const capacity = gateways.reduce((sum, { inFlight }) => sum + inFlight, 0)
 
     const submit: InFlight.Submit<Push, Receipt, ApnsError.ApnsError> = ({ apnsId, notification, token }, settle) => {
@@ -312,20 +310,20 @@ export const make = (gateways: ReadonlyArray<Gateway>): Effect.Effect<Apns["Serv
 export type { ConnectionOptions }
 
 /**
- * Who pushes, and where to.
+ * The credentials, the endpoint and the connections of the service.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options extends Endpoint.Options, ConnectionOptions {
-  /** A key or a certificate; several for several teams or apps. */
+  /** A key or a certificate, or several for several teams or apps. */
   readonly credential: Credential.Options | Arr.NonEmptyReadonlyArray<Credential.Options>
 }
 
 const wrongOption = (option: string, rule: string) =>
   Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option, rule })))
 
-/** Pushes without a topic would fail, one by one. */
+/** Checks that a credential covers each default topic, so that a mistake fails the layer and not each push. */
 const checkDefaults = (gateways: ReadonlyArray<Gateway>): Effect.Effect<void, CredentialError.CredentialError> => {
   for (const { defaultTopic } of gateways) {
     if (defaultTopic === undefined) continue
@@ -338,9 +336,8 @@ const checkDefaults = (gateways: ReadonlyArray<Gateway>): Effect.Effect<void, Cr
 }
 
 /**
- * Pushes to Apple. Fails when a credential is no good, or an option can't be
- * meant; connections are opened for the first pushes, and what is wrong with
- * them is the failure of pushes.
+ * Pushes to Apple. The layer fails if a credential or an option is invalid. The first
+ * pushes open connections, and a connection that fails is the failure of its pushes.
  *
  * **Example**
  *
@@ -371,7 +368,7 @@ export const layer = (options: Options): Layer.Layer<Apns, CredentialError.Crede
   )
 
 /**
- * Pushes to Apple, as the environment says: see `ApnsConfig`.
+ * Pushes to Apple with a configuration from the environment: see `ApnsConfig`.
  *
  * @category layers
  * @since 0.1.0
@@ -404,7 +401,7 @@ export const send = (
 ): Effect.Effect<Receipt, ApnsError.ApnsError, Apns> => Apns.use((apns) => apns.send(notification, token, options))
 
 /**
- * Pushes everything in a stream, and gives a result for each in the order of Apple's answers.
+ * Sends all pushes of a stream, and emits a result for each in the order of Apple's answers.
  *
  * @category accessors
  * @since 0.1.0

@@ -1,24 +1,24 @@
 /**
- * Credential and endpoint from the configuration, which is the environment
- * where no other is provided:
+ * Reads the credential and the endpoint from the configuration, by default from the
+ * environment:
  *
  * | variable | |
  * |---|---|
- * | `BACKQ_APNS_KEY` | a key: the path of the `.p8` file, or its text, also in base64 |
- * | `BACKQ_APNS_KEY_ID` | its id. Default: the one in the name of the file, `AuthKey_ABC123DEFG.p8` |
+ * | `BACKQ_APNS_KEY` | a key: the path of the `.p8` file, or its text, or base64 of it |
+ * | `BACKQ_APNS_KEY_ID` | the key's id. Default: the id in the file's name, `AuthKey_ABC123DEFG.p8` |
  * | `BACKQ_APNS_TEAM_ID` | the team's id |
- * | `BACKQ_APNS_CERTIFICATE` | instead of a key, a certificate: the path of a `.p12` or PEM file, or its text, also in base64 |
- * | `BACKQ_APNS_CERTIFICATE_KEY` | its key, PEM: path or text. Default: it stands with the certificate |
- * | `BACKQ_APNS_PASSPHRASE` | of the certificate's key |
- * | `BACKQ_APNS_TOPIC` | the bundle id of notifications that have no topic |
+ * | `BACKQ_APNS_CERTIFICATE` | a certificate instead of a key: the path of a `.p12` or PEM file, or its text, or base64 of it |
+ * | `BACKQ_APNS_CERTIFICATE_KEY` | the certificate's key in PEM: path or text. Default: the key in the certificate's file |
+ * | `BACKQ_APNS_PASSPHRASE` | the passphrase of the certificate's key |
+ * | `BACKQ_APNS_TOPIC` | the bundle id for notifications without a topic |
  * | `BACKQ_APNS_ENVIRONMENT` | `production` or `sandbox`. Default: `production` |
  * | `BACKQ_APNS_HOST`, `BACKQ_APNS_PORT` | another server, such as a simulator; 2197 is Apple's other port |
- * | `BACKQ_APNS_CA` | PEM of the authorities that the server is trusted by: path or text |
+ * | `BACKQ_APNS_CA` | the certificate authorities to trust, in PEM: path or text |
  * | `BACKQ_APNS_PROXY` | an HTTP proxy: `http://user:password@proxy.example.com:3128` |
  *
- * A line end after a value is left away: `echo` writes one. Any other value that
- * can't be meant is refused by the name of its variable. A value is taken for a
- * path only where it looks like one. No error quotes a value that could be a key.
+ * A line end after a value is ignored, because `echo` writes one. An error about a value
+ * names its variable, and quotes no value that may be a key. A value counts as a path
+ * only if it looks like one.
  */
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -32,7 +32,7 @@ import * as Endpoint from "./Endpoint.ts"
 import * as OptionRules from "./options.ts"
 
 /**
- * Who the program is, and where it pushes to.
+ * The credential and the endpoint of a program.
  *
  * @category models
  * @since 0.1.0
@@ -75,14 +75,14 @@ const missing = (variable: string, rule: string) =>
 
 const isLineEnd = (char: string | undefined): boolean => char === "\n" || char === "\r"
 
-/** Whoever made a secret with `echo` did not mean the line end. */
+/** Removes the line end that `echo` adds. */
 const withoutLineEnds = (value: string): string => {
   let end = value.length
   while (isLineEnd(value[end - 1])) end--
   return value.slice(0, end)
 }
 
-/** An empty variable counts as none, and so does one of a line end. */
+/** An empty variable, or one with only a line end, counts as absent. */
 const withValue = (node: ConfigProvider.Node, value: string): ConfigProvider.Node | undefined =>
   value === "" ? undefined : { ...node, value } as ConfigProvider.Node
 
@@ -127,7 +127,7 @@ const keyMaterial = (
 const optionalKeyMaterial = (variable: string, kind: Kind, value: Redacted.Redacted | undefined) =>
   value === undefined ? Effect.undefined : keyMaterial(variable, kind, value)
 
-/** The id in the name that the developer account gives to the file. */
+/** The key's id in the file name of the developer account. */
 const keyIdIn = (key: Redacted.Redacted): string | undefined =>
   /AuthKey_([A-Z0-9]{10})\.p8$/.exec(Redacted.value(key))?.[1]
 
@@ -153,7 +153,7 @@ const credentialOf = Effect.fnUntraced(function*(
   const found = yield* keyMaterial("KEY", "key", key)
   const keyId = given.keyId ?? keyIdIn(key)
   if (keyId === undefined) {
-    const unnamed = Redacted.isRedacted(found) ? "" : `; the name of the file, ${found.file}, does not tell it`
+    const unnamed = Redacted.isRedacted(found) ? "" : `; the file name ${found.file} does not contain it`
     return yield* missing("KEY_ID", `give the key's id: 10 characters, in the developer account${unnamed}`)
   }
   if (teamId === undefined) {
@@ -170,7 +170,7 @@ const proxyOf = ({ proxy }: Variables): Effect.Effect<Endpoint.Proxy | undefined
       (rule) => invalid("PROXY", rule)
     )
 
-/** The variables of options that are looked at where they are used. */
+/** The variables of options that are checked where they are used. */
 const variableOf: Readonly<Record<string, string>> = {
   topic: "TOPIC",
   keyId: "KEY_ID",
@@ -184,7 +184,7 @@ const variableOf: Readonly<Record<string, string>> = {
 }
 
 /**
- * An error of what was configured, with the variable in the place of the option.
+ * Replaces the option of an error by the name of its variable.
  *
  * @category functions
  * @since 0.1.0
@@ -202,7 +202,7 @@ export const named = (error: CredentialError.CredentialError): CredentialError.C
 }
 
 /**
- * Reads the variables. Files are not opened here.
+ * Reads the variables. It opens no files.
  *
  * @category functions
  * @since 0.1.0

@@ -1,31 +1,30 @@
 /**
- * The job that pushes a notification to one or many devices, and its handler.
+ * The job that sends a notification to one or many devices, and its handler.
  *
  * ```ts
  * yield* ApnsJob.publish(Notification.alert({ body: "Hello" }), tokens)
  * Worker.layer({ concurrency: 64 }, ApnsJob.handler()).pipe(Layer.provide(apns))
  * ```
  *
- * Every push of a job is accounted for on its own. What the handler promises:
+ * The handler tracks each push of a job. It guarantees:
  *
- * - a push that Apple accepted is not sent again, unless the worker dies, or
- *   loses the lease, before the job is settled. Then it goes out a second time,
- *   with the same `apns-id`: at least once. A collapse id makes the second
- *   replace the first;
- * - when some pushes are to be tried again and others are over, those that are
- *   not become a new job, which is published before the old one is settled. A
- *   broker that takes no jobs is asked until it does: see `untilAccepted`;
- * - when the worker stops, or the attempt takes too long, the same is done with
- *   what has no answer yet, as far as some seconds allow: see `finalize`. A job
- *   none of whose pushes is over is requeued as it is;
- * - what becomes of a failed push is in the table of `Plan.ts`. Delays are
- *   spent in the queue. A fault of the configuration buries no job: the log
- *   says once what to do, and the jobs wait;
- * - tokens that are dead, or wrong, are told to the application before the job
- *   is settled, however it ends: see `DeadTokenJob`.
+ * - A push that Apple accepted is not sent again, unless the worker dies or loses the
+ *   lease before the job is settled. Then it is sent a second time with the same
+ *   `apns-id`. With a collapse id the second replaces the first on the device.
+ * - If some pushes have ended and others have not, the handler publishes the unfinished
+ *   ones as a new job before the old job is settled. If the broker refuses the new job,
+ *   publishing is retried: see `untilAccepted`.
+ * - If the worker stops or the attempt takes too long, it does the same with pushes
+ *   without an answer, within a few seconds: see `finalize`. If no push has ended, the
+ *   job is requeued unchanged.
+ * - The table in `Plan.ts` says what happens to a failed push. Delayed pushes wait in the
+ *   queue. A configuration fault buries no job: the handler logs once what to do, and
+ *   the jobs wait.
+ * - It reports dead and wrong tokens to the application before the job is settled: see
+ *   `DeadTokenJob`.
  *
- * Who asks for at most one copy (`onUnknown: "Drop"`) loses the pushes that were
- * not answered when an attempt was interrupted, also those that were not sent.
+ * With `onUnknown: "Drop"` no push is sent twice. But an interrupted attempt loses the
+ * pushes without an answer, even those that were not sent.
  */
 import * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
@@ -54,7 +53,7 @@ import { pushId } from "./pushId.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * Pushes a notification to one or many devices. Job and default queue are called `apns`.
+ * Sends a notification to one or many devices. The job and its default queue are named `apns`.
  *
  * @category models
  * @since 0.1.0
@@ -62,21 +61,21 @@ import { pushId } from "./pushId.ts"
 export const ApnsJob: Job.Job<ApnsPayload> = Job.make("apns", { payload: ApnsPayload })
 
 /**
- * What became of a job's pushes: the handler's result.
+ * The result of the handler: how the job's pushes ended.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Summary {
-  /** Apple has them. */
+  /** Pushes that Apple accepted. */
   readonly accepted: number
-  /** Their tokens are dead, or wrong, and were reported. */
+  /** Pushes to dead or wrong tokens, which were reported. */
   readonly dead: number
-  /** They expired, or must not be repeated. */
+  /** Pushes that expired, or that must not be sent again. */
   readonly dropped: number
-  /** They were published as a new job. */
+  /** Pushes that were published as a new job. */
   readonly again: number
-  /** They were published as a new job too, which is buried: they will never work. */
+  /** Pushes that can't succeed. They were published as a new job, which is buried. */
   readonly buried: number
 }
 
@@ -84,11 +83,11 @@ export interface Summary {
 // Publishing
 // -----------------------------------------------------------------------------
 
-/** A job has at most so many tokens, and their text so many characters: a worker does it in a second, and beanstalkd takes it. */
+/** The limits of a job's tokens: a worker sends them in a second, and the job fits into beanstalkd's default size. */
 const maxTokens = 500
 const maxCharacters = 40_000
 
-/** Each token once, in its first spelling: upper and lower case are one device. */
+/** Removes duplicate tokens. Upper and lower case mean the same device, and the first spelling is kept. */
 const distinct = (tokens: Iterable<string>): Array<string> => {
   const spellings = new Map<string, string>()
   for (const token of tokens) {
@@ -112,7 +111,7 @@ const split = (tokens: Iterable<string>): Array<Arr.NonEmptyReadonlyArray<string
   return jobs
 }
 
-/** Made when it is read, so that tokens which throw are a failure of the publication. */
+/** Splits the tokens into jobs lazily, so that tokens that throw fail the publication. */
 const payloads = (notification: Notification, tokens: Iterable<string>): Iterable<ApnsPayload> => ({
   *[Symbol.iterator]() {
     for (const some of split(tokens)) yield { tokens: some, notification }
@@ -120,8 +119,8 @@ const payloads = (notification: Notification, tokens: Iterable<string>): Iterabl
 })
 
 /**
- * Publishes a notification for any number of devices, in jobs of at most 500,
- * and says for each job whether it was accepted. No token, no job.
+ * Publishes a notification for any number of devices, in jobs of at most 500 tokens.
+ * Returns a result for each job. Without tokens it publishes no job.
  *
  * @category accessors
  * @since 0.1.0
@@ -144,36 +143,35 @@ export const publish = (
 // -----------------------------------------------------------------------------
 
 /**
- * How pushes are made.
+ * The options of the {@link handler}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
   /**
-   * What is done about a push that was sent and never answered, or had no answer
-   * yet when the attempt was interrupted. `"Repeat"`: it is tried again, and may
-   * be shown twice. `"Drop"`: it is not, and may never be shown. Default:
-   * `"Repeat"`.
+   * What to do with a push that was sent and not answered, or that had no answer when
+   * the attempt was interrupted. `"Repeat"`: send it again; the device may show it
+   * twice. `"Drop"`: do not; the device may never show it. Default: `"Repeat"`.
    */
   readonly onUnknown?: Plan.OnUnknown | undefined
-  /** The job to handle, for one with a policy of its own. Default: {@link ApnsJob}. */
+  /** The job to handle, for a job with another policy. Default: {@link ApnsJob}. */
   readonly job?: Job.Job<ApnsPayload> | undefined
 }
 
-/** The first job that these pushes were in: by its id theirs are made, and its attempts go on being counted. */
+/** The first job of these pushes. Its id determines their ids, and its attempts count on. */
 const originOf = (
   { origin }: ApnsPayload,
   { id, publishedAt }: Handler.Delivery
 ): Omit<Origin, "publishedAt"> & { readonly publishedAt: number | undefined } =>
   origin ?? { id, attempts: 0, publishedAt }
 
-/** An attempt at a job. */
+/** An attempt of a job. */
 interface Attempt {
   readonly payload: ApnsPayload
-  /** Each once. */
+  /** Without duplicates. */
   readonly tokens: ReadonlyArray<string>
-  /** Written as they come, so that an interruption leaves them. */
+  /** The ended pushes. It grows during the attempt, so that an interruption keeps them. */
   readonly ended: Array<Plan.Ended<string, ApnsError.ApnsError>>
 }
 
@@ -205,7 +203,7 @@ const deadToken = ({ error, target: token }: Failed, app: Apns.App): DeadTokenJo
   }
 }
 
-/** `2 of 500 device tokens are of no use, and the application is told: 1 Unregistered, 1 BadDeviceToken`. */
+/** Logs, for instance, `2 of 500 device tokens are dead or wrong and were reported: 1 Unregistered, 1 BadDeviceToken`. */
 const logDead = (dead: ReadonlyArray<Failed>, total: number): Effect.Effect<void> => {
   const reasons = new Map<string, number>()
   for (const { error } of dead) {
@@ -213,16 +211,16 @@ const logDead = (dead: ReadonlyArray<Failed>, total: number): Effect.Effect<void
     reasons.set(word, (reasons.get(word) ?? 0) + 1)
   }
   const counts = Array.from(reasons, ([word, count]) => `${count} ${word}`).join(", ")
-  const line = `${dead.length} of ${total} device tokens are of no use, and the application is told: ${counts}`
-  // apps are removed every day; a wrong token is a fault of whoever published it
+  const line = `${dead.length} of ${total} device tokens are dead or wrong and were reported: ${counts}`
+  // Dead tokens are normal; a wrong token is a fault of the publisher.
   return dead.some(({ error: { action } }) => action === "CheckToken") ? Effect.logWarning(line) : Effect.logInfo(line)
 }
 
-/** Tells the application of dead tokens. Succeeds with those that it could not be told of. */
+/** Reports dead tokens to the application. Succeeds with those whose report failed. */
 const report = (dead: ReadonlyArray<Failed>, total: number, notification: Notification) =>
   Arr.isReadonlyArrayNonEmpty(dead)
     ? Apns.Apns.use((apns) => apns.app(bundleIdOf(notification), notification.pushType)).pipe(
-      // the credential may have been replaced since
+      // The credential may have been replaced meanwhile.
       Effect.mapError((cause) => new DeadTokenJob.NotReported({ detail: cause.message, cause })),
       Effect.flatMap((app) => DeadTokenJob.report(Arr.map(dead, (failed) => deadToken(failed, app)))),
       Effect.tap(() => logDead(dead, total)),
@@ -233,7 +231,7 @@ const report = (dead: ReadonlyArray<Failed>, total: number, notification: Notifi
 const cutShort = ({ accepted, again, dead }: Summary) =>
   Job.discard(`interrupted: ${accepted} accepted, ${dead} dead, ${again} published as a new job`)
 
-/** Says once for each app what is wrong with the configuration, until a push has been accepted again. */
+/** Logs a configuration fault once per app, until Apple accepts a push of that app again. */
 const makeAlarm = () => {
   const raised = new Map<string | undefined, string>()
   return (topic: string | undefined, { accepted, rest }: Plan.Sorted<string, ApnsError.ApnsError>) =>
@@ -242,12 +240,12 @@ const makeAlarm = () => {
       const fault = rest.find(Plan.isConfigFault)?.error.message
       if (fault === undefined || raised.get(topic) === fault) return Effect.void
       raised.set(topic, fault)
-      return Effect.logError(`${fault}. The jobs are kept and tried again every 5 minutes`)
+      return Effect.logError(`${fault}. The jobs are kept and retried every 5 minutes`)
     })
 }
 
 /**
- * Pushes the notifications of a queue. Succeeds with the {@link Summary}.
+ * Sends the notifications of a queue. Succeeds with the {@link Summary}.
  *
  * @category constructors
  * @since 0.1.0
@@ -256,7 +254,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
   const { job = ApnsJob, onUnknown = "Repeat" } = options
   const alarm = makeAlarm()
 
-  /** As a job of its own, as urgent as this one, and wanted for as long. */
+  /** Publishes a part of the pushes as a job of the same priority, ttr and deadline. */
   const publishPart = Effect.fnUntraced(function*(
     part: Plan.Part<string, ApnsError.ApnsError>,
     notification: Notification,
@@ -268,17 +266,19 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
     const delay = Duration.min(part.delay, maxDelay)
     const deadline = Option.getOrElse(DateTime.make(expiresAt ?? Number.NaN), () => Duration.infinity)
     const options = { queue, delay, priority, ttr, deadline }
-    // a job of another language may have been as large as the broker takes
+    // A job from another language may be larger than the limits here.
     for (const [index, tokens] of split(part.targets).entries()) {
       const own = { ...options, id: index === 0 ? id : `${id}/${index + 1}` }
       const publish = Publisher.publish(job, { tokens, notification, origin }, own)
       yield* untilAccepted(Effect.flatMap(isLost, (lost) => lost ? Effect.interrupt : publish)).pipe(
-        Effect.mapError((error) => Job.bury(`${part.reason}, and can't be published: ${error.message}`, error))
+        Effect.mapError((error) =>
+          Job.bury(`${part.reason}, and the broker refuses its new job: ${error.message}`, error)
+        )
       )
     }
   })
 
-  /** Says what became of pushes, and publishes those that are not over. `cut` is why some of them have no result. */
+  /** Reports dead tokens and publishes the unfinished pushes. `cut` is why some pushes have no result. */
   const finish = Effect.fnUntraced(function*<E>(
     { ended, payload, tokens }: Attempt,
     delivery: Handler.Delivery,
@@ -302,14 +302,14 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
 
     const { attempts, id, publishedAt } = originOf(payload, delivery)
     const attempt = attempts + (yield* untilAccepted(delivery.attempt))
-    // a schedule that fails is at its end
+    // A schedule that fails counts as ended.
     const scheduled = yield* Effect.catchCause(
       Job.retryDelay(job.retry, attempt, rest[0].error),
       () => Effect.undefined
     )
     const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.minRetryPeriod)
     const { again, buried } = Plan.next(rest, tokens.length, { attempt, scheduled, isOld })
-    // nobody would know when the patience with it ends: as a new job it has a date
+    // A job without a date gets one as a new job, so that its minimum retry period can end.
     const isUndated = publishedAt === undefined && scheduled === undefined
     if (again?.targets.length === tokens.length && !isUndated) {
       return yield* cut === undefined ? Job.retryAfter(again.delay, again.reason, again.error) : Effect.failCause(cut)
@@ -335,7 +335,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
   return Handler.make(job, (payload, delivery) =>
     Effect.gen(function*() {
       const { buried, id } = originOf(payload, delivery)
-      // whoever kicks it, or moves it, wants it to be pushed
+      // After an operator kicks or moves the job, it is sent.
       if (buried?.queue === delivery.queue && (yield* delivery.info).buries === 0) return yield* Job.bury(buried.reason)
       const attempt: Attempt = { payload, tokens: distinct(payload.tokens), ended: [] }
       return yield* finalize(

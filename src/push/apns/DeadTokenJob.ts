@@ -1,16 +1,15 @@
 /**
- * Device tokens that are of no use any more, as jobs for the application: its
- * own worker deletes them from its own database.
+ * Reports dead and wrong device tokens to the application as jobs. A worker of the
+ * application deletes them from its database.
  *
  * ```ts
  * const forget = Worker.handler(DeadTokenJob.DeadTokenJob, ({ kind, timestamp, token }) =>
  *   kind === "Dead" ? devices.delete(token, { unlessRegisteredAfter: timestamp }) : devices.markWrong(token))
  * ```
  *
- * They are published before the push job is settled, so each comes at least
- * once, and perhaps more than once. {@link layer} has a function called
- * instead, with the same promise: a token that it fails for is pushed to again,
- * alone, since APNs gives the same answer again.
+ * The jobs are published before the push job is settled, so each token is reported at
+ * least once. {@link layer} calls a function instead, with the same guarantee: a token
+ * whose report failed is pushed to again, alone, since APNs gives the same answer again.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Context from "effect/Context"
@@ -27,7 +26,7 @@ import { Environment } from "./Endpoint.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A device token that is of no use, and why.
+ * A dead or wrong device token, and why.
  *
  * @category models
  * @since 0.1.0
@@ -38,22 +37,21 @@ export const DeadToken = Schema.Struct({
   topic: Schema.String,
   environment: Environment,
   /**
-   * `"Dead"`: the app was removed, or has another token now: delete it.
-   * `"Wrong"`: it is malformed, or belongs to another app or environment. One
-   * that was stored with the wrong app or environment is good elsewhere.
+   * `"Dead"`: the app was removed or has a new token. Delete the token. `"Wrong"`: the
+   * token is malformed, or belongs to another app or environment, where it may be valid.
    */
   kind: Schema.Literals(["Dead", "Wrong"]),
-  /** Apple's word: `Unregistered`, `ExpiredToken`, `BadDeviceToken`, `DeviceTokenNotForTopic`. */
+  /** Apple's reason: `Unregistered`, `ExpiredToken`, `BadDeviceToken`, `DeviceTokenNotForTopic`. */
   reason: Schema.optionalKey(Schema.String),
   /**
-   * When APNs found it dead: milliseconds since 1970. A token that the app
-   * registered later than this is alive. Only with `"Dead"`.
+   * When APNs found the token dead, in milliseconds since 1970. A token that the app
+   * registered later is alive. Only with `"Dead"`.
    */
   timestamp: Schema.optionalKey(Schema.Finite)
 })
 
 /**
- * A device token that is of no use, and why.
+ * The decoded {@link DeadToken}.
  *
  * @category models
  * @since 0.1.0
@@ -61,7 +59,7 @@ export const DeadToken = Schema.Struct({
 export type DeadToken = typeof DeadToken.Type
 
 /**
- * Tells the application of a device token that is of no use. The queue is called `apns-tokens`.
+ * Reports a dead or wrong device token to the application. The queue is named `apns-tokens`.
  *
  * @category models
  * @since 0.1.0
@@ -69,7 +67,7 @@ export type DeadToken = typeof DeadToken.Type
 export const DeadTokenJob: Job.Job<DeadToken> = Job.make("dead-token", { payload: DeadToken, queue: "apns-tokens" })
 
 /**
- * Some of them, from one push job.
+ * The dead and wrong device tokens of one push job.
  *
  * @category models
  * @since 0.1.0
@@ -77,13 +75,13 @@ export const DeadTokenJob: Job.Job<DeadToken> = Job.make("dead-token", { payload
 export type DeadTokens = NonEmptyReadonlyArray<DeadToken>
 
 // -----------------------------------------------------------------------------
-// What is done with them
+// Reporting
 // -----------------------------------------------------------------------------
 
 const targets = DeadTargets.make({ job: DeadTokenJob, key: "backq/apns/OnDeadTokens", name: "onDeadTokens" })
 
 /**
- * Publishes a job for each.
+ * Publishes a {@link DeadTokenJob} for each token.
  *
  * @category accessors
  * @since 0.1.0
@@ -93,7 +91,7 @@ export const publish: (
 ) => Effect.Effect<void, Publisher.PublishError, Publisher.Publisher> = targets.publish
 
 /**
- * What is done with dead tokens. Default, where it is `undefined`: {@link publish}.
+ * The application's function for dead tokens. Default: `undefined`, which means {@link publish}.
  *
  * @category services
  * @since 0.1.0
@@ -101,7 +99,7 @@ export const publish: (
 export const OnDeadTokens: Context.Reference<DeadTargets.Hook<DeadToken>> = targets.hook
 
 /**
- * Has a function called instead of publishing jobs. When it fails it is called again, a few times at once, then later.
+ * Calls a function instead of publishing jobs. A failed call is repeated up to 4 times, then with the push job.
  *
  * @category layers
  * @since 0.1.0
@@ -111,7 +109,7 @@ export const layer: <E, R>(
 ) => Layer.Layer<never, never, R> = targets.layer
 
 /**
- * The application could not be told.
+ * The report to the application failed.
  *
  * @category models
  * @since 0.1.0
@@ -119,7 +117,7 @@ export const layer: <E, R>(
 export const NotReported = DeadTargets.NotReported
 
 /**
- * The application could not be told.
+ * An instance of {@link NotReported}.
  *
  * @category models
  * @since 0.1.0
@@ -127,7 +125,7 @@ export const NotReported = DeadTargets.NotReported
 export type NotReported = DeadTargets.NotReported
 
 /**
- * Tells the application, as {@link OnDeadTokens} says, in a few tries.
+ * Reports to the application as {@link OnDeadTokens} says, with up to 4 retries.
  *
  * @category functions
  * @since 0.1.0

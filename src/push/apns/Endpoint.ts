@@ -1,6 +1,5 @@
 /**
- * Where Apple's servers are: the environment, its hosts and ports, and the
- * proxy on the way. Values only; a connection is made elsewhere.
+ * Apple's servers: the environment, its hosts and ports, and the proxy. Values only.
  *
  * Source: Apple, "Sending notification requests to APNs" and "Sending channel
  * management requests to APNs".
@@ -14,9 +13,8 @@ import * as Schema from "effect/Schema"
 // -----------------------------------------------------------------------------
 
 /**
- * Apple's two worlds. A device token belongs to one of them: apps that Xcode
- * installs are in the sandbox, all others (App Store, TestFlight, ad hoc) in
- * production.
+ * Apple's environments. A device token belongs to one of them: `sandbox` for apps that
+ * Xcode installs, `production` for all others (App Store, TestFlight, ad hoc).
  *
  * @category models
  * @since 0.1.0
@@ -24,7 +22,7 @@ import * as Schema from "effect/Schema"
 export const Environment = Schema.Literals(["production", "sandbox"])
 
 /**
- * Apple's two worlds.
+ * The decoded {@link Environment}.
  *
  * @category models
  * @since 0.1.0
@@ -43,7 +41,7 @@ export interface Authority {
 }
 
 /**
- * A proxy that opens tunnels (HTTP CONNECT, RFC 9110, section 9.3.6). TLS ends at Apple, not there.
+ * An HTTP proxy that supports CONNECT (RFC 9110, section 9.3.6). TLS ends at Apple, not at the proxy.
  *
  * @category models
  * @since 0.1.0
@@ -55,24 +53,24 @@ export interface Proxy extends Authority {
 }
 
 /**
- * Where pushes, broadcasts and requests about channels go.
+ * The servers for pushes, broadcasts and channel requests.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Endpoint {
   readonly environment: Environment
-  /** Pushes to devices. */
+  /** The server for pushes to devices. */
   readonly push: Authority
-  /** Broadcasts to channels. */
+  /** The server for broadcasts to channels. */
   readonly broadcast: Authority
-  /** Making, listing and deleting channels. */
+  /** The server that creates, lists and deletes channels. */
   readonly channels: Authority
   readonly proxy: Proxy | undefined
 }
 
 /**
- * How an {@link Endpoint} differs from Apple's defaults.
+ * The options of an {@link Endpoint}.
  *
  * @category models
  * @since 0.1.0
@@ -82,11 +80,11 @@ export interface Options {
   readonly environment?: Environment | undefined
   /** Another host for pushes and broadcasts, such as a simulator. Default: Apple's. */
   readonly host?: string | undefined
-  /** Apple listens on 443 and, for firewalls that hold that one, on 2197. Default: 443. */
+  /** 443 or, for firewalls that block it, 2197. Default: 443. */
   readonly port?: number | undefined
-  /** Where broadcasts go. Default: where pushes go. */
+  /** The server for broadcasts. Default: the server for pushes. */
   readonly broadcast?: Partial<Authority> | undefined
-  /** Where requests about channels go. Default: Apple's, or `host` and `port` where a `host` is given. */
+  /** The server for channel requests. Default: Apple's, or `host` and `port` if `host` is set. */
   readonly channels?: Partial<Authority> | undefined
   /** Default: none. */
   readonly proxy?: Proxy | undefined
@@ -135,20 +133,20 @@ export const make = (options: Options = {}): Endpoint => {
     push,
     broadcast: { host: options.broadcast?.host ?? push.host, port: options.broadcast?.port ?? push.port },
     channels: { host: options.channels?.host ?? channels.host, port: options.channels?.port ?? channels.port },
-    // a program without types may have null for none
+    // A program without types may pass null.
     proxy: options.proxy ?? undefined
   }
 }
 
 /**
- * The proxy that a URL names: `http://user:password@proxy.example.com:3128`.
- * The failure is the rule that the text breaks; it never quotes the text.
+ * Reads the URL of a proxy: `http://user:password@proxy.example.com:3128`.
+ * The failure is the broken rule. It never quotes the text.
  *
  * @category functions
  * @since 0.1.0
  */
 export const parseProxy = (text: string): Result.Result<Proxy, string> => {
-  // a URL leaves them away within its parts
+  // The URL parser would remove them silently.
   if (/[\t\r\n]/.test(text.trim())) return Result.fail("must have no line end and no tab in it")
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined || url.protocol !== "http:" || url.hostname === "") {

@@ -1,8 +1,8 @@
 /**
- * The seam below `Apns`: what the connections of one credential do.
+ * The layer below `Apns`: the connections of one credential.
  *
- * A gateway gets pushes that are checked and encoded. It keeps connections,
- * sends again what certainly was not processed, and settles each push once.
+ * A gateway gets checked and encoded pushes. It manages connections, sends a push again
+ * if Apple certainly did not process it, and settles each push once.
  */
 import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -18,7 +18,7 @@ import * as PushType from "./notification/PushType.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * Apple has accepted a push. Whether the device shows it is not known here.
+ * Apple's acceptance of a push. It does not say whether the device shows it.
  *
  * @category models
  * @since 0.1.0
@@ -26,23 +26,23 @@ import * as PushType from "./notification/PushType.ts"
 export interface Receipt {
   /** The push's id. */
   readonly apnsId: string
-  /** The id by which the Push Notifications Console finds it. Only in the sandbox. */
+  /** The id in the Push Notifications Console. Only in the sandbox. */
   readonly apnsUniqueId: string | undefined
-  /** How many times it was sent: more than 1 where connections ended before Apple had taken it. */
+  /** How many times it was sent: more than 1 if Apple did not process earlier attempts. */
   readonly attempts: number
   /** From the call to the answer, in milliseconds. */
   readonly duration: number
 }
 
 /**
- * A push, ready to be sent.
+ * An encoded push.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Outgoing {
   readonly notification: Notification
-  /** The notification on the wire. The same object for all pushes of one notification. */
+  /** The encoded notification: the same object for all pushes of one notification. */
   readonly encoded: Encoded
   readonly token: string
   readonly apnsId: string
@@ -56,24 +56,23 @@ export interface Outgoing {
  */
 export interface Gateway {
   readonly environment: Environment
-  /** Some push types need the one or the other. `undefined`: it stands for both. */
+  /** The kind of credential, since some push types need one of them. `undefined`: it can send all push types. */
   readonly credential: "Key" | "Certificate" | undefined
   /**
-   * What the credential covers: bundle ids, with or without the suffix of a push type; `"any"` for a key that says
-   * nothing about it. Another array when the credential is replaced by another.
+   * The bundle ids that the credential covers, with or without the suffix of a push type; `"any"` for a key without a
+   * list. A new credential has a new array.
    */
   readonly topics: ReadonlyArray<string> | "any"
-  /** The bundle id of notifications that have no topic. */
+  /** The bundle id for notifications without a topic. */
   readonly defaultTopic: string | undefined
-  /** How many pushes may usefully be under way. */
+  /** The useful number of pushes in flight. */
   readonly inFlight: number
   /**
-   * Sends a push. `settle` is called exactly once, and never before `submit`
-   * returns. The function that comes back gives the push up: `settle` is not
-   * called after it.
+   * Sends a push. It calls `settle` exactly once, and never before `submit` returns. It
+   * returns a function that cancels the push; `settle` is not called after that.
    */
   readonly submit: (push: Outgoing, settle: (result: Result.Result<Receipt, ApnsError.ApnsError>) => void) => () => void
-  /** Sends a request about channels and waits for the answer. Answers of every status are successes. */
+  /** Sends a channel request and waits for the answer. It succeeds with answers of any status. */
   readonly exchange: (
     request: BroadcastChannel.Request
   ) => Effect.Effect<BroadcastChannel.Response, ApnsError.ApnsError>
@@ -84,7 +83,7 @@ export interface Gateway {
 // -----------------------------------------------------------------------------
 
 /**
- * An app and where its pushes leave.
+ * An app and its gateway.
  *
  * @category models
  * @since 0.1.0
@@ -100,7 +99,7 @@ const fault = (detail: string) => Result.fail(ApnsError.make(new ApnsError.Confi
 const known = (gateways: ReadonlyArray<Gateway>): string =>
   gateways.flatMap(({ topics }) => topics === "any" ? [] : topics).join(", ") || "none"
 
-/** Does Apple take this kind of push with the gateway's kind of credential? */
+/** Whether Apple accepts this push type with the gateway's kind of credential. */
 const isAble = (pushType: PushType.PushType | undefined) => ({ credential }: Gateway): boolean => {
   const needs = pushType === undefined ? undefined : PushType.table[pushType].needs
   return needs === undefined || credential === undefined || needs === credential
@@ -112,13 +111,13 @@ const unable = (pushType: PushType.PushType, topic: string) => {
   return Result.fail(ApnsError.make(
     new ApnsError.InvalidNotification({
       field: "pushType",
-      rule: `${pushType} needs ${needed}, and the credential that covers ${topic} is ${given}`,
+      rule: `must not be ${pushType} with ${given}, which covers ${topic}: configure ${needed}`,
       apple: "TopicDisallowed"
     })
   ))
 }
 
-/** The topics that a credential for the app may name: the whole one first. Without a push type, that of any. */
+/** The topics that a credential for the app may name, the full topic first. Without a push type, those of all types. */
 const topicsOf = (bundleId: string, pushType: PushType.PushType | undefined): ReadonlyArray<string> =>
   pushType === undefined
     ? [bundleId, ...Object.values(PushType.table).map(({ suffix }) => bundleId + suffix)]
@@ -141,10 +140,10 @@ const find = (
 const hasDefault = ({ defaultTopic }: Gateway): boolean => defaultTopic !== undefined
 
 /**
- * Finds the gateway for a push to an app, among those whose kind of credential
- * can do it: the first that names the bundle id, with the suffix of the push
- * type or without it, else the first that takes any. Without a bundle id, the
- * first that has a default.
+ * Finds the gateway for a push to an app, among those whose kind of credential Apple
+ * accepts for the push type. It is the first one that names the bundle id, with or
+ * without the suffix of the push type, else the first one that covers any. Without a
+ * bundle id it is the one of the first default topic.
  *
  * @category functions
  * @since 0.1.0
@@ -157,17 +156,17 @@ export const route = (
   const able = gateways.filter(isAble(pushType))
   const topic = bundleId ?? (able.find(hasDefault) ?? gateways.find(hasDefault))?.defaultTopic
   if (topic === undefined) {
-    return fault("neither the notification nor the credential has a topic: give the app's bundle id")
+    return fault("the notification and the credential have no topic: set the app's bundle id")
   }
   const gateway = find(able, topic, pushType)
   if (gateway !== undefined) return Result.succeed({ gateway, topic })
   return pushType !== undefined && find(gateways, topic, pushType) !== undefined
     ? unable(pushType, topic)
-    : fault(`no credential covers the topic ${topic} (they cover: ${known(gateways)}): add one that does`)
+    : fault(`no credential covers the topic ${topic} (covered: ${known(gateways)}): add one that does`)
 }
 
 /**
- * The bundle id in a notification's topic, which may have the suffix of its push type.
+ * The bundle id of a notification: its topic without the suffix of its push type.
  *
  * @category functions
  * @since 0.1.0

@@ -1,6 +1,5 @@
 /**
- * An `Apns` for tests: it sends nothing, records every push, and answers as a
- * script says.
+ * An `Apns` for tests. It sends nothing, records every push, and answers by a script.
  *
  * ```ts
  * const gone = TestApns.layer({
@@ -8,9 +7,9 @@
  * })
  * ```
  *
- * Notifications, tokens, topics and expirations are checked as they are by the
- * real one: what that refuses before it is sent is refused here too, and not
- * recorded. Broadcast channels can be made, and live as long as the layer.
+ * It checks notifications, tokens, topics and expirations like the real service. It
+ * does not record a push that the real service refuses before sending. Tests can create
+ * broadcast channels, which live as long as the layer.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -28,7 +27,7 @@ import type * as BroadcastChannel from "./notification/BroadcastChannel.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What the script answers: a receipt, of which any part may be left out, or a failure; a rejection as Apple writes it.
+ * An answer of the script: a receipt with optional parts, a failure, or a rejection in Apple's form.
  *
  * @category models
  * @since 0.1.0
@@ -36,7 +35,7 @@ import type * as BroadcastChannel from "./notification/BroadcastChannel.ts"
 export type Answer = Effect.Effect<Partial<Receipt>, ApnsError.ApnsError | Rejection>
 
 /**
- * Apple says no.
+ * A rejection by Apple.
  *
  * @category models
  * @since 0.1.0
@@ -49,7 +48,7 @@ export interface Rejection {
 }
 
 /**
- * What the double stands for and how it answers.
+ * The options of the test service.
  *
  * @category models
  * @since 0.1.0
@@ -57,7 +56,7 @@ export interface Rejection {
 export interface Options {
   /** Answers each push; `index` counts from 0. Default: {@link accept}. */
   readonly answer?: ((push: Outgoing, index: number) => Answer) | undefined
-  /** What the credential is. Default: one with which every push type can be sent. */
+  /** The kind of credential. Default: `undefined`, which can send all push types. */
   readonly credential?: Gateway["credential"]
   /** Default: any. */
   readonly topics?: ReadonlyArray<string> | undefined
@@ -70,15 +69,15 @@ export interface Options {
 }
 
 /**
- * What was pushed.
+ * The recorded pushes and broadcasts.
  *
  * @category services
  * @since 0.1.0
  */
 export class TestApns extends Context.Service<TestApns, {
-  /** What reached Apple, in order. */
+  /** The sent pushes, in order. */
   readonly pushes: Effect.Effect<ReadonlyArray<Outgoing>>
-  /** What was sent to channels, in order. */
+  /** The sent broadcasts, in order. */
   readonly broadcasts: Effect.Effect<ReadonlyArray<BroadcastChannel.Request>>
 }>()("backq/apns/TestApns") {}
 
@@ -104,7 +103,7 @@ export const reject = (status: number, reason?: string, timestamp?: number): Ans
   Effect.fail({ _tag: "Rejection", status, reason, timestamp })
 
 /**
- * The push fails without an answer of Apple.
+ * The push fails without an answer from Apple.
  *
  * @category constructors
  * @since 0.1.0
@@ -134,7 +133,7 @@ const response = (status: number, body: unknown = "", ...headers: ReadonlyArray<
   body: Buffer.from(body === "" ? "" : JSON.stringify(body))
 })
 
-/** Apple's broadcast channels, for as long as the layer lives. */
+/** Simulates Apple's broadcast channels. */
 const makeChannels = (
   broadcasts: Array<BroadcastChannel.Request>
 ): (request: BroadcastChannel.Request) => BroadcastChannel.Response => {
@@ -184,7 +183,7 @@ const makeContext = (options: Options) =>
           Effect.mapError(toError(push)),
           Effect.result
         )
-        // an answer never comes before `submit` returns
+        // `settle` must not be called before `submit` returns.
         const fiber = run(Effect.andThen(Effect.yieldNow, answered))
         let given = false
         fiber.addObserver((exit) => {
@@ -211,7 +210,7 @@ const makeContext = (options: Options) =>
   })
 
 /**
- * Records pushes and answers as the script says.
+ * Records pushes and answers them by the script.
  *
  * @category layers
  * @since 0.1.0
@@ -219,7 +218,7 @@ const makeContext = (options: Options) =>
 export const layer = (options: Options = {}): Layer.Layer<Apns | TestApns> => Layer.effectContext(makeContext(options))
 
 /**
- * What reached Apple, in order.
+ * The sent pushes, in order.
  *
  * @category accessors
  * @since 0.1.0
@@ -227,7 +226,7 @@ export const layer = (options: Options = {}): Layer.Layer<Apns | TestApns> => La
 export const pushes: Effect.Effect<ReadonlyArray<Outgoing>, never, TestApns> = TestApns.use(({ pushes }) => pushes)
 
 /**
- * What was sent to channels, in order.
+ * The sent broadcasts, in order.
  *
  * @category accessors
  * @since 0.1.0

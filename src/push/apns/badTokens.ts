@@ -1,25 +1,25 @@
 /**
- * The device tokens that APNs called bad in the last hour. It ends the
- * connection of whoever pushes to such tokens again and again, so each is
- * pushed to once, and the answer is given again from here.
+ * The device tokens that APNs refused as BadDeviceToken in the last hour. APNs closes
+ * the connection of a client that keeps pushing to such tokens. So each is sent once,
+ * and later pushes get the same answer from here.
  *
- * Dead tokens are not kept: they count as no error of the sender's, and one of
- * them may be registered anew.
+ * Dead tokens are not kept: APNs does not count them as errors of the client, and the
+ * app may register them again.
  *
  * Source: Apple, "Handling notification responses from APNs".
  */
 
-/** How long one is remembered, in milliseconds. */
+/** How long a token is kept. */
 const lifetimeMillis = 3_600_000
 
-/** How many are remembered at most; then the oldest is forgotten. */
+/** At most this many tokens are kept. The oldest goes first. */
 const maxTokens = 10_000
 
-/** Bad device tokens and until when they are known, the oldest first. */
+/** The bad device tokens and their expiry, the oldest first. */
 export class BadTokens {
   private readonly until = new Map<string, number>()
 
-  /** Was this token called bad? Costs nothing while none was. */
+  /** Whether APNs refused this token. */
   has(token: string, now: () => number): boolean {
     if (this.until.size === 0) return false
     const until = this.until.get(token)

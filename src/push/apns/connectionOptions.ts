@@ -13,19 +13,19 @@ import * as OptionRules from "./options.ts"
  * @since 0.1.0
  */
 export interface ConnectionOptions {
-  /** How many connections to one host there are at most. Default: 4. */
+  /** At most this many connections to one host. Default: 4. */
   readonly maxConnections?: number | undefined
-  /** How long opening a connection may take: name, TCP, proxy, TLS and first SETTINGS together. Default: 10 seconds. */
+  /** The deadline to open a connection: DNS, TCP, proxy, TLS and first SETTINGS together. Default: 10 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /** How long Apple may take to answer a push. Default: 30 seconds. */
   readonly requestTimeout?: Duration.Input | undefined
   /** How long a push may wait for a connection before it fails with `NotSent` or `Timeout`. Default: 30 seconds. */
   readonly queueTimeout?: Duration.Input | undefined
-  /** How long a surplus connection may go without a push before it is closed. Default: 10 minutes. */
+  /** Closes surplus connections after this idle time. Default: 10 minutes. */
   readonly idleTimeout?: Duration.Input | undefined
   /** How long Apple may be silent before a PING is sent. Default: 1 minute. */
   readonly idlePing?: Duration.Input | undefined
-  /** How long a PING may go unanswered before the connection is given up. Default: 10 seconds. */
+  /** How long the connection waits for the answer to a PING before it closes. Default: 10 seconds. */
   readonly pingTimeout?: Duration.Input | undefined
   /** How long the layer waits for answers when it closes. Default: 10 seconds. */
   readonly drainTimeout?: Duration.Input | undefined

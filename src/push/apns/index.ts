@@ -1,4 +1,4 @@
-/** Apple push notifications. */
+/** Sends push notifications through Apple's Push Notification service. */
 export * as ApnsError from "./answer/ApnsError.ts"
 export * as Reason from "./answer/Reason.ts"
 export * as Apns from "./Apns.ts"

@@ -1,10 +1,10 @@
 /**
- * The {@link Gateway} that talks to Apple: a credential, the hosts, and the
- * connections between them.
+ * The {@link Gateway} to Apple: a credential, the hosts, and a pool of connections for
+ * each host.
  *
- * When the files of the credential change, new connections are opened with the
- * new one, and those with the old are closed when their pushes are answered. A
- * device token that APNs has called bad is not pushed to again: see `badTokens`.
+ * When the files of the credential change, new connections use the new credential. The
+ * old connections close when their pushes have ended. A bad device token is not sent to
+ * Apple again: see `badTokens`.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Clock from "effect/Clock"
@@ -31,16 +31,16 @@ import { provider } from "./provider.ts"
 
 type ApnsPool = Pool.Pool<Reason.Classification, ApnsError.ApnsError>
 
-/** What Apple allows on one connection, as a rule. */
+/** The usual limit of APNs on one connection. */
 const streamsPerConnection = 1000
 
 const isSame = (a: Endpoint.Authority, b: Endpoint.Authority): boolean => a.host === b.host && a.port === b.port
 
-/** 0 means one attempt, whenever it is made. */
+/** The deadline to send, in milliseconds since 1970. An expiration of 0 means one attempt, at any time. */
 const expiresAt = (expiration: number | undefined): number | undefined =>
   expiration === undefined || expiration <= 0 ? undefined : expiration * 1000
 
-/** How a credential reaches a host. */
+/** Opens connections of a credential to a host. */
 const dial = (
   { providerToken, tls }: Credential.Credential,
   { host, port }: Endpoint.Authority,
@@ -60,7 +60,7 @@ const dial = (
   })
 })
 
-/** The pools of the hosts: one for those that are the same. */
+/** Makes the pools of the hosts. Equal hosts share a pool. */
 const poolsOf = Effect.fnUntraced(function*(
   watched: SubscriptionRef.SubscriptionRef<Credential.Credential>,
   { broadcast, channels, proxy, push }: Endpoint.Endpoint,
@@ -94,14 +94,14 @@ const exchange = (pool: ApnsPool, { body, expiration, headers, method, path }: B
     return Effect.sync(cancel)
   })
 
-/** Settles later, as it is promised. */
+/** Settles in a microtask, since `settle` must not be called before `submit` returns. */
 const settleLater = (settle: () => void): () => void => {
   let isCancelled = false
   queueMicrotask(() => isCancelled || settle())
   return () => isCancelled = true
 }
 
-/** Makes the gateway of one credential. Connections are opened when there is something to send. */
+/** Makes the gateway of one credential. Its first push opens its first connection. */
 export const make = Effect.fnUntraced(function*(
   credential: Credential.Options,
   endpoint: Endpoint.Endpoint,

@@ -1,4 +1,4 @@
-/** Apple's service, as the pool of connections sees it. */
+/** The provider of APNs for the pool of connections. */
 import type { Provider } from "../pool/index.ts"
 import { failureOf, judge, judgeDial, judgeEnd } from "./answer/answerPolicy.ts"
 import * as ApnsError from "./answer/ApnsError.ts"
@@ -6,7 +6,7 @@ import type * as Reason from "./answer/Reason.ts"
 
 const { make } = ApnsError
 
-/** What the pool makes of APNs. */
+/** Judges the answers of APNs and makes its errors. */
 export const provider: Provider.Provider<Reason.Classification, ApnsError.ApnsError> = {
   name: "APNs",
   judge,
@@ -19,10 +19,10 @@ export const provider: Provider.Provider<Reason.Classification, ApnsError.ApnsEr
     notSent: (detail) => make(new ApnsError.NotSent({ detail })),
     timedOut: (after, detail) => make(new ApnsError.Timeout({ stage: "Queue", after, detail })),
     expired: (expiresAt) => make(new ApnsError.Expired({ expiration: expiresAt / 1000 })),
-    // a provider token that was made just now is refused as expired: the clock is wrong
+    // APNs calls a new provider token expired, so this machine's clock is wrong.
     unauthorized: () => ApnsError.fromAnswer({ status: 403, reason: "ExpiredProviderToken", timestamp: undefined })
   },
-  // the topic of a push, each kind of call about a channel
+  // The topic of a push, or the kind of a channel request.
   scopeOf: ({ method, path, shared }) => shared.find(([name]) => name === "apns-topic")?.[1] ?? `${method} ${path}`,
   isRepeated: (name) => name !== "apns-collapse-id"
 }

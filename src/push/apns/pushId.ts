@@ -1,11 +1,11 @@
 /**
- * The id of a push, made from the job and the device: the same in every
- * attempt, so that Apple's log shows two deliveries of one push as one.
+ * The id of a push, made from the job and the device. It is the same in every attempt,
+ * so that Apple's log shows two deliveries of a push as one.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import { createHash } from "node:crypto"
 
-/** A UUID of version 5 (RFC 9562, section 5.5): a name's hash within a namespace. */
+/** A UUID of version 5 (RFC 9562, section 5.5): the hash of a name in a namespace. */
 export const uuidV5 = (namespace: string, name: string): string => {
   const hash = createHash("sha1").update(Buffer.from(namespace.replaceAll("-", ""), "hex")).update(name).digest()
   hash[6] = (hash[6]! & 0x0f) | 0x50
@@ -16,13 +16,13 @@ export const uuidV5 = (namespace: string, name: string): string => {
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
-/** An id that somebody gives a push, as Apple takes it: a UUID in lower case. `undefined` where it is none. */
+/** The canonical form of a push's id for Apple, a UUID in lower case; `undefined` for other text. */
 export const canonical = (id: string): string | undefined => {
   const lower = typeof id === "string" ? id.toLowerCase() : ""
   return uuid.test(lower) ? lower : undefined
 }
 
-/** Any UUID will do, as long as it stays. */
+/** Any UUID works, but it must never change. */
 const namespace = "0193f2c8-6d1e-7c4a-9b57-2f0a8e6d41b3"
 
 /** The id of the push of a job to a device. */

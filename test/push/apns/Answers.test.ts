@@ -77,7 +77,7 @@ const bodies = {
   noObject: `["reason"]`
 }
 
-describe("an answer without a reason of Apple's", () => {
+describe("an answer without a reason from Apple", () => {
   const actions: ReadonlyArray<readonly [number, Action]> = [
     [302, "FixConfiguration"],
     [400, "FixConfiguration"],
@@ -102,20 +102,20 @@ describe("an answer without a reason of Apple's", () => {
     [600, "FixConfiguration"]
   ]
 
-  it.each(actions)("%d: %s, whatever its body; no token and no notification is given up for it", (status, action) => {
+  it.each(actions)("%d: %s with any body; no token or notification is discarded", (status, action) => {
     for (const body of Object.values(bodies)) {
       const error = ApnsError.fromAnswer({ status, ...parseAnswer(body, Infinity), token })
       assert.strictEqual(error.action, action)
-      assert.include(error.message, `${status} without a reason of Apple's`)
+      assert.include(error.message, `${status} without a reason from Apple`)
       assert.strictEqual("delay" in error.reason && error.reason.delay !== undefined, action === "RetryLater")
       const policy = AnswerPolicy.ofRefusal(classifyBody(status, parseAnswer(body, Infinity)))
       assert.strictEqual(policy.fault, action === "FixConfiguration" ? "All" : "None")
       assert.strictEqual(policy.renew, action === "Reconnect" ? "Connection" : "Nothing")
-      if (action === "FixConfiguration") assert.include(error.message, "something else may be answering")
+      if (action === "FixConfiguration") assert.include(error.message, "another server may answer")
     }
   })
 
-  it.each(actions)("%d: with one, also of any year, the reason decides as before", (status) => {
+  it.each(actions)("%d: a reason decides, even an unknown one", (status) => {
     for (const reason of ["Unregistered", "NewInAnyYear"]) {
       const body = parseAnswer(JSON.stringify({ reason }), Infinity)
       assert.isUndefined(body.isForeign)
@@ -133,13 +133,13 @@ describe("an answer without a reason of Apple's", () => {
     [404, `{"kind":"Status","status":"Failure","reason":"NotFound","code":404}`],
     [410, `{"kind":"Status","message":"too old","reason":"Expired","code":410}`],
     [400, `{"error":"Bad Request","reason":"InvalidHost"}`]
-  ])("%d %s: a reason in the JSON of something else is none of Apple's", (status, text) => {
+  ])("%d %s: a reason in another server's JSON does not count", (status, text) => {
     const error = ApnsError.fromAnswer({ status, ...parseAnswer(text, Infinity), token })
     assert.strictEqual(error.action, "FixConfiguration")
-    assert.include(error.message, `${status} without a reason of Apple's`)
+    assert.include(error.message, `${status} without a reason from Apple`)
   })
 
-  it("Apple may say more than it does with a reason that is known, and give one of any year by itself", () => {
+  it("a known reason counts with other keys beside it, an unknown one only alone", () => {
     const read = (text: string) => parseAnswer(text, Infinity)
     assert.strictEqual(
       read(`{"reason":"BadDeviceToken","help":"https://developer.apple.com"}`).reason,
@@ -149,11 +149,11 @@ describe("an answer without a reason of Apple's", () => {
   })
 
   it.each<readonly [number, Action]>([[408, "Reconnect"], [421, "Reconnect"], [425, "RetryLater"]])(
-    "%d is of the moment, whoever says it",
+    "%d is transient from any server",
     (status, action) => assert.strictEqual(classify(status, undefined).action, action)
   )
 
-  it.effect("is known as such after it was written down and read", () =>
+  it.effect("survives encoding and decoding", () =>
     Effect.gen(function*() {
       const codec = Schema.toCodecJson(ApnsError.ApnsError)
       for (const [status] of actions) {
@@ -166,7 +166,7 @@ describe("an answer without a reason of Apple's", () => {
       }
     }))
 
-  it.live("404 in HTML: the push is kept, and it is said what answers", () =>
+  it.live("404 in HTML keeps the push and says that another server answers", () =>
     Effect.gen(function*() {
       const { connections, result } = yield* push(answering(404, bodies.page))
       const error = failureOf(result)
@@ -174,13 +174,13 @@ describe("an answer without a reason of Apple's", () => {
       assert.strictEqual(connections, 1)
     }))
 
-  it.live("410 in HTML drops no token", () =>
+  it.live("410 in HTML does not drop the token", () =>
     Effect.gen(function*() {
       const { result } = yield* push(answering(410, bodies.page))
       assert.strictEqual(failureOf(result).action, "FixConfiguration")
     }))
 
-  it.live.each([408, 421])("%d: once more on another connection", (status) =>
+  it.live.each([408, 421])("%d is sent again on another connection", (status) =>
     Effect.gen(function*() {
       let asked = 0
       const { connections, result } = yield* push((stream) => answering(++asked === 1 ? status : 200)(stream))
@@ -188,7 +188,7 @@ describe("an answer without a reason of Apple's", () => {
       assert.strictEqual(Result.getOrThrow(result).attempts, 2)
     }))
 
-  it.live("a page with the status 200, as a portal gives it, is no accepted push; an empty answer is", () =>
+  it.live("a page with the status 200 is not an accepted push, an empty answer is", () =>
     Effect.gen(function*() {
       const page = yield* push(answering(200, "<html>Welcome to the hotel</html>"))
       assert.deepInclude({ ...failureOf(page.result).reason }, { _tag: "ConfigFault", status: 200, isForeign: true })
@@ -198,7 +198,7 @@ describe("an answer without a reason of Apple's", () => {
     }))
 })
 
-describe("what an answer says beside its status", () => {
+describe("the headers and the timestamp of an answer", () => {
   const uuid = "0193B4A0-0000-7000-8000-000000000000"
 
   it.live.each<readonly [string, string | undefined]>([
@@ -237,7 +237,7 @@ describe("what an answer says beside its status", () => {
       assert.strictEqual(reason._tag === "TooManyRequests" && Duration.toSeconds(reason.delay), seconds)
     }))
 
-  it("when a token died: not after the answer, and in milliseconds", () => {
+  it("the timestamp is in milliseconds and not after the answer", () => {
     const now = 1_764_000_000_000
     const timestampOf = (timestamp: string) =>
       parseBody(`{"reason":"Unregistered","timestamp":${timestamp}}`, now).timestamp
@@ -248,7 +248,7 @@ describe("what an answer says beside its status", () => {
     }
   })
 
-  it.live("a token that is said to die in the future died now", () =>
+  it.live("a timestamp in the future becomes now", () =>
     Effect.gen(function*() {
       const before = Date.now()
       const { result } = yield* push(answering(410, `{"reason":"Unregistered","timestamp":4102444800000}`))
@@ -257,7 +257,7 @@ describe("what an answer says beside its status", () => {
     }))
 })
 
-describe("several good-byes in one read", () => {
+describe("several GOAWAYs in one read", () => {
   const reason = `{"reason":"BadCertificate"}`
 
   it.live.each<readonly [string, (stream: number) => ReadonlyArray<Buffer>]>([
@@ -275,7 +275,7 @@ describe("several good-byes in one read", () => {
       Peer.goaway(0, 0)
     ]],
     ["with a reason, then a reset", (stream) => [Peer.goaway(stream, 0, reason), Peer.rst(stream, 7)]]
-  ])("%s: the reason counts", ([, frames]) =>
+  ])("keep the reason: %s", ([, frames]) =>
     Effect.gen(function*() {
       const { connections, result } = yield* push((stream) => Buffer.concat(frames(stream)))
       const error = failureOf(result)
@@ -283,7 +283,7 @@ describe("several good-byes in one read", () => {
       assert.strictEqual(connections, 1)
     }))
 
-  it.live("one instead of a welcome, before any SETTINGS: the reason counts, too", () =>
+  it.live("keep the reason even before any SETTINGS", () =>
     Effect.gen(function*() {
       const { connections, result } = yield* push(answering(200), {
         queueTimeout: "3 seconds"
@@ -292,7 +292,7 @@ describe("several good-byes in one read", () => {
       assert.strictEqual(connections, 1)
     }))
 
-  it.live("a reason that opens no circuit is told by what could not be sent", () =>
+  it.live("name a reason that opens no circuit in the failures of unsent pushes", () =>
     Effect.gen(function*() {
       const bye = `{"reason":"NewInAnyYear"}`
       const { result } = yield* push(() => Peer.goaway(0, 0, bye), { queueTimeout: "1 second" })
@@ -300,7 +300,7 @@ describe("several good-byes in one read", () => {
       assert.include(failureOf(result).message, bye)
     }))
 
-  it.live("what was taken and not answered ends as unknown, with the reason in its text", () =>
+  it.live("make pushes without an answer unknown, with the reason in the message", () =>
     Effect.gen(function*() {
       const { result } = yield* push((stream) =>
         Buffer.concat([Peer.goaway(stream, 0, reason), Peer.goaway(stream, 0), Peer.rst(stream, 8)])

@@ -18,7 +18,7 @@ const tokens = (count: number) => Array.from({ length: count }, (_, n) => token(
 const toAll = (count: number) => tokens(count).map((token) => ({ notification: hello, token }))
 
 describe("Apns", () => {
-  it.effect("sends with the default topic, and gives the receipt", () =>
+  it.effect("sends with the default topic and returns the receipt", () =>
     Effect.gen(function*() {
       const receipt = yield* Apns.send(hello, token(1))
       const [push] = yield* TestApns.pushes
@@ -28,13 +28,13 @@ describe("Apns", () => {
       assert.strictEqual(push!.token, token(1))
     }).pipe(Effect.provide(TestApns.layer())))
 
-  it.effect("sends under the given id", () =>
+  it.effect("sends with the given id", () =>
     Effect.gen(function*() {
       const apnsId = "0193f1a0-0000-7000-8000-000000000001"
       assert.strictEqual((yield* Apns.send(hello, token(1), { apnsId })).apnsId, apnsId)
     }).pipe(Effect.provide(TestApns.layer())))
 
-  it.effect("refuses before anything is sent", () =>
+  it.effect("refuses invalid pushes before sending", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(2_000_000)
       const reasons = yield* Effect.forEach([
@@ -50,7 +50,7 @@ describe("Apns", () => {
       assert.lengthOf(yield* TestApns.pushes, 2)
     }).pipe(Effect.provide(TestApns.layer({ topics: ["com.example.app"] }))))
 
-  it.effect("finds the app behind a topic with the suffix of its push type", () =>
+  it.effect("finds the app of a topic with the suffix of its push type", () =>
     Effect.gen(function*() {
       yield* Apns.send(Notification.voip({ topic: "com.example.app.voip" }), token(1))
       yield* Apns.send(Notification.voip({ topic: "com.example.app" }), token(1))
@@ -66,7 +66,7 @@ describe("Apns", () => {
       assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 100)
     }).pipe(Effect.provide(TestApns.layer())))
 
-  it.effect("gives a result for every push of a stream, failures too", () =>
+  it.effect("emits a result for every push of a stream, also for failures", () =>
     Effect.gen(function*() {
       const results = yield* Stream.runCollect(Apns.sendAll(Stream.fromIterable([
         ...toAll(1000),
@@ -93,7 +93,7 @@ describe("Apns", () => {
       assert.deepStrictEqual(yield* TestApns.pushes, [])
     }).pipe(Effect.provide(TestApns.layer())))
 
-  it.effect("takes no more from the stream than may be in flight", () =>
+  it.effect("takes at most inFlight pushes from the stream", () =>
     Effect.gen(function*() {
       let pulled = 0
       const gate = yield* Deferred.make<void>()
@@ -111,7 +111,7 @@ describe("Apns", () => {
       assert.lengthOf(yield* Fiber.join(fiber), 50)
     }))
 
-  it.effect("finishes what it took when the stream fails, and then fails alike", () =>
+  it.effect("finishes the taken pushes when the stream fails, and then fails with the same error", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const error = yield* Apns.sendAll(Stream.concat(Stream.fromIterable(toAll(3)), Stream.fail("the database"))).pipe(
@@ -122,7 +122,7 @@ describe("Apns", () => {
       assert.sameMembers(seen, tokens(3))
     }).pipe(Effect.provide(TestApns.layer({ answer: () => Effect.as(Effect.yieldNow, {}) }))))
 
-  it.effect("gives up what is under way when it is interrupted", () =>
+  it.effect("cancels the pushes in flight when it is interrupted", () =>
     Effect.gen(function*() {
       let ended = 0
       const answer = () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => ended++))
@@ -136,14 +136,14 @@ describe("Apns", () => {
       assert.strictEqual(ended, 10)
     }))
 
-  it.effect("doesn't end when a script dies", () =>
+  it.effect("continues when a script dies", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Apns.send(hello, token(1)))
       assert.instanceOf(error, ApnsError.ApnsError)
       assert.strictEqual(error.reason._tag, "Unknown")
     }).pipe(Effect.provide(TestApns.layer({ answer: () => Effect.die("script") }))))
 
-  it.effect("makes, lists, reads and deletes broadcast channels, and sends to them", () =>
+  it.effect("creates, lists, reads and deletes broadcast channels, and sends to them", () =>
     Effect.gen(function*() {
       const apns = yield* Apns.Apns
       const id = yield* apns.createChannel("MostRecent")

@@ -17,7 +17,7 @@ const key = { KEY: "keys/AuthKey.p8", KEY_ID: "ABC123DEFG", TEAM_ID: "DEF123GHIJ
 const pem = "-----BEGIN PRIVATE KEY-----\\nMIGH...\\n-----END PRIVATE KEY-----"
 
 describe("ApnsConfig", () => {
-  it.effect("reads a key from a file, and where it is for", () =>
+  it.effect("reads a key from a file, and the endpoint", () =>
     Effect.gen(function*() {
       const { credential, endpoint } = yield* load({
         ...key,
@@ -49,7 +49,7 @@ describe("ApnsConfig", () => {
       assert.notInclude(JSON.stringify(credential), "MIGH")
     }))
 
-  it.effect("reads a key in base64, as it often stands in environment variables", () =>
+  it.effect("reads a key in base64", () =>
     Effect.gen(function*() {
       const made = yield* Key.makeKey()
       const base64 = Redacted.value(made.key).replace(/-----[^-]+-----|\s/g, "")
@@ -59,7 +59,7 @@ describe("ApnsConfig", () => {
     }))
 
   it.effect.each(["KEY", "CERTIFICATE", "CERTIFICATE_KEY", "CA"])(
-    "never shows what %s has, where that is neither key nor path",
+    "never shows the value of %s if it is neither a key nor a path",
     (name) =>
       Effect.gen(function*() {
         const made = yield* Key.makeKey()
@@ -73,7 +73,7 @@ describe("ApnsConfig", () => {
       })
   )
 
-  it.effect("takes the key's id from the name of the file", () =>
+  it.effect("takes the key's id from the file name", () =>
     Effect.gen(function*() {
       const { credential } = yield* load({ KEY: "/keys/AuthKey_XYZ987WVUT.p8", TEAM_ID: "DEF123GHIJ" })
       assert.strictEqual("keyId" in credential ? credential.keyId : undefined, "XYZ987WVUT")

@@ -29,7 +29,7 @@ describe("ApnsError", () => {
     assert.notInclude(error.message, token)
   })
 
-  it("says which token is dead, and since when", () => {
+  it("says which token is dead and since when", () => {
     const { reason } = answer(410, "Unregistered")
     assert.deepInclude({ ...reason }, { _tag: "DeadToken", token, timestamp: 1732000000123 })
     assert.strictEqual(
@@ -39,18 +39,18 @@ describe("ApnsError", () => {
     )
   })
 
-  it("tells a throttled token from a provider token that changes too often", () => {
+  it("distinguishes a throttled token from a provider token that changes too often", () => {
     assert.strictEqual(answer(429, "TooManyRequests").reason._tag, "TooManyRequests")
     assert.strictEqual(answer(429, undefined).reason._tag, "TooManyRequests")
     assert.strictEqual(answer(429, "TooManyProviderTokenUpdates").reason._tag, "Rejected")
   })
 
-  it("says that there is no token on a channel", () => {
+  it("has no token for a channel", () => {
     const { reason } = ApnsError.fromAnswer({ status: 410, reason: undefined, timestamp: undefined })
     assert.deepInclude({ ...reason }, { _tag: "Rejected", action: "DropToken" })
   })
 
-  it("waits as long as the answer asks for, if it does", () => {
+  it("waits as long as the answer asks", () => {
     const delay = (status: number, retryAfter?: Duration.Duration) => {
       const { reason } = ApnsError.fromAnswer({ status, reason: undefined, timestamp: undefined, retryAfter })
       return "delay" in reason ? reason.delay : undefined
@@ -61,7 +61,7 @@ describe("ApnsError", () => {
     assert.isUndefined(delay(400, Duration.seconds(9)))
   })
 
-  it("says for every failure of its own whether a repeat is safe", () => {
+  it("says for every failure whether it is safe to send the push again", () => {
     const after = Duration.seconds(5)
     const cases: ReadonlyArray<readonly [ApnsError.ApnsErrorReason, Action, RegExp]> = [
       [
@@ -70,8 +70,8 @@ describe("ApnsError", () => {
         /collapseId: over 64 bytes \(APNs would answer BadCollapseId\)$/
       ],
       [new ApnsError.Expired({ expiration: 1732000000 }), "Discard", /was not sent/],
-      [new ApnsError.NotSent({ detail: "no connection" }), "Retry", /no connection\. It can be repeated safely$/],
-      [new ApnsError.Refused({ detail: "GOAWAY" }), "Retry", /GOAWAY\. It can be repeated safely$/],
+      [new ApnsError.NotSent({ detail: "no connection" }), "Retry", /no connection\. It is safe to send it again$/],
+      [new ApnsError.Refused({ detail: "GOAWAY" }), "Retry", /GOAWAY\. It is safe to send it again$/],
       [new ApnsError.Unknown({ detail: "closed" }), "RetryMayDuplicate", /may have been delivered/],
       [new ApnsError.Timeout({ stage: "Queue", after }), "Retry", /not sent within 5s/],
       [new ApnsError.Timeout({ stage: "Answer", after }), "RetryMayDuplicate", /not answered within 5s/],
@@ -84,7 +84,7 @@ describe("ApnsError", () => {
     }
   })
 
-  it.effect("keeps all it knows when it is written down and read", () =>
+  it.effect("survives encoding and decoding", () =>
     Effect.gen(function*() {
       const codec = Schema.toCodecJson(ApnsError.ApnsError)
       for (const [reason, { status }] of Object.entries(table)) {

@@ -41,7 +41,7 @@ const timeout = (stage: "Queue" | "Answer") =>
   TestApns.fail(new ApnsError.Timeout({ stage, after: Duration.seconds(30) }))
 
 describe("ApnsJob", () => {
-  it.effect("pushes to all tokens of a job, once to each", () =>
+  it.effect("pushes once to each token of a job", () =>
     Effect.gen(function*() {
       yield* publish([A, B, C, B, C.toUpperCase()])
       const outcome = yield* only()
@@ -49,7 +49,7 @@ describe("ApnsJob", () => {
       assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, C])
     }).pipe(Effect.provide(world())))
 
-  it.effect("pushes what another language has published", () =>
+  it.effect("pushes a job that another language published", () =>
     Effect.gen(function*() {
       yield* putForeign({
         tokens: [A, A, A.toUpperCase()],
@@ -62,15 +62,15 @@ describe("ApnsJob", () => {
       assert.deepInclude(push!.encoded.headers, ["apns-topic", "com.example.php"])
     }).pipe(Effect.provide(world())))
 
-  it.effect("tells in the log of tokens that are of no use: as a warning where they are wrong", () =>
+  it.effect("logs dead tokens, and wrong tokens as a warning", () =>
     Effect.gen(function*() {
       const { layer, lines } = captured()
       yield* publish([A, B, C])
       yield* publish([B])
       yield* Effect.provide(drain(), layer)
       assert.deepStrictEqual(lines.filter((line) => line.includes("device tokens")), [
-        "Warn: 2 of 3 device tokens are of no use, and the application is told: 1 Unregistered, 1 BadDeviceToken",
-        "Info: 1 of 1 device tokens are of no use, and the application is told: 1 Unregistered"
+        "Warn: 2 of 3 device tokens are dead or wrong and were reported: 1 Unregistered, 1 BadDeviceToken",
+        "Info: 1 of 1 device tokens are dead or wrong and were reported: 1 Unregistered"
       ])
     }).pipe(
       Effect.provide(world(answers({
@@ -79,7 +79,7 @@ describe("ApnsJob", () => {
       })))
     ))
 
-  it.effect("makes several jobs for many tokens", () =>
+  it.effect("publishes several jobs for many tokens", () =>
     Effect.gen(function*() {
       const tokens = Array.from({ length: 1201 }, (_, n) => n.toString(16).padStart(64, "0"))
       const published = yield* ApnsJob.publish(hello, [...tokens, ...tokens], { id: "news" })
@@ -138,7 +138,7 @@ describe("ApnsJob", () => {
         assert.lengthOf(yield* TestApns.pushes, 1)
       }).pipe(Effect.provide(world(answers({ [A]: answer })))))
 
-    it.effect("that expired before it was sent, is not sent", () =>
+    it.effect("that expires before it is sent is not sent", () =>
       Effect.gen(function*() {
         yield* ApnsJob.publish(Notification.alert({ body: "Hello", expiration: 60 }), [A, B])
         yield* TestBroker.advance("60 seconds")
@@ -148,7 +148,7 @@ describe("ApnsJob", () => {
         assert.deepStrictEqual(yield* TestApns.pushes, [])
       }).pipe(Effect.provide(world())))
 
-    it.effect("of Apple's own fault waits twice as long each time, and is buried at the end of the schedule", () =>
+    it.effect("because of an error at Apple waits twice as long each time, and is buried at the end of the schedule", () =>
       Effect.gen(function*() {
         yield* publish([A])
         const delays: Array<string> = []
@@ -161,7 +161,7 @@ describe("ApnsJob", () => {
 
     it.effect.each(
       [["an outage", notSent], ["a wrong key", TestApns.reject(403, "InvalidProviderToken")]] as const
-    )("of %s buries nothing, however long it lasts", ([, answer]) =>
+    )("because of %s buries no job, however long it lasts", ([, answer]) =>
       Effect.gen(function*() {
         yield* publish([A])
         for (let attempt = 1; attempt <= 40; attempt++) {
@@ -173,11 +173,11 @@ describe("ApnsJob", () => {
     describe.each([
       ["an outage", notSent],
       ["a wrong key", TestApns.reject(403, "InvalidProviderToken")]
-    ])("after %s that the schedule did not outlast", (_, before) => {
+    ])("after %s longer than the schedule", (_, before) => {
       it.effect.each(
         [["of Apple's own fault", TestApns.reject(503, "Shutdown"), "1h"], ["Unknown", unknown, "5m"]] as const
       )(
-        "%s: the job has its day",
+        "is retried for at least a day: %s",
         ([, after, delay]) => {
           let answer: TestApns.Answer = before
           return Effect.gen(function*() {
@@ -195,7 +195,7 @@ describe("ApnsJob", () => {
       )
     })
 
-    it.effect("of a job without a date, has its day from the end of the schedule on", () => {
+    it.effect("of a job without a date is retried for a day from the end of the schedule on", () => {
       let answer: TestApns.Answer = notSent
       return Effect.gen(function*() {
         yield* putForeign({ tokens: [A], payload: { aps: { alert: "Hi" } } })
@@ -211,7 +211,7 @@ describe("ApnsJob", () => {
       }).pipe(Effect.provide(world({ answer: () => answer })))
     })
 
-    it.effect("and was perhaps sent, is repeated under the same id, until the end of the schedule, and for a day", () =>
+    it.effect("and may have been sent is sent again with the same id, until the end of the schedule and for at least a day", () =>
       Effect.gen(function*() {
         const job = Job.make("apns", { payload: ApnsPayload, retry: Schedule.recurs(2) })
         yield* publish([A], { id: "order-42" })
@@ -226,7 +226,7 @@ describe("ApnsJob", () => {
   })
 
   describe("some of many that fail", () => {
-    it.effect("become a new job, with what the first was published with", () => {
+    it.effect("become a new job with the options of the first", () => {
       const options = answers({ [B]: TestApns.reject(503, "ServiceUnavailable"), [C]: TestApns.reject(429) })
       return Effect.gen(function*() {
         yield* publish([A, B, C], { queue: "slow", id: "news", priority: 7, ttr: "5 minutes", deadline: "1 hour" })
@@ -250,7 +250,7 @@ describe("ApnsJob", () => {
       }).pipe(Effect.provide(world(options)))
     })
 
-    it.effect("go on counting attempts, and keep the ids of their pushes", () => {
+    it.effect("continue the count of attempts, and keep the ids of their pushes", () => {
       const options = answers({ [B]: TestApns.reject(500), [C]: TestApns.reject(500) })
       return Effect.gen(function*() {
         yield* publish([A, B, C], { id: "news" })
@@ -267,7 +267,7 @@ describe("ApnsJob", () => {
       }).pipe(Effect.provide(world(options)))
     })
 
-    it.effect("wait as long as a broker can, and have the deadline that the first has, if any calendar has it", () => {
+    it.effect("wait at most as long as a broker can, and keep the deadline of the first job", () => {
       const tooMany = new ApnsError.TooManyRequests({ status: 429, delay: Duration.days(1_000_000) })
       return Effect.gen(function*() {
         yield* putForeign({ tokens: [A, B], payload: { aps: { alert: "Hi" } } }, { expiresAt: 1e17 })
@@ -279,7 +279,7 @@ describe("ApnsJob", () => {
       }).pipe(Effect.provide(world(answers({ [B]: TestApns.fail(tooMany) }))))
     })
 
-    it.effect("are not told by the id, which is the user's own", () =>
+    it.effect("are not recognised by the id, which is the user's", () =>
       Effect.gen(function*() {
         yield* publish([A], { id: "escalation#after-15" })
         yield* publish([A], { id: "escalation" })
@@ -287,7 +287,7 @@ describe("ApnsJob", () => {
         assert.strictEqual(new Set((yield* TestApns.pushes).map(({ apnsId }) => apnsId)).size, 2)
       }).pipe(Effect.provide(world(answers({ [A]: unknown })))))
 
-    it.effect("have the patience that the first job has", () =>
+    it.effect("keep the minimum retry period of the first job", () =>
       Effect.gen(function*() {
         yield* publish([A, B])
         yield* TestBroker.advance("23 hours")
@@ -300,7 +300,7 @@ describe("ApnsJob", () => {
         assert.strictEqual(delayOf(outcomes.at(-1)!), "Buried")
       }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(500) })))))
 
-    it.effect("and all of them, stay the same job, after the longest delay", () =>
+    it.effect("keep the job if all of them fail, with the longest delay", () =>
       Effect.gen(function*() {
         yield* publish([A, B])
         assert.strictEqual(delayOf(yield* only()), "15m")
@@ -308,12 +308,12 @@ describe("ApnsJob", () => {
       }).pipe(Effect.provide(world(answers({ [A]: notSent, [B]: TestApns.reject(500) })))))
   })
 
-  describe("pushes that will never work", () => {
+  describe("pushes that can't succeed", () => {
     const buriedJobs = TestBroker.enqueued(ApnsJob.ApnsJob, { state: "buried" })
     const pushesTo = (token: string) =>
       Effect.map(TestApns.pushes, (pushes) => pushes.filter((push) => push.token === token).length)
 
-    it.effect("are buried without those that worked, and without another push", () =>
+    it.effect("are buried apart from accepted ones, without another push", () =>
       Effect.gen(function*() {
         yield* publish([A, B, C])
         const [done, buried, ...others] = yield* drain()
@@ -325,7 +325,7 @@ describe("ApnsJob", () => {
         assert.strictEqual(yield* pushesTo(B), 1)
       }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(413, "PayloadTooLarge") })))))
 
-    it.effect("are not pushed again with those that wait", () =>
+    it.effect("are not sent again with those that wait", () =>
       Effect.gen(function*() {
         yield* publish([A, B, C])
         for (let hours = 0; hours < 30; hours += 2) {
@@ -338,7 +338,7 @@ describe("ApnsJob", () => {
         assert.sameDeepMembers((yield* buriedJobs).map(({ payload }) => payload.tokens), [[B], [C]])
       }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(400, "BadTopic"), [C]: TestApns.reject(500) })))))
 
-    it.effect("are not given up with others: those that were tried for long enough stay behind", () =>
+    it.effect("do not bury others: only those whose retries are exhausted are buried", () =>
       Effect.gen(function*() {
         const job = Job.make("apns", { payload: ApnsPayload, retry: Schedule.recurs(0) })
         yield* publish([A, B])
@@ -348,7 +348,7 @@ describe("ApnsJob", () => {
         assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.ApnsJob))[0]!.payload.tokens, [B])
       }).pipe(Effect.provide(world(answers({ [A]: TestApns.reject(500), [B]: notSent })))))
 
-    it.effect("are pushed again when somebody kicks them", () => {
+    it.effect("are sent again when an operator kicks them", () => {
       let answer: TestApns.Answer = TestApns.reject(400, "BadTopic")
       return Effect.gen(function*() {
         yield* publish([A, B], { id: "news" })

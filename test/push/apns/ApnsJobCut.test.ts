@@ -61,7 +61,7 @@ const waiting = TestBroker.enqueued(ApnsJob.ApnsJob)
 const told = TestBroker.enqueued(DeadTokenJob.DeadTokenJob)
 
 describe("a push job whose worker stops", () => {
-  it.effect("is done, and what has no answer is published as a new job", () =>
+  it.effect("is done, and pushes without an answer are published as a new job", () =>
     Effect.gen(function*() {
       yield* publish([accepted, dead, silent], { id: "news", priority: 7, ttr: "5 minutes", deadline: "1 hour" })
       const worker = yield* startAndStop(ApnsJob.handler(), { grace: "2 seconds" })
@@ -79,7 +79,7 @@ describe("a push job whose worker stops", () => {
       assert.deepStrictEqual((yield* told).map(({ payload }) => payload.token), [dead])
     }).pipe(Effect.provide(world)))
 
-  it.effect("three times, is not pushed again where it was accepted, and keeps its ids", () =>
+  it.effect("three times sends no accepted push again, and keeps the ids", () =>
     Effect.gen(function*() {
       yield* publish([accepted, silent])
       for (let i = 0; i < 3; i++) {
@@ -91,7 +91,7 @@ describe("a push job whose worker stops", () => {
       assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 2)
     }).pipe(Effect.provide(world)))
 
-  it.effect("and of which nothing is done yet, is requeued as it is", () =>
+  it.effect("before any push has ended is requeued unchanged", () =>
     Effect.gen(function*() {
       const id = yield* publish([silent])
       const worker = yield* startAndStop(ApnsJob.handler())
@@ -99,7 +99,7 @@ describe("a push job whose worker stops", () => {
       assert.include(yield* statsOf(id), { state: "ready", attempt: 0 })
     }).pipe(Effect.provide(world)))
 
-  it.effect("is settled the same under a tracer", () =>
+  it.effect("is settled the same with a tracer", () =>
     Effect.gen(function*() {
       yield* publish([accepted, silent])
       const worker = yield* startAndStop(ApnsJob.handler())
@@ -109,7 +109,7 @@ describe("a push job whose worker stops", () => {
       Effect.provideService(Tracer.Tracer, Tracer.make({ span: (options) => new Tracer.NativeSpan(options) }))
     ))
 
-  it.effect("has no push repeated where a second copy is not to be risked", () =>
+  it.effect("sends no push twice if unknown pushes are dropped", () =>
     Effect.gen(function*() {
       yield* publish([accepted, silent])
       yield* publish([silent])
@@ -118,7 +118,7 @@ describe("a push job whose worker stops", () => {
       assert.deepStrictEqual(yield* waiting, [])
     }).pipe(Effect.provide(world)))
 
-  it.effect("while the application can't be told of dead tokens, keeps these too", () =>
+  it.effect("while the report of dead tokens fails keeps these too", () =>
     Effect.gen(function*() {
       yield* publish([accepted, dead, silent])
       const worker = yield* startAndStop(ApnsJob.handler())
@@ -126,7 +126,7 @@ describe("a push job whose worker stops", () => {
       assert.sameMembers((yield* waiting).flatMap(({ payload }) => payload.tokens), [dead, silent])
     }).pipe(Effect.provide(Layer.merge(world, DeadTokenJob.layer(() => Effect.fail("the database is away"))))))
 
-  describe("while the broker takes no jobs", () => {
+  describe("while the broker refuses jobs", () => {
     const refusal = new Publisher.PublishError({
       job: "apns",
       queue: "apns",
@@ -146,7 +146,7 @@ describe("a push job whose worker stops", () => {
         )
       ).pipe(Layer.provideMerge(world))
 
-    it.effect("has some seconds more", () => {
+    it.effect("has a few more seconds", () => {
       let isFull = true
       return Effect.gen(function*() {
         yield* publish([accepted, silent])
@@ -161,7 +161,7 @@ describe("a push job whose worker stops", () => {
       }).pipe(Effect.provide(refusing(() => isFull)))
     })
 
-    it.effect("and goes on so, is requeued as a whole, and nothing is published afterwards", () => {
+    it.effect("for longer is requeued as a whole, and nothing is published afterwards", () => {
       let isFull = true
       return Effect.gen(function*() {
         const id = yield* publish([accepted, silent])
@@ -177,7 +177,7 @@ describe("a push job whose worker stops", () => {
 })
 
 describe("a push job whose attempt takes too long", () => {
-  it.effect("is not pushed again where it was accepted; what has no answer has attempts of its own", () =>
+  it.effect("sends no accepted push again; pushes without an answer have their own attempts", () =>
     Effect.gen(function*() {
       const job = Job.make("apns", { payload: ApnsPayload, timeout: "2 seconds" })
       yield* publish([accepted, dead, silent])
@@ -192,7 +192,7 @@ describe("a push job whose attempt takes too long", () => {
 })
 
 describe("a push job that expires while it is pushed", () => {
-  it.effect("is over; the dead tokens that are known are told", () =>
+  it.effect("ends, and its known dead tokens are reported", () =>
     Effect.gen(function*() {
       yield* publish([accepted, dead, silent], { deadline: "2 seconds" })
       const worker = yield* start({}, ApnsJob.handler())
@@ -204,7 +204,7 @@ describe("a push job that expires while it is pushed", () => {
 })
 
 describe("a push job whose lease is lost", () => {
-  it.effect("is not published a second time: it runs again as a whole", () => {
+  it.effect("is not published again: it runs again as a whole", () => {
     let published = 0
     const counting = Layer.effect(
       Publisher.Publisher,

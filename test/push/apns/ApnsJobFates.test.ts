@@ -32,7 +32,7 @@ describe("ApnsJob", () => {
       [B]: TestApns.reject(400, "DeviceTokenNotForTopic")
     })
 
-    it.effect("are published for the application, told apart", () =>
+    it.effect("are published for the application, dead and wrong ones apart", () =>
       Effect.gen(function*() {
         yield* publish([A, B, "not hex", C])
         const outcome = yield* only()
@@ -47,7 +47,7 @@ describe("ApnsJob", () => {
         assert.strictEqual(jobs[0]!.queue, "apns-tokens")
       }).pipe(Effect.provide(world(options))))
 
-    it.effect("are handed to a function instead", () => {
+    it.effect("are passed to a function instead", () => {
       const seen: Array<DeadTokenJob.DeadToken> = []
       return Effect.gen(function*() {
         yield* publish([A, B, C])
@@ -59,7 +59,7 @@ describe("ApnsJob", () => {
       )
     })
 
-    it.effect("that the application can't take, keep the job", () =>
+    it.effect("keep the job if their report fails", () =>
       Effect.gen(function*() {
         yield* publish([A])
         const fiber = yield* Effect.forkChild(only())
@@ -77,7 +77,7 @@ describe("ApnsJob", () => {
       ["fails", Effect.fail("the database is away")],
       ["dies", Effect.die(new Error("no such table"))],
       ["is interrupted", Effect.interrupt]
-    ])("are pushed to again, and nothing else, when the application's function %s", ([, failure]) => {
+    ])("are the only ones pushed to again when the application's function %s", ([, failure]) => {
       let works = false
       const seen: Array<string> = []
       const hook = (dead: DeadTokenJob.DeadTokens) =>
@@ -111,7 +111,7 @@ describe("ApnsJob", () => {
   })
 
   describe("a worker that dies", () => {
-    it.effect("after it has published, and before the job is settled, loses nothing", () => {
+    it.effect("after it has published and before the job is settled loses nothing", () => {
       const options = answers({ [A]: TestApns.reject(410, "Unregistered", 1), [B]: TestApns.reject(500) })
       return Effect.gen(function*() {
         yield* publish([A, B, C], { id: "news", ttr: "1 minute" })
@@ -153,7 +153,7 @@ describe("ApnsJob", () => {
     })
   })
 
-  describe("a broker that takes no jobs", () => {
+  describe("a broker that refuses jobs", () => {
     const broker = "test"
     const refusals: ReadonlyArray<[string, BrokerError.BrokerErrorReason]> = [
       ["is full", new BrokerError.OutOfMemory({ broker })],
@@ -189,7 +189,7 @@ describe("ApnsJob", () => {
       )
     })
 
-    it.effect.each(refusals)("because it %s, is asked until it does: nothing is pushed again", ([, reason]) => {
+    it.effect.each(refusals)("because it %s is retried until it accepts: nothing is pushed again", ([, reason]) => {
       let refusal: BrokerError.BrokerErrorReason | undefined = reason
       const options = answers({ [B]: TestApns.reject(500), [C]: TestApns.reject(410, "Unregistered") })
       const { layer, lines } = captured()
@@ -214,7 +214,7 @@ describe("ApnsJob", () => {
       }).pipe(Effect.provide(Layer.merge(world(options), layer)))
     })
 
-    it.effect("and never will take this one: the job is buried, and nothing is pushed again", () =>
+    it.effect("permanently: the job is buried, and nothing is pushed again", () =>
       Effect.gen(function*() {
         yield* publish([A, B])
         const reason = new BrokerError.JobTooBig({ queue: "apns", size: 2, limit: 1 })
@@ -222,7 +222,7 @@ describe("ApnsJob", () => {
         assert.match(outcome._tag === "Buried" ? outcome.reason : outcome._tag, /1 of 2 pushes.*limit of 1 bytes/)
       }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(500) })))))
 
-    it.effect("of every size, gets what is left of a large one in several", () =>
+    it.effect("over a size gets the rest of a large job as several jobs", () =>
       Effect.gen(function*() {
         const tokens = Array.from({ length: 900 }, (_, n) => n.toString(16).padStart(64, "0"))
         yield* putForeign({ tokens, payload: { aps: { alert: "Hi" } } })
@@ -239,10 +239,10 @@ describe("ApnsJob", () => {
       ))
   })
 
-  describe("a fault of the configuration", () => {
+  describe("a configuration fault", () => {
     const fault = TestApns.reject(403, "InvalidProviderToken")
 
-    it.effect("is told once, with what to do, and again after it was mended and came back", () => {
+    it.effect("is logged once with what to do, and again after it was fixed and came back", () => {
       const { layer, lines } = captured()
       let answer: TestApns.Answer = fault
       const alarms = () => lines.filter((line) => line.startsWith("Error"))
@@ -256,7 +256,7 @@ describe("ApnsJob", () => {
         yield* round
         yield* round
         assert.lengthOf(alarms(), 1)
-        assert.match(alarms()[0]!, /Check that key file, key id and team id belong together.*kept/)
+        assert.match(alarms()[0]!, /Check that the key file, key id and team id belong together.*kept/)
         answer = TestApns.accept
         yield* round
         answer = fault
@@ -266,7 +266,7 @@ describe("ApnsJob", () => {
       }).pipe(Effect.provide(Layer.merge(world({ answer: () => answer }), layer)))
     })
 
-    it.effect("of one app doesn't hide behind another that works", () => {
+    it.effect("of one app is logged even while another app works", () => {
       const { layer, lines } = captured()
       const options: TestApns.Options = {
         answer: ({ notification }) => notification.topic === "com.example.bad" ? fault : TestApns.accept
@@ -283,7 +283,7 @@ describe("ApnsJob", () => {
     })
   })
 
-  it.effect("a worker tells what it did", () =>
+  it.effect("the worker's outcomes carry the summary", () =>
     Effect.gen(function*() {
       yield* Effect.forEach([[A], [B], [C], [A, B, C]], (tokens) => publish(tokens))
       const exit = yield* Worker.run({ maxJobs: 4, concurrency: 1 }, ApnsJob.handler())
@@ -322,7 +322,7 @@ describe("the app of a dead token", () => {
   const on = (...gateways: ReadonlyArray<Gateway>) =>
     Layer.merge(TestBroker.layer, Layer.effect(Apns.Apns, Apns.make(gateways)))
 
-  it.effect("is the one that the push went to, where the kind of credential decided that", () =>
+  it.effect("is the app that the push went to, if the kind of credential decided that", () =>
     Effect.gen(function*() {
       yield* ApnsJob.publish({ pushType: "location", payload: { aps: {} } }, [B])
       yield* drain()
@@ -332,7 +332,7 @@ describe("the app of a dead token", () => {
       Effect.provide(on(gateway("Certificate", () => ["com.example.a"]), gateway("Key", () => ["com.example.b"])))
     ))
 
-  it.effect("may be gone when its certificate was replaced meanwhile: the token is told later, and nothing sent twice", () => {
+  it.effect("may be unknown after its certificate was replaced: the token is reported later, and nothing is sent twice", () => {
     let topics = ["com.example.a"]
     const pushed: Array<string> = []
     return Effect.gen(function*() {
@@ -350,8 +350,8 @@ describe("the app of a dead token", () => {
   })
 })
 
-describe("pushes that were buried as a part", () => {
-  it.effect("are made when an operator moves their job to another queue", () => {
+describe("pushes that were buried apart", () => {
+  it.effect("are sent when an operator moves their job to another queue", () => {
     let isMended = false
     return Effect.gen(function*() {
       yield* publish([A, B])

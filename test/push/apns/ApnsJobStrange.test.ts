@@ -38,7 +38,7 @@ describe("a function for dead tokens that", () => {
   // the words of a handler mean nothing here: they are failures like any other
   for (const [way, run] of ways) {
     if (way.startsWith("goes on")) continue
-    it.effect(`${way} what can't be read is called again, and nothing that was accepted is pushed again`, () =>
+    it.effect(`${way} an unreadable value is called again, and no accepted push is sent again`, () =>
       Effect.gen(function*() {
         for (const [value, failure] of values) {
           const what = `${way} ${value}`

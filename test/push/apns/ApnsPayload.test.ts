@@ -13,7 +13,7 @@ const whole =
   `"collapseId":"order-42","payload":{"aps":{"alert":{"title":"Order 42"},"badge":0},"order":{"id":[42]}}}`
 
 describe("ApnsPayload", () => {
-  it.effect("reads and writes the whole wire form", () =>
+  it.effect("encodes and decodes the whole wire form", () =>
     Effect.gen(function*() {
       const { tokens, ...notification } = JSON.parse(whole)
       const read = yield* decode({ ...JSON.parse(whole), later: "ignored" })
@@ -21,7 +21,7 @@ describe("ApnsPayload", () => {
       assert.strictEqual(JSON.stringify(yield* encode(read)), whole)
     }))
 
-  it.effect("keeps where pushes come from that are published again", () =>
+  it.effect("keeps the origin of pushes that are published again", () =>
     Effect.gen(function*() {
       const wire = { tokens: ["00"], pushType: "alert", payload: { aps: { badge: 1 } } }
       const again: unknown = { ...wire, backqOrigin: { id: "order-42", attempts: 3, publishedAt: 1_764_000_000_000 } }
@@ -32,14 +32,14 @@ describe("ApnsPayload", () => {
       assert.notProperty(yield* decode({ ...wire, origin: "web" }), "origin")
     }))
 
-  it.effect("keeps keys of aps that are not known yet", () =>
+  it.effect("keeps unknown keys of aps", () =>
     Effect.gen(function*() {
       const payload = { aps: { badge: 1, alert: { body: "a", "new-a": [1] }, "new-b": { c: null } }, d: 1 }
       const read = yield* decode({ tokens: ["00"], payload })
       assert.deepStrictEqual(read.notification.payload, payload)
     }))
 
-  it.effect("does not let a wrong token keep the notification from the others", () =>
+  it.effect("accepts a wrong token beside others", () =>
     Effect.gen(function*() {
       const read = yield* decode({ tokens: ["00ff", "", "no token"], payload: { aps: { badge: 1 } } })
       assert.deepStrictEqual(read.tokens, ["00ff", "", "no token"])
@@ -69,9 +69,9 @@ describe("ApnsPayload", () => {
     [
       "what breaks a rule",
       { tokens: ["00"], payload: { aps: { "content-available": 1 } }, priority: 10 },
-      /priority: background allows 5, not 10/
+      /priority: must be 5 for background, not 10/
     ],
-    ["what is too large", { tokens: ["00"], payload: { aps: { alert: "a".repeat(4096) } } }, /4096 are allowed/]
+    ["what is too large", { tokens: ["00"], payload: { aps: { alert: "a".repeat(4096) } } }, /at most 4096 bytes/]
   ])("refuses %s", (_, wire, message) =>
     Effect.runPromise(Effect.gen(function*() {
       const error = yield* Effect.flip(decode(wire))
@@ -82,11 +82,11 @@ describe("ApnsPayload", () => {
     Effect.gen(function*() {
       const notification = Notification.alert({ body: "a", expiration: -1 })
       const error = yield* Effect.flip(encode({ tokens: ["00"], notification }))
-      assert.match(error.message, /expiration: give whole seconds/)
+      assert.match(error.message, /expiration: must be whole seconds/)
     }))
 
   it.effect.prop(
-    "reads what it writes",
+    "decodes what it encodes",
     {
       tokens: Schema.NonEmptyArray(Schema.String),
       badge: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),

@@ -110,7 +110,7 @@ describe("Channel", () => {
     [404, "BadPath", "ReportBug"],
     [429, "TooManyRequests", "RetryLater"],
     [500, "InternalServerError", "RetryLater"]
-  ])("says what %d %s means, whatever was asked", (status, reason, action) => {
+  ])("explains %d %s for every call", (status, reason, action) => {
     const results: ReadonlyArray<Result.Result<unknown, unknown>> = [
       call(BroadcastChannel.create(app, "None")),
       call(BroadcastChannel.read(app, id)),

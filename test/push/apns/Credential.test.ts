@@ -56,7 +56,7 @@ const captured = () => {
 
 layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential", (it) => {
   describe("of a key", () => {
-    it.effect("signs, and covers every topic", () =>
+    it.effect("signs and covers every topic", () =>
       Effect.gen(function*() {
         const { at } = yield* Files
         writeFileSync(at("AuthKey.p8"), p8)
@@ -68,7 +68,7 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         }
       }))
 
-    it.effect("covers the topics it is given", () =>
+    it.effect("covers the given topics", () =>
       Effect.gen(function*() {
         const topics = ["com.example.a", "com.example.b"]
         const credential = yield* Credential.read({ key: Redacted.make(p8), ...keyOptions, topics })
@@ -76,7 +76,7 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         assert.strictEqual(credential.defaultTopic, "com.example.a")
       }))
 
-    it.effect("tells which file is missing, or is no key", () =>
+    it.effect("names the file that is missing or is not a key", () =>
       Effect.gen(function*() {
         const { at } = yield* Files
         const readKey = (name: string) => Effect.flip(Credential.read({ key: { file: at(name) }, ...keyOptions }))
@@ -88,7 +88,7 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         assert.include(certificate.message, at("push.crt"))
       }))
 
-    it.effect("is not read from what has no end, or is too large", () =>
+    it.effect("is not read from a device or a file that is too large", () =>
       Effect.gen(function*() {
         const { at } = yield* Files
         writeFileSync(at("large.p8"), Buffer.alloc(2_000_000))
@@ -99,7 +99,7 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         }
       }))
 
-    it.effect("is read from base64; one that is taken for a file is not shown", () =>
+    it.effect("is read from base64, and never shown when it is mistaken for a file", () =>
       Effect.gen(function*() {
         const base64 = p8.replace(/-----[^-]+-----|\s/g, "")
         assert.isDefined((yield* Credential.read({ key: Redacted.make(base64), ...keyOptions })).providerToken)
@@ -142,13 +142,13 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         assert.isTrue(tlsTakes(credential))
       }))
 
-    it.effect("takes the topic from the subject where there is no list", () =>
+    it.effect("takes the topic from the subject without a list", () =>
       Effect.gen(function*() {
         yield* today
         assert.deepStrictEqual((yield* read("plain.crt", "plain.key")).topics, ["com.example.plain"])
       }))
 
-    it.effect("trusts the authority that it is told", () =>
+    it.effect("trusts the given authority", () =>
       Effect.gen(function*() {
         yield* today
         const file = yield* Files
@@ -166,13 +166,25 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
       ["a certificate for a key", ["push.crt", "push.crt"], "KeyInvalid", "push.crt", /swapped/],
       ["no key", ["push.crt"], "KeyInvalid", "push.crt", /another file/],
       ["another's key", ["push.crt", "other.key"], "KeyMismatch", "other.key", /does not belong/],
-      ["a wrong passphrase", ["push.crt", "encrypted.key", wrong], "PassphraseWrong", "encrypted.key", /not open/],
-      ["no passphrase", ["push.crt", "encrypted.key"], "PassphraseWrong", "encrypted.key", /give its passphrase/],
-      ["a wrong passphrase of PKCS #12", ["push.p12", undefined, wrong], "PassphraseWrong", "push.p12", /not open/],
-      ["no passphrase of PKCS #12", ["push.p12"], "PassphraseWrong", "push.p12", /give its passphrase/],
+      [
+        "a wrong passphrase",
+        ["push.crt", "encrypted.key", wrong],
+        "PassphraseWrong",
+        "encrypted.key",
+        /does not decrypt/
+      ],
+      ["no passphrase", ["push.crt", "encrypted.key"], "PassphraseWrong", "encrypted.key", /set its passphrase/],
+      [
+        "a wrong passphrase of PKCS #12",
+        ["push.p12", undefined, wrong],
+        "PassphraseWrong",
+        "push.p12",
+        /does not decrypt/
+      ],
+      ["no passphrase of PKCS #12", ["push.p12"], "PassphraseWrong", "push.p12", /set its passphrase/],
       ["PKCS #12 without key", ["nokey.p12", undefined, secret], "CertificateInvalid", "nokey.p12", /together/],
       ["old PKCS #12", ["legacy.p12", undefined, secret], "CertificateInvalid", "legacy.p12", /-legacy/],
-      ["PKCS #12 and a key", ["push.p12", "push.key", secret], "KeyInvalid", "push.key", /holds its key/],
+      ["PKCS #12 and a key", ["push.p12", "push.key", secret], "KeyInvalid", "push.key", /contains its key/],
       ["neither", ["text.txt"], "CertificateInvalid", "text.txt", /neither PEM nor PKCS #12/],
       ["a missing file", ["none.crt"], "FileUnreadable", "none.crt", /no such file/]
     ])("refuses %s", ([, names, tag, file, words]) =>
@@ -186,7 +198,7 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         assert.notInclude(error.message + JSON.stringify(error), "hunter2")
       }))
 
-    it.effect("refuses one that has ended, or not begun", () =>
+    it.effect("refuses a certificate that has expired or is not valid yet", () =>
       Effect.gen(function*() {
         for (const time of [Date.now() + 366 * 86_400_000, Date.now() - 86_400_000]) {
           yield* TestClock.setTime(time)
@@ -206,7 +218,7 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         }
       })
 
-    it.effect("is read again when its files change, once they are good", () => {
+    it.effect("is read again when its files have changed and are valid", () => {
       const { layer, lines } = captured()
       return Effect.gen(function*() {
         yield* today
@@ -223,7 +235,7 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         yield* today
         copyFileSync(at("new.crt"), at("live.crt"))
         yield* until(() => lines.length > 0)
-        assert.match(lines[0]!, /is not used.*live\.key.*does not belong/)
+        assert.match(lines[0]!, /the old one stays in use.*live\.key.*does not belong/)
         assert.strictEqual((yield* SubscriptionRef.get(live)).defaultTopic, "com.example.app")
         rmSync(at("live.key"))
         yield* until(() => lines.length > 1)
@@ -231,13 +243,13 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
 
         copyFileSync(at("new.key"), at("live.key"))
         yield* until(() => lines.length > 2)
-        assert.match(lines[2]!, /has changed and is in use/)
+        assert.match(lines[2]!, /has changed, and the new one is in use/)
         yield* Fiber.join(second)
         assert.strictEqual((yield* SubscriptionRef.get(live)).defaultTopic, "com.example.new")
       }).pipe(Effect.provide(layer))
     })
 
-    it.effect("says once a day that its end is near, from 30 days before", () => {
+    it.effect("warns once a day from 30 days before its end", () => {
       const { layer, lines } = captured()
       return Effect.gen(function*() {
         const file = yield* Files
@@ -250,8 +262,8 @@ layer(Layer.effect(Files, certificates), { timeout: "30 seconds" })("Credential"
         assert.deepStrictEqual(lines, [])
         yield* TestClock.adjust("71 hours")
         assert.lengthOf(lines, 2)
-        assert.match(lines[0]!, /\(the given certificate\) ends in (29|30) days, on \d{4}-/)
-        assert.match(lines[1]!, /ends in (28|29) days/)
+        assert.match(lines[0]!, /\(the given certificate\) expires in (29|30) days, on \d{4}-/)
+        assert.match(lines[1]!, /expires in (28|29) days/)
       }).pipe(Effect.provide(layer))
     })
   })

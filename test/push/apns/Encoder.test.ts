@@ -205,7 +205,7 @@ describe("encode", () => {
     if (apple !== undefined) assert.include(error.message, `(APNs would answer ${apple})`)
   })
 
-  it("has a test for every reason of Apple's that a notification can cause", () => {
+  it("has a test for every reason that a notification can cause", () => {
     const tested = new Set(refused.map(([, , , apple]) => apple))
     for (
       const reason of [
@@ -220,7 +220,7 @@ describe("encode", () => {
     ) assert.isTrue(tested.has(reason), reason)
   })
 
-  it.each(accepted)("takes %s, and sends it as it is", (_, notification) => {
+  it.each(accepted)("accepts %s and sends it unchanged", (_, notification) => {
     const { body } = Result.getOrThrow(encode(notification, { topic }))
     assert.deepStrictEqual(JSON.parse(new TextDecoder().decode(body)), notification.payload)
     assert.isUndefined(check(notification))
@@ -239,12 +239,12 @@ describe("encode", () => {
     { badge: 1, "mutable-content": 0 },
     { "content-available": 1 },
     { alert: { "loc-key": "k", "loc-args": [1, "a", 0.5], "title-loc-args": [1] } }
-  ])("sends what Apple delivers, as other languages write it: %j", (aps) => {
+  ])("sends flags as other languages write them: %j", (aps) => {
     const { body } = Result.getOrThrow(encode(alert(aps), { topic }))
     assert.strictEqual(new TextDecoder().decode(body), JSON.stringify({ aps }))
   })
 
-  it("takes true in a background push for yes", () => {
+  it("accepts true as content-available of a background push", () => {
     assert.isTrue(Result.isSuccess(encode(alert({ "content-available": true }, { pushType: "background" }), { topic })))
   })
 
@@ -264,7 +264,7 @@ describe("encode", () => {
     { payload: { aps: { badge: 0 }, a: ["s3cret", undefined] } },
     { payload: { aps: { alert: "s3cret\ud800" } } },
     { payload: { aps: { alert: "s3cret".repeat(1000) } } }
-  ])("shows no value in what it says: %j", (part) => {
+  ])("shows no value in its message: %j", (part) => {
     assert.notInclude(failure(alert({ alert: "a" }, { topic, ...part })).message, "s3cret")
   })
 
@@ -292,7 +292,7 @@ describe("encode", () => {
   const limits = PushType.PushType.literals.map((pushType) => [pushType, pushType === "voip" ? 5120 : 4096] as const)
 
   it.each(limits.filter(([pushType]) => pushType !== "mdm"))(
-    "takes a payload of %s up to %d bytes",
+    "accepts a payload of %s up to %d bytes",
     (pushType, limit) => {
       const largest = Result.getOrThrow(encode(sized(pushType, limit), { topic }))
       assert.strictEqual(largest.body.byteLength, limit)
@@ -303,14 +303,14 @@ describe("encode", () => {
     }
   )
 
-  it("takes mdm up to 4096 bytes", () => {
+  it("accepts mdm up to 4096 bytes", () => {
     const of = (size: number) => Notification.mdm({ topic, pushMagic: "a".repeat(size - `{"mdm":""}`.length) })
     assert.isTrue(Result.isSuccess(encode(of(4096))))
     assert.deepInclude({ ...failure(of(4097)).reason }, { apple: "PayloadTooLarge" })
   })
 
   it.prop(
-    "sends any JSON beside aps unchanged, or refuses it",
+    "sends any JSON beside aps unchanged or refuses it",
     [Schema.Record(Schema.String, Schema.Json)],
     ([data]) => {
       const notification = Notification.alert({ topic, badge: 0, data })
@@ -354,7 +354,7 @@ describe("encodeBroadcast", () => {
     assert.deepInclude({ ...error.reason }, { _tag: "InvalidNotification", field, apple })
   })
 
-  it("takes a payload of up to 5120 bytes", () => {
+  it("accepts a payload of up to 5120 bytes", () => {
     const of = (length: number) => update({ timestamp: 1, contentState: { a: "a".repeat(length) } })
     const room = 5120 - JSON.stringify(of(0).payload).length
     assert.strictEqual(Result.getOrThrow(encodeBroadcast(of(room))).body.byteLength, 5120)

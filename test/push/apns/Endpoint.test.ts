@@ -3,7 +3,7 @@ import * as Result from "effect/Result"
 import * as Endpoint from "../../../src/push/apns/Endpoint.ts"
 
 describe("Endpoint", () => {
-  it("is Apple's, for production, unless it is told otherwise", () => {
+  it("is Apple's production server by default", () => {
     assert.deepStrictEqual(Endpoint.make(), {
       environment: "production",
       push: { host: "api.push.apple.com", port: 443 },
@@ -20,7 +20,7 @@ describe("Endpoint", () => {
     })
   })
 
-  it("uses another host for everything, and lets each part be set alone", () => {
+  it("uses another host for everything, and each part can be set separately", () => {
     const here = { host: "localhost", port: 8443 }
     const all = Endpoint.make(here)
     assert.deepStrictEqual([all.push, all.broadcast, all.channels], [here, here, here])
@@ -29,7 +29,7 @@ describe("Endpoint", () => {
     assert.deepStrictEqual(apart.channels, { host: "api-manage-broadcast.push.apple.com", port: 443 })
   })
 
-  it("leaves the channels where Apple has them, also where Apple's server is named", () => {
+  it("keeps Apple's server for channels if the host is Apple's", () => {
     const { channels, push } = Endpoint.make({ host: "api.push.apple.com", port: 2197 })
     assert.deepStrictEqual(push, { host: "api.push.apple.com", port: 2197 })
     assert.deepStrictEqual(channels, { host: "api-manage-broadcast.push.apple.com", port: 2196 })

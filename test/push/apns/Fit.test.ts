@@ -18,26 +18,26 @@ const body = (text: string, data = {}) => Notification.alert({ topic: "com.examp
 const fitted = (notification: Notification.Notification) => Result.getOrThrow(fit(notification))
 
 describe("fit", () => {
-  it("leaves alone what fits, to the byte", () => {
+  it("returns a notification that fits unchanged, to the byte", () => {
     const full = body("a".repeat(4096 - size(body(""))))
     assert.strictEqual(size(full), 4096)
     assert.strictEqual(fitted(full), full)
     assert.strictEqual(fitted(Notification.background()).pushType, "background")
   })
 
-  it("cuts off no more than has to be", () => {
+  it("cuts no more than necessary", () => {
     const short = fitted(body("a".repeat(5000)))
     assert.strictEqual(size(short), 4096)
     assert.strictEqual(bodyOf(short), `${"a".repeat(4096 - size(body("")) - 3)}…`)
     assert.isTrue(Result.isSuccess(encode(short)))
   })
 
-  it("knows the limit of the kind", () => {
+  it("knows the limit of the push type", () => {
     const long = { ...body("a".repeat(6000)), pushType: "voip" } as const
     assert.strictEqual(size(fitted(long)), 5120)
   })
 
-  it("leaves a broadcast what it may have", () => {
+  it("allows the larger limit of a broadcast", () => {
     const score = (text: string) =>
       Notification.liveActivityUpdate({ timestamp: 1, contentState: {}, alert: { title: "Goal", body: text } })
     const full = score("a".repeat(broadcastLimit - size(score(""))))
@@ -72,7 +72,7 @@ describe("fit", () => {
     assert.deepInclude({ ...reason }, { _tag: "InvalidNotification", field: "payload", apple: "PayloadTooLarge" })
   })
 
-  it("leaves an ellipsis alone where there is room for nothing else", () => {
+  it("keeps only an ellipsis if there is no room for more", () => {
     const short = fitted(body("Hello", { a: "a".repeat(4096 - size(body("", { a: "" })) - 3) }))
     assert.strictEqual(bodyOf(short), "…")
     assert.strictEqual(size(short), 4096)
@@ -81,7 +81,7 @@ describe("fit", () => {
   const pieces = ["a", "é", "e\u0301", "\"", "\\", "\n", "\u0001", "漢", "👩‍👩‍👧‍👦", "🇩🇪", "👍🏽", "நி", "\r\n", " "]
 
   it.prop(
-    "never is over the limit, and never cuts a character in two",
+    "is never over the limit and never cuts a grapheme",
     {
       text: Schema.Array(Schema.Literals(pieces)).check(Schema.isMinLength(1)),
       other: Schema.String,

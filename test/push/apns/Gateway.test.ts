@@ -44,14 +44,14 @@ describe("routing", () => {
     ["alert", [calls, key], key],
     ["location", [app, key], key],
     ["mdm", [key, app], app]
-  ])("finds for %s the credential that Apple takes it with", (pushType, gateways, gateway) => {
+  ])("finds the credential that Apple requires for %s", (pushType, gateways, gateway) => {
     assert.strictEqual(Result.getOrThrow(Gateway.route(gateways, "com.example.a", pushType)).gateway, gateway)
   })
 
   it.each<[PushType, ReadonlyArray<Gateway.Gateway>, RegExp]>([
-    ["location", [app], /location needs a key.* com\.example\.a is a certificate/],
-    ["mdm", [key], /mdm needs an MDM certificate.* is a key/]
-  ])("refuses %s where only the other kind of credential covers it", (pushType, gateways, words) => {
+    ["location", [app], /must not be location with a certificate, which covers com\.example\.a: configure a key/],
+    ["mdm", [key], /must not be mdm with a key, which .*: configure an MDM certificate/]
+  ])("refuses %s if only the other kind of credential covers it", (pushType, gateways, words) => {
     const failure = Result.getOrThrow(Result.flip(Gateway.route(gateways, "com.example.a", pushType)))
     assert.deepInclude(failure.reason, { _tag: "InvalidNotification", field: "pushType", apple: "TopicDisallowed" })
     assert.match(failure.message, words)
@@ -60,7 +60,7 @@ describe("routing", () => {
   it.each<[string, ReadonlyArray<Gateway.Gateway>, string | undefined, RegExp]>([
     ["a topic that nobody covers", [a, b], "com.example.c", /com\.example\.c.*com\.example\.a.*com\.example\.b/],
     ["a part of a topic", [a], "com.example", /no credential covers/],
-    ["no topic and no default", [any], undefined, /give the app's bundle id/]
+    ["no topic and no default", [any], undefined, /set the app's bundle id/]
   ])("refuses %s", (_, gateways, topic, words) => {
     const failure = Result.getOrThrow(Result.flip(Gateway.route(gateways, topic)))
     assert.strictEqual(failure.reason._tag, "ConfigFault")
@@ -76,7 +76,7 @@ describe("routing", () => {
     assert.strictEqual(Gateway.bundleIdOf(notification), bundleId)
   })
 
-  it.effect("tells the app and the environment of a topic", () =>
+  it.effect("finds the app and the environment of a topic", () =>
     Effect.gen(function*() {
       const apns = yield* Apns.make([a, b])
       assert.deepStrictEqual(yield* apns.app("com.example.b"), { topic: "com.example.b", environment: "sandbox" })

@@ -65,7 +65,7 @@ describe("Apns.layer", () => {
       assert.strictEqual(push.headers["apns-id"], receipt.apnsId)
     }))
 
-  it.live("nothing is lost and nothing sent twice while connections are replaced", () =>
+  it.live("while connections are replaced nothing is lost or sent twice", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp({ goaway: { everyPushes: 500, unprocessed: 20 } })
       const results = yield* provide(sendAll(5000))
@@ -75,7 +75,7 @@ describe("Apns.layer", () => {
       assert.isTrue(Array.from(times.values()).every((count) => count === 1))
     }))
 
-  it.live("more connections are opened when the first is full, and only then", () =>
+  it.live("more connections open only when the first is full", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp({ maxStreams: { after: 10 }, delay: "100 millis" })
       yield* provide(sendAll(20))
@@ -86,7 +86,7 @@ describe("Apns.layer", () => {
       assert.isAtMost(connections, 4)
     }))
 
-  it.live("connections that are idle are closed, all but one, and pushes go on", () =>
+  it.live("all idle connections but one close, and pushes go on", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp(
         { maxStreams: { after: 10 }, delay: "50 millis" },
@@ -103,7 +103,7 @@ describe("Apns.layer", () => {
       assert.strictEqual((yield* simulator.counts).connections, connections)
     }))
 
-  it.live("a token that Apple calls expired, for a thousand pushes at once: one new token, and each push is sent again once", () =>
+  it.live("a provider token that Apple calls expired for a thousand pushes is renewed once, and each push is sent again once", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp()
       yield* provide(Apns.send(hello, token(0)))
@@ -133,7 +133,7 @@ describe("Apns.layer", () => {
       assert.strictEqual((yield* simulator.counts).connections, 2)
     }))
 
-  it.live("too many pushes to one device hold up no other", () =>
+  it.live("too many pushes to one device do not delay others", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp({
         rules: [{ do: Script.refuse("TooManyRequests"), targets: [token(7)] }]
@@ -146,7 +146,7 @@ describe("Apns.layer", () => {
       assert.strictEqual((yield* simulator.counts).connections, 1)
     }))
 
-  it.live("a token that Apple called bad is not pushed to again, and fails as before", () =>
+  it.live("a bad token is not sent to Apple again, and fails as before", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp({
         rules: [
@@ -169,7 +169,7 @@ describe("Apns.layer", () => {
       assert.deepStrictEqual(reasons, { BadDeviceToken: 1, DeviceTokenNotForTopic: 3, Unregistered: 3 })
     }))
 
-  it.live("bad tokens, for which Apple lowers its limit and ends connections, keep no other push from its device", () =>
+  it.live("bad tokens, for which Apple closes connections, do not stop other pushes", () =>
     Effect.gen(function*() {
       const bad = Array.from({ length: 12 }, (_, n) => token(250 * n + 7))
       const { provide, simulator } = yield* setUp({
@@ -186,7 +186,7 @@ describe("Apns.layer", () => {
       assert.isTrue(Array.from(times.values()).every((count) => count === 1))
     }))
 
-  it.live("a credential that Apple does not take opens the circuit: few pushes reach Apple, and all are told why, until it is mended", () =>
+  it.live("a refused credential opens the circuit: few pushes reach Apple, and all fail with the reason until it is fixed", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp()
       yield* provide(Apns.send(hello, token(0)))
@@ -208,7 +208,7 @@ describe("Apns.layer", () => {
       assert.isTrue((yield* provide(sendAll(100))).every(({ result }) => Result.isSuccess(result)))
     }))
 
-  it.live("a server that sends every connection away at once is asked a few times, not in a loop", () =>
+  it.live("a server that closes every connection at once is tried a few times, not in a loop", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp({}, { queueTimeout: "1500 millis" })
       const away = Effect.andThen(Effect.sleep("5 millis"), simulator.goaway())
@@ -219,7 +219,7 @@ describe("Apns.layer", () => {
       assert.isAtMost((yield* simulator.counts).connections, 6)
     }))
 
-  it.live("connections that are cut: what was sent is unknown, the rest is sent on others", () =>
+  it.live("cut connections make sent pushes unknown, and the others use new connections", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp()
       yield* provide(Apns.send(hello, token(0)))
@@ -236,7 +236,7 @@ describe("Apns.layer", () => {
       }
     }))
 
-  it.live("when the layer closes, what was sent is answered, and what was not comes back as not sent", () =>
+  it.live("when the layer closes, sent pushes get their answers, and the others fail with NotSent", () =>
     Effect.gen(function*() {
       const { close, provide, simulator } = yield* setUp(
         { maxStreams: { before: 10, after: 10 }, delay: "300 millis" },
@@ -272,7 +272,7 @@ describe("options", () => {
     { idleTimeout: "soon" as "1 minute" },
     { drainTimeout: -1 },
     { port: 0 }
-  ])("that can't be meant are refused before anything is opened: %j", (options) =>
+  ])("that are invalid are refused before a connection opens: %j", (options) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(setUp({}, options))
       const [name] = Object.keys(options)
@@ -280,7 +280,7 @@ describe("options", () => {
       assert.match(error.message, new RegExp(`^the APNs option ${name} must be `))
     }))
 
-  it.live("that mean nothing to wait for, or no end, are taken", () =>
+  it.live("that mean no wait or no end are accepted", () =>
     Effect.gen(function*() {
       const { provide } = yield* setUp({}, { drainTimeout: 0, idlePing: "Infinity", queueTimeout: "Infinity" })
       yield* provide(Apns.send(hello, token(1)))
@@ -292,7 +292,7 @@ describe("broadcast channels", () => {
     Notification.liveActivityUpdate({ timestamp: 1_700_000_000, contentState: { home: 1 }, ...options })
   const channels = Apns.Apns
 
-  it.live("are made, read, listed, pushed to and deleted", () =>
+  it.live("are created, read, listed, pushed to and deleted", () =>
     Effect.gen(function*() {
       const { provide, simulator } = yield* setUp()
       const call = <A, E>(f: (apns: Apns.Apns["Service"]) => Effect.Effect<A, E>) => provide(channels.use(f))

@@ -49,7 +49,7 @@ const connected = (
 }
 
 describe("certificates", () => {
-  it.live("one for calls pushes the calls of its app, and nothing else", () =>
+  it.live("a VoIP certificate pushes only the calls of its app", () =>
     Effect.gen(function*() {
       const simulator = yield* ApnsSimulator.make()
       const calls = Redacted.make(yield* certificate(`${topic}.voip`))
@@ -64,7 +64,7 @@ describe("certificates", () => {
       assert.strictEqual(error.reason._tag, "ConfigFault")
     }))
 
-  it.live("what needs the other kind of credential is refused before it is sent, or goes out with that", () =>
+  it.live("a push that needs the other kind of credential uses that or is refused before sending", () =>
     Effect.gen(function*() {
       const simulator = yield* ApnsSimulator.make()
       const push = { certificate: Redacted.make(yield* certificate(topic, `${topic}.location-query`)) }
@@ -92,7 +92,7 @@ describe("certificates", () => {
       assert.deepStrictEqual(signed, [true, false, false])
     }))
 
-  it.effect("one that is replaced by one with other topics: they count from then on", () =>
+  it.effect("a replacement with other topics counts at once", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(Date.parse("2026-01-01"))
       const simulator = yield* ApnsSimulator.make()
@@ -118,7 +118,7 @@ describe("certificates", () => {
 })
 
 describe("several teams at once", () => {
-  it.live("each app is pushed to with the key of its team, on connections of its own", () =>
+  it.live("each app uses the key of its team, on its own connections", () =>
     Effect.gen(function*() {
       const apps = ["com.example.a", "com.example.b", "com.example.c"]
       const keys = yield* Effect.forEach(apps, (app) => Key.makeKey({ bundleIds: [app] }))

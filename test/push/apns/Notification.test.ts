@@ -200,7 +200,7 @@ const golden: ReadonlyArray<readonly [string, Notification.Notification, Record<
 ]
 
 describe("Notification", () => {
-  it("has a golden form for every maker", () => {
+  it("has a golden form for every constructor", () => {
     const makers = Object.entries(Notification).filter(([, value]) => typeof value === "function").map(([name]) => name)
     const tested = new Set(golden.map(([name]) => name.split(/[ ,]/)[0]!))
     assert.sameMembers(makers.filter((name) => name !== "Notification"), [...tested])
@@ -233,9 +233,12 @@ describe("Notification", () => {
     ["an expiration of null", () => Notification.alert(untyped({ body: "a", expiration: null })), "expiration"],
     ["an expiration of a Date", () => Notification.voip(untyped({ expiration: new Date(0) })), "expiration"],
     ["an alert of null", () => Notification.liveActivityEnd(untyped({ ...activity, alert: null })), "alert"]
-  ])("what a program without types gives is refused by the encoder, and thrown by no maker: %s", (_, make, field) => {
-    const error = Result.getOrThrow(Result.flip(encode(make(), { topic: "com.example.app" })))
-    assert.strictEqual(error.reason._tag, "InvalidNotification")
-    assert.include("field" in error.reason ? error.reason.field : "", field)
-  })
+  ])(
+    "wrong types from a program without types are refused by the encoder and thrown by no constructor: %s",
+    (_, make, field) => {
+      const error = Result.getOrThrow(Result.flip(encode(make(), { topic: "com.example.app" })))
+      assert.strictEqual(error.reason._tag, "InvalidNotification")
+      assert.include("field" in error.reason ? error.reason.field : "", field)
+    }
+  )
 })

@@ -103,7 +103,7 @@ const assertSurvives = Effect.fnUntraced(function*(
 })
 
 describe.skipIf(Http2.isMissing("nginx"))("nginx", () => {
-  it.live("a GOAWAY after each 1000 of 20,000 pushes, 900 at once: none is lost, none is sent twice", () =>
+  it.live("with a GOAWAY after each 1000 of 20,000 pushes, no push is lost or sent twice", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nginx(1000)
       const results = yield* Effect.provide(pushAll(numbered(20_000), { inFlight: 900 }), Servers.client(server))
@@ -114,7 +114,7 @@ describe.skipIf(Http2.isMissing("nginx"))("nginx", () => {
       assert.isAtLeast(new Set(seen.map(({ connection }) => connection)).size, 20)
     }))
 
-  it.live("a connection that it closes instead of an answer: that push is unknown, and the others are not lost", () =>
+  it.live("a connection that closes instead of an answer makes that push unknown, and the others are not lost", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nginx(1000)
       const pushes = numbered(500, (i) => i % 100 === 99 ? "444" : undefined)
@@ -130,7 +130,7 @@ describe.skipIf(Http2.isMissing("nginx"))("nginx", () => {
 })
 
 describe.skipIf(Http2.isMissing("nginx"))("provider tokens that nginx calls expired", () => {
-  it.live("no second one is made within 20 minutes, and no storm of connections", () =>
+  it.live("are not renewed within 20 minutes, and cause no storm of connections", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nginx(1000)
       const { prefix } = Servers.refusals.find(({ reason }) => reason === "ExpiredProviderToken")!
@@ -149,7 +149,7 @@ describe.skipIf(Http2.isMissing("nginx"))("provider tokens that nginx calls expi
 })
 
 describe.skipIf(Http2.isMissing("nginx"))("a network that goes silent", () => {
-  it.live("what was on its way is unknown after the PING, the rest is pushed once the network is back", () =>
+  it.live("makes sent pushes unknown after the PING, and the rest is sent once the network is back", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nginx(1000)
       const between = yield* relay(server.port)
@@ -194,7 +194,7 @@ describe.skipIf(Http2.isMissing("haproxy"))("haproxy", () => {
       )
     }))
 
-  it.live("answers of many kinds at once: each push gets its own, and is sent once", () =>
+  it.live("answers of many kinds at once reach the right push, and each is sent once", () =>
     Effect.gen(function*() {
       const server = yield* Servers.haproxy
       const ofOnePush = Servers.refusals.filter(({ reason, status }) =>
@@ -218,7 +218,7 @@ describe.skipIf(Http2.isMissing("haproxy"))("haproxy", () => {
       assertOnce(server.seen(), 3000)
     }))
 
-  it.live("it cuts pushes off, forgets them, or holds them back: these are unknown, or what it says at last", () =>
+  it.live("pushes that it cuts off, forgets or delays are unknown or get its late answer", () =>
     Effect.gen(function*() {
       const server = yield* Servers.haproxy
       const prefixes = ["aaaa", "bbbb", "cccc"]
@@ -237,7 +237,7 @@ describe.skipIf(Http2.isMissing("haproxy"))("haproxy", () => {
       assert.isAtMost(words(results)["Unknown"]!, 6 * 20)
     }))
 
-  it.live("it is started anew twice: no push is lost or sent twice", () =>
+  it.live("two restarts lose no push and send none twice", () =>
     Effect.gen(function*() {
       const server = yield* Servers.haproxy
       let taken = 0
@@ -250,7 +250,7 @@ describe.skipIf(Http2.isMissing("haproxy"))("haproxy", () => {
 })
 
 describe.skipIf(Http2.isMissing("caddy"))("caddy", () => {
-  it.live("many answers at once, on its 250 streams: each push gets its own, and is sent once", () =>
+  it.live("many answers on its 250 streams reach the right push, and each is sent once", () =>
     Effect.gen(function*() {
       const server = yield* Servers.caddy
       const { prefix } = Servers.refusals.find(({ reason }) => reason === "Unregistered")!
@@ -263,7 +263,7 @@ describe.skipIf(Http2.isMissing("caddy"))("caddy", () => {
       assertOnce(server.seen(), 3000)
     }))
 
-  it.live("it is configured anew twice in mid-flight: no push is lost or sent twice", () =>
+  it.live("two reloads during pushes lose no push and send none twice", () =>
     Effect.gen(function*() {
       const server = yield* Servers.caddy
       let taken = 0
@@ -276,7 +276,7 @@ describe.skipIf(Http2.isMissing("caddy"))("caddy", () => {
 })
 
 describe.skipIf(Http2.isPythonMissing)("python3-h2", () => {
-  it.live("a GOAWAY with an error code in mid-flight: what it refused is sent again, what it took is unknown", () =>
+  it.live("a GOAWAY with an error code sends refused pushes again and makes the others unknown", () =>
     Effect.gen(function*() {
       const server = yield* Servers.python("goaway")
       const results = yield* Effect.provide(pushAll(numbered(150), { inFlight: 50 }), Servers.client(server))
@@ -287,7 +287,7 @@ describe.skipIf(Http2.isPythonMissing)("python3-h2", () => {
     }))
 
   it.live.each(["fin", "rst"])(
-    "a connection that ends in mid-flight, with a %s: each push is taken at most once",
+    "a connection that ends with a %s during pushes processes each push at most once",
     (how) =>
       Effect.gen(function*() {
         const server = yield* Servers.python(how)
@@ -301,7 +301,7 @@ describe.skipIf(Http2.isPythonMissing)("python3-h2", () => {
       })
   )
 
-  it.live("streams that are reset: sent again where it says that it was not processed, else unknown", () =>
+  it.live("reset streams are sent again if not processed, else unknown", () =>
     Effect.gen(function*() {
       const server = yield* Servers.python("resets")
       const results = yield* Effect.provide(pushAll(numbered(300), { inFlight: 30 }), Servers.client(server))
@@ -314,7 +314,7 @@ describe.skipIf(Http2.isPythonMissing)("python3-h2", () => {
       assert.strictEqual(server.said(), "")
     }))
 
-  it.live("1 stream, 1000, 1, 1000: kept at every moment, and nothing is refused", () =>
+  it.live("a limit of 1, 1000, 1 and 1000 streams is always kept, and nothing is refused", () =>
     Effect.gen(function*() {
       const server = yield* Servers.python("limits")
       const results = yield* Effect.provide(pushAll(numbered(1500)), Servers.client(server))
@@ -323,7 +323,7 @@ describe.skipIf(Http2.isPythonMissing)("python3-h2", () => {
       assert.strictEqual(server.said(), "")
     }))
 
-  it.live("a key that it does not know: every push says so, on a handful of connections", () =>
+  it.live("an unknown key fails every push with the reason, on a few connections", () =>
     Effect.gen(function*() {
       const server = yield* Servers.python("refuses")
       const results = yield* Effect.provide(pushAll(numbered(2000)), Servers.client(server))
@@ -332,7 +332,7 @@ describe.skipIf(Http2.isPythonMissing)("python3-h2", () => {
       assert.strictEqual(server.said(), "")
     }))
 
-  it.live("an answer that ends after each of its bytes is an answer when it is whole, and unknown before", () =>
+  it.live("an answer that ends after any of its bytes counts only when it is whole", () =>
     Effect.gen(function*() {
       const server = yield* Servers.python("bytewise")
       const results = yield* Effect.forEach(
@@ -361,7 +361,7 @@ describe("TLS that can't be trusted", () => {
   ]
 
   it.live.each(cases)(
-    "%s: the push says what to do, on a handful of connections, and jobs are kept",
+    "%s: the push says what to do, with a few connections, and jobs are kept",
     ([name, issue, text]) =>
       Effect.gen(function*() {
         const server = yield* Servers.openssl(issue)
@@ -381,7 +381,7 @@ describe("TLS that can't be trusted", () => {
       })
   )
 
-  it.live("a server that speaks TLS and no HTTP/2: pushes are not sent, and say so", () =>
+  it.live("a server with TLS and without HTTP/2 fails pushes with the reason", () =>
     Effect.gen(function*() {
       const server = yield* Servers.openssl()
       const client = Servers.client(server, { connectTimeout: "300 millis", queueTimeout: "1 second" })
@@ -393,7 +393,7 @@ describe("TLS that can't be trusted", () => {
 })
 
 describe.skipIf(Http2.isMissing("tinyproxy") || Http2.isMissing("nginx"))("tinyproxy", () => {
-  it.live("pushes through it, with a user name and a password", () =>
+  it.live("lets pushes through with a user name and a password", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nginx(100)
       const proxy = yield* Servers.tinyproxy
@@ -404,7 +404,7 @@ describe.skipIf(Http2.isMissing("tinyproxy") || Http2.isMissing("nginx"))("tinyp
       assert.isAtLeast(proxy.asked().length, 10)
     }))
 
-  it.live("a wrong password: the push says so, without it", () =>
+  it.live("refuses a wrong password, and the push says so without it", () =>
     Effect.gen(function*() {
       const server = yield* Servers.nginx(100)
       const proxy = yield* Servers.tinyproxy

@@ -162,7 +162,7 @@ const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
 
 describe("the pool as a model", () => {
   it.effect.prop(
-    "every request ends once",
+    "ends every request once",
     { events: Schema.Array(Event).check(Schema.isMaxLength(60)) },
     ({ events }) => Effect.scoped(play(events)),
     { arbitrary: { runs: 250, size: 80 } }

@@ -73,7 +73,7 @@ describe("ProviderToken", () => {
       assert.isTrue(verified(yield* (yield* make({ key: Redacted.make(key) })).current))
     }))
 
-  it.effect("is the same for workers that started at different times", () =>
+  it.effect("is the same for workers that start at different times", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(hour + 1)
       const one = yield* (yield* make()).current
@@ -82,7 +82,7 @@ describe("ProviderToken", () => {
       assert.strictEqual(one.iat, other.iat)
     }))
 
-  it.effect("is never older than 50 minutes, never changed within 20, and tells when it changes", () =>
+  it.effect("is never older than 50 minutes, never changes within 20, and says when it changes", () =>
     Effect.gen(function*() {
       for (let start = 0; start < 30; start++) {
         const begin = hour + start * 60_000
@@ -106,14 +106,14 @@ describe("ProviderToken", () => {
       }
     }))
 
-  it.effect("is made once for all who ask at once", () =>
+  it.effect("is made once for concurrent callers", () =>
     Effect.gen(function*() {
       const provider = yield* make()
       const tokens = yield* Effect.all(Array.from({ length: 1000 }, () => provider.current), { concurrency: 1000 })
       assert.strictEqual(new Set(tokens.map((token) => Redacted.value(token.jwt))).size, 1)
     }))
 
-  it.effect("is made at most once in 20 minutes, however many call it expired", () =>
+  it.effect("is made at most once in 20 minutes, however many answers call it expired", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(hour + 60_000)
       const provider = yield* make()
@@ -130,7 +130,7 @@ describe("ProviderToken", () => {
       assert.strictEqual(first.generation, 1)
     }))
 
-  it.effect("is made anew, with the exact time, when the one in use is called expired", () =>
+  it.effect("is renewed with the exact time after Apple calls it expired", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(hour + 60_000)
       const provider = yield* make()
@@ -144,7 +144,7 @@ describe("ProviderToken", () => {
       assert.strictEqual(yield* provider.current, second)
     }))
 
-  it.effect("is issued 20 minutes after the last one at least, also after one with the exact time", () =>
+  it.effect("is issued at least 20 minutes after the last one, even after one with the exact time", () =>
     Effect.gen(function*() {
       for (let minute = 21; minute < 81; minute++) {
         yield* TestClock.setTime(hour + 60_000)
@@ -166,7 +166,7 @@ describe("ProviderToken", () => {
       }
     }))
 
-  it.effect("is made anew when the clock was set back", () =>
+  it.effect("is renewed when the clock was set back", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(hour + 24 * 3_600_000)
       const provider = yield* make()
@@ -175,7 +175,7 @@ describe("ProviderToken", () => {
       assert.strictEqual((yield* provider.current).iat, hour / 1000)
     }))
 
-  it.effect("doesn't show itself", () =>
+  it.effect("is never shown", () =>
     Effect.gen(function*() {
       const token = yield* (yield* make()).current
       assert.notInclude(JSON.stringify(token) + String(token.jwt), Redacted.value(token.jwt).slice(0, 20))
@@ -185,8 +185,8 @@ describe("ProviderToken", () => {
 
   it.effect.each(
     [
-      ["text that is no PEM", "AuthKey_ABC123DEFG.p8", /not PEM/],
-      ["nothing", "", /not PEM/],
+      ["text that is no PEM", "AuthKey_ABC123DEFG.p8", /neither PEM/],
+      ["nothing", "", /neither PEM/],
       ["an RSA key", pkcs8(Crypto.generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey), /P-256/],
       ["a key on P-384", pkcs8(Crypto.generateKeyPairSync("ec", { namedCurve: "P-384" }).privateKey), /P-256/],
       ["an Ed25519 key", pkcs8(Crypto.generateKeyPairSync("ed25519").privateKey), /P-256/],
@@ -199,7 +199,7 @@ describe("ProviderToken", () => {
       ["a certificate", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", /certificate/],
       ["half a key", `${pem.slice(0, 90)}\n-----END PRIVATE KEY-----`, /damaged/]
     ] as const
-  )("refuses %s, by the name of its file", ([, key, rule]) =>
+  )("refuses %s and names the file", ([, key, rule]) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(make({ key: Redacted.make(key), source: "keys/AuthKey.p8" }))
       assert.strictEqual(error.reason._tag, "KeyInvalid")

@@ -51,7 +51,7 @@ const apple: ReadonlyArray<readonly [number, string, Action]> = [
 ]
 
 describe("Reason", () => {
-  it("has Apple's reasons, and no other", () => {
+  it("has exactly Apple's reasons", () => {
     assert.deepStrictEqual(Object.keys(table).sort(), apple.map(([, reason]) => reason).sort())
   })
 
@@ -65,7 +65,7 @@ describe("Reason", () => {
     if (action === "Reconnect" || action === "RenewToken") assert.isTrue(answer.reconnect)
   })
 
-  it("waits as long as Apple asks for", () => {
+  it("waits as long as Apple asks", () => {
     for (const reason of ["InternalServerError", "ServiceUnavailable", "Shutdown", undefined]) {
       assert.deepStrictEqual(classify(503, reason).delay, Duration.minutes(15))
     }
@@ -86,18 +86,18 @@ describe("Reason", () => {
     [302, "FixConfiguration"],
     [0, "FixConfiguration"],
     [NaN, "FixConfiguration"]
-  ])("an unknown reason with status %d: %s", (status, action) => {
+  ])("gives an unknown reason with status %d the action %s", (status, action) => {
     for (const reason of ["NewInAnyYear", "toString", "__proto__", undefined]) {
       assert.deepInclude(classify(status, reason, 7), { reason, known: false, action, timestamp: 7 })
     }
   })
 
-  it("believes a known reason more than its status", () => {
+  it("prefers a known reason to its status", () => {
     assert.strictEqual(classify(400, "Unregistered").action, "DropToken")
     assert.strictEqual(classify(410, "TooManyRequests").action, "RetryLater")
   })
 
-  it.prop("has an answer to everything", { status: Schema.Int, reason: Schema.String }, ({ reason, status }) => {
+  it.prop("classifies every answer", { status: Schema.Int, reason: Schema.String }, ({ reason, status }) => {
     const answer = classify(status, reason)
     assert.isTrue(Schema.is(Action)(answer.action))
     assert.strictEqual(answer.delay !== undefined, answer.action === "RetryLater")

@@ -4,7 +4,7 @@ import { BadTokens } from "../../../src/push/apns/badTokens.ts"
 const hour = 3_600_000
 
 describe("BadTokens", () => {
-  it("knows a token for an hour from its last answer on", () => {
+  it("keeps a token for an hour from its last answer on", () => {
     const bad = new BadTokens()
     const knows = (token: string, now: number) => bad.has(token, () => now)
     bad.add("a", 0)
@@ -15,7 +15,7 @@ describe("BadTokens", () => {
     assert.isFalse(knows("a", hour + 2000))
   })
 
-  it("has a limit, and forgets the oldest", () => {
+  it("keeps a limited number and drops the oldest", () => {
     const bad = new BadTokens()
     for (let i = 0; i <= 10_000; i++) bad.add(String(i), i)
     assert.deepStrictEqual(["0", "1", "10000"].map((token) => bad.has(token, () => 20_000)), [false, true, true])

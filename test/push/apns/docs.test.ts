@@ -42,7 +42,7 @@ describe("docs/apns.md", () => {
       assert.hasAllKeys(yield* example.job(["00ff"]), ["tokens", "pushType", "topic", "collapseId", "payload"])
     }))
 
-  it("has every push type, with its maker and Apple's rules", () => {
+  it("has every push type with its constructor and Apple's rules", () => {
     const makers = Object.keys(Notification).filter((name) => name !== "Notification")
     const table = rows("Push types")
     assert.sameMembers(
@@ -61,7 +61,7 @@ describe("docs/apns.md", () => {
     )
   })
 
-  it("has every reason, with what is done about it", () => {
+  it("has every reason with its action and advice", () => {
     assert.deepStrictEqual(
       rows("What APNs answers").filter((row) => row.length === 4),
       Object.entries(Reason.table).map(([name, { action, advice, meaning, status }]) => [
@@ -78,7 +78,7 @@ describe("docs/apns.md", () => {
     assert.deepStrictEqual(table.map(([name]) => name), Reason.Action.literals.map(code))
   })
 
-  it("says of every action what becomes of a job's push", () => {
+  it("says what every action does to a job's push", () => {
     assert.deepStrictEqual(rows("The push job").map(([name]) => name), Reason.Action.literals.map(code))
   })
 

@@ -201,7 +201,7 @@ const run = (url: string, folder: string) =>
     )
 
 describe("push jobs, and a worker that is killed twice", () => {
-  it("the audit finds what is lost, pushed again, not settled, and not told", () => {
+  it("the audit finds lost, repeated, unsettled and unreported pushes", () => {
     const evidence = (
       lines: ReadonlyArray<string>,
       pushes: ReadonlyArray<[string, number]>,

@@ -128,7 +128,7 @@ describe("a certificate with its key", () => {
       assert.deepStrictEqual(both.topics, ["com.example.app"])
     }))
 
-  it.effect("is read from one text, in any order, with its authority", () =>
+  it.effect("is read from one text with its authority, in any order", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(Date.UTC(2026, 0))
       const authority = yield* TestCertificate.makeAuthority
@@ -146,7 +146,7 @@ describe("a certificate with its key", () => {
       }
     }))
 
-  it.effect("is read with an encrypted key, however it is written", () =>
+  it.effect("is read with an encrypted key in any form", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(Date.UTC(2026, 0))
       const { cert, key } = yield* (yield* TestCertificate.makeAuthority).issue()
@@ -168,27 +168,27 @@ describe("a certificate with its key", () => {
     }))
 })
 
-describe("what is not all there", () => {
+describe("incomplete content", () => {
   const body = p8.replace(/-----[^-]+-----|\s/g, "")
 
   it.effect.each<[string, string | Buffer, RegExp]>([
     [
       "cut short",
       `-----BEGIN PRIVATE KEY-----\n${body.slice(0, -40)}\n-----END PRIVATE KEY-----`,
-      /damaged, or cut short/
+      /damaged or incomplete/
     ],
     [
       "with something else in it",
       `-----BEGIN PRIVATE KEY-----\n${body.slice(0, 40)}…${body.slice(44)}`,
-      /something else/
+      /is not base64/
     ],
-    ["empty", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", /damaged|not PEM/],
+    ["empty", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", /damaged|neither PEM/],
     ["UTF-16", Buffer.from(p8, "utf16le"), /UTF-16.*iconv/],
     ["UTF-16 with its mark", Buffer.from(`\ufeff${p8}`, "utf16le"), /UTF-16/],
     ["UTF-16, the other way round", Buffer.from(`\ufeff${p8}`, "utf16le").swap16(), /UTF-16/],
     ["UTF-16 in base64", Buffer.from(p8, "utf16le").toString("base64"), /UTF-16/],
-    ["too much", `${p8}${" ".repeat(Material.maxBytes)}`, /is it the right file/]
-  ])("is told as what it is: %s", ([, text, words]) =>
+    ["too much", `${p8}${" ".repeat(Material.maxBytes)}`, /check that it is the right file/]
+  ])("is reported as such: %s", ([, text, words]) =>
     Effect.gen(function*() {
       const given: Credential.KeyMaterial = Redacted.make(text)
       const key = yield* Effect.flip(Credential.read({ key: given, ...ids }))
@@ -198,7 +198,7 @@ describe("what is not all there", () => {
       assert.strictEqual(certificate.reason._tag, "CertificateInvalid")
     }))
 
-  it.effect("is told also where only the dates of a certificate can't be read", () =>
+  it.effect("is reported even if only the dates of a certificate can't be read", () =>
     Effect.gen(function*() {
       const { cert, key } = yield* (yield* TestCertificate.makeAuthority).issue()
       const der = Buffer.from(cert.replace(/-----[^-]+-----|\s/g, ""), "base64")
@@ -208,7 +208,7 @@ describe("what is not all there", () => {
       assert.match(error.message, /damaged/)
     }))
 
-  it("is found in a time that grows with the text and no faster", () => {
+  it("is found in linear time", () => {
     const size = Material.maxBytes - 100
     const shapes = [
       "-----BEGIN A-----",

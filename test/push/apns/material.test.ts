@@ -15,7 +15,7 @@ const isSame = (one: string, other: string): boolean =>
   Crypto.createPrivateKey(one).equals(Crypto.createPrivateKey(other))
 
 describe("material", () => {
-  it.effect("finds a key in PEM, in its base64, and in base64 of the file", () =>
+  it.effect("finds a key in PEM, in its base64 and in base64 of the file", () =>
     Effect.gen(function*() {
       const pem = Redacted.value((yield* Key.makeKey()).key)
       const url = bare(pem).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")
@@ -25,7 +25,7 @@ describe("material", () => {
       }
     }))
 
-  it.effect("finds certificates, and PKCS #12", () =>
+  it.effect("finds certificates and PKCS #12", () =>
     Effect.gen(function*() {
       const { at, read } = yield* certificates
       const pem = read("push.crt")
@@ -37,7 +37,7 @@ describe("material", () => {
       assert.match(String(key), /^-----BEGIN ENCRYPTED PRIVATE KEY-----/)
     }))
 
-  it.effect("takes no part of a key for a key or a path", () =>
+  it.effect("does not mistake a part of a key for a key or a path", () =>
     Effect.gen(function*() {
       const pem = Redacted.value((yield* Key.makeKey()).key)
       const lines = pem.trim().split("\n")
@@ -57,7 +57,7 @@ describe("material", () => {
     }))
 
   it.each(["AuthKey_ABC123DEFG.p8", "keys/push.P12", "/run/secrets/apns", "./apns", "../a/b", "~/push", "C:\\k\\apns"])(
-    "takes %s for a path",
+    "accepts %s as a path",
     (path) => {
       assert.isTrue(isPath(path))
       assert.isUndefined(contentIn(path, "key"))

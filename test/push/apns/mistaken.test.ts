@@ -139,8 +139,13 @@ layer(Layer.effect(Files, made), { timeout: "60 seconds" })("mistaken", (it) => 
     ["a key in DES, PKCS #5", ["push.crt", "md5des.key", secret], "KeyInvalid", /DES.*openssl pkey -provider legacy/],
     ["a key in DES, PBES2", ["push.crt", "v2des.key", secret], "KeyInvalid", /DES.*openssl pkey -provider legacy/],
     ["a key in DES, PEM", ["push.crt", "des.key", secret], "KeyInvalid", /DES-CBC.*openssl pkey -provider legacy/],
-    ["a wrong passphrase in 3DES", ["push.crt", "des3.key", Redacted.make("no")], "PassphraseWrong", /does not open/],
-    ["no passphrase in 3DES", ["push.crt", "des3.key"], "PassphraseWrong", /give its passphrase/],
+    [
+      "a wrong passphrase in 3DES",
+      ["push.crt", "des3.key", Redacted.make("no")],
+      "PassphraseWrong",
+      /does not decrypt/
+    ],
+    ["no passphrase in 3DES", ["push.crt", "des3.key"], "PassphraseWrong", /set its passphrase/],
     ["DER without a key", ["aps.cer"], "KeyInvalid", /no key.*\.p12.*openssl x509 -inform der -in aps\.cer/],
     ["a request", ["push.csr", "push.key"], "CertificateInvalid", /certificate request: upload it/],
     ["a request in DER", ["push.csr.der", "push.key"], "CertificateInvalid", /certificate request: upload it/],
@@ -150,15 +155,20 @@ layer(Layer.effect(Files, made), { timeout: "60 seconds" })("mistaken", (it) => 
     ["a public key", ["push.crt", "public.key"], "KeyInvalid", /public key.*private/],
     ["a public key in DER", ["push.crt", "public.der"], "KeyInvalid", /public key.*private/],
     ["a request for the key", ["push.crt", "push.csr"], "KeyInvalid", /certificate request/],
-    ["PKCS #12 for the key", ["push.crt", "push.p12", secret], "KeyInvalid", /PKCS #12: give it as the certificate/],
+    ["PKCS #12 for the key", ["push.crt", "push.p12", secret], "KeyInvalid", /PKCS #12: use it as the certificate/],
     ["a key of OpenSSH", ["push.crt", "openssh.key"], "KeyInvalid", /OpenSSH.*ssh-keygen/],
     ["another's key, and authorities", ["chain.pem", "plain.key"], "KeyMismatch", /does not belong/],
     ["a key for the certificate", ["push.key.der", "push.key"], "CertificateInvalid", /swapped/],
     ["a key in Blowfish", ["push.crt", "bf.key", secret], "KeyInvalid", /old cipher.*openssl pkey -provider legacy/],
     ["an encrypted key that is cut short", ["push.crt", "cut.key", secret], "KeyInvalid", /damaged/],
     ["PKCS #7 with its long name", ["signed.pem", "push.key"], "CertificateInvalid", /PKCS #7.*openssl pkcs7/],
-    ["a wrong passphrase, no MAC", ["nomac.p12", undefined, Redacted.make("no")], "PassphraseWrong", /does not open/],
-    ["no passphrase, no MAC", ["nomac.p12"], "PassphraseWrong", /give its passphrase/],
+    [
+      "a wrong passphrase, no MAC",
+      ["nomac.p12", undefined, Redacted.make("no")],
+      "PassphraseWrong",
+      /does not decrypt/
+    ],
+    ["no passphrase, no MAC", ["nomac.p12"], "PassphraseWrong", /set its passphrase/],
     ["PKCS #12 with a key alone", ["key.p12", undefined, secret], "CertificateInvalid", /a key and no certificate/],
     ["PKCS #12 without its key", ["crt.p12", undefined, secret], "CertificateInvalid", /no private key/],
     ["for signing code", ["codeSigning.crt", "push.key"], "CertificateInvalid", /signing code.*Apple Push Services/],
@@ -166,7 +176,7 @@ layer(Layer.effect(Files, made), { timeout: "60 seconds" })("mistaken", (it) => 
     ["a server's", ["serverAuth.crt", "push.key"], "CertificateInvalid", /for servers/],
     ["for mail", ["emailProtection.crt", "push.key"], "CertificateInvalid", /for mail/],
     ["a page", ["page.html"], "CertificateInvalid", /neither PEM nor PKCS #12/]
-  ])("%s is told as what it is", ([, names, tag, words]) =>
+  ])("%s is recognised", ([, names, tag, words]) =>
     Effect.gen(function*() {
       yield* today
       const error = yield* Effect.flip(readCertificate(...names))
@@ -184,25 +194,25 @@ layer(Layer.effect(Files, made), { timeout: "60 seconds" })("mistaken", (it) => 
     ["a public key", "public.key", /public key/],
     ["a certificate", "push.crt", /it is a certificate/],
     ["a certificate in DER", "aps.cer", /it is a certificate/],
-    ["PKCS #12", "push.p12", /PKCS #12.*use it as certificate/],
+    ["PKCS #12", "push.p12", /PKCS #12.*use it as the certificate/],
     ["a request", "push.csr", /certificate request/],
     ["PKCS #7", "push.p7b", /PKCS #7/],
     ["a profile", "app.mobileprovision", /provisioning profile/],
-    ["a page", "page.html", /not PEM/]
-  ])("in the place of a key of Apple's %s is told as what it is", ([, file, words]) =>
+    ["a page", "page.html", /neither PEM/]
+  ])("instead of Apple's key, %s is recognised", ([, file, words]) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(readKey(file))
       assert.strictEqual(error.reason._tag, "KeyInvalid")
       assert.match(error.message, words)
     }))
 
-  it.effect("a certificate may say that it is for clients, or for anything", () =>
+  it.effect("a certificate may be for clients or for any purpose", () =>
     Effect.gen(function*() {
       yield* today
       for (const name of ["clientAuth.crt", "anyExtendedKeyUsage.crt"]) yield* readCertificate(name, "push.key")
     }))
 
-  it.effect("a key of another tool is read without its public half, and with its curve spelt out", () =>
+  it.effect("a key of another tool is read without its public key and with its curve expanded", () =>
     Effect.gen(function*() {
       for (const name of ["half.key", "explicit.key"]) {
         const { providerToken } = yield* readKey(name)
@@ -210,12 +220,12 @@ layer(Layer.effect(Files, made), { timeout: "60 seconds" })("mistaken", (it) => 
       }
     }))
 
-  it.effect("a directory is told as one", () =>
+  it.effect("a directory is recognised", () =>
     Effect.gen(function*() {
       assert.match((yield* Effect.flip(readKey("."))).message, /it is a directory/)
     }))
 
-  it.effect("the commands do what they are for", () =>
+  it.effect("the suggested commands work", () =>
     Effect.gen(function*() {
       yield* today
       const { at, openssl } = yield* Files
@@ -251,7 +261,7 @@ layer(Layer.effect(Files, made), { timeout: "60 seconds" })("mistaken", (it) => 
       assert.isAbove(readFileSync(at("push.pem")).length, 0)
     }))
 
-  it.effect("authorities are read from text that is no secret, from bytes, and in DER", () =>
+  it.effect("authorities are read from plain text, from bytes and in DER", () =>
     Effect.gen(function*() {
       yield* today
       const { at, read } = yield* Files

@@ -75,7 +75,7 @@ describe("an option", () => {
   it.each(badHosts)("a host is not %j", (host) => assert.isString(OptionRules.host(host)))
   it.each(goodHosts)("a host may be %j", (host) => assert.isUndefined(OptionRules.host(host)))
 
-  it("that is wrong is told what it has around it, and not shown", () => {
+  it("that is wrong is not shown, and the error names what surrounds it", () => {
     assert.match(OptionRules.topic("com.example.app\n")!, /line end/)
     assert.match(OptionRules.topic("com.example .app")!, /blanks/)
     assert.match(OptionRules.topic("'com.example.app'")!, /quotes/)
@@ -138,14 +138,14 @@ describe("Apns.layer", () => {
     ["host", { host: "feedback.push.apple.com" }, {}],
     ["host", { host: "api-manage-broadcast.push.apple.com" }, {}],
     ["port", { port: 2195 }, {}]
-  ])("refuses a wrong %s by its name: %j %j", ([option, options, credential]) =>
+  ])("names a wrong %s: %j %j", ([option, options, credential]) =>
     Effect.gen(function*() {
       const error = Result.getOrThrow(Result.flip(yield* build(options, credential)))
       assert.include({ ...error.reason }, { _tag: "OptionInvalid", option })
       assert.match(error.message, new RegExp(`^the APNs option ${option} must `))
     }))
 
-  it.effect("takes what can be meant", () =>
+  it.effect("accepts valid options", () =>
     Effect.gen(function*() {
       for (
         const [options, credential] of [
@@ -174,7 +174,7 @@ describe("Apns.layerConfig", () => {
       )
     })
 
-  it.effect("leaves the line end of a secret away that was made with echo", () =>
+  it.effect("ignores the line end of a secret from echo", () =>
     Effect.gen(function*() {
       for (const end of ["\n", "\r\n", "\n\n"]) {
         const { key } = yield* Key.makeKey()
@@ -206,7 +206,7 @@ describe("Apns.layerConfig", () => {
       }
     }))
 
-  it.effect("takes a variable of line ends alone for none", () =>
+  it.effect("treats a variable with only line ends as absent", () =>
     Effect.gen(function*() {
       const empty = Object.fromEntries(
         ["TOPIC", "HOST", "PORT", "PROXY", "CA", "ENVIRONMENT", "CERTIFICATE"].map((
@@ -233,7 +233,7 @@ describe("Apns.layerConfig", () => {
     ["HOST", "gateway.push.apple.com", /binary protocol/],
     ["PORT", "2195", /443 or 2197/]
   ])(
-    "names the variable %s also where its option is looked at later: %j",
+    "names the variable %s even if its option is checked later: %j",
     ([name, value, words]) =>
       Effect.gen(function*() {
         const { key, keyId, teamId } = yield* Key.makeKey()
@@ -260,7 +260,7 @@ describe("Apns.layerConfig", () => {
     ["PORT", ["0x1BB", "99999", "-1", "443 443", "https"]],
     ["ENVIRONMENT", ["Sandbox", "sandbox ", "\"sandbox\""]],
     ["PROXY", ["proxy:3128", "https://proxy", "http://", "http://proxy/x"]]
-  ])("refuses a wrong %s by the name of its variable", ([name, values]) =>
+  ])("names the variable of a wrong %s", ([name, values]) =>
     Effect.gen(function*() {
       for (const value of values) {
         const result = yield* load({ [`BACKQ_APNS_${name}`]: value })
@@ -269,7 +269,7 @@ describe("Apns.layerConfig", () => {
       }
     }))
 
-  it.effect("builds the service, or says why not", () =>
+  it.effect("builds the service or says why not", () =>
     Effect.gen(function*() {
       const built = yield* Effect.exit(Effect.scoped(Layer.build(Apns.layerConfig()))).pipe(
         Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { BACKQ_APNS_TOPIC: "com example" } })))
@@ -300,16 +300,16 @@ describe("backq", () => {
     }))
 })
 
-describe("a topic that is found to be wrong later", () => {
+describe("a topic that turns out to be wrong", () => {
   const notification = Notification.alert({ body: "a" })
 
   it.effect.each(["com example", "com.example.app.push-type.liveactivity"])(
-    "is a fault of the configuration where it is the service's, and the jobs are kept: %j",
+    "is a configuration fault if it is the service's, and the jobs are kept: %j",
     (defaultTopic) =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Apns.send(notification, token))
         assert.strictEqual(error.reason._tag, "ConfigFault")
-        assert.match(error.message, /the topic of notifications that have none is wrong/)
+        assert.match(error.message, /the default topic must/)
         const apns = yield* Apns.Apns
         assert.strictEqual((yield* Effect.flip(apns.listChannels())).action, "FixConfiguration")
         yield* Publisher.publish(ApnsJob.ApnsJob, { tokens: [token], notification })
@@ -318,7 +318,7 @@ describe("a topic that is found to be wrong later", () => {
       }).pipe(Effect.provide([TestApns.layer({ defaultTopic }), TestBroker.layer]))
   )
 
-  it.effect("is a fault of the notification where it is the notification's", () =>
+  it.effect("is a fault of the notification if it is the notification's", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Apns.send({ ...notification, topic: "com example" }, token))
       assert.strictEqual(error.reason._tag, "InvalidNotification")

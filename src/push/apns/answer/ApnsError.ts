@@ -1,15 +1,15 @@
 /**
  * The failures of a push.
  *
- * There is one error, `ApnsError`; what happened is its `reason`, and what to
- * do next is its `action`. Most callers need the action only:
+ * There is one error, `ApnsError`. Its `reason` says what happened, and its `action`
+ * says what to do next. Most callers only need the action:
  *
  * ```ts
  * Effect.catchTag("ApnsError", (error) => error.action === "DropToken" ? deleteToken(token) : Effect.fail(error))
  * ```
  *
- * No message holds more of a device token than its first digits, and none any
- * part of the payload.
+ * A message shows at most the first 8 digits of a device token, and no part of the
+ * payload.
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
@@ -21,17 +21,17 @@ import * as Reason from "./Reason.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * The notification, or the request for a channel, breaks one of Apple's rules. Nothing was sent.
+ * The notification or the channel request breaks one of Apple's rules. Nothing was sent.
  *
  * @category errors
  * @since 0.1.0
  */
 export class InvalidNotification extends Schema.TaggedError<InvalidNotification>()("InvalidNotification", {
-  /** The field that is wrong, as a path: `aps.alert.title`, `collapseId`. */
+  /** The path of the invalid field: `aps.alert.title`, `collapseId`. */
   field: Schema.String,
-  /** What is wrong and what is allowed. */
+  /** The broken rule, and what to do. */
   rule: Schema.String,
-  /** The reason that APNs would have given; none where it would have taken it and ignored it, or failed on the device. */
+  /** The reason that APNs would give. Absent if APNs would accept the push, and the device would ignore it. */
   apple: Schema.optional(Schema.String)
 }) {
   get action(): Action {
@@ -45,7 +45,7 @@ export class InvalidNotification extends Schema.TaggedError<InvalidNotification>
 }
 
 /**
- * The notification's expiration passed before it was sent. Nothing was sent.
+ * The notification expired before it was sent. Nothing was sent.
  *
  * @category errors
  * @since 0.1.0
@@ -58,13 +58,13 @@ export class Expired extends Schema.TaggedError<Expired>()("Expired", {
     return "Discard"
   }
   override get message() {
-    return `the notification expired (${this.expiration} s since 1970) before it could be sent and was not sent: ` +
-      `give it a later expiration, or run more workers`
+    return `the notification expired (${this.expiration} s since 1970) and was not sent: ` +
+      `set a later expiration, or run more workers`
   }
 }
 
 /**
- * The push never left: there was no connection, or it ended before the push was written.
+ * The push never left: there was no connection, or it closed before the push was written.
  *
  * @category errors
  * @since 0.1.0
@@ -77,7 +77,7 @@ export class NotSent extends Schema.TaggedError<NotSent>()("NotSent", {
     return "Retry"
   }
   override get message() {
-    return `the push was not sent: ${this.detail}. It can be repeated safely`
+    return `the push was not sent: ${this.detail}. It is safe to send it again`
   }
 }
 
@@ -86,7 +86,7 @@ export class NotSent extends Schema.TaggedError<NotSent>()("NotSent", {
 // -----------------------------------------------------------------------------
 
 /**
- * APNs closed the stream, or the connection, and said that it had not processed the push.
+ * APNs closed the stream or the connection, and said that it had not processed the push.
  *
  * @category errors
  * @since 0.1.0
@@ -98,12 +98,12 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
     return "Retry"
   }
   override get message() {
-    return `the push was not processed: ${this.detail}. It can be repeated safely`
+    return `the push was not processed: ${this.detail}. It is safe to send it again`
   }
 }
 
 /**
- * The push was sent, and the connection ended without an answer: nobody knows whether it was delivered.
+ * The push was sent and has no answer. It may have been delivered.
  *
  * @category errors
  * @since 0.1.0
@@ -117,21 +117,21 @@ export class Unknown extends Schema.TaggedError<Unknown>()("Unknown", {
   }
   override get message() {
     return `the push was sent but not answered: ${this.detail}. ` +
-      `It may have been delivered: repeat it only where a second copy does no harm, and give it a collapse id`
+      `It may have been delivered: send it again only if a duplicate does no harm, and set a collapse id`
   }
 }
 
 /**
- * The time for the push was over.
+ * The push timed out.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
-  /** Where the time went: `"Queue"`, waiting to be sent (nothing was sent); `"Answer"`, sent and not answered. */
+  /** What took too long. `"Queue"`: the push waited and was not sent. `"Answer"`: it was sent and not answered. */
   stage: Schema.Literals(["Queue", "Answer"]),
   after: Schema.Duration,
-  /** What kept it waiting, where that is known. */
+  /** What delayed it, if that is known. */
   detail: Schema.optional(Schema.String)
 }) {
   get action(): Action {
@@ -141,10 +141,10 @@ export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
     const after = Duration.format(this.after)
     const why = this.detail === undefined ? "" : `: ${this.detail}`
     return this.stage === "Queue"
-      ? `the push was not sent within ${after}${why}: it can be repeated safely` +
-        (this.detail === undefined ? "; allow more connections, or push less at once" : "")
+      ? `the push was not sent within ${after}${why}. It is safe to send it again` +
+        (this.detail === undefined ? "; allow more connections, or send fewer pushes at once" : "")
       : `the push was sent but not answered within ${after}${why}. It may have been delivered: ` +
-        `repeat it only where a second copy does no harm, and give it a collapse id`
+        `send it again only if a duplicate does no harm, and set a collapse id`
   }
 }
 
@@ -155,15 +155,15 @@ export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
 const Answered = {
   /** The HTTP status of the answer. */
   status: Schema.Int,
-  /** Apple's word, where the answer had one. */
+  /** Apple's reason, if the answer has one. */
   reason: Schema.optional(Schema.String),
-  /** The push's id, by which Apple's delivery log and support find it. */
+  /** The push's id, for Apple's delivery log and support. */
   apnsId: Schema.optional(Schema.String),
-  /** Is the answer not one that APNs gives? It had none of Apple's reasons: something between here and APNs gave it. */
+  /** Whether the answer has none of Apple's reasons, so that a proxy or another server gave it. */
   isForeign: Schema.optional(Schema.Boolean)
 }
 
-/** What an answer says, for messages. */
+/** The parts of an answer that messages show. */
 interface Said {
   readonly status: number
   readonly reason?: string | undefined
@@ -172,20 +172,20 @@ interface Said {
 
 const said = ({ isForeign, reason, status }: Said): string =>
   isForeign === true
-    ? `${status} without a reason of Apple's`
+    ? `${status} without a reason from Apple`
     : `${status}${reason === undefined ? "" : ` ${reason}`}`
 
-/** What went wrong, in Apple's word and in ours, and what to do next. */
+/** What happened, Apple's reason, and what to do next. */
 const explain = (answer: Said): string => {
   const { advice, meaning } = Reason.detailsOf(answer.status, answer.reason, answer.isForeign)
   return `${meaning} (${said(answer)}). ${advice}`
 }
 
-/** The first digits of a token: enough to find it, too few to push to it. */
+/** The first digits of a token: enough to find it, too few to use it. */
 const short = (token: string): string => token.length > 8 ? `${token.slice(0, 8)}...` : token
 
 /**
- * The device token is dead: the app was removed, or has registered another one.
+ * The device token is dead: the app was removed, or has a new token.
  *
  * @category errors
  * @since 0.1.0
@@ -193,7 +193,7 @@ const short = (token: string): string => token.length > 8 ? `${token.slice(0, 8)
 export class DeadToken extends Schema.TaggedError<DeadToken>()("DeadToken", {
   ...Answered,
   token: Schema.String,
-  /** When APNs found the token dead: milliseconds since 1970. A token registered later than this is alive. */
+  /** When APNs found the token dead, in milliseconds since 1970. A token that was registered later is alive. */
   timestamp: Schema.optional(Schema.Finite)
 }) {
   get action(): Action {
@@ -205,7 +205,7 @@ export class DeadToken extends Schema.TaggedError<DeadToken>()("DeadToken", {
 }
 
 /**
- * The device token is malformed, or belongs to another app or environment: a fault of the data, not of the device.
+ * The device token is malformed, or belongs to another app or environment. The stored data are wrong, not the device.
  *
  * @category errors
  * @since 0.1.0
@@ -218,21 +218,21 @@ export class WrongToken extends Schema.TaggedError<WrongToken>()("WrongToken", {
     return "CheckToken"
   }
   override get message() {
-    return `device token ${short(this.token)} is wrong here: ${explain(this)}`
+    return `device token ${short(this.token)} is wrong: ${explain(this)}`
   }
 }
 
 /**
- * Key, certificate, topic or environment are wrong: every push fails like this one until somebody mends it.
+ * The key, certificate, topic or environment is wrong. Every push fails the same way until somebody fixes it.
  *
  * @category errors
  * @since 0.1.0
  */
 export class ConfigFault extends Schema.TaggedError<ConfigFault>()("ConfigFault", {
   ...Answered,
-  /** The HTTP status, where APNs answered; none where the fault was found before. */
+  /** The HTTP status, if APNs answered. */
   status: Schema.optional(Schema.Int),
-  /** What is wrong and what to do, where the fault was found before APNs answered. */
+  /** What is wrong and what to do, if the fault was found without an answer. */
   detail: Schema.optional(Schema.String)
 }) {
   get action(): Action {
@@ -244,31 +244,31 @@ export class ConfigFault extends Schema.TaggedError<ConfigFault>()("ConfigFault"
       ...(detail === undefined ? [] : [detail]),
       ...(status === undefined ? [] : [explain({ status, reason, isForeign })])
     ]
-    return `APNs can't be used as it is configured: ${what.join(". ")}`
+    return `the configuration for APNs is wrong: ${what.join(". ")}`
   }
 }
 
 /**
- * Too many pushes went to this device token, or channel. The others are not affected.
+ * Too many pushes went to this device token or channel. Other tokens are not affected.
  *
  * @category errors
  * @since 0.1.0
  */
 export class TooManyRequests extends Schema.TaggedError<TooManyRequests>()("TooManyRequests", {
   ...Answered,
-  /** How long to wait before this token is pushed to again. */
+  /** How long to wait before the next push to this token. */
   delay: Schema.Duration
 }) {
   get action(): Action {
     return "RetryLater"
   }
   override get message() {
-    return `APNs slows down pushes: ${explain(this)}`
+    return `APNs throttles pushes: ${explain(this)}`
   }
 }
 
 /**
- * APNs refused the push for a reason that has no class of its own here; `action` says what to do.
+ * APNs refused the push for a reason without its own class; `action` says what to do.
  *
  * @category errors
  * @since 0.1.0
@@ -276,7 +276,7 @@ export class TooManyRequests extends Schema.TaggedError<TooManyRequests>()("TooM
 export class Rejected extends Schema.TaggedError<Rejected>()("Rejected", {
   ...Answered,
   action: Reason.Action,
-  /** How long to wait before the push is tried again. Only with `RetryLater`. */
+  /** How long to wait before the retry. Only with `RetryLater`. */
   delay: Schema.optional(Schema.Duration),
   timestamp: Schema.optional(Schema.Finite)
 }) {
@@ -290,7 +290,7 @@ export class Rejected extends Schema.TaggedError<Rejected>()("Rejected", {
 // -----------------------------------------------------------------------------
 
 /**
- * Everything that can go wrong with a push.
+ * Why a push failed.
  *
  * @category errors
  * @since 0.1.0
@@ -310,7 +310,7 @@ export const ApnsErrorReason = Schema.Union([
 ])
 
 /**
- * Everything that can go wrong with a push.
+ * The decoded {@link ApnsErrorReason}.
  *
  * @category errors
  * @since 0.1.0
@@ -318,7 +318,7 @@ export const ApnsErrorReason = Schema.Union([
 export type ApnsErrorReason = typeof ApnsErrorReason.Type
 
 /**
- * A push's failure; its `reason` says which, its `action` what to do.
+ * The failure of a push. Its `reason` says why, its `action` what to do.
  *
  * @category errors
  * @since 0.1.0
@@ -330,7 +330,7 @@ export class ApnsError extends Schema.TaggedError<ApnsError>()("ApnsError", {
   get action(): Action {
     return this.reason.action
   }
-  /** How long to wait before the push is tried again, where Apple has a say in it. */
+  /** How long to wait before a retry, if Apple says so. */
   get delay(): Duration.Duration | undefined {
     return "delay" in this.reason ? this.reason.delay : undefined
   }
@@ -344,7 +344,7 @@ export class ApnsError extends Schema.TaggedError<ApnsError>()("ApnsError", {
 // -----------------------------------------------------------------------------
 
 /**
- * Apple's word for a failure, where there was an answer and it had one.
+ * Apple's reason for a failure, if there was an answer with one.
  *
  * @category functions
  * @since 0.1.0
@@ -352,19 +352,19 @@ export class ApnsError extends Schema.TaggedError<ApnsError>()("ApnsError", {
 export const appleReason = ({ reason }: ApnsError): string | undefined => "reason" in reason ? reason.reason : undefined
 
 /**
- * Wraps a reason in the service's error.
+ * Wraps a reason in an {@link ApnsError}.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = (reason: ApnsErrorReason): ApnsError => new ApnsError({ reason })
 
-/** What was pushed to, and what else an answer says of it. */
+/** The push that an answer belongs to. */
 interface About {
-  /** The device token that was pushed to; none for a broadcast channel. */
+  /** The device token of the push; absent for a broadcast channel. */
   readonly token?: string | undefined
   readonly apnsId?: string | undefined
-  /** The answer's Retry-After. Apple documents none; where there is one, it counts. */
+  /** The answer's Retry-After. Apple documents none, but one that arrives is obeyed. */
   readonly retryAfter?: Duration.Duration | undefined
 }
 
@@ -395,7 +395,7 @@ const reasonOf = (
 }
 
 /**
- * The failure that an answer stands for, once it is known what it means.
+ * Makes the failure of a classified answer.
  *
  * @category constructors
  * @since 0.1.0
@@ -404,7 +404,7 @@ export const fromClassification = (refusal: Reason.Classification, about: About 
   make(reasonOf(refusal, about))
 
 /**
- * The failure that an answer of APNs stands for.
+ * Makes the failure of an answer.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,14 +1,13 @@
 /**
  * Why Apple refused a push, and what to do about it.
  *
- * {@link table} has every reason that APNs is known to give. {@link classify}
- * is total: a reason that is not in the table, or no reason at all, is judged
- * by its status, since Apple adds reasons without notice. Where a status and a
- * known reason disagree, the reason counts.
+ * {@link table} has every known reason of APNs. {@link classify} is total: the status
+ * decides about an unknown or missing reason, since Apple adds reasons without
+ * notice. If a status and a known reason disagree, the reason counts.
  *
- * APNs gives a reason with every refusal. An answer without one comes from
- * something else, such as a proxy, or a portal that wants a login: it says
- * nothing about a token or a notification, and none of them is given up for it.
+ * APNs gives a reason with every refusal. An answer without one comes from another
+ * server, such as a proxy or a login portal. It says nothing about the token or the
+ * notification, so neither is discarded.
  *
  * Source: Apple, "Handling notification responses from APNs" and "Handling
  * error responses from Apple Push Notification service" (broadcasts). The same
@@ -27,27 +26,27 @@ import { Action } from "../../job/index.ts"
 export { Action }
 
 /**
- * What is known about one reason.
+ * The details of one reason.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Details {
-  /** The HTTP status that comes with it. */
+  /** The HTTP status of the answer. */
   readonly status: number
   readonly action: Action
-  /** What happened, in words that follow "APNs refused the push: ". */
+  /** What happened, as text that follows "APNs refused the push: ". */
   readonly meaning: string
   /** What to do next: one sentence for a person. */
   readonly advice: string
   /** How long to wait before the first retry. Only with `RetryLater`. */
   readonly delay?: Duration.Duration
-  /** Is the connection on which it came of no further use? Default: false. */
+  /** Whether the connection of the answer must be replaced. Default: false. */
   readonly reconnect?: boolean
 }
 
 /**
- * What an answer of APNs means.
+ * The meaning of an answer.
  *
  * @category models
  * @since 0.1.0
@@ -55,22 +54,22 @@ export interface Details {
 export interface Classification {
   /** The HTTP status of the answer. */
   readonly status: number
-  /** Apple's word, or `undefined` where the answer had none. */
+  /** Apple's reason; `undefined` if the answer has none. */
   readonly reason: string | undefined
-  /** Is the reason in the {@link table}? If not, the status decided. */
+  /** Whether the reason is in the {@link table}. Otherwise the status decided. */
   readonly known: boolean
   readonly action: Action
-  /** What happened, in words that follow "APNs refused the push: ". */
+  /** What happened, as text that follows "APNs refused the push: ". */
   readonly meaning: string
   /** What to do next: one sentence for a person. */
   readonly advice: string
   /** How long to wait before the first retry. Only with `RetryLater`. */
   readonly delay: Duration.Duration | undefined
-  /** Is the connection on which it came of no further use? */
+  /** Whether the connection of the answer must be replaced. */
   readonly reconnect: boolean
-  /** When APNs found the token dead: milliseconds since 1970. Only with status 410. */
+  /** When APNs found the token dead, in milliseconds since 1970. Only with status 410. */
   readonly timestamp: number | undefined
-  /** Is the answer not one that APNs gives? See {@link Body}. */
+  /** Whether the answer comes from another server than APNs. See {@link Body}. */
   readonly isForeign: boolean
 }
 
@@ -78,7 +77,7 @@ export interface Classification {
 // The table
 // -----------------------------------------------------------------------------
 
-/** Apple asks for 15 minutes before a push is repeated that failed on its side. */
+/** Apple asks clients to wait 15 minutes after an error of its servers. */
 const serverFault = Duration.minutes(15)
 
 const throttled = Duration.minutes(1)
@@ -101,14 +100,14 @@ const bug = (status: number, meaning: string): Details => ({
   status,
   action: "ReportBug",
   meaning,
-  advice: "Report this as a bug of the client: no notification can cause it"
+  advice: "Report this as a bug of backq: a notification can't cause it"
 })
 
 const server = (status: number, meaning: string, reconnect: boolean): Details => ({
   status,
   action: "RetryLater",
   meaning,
-  advice: "Try again in 15 minutes, and then less and less often",
+  advice: "Retry in 15 minutes, and then at growing intervals",
   delay: serverFault,
   reconnect
 })
@@ -120,11 +119,11 @@ const details = {
   ),
   BadExpirationDate: notification(
     "the expiration is not a valid time",
-    "Give expiration in whole seconds since 1970; 0 means one attempt"
+    "Set the expiration in whole seconds since 1970; 0 means one attempt"
   ),
   BadMessageId: notification(
     "the apns-id is not a UUID",
-    "Give the id as a UUID of 8-4-4-4-12 lower-case hexadecimal digits, or none"
+    "Set a UUID of 8-4-4-4-12 lower-case hexadecimal digits, or no id"
   ),
   BadPriority: notification(
     "the priority is not allowed for this push type",
@@ -136,27 +135,27 @@ const details = {
   ),
   InvalidPushType: notification(
     "the push type is unknown or does not fit the payload",
-    "Set the push type that the payload is for"
+    "Set the push type that matches the payload"
   ),
-  PayloadEmpty: notification("the payload is empty", "Give the notification an aps dictionary or custom keys"),
+  PayloadEmpty: notification("the payload is empty", "Add an aps dictionary or custom keys"),
   MissingTopic: notification(
-    "there is no topic, and the certificate has several",
+    "the topic is missing, and the certificate has several",
     "Set the topic to the app's bundle id"
   ),
-  MissingDeviceToken: notification("there is no device token", "Give the device token to push to"),
-  MissingPushType: notification("there is no push type", "Set the push type that the payload is for"),
-  MissingChannelId: notification("there is no channel id", "Give the channel id that was answered on creation"),
+  MissingDeviceToken: notification("the device token is missing", "Set the device token"),
+  MissingPushType: notification("the push type is missing", "Set the push type that matches the payload"),
+  MissingChannelId: notification("the channel id is missing", "Set the channel id that APNs returned on creation"),
   BadChannelId: notification(
     "the channel id is not valid",
-    "Give the channel id exactly as it was answered on creation"
+    "Set the channel id exactly as APNs returned it on creation"
   ),
   BadRequestParams: notification(
     "a parameter of the channel request is not valid",
-    "Check bundle id, channel id and headers of the request"
+    "Check the bundle id, channel id and headers of the request"
   ),
   BadRequestPayload: notification(
     "the body of the channel request is not valid",
-    "Check message storage policy and push type"
+    "Check the message storage policy and the push type"
   ),
   MissingChannelQueueSize: notification(
     "the message storage policy of the channel is not valid",
@@ -164,7 +163,7 @@ const details = {
   ),
   PayloadTooLarge: notification(
     "the payload is too large",
-    "Make it at most 4096 bytes (voip and broadcasts: 5120), for instance with a shorter alert body",
+    "Shorten it to at most 4096 bytes (voip and broadcasts: 5120), for instance with a shorter alert body",
     413
   ),
 
@@ -173,7 +172,7 @@ const details = {
     action: "CheckToken",
     meaning: "the device token is malformed or belongs to the other environment",
     advice:
-      "Check that a token of a development build goes to sandbox and all others to production; do not push to it again"
+      "Push to tokens of development builds in sandbox and to all others in production; do not push to this token again"
   },
   DeviceTokenNotForTopic: {
     status: 400,
@@ -196,8 +195,8 @@ const details = {
   ChannelNotRegistered: {
     status: 400,
     action: "DropChannel",
-    meaning: "there is no such broadcast channel in this environment",
-    advice: "Delete the channel id, and create a new channel if one is wanted"
+    meaning: "the broadcast channel does not exist in this environment",
+    advice: "Delete the channel id, and create a new channel if you need one"
   },
 
   TopicDisallowed: configuration(
@@ -212,27 +211,27 @@ const details = {
   ),
   CannotCreateChannelConfig: configuration(
     400,
-    "the app has as many channels as it may have (10,000 in each environment)",
-    "Delete channels that are not used"
+    "the app has the maximum number of channels (10,000 in each environment)",
+    "Delete unused channels"
   ),
   BadCertificate: configuration(
     403,
     "the certificate is not valid",
-    "Check that it is a push certificate that has neither expired nor been revoked, and renew it"
+    "Check that it is a push certificate and is neither expired nor revoked, or renew it"
   ),
   BadCertificateEnvironment: configuration(
     403,
     "the certificate is for the other environment",
-    "Connect to the environment that the certificate was made for"
+    "Connect to the environment of the certificate"
   ),
   InvalidProviderToken: configuration(
     403,
     "the provider token is not valid",
-    "Check that key file, key id and team id belong together, that the key is not revoked, and this machine's clock"
+    "Check that the key file, key id and team id belong together, that the key is not revoked, and this machine's clock"
   ),
   MissingProviderToken: configuration(
     403,
-    "the connection has no certificate and the request no provider token",
+    "the connection has no certificate, and the request has no provider token",
     "Configure a key (key file, key id, team id) or a certificate"
   ),
   BadEnvironmentKeyIdInToken: configuration(
@@ -248,11 +247,11 @@ const details = {
   Forbidden: configuration(
     403,
     "the action is not allowed",
-    "Check in the developer account that the key or certificate is not revoked and may push to this app"
+    "Check in the developer account that the key or certificate is not revoked, and that it covers this app"
   ),
   TopicMismatch: configuration(
     403,
-    "the bundle id of the broadcast is not the one that the key or certificate is for",
+    "the key or certificate does not cover the bundle id of the broadcast",
     "Use a key or certificate of the app's team, and the bundle id without a suffix"
   ),
 
@@ -260,14 +259,13 @@ const details = {
     status: 403,
     action: "RenewToken",
     meaning: "the provider token is older than one hour",
-    advice:
-      "Make a new provider token and try once more on a new connection; if it happens again, check this machine's clock",
+    advice: "Retry once with a new provider token on a new connection; if it happens again, check this machine's clock",
     reconnect: true
   },
   UnrelatedKeyIdInToken: {
     status: 403,
     action: "Reconnect",
-    meaning: "the key is another than the one of the connection's first push",
+    meaning: "the key differs from the key of the connection's first push",
     advice: "Open a new connection for the new key",
     reconnect: true
   },
@@ -275,7 +273,7 @@ const details = {
     status: 400,
     action: "Reconnect",
     meaning: "the connection was idle for too long",
-    advice: "Try again on a new connection; the push was not processed",
+    advice: "Retry on a new connection; the push was not processed",
     reconnect: true
   },
 
@@ -287,14 +285,14 @@ const details = {
     status: 429,
     action: "RetryLater",
     meaning: "too many pushes went to the same device token (or channel) in a short time",
-    advice: "Push to this token less often and try again later; other tokens are not affected",
+    advice: "Push to this token less often, and retry later; other tokens are not affected",
     delay: throttled
   },
   TooManyProviderTokenUpdates: {
     status: 429,
     action: "RetryLater",
-    meaning: "the provider token was changed more than once in 20 minutes",
-    advice: "Keep the provider token for at least 20 minutes, and share it between all workers that use the key",
+    meaning: "the provider token changed more than once in 20 minutes",
+    advice: "Keep a provider token for at least 20 minutes, and share it between all workers that use the key",
     delay: throttled,
     reconnect: true
   },
@@ -304,7 +302,7 @@ const details = {
 } satisfies Record<string, Details>
 
 /**
- * A reason that APNs is known to give.
+ * A known reason of APNs.
  *
  * @category models
  * @since 0.1.0
@@ -312,7 +310,7 @@ const details = {
 export type Reason = keyof typeof details
 
 /**
- * Every reason that APNs is known to give.
+ * Every known reason of APNs, with its details.
  *
  * @category constants
  * @since 0.1.0
@@ -320,7 +318,7 @@ export type Reason = keyof typeof details
 export const table: Readonly<Record<Reason, Details>> = details
 
 /**
- * Is this a reason that APNs is known to give?
+ * Whether this is a known reason of APNs.
  *
  * @category guards
  * @since 0.1.0
@@ -340,19 +338,19 @@ const transient = (status: number, meaning: string, advice: string): Details => 
   reconnect: true
 })
 
-/** What a server says of a connection or of a moment, whoever it is. RFC 9110, section 15.5, and RFC 8470. */
+/** A status that says something about the connection or the moment, from any server. RFC 9110, section 15.5, and RFC 8470. */
 const byMoment = (status: number): Details | undefined => {
   switch (status) {
     case 408:
-      return transient(status, "the server did not wait for the whole request", "Try again on a new connection")
+      return transient(status, "the server did not wait for the whole request", "Retry on a new connection")
     case 421:
-      return transient(status, "the connection leads to a server that is not for this host", "Open a new connection")
+      return transient(status, "the connection leads to a server of another host", "Open a new connection")
     case 425:
       return {
         status,
         action: "RetryLater",
-        meaning: "the server does not take the request so early on a connection",
-        advice: "Try again a little later",
+        meaning: "the server does not accept the request so early on a connection",
+        advice: "Retry a little later",
         delay: throttled
       }
   }
@@ -362,15 +360,19 @@ const byMoment = (status: number): Details | undefined => {
 const notApns = (status: number): Details =>
   configuration(
     status,
-    "the answer is not one that APNs gives",
-    "Check host, port and proxy: something else may be answering"
+    "the answer does not come from APNs",
+    "Check the host, port and proxy: another server may answer"
   )
 
-/** What a status means when the reason does not say. */
+/** The meaning of a status with an unknown reason. */
 const byStatus = (status: number): Details => {
   switch (status) {
     case 403:
-      return configuration(status, "key or certificate were not accepted", "Check key, key id, team id and environment")
+      return configuration(
+        status,
+        "the key or certificate was refused",
+        "Check the key, key id, team id and environment"
+      )
     case 404:
       return table.BadPath
     case 405:
@@ -384,19 +386,19 @@ const byStatus = (status: number): Details => {
   }
   return byMoment(status) ?? (
     status >= 400 && status <= 499
-      ? notification("the request is not valid", "Look the reason up in Apple's documentation", status)
+      ? notification("the request is not valid", "Look up the reason in Apple's documentation", status)
       : notApns(status)
   )
 }
 
-/** What a status means in an answer that is not APNs' own. */
+/** The meaning of a status from another server than APNs. */
 const byOther = (status: number): Details => {
   if (status === 429) {
     return {
       status,
       action: "RetryLater",
-      meaning: "something between here and APNs takes no more requests for now",
-      advice: "Try again later; if it does not pass, check the proxy",
+      meaning: "a server between this program and APNs throttles requests",
+      advice: "Retry later; if this lasts, check the proxy",
       delay: throttled
     }
   }
@@ -404,7 +406,7 @@ const byOther = (status: number): Details => {
 }
 
 /**
- * What is known about an answer that is not a success: by its reason, else by its status.
+ * The details of a refusal: by its reason, else by its status.
  *
  * @category functions
  * @since 0.1.0
@@ -413,7 +415,7 @@ export const detailsOf = (status: number, reason: string | undefined, isForeign 
   isReason(reason) ? table[reason] : isForeign ? byOther(status) : byStatus(status)
 
 /**
- * What an answer that is not a success means, and what to do.
+ * Classifies a refusal: what it means, and what to do.
  *
  * **Example**
  *
@@ -423,7 +425,7 @@ export const detailsOf = (status: number, reason: string | undefined, isForeign 
  * classify(500, undefined).action // => "RetryLater"
  * ```
  *
- * `isForeign`: the answer is not APNs' own, see {@link Body}.
+ * `isForeign`: the answer comes from another server, see {@link Body}.
  *
  * @category functions
  * @since 0.1.0
@@ -439,22 +441,22 @@ export const classify = (
 }
 
 /**
- * What the body of an answer, or the debug data of a GOAWAY frame, says.
+ * The content of an answer's body, or of a GOAWAY frame's debug data.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Body {
-  /** Apple's word. */
+  /** Apple's reason. */
   readonly reason: string | undefined
-  /** When APNs found the token dead: milliseconds since 1970. */
+  /** When APNs found the token dead, in milliseconds since 1970. */
   readonly timestamp: number | undefined
-  /** Is it an answer, and not one that APNs gives? */
+  /** Whether it is an answer from another server than APNs. */
   readonly isForeign?: boolean
 }
 
 /**
- * The same for an answer whose body was read.
+ * Classifies a refusal from its status and its body.
  *
  * @category functions
  * @since 0.1.0
@@ -464,17 +466,17 @@ export const classifyBody = (status: number, { isForeign, reason, timestamp }: B
 
 const decodeBody = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))
 
-/** Apple's reasons are words as `BadTopic`. Anything else is not repeated into logs and errors. */
+/** Apple's reasons have the form of `BadTopic`. Logs and errors show no other text. */
 const isWord = (u: unknown): u is string => typeof u === "string" && /^[A-Z][a-z][A-Za-z0-9]{0,62}$/.test(u)
 
-/** Others give reasons in JSON, too. A new one of Apple's is not believed beside what Apple never says. */
+/** Other servers send reasons in JSON too. An unknown reason counts only without keys that Apple never sends. */
 const isApples = (reason: unknown, others: object): reason is string =>
   isWord(reason) && (isReason(reason) || Object.keys(others).length === 0)
 
 /**
- * Reads what APNs says. What can't be read is absent. A time that is later than
- * `now`, in milliseconds since 1970, is `now`: a token that is registered after
- * the answer is alive.
+ * Reads a body. Parts that can't be read are absent. A timestamp after `now`
+ * (milliseconds since 1970) becomes `now`: a token that is registered after the
+ * answer is alive.
  *
  * @category functions
  * @since 0.1.0
@@ -485,7 +487,7 @@ export const parseBody = (text: string, now = Infinity): Body => {
 }
 
 /**
- * Reads the body of an answer that is no success. Without a reason of Apple's, it is not APNs' own.
+ * Reads the body of a refusal. One without a reason from Apple comes from another server.
  *
  * @category functions
  * @since 0.1.0
@@ -498,7 +500,7 @@ export const parseAnswer = (text: string, now: number): Body => {
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 /**
- * An id of an answer, if it is one that APNs gives: a UUID. That which was `sent` is known to be one.
+ * The id of an answer, if it is a UUID, as APNs returns it. The id that was `sent` needs no check.
  *
  * @category functions
  * @since 0.1.0

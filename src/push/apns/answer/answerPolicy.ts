@@ -1,8 +1,7 @@
 /**
- * What answers, good-byes and failed connections of APNs mean for the pool: pure decisions.
+ * Judges answers, GOAWAYs and failed connections of APNs for the pool. Pure.
  *
- * The answer itself is handed on to whoever sent the request, unless the
- * request is to be sent again.
+ * The sender of a request gets the answer, unless the pool sends the request again.
  */
 import * as Duration from "effect/Duration"
 import { type Http2Error, Message } from "../../../http2/index.ts"
@@ -14,11 +13,11 @@ type Ending = Pick<Message.Ending, "goaway" | "rejection">
 
 const text = new TextDecoder()
 
-/** A credential that is not accepted is so for all, and so is a server that isn't Apple's; a topic is wrong for itself. */
+/** A refused credential, or a server that is not Apple's, fails all requests. A refused topic fails its own. */
 const reachOf = ({ isForeign, reason, status }: Reason.Classification): "Scope" | "All" =>
   isForeign || status < 400 || (status === 403 && reason !== "TopicMismatch") ? "All" : "Scope"
 
-/** What to do about an answer that is no success. */
+/** What the pool does about a refusal. */
 export const ofRefusal = (refusal: Reason.Classification): Provider.AnswerPolicy => {
   const { action, reason, reconnect, status } = refusal
   const { policy } = Provider.accepted
@@ -30,7 +29,7 @@ export const ofRefusal = (refusal: Reason.Classification): Provider.AnswerPolicy
     default:
       return {
         renew: "Nothing",
-        // one failure of a server is no reason to leave it, unless it says that it is going
+        // A single failure does not retire the connection, unless the server says that it shuts down.
         retire: reconnect && (status < 500 || reason === "Shutdown"),
         fault: action === "FixConfiguration" ? reachOf(refusal) : "None",
         isServerError: status >= 500
@@ -38,7 +37,7 @@ export const ofRefusal = (refusal: Reason.Classification): Provider.AnswerPolicy
   }
 }
 
-/** What an answer means, and what to do about it. `now` gives milliseconds since 1970. */
+/** Judges an answer. `now` returns milliseconds since 1970. */
 export const judge = (
   { body, status }: Message.Response,
   now: () => number
@@ -48,7 +47,7 @@ export const judge = (
   return { policy: ofRefusal(refusal), refusal }
 }
 
-/** The fault of the configuration that a GOAWAY tells of, if it does. A reason that nobody knows yet may be of the moment. */
+/** The configuration fault in a GOAWAY's debug data, if there is one. An unknown reason may be transient. */
 export const faultIn = (debug: string): ApnsError.ApnsError | undefined => {
   const { reason } = Reason.parseBody(debug)
   return Reason.isReason(reason) && Reason.table[reason].action === "FixConfiguration"
@@ -65,24 +64,24 @@ const faultAmong = (texts: ReadonlyArray<string>): ApnsError.ApnsError | undefin
 }
 
 /**
- * The fault of the configuration that the end of a connection tells of: in whichever of the peer's words it is, and
- * whatever else it said.
+ * The configuration fault that the end of a connection reports, if there is one: in any GOAWAY, or as a rejected
+ * certificate.
  */
 const faultAtEnd = ({ goaway, rejection }: Ending): ApnsError.ApnsError | undefined =>
   (goaway && faultAmong(Message.textsOf(goaway))) ?? (rejection && judgeDial(rejection))
 
-/** Does the end of a connection tell that the provider token is too old? */
+/** Whether the end of a connection reports an expired provider token. */
 const isTokenExpired = ({ goaway }: Ending): boolean =>
   goaway !== undefined && Message.textsOf(goaway).some((text) => {
     const { reason } = Reason.parseBody(text)
     return Reason.isReason(reason) && Reason.table[reason].action === "RenewToken"
   })
 
-/** What the end of a connection tells: a fault of the configuration, or that the provider token is too old. */
+/** Judges the end of a connection: a configuration fault, an expired provider token, or neither. */
 export const judgeEnd = (end: Ending): ApnsError.ApnsError | "Expired" | undefined =>
   faultAtEnd(end) ?? (isTokenExpired(end) ? "Expired" : undefined)
 
-/** The fault of the configuration for which a connection can't be opened, if it is one: it won't go away by itself. */
+/** Judges a connection that did not open: a configuration fault, or `undefined` for a transient failure. */
 export const judgeDial = ({ message, reason }: Http2Error.Http2Error): ApnsError.ApnsError | undefined => {
   switch (reason._tag) {
     case "TlsRejected":
@@ -98,7 +97,7 @@ export const judgeDial = ({ message, reason }: Http2Error.Http2Error): ApnsError
   }
 }
 
-/** The failure of a push whose request was sent and not answered, or can't be sent at all. */
+/** The failure of a push whose request has no answer, or is invalid. */
 export const failureOf = (error: Http2Error.Http2Error): ApnsError.ApnsErrorReason => {
   const { message: detail, reason } = error
   switch (reason._tag) {

@@ -1,8 +1,8 @@
 /**
- * What became of a push, from what became of its request. Pure.
+ * Turns the end of a request into the end of a push. Pure.
  *
- * Ids that are no UUIDs are not Apple's, and not handed on; nor is a page with
- * the status 200, as portals give it, an accepted push.
+ * An id that is not a UUID is not Apple's, and is dropped. A page with the status
+ * 200, as login portals send it, is not an accepted push.
  */
 import * as Result from "effect/Result"
 import type { Message } from "../../../http2/index.ts"
@@ -25,7 +25,7 @@ const header = (headers: Message.Response["headers"], name: string): string | un
 
 const notApns = (status: number): Reason.Classification => Reason.classify(status, undefined, undefined, true)
 
-/** What became of a push. `now` gives milliseconds since 1970. */
+/** The end of a push. `now` returns milliseconds since 1970. */
 export const receiptOf = (token: string, apnsId: string, outcome: Reply, now: () => number): PushEnd => {
   if (Result.isFailure(outcome)) return Result.fail(outcome.failure)
   const { attempts, duration, refusal, response } = outcome.success
@@ -47,10 +47,10 @@ export const receiptOf = (token: string, apnsId: string, outcome: Reply, now: ()
   }))
 }
 
-/** The failure of a push to a token that APNs has called bad before. */
+/** The failure of a push to a token that APNs has refused as BadDeviceToken before. */
 export const badToken = (token: string): PushEnd =>
   Result.fail(ApnsError.fromAnswer({ status: 400, reason: "BadDeviceToken", timestamp: undefined, token }))
 
-/** Did APNs call the token bad? */
+/** Whether APNs refused the token as BadDeviceToken. */
 export const isBadToken = (end: PushEnd): boolean =>
   Result.isFailure(end) && ApnsError.appleReason(end.failure) === "BadDeviceToken"

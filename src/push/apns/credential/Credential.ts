@@ -1,11 +1,10 @@
 /**
- * Who a program is to Apple: a key of a team, which signs provider tokens, or
- * the certificate of an app.
+ * The credential of a program for APNs: the key of a team, which signs provider
+ * tokens, or the certificate of an app.
  *
- * {@link read} reads one and says what is wrong with it. {@link watch} also
- * keeps it up to date: when files change, the new credential is read, and takes
- * the place of the old one if it is a good one; 30 days before a certificate
- * ends the log begins to say so.
+ * {@link read} reads and checks a credential. {@link watch} also keeps it up to date:
+ * it reads changed files again, and replaces the credential if the new one is valid.
+ * It logs a warning from 30 days before a certificate expires.
  *
  * ```ts
  * const key: Credential.Options = { key: { file: "AuthKey_ABC123DEFG.p8" }, keyId: "ABC123DEFG", teamId: "DEF123GHIJ" }
@@ -37,7 +36,7 @@ import * as ProviderToken from "./ProviderToken.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A file, or its content: PEM, PKCS #12, DER, or base64 of any.
+ * A file, or its content: PEM, PKCS #12, DER, or base64 of one of them.
  *
  * @category models
  * @since 0.1.0
@@ -45,20 +44,20 @@ import * as ProviderToken from "./ProviderToken.ts"
 export type KeyMaterial = { readonly file: string } | Redacted.Redacted<string | Uint8Array>
 
 /**
- * What keys and certificates have in common.
+ * The options that keys and certificates have in common.
  *
  * @category models
  * @since 0.1.0
  */
 export interface CommonOptions {
-  /** The bundle id of notifications that have no topic. Default: the first one of a certificate; none for a key. */
+  /** The bundle id for notifications without a topic. Default: the first one of a certificate; none for a key. */
   readonly topic?: string | undefined
-  /** PEM of the authorities that the servers are trusted by, or a file. No secret. Default: those that Node.js trusts. */
+  /** The certificate authorities to trust: PEM or a file. Not a secret. Default: those that Node.js trusts. */
   readonly ca?: string | Uint8Array | KeyMaterial | undefined
 }
 
 /**
- * A key of a team, for all of its apps, or those that the key is made for.
+ * The key of a team, for all of its apps or for those that the key is limited to.
  *
  * @category models
  * @since 0.1.0
@@ -70,7 +69,7 @@ export interface KeyOptions extends CommonOptions {
   readonly keyId: string
   /** The team's id: 10 characters. */
   readonly teamId: string
-  /** The bundle ids that this key is to be used for, where there are other credentials. Default: any. */
+  /** The bundle ids that use this key, if there are other credentials. Default: any. */
   readonly topics?: ReadonlyArray<string> | undefined
 }
 
@@ -83,14 +82,14 @@ export interface KeyOptions extends CommonOptions {
 export interface CertificateOptions extends CommonOptions {
   /** PEM, or PKCS #12 (`.p12`) with the key in it. */
   readonly certificate: KeyMaterial
-  /** The certificate's key, PEM. Default: it stands in the certificate's file. */
+  /** The certificate's key, in PEM. Default: the key in the certificate's file. */
   readonly certificateKey?: KeyMaterial | undefined
-  /** Of the key, or the PKCS #12. Default: none. */
+  /** The passphrase of the key or the PKCS #12 file. Default: none. */
   readonly passphrase?: Redacted.Redacted | undefined
 }
 
 /**
- * A key, or a certificate.
+ * A key or a certificate.
  *
  * @category models
  * @since 0.1.0
@@ -98,7 +97,7 @@ export interface CertificateOptions extends CommonOptions {
 export type Options = KeyOptions | CertificateOptions
 
 /**
- * What TLS is told: whom to trust, and the certificate to show.
+ * The TLS options: the authorities to trust, and the client certificate.
  *
  * @category models
  * @since 0.1.0
@@ -106,21 +105,21 @@ export type Options = KeyOptions | CertificateOptions
 export type Tls = { readonly ca?: string } & (Certificate.TlsIdentity | {})
 
 /**
- * A credential that was read and found good.
+ * A valid credential.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Credential {
-  /** Signs for requests; none with a certificate. */
+  /** The provider token of a key; `undefined` for a certificate. */
   readonly providerToken: ProviderToken.ProviderToken | undefined
   readonly tls: Tls
-  /** What it covers: bundle ids, in a certificate also with the suffix of a push type. */
+  /** The bundle ids that it covers; those of a certificate may have the suffix of a push type. */
   readonly topics: ReadonlyArray<string> | "any"
   readonly defaultTopic: string | undefined
-  /** Until when it can be used; a key has no end. */
+  /** When it expires; `undefined` for a key. */
   readonly validTo: DateTime.Utc | undefined
-  /** The certificate's file, or what stands for it in messages. */
+  /** The file, or another name of it for messages. */
   readonly source: string
 }
 
@@ -130,7 +129,7 @@ export interface Credential {
 
 type Fail<A, R = never> = Effect.Effect<A, CredentialError.CredentialError, R>
 
-/** The materials of some options, read. */
+/** The key material of a credential, read. */
 interface Loaded {
   readonly main: Certificate.Sourced
   readonly key: Certificate.Sourced | undefined
@@ -151,7 +150,7 @@ const load = Effect.fnUntraced(function*(material: KeyMaterial, name: string): E
   const fs = yield* FileSystem.FileSystem
   const unreadable = (detail: string) =>
     CredentialError.make(
-      // somebody may have given the key where its file was asked for
+      // The value may be the key itself, given by mistake instead of its file.
       new CredentialError.FileUnreadable({ file: isPath(file) ? file : `the file of the ${name}`, detail })
     )
   const failed = ({ reason }: PlatformError) =>
@@ -159,12 +158,12 @@ const load = Effect.fnUntraced(function*(material: KeyMaterial, name: string): E
   const { size, type } = yield* Effect.mapError(fs.stat(file), failed)
   if (type === "CharacterDevice" || type === "BlockDevice") return yield* unreadable("it is a device")
   if (type === "Directory") return yield* unreadable("it is a directory")
-  if (size > maxBytes) return yield* unreadable(`it has ${size} bytes, and ${maxBytes} at most are read`)
+  if (size > maxBytes) return yield* unreadable(`it has ${size} bytes; at most ${maxBytes} are read`)
   const bytes = yield* Effect.mapError(fs.readFile(file), failed)
   return { source: file, bytes: Redacted.make(bytes, { label: name }) }
 })
 
-/** An authority is no secret, and may be given as it is. */
+/** An authority is not a secret, so its PEM needs no Redacted. */
 const authorityOf = (ca: CommonOptions["ca"]): KeyMaterial | undefined =>
   typeof ca === "string" || ca instanceof Uint8Array ? Redacted.make(ca) : ca
 
@@ -173,7 +172,7 @@ const hasKey = (options: object): boolean => "key" in options && options.key !==
 const hasCertificate = (options: object): boolean => "certificate" in options && options.certificate !== undefined
 
 /**
- * Is it a key, and no certificate?
+ * Whether it is a key, not a certificate.
  *
  * @category guards
  * @since 0.1.0
@@ -255,7 +254,7 @@ const rulesOf = (options: Options): ReadonlyArray<Rule> => {
   ]
 }
 
-/** What can't be meant would be found push by push. The ids of a key are looked at with it. */
+/** Checks the options, so that a mistake fails the layer and not each push. `ProviderToken` checks the ids of a key. */
 const check = (options: Options): Fail<void> => {
   for (const [option, rule] of rulesOf(options)) {
     if (rule !== undefined) {
@@ -298,7 +297,7 @@ const fromKey = Effect.fnUntraced(function*(options: KeyOptions, loaded: Loaded)
   }
 })
 
-/** The app of a certificate's topics: the first, which in a VoIP certificate is no bundle id but the topic of its calls. */
+/** The bundle id in a certificate's topics: the first, without the suffix that the only topic of a VoIP certificate has. */
 const appOf = ([first, ...others]: ReadonlyArray<string>): string | undefined =>
   first !== undefined && others.length === 0 && first.endsWith(table.voip.suffix)
     ? first.slice(0, -table.voip.suffix.length)
@@ -349,36 +348,35 @@ export const read = (options: Options): Fail<Credential> =>
 // -----------------------------------------------------------------------------
 
 /**
- * How a credential is kept up to date.
+ * The options of {@link watch}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface WatchOptions {
-  /** How often the files are looked at. Default: 1 minute. */
+  /** How often to check the files. Default: 1 minute. */
   readonly every?: Duration.Input | undefined
 }
 
-/** When the log begins to speak of a certificate's end, and how often it does. */
+/** When the warnings about a certificate's end start, and how often they repeat. */
 const warnBefore = Duration.days(30)
 const warnEvery = Duration.days(1)
 
-/** What to say about a certificate's end, if it is time to. */
+/** The warning about a certificate's end, if one is due. */
 const endWarning = ({ source, validTo }: Credential, now: DateTime.Utc): string | undefined => {
   if (validTo === undefined) return undefined
   const left = DateTime.distance(now, validTo)
   if (Duration.isGreaterThan(left, warnBefore)) return undefined
   const until = DateTime.formatIsoDateUtc(validTo)
   return Duration.isPositive(left)
-    ? `the push certificate (${source}) ends in ${Math.floor(Duration.toDays(left))} days, on ${until}: ` +
+    ? `the push certificate (${source}) expires in ${Math.floor(Duration.toDays(left))} days, on ${until}: ` +
       `renew it in the developer account and replace the file`
-    : `the push certificate (${source}) has ended, on ${until}: nothing can be pushed until it is replaced`
+    : `the push certificate (${source}) expired on ${until}: renew it and replace the file; pushes fail until then`
 }
 
 /**
- * Reads a credential, and reads it again when its files change, for as long as
- * the scope is open. What can't be read, or is no good, is logged and doesn't
- * take the place of what is.
+ * Reads a credential, and reads it again when its files change, until the scope
+ * closes. It logs an invalid or unreadable change, and keeps the old credential.
  *
  * @category functions
  * @since 0.1.0
@@ -398,7 +396,9 @@ export const watch = Effect.fnUntraced(
       Effect.suspend(() => {
         if (error.message === complaint) return Effect.void
         complaint = error.message
-        return Effect.logWarning(`the APNs credential has changed and is not used: ${error.reason.message}`)
+        return Effect.logWarning(
+          `the APNs credential has changed, but the old one stays in use: ${error.reason.message}`
+        )
       })
 
     const reload = Effect.gen(function*() {
@@ -408,7 +408,7 @@ export const watch = Effect.fnUntraced(
       loaded = again
       complaint = undefined
       yield* SubscriptionRef.set(credential, fresh)
-      yield* Effect.logInfo(`the APNs credential (${fresh.source}) has changed and is in use`)
+      yield* Effect.logInfo(`the APNs credential (${fresh.source}) has changed, and the new one is in use`)
     }).pipe(Effect.catch(complain))
 
     let warned: DateTime.Utc | undefined

@@ -1,9 +1,8 @@
 /**
- * What can be wrong with the key or certificate that a program shows to Apple,
- * and with the options beside it.
+ * The failures of a credential and of its options.
  *
- * Each reason names the file, or the option, and what to do. None holds any
- * part of a key or passphrase.
+ * Each reason names the file or the option, and what to do. None contains any part of
+ * a key or passphrase.
  */
 import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
@@ -21,18 +20,18 @@ export class FileUnreadable extends Schema.TaggedError<FileUnreadable>()("FileUn
   detail: Schema.String
 }) {
   override get message() {
-    return `${this.file} can't be read: ${this.detail}. Check the path, and that this user may read it`
+    return `${this.file} can't be read: ${this.detail}. Check the path and the permissions`
   }
 }
 
 /**
- * A key is not one that can be used.
+ * A key is not usable.
  *
  * @category errors
  * @since 0.1.0
  */
 export class KeyInvalid extends Schema.TaggedError<KeyInvalid>()("KeyInvalid", {
-  /** The file, or where else the key came from. */
+  /** The file, or another name of the key's source. */
   source: Schema.String,
   /** What is wrong and what to do. */
   detail: Schema.String
@@ -43,13 +42,13 @@ export class KeyInvalid extends Schema.TaggedError<KeyInvalid>()("KeyInvalid", {
 }
 
 /**
- * A certificate is not one that can be used.
+ * A certificate is not usable.
  *
  * @category errors
  * @since 0.1.0
  */
 export class CertificateInvalid extends Schema.TaggedError<CertificateInvalid>()("CertificateInvalid", {
-  /** The file, or where else the certificate came from. */
+  /** The file, or another name of the certificate's source. */
   source: Schema.String,
   /** What is wrong and what to do. */
   detail: Schema.String
@@ -60,7 +59,7 @@ export class CertificateInvalid extends Schema.TaggedError<CertificateInvalid>()
 }
 
 /**
- * The passphrase does not open the key, or there is none and one is needed.
+ * The passphrase is wrong or missing.
  *
  * @category errors
  * @since 0.1.0
@@ -71,13 +70,13 @@ export class PassphraseWrong extends Schema.TaggedError<PassphraseWrong>()("Pass
 }) {
   override get message() {
     return this.given
-      ? `the passphrase does not open ${this.source}: give the one with which it was exported`
-      : `${this.source} is encrypted: give its passphrase, or export it without one`
+      ? `the passphrase does not decrypt ${this.source}: set the passphrase of its export`
+      : `${this.source} is encrypted: set its passphrase, or export it without one`
   }
 }
 
 /**
- * Certificate and key do not belong together.
+ * The certificate and the key do not belong together.
  *
  * @category errors
  * @since 0.1.0
@@ -88,12 +87,12 @@ export class KeyMismatch extends Schema.TaggedError<KeyMismatch>()("KeyMismatch"
 }) {
   override get message() {
     return `the key (${this.key}) does not belong to the certificate (${this.certificate}): ` +
-      `give the key that the certificate was requested with`
+      `set the key of the certificate's request`
   }
 }
 
 /**
- * The certificate can't be used any more, or not yet.
+ * The certificate has expired, or is not valid yet.
  *
  * @category errors
  * @since 0.1.0
@@ -107,7 +106,7 @@ export class CertificateExpired extends Schema.TaggedError<CertificateExpired>()
     return `the push certificate (${this.source}) is valid from ${isoDate(this.validFrom)} to ${
       isoDate(this.validTo)
     }, ` +
-      `and not now: renew it in the developer account, or check this machine's clock`
+      `not now: renew it in the developer account, or check this machine's clock`
   }
 }
 
@@ -143,7 +142,7 @@ export class OptionMissing extends Schema.TaggedError<OptionMissing>()("OptionMi
 }
 
 /**
- * Everything that can be wrong with a credential.
+ * Why a credential is not usable.
  *
  * @category errors
  * @since 0.1.0
@@ -160,7 +159,7 @@ export const CredentialErrorReason = Schema.Union([
 ])
 
 /**
- * Everything that can be wrong with a credential.
+ * The decoded {@link CredentialErrorReason}.
  *
  * @category errors
  * @since 0.1.0
@@ -168,7 +167,7 @@ export const CredentialErrorReason = Schema.Union([
 export type CredentialErrorReason = typeof CredentialErrorReason.Type
 
 /**
- * A credential can't be used; its `reason` says why.
+ * A credential or one of its options is not usable; its `reason` says why.
  *
  * @category errors
  * @since 0.1.0
@@ -185,7 +184,7 @@ export class CredentialError extends Schema.TaggedError<CredentialError>()("Cred
 }
 
 /**
- * Wraps a reason in the error.
+ * Wraps a reason in a {@link CredentialError}.
  *
  * @category constructors
  * @since 0.1.0

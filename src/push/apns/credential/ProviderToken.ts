@@ -1,23 +1,21 @@
 /**
- * The provider token: the signed statement (JWT, ES256) with which a program
- * that has a key of a team proves who it is.
+ * The provider token: a signed JWT (ES256) that proves which team and key a program
+ * uses.
  *
- * Apple wants a token to be at most an hour old, and to be changed at most once
- * in 20 minutes. A {@link ProviderToken} is shared by all connections that use
- * its key, and keeps both rules:
+ * Apple requires a token to be at most an hour old, and to change at most once in 20
+ * minutes. All connections that use a key share its {@link ProviderToken}, which keeps
+ * both rules:
  *
- * - its time of issue is the last full or half hour, so that workers which
- *   share a key, on any machine, change it together. Signatures of ES256 are
- *   random: the tokens of two workers have the same claims and differ in their
- *   last bytes;
- * - a token that Apple calls expired is followed by one with the exact time, and
- *   that one by one of the first full or half hour 20 minutes later;
- * - a token is used until it is 30 minutes old, and 50 at most, where a later one
- *   would be less than 20 minutes younger, or follow it within 20 minutes;
- * - whoever asks, and how often they ask, no two are made within 20 minutes, nor
- *   are their times of issue closer together.
- *   After TooManyProviderTokenUpdates nothing is to be done but to go on with
- *   the current one, which is what {@link ProviderToken.current} gives.
+ * - Its time of issue is the last full or half hour, so that workers on any machine
+ *   that share a key change it together. ES256 signatures are random: the tokens of
+ *   two workers have the same claims and differ in their last bytes.
+ * - After Apple calls a token expired, the next has the exact time. The one after that
+ *   has the first full or half hour at least 20 minutes later.
+ * - A token is used for 30 minutes. It is used for at most 50 minutes if the next would
+ *   otherwise be less than 20 minutes younger, or follow it within 20 minutes.
+ * - Two tokens are made at least 20 minutes apart, and so are their times of issue,
+ *   however often callers ask. After TooManyProviderTokenUpdates keep using
+ *   {@link ProviderToken.current}, which is the current token.
  *
  * Source: Apple, "Establishing a token-based connection to APNs".
  */
@@ -44,53 +42,53 @@ import * as Material from "./keyMaterial.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A token as it goes into requests.
+ * A token for requests.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Token {
   readonly jwt: Redacted.Redacted
-  /** When it was issued, by its own word: seconds since 1970. */
+  /** Its time of issue (the claim `iat`), in seconds since 1970. */
   readonly iat: number
-  /** 1 for the first, then one more each. */
+  /** 1 for the first token; each new token adds 1. */
   readonly generation: number
-  /** From then on {@link ProviderToken.current} gives another: milliseconds since 1970. */
+  /** When {@link ProviderToken.current} replaces it, in milliseconds since 1970. */
   readonly until: number
 }
 
 /**
- * The token of one key.
+ * The provider tokens of one key.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ProviderToken {
-  /** The token to send now. Makes a new one when it is time. */
+  /** The token to send now. Makes a new one when the last expires. */
   readonly current: Effect.Effect<Token>
   /**
-   * Apple called the token of this generation expired. Gives the token to try
-   * again with: one that was made since, or now. When the last one is younger
-   * than 20 minutes it is that one again, with the same generation: then the
-   * machine's clock is wrong, and trying again is of no use.
+   * Call this when Apple says that the token of this generation has expired. Returns
+   * the token for the retry: one that was made since, or a new one. If the last one is
+   * younger than 20 minutes it returns that, with the same generation. Then the
+   * machine's clock is wrong, and a retry does not help.
    */
   readonly expired: (generation: number) => Effect.Effect<Token>
 }
 
 /**
- * Which key signs, and for whom.
+ * The key, its id and the team's id.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** The content of the `.p8` file: a P-256 private key, PEM, however its lines were joined; base64 or DER of it. */
+  /** The content of the `.p8` file: a P-256 private key in PEM (line breaks may be lost), base64 or DER. */
   readonly key: Redacted.Redacted<string | Uint8Array>
   /** The key's id: 10 capital letters and digits, in the developer account and in the name of the file. */
   readonly keyId: string
   /** The team's id: 10 capital letters and digits. */
   readonly teamId: string
-  /** Where the key came from, for errors. Default: `"the key"`. */
+  /** The name of the key's source, for errors. Default: `"the key"`. */
   readonly source?: string | undefined
 }
 
@@ -99,7 +97,7 @@ export interface Options {
 // -----------------------------------------------------------------------------
 
 /**
- * No two tokens are made within this time, in milliseconds.
+ * The minimum time between two tokens, in milliseconds: 20 minutes.
  *
  * @category constants
  * @since 0.1.0
@@ -107,17 +105,18 @@ export interface Options {
 export const minIntervalMillis: number = Duration.toMillis("20 minutes")
 
 /**
- * Times of issue are multiples of this, in milliseconds. With {@link floor} it has to stay well under an hour.
+ * Times of issue are multiples of this, in milliseconds: 30 minutes. Its sum with {@link minIntervalMillis} must be well
+ * under an hour.
  *
  * @category constants
  * @since 0.1.0
  */
 export const issueIntervalMillis: number = Duration.toMillis("30 minutes")
 
-/** The last point of the grid. */
+/** The last full or half hour. */
 const lastIssueTime = (now: number): number => Math.floor(now / issueIntervalMillis) * issueIntervalMillis
 
-/** From when on a token that was made at `now` is replaced: the next one is on the grid, and not too close to it. */
+/** When to replace a token that was made at `now`: at a full or half hour, and not too soon. */
 const replaceAt = (now: number, issuedAt: number): number =>
   Math.max(
     Math.ceil((issuedAt + minIntervalMillis) / issueIntervalMillis) * issueIntervalMillis,
@@ -128,38 +127,40 @@ const replaceAt = (now: number, issuedAt: number): number =>
 // The key
 // -----------------------------------------------------------------------------
 
-const download = "give the .p8 file as it was downloaded from the developer account"
+const download = "use the .p8 file as downloaded from the developer account"
 
-/** What is no PKCS #8 key, and what to do about it. */
+/** Says what the content is instead of a PKCS #8 key, and what to do. */
 const otherThanKey = (blocks: ReadonlyArray<Material.Block>): string => {
   const has = (label: string) => blocks.some((block) => block.label === label)
-  if (blocks.length === 0) return `it is not PEM, nor base64 of a key: ${download}, with its BEGIN and END lines`
+  if (blocks.length === 0) return `it is neither PEM nor base64 of a key: ${download}, with its BEGIN and END lines`
   if (has("ENCRYPTED PRIVATE KEY") || blocks.some(({ encryption }) => encryption !== undefined)) {
     return "it is encrypted: decrypt it with `openssl pkcs8 -topk8 -nocrypt -in ENCRYPTED.p8 -out AuthKey.p8`"
   }
   if (has("EC PRIVATE KEY")) {
-    return "it is an EC key in the form of SEC 1: convert it with `openssl pkcs8 -topk8 -nocrypt -in OLD.pem -out AuthKey.p8`"
+    return "it is an EC key in SEC 1 format: convert it with `openssl pkcs8 -topk8 -nocrypt -in OLD.pem -out AuthKey.p8`"
   }
-  if (has("RSA PRIVATE KEY")) return `it is an RSA key, as certificates have one, and Apple's keys are EC: ${download}`
+  if (has("RSA PRIVATE KEY")) {
+    return `it is an RSA key, like those of certificates, but Apple's keys are EC: ${download}`
+  }
   if (has("PKCS12")) {
-    return "it is PKCS #12, a certificate with its key: use it as certificate, or give the .p8 file of a key"
+    return "it is PKCS #12, a certificate with its key: use it as the certificate, or use the .p8 file of a key"
   }
-  if (has("CERTIFICATE")) return "it is a certificate: use it as such, or give the .p8 file of a key"
-  return Material.otherThan(blocks) ?? `it holds a ${safeName(blocks[0]!.label)}: ${download}`
+  if (has("CERTIFICATE")) return "it is a certificate: use it as the certificate, or use the .p8 file of a key"
+  return Material.otherThan(blocks) ?? `it contains a ${safeName(blocks[0]!.label)}: ${download}`
 }
 
-/** Why a PKCS #8 key can't sign provider tokens. */
+/** Says why a PKCS #8 key can't sign provider tokens. */
 const unfit = (pem: string): string =>
   Result.match(Result.try(() => Crypto.createPrivateKey(pem)), {
     onSuccess: ({ asymmetricKeyDetails, asymmetricKeyType }) => {
       const curve = asymmetricKeyDetails?.namedCurve
-      const kind = curve === undefined ? `a key of the kind ${asymmetricKeyType}` : `an EC key on the curve ${curve}`
-      return `it is ${kind}, and Apple's keys are EC on the curve P-256: ${download}`
+      const kind = curve === undefined ? `a key of type ${asymmetricKeyType}` : `an EC key on the curve ${curve}`
+      return `it is ${kind}, but Apple's keys are EC on the curve P-256: ${download}`
     },
-    onFailure: () => "it is damaged, or cut short: copy all of it again, or download it again"
+    onFailure: () => "it is damaged or incomplete: copy the whole key again, or download it again"
   })
 
-/** As Apple writes a key, with its public half and the name of its curve: other tools leave one away, or spell the curve out. */
+/** Rewrites a key as Apple writes it, with its public key and the name of its curve. Other tools omit or expand them. */
 const asApple = (pem: string): string =>
   Result.getOrElse(
     Result.try(() => {
@@ -205,7 +206,7 @@ const utf8 = new TextEncoder()
 const signer = Layer.provide(Signature.layerWebCrypto, SecureRandom.layerWebCrypto)
 
 /**
- * Reads the key. Tokens are made when they are asked for.
+ * Reads the key. The first call of {@link ProviderToken.current} makes the first token.
  *
  * @category constructors
  * @since 0.1.0
@@ -226,7 +227,7 @@ export const make = Effect.fnUntraced(
 
     let token: Token | undefined
     let madeAt = 0
-    // a clock that was set back by more than this tells nothing about the token's age
+    // If the clock was set back by more than this, it does not tell the token's age.
     const isFresh = (token: Token, now: number) => now < token.until && now > madeAt - minIntervalMillis
     const makeNew = Effect.fnUntraced(function*(now: number, issuedAt: number) {
       const iat = Math.floor(issuedAt / 1000)
@@ -243,7 +244,7 @@ export const make = Effect.fnUntraced(
           token !== undefined && isFresh(token, now) ? Effect.succeed(token) : makeNew(now, lastIssueTime(now))
         )))
 
-    // the exact time: one on the grid could be the one that Apple has just refused
+    // The exact time: a token of the last full or half hour may be the one that Apple has just refused.
     const expired = (generation: number) =>
       alone(
         Effect.flatMap(Clock.currentTimeMillis, (now) =>

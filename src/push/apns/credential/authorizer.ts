@@ -1,4 +1,4 @@
-/** The provider token of a key, as the pool of connections asks for it. */
+/** The authorizer of a key for the pool of connections. */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Authorization, Authorizer } from "../../pool/index.ts"
@@ -11,7 +11,7 @@ const authorization = ({ generation, iat, jwt, until }: ProviderToken.Token): Au
   until
 })
 
-/** Authorizes requests with the tokens of a key; with none where there is only a certificate. */
+/** Authorizes requests with the provider tokens of a key. A certificate has none. */
 export const authorizerOf = (token: ProviderToken.ProviderToken | undefined): Authorizer | undefined =>
   token && {
     current: Effect.map(token.current, authorization),

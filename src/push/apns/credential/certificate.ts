@@ -1,10 +1,9 @@
 /**
- * Reads a push certificate with its key, from PEM, DER or PKCS #12, and finds
- * what is wrong with it before Apple does. Certificates of authorities may stand
- * beside it, in any order: the one to which the key belongs is the app's.
+ * Reads a push certificate with its key, from PEM, DER or PKCS #12, and finds faults
+ * before Apple does. The file may contain certificates of authorities in any order:
+ * the app's certificate is the one that matches the key.
  *
- * Pure, but for the names of the sources, which are for errors. Times are not
- * looked at here.
+ * Pure. It does not check the dates.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as DateTime from "effect/DateTime"
@@ -21,24 +20,24 @@ import * as Material from "./keyMaterial.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** Bytes and where they came from. */
+/** Bytes and their source. */
 export interface Sourced {
   /** The file, or another name for errors. */
   readonly source: string
   readonly bytes: Redacted.Redacted<Uint8Array>
 }
 
-/** What is read. */
+/** The certificate, its key and its passphrase. */
 export interface Input {
   /** PEM, or PKCS #12 (`.p12`, `.pfx`) with the key in it. */
   readonly certificate: Sourced
-  /** PEM. Default: it stands in the certificate's text. */
+  /** PEM. Default: the key in the certificate's file. */
   readonly key?: Sourced | undefined
-  /** Of the key, or the PKCS #12. */
+  /** The passphrase of the key or the PKCS #12 file. */
   readonly passphrase?: Redacted.Redacted | undefined
 }
 
-/** How a connection shows the certificate: a part of what TLS is told. */
+/** The TLS options of the client certificate. */
 export type TlsIdentity =
   | {
     readonly cert: string
@@ -47,10 +46,10 @@ export type TlsIdentity =
   }
   | { readonly pfx: Redacted.Redacted<Uint8Array>; readonly passphrase?: Redacted.Redacted }
 
-/** A certificate that belongs to its key. */
+/** A certificate that matches its key. */
 export interface Certificate {
   readonly tls: TlsIdentity
-  /** What it may push to: bundle ids, some with the suffix of a push type. Empty where it doesn't say. */
+  /** The bundle ids that it covers, some with the suffix of a push type. Empty if it does not say. */
   readonly topics: ReadonlyArray<string>
   readonly validFrom: DateTime.Utc
   readonly validTo: DateTime.Utc
@@ -62,10 +61,10 @@ type Read<A> = Result.Result<A, CredentialError.CredentialErrorReason>
 // Topics
 // -----------------------------------------------------------------------------
 
-/** The object identifier 1.2.840.113635.100.6.3.6 in DER: Apple's list of topics. */
+/** The object identifier 1.2.840.113635.100.6.3.6 in DER: Apple's extension with the list of topics. */
 const topicsExtension = Buffer.from("060a2a864886f76364060306", "hex")
 
-/** The list is a sequence of topics, each followed by a sequence with its kind. */
+/** Reads the list of topics: a sequence of topics, each followed by a sequence with its kind. */
 const listedTopics = (der: Buffer): ReadonlyArray<string> => {
   const at = der.indexOf(topicsExtension)
   if (at < 0) return []
@@ -77,7 +76,7 @@ const listedTopics = (der: Buffer): ReadonlyArray<string> => {
     .flatMap(({ content, tag }) => tag === tags.utf8String ? [content.toString("utf8")] : [])
 }
 
-/** The topics of the extension; else the one in the subject. */
+/** The topics of the extension, else the topic in the subject. */
 const topicsOf = (x509: Crypto.X509Certificate): ReadonlyArray<string> => {
   const listed = listedTopics(x509.raw)
   const uid = /^UID=(.+)$/m.exec(x509.subject)?.[1]
@@ -101,12 +100,12 @@ const keyInvalid = (source: string, detail: string) => Result.fail(new Credentia
 
 const noCertificate = (blocks: Blocks): string =>
   blocks.some(isKey)
-    ? "it holds a key and no certificate: are certificate and key swapped?"
+    ? "it contains a key and no certificate: check whether certificate and key are swapped"
     : Material.otherThan(blocks) ?? (blocks.length === 0
       ? "it is neither PEM nor PKCS #12, or it is damaged: export it again"
-      : "there is no certificate in it: give the PEM file of the push certificate, or a .p12 file")
+      : "it contains no certificate: use the PEM file of the push certificate, or a .p12 file")
 
-/** All certificates, in their order: the one of the app, and authorities. */
+/** All certificates in their order: the app's and those of authorities. */
 const readCertificates = (source: string, blocks: Blocks): Read<ReadonlyArray<Crypto.X509Certificate>> => {
   const found = blocks.filter(isCertificate)
   if (found.length === 0) return certificateInvalid(source, noCertificate(blocks))
@@ -119,25 +118,27 @@ const readCertificates = (source: string, blocks: Blocks): Read<ReadonlyArray<Cr
 const noKey = (blocks: Blocks, isOwnFile: boolean): string => {
   if (blocks.some(isCertificate)) {
     return isOwnFile
-      ? "it holds a certificate and no key: are certificate and key swapped?"
-      : "it holds a certificate and no key: are certificate and key swapped, or does the key stand in another file? " +
-        "A certificate as Apple gives it (aps.cer) has none: export both as .p12 from Keychain Access, or convert it with " +
-        "`openssl x509 -inform der -in aps.cer -out aps.pem` and give the key beside it"
+      ? "it contains a certificate and no key: check whether certificate and key are swapped"
+      : "it contains a certificate and no key: check whether certificate and key are swapped, or the key is in another " +
+        "file. Apple's download (aps.cer) has no key: export both as .p12 from Keychain Access, or convert it with " +
+        "`openssl x509 -inform der -in aps.cer -out aps.pem` and set the key separately"
   }
-  if (blocks.some(({ label }) => label === "PKCS12")) return "it is PKCS #12: give it as the certificate, it holds both"
-  return Material.otherThan(blocks) ?? "there is no private key in it: give the PEM file of the certificate's key"
+  if (blocks.some(({ label }) => label === "PKCS12")) {
+    return "it is PKCS #12: use it as the certificate, since it contains both"
+  }
+  return Material.otherThan(blocks) ?? "it contains no private key: use the PEM file of the certificate's key"
 }
 
 const codeOf = (thrown: unknown): unknown => Predicate.hasProperty(thrown, "code") ? thrown.code : undefined
 
-/** OpenSSL 3 has no RC2, RC4 and DES by default. */
+/** OpenSSL 3 does not support RC2, RC4 and DES by default. */
 const oldCipher = ({ encryption }: Material.Block): string =>
   `it is encrypted with ${
     encryption?.split(",")[0] ?? "an old cipher (such as DES, RC2 or RC4)"
-  }, which OpenSSL 3 has given up. ` +
+  }, which OpenSSL 3 does not support. ` +
   "Convert it: `openssl pkey -provider legacy -provider default -in OLD.key -aes256 -out NEW.key`"
 
-/** No passphrase opens what is not all there. */
+/** Whether the key is incomplete, so that no passphrase can decrypt it. */
 const isCutShort = ({ der, encryption }: Material.Block): boolean =>
   encryption === undefined && elementAt(der, 0) === undefined
 
@@ -172,7 +173,7 @@ const readKey = (
   })
 }
 
-/** 1.3.6.1.5.5.7.3: what the certificate of a push is for, and what others are. */
+/** The purposes of certificates (1.3.6.1.5.5.7.3): a push certificate's, and others. */
 const clientAuth = "1.3.6.1.5.5.7.3.2"
 const purposes: Readonly<Record<string, string>> = {
   "1.3.6.1.5.5.7.3.1": "for servers",
@@ -181,26 +182,26 @@ const purposes: Readonly<Record<string, string>> = {
   "1.3.6.1.5.5.7.3.8": "for time stamps"
 }
 
-/** What it is for instead of showing it to a server; one that does not say is for anything. */
+/** The purpose of a certificate that is not for clients. A certificate without purposes is for any. */
 const otherPurpose = ({ keyUsage }: Crypto.X509Certificate): string | undefined =>
   keyUsage === undefined || keyUsage.includes(clientAuth) || keyUsage.includes("2.5.29.37.0")
     ? undefined
     : keyUsage.map((id) => purposes[id]).find((words) => words !== undefined) ?? "for something else"
 
-/** OpenSSL reads a certificate also where its dates, or its names, are damaged. */
+/** Makes the certificate. OpenSSL accepts one with damaged dates or names, so this may still fail. */
 const certificateOf = (source: string, x509: Crypto.X509Certificate, tls: TlsIdentity): Read<Certificate> => {
   const purpose = otherPurpose(x509)
   if (purpose !== undefined) {
     return certificateInvalid(
       source,
-      `it is a certificate ${purpose}, and can't be shown to Apple's push service: give the one of Apple Push Services`
+      `it is a certificate ${purpose}, not for pushes: use a certificate of Apple Push Services`
     )
   }
   return Result.try({
     try: () => ({
       tls,
       topics: topicsOf(x509),
-      // as text: of a date that can't be read, validFromDate makes any
+      // As text: validFromDate makes a wrong date of one that it can't read.
       validFrom: DateTime.makeUnsafe(x509.validFrom),
       validTo: DateTime.makeUnsafe(x509.validTo)
     }),
@@ -220,7 +221,7 @@ const fromBlocks = (
     const all = yield* readCertificates(source, blocks)
     const keySource = own?.source ?? source
     const key = yield* readKey(keySource, keyBlocks, passphrase, own !== undefined)
-    // authorities may stand before it
+    // Authorities may come first.
     const x509 = all.find(belongTo(key))
     if (x509 === undefined) {
       return yield* Result.fail(new CredentialError.KeyMismatch({ certificate: source, key: keySource }))
@@ -235,23 +236,23 @@ const fromBlocks = (
 // PKCS #12
 // -----------------------------------------------------------------------------
 
-/** From the words of OpenSSL. */
+/** Explains the text of OpenSSL's error. */
 const p12Failure = (source: string, given: boolean) => (thrown: unknown): CredentialError.CredentialErrorReason => {
   const words = thrown instanceof Error ? thrown.message : ""
-  // the second where it has no MAC
+  // "bad decrypt" is the error of a file without a MAC.
   if (/mac verify|bad decrypt/i.test(words)) return new CredentialError.PassphraseWrong({ source, given })
   const detail = /unsupported/i.test(words)
-    ? "it is encrypted in a way that OpenSSL 3 has given up. Convert it: " +
-      "`openssl pkcs12 -legacy -in OLD.p12 -nodes -out push.pem`, and give push.pem"
+    ? "its encryption is too old for OpenSSL 3. Convert it: " +
+      "`openssl pkcs12 -legacy -in OLD.p12 -nodes -out push.pem`, and use push.pem"
     : /private key/i.test(words)
-    ? "it holds no private key: export certificate and key together"
+    ? "it contains no private key: export certificate and key together"
     : /certificate/i.test(words)
-    ? "it holds a key and no certificate: export certificate and key together"
+    ? "it contains a key and no certificate: export certificate and key together"
     : "it is neither PEM nor PKCS #12, or it is damaged: export it again"
   return new CredentialError.CertificateInvalid({ source, detail })
 }
 
-/** A context's certificate, in DER. Node.js has no other way to look into PKCS #12. */
+/** The certificate of a TLS context, in DER. Node.js has no other way to read PKCS #12. */
 interface Context {
   readonly getCertificate: () => Buffer | null
 }
@@ -260,7 +261,7 @@ const secrets = (passphrase: Redacted.Redacted | undefined) => passphrase === un
 
 const fromP12 = ({ certificate: { source }, key, passphrase }: Input, pfx: Buffer): Read<Certificate> => {
   if (key !== undefined) {
-    return keyInvalid(key.source, `${source} is PKCS #12 and holds its key: leave the separate key away`)
+    return keyInvalid(key.source, `${source} is PKCS #12 and contains its key: remove the separate key`)
   }
   return Result.try({
     try: () => {
@@ -304,8 +305,8 @@ export const readAuthorities = ({ bytes, source }: Sourced): Read<string> =>
     )
     if (!blocks.some(isCertificate)) {
       const detail = Material.otherThan(blocks) ?? (blocks.some(({ label }) => label === "PKCS12")
-        ? "it is PKCS #12: take the authorities out of it with `openssl pkcs12 -in OLD.p12 -nokeys -out ca.pem`"
-        : "there is no certificate in it: give the PEM of the authorities to trust")
+        ? "it is PKCS #12: extract the authorities with `openssl pkcs12 -in OLD.p12 -nokeys -out ca.pem`"
+        : "it contains no certificate: use the PEM of the authorities to trust")
       return yield* certificateInvalid(source, detail)
     }
     return (yield* readCertificates(source, blocks)).map(String).join("")

@@ -1,5 +1,5 @@
 /**
- * What a push job says: one notification, for one or many device tokens.
+ * The payload of a push job: one notification for one or many device tokens.
  *
  * The wire form is plain JSON, so that any language can publish it:
  *
@@ -15,12 +15,11 @@
  * }
  * ```
  *
- * Only `tokens` and `payload` are required, and unknown keys beside them are
- * ignored; `backqOrigin` is what a worker writes when it publishes pushes again.
- * Without a `pushType` it is inferred where that is certain. A notification that
- * breaks a rule of Apple's is refused when it is published, and when it is read.
- * A token is not judged here: one that is wrong is not to keep the notification
- * from the others.
+ * Only `tokens` and `payload` are required. Unknown keys are ignored. A worker sets
+ * `backqOrigin` when it publishes pushes again. A missing `pushType` is inferred if the
+ * payload allows only one. A notification that breaks one of Apple's rules is refused
+ * when it is published and when it is read. Tokens are not checked here, so that a
+ * wrong one does not keep the notification from the others.
  */
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -31,9 +30,8 @@ import type { Payload } from "./Payload.ts"
 import { PushType } from "./PushType.ts"
 
 /**
- * The push type that a payload is certainly for: `alert` where there is
- * something to see or hear, `background` where `aps` has `content-available`
- * alone.
+ * The push type that a payload implies: `alert` if it has something to see or hear,
+ * `background` if `aps` has only `content-available`, else `undefined`.
  *
  * @category functions
  * @since 0.1.0
@@ -46,24 +44,24 @@ export const inferPushType = ({ aps = {} }: Payload): PushType | undefined => {
 }
 
 /**
- * Where pushes that are published again come from: the first job that they were in.
+ * The first job of pushes that were published again.
  *
  * @category models
  * @since 0.1.0
  */
 export const Origin = Schema.Struct({
-  /** The id of its envelope, by which the ids of the pushes are made. */
+  /** The id of its envelope, which determines the ids of the pushes. */
   id: Schema.String,
-  /** How many attempts there were since. */
+  /** The number of attempts so far. */
   attempts: Schema.Natural,
-  /** When it was published, in milliseconds since the epoch. */
+  /** When it was published, in milliseconds since 1970. */
   publishedAt: Schema.Finite,
-  /** Why they are not to be tried again: they are buried in this queue, and pushed only when somebody kicks or moves them. */
+  /** Why the pushes are buried, and in which queue. A worker sends them only after an operator kicks or moves the job. */
   buried: Schema.optionalKey(Schema.Struct({ reason: Schema.String, queue: Schema.String }))
 })
 
 /**
- * Where pushes that are published again come from: the first job that they were in.
+ * The decoded {@link Origin}.
  *
  * @category models
  * @since 0.1.0
@@ -73,7 +71,7 @@ export type Origin = typeof Origin.Type
 const tokens = Schema.NonEmptyArray(Schema.String)
 const origin = Schema.optionalKey(Origin)
 
-// nothing comes with it that makers could not put into a payload
+// Only constructors set `data`, for keys that they can't put into the payload.
 const { data: _, ...fields } = Notification.fields
 
 const Wire = Schema.Struct({
@@ -84,13 +82,13 @@ const Wire = Schema.Struct({
 }).check(
   Schema.makeFilter(({ payload, pushType = inferPushType(payload) }) =>
     pushType === undefined
-      ? { path: ["pushType"], issue: "Expected a push type: what the payload is for can't be told from its keys" }
+      ? { path: ["pushType"], issue: "Expected a push type: the keys of the payload do not imply one" }
       : undefined
   )
 )
 
 /**
- * One notification, for one or many device tokens.
+ * One notification for one or many device tokens.
  *
  * @category models
  * @since 0.1.0
@@ -98,10 +96,10 @@ const Wire = Schema.Struct({
 export const ApnsPayload = Wire.pipe(
   Schema.decodeTo(
     Schema.Struct({
-      /** In hexadecimal, as the app registered them. */
+      /** The device tokens, in hexadecimal digits. */
       tokens,
       notification: Schema.toType(Notification),
-      /** Only in what a worker has published again. */
+      /** Only in jobs that a worker has published again. */
       origin
     }).check(
       Schema.makeFilter(({ notification }) => {
@@ -122,7 +120,7 @@ export const ApnsPayload = Wire.pipe(
       })
     })
   ),
-  // what an app keeps in a payload, such as an id, is handed on as it was published
+  // Numbers of the app, such as ids, reach the device with all digits.
   Schema.annotate({ [exactNumbers]: true })
 )
 

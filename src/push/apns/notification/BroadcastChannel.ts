@@ -1,10 +1,10 @@
 /**
- * Broadcast channels: one push updates the Live Activities of everybody who
- * follows the channel (iOS 18).
+ * Broadcast channels: one push updates the Live Activities of all devices that follow
+ * the channel (iOS 18).
  *
- * What the service does is described here as plain values: a {@link Call} is a
- * request, and how its answer is read. An app may have 10,000 channels in each
- * environment, and a channel belongs to one environment.
+ * The operations are plain values: a {@link Call} is a request and the function that
+ * reads its answer. An app may have at most 10,000 channels per environment, and a
+ * channel belongs to one environment.
  *
  * Source: Apple, "Sending channel management requests to APNs" and "Sending
  * broadcast push notification requests to APNs".
@@ -26,9 +26,9 @@ import { bundleIdRule, isBundleId } from "./rules.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What a channel keeps for devices that are offline. `"None"`: nothing; every
- * broadcast has the expiration 0, and the app may send more of them.
- * `"MostRecent"`: the last message, for up to 8 hours.
+ * What a channel stores for offline devices. `"None"`: nothing; every broadcast must
+ * have the expiration 0, and the app may send more of them. `"MostRecent"`: the last
+ * message, for at most 8 hours.
  *
  * @category models
  * @since 0.1.0
@@ -36,31 +36,31 @@ import { bundleIdRule, isBundleId } from "./rules.ts"
 export type Storage = "None" | "MostRecent"
 
 /**
- * A channel as APNs knows it.
+ * A broadcast channel.
  *
  * @category models
  * @since 0.1.0
  */
 export interface BroadcastChannel {
-  /** Base64, of any length: it goes to the apps exactly as it is. */
+  /** Base64 of any length. Pass it to the apps unchanged. */
   readonly id: string
   readonly storage: Storage
 }
 
 /**
- * A request to APNs, but for `authorization` and the id of the request.
+ * A request to APNs, without `authorization` and the request's id.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Request {
-  /** Which of Apple's hosts it is for: the one for pushes, or the one for the management of channels. */
+  /** Apple's host for pushes, or for the management of channels. */
   readonly host: "push" | "manage"
   readonly method: "GET" | "POST" | "DELETE"
   readonly path: string
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>
   readonly body: Uint8Array | undefined
-  /** Until when a broadcast may be sent, in seconds since 1970; 0 for no end. */
+  /** When a broadcast expires, in seconds since 1970; 0 for never. */
   readonly expiration?: number | undefined
 }
 
@@ -77,7 +77,7 @@ export interface Response {
 }
 
 /**
- * A request, and how its answer is read.
+ * A request and the function that reads its answer.
  *
  * @category models
  * @since 0.1.0
@@ -88,7 +88,7 @@ export interface Call<A> {
 }
 
 /**
- * A call, or why it can't be made: `InvalidNotification`.
+ * A call, or `InvalidNotification`.
  *
  * @category models
  * @since 0.1.0
@@ -107,17 +107,19 @@ const suffix = table.liveactivity.suffix
 const checkBundleId = (bundleId: string): ApnsError.ApnsError | undefined => {
   if (!isBundleId(bundleId)) return invalid("bundleId", bundleIdRule, "BadRequestParams")
   return bundleId.endsWith(suffix)
-    ? invalid("bundleId", `give it without "${suffix}"`, "TopicDisallowed")
+    ? invalid("bundleId", `must not end with "${suffix}": remove it`, "TopicDisallowed")
     : undefined
 }
 
 const isChannelId = (id: string | undefined): id is string => id !== undefined && /^[A-Za-z0-9+/_-]+={0,2}$/.test(id)
 
 const checkChannelId = (id: string): ApnsError.ApnsError | undefined => {
-  if (id === "") return invalid("channelId", "give the id that was answered on creation", "MissingChannelId")
+  if (id === "") {
+    return invalid("channelId", "must not be empty: set the id that createChannel returned", "MissingChannelId")
+  }
   return isChannelId(id)
     ? undefined
-    : invalid("channelId", "give the id exactly as it was answered on creation, in base64", "BadChannelId")
+    : invalid("channelId", "must be base64: set the id exactly as createChannel returned it", "BadChannelId")
 }
 
 const checked = <A>(
@@ -151,13 +153,13 @@ const ListBody = Schema.fromJsonString(
 
 const decodeList = Schema.decodeUnknownOption(ListBody)
 
-/** The id that the answer is known by, fit to be shown. */
+/** The id of an answer, escaped for messages. */
 const idOf = (response: Response): string | undefined => {
   const id = header(response, "apns-request-id") ?? header(response, "apns-id")
   return id === undefined ? undefined : safeName(id)
 }
 
-/** Reads the answer of a success; any other is the failure that it stands for. */
+/** Reads a successful answer. Any other answer becomes its failure. `missing` names what the answer lacks. */
 const reading = <A>(read: (response: Response) => A | undefined, missing: string) =>
 (
   response: Response
@@ -171,18 +173,18 @@ const reading = <A>(read: (response: Response) => A | undefined, missing: string
   const value = read(response)
   return value === undefined
     ? Result.fail(ApnsError.make(
-      new ApnsError.Unknown({ detail: `APNs answered ${response.status}, but without ${missing}` })
+      new ApnsError.Unknown({ detail: `APNs answered ${response.status} without ${missing}` })
     ))
     : Result.succeed(value)
 }
 
 const accepted = reading(
-  // a page with the status 200 is that of a portal
+  // A page with the status 200 comes from a login portal.
   (response) => response.body.length === 0 || idOf(response) !== undefined ? true : undefined,
-  "the id of the request: something else may be answering, check host, port and proxy"
+  "the id of the request: another server may have answered, so check the host, port and proxy"
 )
 
-/** Nothing is to be learnt from the answer but that it is a success. */
+/** Reads an answer whose status says everything. */
 const done = (response: Response): Result.Result<void, ApnsError.ApnsError> => Result.map(accepted(response), () => {})
 
 const channelsPath = (bundleId: string): string => `/1/apps/${bundleId}/channels`
@@ -194,10 +196,10 @@ const channelsPath = (bundleId: string): string => `/1/apps/${bundleId}/channels
 const checkStorage = (storage: Storage): ApnsError.ApnsError | undefined =>
   Object.hasOwn(wirePolicy, storage)
     ? undefined
-    : invalid("storage", "it has to be \"None\" or \"MostRecent\"", "MissingChannelQueueSize")
+    : invalid("storage", "must be \"None\" or \"MostRecent\"", "MissingChannelQueueSize")
 
 /**
- * Creates a channel; gives its id. Repeated after an answer was lost, it creates a second one.
+ * Creates a channel and returns its id. A retry after a lost answer creates a second channel.
  *
  * @category accessors
  * @since 0.1.0
@@ -220,7 +222,7 @@ export const create = (bundleId: string, storage: Storage): CallResult<string> =
   }))
 
 /**
- * Asks for a channel.
+ * Reads a channel.
  *
  * @category accessors
  * @since 0.1.0
@@ -244,7 +246,7 @@ export const read = (bundleId: string, id: string): CallResult<BroadcastChannel>
   }))
 
 /**
- * Asks for the ids of all channels of an app.
+ * Lists the ids of all channels of an app.
  *
  * @category accessors
  * @since 0.1.0
@@ -259,7 +261,7 @@ export const list = (bundleId: string): CallResult<ReadonlyArray<string>> =>
   }))
 
 /**
- * Deletes a channel, for ever.
+ * Deletes a channel permanently.
  *
  * @category accessors
  * @since 0.1.0
@@ -277,8 +279,8 @@ export const remove = (bundleId: string, id: string): CallResult<void> =>
   }))
 
 /**
- * Pushes to everybody who follows a channel: an update, or the end, of a Live
- * Activity. The topic of the notification is not used.
+ * Sends an update or the end of a Live Activity to all devices that follow a channel.
+ * The notification's topic is ignored.
  *
  * @category accessors
  * @since 0.1.0

@@ -1,17 +1,17 @@
 /**
- * The name of an app on a device. Apple doesn't promise a length; Live
- * Activities have longer ones than apps.
+ * Device tokens: the addresses of an app on a device. Apple does not promise a length;
+ * those of Live Activities are longer than those of apps.
  */
 import { WrongToken } from "../answer/ApnsError.ts"
 
 /**
- * What is wrong with a token, as APNs would say it; `undefined` for one of whole bytes in hexadecimal.
+ * The failure of an invalid token, with Apple's reason; `undefined` if it has whole bytes in hexadecimal.
  *
  * @category functions
  * @since 0.1.0
  */
 export const check = (token: string): WrongToken | undefined => {
-  // a database may have none for a device
+  // A program without types may pass null from its database.
   const text = typeof token === "string" ? token : ""
   return /^(?:[0-9a-fA-F]{2})+$/.test(text)
     ? undefined
@@ -19,7 +19,7 @@ export const check = (token: string): WrongToken | undefined => {
 }
 
 /**
- * Where a push to this token is posted.
+ * The path of a push to this token.
  *
  * @category functions
  * @since 0.1.0

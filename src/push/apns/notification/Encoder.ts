@@ -1,9 +1,9 @@
 /**
- * From a notification to what goes on the wire: once for any number of tokens.
+ * Encodes a notification: once for any number of tokens.
  *
- * Everything that Apple would refuse is refused here, with the field and the
- * rule, and so is what a device would silently ignore. Nothing is cut short:
- * `fit` in `Fit.ts` does that for those who ask for it.
+ * The encoder refuses notifications that Apple would refuse, or that a device would
+ * silently ignore, and names the field and the rule. It shortens nothing; `fit` in
+ * `Fit.ts` does that on request.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -19,22 +19,22 @@ import type { Problem } from "./rules.ts"
 import { firstBroken, problem } from "./rules.ts"
 
 /**
- * What goes on the wire, the same for every token: all but `:path`, `authorization` and `apns-id`.
+ * The part of a request that is the same for every token: all but `:path`, `authorization` and `apns-id`.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Encoded {
-  /** Names in lower case, with their values; a value may have characters outside of ASCII and then goes out as UTF-8. */
+  /** The headers, with names in lower case. Values outside of ASCII are sent as UTF-8. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>
   /** JSON in UTF-8. */
   readonly body: Uint8Array
-  /** Until when it may be sent, in seconds since 1970; `undefined` without an end, 0 once. */
+  /** When it expires, in seconds since 1970; `undefined` for never, 0 for one attempt. */
   readonly expiration: number | undefined
 }
 
 /**
- * What a notification that doesn't say takes from the service.
+ * The defaults of the service.
  *
  * @category models
  * @since 0.1.0
@@ -62,7 +62,7 @@ const structural: Readonly<Record<string, Reason>> = {
   collapseId: "BadCollapseId"
 }
 
-/** The first place where the notification doesn't have the form that its type says. */
+/** The first place at which the notification does not match its schema. */
 const shapeProblem = (notification: unknown): Problem | undefined => {
   const result = decode(notification)
   if (Result.isSuccess(result)) return undefined
@@ -70,12 +70,12 @@ const shapeProblem = (notification: unknown): Problem | undefined => {
   const path = (first?.path ?? []).map((step) => String(typeof step === "object" ? step.key : step))
   return problem(
     path.length === 0 ? "notification" : path.join("."),
-    first?.message ?? "it is not a notification",
+    first?.message ?? "must be a notification",
     structural[path[0] ?? ""]
   )
 }
 
-/** The key of the payload, or of `aps`, in which something can't be sent as JSON. */
+/** The first value that can't be sent as JSON, by its key of the payload or of `aps`. */
 const jsonProblem = (payload: unknown): Problem | undefined => {
   const fault = typeof payload === "object" ? faultIn(payload) : undefined
   if (fault === undefined) return undefined
@@ -87,29 +87,29 @@ const jsonProblem = (payload: unknown): Problem | undefined => {
   )
 }
 
-/** A half of a surrogate pair, as `JSON.stringify` escapes it. No UTF-8 can hold it, and no device reads it. */
+/** A lone surrogate, as `JSON.stringify` escapes it. UTF-8 can't encode it, and devices can't read it. */
 const loneSurrogate = /(?<!\\)(?:\\\\)*\\ud[89a-f]/
 
 const tooLarge = (size: number, limit: number): Problem =>
   problem(
     "payload",
-    `it has ${size} bytes, and ${limit} are allowed: shorten it, or let fit shorten the alert's body`,
+    `must have at most ${limit} bytes, not ${size}: shorten it, or let fit shorten the alert's body`,
     "PayloadTooLarge"
   )
 
-/** A program's getters and proxies are asked while it is checked. */
+/** Runs a check that may call the getters and proxies of a program, which may throw. */
 const readSafely = <A>(check: () => Result.Result<A, Problem>): Result.Result<A, Problem> =>
   Result.getOrElse(
     callSafely(check),
     (thrown) =>
       Result.fail(problem(
         "notification",
-        `it can't be read: a part of it throws ${describe(thrown).name ?? "something"}`
+        `must be readable, but a part of it throws ${describe(thrown).name ?? "an exception"}`
       ))
   )
 
 /**
- * The payload as JSON, where its form and its values are those of a notification; what it means is not judged.
+ * The payload as JSON, if it matches its schema. Apple's rules are not checked.
  *
  * @category functions
  * @since 0.1.0
@@ -120,7 +120,7 @@ export const json = (notification: Notification): Result.Result<string, Problem>
     return broken === undefined ? Result.succeed(JSON.stringify(notification.payload)) : Result.fail(broken)
   })
 
-/** Checks everything but the presence of a topic, which the service may give. The payload in bytes where nothing is wrong. */
+/** Checks everything but the presence of a topic, which the service may add. Returns the payload as bytes. */
 const body = (notification: Notification, max?: number): Result.Result<Uint8Array, Problem> => {
   const written = json(notification)
   if (Result.isFailure(written)) return Result.fail(written.failure)
@@ -128,7 +128,7 @@ const body = (notification: Notification, max?: number): Result.Result<Uint8Arra
   if (broken !== undefined) return Result.fail(broken)
   if (loneSurrogate.test(written.success)) {
     return Result.fail(
-      problem("payload", "it has half a character (a lone surrogate): cut texts between characters")
+      problem("payload", "must not have a lone surrogate: cut texts between characters")
     )
   }
   const bytes = utf8.encode(written.success)
@@ -137,7 +137,7 @@ const body = (notification: Notification, max?: number): Result.Result<Uint8Arra
 }
 
 /**
- * The failure of a push whose notification breaks a rule.
+ * Makes the failure of a notification that breaks a rule.
  *
  * @category constructors
  * @since 0.1.0
@@ -146,8 +146,8 @@ export const invalid = ({ apple, field, rule }: Problem): ApnsError.ApnsError =>
   ApnsError.make(new ApnsError.InvalidNotification({ field, rule, apple }))
 
 /**
- * The first rule that a notification breaks, if it breaks one. A missing topic
- * is none: the service may have one.
+ * The first rule that a notification breaks, or `undefined`. A missing topic breaks no
+ * rule, since the service may have one.
  *
  * @category functions
  * @since 0.1.0
@@ -167,7 +167,7 @@ const encoded = (notification: Notification, defaults: Defaults): Result.Result<
   const checked = body(complete)
   if (Result.isFailure(checked)) return Result.fail(checked.failure)
   if (topic === undefined) {
-    const rule = "give the app's bundle id, here or as the topic of the service"
+    const rule = "must be set: use the app's bundle id, here or as the topic of the service"
     return Result.fail(problem("topic", rule, "MissingTopic"))
   }
   const { collapseId, pushType } = notification
@@ -184,8 +184,8 @@ const encoded = (notification: Notification, defaults: Defaults): Result.Result<
 }
 
 /**
- * A notification on the wire. Fails with `InvalidNotification`, whatever a
- * program has put into it.
+ * Encodes a notification. Fails with `InvalidNotification`; it never throws, whatever
+ * the notification contains.
  *
  * **Example**
  *
@@ -203,18 +203,18 @@ export const encode = (
   Result.mapError(readSafely(() => encoded(notification, defaults)), invalid)
 
 /**
- * What is known of the channel.
+ * The options of a broadcast.
  *
  * @category models
  * @since 0.1.0
  */
 export interface BroadcastOptions {
-  /** Does the channel store the most recent message? If it doesn't, the expiration has to be 0. Default: not known. */
+  /** Whether the channel stores the most recent message. If not, the expiration must be 0. Default: unknown. */
   readonly stored?: boolean | undefined
 }
 
 /**
- * The most that the payload of a broadcast may have, in bytes.
+ * The maximum size of a broadcast's payload, in bytes.
  *
  * @category constants
  * @since 0.1.0
@@ -224,16 +224,16 @@ export const broadcastLimit = 5120
 const broadcastProblem = (notification: Notification, { stored }: BroadcastOptions): Problem | undefined => {
   const { collapseId, expiration, payload, pushType } = notification
   if (pushType !== "liveactivity") {
-    return { field: "pushType", rule: "only Live Activities can be broadcast", apple: "InvalidPushType" }
+    return { field: "pushType", rule: "must be liveactivity for a broadcast", apple: "InvalidPushType" }
   }
   if (payload.aps?.event === "start") {
-    return { field: "payload.aps.event", rule: "a Live Activity can't be started by a broadcast: push to its tokens" }
+    return { field: "payload.aps.event", rule: "must not be start for a broadcast: push to the tokens" }
   }
-  if (collapseId !== undefined) return { field: "collapseId", rule: "a broadcast has none" }
+  if (collapseId !== undefined) return { field: "collapseId", rule: "must not be set for a broadcast" }
   return stored === false && expiration !== undefined && expiration !== 0
     ? {
       field: "expiration",
-      rule: "the channel stores no message: give 0",
+      rule: "must be 0, since the channel stores no messages",
       apple: "BadExpirationDate"
     }
     : undefined
@@ -260,8 +260,9 @@ const encodedBroadcast = (
 }
 
 /**
- * A notification for a broadcast channel: without a topic, which the path has,
- * and always with priority and expiration. Fails with `InvalidNotification`.
+ * Encodes a notification for a broadcast channel. The headers have no topic, which is
+ * in the path, and always a priority and an expiration. Fails with
+ * `InvalidNotification`.
  *
  * @category functions
  * @since 0.1.0
@@ -273,7 +274,7 @@ export const encodeBroadcast = (
   Result.mapError(readSafely(() => encodedBroadcast(notification, options)), invalid)
 
 /**
- * Is it too late to send it? `now` in milliseconds since 1970. An expiration of 0 means one attempt, whenever it is made.
+ * Whether a notification has expired. `now` is in milliseconds since 1970. An expiration of 0 means one attempt at any time.
  *
  * @category guards
  * @since 0.1.0

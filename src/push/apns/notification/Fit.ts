@@ -1,4 +1,4 @@
-/** Makes a notification small enough, for those who ask for it. */
+/** Shortens a notification to the size that Apple allows. */
 import * as Result from "effect/Result"
 import type * as ApnsError from "../answer/ApnsError.ts"
 import { invalid, json } from "./Encoder.ts"
@@ -10,17 +10,17 @@ import { problem } from "./rules.ts"
 
 const utf8 = new TextEncoder()
 
-/** The bytes that a value has as JSON. */
+/** The size of a value as JSON, in bytes. */
 const jsonBytes = (value: unknown): number => utf8.encode(JSON.stringify(value)).byteLength
 
-/** The bytes that a text has within the quotes of JSON. */
+/** The size of a text inside the quotes of JSON, in bytes. */
 const textBytes = (text: string): number => jsonBytes(text) - 2
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" })
 
 const ellipsis = "\u2026"
 
-/** The text of an alert that people read. */
+/** The alert's body. */
 const bodyOf = ({ aps }: Payload): string | undefined => {
   const alert = aps?.alert
   const body = typeof alert === "object" ? alert.body : alert
@@ -33,7 +33,7 @@ const withBody = (notification: Notification, body: string): Notification => {
   return { ...notification, payload: { ...notification.payload, aps: { ...aps, alert } } }
 }
 
-/** The longest beginning, whole characters as people see them, that has at most so many bytes within the quotes of JSON. */
+/** The longest prefix of whole graphemes that has at most `room` bytes inside the quotes of JSON. */
 const beginning = (text: string, room: number): string => {
   let end = 0
   let used = 0
@@ -46,13 +46,13 @@ const beginning = (text: string, room: number): string => {
 }
 
 /**
- * How small is small enough.
+ * The options of {@link fit}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface FitOptions {
-  /** The most that the payload may have, in bytes. Default: what the push type allows a push to a token. */
+  /** The maximum size of the payload, in bytes. Default: the limit of the push type. */
   readonly limit?: number | undefined
 }
 
@@ -63,20 +63,19 @@ const fitted = (notification: Notification, limit: number, size: number): Result
   return body === undefined || room < 0
     ? Result.fail(problem(
       "payload",
-      `it has ${size} bytes, ${limit} are allowed, and a shorter body of the alert doesn't help: shorten the rest`,
+      `must have at most ${limit} bytes, not ${size}, and a shorter alert body does not suffice: shorten the rest`,
       "PayloadTooLarge"
     ))
     : Result.succeed(withBody(notification, beginning(body, room) + ellipsis))
 }
 
 /**
- * Shortens the body of the alert until the payload is within the limit of its
- * push type; a broadcast may have more, `Encoder.broadcastLimit`. The cut is between characters as people see them, and an ellipsis
- * shows it. Everything else stays; a notification that fits comes back as it
- * is.
+ * Shortens the alert's body until the payload is within the limit of its push type. For
+ * a broadcast pass `Encoder.broadcastLimit`. It cuts between graphemes and adds an
+ * ellipsis. Everything else stays, and a notification that fits is returned unchanged.
  *
- * Fails with `InvalidNotification` where even a body of one ellipsis is too
- * much, there is no body to shorten, or it is no notification.
+ * Fails with `InvalidNotification` if a body of one ellipsis is still too large, if
+ * there is no body, or if it is not a notification.
  *
  * @category functions
  * @since 0.1.0
@@ -89,5 +88,5 @@ export const fit = (
     const limit = options.limit ?? table[notification.pushType].limit
     return Number.isInteger(limit) && limit > 0
       ? fitted(notification, limit, utf8.encode(json).byteLength)
-      : Result.fail(problem("limit", "it has to be a whole number of bytes"))
+      : Result.fail(problem("limit", "must be a whole number of bytes, greater than 0"))
   }).pipe(Result.mapError(invalid))

@@ -1,11 +1,11 @@
 /**
- * What is pushed, to whomever: push type, topic, headers and payload. A device
- * token is not part of it, so that one notification goes to any number.
+ * A notification: push type, topic, headers and payload. It has no device token, so
+ * that one notification can go to any number of devices.
  *
- * A notification is plain data. It is written with a maker for its kind, or by
- * hand with Apple's names in `payload`. The makers check nothing; `encode` in
- * `Encoder.ts` does, before anything is sent. Keys that a maker makes are its
- * own: data of the app under the same name is refused there.
+ * A notification is plain data. Build it with the constructor of its push type, or by
+ * hand with Apple's names in `payload`. The constructors check nothing; `encode` in
+ * `Encoder.ts` checks everything before a push. Data of the app can't replace a key
+ * that a constructor sets: `encode` refuses it.
  *
  * ```ts
  * const notification = Notification.alert({
@@ -31,7 +31,7 @@ import * as PushType from "./PushType.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What is pushed.
+ * A notification for any number of devices.
  *
  * @category models
  * @since 0.1.0
@@ -39,28 +39,26 @@ import * as PushType from "./PushType.ts"
 export const Notification = Schema.Struct({
   pushType: PushType.PushType,
   /**
-   * The app's bundle id; the suffix of the push type is added where it is
-   * missing. For `mdm` the UID of the certificate's subject. Default: the topic
-   * of the service.
+   * The app's bundle id; the encoder adds the suffix of the push type. For `mdm` the
+   * UID of the certificate's subject. Default: the topic of the service.
    */
   topic: Schema.optionalKey(Schema.String),
   /** Default: 10; for background 5. */
   priority: Schema.optionalKey(PushType.Priority),
   /**
-   * Until when APNs keeps trying, in seconds since 1970; 0 means one attempt.
-   * Default: as long as APNs stores it (at most 30 days); for voip and
-   * pushtotalk 0.
+   * When APNs stops trying to deliver, in seconds since 1970; 0 means one attempt.
+   * Default: as long as APNs stores it (at most 30 days); 0 for voip and pushtotalk.
    */
   expiration: Schema.optionalKey(Schema.Finite),
-  /** A notification replaces the one with the same id on the device. At most 64 bytes of UTF-8. */
+  /** The notification replaces one with the same id on the device. At most 64 bytes of UTF-8. */
   collapseId: Schema.optionalKey(Schema.String),
   payload: Payload,
-  /** Data of the app that could not go into the payload: under keys of the maker's own, or no object of keys. Such a notification is refused. */
+  /** Data of the app that do not fit into the payload: they use a constructor's keys, or are not an object. The encoder refuses them. */
   data: Schema.optionalKey(Schema.Unknown)
 })
 
 /**
- * What is pushed.
+ * The decoded {@link Notification}.
  *
  * @category models
  * @since 0.1.0
@@ -68,7 +66,7 @@ export const Notification = Schema.Struct({
 export type Notification = typeof Notification.Type
 
 // -----------------------------------------------------------------------------
-// Options of the makers
+// Options of the constructors
 // -----------------------------------------------------------------------------
 
 /**
@@ -88,35 +86,35 @@ export type Time = number | DateTime.DateTime
 export type Data = Readonly<Record<string, Schema.Json>> & { readonly aps?: never }
 
 /**
- * What every maker takes.
+ * The options of every constructor.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** The app's bundle id; the suffix of the push type is added. Default: the topic of the service. */
+  /** The app's bundle id; the encoder adds the suffix of the push type. Default: the topic of the service. */
   readonly topic?: string | undefined
-  /** 10: now; 5: when it suits the device's power; 1: only if the device is awake. Default: 10; for background 5. */
+  /** 10: at once; 5: when it suits the device's power; 1: only if the device is awake. Default: 10; 5 for background. */
   readonly priority?: PushType.Priority | undefined
-  /** Until when APNs keeps trying; 0 means one attempt. Default: up to 30 days; for voip and pushtotalk 0. */
+  /** When APNs stops trying to deliver; 0 means one attempt. Default: at most 30 days; 0 for voip and pushtotalk. */
   readonly expiration?: Time | undefined
-  /** A notification replaces the one with the same id on the device. At most 64 bytes of UTF-8. */
+  /** The notification replaces one with the same id on the device. At most 64 bytes of UTF-8. */
   readonly collapseId?: string | undefined
   /** The app's own keys, beside `aps`. */
   readonly data?: Data | undefined
 }
 
-/** `content-available` as TypeScript writes it: `contentAvailable`. */
+/** Turns `content-available` into `contentAvailable`. */
 type Camel<Key> = Key extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : Key
 
-/** Keys of Apple's under names of TypeScript. A flag is a boolean. */
+/** Apple's keys in camel case. A flag is a boolean. */
 type Friendly<Keys> = {
   readonly [K in keyof Keys as Camel<K>]?:
     | (Exclude<Keys[K], undefined> extends 0 | 1 | boolean ? boolean : Keys[K])
     | undefined
 }
 
-/** The keys of `aps` that a visible notification has. */
+/** The keys of `aps` for visible notifications. */
 type VisibleKeys = Pick<
   ApsKeys,
   | "badge"
@@ -133,7 +131,7 @@ type VisibleKeys = Pick<
 >
 
 /**
- * What {@link alert} takes: the keys of the alert and of `aps`, side by side.
+ * The options of {@link alert}: the keys of the alert and of `aps` on one level.
  *
  * @category models
  * @since 0.1.0
@@ -146,19 +144,19 @@ export interface AlertOptions
 }
 
 /**
- * What every maker for Live Activities takes.
+ * The options of every constructor for Live Activities.
  *
  * @category models
  * @since 0.1.0
  */
 export interface LiveActivityOptions extends Options {
-  /** When this was true. The device ignores what is older than what it shows. */
+  /** The time of the state. The device ignores a state that is older than the one that it shows. */
   readonly timestamp: Time
-  /** When the state is out of date. */
+  /** When the state becomes stale. */
   readonly staleDate?: Time | undefined
-  /** The highest of the app's Live Activities is shown in the Dynamic Island. */
+  /** The Dynamic Island shows the app's Live Activity with the highest score. */
   readonly relevanceScore?: number | undefined
-  /** Tells the user of the change. */
+  /** Alerts the user to the change. */
   readonly alert?: ActivityAlert | undefined
 }
 
@@ -171,7 +169,7 @@ export interface LiveActivityOptions extends Options {
 export interface ActivityAlert extends Pick<AlertKeys, "title" | "body" | "sound"> {}
 
 /**
- * What {@link liveActivityStart} takes.
+ * The options of {@link liveActivityStart}.
  *
  * @category models
  * @since 0.1.0
@@ -180,17 +178,17 @@ export interface LiveActivityStartOptions extends LiveActivityOptions {
   readonly alert: ActivityAlert
   /** The name of the Swift type of the attributes. */
   readonly attributesType: string
-  /** What stays the same while the activity lives. */
+  /** The data that do not change while the activity lives. */
   readonly attributes: Schema.JsonObject
   readonly contentState: Schema.JsonObject
-  /** iOS 18: ask for a push token of its own. Default: false. */
+  /** iOS 18: requests a push token for the activity. Default: false. */
   readonly inputPushToken?: boolean | undefined
   /** iOS 18: the broadcast channel (base64) that updates it. */
   readonly inputPushChannel?: string | undefined
 }
 
 /**
- * What {@link liveActivityUpdate} takes.
+ * The options of {@link liveActivityUpdate}.
  *
  * @category models
  * @since 0.1.0
@@ -200,15 +198,15 @@ export interface LiveActivityUpdateOptions extends LiveActivityOptions {
 }
 
 /**
- * What {@link liveActivityEnd} takes.
+ * The options of {@link liveActivityEnd}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface LiveActivityEndOptions extends LiveActivityOptions {
-  /** The last state. Default: the one that is shown. */
+  /** The last state. Default: the state that the device shows. */
   readonly contentState?: Schema.JsonObject | undefined
-  /** When it is removed from the lock screen; a time in the past removes it at once. Default: after up to 4 hours. */
+  /** When the lock screen removes it; a time in the past removes it at once. Default: after at most 4 hours. */
   readonly dismissalDate?: Time | undefined
 }
 
@@ -222,11 +220,11 @@ const seconds = (time: Time | undefined): number | undefined =>
 
 const flag = (on: boolean | undefined): 1 | undefined => on === true ? 1 : undefined
 
-/** Without the keys that have no value: `exactOptionalPropertyTypes` and JSON know no `undefined`. */
+/** Removes the keys that are `undefined`, for JSON and `exactOptionalPropertyTypes`. */
 const present = <A extends object>(values: A): { readonly [K in keyof A]: Exclude<A[K], undefined> } =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
 
-/** Of a map, a list or a text the app's keys would be lost, or be indices. */
+/** The entries of a plain object; `undefined` for a map, a list or a text, whose keys would be lost or be indices. */
 const entriesOf = (data: unknown): ReadonlyArray<[string, Schema.Json]> | undefined => {
   if (data === undefined || data === null) return []
   return typeof data === "object" && isPlain(data) ? Object.entries(data) : undefined
@@ -249,8 +247,8 @@ const make = (pushType: PushType.PushType, options: Options, made: Payload): Not
 }
 
 /**
- * Something that the user sees or hears. Title, body and the other keys of the
- * alert stand beside the keys of `aps`.
+ * A notification that the user sees or hears. The keys of the alert, such as title and
+ * body, and the keys of `aps` are on one level.
  *
  * @category constructors
  * @since 0.1.0
@@ -287,7 +285,7 @@ export const alert = (options: AlertOptions): Notification => {
 }
 
 /**
- * Wakes the app for a while; nobody sees it. Apple advises at most two or three an hour, and may drop them.
+ * Wakes the app for a while, without a visible notification. Apple advises at most 3 an hour, and may drop them.
  *
  * @category constructors
  * @since 0.1.0
@@ -301,7 +299,7 @@ const liveActivity = (event: "start" | "update" | "end", options: LiveActivityOp
       ...present({
         timestamp: seconds(options.timestamp),
         event,
-        // what else a program without types may give, the encoder judges
+        // The encoder checks what a program without types may pass.
         alert: Predicate.isObject(options.alert) ? present(options.alert) : options.alert,
         "stale-date": seconds(options.staleDate),
         "relevance-score": options.relevanceScore
@@ -311,7 +309,7 @@ const liveActivity = (event: "start" | "update" | "end", options: LiveActivityOp
   })
 
 /**
- * Starts a Live Activity, on a push-to-start token.
+ * Starts a Live Activity. Send it to a push-to-start token.
  *
  * @category constructors
  * @since 0.1.0
@@ -330,7 +328,7 @@ export const liveActivityStart = (options: LiveActivityStartOptions): Notificati
   )
 
 /**
- * Changes the state of a Live Activity, on its own token or on a broadcast channel.
+ * Changes the state of a Live Activity. Send it to the activity's token or to a broadcast channel.
  *
  * @category constructors
  * @since 0.1.0
@@ -352,7 +350,7 @@ export const liveActivityEnd = (options: LiveActivityEndOptions): Notification =
   )
 
 /**
- * A call comes in.
+ * An incoming call.
  *
  * @category constructors
  * @since 0.1.0
@@ -360,7 +358,7 @@ export const liveActivityEnd = (options: LiveActivityEndOptions): Notification =
 export const voip = (options: Options = {}): Notification => make("voip", options, { aps: {} })
 
 /**
- * Somebody talks in a Push to Talk channel.
+ * A participant talks in a Push to Talk channel.
  *
  * @category constructors
  * @since 0.1.0
@@ -376,7 +374,7 @@ export const pushToTalk = (options: Options = {}): Notification => make("pushtot
 export const complication = (options: Options = {}): Notification => make("complication", options, { aps: {} })
 
 /**
- * Asks the location push service extension of the app where the device is. Needs a key; a certificate can't do it.
+ * Asks the app's location push service extension for the device's location. Needs a key, not a certificate.
  *
  * @category constructors
  * @since 0.1.0
@@ -384,7 +382,7 @@ export const complication = (options: Options = {}): Notification => make("compl
 export const location = (options: Options = {}): Notification => make("location", options, { aps: {} })
 
 /**
- * Has the app's widgets load their content again.
+ * Makes the app's widgets reload their content.
  *
  * @category constructors
  * @since 0.1.0
@@ -393,7 +391,7 @@ export const widgets = (options: Options = {}): Notification =>
   make("widgets", options, { aps: { "content-changed": true } })
 
 /**
- * Has the app's controls load their state again.
+ * Makes the app's controls reload their state.
  *
  * @category constructors
  * @since 0.1.0
@@ -402,7 +400,7 @@ export const controls = (options: Options = {}): Notification =>
   make("controls", options, { aps: { "content-changed": true } })
 
 /**
- * What {@link fileProvider} takes.
+ * The options of {@link fileProvider}.
  *
  * @category models
  * @since 0.1.0
@@ -413,7 +411,7 @@ export interface FileProviderOptions extends Options {
 }
 
 /**
- * Tells a File Provider extension that something changed.
+ * Notifies a File Provider extension of a change.
  *
  * @category constructors
  * @since 0.1.0
@@ -426,7 +424,7 @@ export const fileProvider = (options: FileProviderOptions): Notification =>
   )
 
 /**
- * What {@link mdm} takes.
+ * The options of {@link mdm}.
  *
  * @category models
  * @since 0.1.0
@@ -434,12 +432,12 @@ export const fileProvider = (options: FileProviderOptions): Notification =>
 export interface MdmOptions extends Omit<Options, "data"> {
   /** The UID of the MDM certificate's subject. Default: the topic of the service. */
   readonly topic?: string | undefined
-  /** The `PushMagic` that the device gave when it enrolled. */
+  /** The `PushMagic` from the device's enrolment. */
   readonly pushMagic: string
 }
 
 /**
- * Has a managed device ask its MDM server for commands.
+ * Makes a managed device ask its MDM server for commands.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,10 +1,10 @@
 /**
- * The JSON that a device gets: the dictionary `aps`, which the system reads, and
- * the app's own keys beside it.
+ * The JSON for a device: the dictionary `aps`, which the system reads, and the app's
+ * own keys beside it.
  *
- * The schemas have the keys that Apple documents, under Apple's names, and keep
- * the keys that they don't know: Apple adds some every year. What the keys mean
- * together is judged with the push type, in `rules.ts`.
+ * The schemas have the keys that Apple documents, under Apple's names. They keep
+ * unknown keys, since Apple adds some every year. `rules.ts` checks combinations of
+ * keys with the push type.
  *
  * Source: Apple, "Generating a remote notification" (payload key reference) and
  * "Starting and updating Live Activities with ActivityKit push notifications".
@@ -18,16 +18,16 @@ const rest = [Schema.Record(Schema.String, Schema.Json)] as const
 
 const args = Schema.Array(Schema.String)
 
-/** Devices format numbers as well as texts, with all of their digits. */
+/** The arguments of a localized text: devices also format numbers, with all of their digits. */
 const formatted = Schema.Array(
   Schema.Union([Schema.String, Schema.Finite, Schema.declare(isRawNumber, { expected: "a number" })])
 )
 
-/** Apple documents 1; what other languages write for yes and no means the same to a device. */
+/** Apple documents 1. Devices also accept 0 and booleans, which other languages write. */
 const flag = Schema.Union([Schema.Literals([0, 1]), Schema.Boolean])
 
 /**
- * Is a flag set?
+ * Whether a flag is set.
  *
  * @category guards
  * @since 0.1.0
@@ -35,15 +35,15 @@ const flag = Schema.Union([Schema.Literals([0, 1]), Schema.Boolean])
 export const isOn = (value: typeof flag.Type | undefined): boolean => value === 1 || value === true
 
 /**
- * Text that the app looks up in its own language. Only in the alert of a Live Activity.
+ * A text that the app localizes. Only in the alert of a Live Activity.
  *
  * @category models
  * @since 0.1.0
  */
 export const Localized = Schema.Struct({
-  /** The key in the app's table of texts. */
+  /** The key in the app's string table. */
   "loc-key": Schema.String,
-  /** What replaces the format specifiers of the text. */
+  /** The arguments for the format specifiers of the text. */
   "loc-args": Schema.optionalKey(args)
 })
 
@@ -56,7 +56,7 @@ export const Localized = Schema.Struct({
 export const Sound = Schema.Union([
   Schema.String,
   Schema.Struct({
-    /** 1: sounds even when the device is muted. The app needs Apple's permission. */
+    /** 1: plays even if the device is muted. The app needs Apple's permission. */
     critical: Schema.optionalKey(Schema.Literals([0, 1])),
     name: Schema.String,
     /** 0 is silent, 1 full volume. Default: 1. */
@@ -68,25 +68,25 @@ const alertFields = {
   title: Schema.optionalKey(Schema.Union([Schema.String, Localized])),
   subtitle: Schema.optionalKey(Schema.String),
   body: Schema.optionalKey(Schema.Union([Schema.String, Localized])),
-  /** The name of the image, or storyboard, that is shown when the app starts. */
+  /** The name of the launch image or storyboard. */
   "launch-image": Schema.optionalKey(Schema.String),
-  /** The key of the title in the app's table of texts. */
+  /** The key of the title in the app's string table. */
   "title-loc-key": Schema.optionalKey(Schema.String),
   "title-loc-args": Schema.optionalKey(formatted),
-  /** The key of the subtitle in the app's table of texts. */
+  /** The key of the subtitle in the app's string table. */
   "subtitle-loc-key": Schema.optionalKey(Schema.String),
   "subtitle-loc-args": Schema.optionalKey(formatted),
-  /** The key of the body in the app's table of texts. */
+  /** The key of the body in the app's string table. */
   "loc-key": Schema.optionalKey(Schema.String),
   "loc-args": Schema.optionalKey(formatted),
   /** The text of the button of a website's push. */
   action: Schema.optionalKey(Schema.String),
-  /** Only in the alert of a Live Activity; elsewhere it stands beside the alert. */
+  /** Only in the alert of a Live Activity; in other notifications the sound is beside the alert. */
   sound: Schema.optionalKey(Sound)
 } as const
 
 /**
- * What is shown.
+ * The visible texts of a notification.
  *
  * @category models
  * @since 0.1.0
@@ -94,7 +94,7 @@ const alertFields = {
 export const Alert = Schema.StructWithRest(Schema.Struct(alertFields), rest)
 
 /**
- * What is shown.
+ * The decoded {@link Alert}.
  *
  * @category models
  * @since 0.1.0
@@ -106,48 +106,48 @@ const apsFields = {
   /** The number on the app's icon; 0 removes it. */
   badge: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
   sound: Schema.optionalKey(Sound),
-  /** Notifications of one thread are shown as one group. */
+  /** The device groups the notifications of a thread. */
   "thread-id": Schema.optionalKey(Schema.String),
-  /** Selects the buttons that the app has registered. */
+  /** The category whose actions the app has registered. */
   category: Schema.optionalKey(Schema.String),
   /** Wakes the app in the background. */
   "content-available": Schema.optionalKey(flag),
-  /** Lets the app's service extension change the notification before it is shown. */
+  /** Lets the app's service extension change the notification before the device shows it. */
   "mutable-content": Schema.optionalKey(flag),
-  /** The window that is brought forward. */
+  /** The window to bring forward. */
   "target-content-id": Schema.optionalKey(Schema.String),
   /** How much the notification interrupts. Default: active. */
   "interruption-level": Schema.optionalKey(Schema.Literals(["passive", "active", "time-sensitive", "critical"])),
-  /** From 0 to 1: the highest is shown first in the summary. For a Live Activity any number. */
+  /** From 0 to 1: the summary shows the highest first. Any number for a Live Activity. */
   "relevance-score": Schema.optionalKey(Schema.Finite),
-  /** Decides, by the user's Focus, whether the notification is shown. */
+  /** A Focus of the user may filter the notification by this. */
   "filter-criteria": Schema.optionalKey(Schema.String),
   /** Live Activity: what happens to it. */
   event: Schema.optionalKey(Schema.Literals(["start", "update", "end"])),
-  /** Live Activity: when this was true, in seconds since 1970. The device ignores what is older than what it shows. */
+  /** Live Activity: the time of the state, in seconds since 1970. The device ignores a state older than the one that it shows. */
   timestamp: Schema.optionalKey(Schema.Finite),
   /** Live Activity: the new state, as `JSONDecoder` reads it by default. */
   "content-state": Schema.optionalKey(Schema.JsonObject),
-  /** Live Activity: when the state is out of date, in seconds since 1970. */
+  /** Live Activity: when the state becomes stale, in seconds since 1970. */
   "stale-date": Schema.optionalKey(Schema.Finite),
-  /** Live Activity: when an ended one is removed, in seconds since 1970; a time in the past removes it at once. */
+  /** Live Activity: when the device removes an ended one, in seconds since 1970; a time in the past removes it at once. */
   "dismissal-date": Schema.optionalKey(Schema.Finite),
   /** Live Activity, start: the name of the Swift type of the attributes. */
   "attributes-type": Schema.optionalKey(Schema.String),
-  /** Live Activity, start: what stays the same while it lives. */
+  /** Live Activity, start: the data that do not change while it lives. */
   attributes: Schema.optionalKey(Schema.JsonObject),
-  /** Live Activity, start, iOS 18: ask for a push token of its own. */
+  /** Live Activity, start, iOS 18: requests a push token for the activity. */
   "input-push-token": Schema.optionalKey(Schema.Literal(1)),
   /** Live Activity, start, iOS 18: the broadcast channel (base64) that updates it. */
   "input-push-channel": Schema.optionalKey(Schema.String),
-  /** Widgets and controls: load the content again. */
+  /** Widgets and controls: reload the content. */
   "content-changed": Schema.optionalKey(Schema.Boolean),
-  /** What replaces the placeholders in the URL of a website's push. */
+  /** The arguments for the URL of a website's push. */
   "url-args": Schema.optionalKey(args)
 } as const
 
 /**
- * What the system reads.
+ * The dictionary `aps`, which the system reads.
  *
  * @category models
  * @since 0.1.0
@@ -155,7 +155,7 @@ const apsFields = {
 export const Aps = Schema.StructWithRest(Schema.Struct(apsFields), rest)
 
 /**
- * What the system reads.
+ * The decoded {@link Aps}.
  *
  * @category models
  * @since 0.1.0
@@ -163,7 +163,7 @@ export const Aps = Schema.StructWithRest(Schema.Struct(apsFields), rest)
 export type Aps = typeof Aps.Type
 
 /**
- * What a device gets.
+ * The payload of a notification.
  *
  * @category models
  * @since 0.1.0
@@ -171,7 +171,7 @@ export type Aps = typeof Aps.Type
 export const Payload = Schema.StructWithRest(Schema.Struct({ aps: Schema.optionalKey(Aps) }), rest)
 
 /**
- * What a device gets.
+ * The decoded {@link Payload}.
  *
  * @category models
  * @since 0.1.0
@@ -196,7 +196,7 @@ export type ApsKeys = Schema.Struct.Type<typeof apsFields>
 
 const letters = (key: string): string => key.toLowerCase().replace(/[^a-z]/g, "")
 
-/** Finds the documented key that another spelling means: `contentAvailable`, `content_available`. */
+/** Finds the documented key for another spelling: `contentAvailable`, `content_available`. */
 const speller = (fields: object): (key: string) => string | undefined => {
   const byLetters = new Map(Object.keys(fields).map((key) => [letters(key), key]))
   return (key) => {
@@ -206,7 +206,7 @@ const speller = (fields: object): (key: string) => string | undefined => {
 }
 
 /**
- * The documented key of `aps` that a key which is spelt in another way means.
+ * The documented key of `aps` for another spelling; `undefined` for a correct or unknown key.
  *
  * @category functions
  * @since 0.1.0
@@ -214,7 +214,7 @@ const speller = (fields: object): (key: string) => string | undefined => {
 export const documentedApsKey: (key: string) => string | undefined = speller(apsFields)
 
 /**
- * The documented key of an alert that a key which is spelt in another way means.
+ * The documented key of an alert for another spelling; `undefined` for a correct or unknown key.
  *
  * @category functions
  * @since 0.1.0

@@ -1,13 +1,13 @@
 /**
- * The kinds of push, and what Apple asks of each.
+ * The push types, and Apple's rules for each.
  *
  * Source: Apple, "Sending notification requests to APNs" (apns-push-type), and
- * the pages about each kind.
+ * the pages about each push type.
  */
 import * as Schema from "effect/Schema"
 
 /**
- * What is pushed: the value of the header `apns-push-type`.
+ * The type of a push: the value of the header `apns-push-type`.
  *
  * @category models
  * @since 0.1.0
@@ -27,7 +27,7 @@ export const PushType = Schema.Literals([
 ])
 
 /**
- * What is pushed: the value of the header `apns-push-type`.
+ * The decoded {@link PushType}.
  *
  * @category models
  * @since 0.1.0
@@ -35,7 +35,7 @@ export const PushType = Schema.Literals([
 export type PushType = typeof PushType.Type
 
 /**
- * 10: now. 5: when it suits the device's power. 1: only if the device is awake anyway.
+ * The priority of a push. 10: at once. 5: when it suits the device's power. 1: only if the device is awake.
  *
  * @category models
  * @since 0.1.0
@@ -43,7 +43,7 @@ export type PushType = typeof PushType.Type
 export const Priority = Schema.Literals([1, 5, 10])
 
 /**
- * 10: now. 5: when it suits the device's power. 1: only if the device is awake anyway.
+ * The decoded {@link Priority}.
  *
  * @category models
  * @since 0.1.0
@@ -51,22 +51,23 @@ export const Priority = Schema.Literals([1, 5, 10])
 export type Priority = typeof Priority.Type
 
 /**
- * What Apple asks of a kind of push.
+ * Apple's rules for a push type.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Rules {
-  /** What follows the bundle id in the topic. */
+  /** The suffix that the topic adds to the bundle id. */
   readonly suffix: string
+  /** The allowed priorities. */
   readonly priorities: ReadonlyArray<Priority>
-  /** The priority of a notification that has none: the first of these. */
+  /** The default priority. */
   readonly priority: Priority
-  /** The expiration of a notification that has none; without one, APNs stores it for up to 30 days. */
+  /** The default expiration; with `undefined` APNs stores the notification for at most 30 days. */
   readonly expiration: 0 | undefined
-  /** The most that the payload may have, in bytes. */
+  /** The maximum size of the payload, in bytes. */
   readonly limit: number
-  /** The one kind of credential with which Apple takes it; `undefined` where both do. */
+  /** The credential that Apple requires; `undefined` if it accepts both. */
   readonly needs: "Key" | "Certificate" | undefined
 }
 
@@ -83,7 +84,7 @@ const rules = (suffix: string, others?: Partial<Rules>): Rules => ({
 })
 
 /**
- * What Apple asks of each kind of push.
+ * Apple's rules for each push type.
  *
  * @category constants
  * @since 0.1.0
@@ -91,7 +92,7 @@ const rules = (suffix: string, others?: Partial<Rules>): Rules => ({
 export const table: Readonly<Record<PushType, Rules>> = {
   alert: rules(""),
   background: rules("", { priorities: [5], priority: 5 }),
-  // A call, or a talk, that rang long ago is not to ring when the device comes back.
+  // An old call must not ring when the device comes back.
   voip: rules(".voip", { limit: 5120, expiration: 0 }),
   complication: rules(".complication"),
   fileprovider: rules(".pushkit.fileprovider"),
@@ -104,8 +105,8 @@ export const table: Readonly<Record<PushType, Rules>> = {
 }
 
 /**
- * The topic of a push: the bundle id with the suffix of the kind. A topic that
- * ends with that suffix already is complete.
+ * The topic of a push: the bundle id with the suffix of the push type. A topic that
+ * already ends with that suffix stays as it is.
  *
  * **Example**
  *
@@ -120,11 +121,11 @@ export const table: Readonly<Record<PushType, Rules>> = {
 export const topic = (pushType: PushType, bundleId: string): string =>
   bundleId.endsWith(table[pushType].suffix) ? bundleId : `${bundleId}${table[pushType].suffix}`
 
-/** The suffixes that no bundle id ends with by chance. */
+/** The push types whose suffix can't be the end of a bundle id by chance. */
 const unmistakable = Object.entries(table).filter(([, { suffix }]) => /\w[.-]/.test(suffix))
 
 /**
- * The kind that a topic's suffix names, where it names another than this one.
+ * The other push type whose suffix a topic has, or `undefined`.
  *
  * @category functions
  * @since 0.1.0

@@ -1,27 +1,26 @@
 /**
- * Is a payload JSON that a device can read? Whatever a program put into it: the
- * answer is a fault with its place, never an exception, and takes time and
- * memory that are bounded.
+ * Checks whether a payload is JSON that a device can read. It returns a fault with its
+ * place, never throws, and takes bounded time and memory, whatever the payload is.
  *
- * What JSON has no word for is refused (a big integer, a date, `undefined`), and
- * so is what would answer for itself (`toJSON`), what holds itself, and what is
- * nested deeper than the parser of Apple's Foundation goes. Pure.
+ * It refuses values that JSON can't express (a big integer, a date, `undefined`),
+ * objects with `toJSON`, cycles, and nesting deeper than the parser of Apple's
+ * Foundation allows. Pure.
  */
 import { isRawNumber } from "../../../internal/exactNumbers.ts"
 import { callSafely, describe } from "../../../internal/thrown.ts"
 
-/** What is wrong, and where: keys and indices from the value on. */
+/** A fault and its place: the keys and indices below the value. */
 export interface Fault {
   readonly path: ReadonlyArray<string | number>
   readonly rule: string
-  /** How many steps of the path say something. */
+  /** How many steps of the path are kept. */
   readonly steps: number
 }
 
-/** `JSONSerialization` gives up at 512. */
+/** The maximum nesting. `JSONSerialization` fails at 512. */
 export const maxLevels = 500
 
-/** A payload of 5120 bytes has no more than half as many; what is shared is counted wherever it stands. */
+/** The maximum number of values; a payload of 5120 bytes has far fewer. A shared value counts at each place. */
 const maxValues = 100_000
 
 const fault = (rule: string, steps = 8): Fault => ({ path: [], rule, steps })
@@ -34,20 +33,20 @@ const leafFault = (value: unknown): string | undefined => {
     case "boolean":
       return undefined
     case "number":
-      return Number.isFinite(value) ? undefined : "JSON has no number for it: leave it away"
+      return Number.isFinite(value) ? undefined : "must be a finite number: remove it"
     case "bigint":
-      return "JSON has no big integers: write it as a text"
+      return "must not be a bigint: use a string"
     case "undefined":
-      return "it has no value: leave the key away"
+      return "must not be undefined: remove the key"
     default:
-      return `JSON has no ${typeof value}: leave it away`
+      return `must not be a ${typeof value}: remove it`
   }
 }
 
-/** Is it an object of fields, and of no class? */
+/** Whether it is a plain object, not an instance of a class. */
 export const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
-  // that of another realm has no prototype either
+  // The Object.prototype of another realm has no prototype either.
   return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null
 }
 
@@ -55,15 +54,15 @@ const hasToJson = (value: object): boolean => "toJSON" in value && typeof value.
 
 const objectFault = (value: object): string | undefined => {
   if (hasToJson(value) || !(Array.isArray(value) || isPlain(value))) {
-    return "it is neither a plain object nor a list: write it as a text, or as an object of its fields"
+    return "must be a plain object or an array: use a string, or an object of its fields"
   }
   return isRawNumber(value) && !Number.isFinite(Number(value.rawJSON))
-    ? "no device has a number so large: write it as a text"
+    ? "must be a number that a device can read: use a string"
     : undefined
 }
 
 const search = (value: unknown, level: number, seen: { values: number }): Fault | undefined => {
-  if (++seen.values > maxValues) return fault(`it has more than ${maxValues} values: send less`, 2)
+  if (++seen.values > maxValues) return fault(`must have at most ${maxValues} values: send less`, 2)
   if (value === null) return undefined
   if (typeof value !== "object") {
     const rule = leafFault(value)
@@ -71,7 +70,7 @@ const search = (value: unknown, level: number, seen: { values: number }): Fault 
   }
   const rule = objectFault(value)
   if (rule !== undefined) return fault(rule)
-  if (level > maxLevels) return fault(`it is nested deeper than ${maxLevels} levels, or holds itself: make it flat`, 2)
+  if (level > maxLevels) return fault(`must have at most ${maxLevels} levels and no cycle: flatten it`, 2)
   const isList = Array.isArray(value)
   const keys = isList ? undefined : Object.keys(value)
   const size = isList ? value.length : keys!.length
@@ -83,10 +82,10 @@ const search = (value: unknown, level: number, seen: { values: number }): Fault 
   return undefined
 }
 
-/** What keeps a value from being sent as it is, if anything does. */
+/** The first fault of a value, or `undefined`. */
 export const faultIn = (value: unknown): Fault | undefined => {
   const searched = callSafely(() => search(value, 1, { values: 0 }))
   return searched._tag === "Success"
     ? searched.success
-    : fault(`it can't be read: a part of it throws ${describe(searched.failure).name ?? "something"}`)
+    : fault(`must be readable, but a part of it throws ${describe(searched.failure).name ?? "an exception"}`)
 }
