@@ -5,7 +5,8 @@ import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
 import { file } from "../brokers/sqlite/harness.ts"
 import { eventually } from "../support/eventually.ts"
 import { allow, withPrograms } from "../support/limits.ts"
-import { run, start } from "./program.ts"
+import { run } from "./command.ts"
+import { start } from "./program.ts"
 
 allow(withPrograms)
 

@@ -6,7 +6,7 @@ import { dirname } from "node:path"
 import { file } from "../brokers/sqlite/harness.ts"
 import { beanstalkd, real } from "../support/beanstalkd.ts"
 import { allow, withPrograms } from "../support/limits.ts"
-import { run } from "./program.ts"
+import { run } from "./command.ts"
 
 allow(withPrograms)
 
@@ -29,7 +29,7 @@ describe("backq doctor", () => {
       chmodSync(path, 0o666)
       const machines = yield* run(["doctor", ...broker, "--json", "--known", "resize"])
       assert.strictEqual(machines.code, 6)
-      assert.strictEqual(machines.stderr, "backq: 2 errors found: see above\n")
+      assert.strictEqual(machines.stderr, "backq: 2 errors found: see above")
       const { errors, findings } = JSON.parse(machines.stdout)
       assert.strictEqual(errors, 2)
       assert.includeMembers(findings.map((one: { check: string }) => one.check), ["permissions", "unknown", "ttr"])

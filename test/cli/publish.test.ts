@@ -9,7 +9,8 @@ import { beanstalkd, real } from "../support/beanstalkd.ts"
 import { eventually } from "../support/eventually.ts"
 import { allow, withPrograms } from "../support/limits.ts"
 import { freePort, scripted } from "../support/network.ts"
-import { type Ended, look, run } from "./program.ts"
+import { run } from "./command.ts"
+import { look, run as runProgram } from "./program.ts"
 
 allow(withPrograms)
 
@@ -18,9 +19,13 @@ const publish = (broker: string, ...args: ReadonlyArray<string>) =>
   run(["publish", "process", "--broker", broker, ...args])
 
 /** One line on stderr, nothing on stdout. */
-const assertFailed = ({ code, stderr, stdout }: Ended, expected: number, message: RegExp) => {
+const assertFailed = (
+  { code, stderr, stdout }: Effect.Success<ReturnType<typeof run>>,
+  expected: number,
+  message: RegExp
+) => {
   assert.strictEqual(stdout, "")
-  assert.match(stderr, /^backq: .*\n$/)
+  assert.match(stderr, /^backq: .*$/)
   assert.match(stderr, message)
   assert.strictEqual(code, expected)
 }
@@ -42,13 +47,12 @@ const http = scripted((socket) =>
   socket.once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"))
 )
 
-// each case starts programs, which takes seconds on a busy machine
 describe.concurrent("publish process", () => {
   real("prints the id alone, and what was published is what was said", () =>
     Effect.gen(function*() {
       const { port } = yield* beanstalkd()
       const { inspector } = yield* look(port)
-      const { code, stderr, stdout } = yield* run([
+      const { code, stderr, stdout } = yield* runProgram([
         "publish",
         "process",
         "--broker",

@@ -8,6 +8,7 @@ import { file } from "../brokers/sqlite/harness.ts"
 import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
 import { allow, withPrograms } from "../support/limits.ts"
+import { run as runHere } from "./command.ts"
 import { run, start } from "./program.ts"
 
 allow(withPrograms)
@@ -20,7 +21,7 @@ describe("backq tail", () => {
       const people = yield* start(["tail", "--queue", "tailed"])
       const machines = yield* start(["tail", "--queue", "tailed", "--json"])
       const publish = (...command: ReadonlyArray<string>) =>
-        run(["publish", "process", ...broker, "--queue", "tailed", "--", ...command])
+        runHere(["publish", "process", ...broker, "--queue", "tailed", "--", ...command])
       // Until both follow.
       yield* eventually(
         "both follow",
@@ -56,7 +57,7 @@ describe("backq tail", () => {
       const tail = yield* start(["tail"], undefined, env)
       yield* eventually("it waits", () => tail.stderr() !== "")
       assert.strictEqual(tail.stderr(), "backq: no worker of this user offers outcomes yet; waiting for one\n")
-      yield* run(["publish", "process", ...broker, "--", "true"])
+      yield* runHere(["publish", "process", ...broker, "--", "true"])
       yield* run(["work", "process", ...broker, "--max-jobs", "1"], undefined, env)
       yield* eventually("it saw the job", () => /done +process/.test(tail.stdout()))
     }))
@@ -95,8 +96,8 @@ describe("backq tail", () => {
 
   it.live("follows no process that does not offer its outcomes", () =>
     Effect.gen(function*() {
-      const { code, stderr } = yield* run(["tail", "--pid", "1"])
+      const { code, stderr } = yield* runHere(["tail", "--pid", "1"])
       assert.strictEqual(code, 5)
-      assert.match(stderr, /^backq: process 1 offers no outcomes: .*\n$/)
+      assert.match(stderr, /^backq: process 1 offers no outcomes: .*$/)
     }))
 })

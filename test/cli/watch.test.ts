@@ -4,7 +4,8 @@ import * as Effect from "effect/Effect"
 import { file } from "../brokers/sqlite/harness.ts"
 import { eventually } from "../support/eventually.ts"
 import { allow, withPrograms } from "../support/limits.ts"
-import { run, start } from "./program.ts"
+import { run } from "./command.ts"
+import { start } from "./program.ts"
 
 allow(withPrograms)
 
@@ -20,7 +21,6 @@ describe("backq watch", () => {
         yield* watch.signal(signal)
         const { code, stderr } = yield* watch.ended
         assert.deepStrictEqual([code, stderr], [0, ""])
-      }),
-    60_000
+      })
   )
 })

@@ -18,7 +18,8 @@ import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
 import { allow, withPrograms } from "../support/limits.ts"
 import { freePort, scripted } from "../support/network.ts"
-import { log, look, run, worker } from "./program.ts"
+import { run } from "./command.ts"
+import { log, look, run as runProgram, worker } from "./program.ts"
 
 allow(withPrograms)
 
@@ -60,7 +61,7 @@ describe.concurrent("work process", () => {
         const broker = `beanstalk://127.0.0.1:${port}`
         yield* worker(port)
         const command = ["--", "sh", "-c", `echo $(date +%s%N) >> ${file}`]
-        assert.match((yield* run(["publish", "process", "--broker", broker, ...command])).stdout, /^\d+\n$/)
+        assert.match((yield* run(["publish", "process", "--broker", broker, ...command])).stdout, /^\d+$/)
         yield* eventually("the file grows", () => linesOf(file).length === 1)
         const later = yield* run(["publish", "process", "--broker", broker, "--delay", "2s", ...command])
         assert.strictEqual(later.code, 0)
@@ -216,7 +217,7 @@ describe.concurrent("work process", () => {
       const port = yield* scripted((socket) =>
         socket.once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"))
       )
-      const { code, stderr } = yield* run(["work", "process", "--broker", `beanstalk://127.0.0.1:${port}`])
+      const { code, stderr } = yield* runProgram(["work", "process", "--broker", `beanstalk://127.0.0.1:${port}`])
       assert.strictEqual(code, 2)
       assert.match(stderr, /^backq: .*does not speak the expected protocol.*$/m)
       assert.notMatch(stderr, /^ +at /m)
