@@ -1,17 +1,26 @@
 /**
- * A broker by its URL: the one place where a broker is picked by name.
+ * Picks a broker by its URL. No other module picks a broker by name.
  *
  * | URL | broker |
  * |---|---|
- * | `memory:` | in this process, gone with it |
- * | `sqlite:PATH` | in a file, which is created where there is none; the path is `./backq.db` where none is given; `%3F` in it is `?`, `%25` is `%` |
- * | `beanstalk://HOST:PORT` | beanstalkd; the port is 11300 where none is given |
+ * | `memory:` | in this process, and lost when it ends |
+ * | `sqlite:PATH` | in a file. A missing file is created. Default path: `./backq.db`. In the path, `%3F` is `?` and `%25` is `%` |
+ * | `beanstalk://HOST:PORT` | beanstalkd. Default port: 11300 |
  * | `beanstalks://HOST:PORT?ca=FILE&cert=FILE&key=FILE&servername=NAME` | beanstalkd behind TLS |
  *
- * In the query `memory:` and `sqlite:` take `max-job-size` (bytes). `sqlite:` takes `durability` (`full` or `normal`),
- * `busy-timeout`, `reconnect-for` and `history` (how long finished jobs are kept), both forms of beanstalkd take `connect-timeout`,
- * `reply-timeout` and `reconnect-for`. Times are durations: `10s`, `500ms`,
- * `2 minutes`. A broker's code is loaded when its URL is used.
+ * The options stand in the query:
+ *
+ * | option | for | value |
+ * |---|---|---|
+ * | `max-job-size` | `memory:`, `sqlite:` | bytes |
+ * | `durability` | `sqlite:` | `full` or `normal` |
+ * | `busy-timeout` | `sqlite:` | a duration |
+ * | `history` | `sqlite:` | a duration: how long finished jobs are kept |
+ * | `reconnect-for` | `sqlite:`, both forms of beanstalkd | a duration |
+ * | `connect-timeout`, `reply-timeout` | both forms of beanstalkd | a duration |
+ * | `min-version` | `beanstalks:` | `TLSv1.2` or `TLSv1.3` |
+ *
+ * A duration is `10s`, `500ms` or `2 minutes`. The code of a broker is loaded when its URL is used.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Config from "effect/Config"
@@ -31,7 +40,7 @@ import type { Connection } from "./beanstalk/index.ts"
 import type { SqliteBroker } from "./sqlite/index.ts"
 
 /**
- * The URL names no broker.
+ * The URL does not name a broker.
  *
  * @category errors
  * @since 0.1.0
@@ -48,7 +57,7 @@ export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("Broker
 }
 
 /**
- * A URL that was read.
+ * A parsed URL.
  *
  * @category models
  * @since 0.1.0
@@ -68,7 +77,7 @@ export type Parsed =
     readonly _tag: "Beanstalk"
     readonly host: string
     readonly port: number
-    /** Names of files, for the fields that are PEM. */
+    /** `ca`, `cert` and `key` are names of PEM files. */
     readonly tls: { readonly [Field in "ca" | "cert" | "key" | "servername" | "minVersion"]?: string } | undefined
     readonly connectTimeout: Duration.Duration | undefined
     readonly replyTimeout: Duration.Duration | undefined
@@ -76,18 +85,18 @@ export type Parsed =
   }
 
 /**
- * The broker of those who name none.
+ * The URL of the broker if none is given.
  *
  * @category constants
  * @since 0.1.0
  */
 export const defaultUrl = "sqlite:./backq.db"
 
-/** Longer than a URL with four paths of the longest kind. To take one apart costs more per character, the more there are. */
+/** More than a URL with four paths of the longest kind needs. Parsing takes more than linear time, so it needs a limit. */
 const maxUrlChars = 20_000
 
 const durationParameters = ["connect-timeout", "reply-timeout", "reconnect-for"] as const
-/** Nothing would ever come in no time. */
+/** With 0, every attempt would fail. */
 const mustLast: ReadonlySet<string> = new Set(["connect-timeout", "reply-timeout"])
 const tlsParameters = ["ca", "cert", "key", "servername", "min-version"] as const
 
@@ -100,7 +109,7 @@ const units: Record<string, Duration.Unit> = {
 }
 
 /**
- * Reads `500ms`, `10s`, `5m`, `2h`, `1d`, and what `Duration` itself reads: `10 seconds`.
+ * Parses `500ms`, `10s`, `5m`, `2h`, `1d`, and all forms of `Duration.Input` that are text, such as `10 seconds`.
  *
  * @category functions
  * @since 0.1.0
@@ -110,16 +119,16 @@ export const parseDuration = (text: string): Option.Option<Duration.Duration> =>
   return Duration.fromInput((short === null ? text.trim() : `${short[1]} ${units[short[2]!]}`) as Duration.Input)
 }
 
-/** Up to the last `@`, also one that was percent-encoded. A path may have an `@`, and hides nothing. */
+/** Hides all up to the last `@`, which may be percent-encoded. A path may contain an `@`, and is shown. */
 const withoutUser = (input: string): string =>
   /^(sqlite|memory):(?!\/\/)/i.test(input)
     ? input
     : input.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*(?:@|%40)/is, "$1…@")
 
-/** Is it what is in a file of a key or a certificate, where its name should be? */
+/** Whether an option holds the content of a key or certificate file instead of its name. */
 const isPem = (text: string): boolean => text.includes("-----BEGIN") || /^MI[A-Za-z0-9+/=\s]{60}/.test(text)
 
-/** An option of a URL without its value, if that may be a secret. */
+/** An option of a URL. A value that may be a secret is hidden. */
 const withoutValue = (option: string, isFile: boolean): string => {
   const [name = "", value = ""] = option.split(/=(.*)/s)
   const mayBeSecret = isFile && /^(ca|cert|key)$/.test(name)
@@ -129,8 +138,8 @@ const withoutValue = (option: string, isFile: boolean): string => {
 }
 
 /**
- * A URL without what may be a password: all between the scheme and the last
- * `@`, whatever it looks like, and what an option has whose name sounds like one.
+ * Hides what may be a password: all between the scheme and the last `@`, and the
+ * value of each option whose name suggests a secret.
  */
 const withoutSecret = (input: string): string => {
   const [url = "", query] = withoutUser(input).split(/\?(.*)/s)
@@ -139,8 +148,8 @@ const withoutSecret = (input: string): string => {
   return `${url}?${query.split("&").map((option) => withoutValue(option, isFile)).join("&")}`
 }
 
-const noUsers = "beanstalkd has no users and passwords: leave out what ends with @"
-const oneServer = "it names more than one server, and a broker is one server"
+const noUsers = "beanstalkd has no users and passwords: leave out the part that ends with @"
+const oneServer = "it must name one server, but names several: give one"
 
 const isHostAndPort = (input: string): boolean => /^[a-z0-9.-]+:\d{1,5}$/i.test(input)
 
@@ -148,7 +157,7 @@ const quoted = (text: string): string => JSON.stringify(text)
 
 type Fail = (detail: string) => Result.Result<never, BrokerUrlError>
 
-/** Refuses what a query has beyond the names that mean something. */
+/** Fails if a query has an option that is not allowed, or one twice. */
 const checkNames = (
   query: URLSearchParams,
   allowed: ReadonlyArray<string>,
@@ -158,7 +167,7 @@ const checkNames = (
   const unknown = names.find((name) => !allowed.includes(name))
   if (unknown !== undefined) return fail(`there is no option ${quoted(unknown)}, only ${allowed.join(", ")}`)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
-  return twice === undefined ? Result.void : fail(`${twice} stands in it twice`)
+  return twice === undefined ? Result.void : fail(`${twice} must be given once, but is given twice: leave one out`)
 }
 
 const durationOf = (
@@ -179,7 +188,7 @@ const durationOf = (
   })
 }
 
-/** The limit of a broker that is in this process. */
+/** The `max-job-size` of a broker in this process. */
 const maxJobSizeOf = (
   query: URLSearchParams,
   fail: Fail
@@ -194,7 +203,7 @@ const maxJobSizeOf = (
 
 const parseMemory = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
   const [path, search] = rest.split(/\?(.*)/s)
-  if (path !== "") return fail("memory: has no path: for a file write sqlite:PATH")
+  if (path !== "") return fail("memory: takes no path: for a file write sqlite:PATH")
   const query = new URLSearchParams(search)
   return checkNames(query, ["max-job-size"], fail).pipe(
     Result.andThen(maxJobSizeOf(query, fail)),
@@ -202,14 +211,16 @@ const parseMemory = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
   )
 }
 
-/** Reads what is percent-encoded in a path: `%` and two digits. Any other `%` is itself. */
+/** Decodes `%` and two hex digits in a path. Any other `%` stands for itself. */
 const decodePath = (path: string, fail: Fail): Result.Result<string, BrokerUrlError> => {
   const decoded = Result.try({
     try: () => path.replace(/(?:%[0-9a-f]{2})+/gi, decodeURIComponent),
     catch: () => undefined
   })
-  if (Result.isFailure(decoded)) return fail("its path is percent-encoded, and not in UTF-8: write % as %25")
-  if (decoded.success.includes("\0")) return fail("a path has no NUL (%00)")
+  if (Result.isFailure(decoded)) {
+    return fail("the path must be percent-encoded as UTF-8, but is not in UTF-8: write % as %25")
+  }
+  if (decoded.success.includes("\0")) return fail("the path must not contain NUL: leave out %00")
   return Result.succeed(decoded.success)
 }
 
@@ -218,7 +229,7 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
   if (encoded === ":memory:") return fail("for jobs in memory write memory:")
   if (encoded.startsWith("//")) return fail("a file has no host: write sqlite:PATH")
   if (/^~[^/]*\//.test(encoded)) {
-    return fail("~ is your shell's: write the home folder in full, or ./~ for a folder of that name")
+    return fail("only a shell replaces ~: write the home folder in full, or ./~ for a folder of that name")
   }
   const path = decodePath(encoded, fail)
   if (Result.isFailure(path)) return Result.fail(path.failure)
@@ -226,7 +237,7 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
   const names = checkNames(
     query,
     ["durability", "busy-timeout", "history", "max-job-size", "reconnect-for"],
-    (detail) => fail(`${detail}; a ? in the path is written %3F`)
+    (detail) => fail(`${detail}; write a ? in the path as %3F`)
   )
   if (Result.isFailure(names)) return Result.fail(names.failure)
   const durability = query.get("durability") ?? undefined
@@ -255,9 +266,9 @@ const unreadable = (input: string): string => {
   if (withoutUser(input) !== input) return host === "" ? "it can't be read as a URL" : noUsers
   if (host.includes(",")) return oneServer
   if (/[[\]]/.test(host) ? !/^\[[^[\]]*\]/.test(host) : /^[0-9a-f.]*:[0-9a-f.]*:[0-9a-f.:]*(%.*)?$/i.test(host)) {
-    return "an IPv6 address stands in brackets, as in beanstalk://[::1]:11300"
+    return "an IPv6 address must be in brackets, as in beanstalk://[::1]:11300"
   }
-  if (host.includes("%")) return "an address with a zone (%) can't stand in a URL: use another address of the host"
+  if (host.includes("%")) return "a URL can't contain an address with a zone (%): use another address of the host"
   if (/^:\d*$/.test(host)) return "the host is missing"
   if (host.lastIndexOf(":") > host.lastIndexOf("]")) return "the port must be a number from 1 to 65535"
   if (/^["'`]/.test(input)) return "write it without the quotes"
@@ -265,25 +276,27 @@ const unreadable = (input: string): string => {
   return /^[./~]|\.db$/.test(input) ? `for a file write sqlite:${input}` : "it can't be read as a URL"
 }
 
-/** What is wrong with a URL of beanstalkd, apart from its query. */
-const objection = (url: URL): string | undefined => {
+/** Why the URL of a beanstalkd is invalid, apart from its query. */
+const invalidity = (url: URL): string | undefined => {
   if (url.username !== "" || url.password !== "" || url.hostname.includes("%40")) return noUsers
   if (url.hostname === "") return "the host is missing"
   if (url.hostname.includes(",")) return oneServer
-  if (hostOf(url) === undefined) return "what stands before its port is no name of a host"
+  if (hostOf(url) === undefined) return "the host must be a name or an address: check what is before the port"
   if (url.port === "0") return "the port must be a number from 1 to 65535"
-  if (url.pathname !== "" && url.pathname !== "/") return `${quoted(url.pathname)} after the host means nothing`
-  return url.hash === "" ? undefined : `${quoted(url.hash)} at its end means nothing`
+  if (url.pathname !== "" && url.pathname !== "/") {
+    return `it must have no path: leave out ${quoted(url.pathname)} after the host`
+  }
+  return url.hash === "" ? undefined : `it must have no fragment: leave out ${quoted(url.hash)} at its end`
 }
 
-/** The name or address, as name servers know it. Brackets are the URL's, not the address's. */
+/** The host in the form for a name server: without percent-encoding, and an IPv6 address without brackets. */
 const hostOf = ({ hostname }: URL): string | undefined =>
   hostname.includes("%")
     ? URL.parse(`http://${hostname}`)?.hostname
     : hostname.replace(/^\[(.*)\]$/, "$1")
 
 /**
- * Reads a URL. Blanks and line ends around it are none of it.
+ * Parses a URL. Blanks and line ends around it are ignored.
  *
  * @category functions
  * @since 0.1.0
@@ -291,7 +304,7 @@ const hostOf = ({ hostname }: URL): string | undefined =>
 export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
   const text = input.trim()
   const url = withoutSecret(text)
-  // A part of it may be a part of the password.
+  // If a password is hidden, a quoted part of the URL may be a part of it.
   const hidesUser = withoutUser(text) !== text
   const fail = (detail: string) =>
     Result.fail(
@@ -302,7 +315,7 @@ export const parse = (input: string): Result.Result<Parsed, BrokerUrlError> => {
 
 const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
   if (input.length > maxUrlChars) return fail(`it must have at most ${maxUrlChars} characters`)
-  // Not by the URL parser, which takes a relative path, or one with a %, for something else.
+  // The URL parser would change a relative path, and one with a %.
   if (/^sqlite:/i.test(input)) return parseSqlite(input.slice("sqlite:".length), fail)
   if (/^memory:/i.test(input)) return parseMemory(input.slice("memory:".length), fail)
   const url = URL.parse(input)
@@ -310,12 +323,12 @@ const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlEr
   if (url.protocol !== "beanstalk:" && url.protocol !== "beanstalks:") {
     return fail(isHostAndPort(input) ? unreadable(input) : `there is no broker ${quoted(url.protocol)}`)
   }
-  const wrong = objection(url)
+  const wrong = invalidity(url)
   if (wrong !== undefined) return fail(wrong)
 
   const secure = url.protocol === "beanstalks:"
   const query = url.searchParams
-  if (query.has("max-job-size")) return fail("max-job-size is the server's own: start it with beanstalkd -z")
+  if (query.has("max-job-size")) return fail("the server sets max-job-size: start it with beanstalkd -z")
   const names = checkNames(query, secure ? [...durationParameters, ...tlsParameters] : durationParameters, fail)
   if (Result.isFailure(names)) return Result.fail(names.failure)
   const durations = Result.all(durationParameters.map((name) => durationOf(query, name, fail)))
@@ -324,10 +337,12 @@ const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlEr
   const text = (name: typeof tlsParameters[number]) => query.get(name) ?? undefined
   const minVersion = text("min-version")
   if (minVersion !== undefined && minVersion !== "TLSv1.2" && minVersion !== "TLSv1.3") {
-    return fail("min-version is TLSv1.2 or TLSv1.3")
+    return fail("min-version must be TLSv1.2 or TLSv1.3")
   }
   const contents = (["ca", "cert", "key"] as const).find((name) => isPem(text(name) ?? ""))
-  if (contents !== undefined) return fail(`${contents} is the name of a file, not what is in it`)
+  if (contents !== undefined) {
+    return fail(`${contents} must be the name of a file, not its content: save the content to a file`)
+  }
   return Result.succeed({
     _tag: "Beanstalk",
     host: hostOf(url)!,
@@ -359,7 +374,7 @@ const readTls = Effect.fnUntraced(
           new BrokerUrlError({
             url: withoutSecret(url.trim()),
             detail: `${option}=${path} can't be read: ${message}${
-              path.includes(" ") ? "; + stands for a blank here: write %2B" : ""
+              path.includes(" ") ? "; + means a blank in a query: write %2B" : ""
             }`
           })
         )
@@ -379,18 +394,18 @@ const readTls = Effect.fnUntraced(
 )
 
 /**
- * Options that win over those of the URL.
+ * Options that override those of the URL.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** How long the server, or the file, may be away before a worker gives up. Default: for ever, and 5 seconds for a file. */
+  /** How long workers wait for a server or file that is away. Default: for ever for a server, 5 seconds for a file. */
   readonly reconnectFor?: Duration.Input | undefined
 }
 
 /**
- * The broker that a URL names.
+ * The broker of a URL.
  *
  * @category layers
  * @since 0.1.0
@@ -423,7 +438,7 @@ export const layer = (
   }))
 
 /**
- * The broker that `BACKQ_BROKER` names, or {@link defaultUrl}.
+ * The broker of the URL in `BACKQ_BROKER`. Default: {@link defaultUrl}.
  *
  * @category layers
  * @since 0.1.0

@@ -2,12 +2,11 @@
  * The {@link Broker} in memory, for tests and for programs that need no queue
  * server.
  *
- * Its semantics are beanstalkd's, in milliseconds instead of seconds. Time is
- * Effect's `Clock` as it was when the broker was made, so a `TestClock` moves
- * it. Operations are synchronous inside: none is ever half done, whatever is
- * interrupted.
+ * It behaves like beanstalkd, in milliseconds instead of seconds. It uses the
+ * `Clock` that is in context when it is created, so a `TestClock` moves its time.
+ * Operations are synchronous inside: an interruption never leaves one half done.
  *
- * Nothing survives the process, and only this process sees the jobs.
+ * Limit: the jobs are lost when the process ends, and no other process sees them.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -26,13 +25,13 @@ import { Store } from "./store.ts"
 import type { Holder } from "./waiters.ts"
 
 /**
- * How a memory broker is made.
+ * The options of a memory broker.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** The largest body that is accepted, in bytes. Default: 65535, beanstalkd's own. */
+  /** The largest accepted body in bytes. Default: 65535, as in beanstalkd. */
   readonly maxJobSize?: number | undefined
 }
 
@@ -88,7 +87,7 @@ const brokerOf = (store: Store): Broker["Service"] => ({
 })
 
 /**
- * Makes a memory broker with options, and its inspector.
+ * Creates a memory broker with options, and its inspector.
  *
  * @category constructors
  * @since 0.1.0
@@ -110,7 +109,7 @@ export const makeWith = Effect.fnUntraced(function*(
 })
 
 /**
- * Makes a memory broker, and its inspector.
+ * Creates a memory broker, and its inspector.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,35 +1,35 @@
 /**
- * A binary heap whose members can be taken out from any place.
+ * A binary heap that can remove any value.
  *
- * `push` answers with an entry that remembers where its value stands, so that
- * `remove` needs no search: `push`, `pop` and `remove` cost O(log n), `peek`
- * and `size` O(1). Values that are equal in the order may come out in any
- * order, so an order that matters has to be total.
+ * `push` returns an entry that knows the place of its value, so that `remove`
+ * needs no search: `push`, `pop` and `remove` cost O(log n), `peek` and `size`
+ * O(1).
+ *
+ * Limit: values that compare as equal come out in any order.
  */
 
 /** A value's place in a heap. */
 export interface Entry<out A> {
   readonly value: A
-  /** Where it stands, -1 once it is out. */
+  /** The index in the heap. -1 after the removal. */
   index: number
 }
 
-/** A heap that serves its values in an order. */
+/** A heap of values in the order of `before`. */
 export class Heap<A> {
   readonly #entries: Array<Entry<A>> = []
   readonly #before: (a: A, b: A) => boolean
 
-  /** `before(a, b)` says whether `a` comes out before `b`; it must not change for a value while the value is in. */
+  /** `before(a, b)` tells whether `a` comes out before `b`. It must not change while both are in the heap. */
   constructor(before: (a: A, b: A) => boolean) {
     this.#before = before
   }
 
-  /** How many values are in. */
   get size(): number {
     return this.#entries.length
   }
 
-  /** The value that comes out next. */
+  /** The next value. It stays in the heap. */
   peek(): A | undefined {
     return this.#entries[0]?.value
   }
@@ -39,7 +39,7 @@ export class Heap<A> {
     return this.#entries.map((entry) => entry.value)
   }
 
-  /** Puts a value in. */
+  /** Adds a value. */
   push(value: A): Entry<A> {
     const entry = { value, index: this.#entries.length }
     this.#entries.push(entry)
@@ -47,7 +47,7 @@ export class Heap<A> {
     return entry
   }
 
-  /** Takes the next value out. */
+  /** Removes the next value and returns it. */
   pop(): A | undefined {
     const first = this.#entries[0]
     if (first === undefined) return undefined
@@ -55,7 +55,7 @@ export class Heap<A> {
     return first.value
   }
 
-  /** Takes a value out from its place. Says whether it was in. */
+  /** Removes a value. Returns whether it was in the heap. */
   remove(entry: Entry<A>): boolean {
     const index = entry.index
     if (index === -1) return false

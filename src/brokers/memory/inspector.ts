@@ -1,4 +1,4 @@
-/** What an operator sees and changes in a memory broker. */
+/** The `Inspector` of a memory broker. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -13,7 +13,6 @@ import type { Store } from "./store.ts"
 const peeked = (job: Jobs.Job | undefined): Option.Option<PeekedJob> =>
   job === undefined ? Option.none() : Option.some({ id: job.id, body: new Uint8Array(job.body) })
 
-/** The inspector of a store. */
 export const make = (name: string, features: Features, store: Store): Inspector["Service"] => {
   const existing = (queue: string): Effect.Effect<Jobs.Queue | undefined, BrokerError> =>
     Effect.suspend(() => Effect.fromResult(Result.map(checkQueue(queue), () => store.existing(queue))))
@@ -48,7 +47,7 @@ export const make = (name: string, features: Features, store: Store): Inspector[
       act(
         id,
         ({ state }) => state === "ready" || state === "delayed",
-        (job) => Jobs.putAside(store.jobs, job, reason)
+        (job) => Jobs.buryUnheld(store.jobs, job, reason)
       ),
     moveJob: (id, queue) => Effect.suspend(() => Effect.fromResult(store.move(id, queue))),
     pause,

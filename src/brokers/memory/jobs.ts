@@ -1,12 +1,11 @@
 /**
- * The jobs of the memory broker and the moves that a job can make.
+ * The jobs of the memory broker, and their changes of state.
  *
- * Plain data and synchronous functions; time comes in as milliseconds. A queue
- * keeps one heap for each state, so a move costs O(log n) and a count O(1).
+ * Plain data and synchronous functions. Times are milliseconds. A queue has one
+ * heap for each state, so a change of state costs O(log n) and a count O(1).
  *
- * Nothing happens by itself here: a delay, a lease or a pause that is over
- * stays as it was until {@link advance} looks at the queue. Call it before
- * reading one.
+ * Nothing happens by itself: delays, leases and pauses end only in
+ * {@link advance}. Call it before you read a queue.
  */
 import * as Duration from "effect/Duration"
 import type { Failure, JobId, JobState, Lease, LeaseInfo, PutRequest } from "../../Broker.ts"
@@ -18,7 +17,7 @@ import { type Entry, Heap } from "./heap.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-/** Somebody who holds leases. */
+/** A consumer: the holder of leases. */
 export interface Holder {
   readonly held: Set<Job>
 }
@@ -36,12 +35,12 @@ export interface Job {
   priority: number
   state: JobState
   place: Entry<Job> | undefined
-  /** When its delay (delayed) or its lease (reserved) is over; 0 otherwise. */
+  /** When the delay or the lease ends. 0 if the job has neither. */
   due: number
-  /** Orders buried jobs by when they were buried. */
+  /** Orders buried jobs by the time of the burial. */
   burial: number
   deliveries: number
-  /** Deliveries that are forgiven: kicked, or requeued. */
+  /** Deliveries that do not count as attempts, because of a kick or a requeue. */
   forgiven: number
   abandoned: number
   buries: number
@@ -50,16 +49,16 @@ export interface Job {
   lease: { readonly lease: Lease; readonly holder: Holder } | undefined
 }
 
-/** A queue: its jobs by state, and who is interested in it. */
+/** A queue: its jobs by state, and the number of its consumers. */
 export interface Queue extends Record<JobState, Heap<Job>> {
   readonly name: string
   total: number
   consumers: number
-  /** 0 when it is not paused. */
+  /** 0 means that it is not paused. */
   pausedUntil: number
 }
 
-/** All jobs and queues. */
+/** All jobs and queues of a broker. */
 export interface Jobs {
   readonly queues: Map<string, Queue>
   readonly byId: Map<string, Job>
@@ -67,12 +66,11 @@ export interface Jobs {
   lastBurial: number
 }
 
-/** No jobs and no queues. */
 export const empty = (): Jobs => ({ queues: new Map(), byId: new Map(), lastNumber: 0, lastBurial: 0 })
 
 const older = (a: Job, b: Job) => a.number < b.number
 
-/** Is `a` served before `b`? The most urgent first, then the oldest. */
+/** Whether `a` is served before `b`: the most urgent job first, then the oldest. */
 export const isBefore = (a: Job, b: Job): boolean => a.priority === b.priority ? older(a, b) : a.priority < b.priority
 
 const isDueBefore = (a: Job, b: Job) => a.due === b.due ? older(a, b) : a.due < b.due
@@ -83,7 +81,7 @@ const isBuriedBefore = (a: Job, b: Job) => a.burial < b.burial
 // Queues
 // -----------------------------------------------------------------------------
 
-/** The queue of a name, which comes to be by this. */
+/** The queue of a name. Creates a missing queue. */
 export const openQueue = (jobs: Jobs, name: string): Queue => {
   const known = jobs.queues.get(name)
   if (known !== undefined) return known
@@ -103,14 +101,14 @@ export const openQueue = (jobs: Jobs, name: string): Queue => {
 
 const size = (queue: Queue) => queue.ready.size + queue.delayed.size + queue.reserved.size + queue.buried.size
 
-/** Forgets a queue that holds no job, is not paused, and that nobody consumes. */
+/** Removes a queue that has no jobs and no consumers and is not paused. */
 export const closeUnusedQueue = (jobs: Jobs, queue: Queue): void => {
   if (size(queue) === 0 && queue.consumers === 0 && queue.pausedUntil === 0 && jobs.queues.get(queue.name) === queue) {
     jobs.queues.delete(queue.name)
   }
 }
 
-/** Applies the time that has passed: delays, leases and a pause that are over end. */
+/** Ends delays, leases and the pause of a queue, if their time has come. */
 export const advance = (queue: Queue, now: number): void => {
   if (queue.pausedUntil <= now) queue.pausedUntil = 0
   for (let job = queue.delayed.peek(); job !== undefined && job.due <= now; job = queue.delayed.peek()) {
@@ -122,7 +120,7 @@ export const advance = (queue: Queue, now: number): void => {
   }
 }
 
-/** When time will change a queue next; infinite when it won't. */
+/** When the next delay, lease or pause of a queue ends. Infinity if there is none. */
 export const nextChange = (queue: Queue): number =>
   Math.min(
     queue.delayed.peek()?.due ?? Infinity,
@@ -130,10 +128,10 @@ export const nextChange = (queue: Queue): number =>
     queue.pausedUntil === 0 ? Infinity : queue.pausedUntil
   )
 
-/** The job of a queue that can be served now. */
+/** The next job that the queue can serve now. */
 export const servable = (queue: Queue): Job | undefined => queue.pausedUntil === 0 ? queue.ready.peek() : undefined
 
-/** Makes up to `max` buried jobs ready, or up to `max` delayed ones when none is buried. Returns how many. */
+/** Makes at most `max` buried jobs ready, or delayed jobs if no job is buried. Returns how many. */
 export const kickQueue = (queue: Queue, max: number): number => {
   const from = queue.buried.size > 0 ? queue.buried : queue.delayed
   let kicked = 0
@@ -148,7 +146,7 @@ export const kickQueue = (queue: Queue, max: number): number => {
 // Jobs
 // -----------------------------------------------------------------------------
 
-/** The first whole millisecond at which a duration that begins now is over; 0 when it is over at once. */
+/** When a duration that begins now ends, as a whole millisecond. 0 if the duration is 0. */
 export const dueAfter = (now: number, duration: Duration.Duration): number => {
   const millis = Duration.toMillis(duration)
   return millis > 0 ? Math.ceil(now + millis) : 0
@@ -206,13 +204,13 @@ const move = (
   job.place = job.queue[state].push(job)
 }
 
-/** Takes a job away for good. */
+/** Deletes a job. */
 export const remove = (jobs: Jobs, job: Job): void => {
   leaveState(job)
   jobs.byId.delete(job.id)
 }
 
-/** Hands a ready job to a holder. */
+/** Leases a ready job to a holder. */
 export const deliver = (job: Job, holder: Holder, now: number): Lease => {
   move(job, "reserved", { due: Math.ceil(now + job.ttr) })
   job.deliveries++
@@ -230,12 +228,12 @@ export const touch = (job: Job, now: number): void => {
   lease?.holder.held.add(job)
 }
 
-/** Keeps what the last attempt failed with. `at` is the wall clock's. */
+/** Keeps the failure of the last attempt. `at` is in milliseconds since the epoch. */
 const keepFailure = (job: Job, failure: Failure | undefined, at: number) => {
   if (failure !== undefined) job.lastFailure = { tag: failure.tag, message: failure.message, at }
 }
 
-/** Ends a lease to try again later. */
+/** Ends a lease. The job is ready again when `due` has come; 0 means at once. */
 export const release = (
   job: Job,
   options: {
@@ -251,7 +249,7 @@ export const release = (
   move(job, options.due === 0 ? "ready" : "delayed", options)
 }
 
-/** Ends a lease to put the job aside. */
+/** Buries a job, and ends its lease. */
 export const bury = (
   jobs: Jobs,
   job: Job,
@@ -268,14 +266,14 @@ export const bury = (
   move(job, "buried", { priority: options.priority, burial: ++jobs.lastBurial })
 }
 
-/** Puts a job aside that nobody holds, as if it had been delivered and buried. */
-export const putAside = (jobs: Jobs, job: Job, reason: string): void => {
+/** Buries a job that no worker holds, as if it had been delivered. */
+export const buryUnheld = (jobs: Jobs, job: Job, reason: string): void => {
   job.deliveries++
   bury(jobs, job, { priority: undefined, reason, failure: undefined, at: 0 })
 }
 
-/** Puts a job anew on a queue, and takes the one that was away. */
-export const putAnew = (jobs: Jobs, job: Job, queue: Queue, now: number): Job => {
+/** Puts a copy of a job on a queue, and deletes the job. */
+export const moveTo = (jobs: Jobs, job: Job, queue: Queue, now: number): Job => {
   const { body, priority } = job
   const added = add(jobs, queue, { body, priority, delay: Duration.zero, ttr: Duration.millis(job.ttr) }, now)
   remove(jobs, job)
@@ -288,17 +286,17 @@ export const requeue = (job: Job): void => {
   move(job, "ready")
 }
 
-/** Makes a buried or delayed job ready, and forgives it one delivery. */
+/** Makes a buried or delayed job ready, with one more attempt. */
 export const kick = (job: Job): void => {
   job.forgiven++
   move(job, "ready")
 }
 
 // -----------------------------------------------------------------------------
-// What is known
+// Figures
 // -----------------------------------------------------------------------------
 
-/** What its holder knows of a reserved job. */
+/** The figures that a lease shows. */
 export const leaseInfo = (job: Job): LeaseInfo => ({
   attempt: Math.max(1, job.deliveries - job.forgiven),
   abandoned: job.abandoned,
@@ -307,7 +305,7 @@ export const leaseInfo = (job: Job): LeaseInfo => ({
   ttr: Duration.millis(job.ttr)
 })
 
-/** A job as an operator sees it. A job that was not delivered yet is at attempt 0. */
+/** The figures of a job. Before its first delivery the attempt is 0. */
 export const jobStats = (job: Job, now: number): JobStats => ({
   ...leaseInfo(job),
   attempt: Math.max(job.lease === undefined ? 0 : 1, job.deliveries - job.forgiven),
@@ -327,7 +325,7 @@ const placeOf = (job: Job): Paging.Place => ({
 
 const comparePlaces = (a: Paging.Place, b: Paging.Place) => a.order - b.order || a.number - b.number
 
-/** A page of the jobs of a queue. Those that are done are not kept. */
+/** A page of the jobs of a queue. This broker keeps no finished jobs. */
 export const list = (queue: Queue, request: Paging.Request, now: number): Page => {
   const { after, limit, state } = request
   if (state === "done") return { jobs: [], next: undefined }
@@ -343,7 +341,7 @@ export const list = (queue: Queue, request: Paging.Request, now: number): Page =
   }))
 }
 
-/** A queue in numbers, with how many wait on it. */
+/** The figures of a queue. */
 export const queueStats = (queue: Queue, idleWorkers: number, now: number): QueueStats => ({
   queue: queue.name,
   ready: queue.ready.size,

@@ -1,9 +1,10 @@
 /**
- * What the memory broker keeps: jobs by queue, and the consumers that hold them
- * or wait for them.
+ * The state of the memory broker: the jobs by queue, and the consumers that hold
+ * jobs or wait for them.
  *
- * Synchronous, so that no operation is ever half done. Times are milliseconds of
- * the Clock's monotonic time: a correction of the wall clock ends no lease.
+ * All methods are synchronous, so that no operation is ever half done. Times are
+ * milliseconds of the clock's monotonic time, so that setting the wall clock ends
+ * no lease.
  */
 import { isArrayNonEmpty, type NonEmptyArray, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Duration from "effect/Duration"
@@ -16,14 +17,15 @@ import { Rules } from "../shared/index.ts"
 import * as Jobs from "./jobs.ts"
 import { type Holder, Waiters } from "./waiters.ts"
 
-/** What the store asks of its surroundings. */
+/** The limit, the clocks and the alarm of a store. */
 export interface Options {
-  /** The largest body that is accepted, in bytes. */
+  /** In bytes. */
   readonly maxJobSize: number
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number
   /** Milliseconds since the epoch. */
   readonly wallNow: () => number
-  /** Has {@link Store.ring} called at a time. Only the last time counts. */
+  /** Makes sure that {@link Store.ring} is called at this time. A later call replaces the time. */
   readonly setAlarm: (at: number) => void
 }
 
@@ -36,7 +38,7 @@ const nextFor = (holder: Holder): Jobs.Job | undefined => {
   return best
 }
 
-/** Jobs, queues and consumers. */
+/** The jobs, queues and consumers of a broker. */
 export class Store {
   readonly jobs = Jobs.empty()
   readonly waiters: Waiters
@@ -55,21 +57,21 @@ export class Store {
   // Queues
   // ---------------------------------------------------------------------------
 
-  /** Brings a queue up to the present. */
-  look(queue: Jobs.Queue): Jobs.Queue {
+  /** Ends the delays, leases and pause of a queue, and returns it. */
+  advance(queue: Jobs.Queue): Jobs.Queue {
     Jobs.advance(queue, this.now())
     return queue
   }
 
-  /** The queue of a name, if there is one. */
+  /** The queue of a name, if it exists. */
   existing(name: string): Jobs.Queue | undefined {
     const queue = this.jobs.queues.get(name)
     if (queue === undefined) return undefined
-    Jobs.closeUnusedQueue(this.jobs, this.look(queue))
+    Jobs.closeUnusedQueue(this.jobs, this.advance(queue))
     return this.jobs.queues.get(name)
   }
 
-  /** How many consumers wait on a queue. */
+  /** The number of idle workers on a queue. */
   idleWorkers(name: string): Result.Result<number, BrokerError> {
     return Result.map(checkQueue(name), () => {
       const queue = this.existing(name)
@@ -79,17 +81,16 @@ export class Store {
 
   /** The names of all queues. */
   names(): ReadonlyArray<string> {
-    for (const queue of Array.from(this.jobs.queues.values())) Jobs.closeUnusedQueue(this.jobs, this.look(queue))
+    for (const queue of Array.from(this.jobs.queues.values())) Jobs.closeUnusedQueue(this.jobs, this.advance(queue))
     return Array.from(this.jobs.queues.keys())
   }
 
   /**
-   * Serves those who wait; called after every change of queues. A waiter that is
-   * resumed may use the broker at once, so the state is complete before, and is
-   * read anew after.
+   * Serves the waiters. Call it after every change of a queue. A resumed waiter may use the broker at once, so the state
+   * is complete before each resumption and is read again after it.
    */
   serve(queues: ReadonlyArray<Jobs.Queue>): void {
-    for (const queue of queues) this.look(queue)
+    for (const queue of queues) this.advance(queue)
     const next = () => this.waiters.longestServable(queues)
     for (let waiter = next(); waiter !== undefined; waiter = next()) {
       this.waiters.remove(waiter)
@@ -101,25 +102,25 @@ export class Store {
     }
   }
 
-  /** The alarm rang: a delay, a lease or a pause may be over. */
+  /** Called by the alarm: a delay, a lease or a pause may have ended. */
   ring(): void {
     this.serve(this.waiters.rang())
   }
 
-  /** Serves no job of a queue for some time. */
+  /** Pauses a queue. A duration of 0 ends the pause. */
   pause(name: string, duration: Duration.Duration): Result.Result<void, BrokerError> {
     return Result.map(Result.andThen(checkQueue(name), checkDuration("pause", duration)), () => {
-      const queue = this.look(Jobs.openQueue(this.jobs, name))
+      const queue = this.advance(Jobs.openQueue(this.jobs, name))
       queue.pausedUntil = Jobs.dueAfter(this.now(), duration)
       this.serve([queue])
     })
   }
 
-  /** Sums over all queues. */
+  /** The figures of the broker. */
   stats(): BrokerStats {
     const sum = { ready: 0, delayed: 0, reserved: 0, buried: 0, idleWorkers: 0 }
     for (const queue of this.jobs.queues.values()) {
-      this.look(queue)
+      this.advance(queue)
       sum.ready += queue.ready.size
       sum.delayed += queue.delayed.size
       sum.reserved += queue.reserved.size
@@ -135,7 +136,7 @@ export class Store {
   // Jobs
   // ---------------------------------------------------------------------------
 
-  /** Puts jobs on a queue. */
+  /** Puts jobs on a queue, and returns a result for each, in order. */
   put(name: string, requests: ReadonlyArray<PutRequest>): ReadonlyArray<Result.Result<JobId, BrokerError>> {
     const checked = checkQueue(name)
     const results = requests.map((request) => Result.flatMap(checked, () => this.putOne(name, request)))
@@ -151,14 +152,14 @@ export class Store {
     )
   }
 
-  /** A job, if there is one. */
+  /** The job of an id, if it exists. */
   find(id: JobId): Jobs.Job | undefined {
     const job = this.jobs.byId.get(id)
-    if (job !== undefined) this.look(job.queue)
+    if (job !== undefined) this.advance(job.queue)
     return job
   }
 
-  /** Does something with a job, if it is in a state that allows it. */
+  /** Changes a job, if its state allows it. */
   act<A>(
     id: JobId,
     isAllowed: (job: Jobs.Job) => boolean,
@@ -171,14 +172,14 @@ export class Store {
     return Result.succeed(result)
   }
 
-  /** Puts a job anew on a queue. */
+  /** Moves a job to a queue, and returns its new id. */
   move(id: JobId, name: string): Result.Result<JobId, BrokerError> {
     return Result.flatMap(checkQueue(name), () =>
       Result.map(
         this.act(
           id,
           ({ state }) => state !== "reserved",
-          (job) => Jobs.putAnew(this.jobs, job, Jobs.openQueue(this.jobs, name), this.now())
+          (job) => Jobs.moveTo(this.jobs, job, Jobs.openQueue(this.jobs, name), this.now())
         ),
         (moved) => {
           this.serve([moved.queue])
@@ -191,7 +192,7 @@ export class Store {
   // Consumers
   // ---------------------------------------------------------------------------
 
-  /** A consumer of some queues. */
+  /** Opens a consumer of some queues. */
   open(names: NonEmptyReadonlyArray<string>): Result.Result<Holder, BrokerError> {
     return Result.map(Result.all(names.map(checkQueue)), () => {
       const queues = Array.from(new Set(names), (name) => Jobs.openQueue(this.jobs, name))
@@ -200,12 +201,12 @@ export class Store {
     })
   }
 
-  /** Ends a consumer: its calls fail, and what it holds is ready again. */
+  /** Closes a consumer. Its calls fail, and its jobs are requeued. */
   close(holder: Holder, reason: BrokerError): void {
     holder.isClosed = true
     for (const queue of holder.queues) {
       queue.consumers--
-      this.look(queue)
+      this.advance(queue)
     }
     for (const waiter of this.waiters.of(holder)) {
       this.waiters.remove(waiter)
@@ -215,7 +216,7 @@ export class Store {
     this.serve(holder.queues)
   }
 
-  /** Leases jobs to a consumer, or lets it wait for the first. */
+  /** Leases at most `max` jobs to a consumer. Waits for the first one. */
   reserve(holder: Holder, max: number): Effect.Effect<NonEmptyReadonlyArray<Lease>, BrokerError> {
     this.serve(holder.queues)
     const leases = this.take(holder, max)
@@ -248,7 +249,6 @@ export class Store {
     return Result.fromNullishOr(this.heldJob(holder, lease), () => leaseLost(lease))
   }
 
-  /** Settles leases of a consumer. */
   settle(
     holder: Holder,
     settlements: ReadonlyArray<Settlement>
@@ -263,7 +263,7 @@ export class Store {
     return results
   }
 
-  // Per job, so nothing is made for one that goes well.
+  // This runs once per job, so a settlement that succeeds allocates nothing.
   private settleOne(holder: Holder, settlement: Settlement): Result.Result<void, BrokerError> {
     const job = this.heldJob(holder, settlement.lease)
     if (job === undefined) return Result.fail(leaseLost(settlement.lease))

@@ -1,10 +1,10 @@
 /**
- * The calls of `reserve` that wait for a job, by queue. Who waits longest is
+ * The calls of `reserve` that wait for a job, by queue. The longest waiting is
  * served first.
  *
- * One alarm serves all of them: it rings when a queue that somebody waits for
- * changes by itself. It may ring too early, when what it was set for has
- * changed since, never too late.
+ * One alarm serves all of them. It rings when a delay, a lease or a pause ends in
+ * a queue with waiters. It may ring too early, if that has changed since, but
+ * never too late.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ import type { Lease } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
 import * as Jobs from "./jobs.ts"
 
-/** A consumer, and what it holds. */
+/** A consumer and its queues. */
 export interface Holder extends Jobs.Holder {
   readonly queues: ReadonlyArray<Jobs.Queue>
   isClosed: boolean
@@ -20,26 +20,25 @@ export interface Holder extends Jobs.Holder {
 
 /** A call of `reserve` that waits. */
 export interface Waiter {
-  /** Orders waiters by how long they wait. */
+  /** Orders waiters: a smaller number has waited longer. */
   readonly number: number
   readonly holder: Holder
   readonly max: number
   readonly resume: (effect: Effect.Effect<NonEmptyReadonlyArray<Lease>, BrokerError>) => void
 }
 
-/** The calls of `reserve` that wait. */
+/** The waiters of a store. */
 export class Waiters {
   private readonly byQueue = new Map<Jobs.Queue, Set<Waiter>>()
   private readonly setAlarm: (at: number) => void
   private lastNumber = 0
   private alarmAt = Infinity
 
-  /** `setAlarm` has {@link rang} called at a time, and forgets the time that it was given before. */
+  /** `setAlarm` makes sure that {@link rang} is called at this time. A later call replaces the time. */
   constructor(setAlarm: (at: number) => void) {
     this.setAlarm = setAlarm
   }
 
-  /** Lets a call wait. */
   add(waiter: Omit<Waiter, "number">): Waiter {
     const numbered = { ...waiter, number: ++this.lastNumber }
     for (const queue of waiter.holder.queues) {
@@ -51,7 +50,6 @@ export class Waiters {
     return numbered
   }
 
-  /** Forgets a call. */
   remove(waiter: Waiter): void {
     for (const queue of waiter.holder.queues) {
       const waiting = this.byQueue.get(queue)
@@ -59,19 +57,19 @@ export class Waiters {
     }
   }
 
-  /** How many wait for a queue. */
+  /** The number of waiters on a queue. */
   count(queue: Jobs.Queue): number {
     return this.byQueue.get(queue)?.size ?? 0
   }
 
-  /** Those of a consumer. */
+  /** The waiters of a consumer. */
   of(holder: Holder): ReadonlyArray<Waiter> {
     return holder.queues.flatMap((queue) =>
       Array.from(this.byQueue.get(queue) ?? []).filter((waiter) => waiter.holder === holder)
     )
   }
 
-  /** Who waits longest for a queue that has a job to serve. */
+  /** The waiter that has waited longest on a queue that has a job to serve. */
   longestServable(queues: ReadonlyArray<Jobs.Queue>): Waiter | undefined {
     let longest: Waiter | undefined
     for (const queue of queues) {
@@ -82,7 +80,7 @@ export class Waiters {
     return longest
   }
 
-  /** Sets the alarm to the next change of a queue, if somebody waits for it. */
+  /** Sets the alarm to the next end of a delay, lease or pause of a queue, if the queue has waiters. */
   watch(queue: Jobs.Queue): void {
     const at = Jobs.nextChange(queue)
     if (at >= this.alarmAt || !this.byQueue.has(queue)) return
@@ -90,7 +88,7 @@ export class Waiters {
     this.setAlarm(at)
   }
 
-  /** The alarm rang. Returns the queues that somebody waits for. */
+  /** Call it when the alarm rings. Returns the queues that have waiters. */
   rang(): ReadonlyArray<Jobs.Queue> {
     this.alarmAt = Infinity
     return Array.from(this.byQueue.keys())

@@ -1,24 +1,24 @@
 /**
  * The pages of a list, for brokers that keep their jobs in an order.
  *
- * A page ends with the place of its last job: what orders the job in its
- * state, then its number. The next page begins after that place, whether or
- * not the job is still there, so that no job is seen twice or left out because
- * others came or went.
+ * A page ends with the place of its last job: its order within the state, then
+ * its number. The next page begins after that place, whether or not the job is
+ * still there. So a job that stays in its place is listed exactly once, even if
+ * others come or go.
  */
 import * as Result from "effect/Result"
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
 import type { ListedJob, ListedState, ListOptions, Page } from "../../Inspector.ts"
 import * as Options from "../../internal/options.ts"
 
-/** Where a job stands in the order of its state. */
+/** The place of a job in its state. */
 export interface Place {
-  /** Its priority, when it is due, when it was buried, or when it was done. */
+  /** The priority if ready, the end of the delay or lease, the number of the burial, or of the end if done. */
   readonly order: number
   readonly number: number
 }
 
-/** A list that was asked for, checked. */
+/** The options of a list, checked and complete. */
 export interface Request {
   readonly state: ListedState
   readonly limit: number
@@ -28,7 +28,7 @@ export interface Request {
 const defaultLimit = 100
 const maxLimit = 1000
 
-/** Writes down a place. The state is part of it: the orders of two states can't be compared. */
+/** A place as text. It includes the state, because the orders of two states can't be compared. */
 const cursor = (state: ListedState, { number, order }: Place): string => `${state}.${order}.${number}`
 
 const isNumber = (part: string | undefined) => part !== undefined && /^\d{1,16}$/.test(part)
@@ -51,7 +51,7 @@ export const request = (
     : Result.map(readCursor(state, after), (after) => ({ state, limit, after }))
 }
 
-/** A page of what was found: of one more than the limit, if there are so many, in the order of their places. */
+/** A page of jobs in the order of their places. Pass one more than the limit, if there is one: then a page follows. */
 export const page = <A>(
   { limit, state }: Request,
   found: ReadonlyArray<A>,

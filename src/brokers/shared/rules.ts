@@ -1,10 +1,10 @@
-/** What every broker checks alike before it does something: what a settlement asks for, how much, and how large. */
+/** The checks of arguments that all brokers share. */
 import * as Result from "effect/Result"
 import { checkDuration, checkPriority, type Settlement } from "../../Broker.ts"
 import { type BrokerError, jobTooBig, optionInvalid } from "../../BrokerError.ts"
 import * as Options from "../../internal/options.ts"
 
-/** Checks what a settlement asks for: the priority and the delay that the job is to have. */
+/** Checks the priority and the delay of a settlement. */
 export const checkSettlement = (settlement: Settlement): Result.Result<void, BrokerError> => {
   if ("priority" in settlement && settlement.priority !== undefined) {
     const priority = checkPriority(settlement.priority)
@@ -15,17 +15,17 @@ export const checkSettlement = (settlement: Settlement): Result.Result<void, Bro
     : Result.void
 }
 
-/** Checks how many jobs an operation may take: at least one. */
+/** Checks the largest number of jobs of an operation: an integer of at least 1. */
 export const checkMax = (max: number): Result.Result<number, BrokerError> => {
   const rule = Options.integer(max, 1)
   return rule === undefined ? Result.succeed(max) : Result.fail(optionInvalid("max", rule))
 }
 
-/** The largest body of a broker that is not told otherwise, in bytes: beanstalkd's own. */
+/** The default limit of a body in bytes, as in beanstalkd. */
 export const defaultMaxJobSize = 65535
 
 const raiseLimit = "raise the limit (max-job-size in the broker's URL, maxJobSize in a program)"
 
-/** Checks a body against the largest that a broker of this process accepts. */
+/** Checks a body against the limit of a broker in this process. */
 export const checkSize = (queue: string, body: Uint8Array, limit: number): Result.Result<void, BrokerError> =>
   body.length > limit ? Result.fail(jobTooBig(queue, body.length, limit, raiseLimit)) : Result.void

@@ -39,8 +39,8 @@ describe("beanstalk:", () => {
     ["beanstalk://a:1,b:2", /one server/],
     ["beanstalk://a,b:11300", /one server/],
     ["beanstalk://:11300", /host is missing/],
-    ["beanstalk://que%20ue", /no name of a host/],
-    ["beanstalk://queue\u202egpj", /no name of a host/],
+    ["beanstalk://que%20ue", /host must be a name or an address/],
+    ["beanstalk://queue\u202egpj", /host must be a name or an address/],
     ["localhost:11300", /write beanstalk:\/\/localhost:11300/],
     ["10.0.0.1:11300", /write beanstalk:\/\/10\.0\.0\.1:11300/],
     ["\"beanstalk://queue\"", /without the quotes/],
@@ -52,13 +52,13 @@ describe("beanstalk:", () => {
     ["beanstalk://queue/mail", /"\/mail" after the host/],
     ["beanstalk://queue#mail", /"#mail" at its end/],
     ["beanstalk://queue?connectTimeout=5s", /no option "connectTimeout", only connect-timeout, /],
-    ["beanstalk://queue?max-job-size=9000", /max-job-size is the server's own: start it with beanstalkd -z/],
+    ["beanstalk://queue?max-job-size=9000", /the server sets max-job-size: start it with beanstalkd -z/],
     ["beanstalk://queue?ca=x.pem", /no option "ca"/],
-    ["beanstalk://queue?reply-timeout=1s&reply-timeout=2s", /reply-timeout stands in it twice/],
+    ["beanstalk://queue?reply-timeout=1s&reply-timeout=2s", /reply-timeout must be given once, but is given twice/],
     ["beanstalk://queue?reply-timeout=0s", /reply-timeout must be more than 0/],
     ["beanstalk://queue?connect-timeout=-5 seconds", /connect-timeout must not be negative/],
     ["beanstalk://queue?reconnect-for=soon", /reconnect-for must be a duration/],
-    ["beanstalks://queue?min-version=1", /min-version is TLSv1.2 or/],
+    ["beanstalks://queue?min-version=1", /min-version must be TLSv1.2 or/],
     ["redis://queue", /no broker "redis:"/]
   ])("%s is refused", (url, says) => {
     assert.match(errorOf(url).detail, says)
@@ -113,10 +113,10 @@ describe("a password in a URL", () => {
     ["redis://queue?auth=s3cret", /no broker "redis:"/],
     ["postgres://queue/db?sslpassword=s3cret", /no broker/],
     ["beanstalk://queue:x?secret=s3%63ret%20s3cret", /port/],
-    [`beanstalks://queue?key=${pem}`, /key is the name of a file, not what is in it/],
-    [`beanstalks://queue?key=${encodeURIComponent(pem)}&ca=a.pem`, /key is the name of a file/],
-    [`beanstalks://queue?cert=${pem}`, /cert is the name of a file/],
-    [`beanstalks://queue?ca=MII${"s3cret+/".repeat(20)}`, /ca is the name of a file/]
+    [`beanstalks://queue?key=${pem}`, /key must be the name of a file, not its content/],
+    [`beanstalks://queue?key=${encodeURIComponent(pem)}&ca=a.pem`, /key must be the name of a file/],
+    [`beanstalks://queue?cert=${pem}`, /cert must be the name of a file/],
+    [`beanstalks://queue?ca=MII${"s3cret+/".repeat(20)}`, /ca must be the name of a file/]
   ])("%j is hidden where it is the value of an option", (url, says) => {
     const error = errorOf(url)
     for (const text of [error.url, error.detail, error.message, JSON.stringify(error)]) {
