@@ -97,7 +97,8 @@ const open: ReadonlyArray<Room | undefined> = ["contract", "internal"]
 
 /** Is this a file that other rooms may import? */
 const isDoor = (path: string): boolean =>
-  basename(path) === "index.ts" || entries.includes(path) || open.includes(roomOf(path))
+  basename(path) === "index.ts" || basename(path) === "Store.ts" || entries.includes(path) ||
+  open.includes(roomOf(path))
 
 /** Why an import is not allowed. */
 const objection = ({ from, specifier }: Import): string | undefined => {
@@ -166,15 +167,20 @@ const letterObjection = (path: string): string | undefined => {
     : undefined
 }
 
+/** What a room may import from outside, in words. */
+const outsideNames = (outside: RegExp): string =>
+  ["effect", "node:", "@effect/platform-node"]
+    .filter((name) => outside.test(name.endsWith(":") ? `${name}fs` : `${name}/X`))
+    .map((name) => name === "node:" ? "Node.js" : name)
+    .join(", ")
+
 /** The allowed imports, as a table for people. */
 const table = (): string =>
   [
     "| room | may import | and from outside |",
     "|---|---|---|",
     ...Object.entries(walls).map(([room, { outside, rooms }]) =>
-      `| ${room} | ${rooms.length === 0 ? "-" : rooms.join(", ")} | ${
-        outside === effect ? "effect" : outside === node ? "effect, Node.js" : "effect, Node.js, @effect/platform-node"
-      } |`
+      `| ${room} | ${rooms.length === 0 ? "-" : rooms.join(", ")} | ${outsideNames(outside)} |`
     )
   ].join("\n")
 

@@ -90,7 +90,9 @@ export class Interrupted extends Schema.TaggedError<Interrupted>()("Interrupted"
   }
 }
 
-/** Every failure that the command reports. */
+/**
+ * Every failure that the command reports. The parser of the command line reports its own failures.
+ */
 export type Failure =
   | UsageError
   | NoFile

@@ -6,6 +6,7 @@
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as CliConfig from "effect/cli/CliConfig"
+import * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
@@ -30,7 +31,7 @@ import { resume } from "./commands/resume.ts"
 import { stats } from "./commands/stats.ts"
 import { tail } from "./commands/tail.ts"
 import { watch } from "./commands/watch.ts"
-import { work } from "./commands/work-process.ts"
+import { work } from "./commands/work.ts"
 import * as Completions from "./completions.ts"
 import { exitCode, type Failure, fault, Interrupted } from "./exitCode.ts"
 import { complain, display, Output, OutputError, print } from "./output.ts"
@@ -97,26 +98,8 @@ const endByFault = (defect: unknown): Effect.Effect<number> =>
 export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>
   Command.runWith(command, { version })(args).pipe(
     Effect.as(0),
-    Effect.catch((error) => {
-      switch (error._tag) {
-        case "UsageError":
-        case "NoFile":
-        case "NotShown":
-        case "SomeMissing":
-        case "NoWorker":
-        case "Unhealthy":
-        case "PushesFailed":
-        case "Interrupted":
-        case "FolderUnusable":
-        case "OutputError":
-        case "BrokerError":
-        case "PublishError":
-        case "BrokerUrlError":
-          return end(error)
-        default:
-          return Effect.succeed(1)
-      }
-    }),
+    // the parser has already printed its failures
+    Effect.catch((error) => CliError.isCliError(error) ? Effect.succeed(1) : end(error)),
     Effect.catchDefect(endByFault),
     Effect.provideService(CliOutput.Presenter, presenter),
     Effect.provideService(CliConfig.CliConfig, Completions.config),

@@ -120,6 +120,13 @@ export class Attempts {
     }
   }
 
+  /** The broker stays away, and all leases are over. */
+  loseAll(): void {
+    for (const attempt of this.all) {
+      attempt.interrupt({ _tag: "LeaseLost", handled: false, error: leaseLost(attempt.lease) })
+    }
+  }
+
   /** Ends all attempts that wait for a handler, with this decision. */
   endWaiting(decision: Decision): void {
     for (const attempt of MutableList.takeAll(this.queue)) attempt.end(decision)

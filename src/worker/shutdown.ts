@@ -4,10 +4,12 @@
  * When it ends by itself (`idleTimeout`, `maxJobs`) it waits for all attempts in
  * progress. When it is stopped or interrupted, it requeues jobs that have not
  * started at once, lets handlers run for the grace time, then interrupts and
- * requeues the rest. When the broker is gone, so are the leases: the worker
- * interrupts their handlers and fails.
+ * requeues the rest. When the broker stays away, handlers may run until their
+ * leases are over for certain; then the worker interrupts the rest and fails.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { defaultTtr } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import { formatCounts } from "../Outcome.ts"
 import type { Parts } from "./parts.ts"
@@ -39,6 +41,17 @@ const requeueAll = Effect.fnUntraced(function*({ attempts, settings }: Parts) {
   yield* Effect.sleep(maxCleanupMillis)
 })
 
+/**
+ * Waits until every lease is over, although nothing can renew it, and interrupts
+ * the handlers that still run: another worker may have their jobs by then.
+ */
+const loseAll = Effect.fnUntraced(function*({ attempts }: Parts) {
+  const ttrs = Array.from(attempts.all, ({ info }) => Duration.toMillis(info?.ttr ?? defaultTtr))
+  yield* Effect.sleep(Math.max(0, ...ttrs))
+  attempts.loseAll()
+  yield* Effect.sleep(maxCleanupMillis)
+})
+
 /** Runs `intake` until it ends or `options.stop` completes, then waits for the attempts in progress. */
 export const afterIntake = (parts: Parts, intake: Effect.Effect<void, BrokerError>): Effect.Effect<void> => {
   const { attempts, ending, settings } = parts
@@ -52,7 +65,7 @@ export const afterIntake = (parts: Parts, intake: Effect.Effect<void, BrokerErro
       onSuccess: () => attempts.end,
       onFailure: (cause) => {
         ending.isBrokerAway = true
-        return Effect.andThen(allSettled(parts), attempts.fail(cause))
+        return Effect.andThen(Effect.raceFirst(allSettled(parts), loseAll(parts)), attempts.fail(cause))
       }
     })
   )

@@ -470,6 +470,27 @@ describe("a broker that stays away", () => {
       assert.isTrue(yield* isGone(id!))
     }).pipe(Effect.provide(layer(1))))
 
+  it.effect("a handler without end is interrupted when its lease is over, and the worker fails", () =>
+    Effect.gen(function*() {
+      yield* publish(1)
+      const interrupted: Array<number> = []
+      const worker = yield* start({}, endless(interrupted))
+      yield* pass("59 seconds")
+      assert.deepStrictEqual(interrupted, [])
+      yield* pass("2 seconds")
+      assert.deepStrictEqual(interrupted, [0])
+      only(worker, "LeaseLost")
+      assert.deepStrictEqual(yield* Fiber.await(worker.fiber), Exit.fail(unavailable))
+    }).pipe(Effect.provide(layer(1))))
+
+  it.effect("does not wait for ever for a handler that can't be interrupted", () =>
+    Effect.gen(function*() {
+      yield* publish(1)
+      const worker = yield* start({}, Worker.handler(Count, () => Effect.uninterruptible(Effect.sleep("1 day"))))
+      yield* pass("2 minutes")
+      assert.deepStrictEqual(yield* Fiber.await(worker.fiber), Exit.fail(unavailable))
+    }).pipe(Effect.provide(layer(1))))
+
   it.effect("fails the start of a worker that can't even begin", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Worker.run({}, Worker.handler(Count, () => Effect.void)))

@@ -14,7 +14,6 @@ import { ExitPolicy, Process, ProcessJob, ProcessPayload, ProcessPolicy } from "
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
 import { nonEmpty, retryFlags, retryOf, runWorker, workFlags } from "../flags/working.ts"
-import { apns } from "./work-apns.ts"
 
 const config = {
   ...workFlags({ queue: "process", what: "processes", concurrency: 16 }),
@@ -43,14 +42,14 @@ const config = {
   allowEnv: Flag.String("allow-env").pipe(
     Flag.withMetavar("NAME"),
     Flag.withDescription(
-      "Allow jobs to set only this variable; can be repeated. Default: any, with --allow none"
+      "Allow jobs to set only this variable; can be repeated. Default: any; none if --allow is given"
     ),
     Flags.repeated
   ),
   inheritEnv: Flag.String("inherit-env").pipe(
     Flag.withMetavar("NAME"),
     Flag.withDescription(
-      "Pass on only this variable of the worker, besides PATH, HOME, USER, LOGNAME, SHELL, TMPDIR, LANG, LANGUAGE, LC_* and TZ; can be repeated. NAME* means all that begin so. Default: all but BACKQ_*, with --allow or --allow-env no others"
+      "Pass on only this variable of the worker, besides PATH, HOME, USER, LOGNAME, SHELL, TMPDIR, LANG, LANGUAGE, LC_* and TZ; can be repeated. NAME* means all names with that prefix. Default: all but BACKQ_*; only the listed ones if --allow or --allow-env is given"
     ),
     Flags.repeated
   ),
@@ -61,7 +60,7 @@ const config = {
   detach: Flag.Boolean("allow-detach").pipe(
     Flag.withNegation("no-detach"),
     Flag.withDescription(
-      "Allow jobs to detach their processes (--no-detach: do not). Default: yes, with --max-timeout no"
+      "Allow jobs to detach their processes (--no-detach: do not). Default: yes; no if --max-timeout is given"
     ),
     Flags.optional
   ),
@@ -161,7 +160,8 @@ const policyOf = (flags: Input): Effect.Effect<ProcessPolicy.ProcessPolicy, Usag
     Effect.fromResult
   )
 
-const process = Command.make("process", config, (flags) =>
+/** `backq work process`. */
+export const process = Command.make("process", config, (flags) =>
   Effect.gen(function*() {
     const policy = yield* policyOf(flags)
     const exitPolicy = yield* exitPolicyOf(flags)
@@ -186,9 +186,3 @@ const process = Command.make("process", config, (flags) =>
       { command: "backq work process --idle-timeout 1m", description: "Until there was no job for a minute" }
     ])
   )
-
-/** `backq work`. */
-export const work = Command.make("work").pipe(
-  Command.withDescription("Run jobs"),
-  Command.withSubcommands([process, apns])
-)

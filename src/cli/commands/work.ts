@@ -1,0 +1,10 @@
+/** `backq work`: runs workers. */
+import * as Command from "effect/cli/Command"
+import { apns } from "./work-apns.ts"
+import { process } from "./work-process.ts"
+
+/** `backq work`. */
+export const work = Command.make("work").pipe(
+  Command.withDescription("Run jobs"),
+  Command.withSubcommands([process, apns])
+)
