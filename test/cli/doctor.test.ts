@@ -23,7 +23,10 @@ describe("backq doctor", () => {
         people.stdout,
         /^! queue process: 1 job ready, but no worker serves the queue\n {4}→ start a worker/m
       )
+      assert.match(people.stdout, /^– the broker can't list finished jobs\n {4}→ set history in the URL/m)
       assert.match(people.stdout, /^0 errors, \d warnings$/m)
+      const kept = yield* run(["doctor", "--broker", `sqlite:${path}?history=1d`])
+      assert.notInclude(kept.stdout, "can't")
 
       chmodSync(dirname(path), 0o755)
       chmodSync(path, 0o666)
@@ -65,5 +68,6 @@ describe("backq doctor", () => {
       const { code, stdout } = yield* run(["doctor", "--broker", `beanstalk://127.0.0.1:${port}`])
       assert.strictEqual(code, 6)
       assert.match(stdout, /^✘ beanstalkd runs without -b: .*\n {4}→ start it with -b DIR/m)
+      assert.match(stdout, /^– the broker can't list all jobs of a queue; .*list finished jobs; count time in less/m)
     }))
 })

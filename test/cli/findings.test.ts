@@ -1,9 +1,9 @@
 /** What `backq doctor` makes of what it sees. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
-import type { JobId } from "../../src/Broker.ts"
+import type { Features, JobId } from "../../src/Broker.ts"
 import type { FileSeen, Finding } from "../../src/cli/render/findings.ts"
-import { ofBeanstalkd, ofFile, ofJobs, ofQueue } from "../../src/cli/render/findings.ts"
+import { ofBeanstalkd, ofFeatures, ofFile, ofJobs, ofQueue } from "../../src/cli/render/findings.ts"
 import type { QueueNumbers } from "../../src/cli/render/numbers.ts"
 import * as Envelope from "../../src/Envelope.ts"
 import type { BrokerStats, ListedJob } from "../../src/Inspector.ts"
@@ -46,6 +46,42 @@ describe("beanstalkd", () => {
     const findings = ofBeanstalkd({ ...stats, ...changed }, way)
     assert.deepStrictEqual(short(findings), expected)
     allSayWhatToDo(findings)
+  })
+})
+
+describe("features", () => {
+  const all: Features = {
+    resolution: "millisecond",
+    canList: true,
+    canBury: true,
+    canMove: true,
+    keepsReasons: true,
+    keepsDone: true
+  }
+  const lacks: ReadonlyArray<readonly [Partial<Features>, string]> = [
+    [{ canList: false }, "list all jobs of a queue"],
+    [{ canBury: false }, "bury a job that no worker holds"],
+    [{ canMove: false }, "move a job to another queue"],
+    [{ keepsReasons: false }, "keep the reasons of releases and burials"],
+    [{ keepsDone: false }, "list finished jobs"],
+    [{ resolution: "second" }, "count time in less than a second"]
+  ]
+
+  it("a broker that lacks nothing gets no note", () => {
+    assert.deepStrictEqual(ofFeatures(all), [])
+  })
+
+  it.each(lacks)("%j is told in words", (lacking, words) => {
+    assert.deepStrictEqual(ofFeatures({ ...all, ...lacking }, "set history"), [
+      { level: "note", check: "features", queue: undefined, message: `the broker can't ${words}`, todo: "set history" }
+    ])
+  })
+
+  it("one note names all that is lacking", () => {
+    const none = Object.assign({}, all, ...lacks.map(([lacking]) => lacking))
+    assert.deepStrictEqual(ofFeatures(none).map(({ message }) => message), [
+      `the broker can't ${lacks.map(([, words]) => words).join("; ")}`
+    ])
   })
 })
 

@@ -22,6 +22,7 @@ import {
   type Finding,
   ofBeanstalkd,
   ofConnection,
+  ofFeatures,
   ofFile,
   ofJobs,
   ofJobSize,
@@ -66,17 +67,22 @@ const connectionFinding = Effect.gen(function*(): Effect.fn.Return<Finding, Brok
 
 const brokerFindings = Effect.fnUntraced(function*(url: string) {
   const parsed = yield* Effect.fromResult(BrokerUrl.parse(url))
-  const stats = yield* Inspector.use((inspector) => inspector.stats)
+  const { features, stats: readStats } = yield* Inspector
+  const stats = yield* readStats
   switch (parsed._tag) {
     case "Memory":
-      return []
+      return ofFeatures(features)
     case "Sqlite":
       return [
         ...ofFile(seeFile(parsed.path, parsed.durability ?? "full")),
-        ...ofJobSize(stats, "raise max-job-size in the URL, or leave it out")
+        ...ofJobSize(stats, "raise max-job-size in the URL, or leave it out"),
+        ...ofFeatures(features, "set history in the URL, for example history=1d")
       ]
     case "Beanstalk":
-      return ofBeanstalkd(stats, { host: parsed.host, tls: parsed.tls !== undefined })
+      return [
+        ...ofBeanstalkd(stats, { host: parsed.host, tls: parsed.tls !== undefined }),
+        ...ofFeatures(features)
+      ]
   }
 })
 
@@ -92,7 +98,7 @@ const jobFindings = Effect.fnUntraced(function*(queue: string, limit: number, kn
 /** Bounds how many queues have their jobs in memory at once. */
 const someAtOnce = { concurrency: 64 } as const
 
-const marks = { error: "✘", warning: "!", ok: "✔" } as const
+const marks = { error: "✘", warning: "!", note: "–", ok: "✔" } as const
 
 /** A finding as lines of text. */
 const format = ({ level, message, queue, todo }: Finding): ReadonlyArray<string> => [

@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type { Features } from "../../Broker.ts"
 import * as Envelope from "../../Envelope.ts"
 import type { BrokerStats, ListedJob } from "../../Inspector.ts"
 import { safeLine } from "../../internal/text.ts"
@@ -13,8 +14,8 @@ import { ProcessJob } from "../../process/index.ts"
 import type { QueueNumbers } from "./numbers.ts"
 import { jobs as countJobs, shortDuration } from "./text.ts"
 
-/** An error loses work or prevents it. A warning may do so. */
-export type Level = "error" | "warning" | "ok"
+/** An error loses work or prevents it. A warning may do so. A note is a limit of the broker. */
+export type Level = "error" | "warning" | "note" | "ok"
 
 /** What a rule found. */
 export interface Finding {
@@ -42,6 +43,21 @@ const finding = (level: Level, check: string, message: string, todo?: string, qu
 /** The broker answers: how fast, and with which version. */
 export const ofConnection = (millis: number, version: string): Finding =>
   finding("ok", "connection", `the broker answers within ${millis} ms; version ${safeLine(version)}`)
+
+const lacksOf = (features: Features): ReadonlyArray<string> => [
+  ...(features.canList ? [] : ["list all jobs of a queue"]),
+  ...(features.canBury ? [] : ["bury a job that no worker holds"]),
+  ...(features.canMove ? [] : ["move a job to another queue"]),
+  ...(features.keepsReasons ? [] : ["keep the reasons of releases and burials"]),
+  ...(features.keepsDone ? [] : ["list finished jobs"]),
+  ...(features.resolution === "second" ? ["count time in less than a second"] : [])
+]
+
+/** The limits of the broker, by its features. `todo` says how to lift them, if a setting does. */
+export const ofFeatures = (features: Features, todo?: string): ReadonlyArray<Finding> => {
+  const lacks = lacksOf(features)
+  return lacks.length === 0 ? [] : [finding("note", "features", `the broker can't ${lacks.join("; ")}`, todo)]
+}
 
 const versionOf = (text: string): readonly [number, number] | undefined => {
   const match = /^"?(\d+)\.(\d+)/.exec(text)
