@@ -38,9 +38,14 @@ export interface Connection {
   /**
    * As `request`, for a caller that has to see the answers even when nobody
    * waits for them any more. Returns a function that keeps back what was not
-   * sent yet.
+   * sent yet. Commands that may wait leave with those that are submitted next,
+   * at the latest in the next turn of the event loop.
    */
-  readonly submit: (commands: ReadonlyArray<Command>, done: (answers: ReadonlyArray<Answer>) => void) => () => void
+  readonly submit: (
+    commands: ReadonlyArray<Command>,
+    done: (answers: ReadonlyArray<Answer>) => void,
+    mayWait?: boolean
+  ) => () => void
 
   /** False once the connection has ended. */
   readonly isOpen: () => boolean
@@ -266,8 +271,18 @@ export const make = Effect.fnUntraced(function*<E, R>(
     resumeWatch?.(Effect.void)
     resumeWatch = undefined
   }
-  pipeline.wake = () => {
+  let isLateFlushDue = false
+  const lateFlush = () => {
+    isLateFlushDue = false
+    flush()
+  }
+  pipeline.wake = (mayWait) => {
     if (isFlushDue) return
+    if (mayWait) {
+      if (!isLateFlushDue) setImmediate(lateFlush)
+      isLateFlushDue = true
+      return
+    }
     isFlushDue = true
     queueMicrotask(flush)
   }
@@ -285,7 +300,7 @@ export const make = Effect.fnUntraced(function*<E, R>(
         const cancel = pipeline.submit(commands, (answers) => resume(Effect.succeed(answers)))
         return Effect.sync(cancel)
       }),
-    submit: (commands, done) => pipeline.submit(commands, done),
+    submit: (commands, done, mayWait) => pipeline.submit(commands, done, mayWait),
     isOpen: () => !pipeline.isEnded,
     closed: Deferred.await(closed),
     giveUp: (detail) => end({ detail, violation: true }),

@@ -50,8 +50,8 @@ export class Pipeline {
   isCutOff = false
   /** How large a job of this server can be. */
   maxJobSize = maxJob
-  /** Called when there is something to send. */
-  wake: () => void = () => {}
+  /** Called when there is something to send, which may wait for what else is asked for in this turn of the event loop. */
+  wake: (mayWait: boolean) => void = () => {}
 
   get isEnded(): boolean {
     return this.ended !== undefined
@@ -65,7 +65,11 @@ export class Pipeline {
    * `done` is called for a cancelled batch too, with the answers to the
    * commands that had been sent.
    */
-  submit(commands: ReadonlyArray<Command>, done: (answers: ReadonlyArray<Answer>) => void): () => void {
+  submit(
+    commands: ReadonlyArray<Command>,
+    done: (answers: ReadonlyArray<Answer>) => void,
+    mayWait = false
+  ): () => void {
     const batch: Batch = { commands, answers: [], done, limit: commands.length, sent: 0, next: undefined }
     if (this.ended !== undefined || commands.length === 0) {
       this.finish(batch)
@@ -75,7 +79,7 @@ export class Pipeline {
     else this.tail.next = batch
     this.tail = batch
     this.sending ??= batch
-    this.wake()
+    this.wake(mayWait)
     return () => {
       batch.limit = batch.sent
       this.settle()
