@@ -1,6 +1,6 @@
 /**
- * What the end of a process means for its job: it is done, it is to be tried
- * again, or it never will succeed. A pure function decides.
+ * Decides what the end of a process means for its job: it is done, it is retried, or it
+ * can't succeed. Pure.
  */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
@@ -11,7 +11,7 @@ import type { ProcessError } from "./ProcessError.ts"
 import type { ProcessResult } from "./ProcessResult.ts"
 
 /**
- * What exit codes mean. A code that is in several lists has the meaning of the first in this order.
+ * The meaning of exit codes. If a code is in several lists, the first in this order counts.
  *
  * @category models
  * @since 0.1.0
@@ -19,20 +19,20 @@ import type { ProcessResult } from "./ProcessResult.ts"
 export interface ExitPolicy {
   /** The codes of success. */
   readonly done: ReadonlySet<number>
-  /** The codes that no other attempt can change. */
+  /** The codes of permanent failures. */
   readonly permanent: ReadonlySet<number>
-  /** The codes that ask for another attempt, and after how long. */
+  /** The codes that ask for a retry, and its delay. */
   readonly retryAfter: ReadonlyMap<number, Duration.Duration>
 }
 
 /**
- * How to {@link make} a policy.
+ * The options of {@link make}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** Default: 0 alone. */
+  /** Default: only 0. */
   readonly done?: ReadonlyArray<number> | undefined
   /** Default: none. */
   readonly permanent?: ReadonlyArray<number> | undefined
@@ -41,23 +41,23 @@ export interface Options {
 }
 
 /**
- * What is to become of a job whose process ended.
+ * The decision about a job whose process ended.
  *
  * @category models
  * @since 0.1.0
  */
 export type Decision =
-  /** It is done. */
+  /** The job is done. */
   | { readonly _tag: "Done" }
-  /** It is to be tried again as its retry schedule says. */
+  /** The job is retried by its retry schedule. */
   | { readonly _tag: "Retry"; readonly reason: string }
-  /** It is to be tried again after this delay. */
+  /** The job is retried after this delay. */
   | { readonly _tag: "RetryAfter"; readonly delay: Duration.Duration; readonly reason: string }
-  /** It is not to be tried again. */
+  /** The job is not retried. */
   | { readonly _tag: "Permanent"; readonly reason: string }
 
 /**
- * Makes a policy. Codes without a meaning are left to the job's retry schedule.
+ * Makes a policy. A job with any other code is retried by its retry schedule.
  *
  * **Example** (the codes of sysexits.h)
  *
@@ -86,9 +86,9 @@ const withLastLine = (reason: string, stderr: Output): string => {
 /**
  * Decides about a job.
  *
- * A process that was let go (`detach`) is done. One that timed out or was ended
- * by a signal, or that the machine had no room for, is tried again. One that
- * could not be started, or that the policy refused, is not.
+ * The job of a detached process is done. A job is retried if its process timed out, if a
+ * signal ended it, or if the machine had no room for it. A job is not retried if its
+ * process could not start for another reason, or if the policy refused it.
  *
  * @category functions
  * @since 0.1.0

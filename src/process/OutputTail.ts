@@ -1,28 +1,28 @@
 /**
- * Keeps the end of a stream of bytes, whatever its length and the size of its
- * pieces, in memory for at most twice as many bytes as are kept. Each byte is
- * copied a small constant number of times.
+ * Keeps the end of a stream of bytes, of any length and chunk size. It takes at most
+ * twice the memory of the kept bytes, and copies each byte a small constant number of
+ * times.
  */
 import * as Schema from "effect/Schema"
 import { blankLine, cut, safeLines } from "../internal/text.ts"
 
 /**
- * The end of what a process wrote to one of its streams.
+ * The end of a process's stdout or stderr.
  *
  * @category models
  * @since 0.1.0
  */
 export const Output = Schema.Struct({
-  /** The last bytes, as they were written. */
+  /** The last bytes. */
   bytes: Schema.Uint8Array,
-  /** How many bytes were written in all. */
+  /** The number of bytes that the process wrote. */
   total: Schema.Natural,
-  /** Are `bytes` not all of it? */
+  /** Whether `bytes` is only the end of the output. */
   truncated: Schema.Boolean
 })
 
 /**
- * The end of what a process wrote to one of its streams.
+ * The decoded {@link Output}.
  *
  * @category models
  * @since 0.1.0
@@ -41,7 +41,7 @@ export interface OutputTail {
 }
 
 /**
- * Begins to collect the last `limit` bytes.
+ * Makes a collector of the last `limit` bytes.
  *
  * @category constructors
  * @since 0.1.0
@@ -78,7 +78,7 @@ export const make = (limit: number): OutputTail => {
 }
 
 /**
- * An {@link Output} of given bytes or text, complete.
+ * A complete {@link Output} of bytes or text.
  *
  * @category constructors
  * @since 0.1.0
@@ -89,7 +89,7 @@ export const fromText = (text: string | Uint8Array): Output => {
 }
 
 /**
- * The output as text; what isn't UTF-8, a cut character at its start for instance, becomes U+FFFD.
+ * The output as text. Invalid UTF-8, for instance a cut character at its start, becomes U+FFFD.
  *
  * @category functions
  * @since 0.1.0
@@ -100,13 +100,13 @@ const isLineEnd = (byte: number | undefined): boolean => byte === 10 || byte ===
 
 const isBlank = (byte: number | undefined): boolean => byte !== undefined && (byte === 32 || (byte >= 9 && byte <= 13))
 
-/** How many bytes a character, as strings count them, takes at most. */
+/** A UTF-16 code unit takes at most this many bytes in UTF-8. */
 const maxBytesPerChar = 3
 
 /**
- * The end of an output as text for people: at most so many characters, without
- * blanks at its end, safe for a terminal but for its line ends. Decodes no more
- * than it shows.
+ * The end of an output as text for people: at most `maxChars` characters, without
+ * whitespace at its end, and escaped for a terminal except for line ends. It decodes
+ * only what it shows.
  *
  * @category functions
  * @since 0.1.0
@@ -119,20 +119,20 @@ export const lastChars = ({ bytes }: Output, maxChars: number): string => {
   return safeLines(text.replace(/^[\udc00-\udfff]/, "").replaceAll("\r\n", "\n"))
 }
 
-const lastLineChars = 200
-/** So much of the output, and so much of a line, is looked at. */
-const lookedAtBytes = 64 * 1024
-const lastLineBytes = 4096
+const maxLastLineChars = 200
+/** The search for the last line reads at most this much of the output, and this much of a line. */
+const searchedBytes = 64 * 1024
+const maxLastLineBytes = 4096
 
 /**
- * The last line that isn't blank, without control characters, at most 200
- * characters long. Looks for it from the end, in the last 64 KiB.
+ * The last line that is not blank, without control characters and with at most 200
+ * characters. It searches the last 64 KiB.
  *
  * @category functions
  * @since 0.1.0
  */
 export const lastLine = (output: Output): string => {
-  const bytes = output.bytes.subarray(-lookedAtBytes)
+  const bytes = output.bytes.subarray(-searchedBytes)
   const decoder = new TextDecoder()
   for (let end = bytes.length; end > 0;) {
     while (isBlank(bytes[end - 1])) end--
@@ -140,8 +140,8 @@ export const lastLine = (output: Output): string => {
     while (start > 0 && !isLineEnd(bytes[start - 1])) start--
     let first = start
     while (first < end && isBlank(bytes[first])) first++
-    const text = decoder.decode(bytes.subarray(first, Math.min(end, first + lastLineBytes)))
-    const line = cut(blankLine(text).trim(), lastLineChars)
+    const text = decoder.decode(bytes.subarray(first, Math.min(end, first + maxLastLineBytes)))
+    const line = cut(blankLine(text).trim(), maxLastLineChars)
     if (line !== "") return line
     end = start
   }

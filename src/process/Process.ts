@@ -1,23 +1,20 @@
 /**
  * Runs operating-system processes as Effects.
  *
- * {@link run} checks a payload against the `ProcessPolicy` in force and hands
- * it to the {@link ProcessRunner}. It guarantees:
+ * {@link run} checks a payload against the current `ProcessPolicy` and passes it to the
+ * {@link ProcessRunner}. It guarantees:
  *
- * - a process that ran to its end is a {@link ProcessResult}, whatever its exit
- *   code; everything else is a `ProcessError` that says why;
- * - when `run` ends, by timeout or interruption too, nothing of the process is
- *   left: it has a process group of its own, which gets SIGTERM and, after a
- *   grace, SIGKILL. So do children that it left behind;
- * - the process never waits for us to take its output, and what is kept of it
- *   is bounded.
+ * - A process that ran to its end is a {@link ProcessResult} with any exit code.
+ *   Everything else is a `ProcessError` that says why.
+ * - When `run` ends, also by timeout or interruption, no part of the process is left. Its
+ *   process group, with all children, gets SIGTERM and, after a grace period, SIGKILL.
+ * - The process never waits for a reader of its output, and the kept output is bounded.
  *
- * Limits: POSIX only. Processes that leave the group (`setsid`) are not
- * followed. When this program itself is ended by SIGKILL its processes go on.
- * Node.js gives processes sockets instead of pipes: opening `/dev/stdout`,
- * `/dev/stderr`, or `/dev/stdin` with input, fails in them (write `>&2`, or
- * `cat` without a name). It also reports death by a real-time signal as exit
- * code 0.
+ * Limits: POSIX only. A process that leaves its group (`setsid`) is not tracked. If
+ * SIGKILL ends this program, its processes go on. Node.js gives processes sockets
+ * instead of pipes: they can't open `/dev/stdout`, `/dev/stderr`, or `/dev/stdin` with
+ * input (use `>&2`, or `cat` without a name). It also reports death by a real-time
+ * signal as exit code 0.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -39,30 +36,30 @@ export * from "./ProcessResult.ts"
 
 const refuse = (refused: Refused) => new ProcessError({ reason: refused })
 
-/** What of a payload a policy lets run. */
+/** Checks a payload against a policy. Returns the payload to run. */
 const allowed = (policy: ProcessPolicy.ProcessPolicy, payload: ProcessPayload) =>
   Effect.fromResult(Result.mapError(ProcessPolicy.check(policy, payload), refuse))
 
 type Run = (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError>
 
-/** Runs with a policy in force: what it says of the start of a process is for the runner. */
+/** Runs with a policy: the runner applies its rules for the start of a process. */
 const inForce = (policy: ProcessPolicy.ProcessPolicy, run: Run): Run => (payload) =>
   Effect.provideService(run(payload), ProcessPolicy.ProcessPolicy, policy)
 
-/** What holds where one policy is provided here, and one to the runner. */
-const together = (
+/** Combines the policy that is provided here with the runner's own. */
+const combined = (
   here: ProcessPolicy.ProcessPolicy | undefined,
   own: ProcessPolicy.ProcessPolicy | undefined
 ): ProcessPolicy.ProcessPolicy | undefined =>
   here === undefined ? own : own === undefined ? here : ProcessPolicy.both(here, own)
 
-/** Lets a runner run what a policy allows. */
+/** Limits a runner to what a policy allows. */
 const under = (policy: ProcessPolicy.ProcessPolicy | undefined, run: Run) => ({
   policy,
   run: policy === undefined ? run : (payload: ProcessPayload) =>
     Effect.flatMap(
       Effect.all([allowed(policy, payload), ProcessPolicy.provided]),
-      ([payload, here]) => inForce(together(here, policy) ?? policy, run)(payload)
+      ([payload, here]) => inForce(combined(here, policy) ?? policy, run)(payload)
     )
 })
 
@@ -73,14 +70,14 @@ const under = (policy: ProcessPolicy.ProcessPolicy | undefined, run: Run) => ({
  * @since 0.1.0
  */
 export class ProcessRunner extends Context.Service<ProcessRunner, {
-  /** Runs a process, if the runner's own policy allows it. */
+  /** Runs a process if the runner's own policy allows it. */
   readonly run: Run
-  /** The policy that was provided to the runner itself. Absent: none was, and {@link run} applies the one in force. */
+  /** The policy that was provided to the runner itself. If absent, {@link run} applies the current one. */
   readonly policy?: ProcessPolicy.ProcessPolicy | undefined
 }>()("backq/process/ProcessRunner") {
-  /** Runs real processes, with a grace of one's own between SIGTERM and SIGKILL. */
+  /** Runs real processes, with options. */
   static readonly layerOptions = (options: NodeProcess.Options): Layer.Layer<ProcessRunner> =>
-    // fresh, since a runner that is shared would have the policy of whoever came first
+    // Fresh: a shared runner would have the policy of its first user.
     Layer.fresh(Layer.effect(
       ProcessRunner,
       Effect.map(ProcessPolicy.provided, (policy) => under(policy, NodeProcess.make(options)))
@@ -90,8 +87,8 @@ export class ProcessRunner extends Context.Service<ProcessRunner, {
   static readonly layer: Layer.Layer<ProcessRunner> = ProcessRunner.layerOptions({})
 
   /**
-   * Runs nothing. The payloads are recorded in {@link RecordedProcesses}, and
-   * the script answers them; without one every process exits with 0.
+   * Runs no processes. It records the payloads in {@link RecordedProcesses} and answers
+   * them by the script. Default: every process exits with 0.
    *
    * **Example**
    *
@@ -113,7 +110,7 @@ export class ProcessRunner extends Context.Service<ProcessRunner, {
 }
 
 /**
- * What {@link ProcessRunner.layerTest} was asked to run, in order.
+ * The payloads that {@link ProcessRunner.layerTest} got, in order.
  *
  * @category services
  * @since 0.1.0
@@ -127,8 +124,8 @@ export class RecordedProcesses extends Context.Service<RecordedProcesses, {
 // -----------------------------------------------------------------------------
 
 /**
- * Runs a process under the policy in force, and waits for its end unless the
- * payload says `detach`.
+ * Runs a process under the current policy, and waits for its end unless the payload says
+ * `detach`.
  *
  * **Example**
  *
@@ -146,14 +143,13 @@ export const run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, Proc
     Effect.mapError((detail) => refuse(new Refused({ rule: "payload", detail })))
   )
   const runner = yield* ProcessRunner
-  const policy = together(yield* ProcessPolicy.provided, runner.policy) ?? ProcessPolicy.argvOnly
+  const policy = combined(yield* ProcessPolicy.provided, runner.policy) ?? ProcessPolicy.argvOnly
   return yield* inForce(policy, runner.run)(yield* allowed(policy, valid))
 })
 
 /**
- * Ends all processes that this program runs, because the program is about to
- * exit: they get SIGTERM now, and SIGKILL when it exits. A process that ends
- * after this says nothing about its job.
+ * Ends all processes of this program before it exits. They get SIGTERM now, and SIGKILL
+ * when it exits. The end of a process after this call does not settle its job.
  *
  * @category functions
  * @since 0.1.0

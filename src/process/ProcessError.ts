@@ -1,11 +1,10 @@
 /**
- * The failures of a process that did not end by itself.
+ * The failures of processes.
  *
- * There is one error, `ProcessError`; what happened is its `reason`. A process
- * that ran to its end is no failure, whatever its exit code: that is a
- * `ProcessResult`. Messages show the command, shortened, and never the
- * environment or the input. Use `Effect.catchReason("ProcessError", "...")` to
- * handle one of them.
+ * There is one error, `ProcessError`; its `reason` says what happened. A process that ran
+ * to its end is a `ProcessResult` with any exit code, not a failure. Messages show a
+ * clipped command, and never the environment or the input. Use
+ * `Effect.catchReason("ProcessError", "...")` to handle one reason.
  */
 import * as Duration from "effect/Duration"
 import * as CommandLine from "effect/process/CommandLine"
@@ -13,18 +12,18 @@ import * as Schema from "effect/Schema"
 import { blankLine, cut } from "../internal/text.ts"
 import { Output } from "./OutputTail.ts"
 
-/** How much of a command is shown. */
+/** Messages show at most this much of a command. */
 const maxChars = 200
 
 const shorten = (text: string): string => text.length > maxChars ? `${cut(text, maxChars - 3)}...` : text
 
-/** The first words of a list, as many and as much of each as is shown. */
+/** The words of a list that can be shown, clipped. */
 const firstWords = (words: ReadonlyArray<string>): ReadonlyArray<string> =>
   words.slice(0, maxChars).map((word) => word.slice(0, maxChars + 1))
 
 /**
- * A command, or a list of words, as messages show it: quoted as for a shell, on
- * one line that does nothing to a terminal, at most 200 characters long.
+ * A command or a list of words for messages: quoted as for a shell, on one line, escaped
+ * for a terminal, and with at most 200 characters.
  *
  * @category functions
  * @since 0.1.0
@@ -35,7 +34,7 @@ export const display = (command: string | ReadonlyArray<string>): string =>
   ))
 
 /**
- * A signal that nobody here sent ended the process: a crash, the kernel out of memory, an operator.
+ * A signal ended the process, and backq did not send it: a crash, the kernel out of memory, an operator.
  *
  * @category errors
  * @since 0.1.0
@@ -50,13 +49,13 @@ export class Signalled extends Schema.TaggedError<Signalled>()("Signalled", {
   stderr: Output
 }) {
   override get message() {
-    const hint = this.signal === "SIGKILL" ? " (out of memory, perhaps)" : ""
-    return `the process was ended by ${this.signal}${hint} after ${Duration.format(this.duration)}: ${this.command}`
+    const hint = this.signal === "SIGKILL" ? " (perhaps out of memory)" : ""
+    return `${this.signal}${hint} ended the process after ${Duration.format(this.duration)}: ${this.command}`
   }
 }
 
 /**
- * The process ran longer than its timeout and was ended.
+ * The process exceeded its timeout and was ended.
  *
  * @category errors
  * @since 0.1.0
@@ -69,17 +68,17 @@ export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", {
   stderr: Output
 }) {
   override get message() {
-    return `the process was ended at its timeout of ${Duration.format(this.timeout)}: ${this.command}. ` +
-      `Give it a longer timeout, or let it do less at once`
+    return `the process exceeded its timeout of ${Duration.format(this.timeout)} and was ended: ${this.command}. ` +
+      `Set a longer timeout, or give it less work`
   }
 }
 
 /**
- * The process could not be started.
+ * The process could not start.
  *
- * `"Temporary"` means that the machine had no room for it just then (processes,
- * memory, files); the same payload may start later. With all others it will
- * not, until somebody changes the payload or the machine.
+ * `"Temporary"` means that the machine lacked processes, memory or files; the same
+ * payload may start later. The other kinds stay until somebody changes the payload or the
+ * machine.
  *
  * @category errors
  * @since 0.1.0
@@ -87,7 +86,7 @@ export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", {
 export class SpawnFailed extends Schema.TaggedError<SpawnFailed>()("SpawnFailed", {
   kind: Schema.Literals(["NotFound", "NotExecutable", "BadCwd", "Temporary", "Other"]),
   program: Schema.String,
-  /** The directory that the payload asked for. */
+  /** The directory of the payload. */
   cwd: Schema.optional(Schema.String),
   /** What is wrong and what to do. */
   detail: Schema.String
@@ -98,13 +97,13 @@ export class SpawnFailed extends Schema.TaggedError<SpawnFailed>()("SpawnFailed"
 }
 
 /**
- * The worker's policy does not allow it, or the payload breaks its own rules. Nothing was started.
+ * The worker's policy refuses the payload, or the payload is invalid. No process was started.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Refused extends Schema.TaggedError<Refused>()("Refused", {
-  /** The rule that was broken. */
+  /** The broken rule. */
   rule: Schema.Literals([
     "payload",
     "shellLines",
@@ -124,7 +123,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
 }
 
 /**
- * Everything that can go wrong with a process.
+ * Why a process failed.
  *
  * @category errors
  * @since 0.1.0
@@ -132,7 +131,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
 export const ProcessErrorReason = Schema.Union([Signalled, TimedOut, SpawnFailed, Refused])
 
 /**
- * Everything that can go wrong with a process.
+ * The decoded {@link ProcessErrorReason}.
  *
  * @category errors
  * @since 0.1.0
@@ -140,7 +139,7 @@ export const ProcessErrorReason = Schema.Union([Signalled, TimedOut, SpawnFailed
 export type ProcessErrorReason = typeof ProcessErrorReason.Type
 
 /**
- * A process's failure; its `reason` says which.
+ * The failure of a process; its `reason` says why.
  *
  * @category errors
  * @since 0.1.0
@@ -154,7 +153,7 @@ export class ProcessError extends Schema.TaggedError<ProcessError>()("ProcessErr
 }
 
 /**
- * Wraps a reason in the process's error.
+ * Wraps a reason in a {@link ProcessError}.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,17 +1,17 @@
 /**
  * The job that runs an operating-system process, and its handler.
  *
- * The job is done when the process exits with a code of success. What every
- * other end means is the `ExitPolicy`'s word; what may be run at all is the
- * `ProcessPolicy`'s: what it refuses is buried with the reason.
+ * The job is done when the process exits with a code of success. The `ExitPolicy` decides
+ * about every other end. The `ProcessPolicy` decides which commands may run; a job that it
+ * refuses is buried with the reason.
  *
  * ```ts
  * yield* Publisher.publish(ProcessJob.ProcessJob, { command: ["backup", "--full"], timeout: "10 minutes" })
  * Worker.layer({ concurrency: 4 }, ProcessJob.handler()).pipe(Layer.provide(Process.ProcessRunner.layer))
  * ```
  *
- * `detach` in a payload lets the process go as soon as it was started: the job
- * is done then, and nobody learns how the process ended.
+ * With `detach` in a payload the job is done as soon as the process has started. The end
+ * of the process is unknown.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -25,7 +25,7 @@ import type { ProcessError } from "./ProcessError.ts"
 import { ProcessPayload } from "./ProcessPayload.ts"
 
 /**
- * Runs a process. Job and default queue are called `process`.
+ * Runs a process. The job and its default queue are named `process`.
  *
  * @category models
  * @since 0.1.0
@@ -33,7 +33,7 @@ import { ProcessPayload } from "./ProcessPayload.ts"
 export const ProcessJob: Job.Job<ProcessPayload> = Job.make("process", { payload: ProcessPayload })
 
 /**
- * A process did not end well; `output` is what it wrote last.
+ * The process of a job failed. `output` is the end of its output.
  *
  * @category errors
  * @since 0.1.0
@@ -52,13 +52,13 @@ const outputOf = (outcome: Result.Result<Process.ProcessResult, ProcessError>) =
   return "stdout" in ended ? { stdout: ended.stdout, stderr: ended.stderr } : undefined
 }
 
-/** How much of the end of an output is logged. */
-const loggedChars = 1000
+/** The log shows at most this much of the end of an output. */
+const maxLoggedChars = 1000
 
 const logOutput = (output: ReturnType<typeof outputOf>) => {
-  const stdout = output === undefined ? "" : OutputTail.lastChars(output.stdout, loggedChars)
-  const stderr = output === undefined ? "" : OutputTail.lastChars(output.stderr, loggedChars)
-  return stdout === "" && stderr === "" ? Effect.void : Effect.logInfo("output of the process that failed").pipe(
+  const stdout = output === undefined ? "" : OutputTail.lastChars(output.stdout, maxLoggedChars)
+  const stderr = output === undefined ? "" : OutputTail.lastChars(output.stderr, maxLoggedChars)
+  return stdout === "" && stderr === "" ? Effect.void : Effect.logInfo("output of the failed process").pipe(
     Effect.annotateLogs({
       ...(stdout === "" ? undefined : { stdout }),
       ...(stderr === "" ? undefined : { stderr })
@@ -67,15 +67,15 @@ const logOutput = (output: ReturnType<typeof outputOf>) => {
 }
 
 /**
- * How the ends of processes are understood.
+ * The options of the {@link handler}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** What exit codes mean. Default: 0 is done, all others are tried again as the job's schedule says. */
+  /** The meaning of exit codes. Default: 0 is done, all others are retried by the job's schedule. */
   readonly exitPolicy?: ExitPolicy.ExitPolicy | undefined
-  /** The job to handle, for one with a policy of its own. Default: {@link ProcessJob}. */
+  /** The job to handle, for a job with another policy. Default: {@link ProcessJob}. */
   readonly job?: Job.Job<ProcessPayload> | undefined
 }
 

@@ -1,5 +1,5 @@
 /**
- * What a process job says: which program to run, and how.
+ * The payload of a process job: the program to run, and how.
  *
  * The wire form is plain JSON, so that any language can publish it:
  *
@@ -13,8 +13,8 @@
  * }
  * ```
  *
- * Only `command` is required, and unknown keys are ignored. A string that the
- * operating system would cut short (one with a NUL) is refused, except as input.
+ * Only `command` is required. Unknown keys are ignored. Strings with a NUL, which the
+ * operating system would truncate, are refused, except as input.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Duration from "effect/Duration"
@@ -26,7 +26,7 @@ import * as DurationInput from "../internal/durationInput.ts"
 import { oneLine, safeLine } from "../internal/text.ts"
 
 /**
- * How much of the end of each output stream is kept when a payload doesn't say: 16 KiB.
+ * The default of `outputLimit`, in bytes: 16 KiB.
  *
  * @category constants
  * @since 0.1.0
@@ -34,7 +34,7 @@ import { oneLine, safeLine } from "../internal/text.ts"
 export const defaultOutputLimit = 16 * 1024
 
 /**
- * The most that a payload may ask to keep of each output stream, where the worker's policy allows it: 16 MiB.
+ * The maximum of `outputLimit`, in bytes: 16 MiB. The worker's policy may allow less.
  *
  * @category constants
  * @since 0.1.0
@@ -46,11 +46,11 @@ const noNul = Schema.makeFilter<string>((text) => text.includes("\0") ? "Expecte
 const OsString = Schema.String.check(noNul)
 const OsNonEmptyString = Schema.NonEmptyString.check(noNul)
 
-// A check on the keys' schema would drop the keys that it refuses, without a word.
+// A check on the schema of the keys would silently drop the refused ones.
 const Env = Schema.Record(Schema.String, Schema.NullOr(OsString)).check(
   Schema.makeFilter((env) =>
     Object.keys(env).some((name) => !/^[^=\0]+$/.test(name))
-      ? "Expected names of environment variables: not empty, without \"=\" and NUL"
+      ? "Expected names of environment variables that are not empty and have no \"=\" and no NUL"
       : true
   )
 )
@@ -84,7 +84,7 @@ const Timeout = Schema.Finite.check(Schema.isGreaterThan(0)).pipe(
 )
 
 /**
- * What to run, and how.
+ * The program to run, and how.
  *
  * **Example**
  *
@@ -97,40 +97,39 @@ const Timeout = Schema.Finite.check(Schema.isGreaterThan(0)).pipe(
  */
 export const ProcessPayload = Schema.Struct({
   /**
-   * A program and its arguments, passed on unchanged, or one line for
-   * `/bin/sh -c`. A program without a slash is looked up on the PATH of the
-   * worker (never on one from `env`); a relative one with a slash starts at
-   * `cwd`.
+   * A program and its arguments, passed unchanged, or a line for `/bin/sh -c`. A program
+   * without a slash is looked up on the worker's PATH, never on one from `env`. A
+   * relative path with a slash starts at `cwd`.
    */
   command: Schema.Union([
     Schema.TupleWithRest(Schema.Tuple([OsNonEmptyString]), [OsString]),
     OsNonEmptyString
   ]),
-  /** The directory to run in. Default: the worker's. */
+  /** The working directory. Default: the worker's. */
   cwd: Schema.optionalKey(OsNonEmptyString),
-  /** Environment variables to set, or with `null` to unset. */
+  /** Environment variables to set, or to unset with `null`. */
   env: Schema.optionalKey(Env),
-  /** Does the process also get of the worker's environment what the worker's policy passes on? Default: true. */
+  /** Whether the process also gets the worker's variables that the policy passes on. Default: true. */
   extendEnv: Schema.optionalKey(Schema.Boolean),
-  /** What the process reads from its standard input: text, or bytes (`{"base64": ...}` on the wire). Default: nothing. */
+  /** The standard input: text, or bytes (`{"base64": ...}` on the wire). Default: empty. */
   input: Schema.optionalKey(Input),
-  /** How long the process may run; milliseconds on the wire. Default: for ever. */
+  /** How long the process may run; milliseconds on the wire. Default: unlimited. */
   timeout: Schema.optionalKey(Timeout),
   /**
-   * How many bytes of the end of each of stdout and stderr are kept; at most what
-   * the worker's policy allows, and {@link maxOutputLimit}. Default: {@link defaultOutputLimit}.
+   * How many bytes of the end of stdout and of stderr are kept. At most the limit of the
+   * worker's policy and {@link maxOutputLimit}. Default: {@link defaultOutputLimit}.
    */
   outputLimit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: maxOutputLimit }))),
   /**
-   * Start the process and let it go: nobody waits for it, sees its output or
-   * exit code, or ends it, so that `input` and `timeout` are refused. Default:
+   * Whether the job is done as soon as the process has started. Its output and exit code
+   * are unknown, and backq does not end it, so `input` and `timeout` are refused. Default:
    * false.
    */
   detach: Schema.optionalKey(Schema.Boolean)
 }).check(
   Schema.makeFilter((payload) =>
     payload.detach === true && (payload.input !== undefined || payload.timeout !== undefined)
-      ? "Expected no input and no timeout together with detach: nobody stays to give or to watch them"
+      ? "Expected no input and no timeout with detach: backq can't pass the input or keep the timeout"
       : true
   )
 )
@@ -146,7 +145,7 @@ export type ProcessPayload = typeof ProcessPayload.Type
 const decodeType = Schema.decodeUnknownResult(Schema.toType(ProcessPayload))
 
 /**
- * Checks a payload that was written by hand against the rules of the schema, and says which is broken.
+ * Checks a payload against its schema. The failure names the broken rule.
  *
  * @category functions
  * @since 0.1.0
@@ -155,7 +154,7 @@ export const validate = (payload: ProcessPayload): Result.Result<ProcessPayload,
   Result.mapError(decodeType(payload), (error) => safeLine(oneLine(error.message)))
 
 /**
- * The program and its arguments, as the operating system gets them.
+ * The program and its arguments for the operating system.
  *
  * @category functions
  * @since 0.1.0

@@ -1,22 +1,21 @@
 /**
- * What a worker is willing to run. Whoever can publish to its queue can run
- * commands as the worker's user, so the worker decides what it takes.
+ * The commands that a worker may run. Publishers to its queue run commands as the
+ * worker's user, so the worker decides which ones it accepts.
  *
- * The policy is a `Context.Reference`. It may be provided to what runs the
- * processes (the worker) or to the `ProcessRunner`; where it is provided to
- * both, both apply, and where to neither, {@link argvOnly} holds.
+ * The policy is a `Context.Reference`. Provide it to the worker or to the
+ * `ProcessRunner`. If both have one, both apply. If none has one, {@link argvOnly}
+ * applies.
  *
- * {@link check} is a pure function and works on names alone. Two parts of a
- * policy need the machine, and hold when a process starts: where its directory
- * leads ({@link checkPlace}), and what of the worker's environment it gets
+ * {@link check} is a pure function and only reads names. Two parts of a policy need the
+ * machine and apply when a process starts: where its directory leads
+ * ({@link checkPlace}), and which of the worker's variables it gets
  * ({@link environmentOf}).
  *
- * Limits: a file that is replaced under an allowed name is not seen, nor a
- * directory in the instant between its check and the start. A program that runs
- * other programs (`env`, `sh`, `find`, an interpreter) allows all of them once it
- * is allowed, and `directories` says where a process starts, not where it goes.
- * A process runs as the worker's user: what is not passed on of the environment
- * it can still look up, in /proc for instance.
+ * Limits: the policy does not see that a file is replaced under an allowed name, or a
+ * directory between its check and the start. A program that runs other programs (`env`,
+ * `sh`, `find`, an interpreter) allows all of them. `directories` limits where a process
+ * starts, not where it goes. A process runs as the worker's user, so it can find
+ * variables that it does not get, for instance in /proc.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Context from "effect/Context"
@@ -38,46 +37,43 @@ import type { ProcessPayload } from "./ProcessPayload.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What a worker is willing to run.
+ * The commands that a worker may run.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ProcessPolicy {
-  /** May a command be a line for `/bin/sh`? Such a line can run every program: where there is a list of `programs` none may. */
+  /** Whether a command may be a line for `/bin/sh`. Such a line can run every program, so a list of `programs` forbids it. */
   readonly shellLines: boolean
   /**
-   * The programs that may run. A command has to name one exactly as it stands
-   * here: a bare name, which is looked up on the worker's PATH, or an absolute
-   * path.
+   * The allowed programs. A command must name one exactly as listed: a bare name, which
+   * is looked up on the worker's PATH, or an absolute path.
    */
   readonly programs: ReadonlySet<string> | "any"
   /**
-   * The absolute paths of the directories in which, or below which, a payload
-   * may run. One that asks for none runs in the first of them; where the list
-   * is empty none runs.
+   * The absolute paths of the directories in which or below which a process may start. A
+   * payload without `cwd` starts in the first of them. An empty list refuses every payload.
    */
   readonly directories: ReadonlyArray<string> | "any"
   /** The names of the environment variables that a payload may set or unset. */
   readonly environment: ReadonlySet<string> | "any"
   /**
-   * The names of the worker's own variables that a process gets, unless its
-   * payload sets them or does without (`extendEnv: false`). `NAME*` stands for
-   * all that begin so, but not for those that begin with `BACKQ_`: these hold
-   * passwords and keys, and are passed on only where a name or a beginning says
-   * `BACKQ_` itself.
+   * The names of the worker's own variables that a process gets, unless its payload sets
+   * them or has `extendEnv: false`. `NAME*` means all names with that prefix, except those
+   * with the prefix `BACKQ_`: they hold passwords and keys, and are passed on only if the
+   * entry itself starts with `BACKQ_`.
    */
   readonly inherit: ReadonlyArray<string>
-  /** The longest timeout, and the timeout of a payload without one. */
+  /** The maximum timeout, and the timeout of a payload without one. */
   readonly maxTimeout: Duration.Duration | undefined
-  /** May a payload start a process that nobody waits for? */
+  /** Whether a payload may have `detach`. */
   readonly detach: boolean
-  /** The largest `outputLimit`: how many bytes of the end of each of stdout and stderr a payload may have kept in the worker's memory. */
+  /** The maximum `outputLimit`: the bytes of stdout and of stderr that the worker keeps in memory. */
   readonly maxOutputLimit: number
 }
 
 /**
- * How to {@link make} a policy.
+ * The options of {@link make}.
  *
  * @category models
  * @since 0.1.0
@@ -90,20 +86,19 @@ export interface Options {
   /** Default: any. */
   readonly directories?: ReadonlyArray<string> | "any" | undefined
   /**
-   * Default: any. With a list of `programs`: none, since variables such as
-   * LD_PRELOAD, PATH, NODE_OPTIONS, BASH_ENV make an allowed program run
-   * something else.
+   * Default: any; none with a list of `programs`, because variables such as LD_PRELOAD,
+   * PATH, NODE_OPTIONS and BASH_ENV make an allowed program run another one.
    */
   readonly environment?: ReadonlyArray<string> | "any" | undefined
   /**
-   * What a process gets of the worker's variables besides {@link basicVariables};
-   * `["*"]` is all but those of `BACKQ_*`, and `["*", "BACKQ_BROKER"]` one more.
-   * Default: `["*"]`. With a list of `programs` or of `environment`: nothing more.
+   * The worker's variables that a process gets besides {@link basicVariables}. `["*"]`
+   * means all except `BACKQ_*`, and `["*", "BACKQ_BROKER"]` adds one of those. Default:
+   * `["*"]`; none with a list of `programs` or `environment`.
    */
   readonly inherit?: ReadonlyArray<string> | undefined
   /** Default: none. */
   readonly maxTimeout?: Duration.Input | undefined
-  /** Default: true. With `maxTimeout`: false, since nobody watches the time of a detached process. */
+  /** Default: true; false with `maxTimeout`, which can't apply to a detached process. */
   readonly detach?: boolean | undefined
   /** In bytes, at most 16 MiB. Default: {@link defaultMaxOutputLimit}. */
   readonly maxOutputLimit?: number | undefined
@@ -135,7 +130,7 @@ const names = (list: ReadonlyArray<string> | "any"): ReadonlySet<string> | "any"
   list === "any" ? list : new Set(list)
 
 /**
- * The largest `outputLimit` where a policy names none: 256 KiB.
+ * The default of `maxOutputLimit`, in bytes: 256 KiB.
  *
  * @category constants
  * @since 0.1.0
@@ -143,7 +138,7 @@ const names = (list: ReadonlyArray<string> | "any"): ReadonlySet<string> | "any"
 export const defaultMaxOutputLimit = 256 * 1024
 
 /**
- * The worker's variables that every process gets, if the worker has them.
+ * The worker's variables that every process gets.
  *
  * @category constants
  * @since 0.1.0
@@ -157,14 +152,14 @@ const secret = "BACKQ_"
 
 const isPattern = (name: string): boolean => name.endsWith("*")
 
-/** Does one entry of `inherit` stand for all that another stands for? */
+/** Whether an entry of `inherit` covers all names of another. */
 const standsFor = (entry: string, other: string): boolean => {
   if (!isPattern(entry)) return entry === other
   const start = entry.slice(0, -1)
   return other.startsWith(start) && (!other.startsWith(secret) || start.startsWith(secret))
 }
 
-/** The words that are not fit for an option, and why. */
+/** The rule of an option that one of its words breaks, or `undefined`. */
 const unfit = (
   option: string,
   words: ReadonlyArray<string> | "any" | undefined,
@@ -176,7 +171,7 @@ const unfit = (
   return word === undefined ? undefined : `${option} must be ${must}, not '${safeName(String(word))}'`
 }
 
-// A line end, a blank, or a character that nobody sees at the end of a word is a mistake on its way here.
+// A line end, a space or an invisible character at the end of a word is a mistake.
 const isWord = (word: string): boolean => word !== "" && word.trim() === word && !/\p{Cc}|^\p{Cf}|\p{Cf}$/u.test(word)
 
 const isName = (word: string): boolean => isWord(word) && !/\p{Cf}/u.test(word)
@@ -211,10 +206,10 @@ const shapes: { readonly [Name in keyof Options]-?: readonly [is: (value: unknow
 const misshapen = (options: Options): string | undefined => {
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(shapes, name)) {
-      return `a policy has no option ${safeName(name)}: its options are ${Object.keys(shapes).join(", ")}`
+      return `a policy has no option ${safeName(name)}: use ${Object.keys(shapes).join(", ")}`
     }
     const [is, must] = shapes[name as keyof Options]
-    if (value !== undefined && !is(value)) return `${name} must be ${must}: leave it out for its default`
+    if (value !== undefined && !is(value)) return `${name} must be ${must}: omit it for the default`
   }
   return undefined
 }
@@ -225,13 +220,13 @@ const faultOf = (options: Options): string | undefined => {
   if (fault !== undefined) return fault
   const { directories, environment, inherit, maxOutputLimit, maxTimeout, programs, shellLines } = options
   if (shellLines === true && programs !== undefined && programs !== "any") {
-    return "shellLines and a list of programs (--shell and --allow) cancel each other: a shell line can run every " +
-      "program. Give one of them"
+    return "shellLines and a list of programs (--shell and --allow) must not be set together, since a shell line can " +
+      "run every program: remove one of them"
   }
   const timeoutRule = maxTimeout === undefined
     ? undefined
     : OptionRules.duration(maxTimeout, { isFinite: true, isPositive: true })
-  if (timeoutRule !== undefined) return `maxTimeout ${timeoutRule}: leave it out for no limit`
+  if (timeoutRule !== undefined) return `maxTimeout ${timeoutRule}: omit it for no limit`
   const limitRule = maxOutputLimit === undefined
     ? undefined
     : OptionRules.integer(maxOutputLimit, 0, largestOutputLimit, "bytes")
@@ -239,26 +234,26 @@ const faultOf = (options: Options): string | undefined => {
   return unfit(
     "a program (programs, --allow)",
     programs,
-    "a name without a slash, or an absolute path as it will be published, without . and ..",
+    "a name without a slash, or an absolute path without . and .., exactly as it is published",
     isProgram
   ) ??
     unfit("a directory (directories, --allow-dir)", directories, "an absolute path without ..", isPath) ??
     unfit(
       "a variable (environment, --allow-env)",
       environment,
-      "a name that is not empty and without = and *",
+      "a non-empty name without = and *",
       (name) => isVariable(name) && !name.includes("*")
     ) ??
     unfit(
       "a variable (inherit, --inherit-env)",
       inherit,
-      "a name that is not empty and without =, or the beginning of some and *",
+      "a non-empty name without =, or a prefix and *",
       (name) => isVariable(name) && !name.slice(0, -1).includes("*")
     )
 }
 
 /**
- * Makes a policy as {@link make} does, or fails with the first rule that the options break.
+ * Makes a policy like {@link make}. Fails with the first rule that the options break.
  *
  * @category constructors
  * @since 0.1.0
@@ -283,9 +278,9 @@ export const makeResult = (options: Options): Result.Result<ProcessPolicy, Polic
 }
 
 /**
- * Makes a policy; what is left out is open, with the exceptions that
- * {@link Options} names. Throws {@link PolicyInvalid} where the options can't be
- * meant: where two cancel each other, or where one holds a word such as `""`.
+ * Makes a policy. An omitted option is open, with the exceptions in {@link Options}.
+ * Throws {@link PolicyInvalid} if an option is invalid or two options contradict each
+ * other.
  *
  * **Example**
  *
@@ -304,10 +299,9 @@ export const makeResult = (options: Options): Result.Result<ProcessPolicy, Polic
 export const make = (options: Options): ProcessPolicy => Result.getOrThrow(makeResult(options))
 
 /**
- * Programs with their arguments, but no shell lines; everything else is open.
- * This keeps publishers from building lines with quoting mistakes in them. It
- * does not keep a hostile one from running `["sh", "-c", ...]`: for that, list
- * the `programs`.
+ * Allows programs with arguments, but no shell lines; everything else is open. This
+ * prevents quoting mistakes of publishers. It does not stop a hostile one from running
+ * `["sh", "-c", ...]`: list the `programs` for that.
  *
  * @category constructors
  * @since 0.1.0
@@ -315,8 +309,8 @@ export const make = (options: Options): ProcessPolicy => Result.getOrThrow(makeR
 export const argvOnly: ProcessPolicy = make({})
 
 /**
- * Everything is allowed; only the variables `BACKQ_*` are not passed on. For
- * publishers that may do all that the worker's user may.
+ * Allows everything, but does not pass on the variables `BACKQ_*`. For publishers that
+ * may do everything that the worker's user may.
  *
  * @category constructors
  * @since 0.1.0
@@ -326,7 +320,7 @@ export const open: ProcessPolicy = make({ shellLines: true, maxOutputLimit: larg
 const common = (a: ReadonlySet<string> | "any", b: ReadonlySet<string> | "any"): ReadonlySet<string> | "any" =>
   a === "any" ? b : b === "any" ? a : new Set(Array.from(a).filter((name) => b.has(name)))
 
-/** What each of two lists covers, where an entry of one may cover several of the other. */
+/** The entries that both lists cover. An entry of one list may cover several of the other. */
 const overlap = (
   covers: (one: string, other: string) => boolean,
   a: ReadonlyArray<string>,
@@ -360,7 +354,7 @@ export const both = (a: ProcessPolicy, b: ProcessPolicy): ProcessPolicy => ({
 })
 
 /**
- * The policy in force.
+ * The current policy.
  *
  * @category services
  * @since 0.1.0
@@ -370,7 +364,7 @@ export const ProcessPolicy = Context.Reference<ProcessPolicy>("backq/process/Pro
 })
 
 /**
- * The policy that somebody provided here; without one, `undefined`.
+ * The policy that is provided here, or `undefined`.
  *
  * @category accessors
  * @since 0.1.0
@@ -393,21 +387,22 @@ type Rule = (policy: ProcessPolicy, payload: ProcessPayload) => string | undefin
 const shellLines: Rule = (policy, { command }) =>
   typeof command !== "string" || policy.shellLines
     ? undefined
-    : "shell lines are off: publish the program and its arguments as an array, or start the worker with --shell (shellLines)"
+    : "the worker allows no shell lines: publish the program and its arguments as an array, or start the worker with " +
+      "--shell (shellLines)"
 
 const programs: Rule = (policy, { command }) => {
   if (policy.programs === "any") return undefined
   if (typeof command === "string") {
-    return `a shell line can run every program, and these are allowed: ${listed(policy.programs)}. ` +
+    return `a shell line can run every program, but the worker only allows ${listed(policy.programs)}. ` +
       "Publish the program and its arguments as an array"
   }
   const program = command[0]
-  // A relative path depends on `cwd`, so that no list can mean it.
+  // A relative path depends on `cwd`, so it can't match a list.
   const relative = program.includes("/") && !NodePath.posix.isAbsolute(program)
   return !relative && policy.programs.has(program)
     ? undefined
     : `${display([program])} is not among the allowed programs: ${listed(policy.programs)}. ` +
-      "Name one exactly as this list does"
+      "Use a name exactly as listed"
 }
 
 const environment: Rule = (policy, { env = {} }) => {
@@ -415,23 +410,23 @@ const environment: Rule = (policy, { env = {} }) => {
   if (allowed === "any") return undefined
   const refused = Object.keys(env).filter((name) => !allowed.has(name))
   return refused.length > 0
-    ? `${listed(refused)} may not be set or unset; allowed: ${listed(allowed)}`
+    ? `the worker does not allow setting or unsetting ${listed(refused)}. Allowed: ${listed(allowed)}`
     : undefined
 }
 
 const detach: Rule = (policy, payload) =>
   payload.detach !== true || policy.detach
     ? undefined
-    : "processes that nobody waits for are off: publish it without detach, or start the worker with --allow-detach (detach)"
+    : "the worker allows no detached processes: publish without detach, or start the worker with --allow-detach (detach)"
 
 const directories: Rule = (policy, { cwd }) => {
   if (policy.directories === "any") return undefined
-  if (cwd === undefined) return policy.directories.length === 0 ? "no directory is allowed" : undefined
+  if (cwd === undefined) return policy.directories.length === 0 ? "the worker allows no directory" : undefined
   const path = NodePath.posix.normalize(cwd)
   return NodePath.posix.isAbsolute(cwd) && policy.directories.some((directory) => contains(directory, path))
     ? undefined
     : `${display([cwd])} is not in an allowed directory: ${listed(policy.directories)}${
-      NodePath.posix.isAbsolute(cwd) ? "" : ". Write an absolute path"
+      NodePath.posix.isAbsolute(cwd) ? "" : ". Use an absolute path"
     }`
 }
 
@@ -439,15 +434,15 @@ const maxTimeout: Rule = ({ maxTimeout: max }, { timeout }) =>
   max === undefined || timeout === undefined ||
     Duration.isLessThanOrEqualTo(DurationInput.fromInputUnsafe(timeout), max)
     ? undefined
-    : `a timeout of ${Duration.format(DurationInput.fromInputUnsafe(timeout))} is longer than the allowed ${
-      Duration.format(max)
+    : `the timeout must be at most ${Duration.format(max)}, not ${
+      Duration.format(DurationInput.fromInputUnsafe(timeout))
     }`
 
 const maxOutputLimit: Rule = ({ maxOutputLimit: max }, { outputLimit }) =>
   outputLimit === undefined || outputLimit <= max
     ? undefined
-    : `an outputLimit of ${outputLimit} bytes is larger than the allowed ${max}: ask for less, have the process write ` +
-      "to a file, or start the worker with a larger --max-output (maxOutputLimit)"
+    : `the outputLimit must be at most ${max} bytes, not ${outputLimit}: lower it, write the output to a file, or start ` +
+      "the worker with a larger --max-output (maxOutputLimit)"
 
 const rules = Object.entries({
   shellLines,
@@ -462,10 +457,8 @@ const rules = Object.entries({
 >
 
 /**
- * Decides whether a payload may run. What comes back is what is to be run: with
- * the policy's timeout where it had none, in the first allowed directory where
- * it asked for none, and with no more output kept than is allowed; a `cwd` comes
- * back without `.` and `..`.
+ * Decides whether a payload may run. Returns the payload to run: with the policy's
+ * timeout, directory and output limit as defaults, and with a `cwd` without `.` and `..`.
  *
  * @category functions
  * @since 0.1.0
@@ -493,7 +486,7 @@ export const check = (policy: ProcessPolicy, payload: ProcessPayload): Result.Re
 // -----------------------------------------------------------------------------
 
 /**
- * Follows all links of a path; `undefined` where there is nothing.
+ * Resolves all links of a path; `undefined` if it does not exist.
  *
  * @category models
  * @since 0.1.0
@@ -501,10 +494,9 @@ export const check = (policy: ProcessPolicy, payload: ProcessPayload): Result.Re
 export type RealPath = (path: string) => string | undefined
 
 /**
- * Decides about the directory that a payload's `cwd` leads to, links followed:
- * it has to be in an allowed one, links of that followed too. What comes back is
- * the path without links, to run in; it holds for as long as nobody puts a link
- * in the place of a directory on it.
+ * Decides about the directory that a payload's `cwd` leads to after its links. It must be
+ * in an allowed directory after the links of that. Returns the path without links, which
+ * is valid until a directory on it is replaced by a link.
  *
  * @category functions
  * @since 0.1.0
@@ -531,7 +523,7 @@ export const checkPlace = (
 }
 
 /**
- * The environment of a process: what it is given of the worker's, then what its payload sets and unsets.
+ * The environment of a process: the worker's variables that it gets, then those that its payload sets and unsets.
  *
  * @category functions
  * @since 0.1.0
@@ -541,7 +533,7 @@ export const environmentOf = (
   { env = {}, extendEnv }: Pick<ProcessPayload, "env" | "extendEnv">,
   own: Readonly<Record<string, string | undefined>>
 ): Record<string, string | undefined> => {
-  // without a prototype every name is a name
+  // Without a prototype any name is a key.
   const environment: Record<string, string | undefined> = Object.create(null)
   if (extendEnv !== false) {
     for (const [name, value] of Object.entries(own)) {
@@ -560,7 +552,7 @@ export const environmentOf = (
 // -----------------------------------------------------------------------------
 
 /**
- * Puts a policy in force.
+ * Sets the policy.
  *
  * @category layers
  * @since 0.1.0

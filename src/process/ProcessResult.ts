@@ -1,5 +1,5 @@
 /**
- * What became of a process that was started.
+ * The result of a process that was started.
  */
 import * as Duration from "effect/Duration"
 import type { Output } from "./OutputTail.ts"
@@ -21,7 +21,7 @@ export interface Exited {
 }
 
 /**
- * A process that was started with `detach` and let go.
+ * A process that was started with `detach`.
  *
  * @category models
  * @since 0.1.0
@@ -32,7 +32,7 @@ export interface Detached {
 }
 
 /**
- * What became of a process.
+ * The result of a process.
  *
  * @category models
  * @since 0.1.0
@@ -40,7 +40,7 @@ export interface Detached {
 export type ProcessResult = Exited | Detached
 
 /**
- * An {@link Exited}, for tests: exit code 0 and no output unless said otherwise.
+ * An {@link Exited} for tests. Default: exit code 0 and no output.
  *
  * @category constructors
  * @since 0.1.0

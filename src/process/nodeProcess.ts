@@ -1,9 +1,9 @@
 /**
  * Runs one process with `node:child_process`.
  *
- * That module is used directly, and not Effect's `ChildProcessSpawner`, because
- * it names the signal that ended a process, where the spawner has it only in
- * the text of an error, and because it tells us of the end without polling.
+ * It uses that module and not Effect's `ChildProcessSpawner`, because the spawner names
+ * the signal that ended a process only in the text of an error, and because the module
+ * reports the end without polling.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Deferred from "effect/Deferred"
@@ -25,9 +25,9 @@ import type { ProcessResult } from "./ProcessResult.ts"
 import * as Running from "./running.ts"
 import * as SpawnError from "./spawnError.ts"
 
-/** How processes are ended. */
+/** The options of the runner. */
 export interface Options {
-  /** How long after SIGTERM a process that still runs gets SIGKILL. Default: 5 seconds. */
+  /** The time between SIGTERM and SIGKILL. Default: 5 seconds. */
   readonly grace?: Duration.Input | undefined
 }
 
@@ -39,19 +39,19 @@ interface End {
 interface Child {
   readonly handle: NodeChildProcess.ChildProcess
   readonly pid: number
-  /** The leader of the group ended. */
+  /** The leader of the process group ended. */
   readonly end: Deferred.Deferred<End>
-  /** It ended, and so did its output. */
+  /** The leader and its output ended. */
   readonly closed: Deferred.Deferred<void>
   readonly stdout: OutputTail.OutputTail
   readonly stderr: OutputTail.OutputTail
 }
 
-// For what ends by itself soon after the leader: other processes of the group,
-// and output that is still on its way. What takes longer is ended.
+// Other processes of the group and the rest of the output have this long to end after the
+// leader. Then they are ended.
 const lingerTime = Duration.millis(250)
 
-/** Makes the function that runs a payload. */
+/** Makes a function that runs payloads. */
 export const make = (options: Options): (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError> => {
   const grace = DurationInput.fromInputUnsafe(options.grace ?? "5 seconds")
   return (payload) => payload.detach === true ? detach(payload) : supervise(payload, grace)
@@ -94,14 +94,14 @@ const supervise = Effect.fnUntraced(function*(
   return { _tag: "Exited", pid, exitCode: code, duration, ...output }
 })
 
-/** Starts a process as the policy in force says. */
+/** Starts a process under the current policy. */
 const spawn = (payload: ProcessPayload, output: "pipe" | "ignore"): Effect.Effect<Child, ProcessError> =>
   Effect.flatMap(ProcessPolicy.ProcessPolicy, (policy) => spawnUnder(policy, payload, output))
 
 const realPath = (path: string): Result.Result<string, NodeJS.ErrnoException> =>
   Result.try({ try: () => NodeFs.realpathSync.native(path), catch: (error) => error as NodeJS.ErrnoException })
 
-/** Where a payload runs, if the links on the way lead where it may. */
+/** The directory of a payload, if its links lead to an allowed one. */
 const placeOf = (
   policy: ProcessPolicy.ProcessPolicy,
   cwd: string | undefined
@@ -113,7 +113,7 @@ const placeOf = (
       (real) => ProcessPolicy.checkPlace(policy, cwd, real, (path) => Result.getOrUndefined(realPath(path)))
     )
 
-/** Node.js hands on its own value of this variable, unless it is told what to hand on. */
+/** Node.js passes on its own value of this variable, unless the environment names it. */
 const nothingOfNode = { NODE_V8_COVERAGE: undefined }
 
 const spawnUnder = (
@@ -130,7 +130,7 @@ const spawnUnder = (
     const file = SpawnError.findProgram(program, environment.PATH)
     if (file === undefined) return fail({ code: "ENOENT" })
 
-    // nothing waits between this look at the directory and the start in it
+    // Nothing waits between this check of the directory and the start in it.
     const place = placeOf(policy, payload.cwd)
     if (Result.isFailure(place)) {
       return place.failure instanceof Refused
@@ -171,22 +171,22 @@ const spawnUnder = (
     handle.once("close", () => Deferred.doneUnsafe(child.closed, Effect.void))
     handle.stdout?.on("data", child.stdout.push).on("error", ignore)
     handle.stderr?.on("data", child.stderr.push).on("error", ignore)
-    // A process may end, or close its input, before it has read all of it.
+    // A process may end or close its input before it has read all of it.
     handle.stdin?.on("error", ignore).end(payload.input)
   })
 
 const ignore = () => {}
 
-/** Ends what is left of the group, and takes in the rest of the output. */
+/** Ends the rest of the group, and reads the rest of the output. */
 const finish = Effect.fnUntraced(function*(child: Child, grace: Duration.Duration) {
   const isOver = () => Deferred.isDoneUnsafe(child.end) && !ProcessGroup.isRunning(child.pid)
-  // What the leader left behind may be about to end: a `tee` that reads its last lines, for instance.
+  // The rest of the group may be about to end, for instance a `tee` that reads its last lines.
   const over = Deferred.isDoneUnsafe(child.end) ? yield* until(isOver, lingerTime) : isOver()
   if (!over) {
     ProcessGroup.signal(child.pid, "SIGTERM")
     if (!(yield* until(isOver, grace))) {
       ProcessGroup.signal(child.pid, "SIGKILL")
-      // A process that waits for a broken disk survives even that, for a while.
+      // A process that waits for a broken disk survives even SIGKILL for a while.
       yield* until(isOver, grace)
     }
   }

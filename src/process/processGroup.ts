@@ -2,15 +2,14 @@
  * A process group, seen from outside: is anything in it still running, and
  * signals to all of it.
  *
- * A process that leaves its group (a daemon that calls `setsid`) is not
- * followed. A group's number is free for others once its last process is gone,
- * so signal a group only while its leader is known to live, or at once after
- * its end.
+ * A process that leaves its group (a daemon that calls `setsid`) is not tracked. The
+ * system may reuse a group's number after its last process is gone. So signal a group only
+ * while its leader is known to live, or right after its end.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as NodeFs from "node:fs"
 
-/** Sends a signal to every process of a group; with 0 only looks. Says whether there is such a group, zombies included. */
+/** Sends a signal to every process of a group; 0 sends none. Returns whether the group exists, with zombies. */
 export const signal = (group: number, name: NodeJS.Signals | 0): boolean => {
   try {
     return process.kill(-group, name)

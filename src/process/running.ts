@@ -1,31 +1,27 @@
 /**
- * The process groups that this program runs, so that none outlives it.
+ * The process groups of this program. They end before the program ends.
  *
- * A job is handed out again as soon as its worker is gone: a process that the
- * worker left running would then run beside itself. So, however the program
- * ends while processes run, they end first: they get SIGTERM and a moment later
- * SIGKILL. That holds for `process.exit`, for an error that nobody catches, and
- * for a signal that nobody else in the program listens to, which then ends it
- * as it would have without us.
+ * The broker delivers a job again when its worker is gone. A process that the worker left
+ * behind would then run twice. So the groups get SIGTERM and a moment later SIGKILL
+ * whenever the program ends: by `process.exit`, by an uncaught error, or by a signal
+ * without another listener, which then ends the program as usual.
  *
- * A program that is stopped by Ctrl-Z stops them meanwhile.
+ * When Ctrl-Z stops the program, it stops the groups too.
  *
- * Limits: SIGSTOP can't be heard. SIGKILL, an abort of Node.js itself, and a loss
- * of power leave no time for it. Groups that were started with `detach` are let go
- * on purpose.
+ * Limits: SIGSTOP can't be handled. SIGKILL, an abort of Node.js and a loss of power leave
+ * no time. Groups that were started with `detach` are not tracked.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as ProcessGroup from "./processGroup.ts"
 
 const groups = new Set<number>()
 
-/** How long processes have between SIGTERM and SIGKILL when the program ends at once. */
-const lastMillis = 100
+/** The time between SIGTERM and SIGKILL when the program ends at once. */
+const graceMillis = 100
 
 /**
- * Signals that end a program that does not listen to them, and that somebody
- * sends: terminals, service managers and their watchdogs, limits of CPU time,
- * alarms, tools that restart a program while it is written.
+ * The signals that end a program without a listener, and that terminals, service
+ * managers, watchdogs, CPU limits, alarms and development tools send.
  */
 const ending = [
   "SIGABRT",
@@ -42,7 +38,7 @@ const ending = [
 
 let isEnding = false
 
-/** Does the program end at once? Then a process that ends says nothing about its job. */
+/** Whether the program ends at once. Then the end of a process does not settle its job. */
 export const isOver = (): boolean => isEnding
 
 /** Sends a signal to all groups. */
@@ -50,13 +46,13 @@ const signalAll = (name: NodeJS.Signals): void => {
   for (const group of groups) ProcessGroup.signal(group, name)
 }
 
-/** The program is to end at once: processes are asked to. */
+/** Sends SIGTERM to all groups, since the program ends at once. */
 export const end = (): void => {
   isEnding = true
   signalAll("SIGTERM")
 }
 
-/** Blocks the program: in its last moment it is to settle no job, and to start none. */
+/** Blocks the program, so that it settles and starts no job before it ends. */
 const pause = (millis: number): void => {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis)
 }
@@ -64,13 +60,13 @@ const pause = (millis: number): void => {
 const endAll = (): void => {
   if (groups.size === 0) return
   signalAll("SIGTERM")
-  pause(lastMillis)
+  pause(graceMillis)
   signalAll("SIGKILL")
   groups.clear()
 }
 
 const onSignal = (name: NodeJS.Signals): void => {
-  // the first process of a container is not ended by a signal that it does not listen to
+  // A signal without a listener does not end the first process of a container.
   if (process.listenerCount(name) > 1 || process.pid === 1) return
   endAll()
   process.removeListener(name, onSignal)
@@ -78,9 +74,9 @@ const onSignal = (name: NodeJS.Signals): void => {
 }
 
 /**
- * Ctrl-Z stops the processes as well: the lease of their jobs ends meanwhile.
- * The program is stopped within its `process.kill`, and goes on from there; at
- * once where nobody could continue it.
+ * Stops the groups with the program on Ctrl-Z, since the leases of their jobs may expire
+ * meanwhile. The program stops inside `process.kill` and continues from there. It
+ * continues at once if no shell could continue it.
  */
 const onStop = (): void => {
   if (process.listenerCount("SIGTSTP") > 1) return
@@ -93,7 +89,7 @@ const onStop = (): void => {
 
 let isWatching = false
 
-/** Before a group is started: a signal that comes while it is has to wait until it was added. */
+/** Installs the listeners. Call it before a group starts, so that a signal waits until the group is added. */
 export const watch = (): void => {
   if (isWatching) return
   isWatching = true
@@ -102,12 +98,11 @@ export const watch = (): void => {
   process.on("SIGTSTP", onStop)
 }
 
-/** A group was started. */
 export const add = (group: number): void => {
   groups.add(group)
 }
 
-/** Nothing of a group is left. */
+/** Removes a group without processes. */
 export const remove = (group: number): void => {
   groups.delete(group)
 }

@@ -1,18 +1,17 @@
 /**
- * Finds programs, and explains why one could not be started.
+ * Finds programs, and explains why one could not start.
  *
- * Programs are looked up here and not by the system call, which would use the
- * PATH of the new process: whoever writes a payload's `env` must not decide
- * which file an allowed name means.
+ * It looks up programs itself, because the system call would use the PATH of the new
+ * process. The `env` of a payload must not decide which file an allowed name means.
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { display, ProcessError, SpawnFailed } from "./ProcessError.ts"
 
-/** What the system says of a failed start. */
+/** The system's error of a failed start. */
 export interface SystemError {
-  /** For instance `ENOENT`; see errno(3). */
+  /** The error code, for instance `ENOENT`; see errno(3). */
   readonly code?: string | undefined
 }
 
@@ -30,11 +29,11 @@ const exists = (path: string): boolean => NodeFs.existsSync(path)
 const isDirectory = (path: string): boolean =>
   exists(path) && NodeFs.statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 
-/** The absolute directories of a PATH; relative ones are left out, since they would depend on `cwd`. */
+/** The absolute directories of a PATH, without relative ones, which would depend on `cwd`. */
 const directories = (path: string | undefined): ReadonlyArray<string> =>
   (path ?? "/usr/local/bin:/usr/bin:/bin").split(":").filter(NodePath.posix.isAbsolute)
 
-/** The file that a program's name means: itself when it has a slash, else the first executable of that name on the PATH. */
+/** The file of a program: the name itself if it has a slash, else the first executable of that name on the PATH. */
 export const findProgram = (program: string, path: string | undefined): string | undefined =>
   program.includes("/")
     ? program
@@ -42,7 +41,7 @@ export const findProgram = (program: string, path: string | undefined): string |
 
 const temporary = new Set(["EAGAIN", "ENOMEM", "EMFILE", "ENFILE", "ETXTBSY"])
 
-/** Turns a failed start into an error that says what to do. Looks at the files again, since one code has many reasons. */
+/** Turns a failed start into an error that says what to do. It checks the files again, since one code has many reasons. */
 export const classify = (
   error: SystemError,
   program: string,
@@ -54,7 +53,7 @@ export const classify = (
     new ProcessError({ reason: new SpawnFailed({ kind, program, cwd, detail }) })
 
   if (temporary.has(code)) {
-    return fail("Temporary", `the machine has no room for it now (${code}); try again later, or run fewer at once`)
+    return fail("Temporary", `the machine lacks resources now (${code}); retry later, or run fewer processes at once`)
   }
   const place = cwd === undefined ? "" : display([cwd])
   if (cwd !== undefined && !isDirectory(cwd)) {
@@ -69,15 +68,15 @@ export const classify = (
     ? NodePath.posix.resolve(cwd ?? ".", program)
     : directories(path).map((directory) => NodePath.posix.join(directory, program)).find(exists)
   if (file === undefined) {
-    return fail("NotFound", "no such program on the worker's PATH; install it there, or publish an absolute path")
+    return fail("NotFound", "the program is not on the worker's PATH; install it there, or publish an absolute path")
   }
   switch (code) {
     case "ENOENT":
     case "ENOTDIR":
-      if (!exists(file)) return fail("NotFound", "there is no such file; install it where the worker runs")
+      if (!exists(file)) return fail("NotFound", "the file does not exist; install it on the worker's machine")
       return isExecutable(file)
-        ? fail("NotFound", `the interpreter that its first line names does not exist`)
-        : fail("NotExecutable", `${display([file])} is not an executable file; chmod +x it`)
+        ? fail("NotFound", `the interpreter in its first line does not exist`)
+        : fail("NotExecutable", `${display([file])} is not executable; run chmod +x on it`)
     case "EACCES":
     case "EPERM":
     case "ENOEXEC":
@@ -86,12 +85,12 @@ export const classify = (
         ? fail("BadCwd", `the worker may not enter its working directory ${place} (${code})`)
         : fail(
           "NotExecutable",
-          `${display([file])} is not a file that the worker may execute; check it, or chmod +x it`
+          `the worker may not execute ${display([file])}; check it, or run chmod +x on it`
         )
     case "E2BIG":
-      return fail("Other", "its arguments and environment are too long for the system; pass them as input")
+      return fail("Other", "its arguments and environment are too long for the system; pass data as input")
     default:
-      // the error's own message may quote arguments and variables
-      return fail("Other", `the system refused it (${code})`)
+      // The system's message may quote arguments and variables.
+      return fail("Other", `the system refused to start it (${code})`)
   }
 }

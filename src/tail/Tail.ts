@@ -1,24 +1,22 @@
 /**
- * Lets the outcomes of a worker be seen from outside while it works, on any
- * broker: `backq tail`, or {@link follow}.
+ * Shows the outcomes of a running worker to other processes, with any broker: by
+ * `backq tail` or {@link follow}.
  *
- * A process that provides {@link layer} leaves a Unix socket in a folder that
- * only its user may enter. Who connects gets one JSON line per outcome of the
- * last second and from then on: so {@link follow}, which is told of a new
- * socket, sees all of a worker that starts later. Following costs the worker
- * next to nothing and can't hold it up: who reads too slowly misses lines. It
- * is for watching, not for accounting.
+ * A process that provides {@link layer} creates a Unix socket in a folder that only its
+ * user may enter. A follower gets a JSON line for each outcome of the last second and
+ * each later one. So {@link follow}, which watches the folder, sees every outcome of a
+ * worker that starts later. Followers cost the worker little and can't block it: a slow
+ * follower misses lines. Tail is for watching, not for accounting.
  *
  * ```ts
  * Worker.stream({}, handler).pipe(Stream.runForEach(Tail.offer), Effect.provide(Tail.layer))
  * ```
  *
- * Limits: workers of the same machine and user. Where the folder is not this
- * user's alone nothing is offered in it and nobody followed: the worker works and
- * says so in one warning, as when its socket can't be made; who wants to follow is
- * refused with {@link FolderUnusable}. A line that does not end costs a follower
- * 64 KiB, and the worker that sent it the connection; so do too many lines that
- * no worker sends.
+ * Limits: only workers of the same machine and user. If the folder does not belong to this
+ * user alone, or the socket can't be created, the worker logs one warning and works
+ * without it, and {@link follow} fails with {@link FolderUnusable}. A follower drops the
+ * connection of a process that sends a line of more than 64 KiB, or too many invalid
+ * lines.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
@@ -55,18 +53,18 @@ export { FolderUnusable } from "./folder.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * Shows outcomes to those who follow this process.
+ * Shows outcomes to the followers of this process.
  *
  * @category services
  * @since 0.1.0
  */
 export class Tail extends Context.Service<Tail, {
-  /** Shows an outcome. Never waits, and never fails. */
+  /** Shows an outcome. It never waits and never fails. */
   readonly offer: (outcome: Outcome) => Effect.Effect<void>
 }>()("backq/Tail") {}
 
 /**
- * Shows an outcome to those who follow this process.
+ * Shows an outcome to the followers of this process.
  *
  * @category accessors
  * @since 0.1.0
@@ -74,7 +72,7 @@ export class Tail extends Context.Service<Tail, {
 export const offer = (outcome: Outcome): Effect.Effect<void, never, Tail> => Tail.use((tail) => tail.offer(outcome))
 
 /**
- * How outcomes are offered and followed.
+ * The options of {@link layerOptions}.
  *
  * @category models
  * @since 0.1.0
@@ -85,13 +83,13 @@ export interface Options {
 }
 
 /**
- * How outcomes are followed.
+ * The options of {@link follow}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface FollowOptions extends Options {
-  /** The worker to follow. Default: all of this user, also those that start later. */
+  /** The process to follow. Default: all workers of this user, also those that start later. */
   readonly pid?: number | undefined
 }
 
@@ -99,19 +97,19 @@ export interface FollowOptions extends Options {
 // Offering
 // -----------------------------------------------------------------------------
 
-/** So many lines wait for one who reads slowly, or has not come yet. */
-const capacity = 4096
+/** At most this many lines wait for a slow or new follower. */
+const maxWaitingLines = 4096
 
-/** Whoever comes sees what happened in these last milliseconds: it may take so long to notice a new worker. */
-const shownBefore = 1000
+/** A new follower gets the outcomes of this time, because it may take that long to notice a new worker. */
+const replayMillis = 1000
 
-/** How long a worker that ends waits for those who have not read everything yet. */
+/** How long an ending worker waits for its followers to read the rest. */
 const flushTime = "300 millis"
 
-/** The last of what is published: the worker ends. */
+/** The last element: the worker ends. */
 const end = Symbol("end")
 
-/** Sends what is published to one follower, until it goes or the worker ends. */
+/** Sends the outcomes to a follower, until it disconnects or the worker ends. */
 const serve = (events: PubSub.PubSub<TailEvent | typeof end>, since: number) => (socket: Socket.Socket) =>
   Effect.scoped(Effect.gen(function*() {
     const writer = yield* socket.writer
@@ -125,7 +123,7 @@ const serve = (events: PubSub.PubSub<TailEvent | typeof end>, since: number) => 
     yield* Effect.raceFirst(Stream.runForEachArray(lines, send), Effect.forever(pull))
   })).pipe(Effect.ignore)
 
-/** Closes the connection of one who does not read: it would stay until all is sent. */
+/** Closes the connection of a follower that does not read, which would otherwise stay open. */
 const cut = Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (connection) =>
   Effect.sync(() => {
     if (Option.isSome(connection)) connection.value.destroy()
@@ -139,18 +137,18 @@ const cut = Effect.flatMap(Effect.serviceOption(NodeSocket.NetSocket), (connecti
  */
 export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const clock = yield* Clock.Clock
-  const events = yield* PubSub.sliding<TailEvent | typeof end>({ capacity, replay: capacity })
+  const events = yield* PubSub.sliding<TailEvent | typeof end>({ capacity: maxWaitingLines, replay: maxWaitingLines })
   const fs = yield* FileSystem.FileSystem
 
   const listen = Effect.gen(function*() {
     const folder = yield* Folder.open(options.folder ?? Folder.path())
     const path = Folder.socketOf(folder, process.pid)
-    // one of a dead process that had the same number
+    // The socket of a dead process with the same number.
     yield* fs.remove(path, { force: true })
     const server = yield* NodeSocketServer.make({ path })
     const followers = yield* FiberSet.make<void>()
     const follower = Effect.fnUntraced(function*(socket: Socket.Socket) {
-      const since = clock.currentTimeMillisUnsafe() - shownBefore
+      const since = clock.currentTimeMillisUnsafe() - replayMillis
       yield* Fiber.join(yield* FiberSet.run(followers, Effect.onInterrupt(serve(events, since)(socket), () => cut)))
     })
     yield* Effect.forkScoped(server.run(follower))
@@ -162,7 +160,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
     listen,
     (error) =>
       Effect.logWarning(`"backq tail" can't follow this worker: ${
-        // its own message is one word
+        // The error's own message is a single word.
         error._tag === "SocketServerError" ? safeLine(oneLine(messageOfThrown(error.reason.cause))) : error.message}`)
   )
 
@@ -178,10 +176,10 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
 // Following
 // -----------------------------------------------------------------------------
 
-/** How many events are held for a reader that is slower than the workers. Then they wait in the sockets. */
+/** At most this many events wait for a slow reader. The others wait in the sockets. */
 const maxBufferedEvents = 1024
 
-/** How often new workers are looked for where the system tells of none. */
+/** How often to look for new workers, if the system reports no changes of the folder. */
 const lookEvery = "300 millis"
 
 const decode = Schema.decodeUnknownResult(Line)
@@ -189,44 +187,44 @@ const decode = Schema.decodeUnknownResult(Line)
 const isAlive = (pid: number): Effect.Effect<boolean> =>
   Effect.orElseSucceed(Effect.try(() => process.kill(pid, 0)), () => false)
 
-/** Another program than a worker's, or a worker gone wild. */
-class Stranger extends Data.TaggedError("Stranger")<{ readonly did: string }> {}
+/** The process is not a worker, or a worker that sends garbage. */
+class NotWorker extends Data.TaggedError("NotWorker")<{ readonly did: string }> {}
 
-/** So many lines in a row that are no events are no slip of a worker of another version. */
-const maxStrangeLines = 1000
+/** A process that sends this many invalid lines in a row is not a worker of another version. */
+const maxInvalidLines = 1000
 
-/** Reads the events in the bytes of a socket. */
+/** Reads events from the bytes of a socket. */
 const reader = () => {
   const cut = Lines.cutter()
-  let strange = 0
-  return (chunk: Uint8Array): Result.Result<ReadonlyArray<TailEvent>, Stranger> => {
+  let invalid = 0
+  return (chunk: Uint8Array): Result.Result<ReadonlyArray<TailEvent>, NotWorker> => {
     const lines = cut(chunk)
     if (Result.isFailure(lines)) {
       return Result.fail(
-        new Stranger({ did: `sent a line of more than ${Lines.maxLineBytes} bytes, as no worker does` })
+        new NotWorker({ did: `sent a line of more than ${Lines.maxLineBytes} bytes` })
       )
     }
     const events: Array<TailEvent> = []
     for (const line of lines.success) {
       const event = decode(line)
       if (Result.isSuccess(event)) {
-        strange = 0
+        invalid = 0
         events.push(event.success)
-      } else if (++strange === maxStrangeLines) {
-        return Result.fail(new Stranger({ did: `sent ${maxStrangeLines} lines in a row that no worker sends` }))
+      } else if (++invalid === maxInvalidLines) {
+        return Result.fail(new NotWorker({ did: `sent ${maxInvalidLines} invalid lines in a row` }))
       }
     }
     return Result.succeed(events)
   }
 }
 
-const events = (path: string): Stream.Stream<TailEvent, Socket.SocketError | Stranger> =>
+const events = (path: string): Stream.Stream<TailEvent, Socket.SocketError | NotWorker> =>
   Stream.unwrap(Effect.map(NodeSocket.makeNet({ path }), (socket) => {
     const read = reader()
     return Stream.mapEffect(Socket.toStream(socket), (chunk) => Effect.fromResult(read(chunk)))
   })).pipe(Stream.flattenIterable)
 
-/** Asks for a look: when the folder changes, and now and then. */
+/** Requests a look at the folder when it changes, and regularly. */
 const watch = Effect.fnUntraced(function*(folder: string, looks: Queue.Queue<void>) {
   const fs = yield* FileSystem.FileSystem
   const look = Queue.offer(looks, undefined)
@@ -236,7 +234,7 @@ const watch = Effect.fnUntraced(function*(folder: string, looks: Queue.Queue<voi
 })
 
 /**
- * The outcomes of the workers of this user on this machine, as they come, for as long as somebody looks.
+ * The outcomes of the workers of this user on this machine, as they happen. The stream does not end.
  *
  * @category functions
  * @since 0.1.0
@@ -246,32 +244,32 @@ export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent, Fo
     Effect.fnUntraced(function*(queue) {
       const fs = yield* FileSystem.FileSystem
       const followed = yield* FiberMap.make<number>()
-      /** The sockets that something was seen of, by process. */
+      /** The sockets that have sent events, by process. */
       const over = new Map<number, string>()
       const followOne = Effect.fnUntraced(function*(folder: string, pid: number) {
         const path = Folder.socketOf(folder, pid)
         if (!(yield* isAlive(pid))) return yield* fs.remove(path, { force: true })
         const id = Option.getOrUndefined(yield* Folder.identityOf(path))
-        // it may listen for a moment yet, since others are slow: what was shown would be shown again
+        // An ending worker may still listen for its slow followers, and would send its last events again.
         if (id === undefined || over.get(pid) === id) return
         yield* Stream.runForEach(events(path), (event) => {
           over.set(pid, id)
           return Queue.offer(queue, event)
         }).pipe(
-          Effect.catchTag("Stranger", ({ did }) => {
+          Effect.catchTag("NotWorker", ({ did }) => {
             over.set(pid, id)
-            return Effect.logWarning(`process ${pid} is not followed any more: it ${did}`)
+            return Effect.logWarning(`tail stopped following process ${pid}: it ${did}`)
           }),
           Effect.ignore
         )
       }, (effect) => Effect.ignore(effect))
-      // made by the first worker otherwise: what is not there can't be watched
+      // Create the folder, since a missing one can't be watched.
       const place = yield* Folder.open(options.folder ?? Folder.path())
       const looks = yield* Queue.sliding<void>(1)
       yield* watch(place, looks)
       return yield* Effect.forever(Effect.gen(function*() {
         yield* Queue.take(looks)
-        // again: whoever cleans up temporary folders makes room for one of somebody else
+        // Verify it again: after a clean-up of temporary folders another user may have created it.
         const folder = yield* Folder.verify(place)
         if (Option.isNone(folder)) return
         for (const pid of yield* Folder.processes(folder.value)) {
@@ -285,7 +283,7 @@ export const follow = (options: FollowOptions = {}): Stream.Stream<TailEvent, Fo
   ).pipe(Stream.provide(NodeFileSystem.layer))
 
 /**
- * The processes of this user on this machine that offer their outcomes now.
+ * The processes of this user on this machine that can be followed now.
  *
  * @category functions
  * @since 0.1.0
@@ -306,7 +304,7 @@ export const workers = (
 // -----------------------------------------------------------------------------
 
 /**
- * Offers the outcomes of this process, in a folder of one's own choice.
+ * Offers the outcomes of this process, with options.
  *
  * @category layers
  * @since 0.1.0

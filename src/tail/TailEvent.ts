@@ -1,51 +1,51 @@
 /**
- * What those who follow a worker see of an outcome: one JSON object per line.
+ * An outcome for the followers of a worker: one JSON object per line.
  *
- * Names, ids and reasons, which may be anybody's, are bounded, so that a line
- * is, and what a worker keeps for those who come later. They are not made safe
- * for a terminal: who shows them does that.
+ * Names, ids and reasons are clipped, so that a line and the worker's memory for new
+ * followers are bounded. They are not escaped for a terminal: escape them before you show
+ * them.
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { clip, maxNameChars, maxReasonChars } from "../internal/text.ts"
 import type { Outcome } from "../Outcome.ts"
 
-/** The last instant of JavaScript, and a longer time than any duration that is meant. */
+/** The last time that JavaScript can express, and the maximum of a duration. */
 const maxMillis = 8.64e15
 
 const Millis = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: maxMillis }))
 
 /**
- * An outcome, without results and failures, which stay in the worker.
+ * An outcome without its result and failure, which stay in the worker.
  *
  * @category models
  * @since 0.1.0
  */
 export const TailEvent = Schema.Struct({
-  /** Milliseconds since the epoch. */
+  /** When it happened, in milliseconds since 1970. */
   at: Millis,
-  /** The worker's process. */
+  /** The worker's process id. */
   pid: Schema.Int,
   outcome: Schema.Literals(["Done", "Retried", "Buried", "Discarded", "Expired", "Requeued", "LeaseLost"]),
   queue: Schema.String,
   /** The broker's id of the job. */
   jobId: Schema.String,
-  /** The job's name. Absent, as `id`, when the body could not be read. */
+  /** The job's name. Absent, like `id`, if the body could not be read. */
   job: Schema.optionalKey(Schema.String),
   /** The envelope's id. */
   id: Schema.optionalKey(Schema.String),
-  /** Which attempt it was, where the worker came to know it. */
+  /** The number of the attempt, if the worker knows it. */
   attempt: Schema.optionalKey(Schema.Int),
   /** How long the handler ran, in milliseconds. */
   duration: Millis,
-  /** Why it is not done. */
+  /** Why the job is not done. */
   reason: Schema.optionalKey(Schema.String),
-  /** After how many milliseconds it is tried again. */
+  /** The delay before the retry, in milliseconds. */
   delay: Schema.optionalKey(Millis)
 })
 
 /**
- * An outcome, as those who follow a worker see it.
+ * The decoded {@link TailEvent}.
  *
  * @category models
  * @since 0.1.0
@@ -68,7 +68,7 @@ const reasonOf = (outcome: Outcome): string | undefined => {
 const bounded = (millis: number): number => Math.min(Math.max(millis, 0), maxMillis)
 
 /**
- * What is told of an outcome.
+ * Makes the event of an outcome.
  *
  * @category constructors
  * @since 0.1.0
@@ -85,7 +85,7 @@ export const fromOutcome = (outcome: Outcome, at: number, pid: number): TailEven
     ...(job === undefined ? undefined : { job: clip(job, maxNameChars) }),
     ...(id === undefined ? undefined : { id: clip(id, maxNameChars) }),
     ...(attempt === undefined ? undefined : { attempt }),
-    // a clock that was set back makes it negative
+    // It is negative if the clock was set back.
     duration: bounded(duration),
     ...(reason === undefined ? undefined : { reason: clip(reason, maxReasonChars) }),
     ...(outcome._tag === "Retried" ? { delay: bounded(Duration.toMillis(outcome.delay)) } : undefined)
@@ -93,7 +93,7 @@ export const fromOutcome = (outcome: Outcome, at: number, pid: number): TailEven
 }
 
 /**
- * One line of the wire.
+ * A line of the wire.
  *
  * @category models
  * @since 0.1.0

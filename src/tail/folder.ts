@@ -1,14 +1,13 @@
 /**
- * The folder in which the workers of a user leave their sockets.
+ * The folder with the sockets of a user's workers.
  *
- * Workers and those who follow them use it only while it is this user's alone:
- * a folder and no link, owned by this user, closed to all others, and below
- * folders in which nobody but this user and root can put another in its place.
- * So what is found in it is from this user, or from root, and stays so between
- * a look at it and its use: what others can't change needs no second look.
+ * Workers and followers use it only if it belongs to this user alone: it must be a folder
+ * and not a link, owned by this user, closed to all others, and only this user and root
+ * may replace it. So its content comes from this user or root, and others can't change it
+ * between the check and the use.
  *
- * Limits: owners and permission bits are looked at, access control lists are
- * not. Node.js does not tell who is at the other end of a socket.
+ * Limits: the check reads owners and permission bits, not access control lists. Node.js
+ * does not report the user at the other end of a socket.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -19,7 +18,7 @@ import { dirname, isAbsolute, join } from "node:path"
 import { oneLine, safeLine, safeName } from "../internal/text.ts"
 
 /**
- * The folder can't be trusted, or can't be used: nothing is offered there, and nobody followed.
+ * The folder is not safe or not usable. Workers offer nothing there, and followers fail.
  *
  * @category errors
  * @since 0.1.0
@@ -37,16 +36,16 @@ export class FolderUnusable extends Schema.TaggedError<FolderUnusable>()("Folder
 const uid = process.getuid?.() ?? 0
 
 /**
- * Where the folder is: below `XDG_RUNTIME_DIR`, or in the temporary folder under
- * the user's number. As its specification says, a variable that is empty, or no
- * absolute path, counts as unset.
+ * The path of the folder: `backq` in `XDG_RUNTIME_DIR`, or `backq-UID` in the temporary
+ * folder. An empty or relative variable counts as unset, as the XDG Base Directory
+ * Specification says.
  */
 export const path = (environment: NodeJS.ProcessEnv = process.env): string => {
   const runtime = environment["XDG_RUNTIME_DIR"]
   return runtime === undefined || !isAbsolute(runtime) ? join(tmpdir(), `backq-${uid}`) : join(runtime, "backq")
 }
 
-const another = "set XDG_RUNTIME_DIR to a folder that is yours alone"
+const another = "set XDG_RUNTIME_DIR to a folder that only you can access"
 const advice = `remove it, or ${another}`
 
 const modeOf = (info: FileSystem.File.Info): string => (info.mode & 0o7777).toString(8).padStart(4, "0")
@@ -54,21 +53,21 @@ const modeOf = (info: FileSystem.File.Info): string => (info.mode & 0o7777).toSt
 const isOwner = (info: FileSystem.File.Info, ...owners: ReadonlyArray<number>): boolean =>
   owners.includes(Option.getOrElse(info.uid, () => uid))
 
-/** What is wrong with the folder itself. */
+/** The fault of the folder itself, or `undefined`. */
 const faultOf = (info: FileSystem.File.Info): string | undefined =>
   info.type === "SymbolicLink"
-    ? `is a link, and perhaps belongs to somebody else: ${advice}`
+    ? `must not be a link, which may belong to another user: ${advice}`
     : info.type !== "Directory"
-    ? `is no folder: ${advice}`
+    ? `must be a folder: ${advice}`
     : !isOwner(info, uid)
-    ? `belongs to somebody else: ${another}`
+    ? `belongs to another user: ${another}`
     : (info.mode & 0o077) !== 0
-    ? `is open, others may enter it (mode ${modeOf(info)}): chmod 700 it if it is yours, ${advice}`
+    ? `is open to others (mode ${modeOf(info)}): run chmod 700 on it if it is yours, ${advice}`
     : (info.mode & 0o700) !== 0o700
-    ? `is closed to its own user (mode ${modeOf(info)}): chmod 700 it, ${advice}`
+    ? `is closed to its own user (mode ${modeOf(info)}): run chmod 700 on it, ${advice}`
     : undefined
 
-/** Can others put something else in the place of what is in a folder? In one with the sticky bit they can't. */
+/** Whether others can replace the content of a folder. The sticky bit prevents that. */
 const isShared = (info: FileSystem.File.Info): boolean =>
   !isOwner(info, uid, 0) || ((info.mode & 0o022) !== 0 && (info.mode & 0o1000) === 0)
 
@@ -80,16 +79,15 @@ const above = (folder: string): ReadonlyArray<string> => {
 const unusable = (folder: string) => (error: { readonly message: string }) =>
   new FolderUnusable({ folder, detail: `can't be used: ${safeLine(oneLine(error.message))}: ${advice}` })
 
-/** The longest path of a socket; the system takes no longer one. See unix(7). */
+/** The system's maximum for the path of a socket. See unix(7). */
 const maxSocketBytes = process.platform === "linux" ? 107 : 103
 
-/** No process has a number of more digits. */
+/** A process number with the most digits. */
 const longestPid = 9_999_999
 
 /**
- * Checks that a folder is this user's alone, and returns its path without
- * links: nothing is to be done in it before. With none there is nothing to
- * return.
+ * Checks that a folder belongs to this user alone, and returns its path without links. Call
+ * it before each use of the folder. Returns none if the folder does not exist.
  */
 export const verify = Effect.fnUntraced(function*(folder: string): Effect.fn.Return<
   Option.Option<string>,
@@ -101,7 +99,7 @@ export const verify = Effect.fnUntraced(function*(folder: string): Effect.fn.Ret
   if (Option.isNone(info)) return Option.none()
   const fault = faultOf(info.value)
   if (fault !== undefined) return yield* new FolderUnusable({ folder, detail: fault })
-  // links further up count by where they lead, and by nothing after this
+  // Links above the folder are resolved here, and not used after this.
   const real = yield* Effect.mapError(fs.realPath(folder), unusable(folder))
   for (const place of above(real)) {
     const info = yield* Effect.mapError(fs.lstat(place), unusable(folder))
@@ -114,21 +112,21 @@ export const verify = Effect.fnUntraced(function*(folder: string): Effect.fn.Ret
   const bytes = Buffer.byteLength(socketOf(real, longestPid))
   if (bytes > maxSocketBytes) {
     const detail =
-      `is too long a path: with the name of a socket it has ${bytes} bytes, and ${maxSocketBytes} at most ` +
-      "can be used: set XDG_RUNTIME_DIR to a folder of yours with a shorter one"
+      `has a path that is too long: with the name of a socket it has ${bytes} bytes; at most ${maxSocketBytes} are ` +
+      "possible: set XDG_RUNTIME_DIR to a folder of yours with a shorter path"
     return yield* new FolderUnusable({ folder, detail })
   }
   return Option.some(real)
 })
 
-/** Makes the folder where there is none, and returns the path that {@link verify} returns. */
+/** Creates the folder if it is missing, and returns the path of {@link verify}. */
 export const open = Effect.fnUntraced(function*(folder: string): Effect.fn.Return<
   string,
   FolderUnusable,
   FileSystem.FileSystem
 > {
   const fs = yield* FileSystem.FileSystem
-  // says what is wrong with one that is there, a link that leads nowhere for instance
+  // Reports the fault of an existing one, for instance a broken link.
   const found = yield* verify(folder)
   if (Option.isSome(found)) return found.value
   yield* Effect.mapError(fs.makeDirectory(folder, { mode: 0o700, recursive: true }), unusable(folder))
@@ -140,7 +138,7 @@ const name = /^([1-9]\d{0,9})\.sock$/
 /** The socket of a process. */
 export const socketOf = (folder: string, pid: number): string => join(folder, `${pid}.sock`)
 
-/** The processes that left a socket in a folder, alive or not. */
+/** The processes with a socket in a folder, alive or dead. */
 export const processes = (folder: string): Effect.Effect<ReadonlyArray<number>, never, FileSystem.FileSystem> =>
   Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
@@ -151,7 +149,7 @@ export const processes = (folder: string): Effect.Effect<ReadonlyArray<number>, 
     })
   })
 
-/** What tells one socket of a process from its next; none where there is no socket of this user. */
+/** Identifies a socket, so that a later one of the same process differs. None if it is not a socket of this user. */
 export const identityOf = (socket: string): Effect.Effect<Option.Option<string>, never, FileSystem.FileSystem> =>
   Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem

@@ -1,3 +1,3 @@
-/** Outcomes of workers, seen from outside while they work. */
+/** Shows the outcomes of running workers to other processes. */
 export * as Tail from "./Tail.ts"
 export * as TailEvent from "./TailEvent.ts"

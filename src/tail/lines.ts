@@ -1,18 +1,18 @@
 /**
- * Cuts the bytes of a socket into lines, and holds no more of one that has not
- * ended yet than the longest line has.
+ * Splits the bytes of a socket into lines. It keeps at most {@link maxLineBytes} of an
+ * incomplete line.
  */
 import * as Result from "effect/Result"
 
-/** How long a line may be, in bytes. What a worker tells of an outcome is far shorter. */
+/** The maximum size of a line. A worker's lines are far shorter. */
 export const maxLineBytes = 64 * 1024
 
-/** Takes the next bytes; gives the lines that end in them, or fails when one is too long. A failure is final. */
+/** Takes the next bytes. Returns the lines that end in them, or fails for ever if a line is too long. */
 export type Cutter = (chunk: Uint8Array) => Result.Result<ReadonlyArray<string>, "TooLong">
 
 const lineEnd = 10
 
-/** Begins to cut. Each byte is looked at once, and copied once more when its line came in pieces. */
+/** Makes a cutter. It reads each byte once, and copies it once more if its line arrives in pieces. */
 export const cutter = (): Cutter => {
   const decoder = new TextDecoder()
   let pieces: Array<Uint8Array> = []
@@ -26,7 +26,7 @@ export const cutter = (): Cutter => {
       held += piece.length
       if (held > maxLineBytes) return Result.fail("TooLong")
       if (end < 0) {
-        // a copy, which does not keep the rest of the chunk
+        // A copy does not keep the rest of the chunk in memory.
         pieces.push(piece.slice())
         break
       }

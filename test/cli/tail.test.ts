@@ -72,7 +72,7 @@ describe("backq tail", () => {
       assert.strictEqual(stdout, "")
       assert.match(
         stderr,
-        /^backq: the folder of the workers, .*, is open, others may enter it \(mode 0755\): chmod 700 .*\n$/
+        /^backq: the folder of the workers, .*, is open to others \(mode 0755\): run chmod 700 .*\n$/
       )
     }))
 

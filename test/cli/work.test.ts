@@ -97,7 +97,7 @@ describe.concurrent("work process", () => {
       yield* eventually("the good one runs", () => existsSync(file))
       const buried = () => log(program).filter(({ message }) => message.startsWith("buried: "))
       yield* eventually("the others are buried", () => buried().length === 4)
-      for (const reason of [/not JSON/, /unheard-of/, /command/, /shell lines are off/]) {
+      for (const reason of [/not JSON/, /unheard-of/, /command/, /allows no shell lines/]) {
         assert.isTrue(buried().some(({ level, message }) => level === "ERROR" && reason.test(message)), String(reason))
       }
       const { inspector } = yield* look(port)

@@ -27,7 +27,7 @@ describe("ExitPolicy", () => {
     assert.deepStrictEqual(ExitPolicy.decide(policy, Result.succeed(exited({ exitCode, stderr: "oh no\n" }))), decision)
   })
 
-  it("takes 0 alone as success by default", () => {
+  it("treats only 0 as success by default", () => {
     const decide = (exitCode: number) => ExitPolicy.decide(ExitPolicy.make(), Result.succeed(exited({ exitCode })))
     assert.deepStrictEqual(decide(0), { _tag: "Done" })
     assert.deepStrictEqual(decide(1), { _tag: "Retry", reason: "exit code 1" })
@@ -37,7 +37,7 @@ describe("ExitPolicy", () => {
     )
   })
 
-  it("tells a signal and a timeout apart, and tries again", () => {
+  it("distinguishes a signal from a timeout, and retries both", () => {
     const signalled = failure(
       new ProcessError.Signalled({ command: "x", signal: "SIGSEGV", pid: 1, duration: Duration.seconds(2), ...output })
     )
@@ -49,7 +49,7 @@ describe("ExitPolicy", () => {
     assert.match(timedOut._tag === "Retry" ? timedOut.reason : "", /timeout of 2s.*: last words$/)
   })
 
-  it("does not try again what can't be started or is refused", () => {
+  it("does not retry a process that can't start or is refused", () => {
     const spawnFailed = (kind: ProcessError.SpawnFailed["kind"]) =>
       failure(new ProcessError.SpawnFailed({ kind, program: "x", detail: "d" }))._tag
     assert.strictEqual(spawnFailed("NotFound"), "Permanent")
@@ -60,14 +60,14 @@ describe("ExitPolicy", () => {
     assert.strictEqual(failure(new ProcessError.Refused({ rule: "programs", detail: "d" }))._tag, "Permanent")
   })
 
-  it("takes a process that was let go as done", () => {
+  it("treats a detached process as done", () => {
     assert.deepStrictEqual(
       ExitPolicy.decide(policy, Result.succeed({ _tag: "Detached", pid: 1 })),
       { _tag: "Done" }
     )
   })
 
-  it.effect("decides on what a script answers", () =>
+  it.effect("decides about the answers of a script", () =>
     Effect.gen(function*() {
       const outcome = yield* Effect.result(run({ command: ["convert", "a"] }))
       assert.deepStrictEqual(ExitPolicy.decide(policy, outcome), {

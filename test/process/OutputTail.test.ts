@@ -7,7 +7,7 @@ allow(withMuchData)
 
 describe("OutputTail", () => {
   it.prop(
-    "keeps the last bytes of whatever pieces",
+    "keeps the last bytes of any chunks",
     {
       limit: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 40 })),
       chunks: Schema.Array(Schema.Uint8Array)
@@ -49,7 +49,7 @@ describe("OutputTail", () => {
   const hostile = "\u001b]0;t\u0007\u009b2J\u202e\u2066\u2028\u2029\u00ad\ufeff"
   const raw = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
 
-  it("finds the last line of whatever was written, in a moment", () => {
+  it("finds the last line of any output, in linear time", () => {
     const lastLine = (text: string) => OutputTail.lastLine(OutputTail.fromText(text))
     assert.strictEqual(lastLine(`one\r${hostile} two \t\n\u200b\n\r\n`), "]0;t  2J       two")
     assert.strictEqual(lastLine("Zażółć 😀\n"), "Zażółć 😀")
@@ -66,7 +66,7 @@ describe("OutputTail", () => {
     }
   })
 
-  it("gives its end to people", () => {
+  it("returns the end as text for people", () => {
     const lastChars = (text: string, chars: number) => OutputTail.lastChars(OutputTail.fromText(text), chars)
     assert.strictEqual(lastChars("one\ntwo\r\n three \n\n", 1000), "one\ntwo\n three")
     assert.strictEqual(lastChars("one\ntwo\n", 5), "e\ntwo")

@@ -24,7 +24,7 @@ describe("the end of a process", () => {
       assert.isFalse(isRunning(result.pid))
     }))
 
-  it.live.each(["KILL", "TERM", "SEGV", "HUP"])("SIG%s is told apart", (signal) =>
+  it.live.each(["KILL", "TERM", "SEGV", "HUP"])("SIG%s is reported by name", (signal) =>
     Effect.gen(function*() {
       const reason = yield* fails("Signalled", { command: ["sh", "-c", `echo before; kill -${signal} $$; sleep 5`] })
       assert.strictEqual(reason.signal, `SIG${signal}`)
@@ -32,7 +32,7 @@ describe("the end of a process", () => {
       assert.include(reason.message, `SIG${signal}`)
     }))
 
-  it.live("what a process leaves in its group ends with it", () =>
+  it.live("the rest of its group ends with it", () =>
     Effect.gen(function*() {
       const started = performance.now()
       const out = yield* text({ command: "sleep 60 & echo $!; sleep 60 >/dev/null 2>&1 & echo $!" })
@@ -40,12 +40,12 @@ describe("the end of a process", () => {
       assertNotAwaited(started)
     }))
 
-  it.live("what ends soon after its leader is left to do so", () =>
+  it.live("a process that ends soon after its leader gets no signal", () =>
     Effect.gen(function*() {
       assert.strictEqual(yield* text({ command: "(trap 'exit 1' TERM; sleep 0.05; echo last) & exit 0" }), "last\n")
     }))
 
-  it.live("output that a daemon outside holds open is not waited for", () =>
+  it.live("output that a daemon outside of the group holds open does not delay the end", () =>
     Effect.gen(function*() {
       yield* exited({ command: ["true"] })
       const files = openFiles()
@@ -59,7 +59,7 @@ describe("the end of a process", () => {
 })
 
 describe("output", () => {
-  it.live("50 MB are read and dropped, all but the tail", () =>
+  it.live("50 MB are read and dropped except for the end", () =>
     Effect.gen(function*() {
       collectGarbage()
       const before = process.memoryUsage()
@@ -74,7 +74,7 @@ describe("output", () => {
       assert.isBelow(after.rss - before.rss, 40 * 1024 * 1024)
     }))
 
-  it.live("both streams are drained together", () =>
+  it.live("both streams are read at the same time", () =>
     Effect.gen(function*() {
       const { stderr, stdout } = yield* exited({
         command: "for i in 1 2 3 4; do head -c 200000 /dev/zero; head -c 200000 /dev/zero >&2; done",
@@ -84,14 +84,14 @@ describe("output", () => {
       assert.deepStrictEqual([stdout.bytes.length, stderr.bytes.length], [10, 10])
     }))
 
-  it.live("bytes stay as they are", () =>
+  it.live("bytes stay unchanged", () =>
     Effect.gen(function*() {
       const { stdout } = yield* exited({ command: ["printf", "\\377\\000\\r\\n\\200"] })
       assert.deepEqual(Array.from(stdout.bytes), [255, 0, 13, 10, 128])
       assert.isFalse(stdout.truncated)
     }))
 
-  it.live("none is kept with a limit of 0", () =>
+  it.live("a limit of 0 keeps nothing", () =>
     Effect.gen(function*() {
       const { stdout } = yield* exited({ command: ["echo", "hello"], outputLimit: 0 })
       assert.deepStrictEqual([stdout.total, stdout.bytes.length, stdout.truncated], [6, 0, true])
@@ -107,12 +107,12 @@ describe("input", () => {
       assert.strictEqual(yield* text({ command: ["wc", "-c"], input: "" }).pipe(Effect.map((out) => out.trim())), "0")
     }))
 
-  it.live("without input there is nothing to read", () =>
+  it.live("without input stdin is empty", () =>
     Effect.gen(function*() {
       assert.strictEqual((yield* text({ command: ["wc", "-c"] })).trim(), "0")
     }))
 
-  it.live("a process need not read it", () =>
+  it.live("a process may ignore its input", () =>
     Effect.gen(function*() {
       const input = new Uint8Array(5_000_000)
       assert.strictEqual((yield* exited({ command: ["true"], input })).exitCode, 0)
@@ -139,13 +139,13 @@ describe("arguments, environment, directory", () => {
       assert.strictEqual(yield* text({ command: show, env: { BACKQ_A: "", HOME: null } }), ",none\n")
     }))
 
-  it.live("extendEnv: false leaves what was set alone", () =>
+  it.live("extendEnv: false keeps only the payload's variables", () =>
     Effect.gen(function*() {
       assert.strictEqual(yield* text({ command: ["env"], extendEnv: false, env: { A: "1", B: null } }), "A=1\n")
       assert.strictEqual(yield* text({ command: ["env"], extendEnv: false }), "")
     }))
 
-  it.live("Node.js adds no variable of its own", () =>
+  it.live("Node.js adds no variable", () =>
     Effect.gen(function*() {
       const before = process.env.NODE_V8_COVERAGE
       yield* Effect.addFinalizer(() =>
@@ -166,7 +166,7 @@ describe("arguments, environment, directory", () => {
       )
     }))
 
-  it.live("the PATH of a payload does not choose the program", () =>
+  it.live("the PATH of a payload does not select the program", () =>
     Effect.gen(function*() {
       const dir = yield* folder
       NodeFs.writeFileSync(NodePath.join(dir, "echo"), "#!/bin/sh\nprintf fooled", { mode: 0o755 })

@@ -26,7 +26,7 @@ const stat = (pid: number) => {
 }
 
 describe("ProcessGroup", () => {
-  it.live("a group runs while one of it does", () =>
+  it.live("a group runs while one of its processes does", () =>
     Effect.gen(function*() {
       const { pid } = yield* group("echo ready; sleep 60")
       assert.isTrue(ProcessGroup.isRunning(pid))
@@ -34,7 +34,7 @@ describe("ProcessGroup", () => {
       while (ProcessGroup.isRunning(pid)) yield* Effect.sleep("2 millis")
     }))
 
-  it.live("a group of zombies is there, but does not run", () =>
+  it.live("a group of zombies exists but does not run", () =>
     Effect.gen(function*() {
       // The child gets a group of its own and ends; `sleep`, which took its parent's place, never collects it.
       const { line } = yield* group("setsid true & echo $!; exec sleep 60")

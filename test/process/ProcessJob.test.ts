@@ -11,9 +11,9 @@ import { perform } from "../../src/testing/Perform.ts"
 
 const hostile = "first\n\u001b]0;owned\u0007\u001b[2J\r\nreal \u009b2J\u202eevil\r[12:00:00.000] ERROR (#1): forged\n"
 
-describe("what a process writes", () => {
+describe("the output of a failed process", () => {
   it.effect.each([1, 64, 75])(
-    "does nothing to a terminal, nor makes a line of its own: exit code %i",
+    "is escaped in one line: exit code %i",
     (exitCode) =>
       Effect.gen(function*() {
         const annotations: Array<readonly [string, unknown]> = []

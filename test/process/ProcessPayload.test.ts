@@ -9,7 +9,7 @@ const decode = Schema.decodeUnknownEffect(ProcessPayload)
 const encode = Schema.encodeEffect(ProcessPayload)
 
 describe("ProcessPayload", () => {
-  it.effect("reads the whole wire form", () =>
+  it.effect("decodes the whole wire form", () =>
     Effect.gen(function*() {
       const payload = yield* decode(JSON.parse(
         `{"command":["convert","a b",""],"cwd":"/srv","env":{"LANG":"C","DISPLAY":null},"extendEnv":false,` +
@@ -27,7 +27,7 @@ describe("ProcessPayload", () => {
       })
     }))
 
-  it.effect("writes what a program says by hand", () =>
+  it.effect("encodes a payload that a program writes", () =>
     Effect.gen(function*() {
       const full: ProcessPayload = {
         command: ["sh", "-c", "cat"],
@@ -94,7 +94,7 @@ describe("ProcessPayload", () => {
     }))
 
   it.effect.prop(
-    "keeps bytes, text and times",
+    "keeps bytes, text and durations",
     {
       bytes: Schema.Uint8Array,
       text: Schema.String,
@@ -111,14 +111,14 @@ describe("ProcessPayload", () => {
       })
   )
 
-  it("checks what was written by hand", () => {
+  it("checks a payload that a program writes", () => {
     assert.isTrue(Result.isSuccess(validate({ command: ["a"], timeout: "5 seconds", input: new Uint8Array(1) })))
     assert.isTrue(Result.isFailure(validate({ command: ["a"], timeout: "Infinity" })))
     assert.isTrue(Result.isFailure(validate({ command: ["a"], timeout: 0 })))
     assert.isTrue(Result.isFailure(validate({ command: ["a\0"] })))
   })
 
-  it("runs a line by the shell", () => {
+  it("runs a line with the shell", () => {
     assert.deepStrictEqual(argv("ls | wc"), ["/bin/sh", "-c", "ls | wc"])
     assert.deepStrictEqual(argv(["ls", "-l"]), ["ls", "-l"])
   })

@@ -134,13 +134,13 @@ describe("ProcessPolicy", () => {
     }
   )
 
-  it("gives its timeout to a payload without one, and keeps a shorter one", () => {
+  it("sets its timeout on a payload without one, and keeps a shorter one", () => {
     const checked = (payload: ProcessPayload) => Result.getOrThrow(ProcessPolicy.check(strict, payload))
     assert.deepStrictEqual(checked({ command: ["convert"] }).timeout, Duration.minutes(10))
     assert.strictEqual(checked({ command: ["convert"], timeout: "1 second" }).timeout, "1 second")
   })
 
-  it("keeps no more output than is allowed, also of a payload that does not say", () => {
+  it("limits the kept output, also of a payload without outputLimit", () => {
     const kept = (maxOutputLimit: number, payload: ProcessPayload) =>
       Result.getOrThrow(ProcessPolicy.check(ProcessPolicy.make({ maxOutputLimit }), payload)).outputLimit
     assert.strictEqual(kept(1000, { command: ["ls"] }), 1000)
@@ -149,23 +149,23 @@ describe("ProcessPolicy", () => {
     assert.strictEqual(kept(1000, { command: ["ls"], outputLimit: 10 }), 10)
   })
 
-  it("gives no timeout to a detached process", () => {
+  it("sets no timeout on a detached process", () => {
     const policy = ProcessPolicy.make({ maxTimeout: "1 second", detach: true })
     const payload: ProcessPayload = { command: ["ls"], detach: true }
     assert.deepStrictEqual(Result.getOrThrow(ProcessPolicy.check(policy, payload)), payload)
   })
 
-  it("a payload that asks for no directory runs in the first allowed one", () => {
+  it("runs a payload without cwd in the first allowed directory", () => {
     assert.strictEqual(Result.getOrThrow(ProcessPolicy.check(strict, { command: ["convert"] })).cwd, "/srv/images")
     assert.isUndefined(Result.getOrThrow(ProcessPolicy.check(ProcessPolicy.open, { command: ["ls"] })).cwd)
   })
 
-  it("runs in the directory that it checked", () => {
+  it("runs in the checked directory", () => {
     const payload: ProcessPayload = { command: ["convert"], cwd: "/srv/images/a/../b/." }
     assert.strictEqual(Result.getOrThrow(ProcessPolicy.check(strict, payload)).cwd, "/srv/images/b")
   })
 
-  it("says what is allowed, and shows no value of the environment", () => {
+  it("names what is allowed, and shows no value of the environment", () => {
     const refusal = Result.match(
       ProcessPolicy.check(strict, { command: ["convert"], env: { API_KEY: "hunter2" } }),
       { onSuccess: () => "", onFailure: (refused) => refused.message }
@@ -175,7 +175,7 @@ describe("ProcessPolicy", () => {
     assert.notInclude(refusal, "hunter2")
   })
 
-  it.effect("allows argv only where nobody says otherwise, and runs nothing that it refuses", () =>
+  it.effect("allows only argv by default, and runs nothing that it refuses", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(run({ command: "ls | wc" }))
       assert.strictEqual(error.reason._tag === "Refused" && error.reason.rule, "shellLines")
@@ -193,17 +193,17 @@ describe("ProcessPolicy", () => {
       Effect.provide(Layer.merge(ProcessRunner.layerTest(), ProcessPolicy.layer(ProcessPolicy.open)))
     ))
 
-  it.effect("does not stand in for the payload's own rules", () =>
+  it.effect("does not replace the payload's own rules", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(run({ command: ["ls", "\0"] }))
       assert.strictEqual(error.reason._tag === "Refused" && error.reason.rule, "payload")
     }).pipe(Effect.provide(ProcessRunner.layerTest())))
 })
 
-describe("options that can't be meant", () => {
+describe("invalid options", () => {
   const refused: ReadonlyArray<readonly [ProcessPolicy.Options, RegExp]> = [
-    [{ shellLines: true, programs: ["convert"] }, /--shell and --allow.* cancel each other/],
-    [{ shellLines: true, programs: [] }, /cancel each other/],
+    [{ shellLines: true, programs: ["convert"] }, /--shell and --allow.* must not be set together/],
+    [{ shellLines: true, programs: [] }, /must not be set together/],
     [{ programs: [""] }, /--allow\) must be .*, not ''$/],
     [{ programs: ["convert", ""] }, /--allow\) must be/],
     ...["./x", "bin/x", "/opt/../bin/x", "/opt//x", "/opt/./x", "/opt/x/", "/", ".", "..", "ls\0", "ls\n", " ls"].map((
@@ -212,16 +212,18 @@ describe("options that can't be meant", () => {
     ...["", ".", "images", "./images", "~/images", "/srv/../etc", "/srv\0", "/srv\n"].map((directory) =>
       [{ directories: ["/srv", directory] }, /--allow-dir\) must be an absolute path without \.\./] as const
     ),
-    ...["", "A=B", "A\0", "A ", "\n"].map((name) => [{ environment: [name] }, /--allow-env\) must be a name/] as const),
+    ...["", "A=B", "A\0", "A ", "\n"].map((name) =>
+      [{ environment: [name] }, /--allow-env\) must be a non-empty name/] as const
+    ),
     ...["*", "LC_*", "\u200bLANG", "LA\u00adNG"].map((name) =>
-      [{ environment: [name] }, /--allow-env\) must be a name/] as const
+      [{ environment: [name] }, /--allow-env\) must be a non-empty name/] as const
     ),
     ...["\u200bconvert", "con\u2060vert", "convert\ufeff", "/bin/ls\u200b"].map((program) =>
       [{ programs: [program] }, /--allow\) must be .*\\u\{[0-9a-f]+\}/] as const
     ),
     [{ directories: ["/srv\u200b"] }, /--allow-dir\) must be .*\/srv\\u\{200b\}/],
     ...["", "A=B", "A\0", "A*B", "**", "A*B*"].map((name) =>
-      [{ inherit: [name] }, /--inherit-env\) must be a name/] as const
+      [{ inherit: [name] }, /--inherit-env\) must be a non-empty name/] as const
     ),
     ...[0, -1, NaN, Infinity, "Infinity", "0 millis", "soon"].map((maxTimeout) =>
       [
@@ -262,14 +264,14 @@ describe("options that can't be meant", () => {
     assert.match(Result.isFailure(result) ? result.failure.message : "made", reason)
   })
 
-  it("what is hostile is told safely, and in short", () => {
+  it("hostile words are escaped and clipped", () => {
     const result = ProcessPolicy.makeResult({ programs: [`/\u001b[31m\u202e\n${"x".repeat(60_000)}/`] })
     const message = Result.isFailure(result) ? result.failure.message : ""
     assert.notMatch(message, /[\p{Cc}\p{Cf}]/u)
     assert.isBelow(message.length, 500)
   })
 
-  it("what can be meant is made", () => {
+  it("valid options make a policy", () => {
     const { make } = ProcessPolicy
     assert.deepStrictEqual(make({ directories: ["/srv//images/./a/", "/"] }).directories, ["/srv/images/a", "/"])
     assert.deepStrictEqual(
@@ -281,7 +283,7 @@ describe("options that can't be meant", () => {
   })
 })
 
-describe("what of the worker's environment a process gets", () => {
+describe("the worker's variables that a process gets", () => {
   const own = {
     PATH: "/bin",
     HOME: "/root",
@@ -321,7 +323,7 @@ describe("what of the worker's environment a process gets", () => {
     assert.deepEqual({ ...environmentOf(policy, { extendEnv: false }, own) }, {})
   })
 
-  it("what the payload sets and unsets comes after it, whatever its name", () => {
+  it("the payload's variables come last, whatever their names", () => {
     const env = JSON.parse(`{"A":"1","HOME":null,"TZ":"X","__proto__":"p","constructor":"c","toString":null}`)
     const environment = environmentOf(make({ programs: ["ls"], environment: "any" }), { env }, own)
     assert.deepStrictEqual(Object.entries(environment), [
@@ -361,7 +363,7 @@ const placements: Record<string, Layer.Layer<ProcessRunner>> = {
   "beside the runner, all open to it": Layer.merge(Layer.provide(inner, open), only("true"))
 }
 
-describe("a policy applies wherever it is provided:", () => {
+describe("a policy applies when it is provided", () => {
   it.effect.each(Object.keys(placements))("%s", (name) =>
     Effect.gen(function*() {
       assert.strictEqual(yield* ruleOf({ command: ["true"] }), "done")
@@ -393,19 +395,19 @@ describe("a policy applies wherever it is provided:", () => {
       Effect.provide(Layer.merge(workers[name]!, Publisher.layer).pipe(Layer.provideMerge(MemoryBroker.layer)))
     ))
 
-  it.effect("to the runner alone, and opens it", () =>
+  it.effect("only to the runner, which it opens", () =>
     Effect.gen(function*() {
       assert.strictEqual(yield* ruleOf({ command: "true" }), "done")
     }).pipe(Effect.provide(Layer.provide(inner, open))))
 
-  it.effect("to the runner, which applies it by itself, too", () =>
+  it.effect("to a runner that is called directly", () =>
     Effect.gen(function*() {
       const runner = yield* ProcessRunner
       const error = yield* Effect.flip(runner.run({ command: ["false"] }))
       assert.strictEqual(error.reason._tag, "Refused")
     }).pipe(Effect.provide(Layer.provide(inner, only("true")))))
 
-  it.effect("to one of two runners that are built together, and not to the other", () =>
+  it.effect("to one of two runners, and not to the other", () =>
     Effect.gen(function*() {
       const rules: Array<string> = []
       const ask = (name: string) =>
@@ -423,7 +425,7 @@ describe("both", () => {
   const checked = (a: ProcessPolicy.Options, b: ProcessPolicy.Options, payload: ProcessPayload) =>
     ProcessPolicy.check(both(make(a), make(b)), payload)
 
-  it("allows what each allows", () => {
+  it("allows what both policies allow", () => {
     const policies = new Set(table.map(([, policy]) => policy))
     for (const [, , payload] of table) {
       for (const a of policies) {
@@ -438,7 +440,7 @@ describe("both", () => {
     }
   })
 
-  it("fills in what both allow", () => {
+  it("fills in the defaults that both allow", () => {
     const filled = Result.getOrThrow(checked(
       { maxTimeout: "10 minutes", directories: ["/srv", "/tmp/a"] },
       { maxTimeout: "5 minutes", directories: ["/srv/images", "/tmp"] },

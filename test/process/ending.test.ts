@@ -24,7 +24,7 @@ const pidsIn = (file: string, count: number) => {
 }
 
 describe("timeout and interruption", () => {
-  it.live("a timeout ends the whole group, and keeps its output", () =>
+  it.live("a timeout ends the whole group and keeps its output", () =>
     Effect.gen(function*() {
       const started = performance.now()
       const reason = yield* fails("TimedOut", {
@@ -37,7 +37,7 @@ describe("timeout and interruption", () => {
       assert.isFalse(isRunning(Number(toText(reason.stdout))))
     }))
 
-  it.live("SIGTERM comes first, and the process may use the grace", () =>
+  it.live("SIGTERM comes first, and the process has the grace period", () =>
     Effect.gen(function*() {
       const reason = yield* fails("TimedOut", {
         command: "trap 'echo bye; exit 0' TERM; while :; do sleep 0.02; done",
@@ -46,7 +46,7 @@ describe("timeout and interruption", () => {
       assert.strictEqual(toText(reason.stdout), "bye\n")
     }))
 
-  it.live("a process that ignores SIGTERM gets SIGKILL after the grace", () =>
+  it.live("a process that ignores SIGTERM gets SIGKILL after the grace period", () =>
     Effect.gen(function*() {
       const started = performance.now()
       const reason = yield* fails("TimedOut", {
@@ -61,7 +61,7 @@ describe("timeout and interruption", () => {
       assert.isFalse(isRunning(Number(toText(reason.stdout))))
     }))
 
-  it.live("a straggler that outlives its leader has the grace too", () =>
+  it.live("a process that outlives its leader has the grace period too", () =>
     Effect.gen(function*() {
       const dir = yield* folder
       const file = NodePath.join(dir, "late")
@@ -73,7 +73,7 @@ describe("timeout and interruption", () => {
       assert.isTrue(NodeFs.existsSync(file))
     }))
 
-  it.live("interruption ends the group, and waits for its end", () =>
+  it.live("interruption ends the group and waits for its end", () =>
     Effect.gen(function*() {
       const dir = yield* folder
       const file = NodePath.join(dir, "pids")
@@ -86,7 +86,7 @@ describe("timeout and interruption", () => {
       assert.isFalse(pids.some(isRunning))
     }))
 
-  it.live("interruption sends SIGKILL after the grace", () =>
+  it.live("interruption sends SIGKILL after the grace period", () =>
     Effect.gen(function*() {
       const dir = yield* folder
       const file = NodePath.join(dir, "pids")
@@ -100,19 +100,19 @@ describe("timeout and interruption", () => {
       assert.isFalse(pids.some(isRunning))
     }))
 
-  it.live("a process that ends in time is not touched by its timeout", () =>
+  it.live("a timeout does not affect a process that ends in time", () =>
     Effect.gen(function*() {
       assert.strictEqual((yield* exited({ command: ["true"], timeout: "1 hour" })).exitCode, 0)
     }))
 
-  it.live("a timeout longer than a timer can hold waits", () =>
+  it.live("a timeout longer than a timer's maximum waits", () =>
     Effect.gen(function*() {
       assert.strictEqual((yield* exited({ command: ["sleep", "0.05"], timeout: "60 days" })).exitCode, 0)
     }))
 })
 
 describe("detach", () => {
-  it.live("lets the process go", () =>
+  it.live("settles once the process has started", () =>
     Effect.gen(function*() {
       const dir = yield* folder
       const file = NodePath.join(dir, "pids")
@@ -130,7 +130,7 @@ describe("detach", () => {
       yield* eventually("the end is collected", () => !NodeFs.existsSync(`/proc/${result.pid}`))
     }))
 
-  it.live("the process survives the end of its worker, and of the worker's group", () =>
+  it.live("the process survives the end of its worker and of the worker's group", () =>
     Effect.gen(function*() {
       const dir = yield* folder
       const file = NodePath.join(dir, "pids")

@@ -17,7 +17,7 @@ allow(withPrograms)
 describe("a process that can't start", () => {
   const kind = (payload: ProcessPayload) => Effect.map(fails("SpawnFailed", payload), (reason) => reason.kind)
 
-  it.live("no such program", () =>
+  it.live("a missing program is NotFound", () =>
     Effect.gen(function*() {
       const reason = yield* fails("SpawnFailed", { command: ["backq-no-such-program"], input: "secret" })
       assert.strictEqual(reason.kind, "NotFound")
@@ -28,7 +28,7 @@ describe("a process that can't start", () => {
       assert.strictEqual(yield* kind({ command: ["backq-no-such-program"], detach: true }), "NotFound")
     }))
 
-  it.live("a file that isn't executable, a directory, a missing interpreter", () =>
+  it.live("a file that is not executable, a directory and a missing interpreter are told apart", () =>
     Effect.gen(function*() {
       const dir = yield* folder
       NodeFs.writeFileSync(NodePath.join(dir, "plain"), "")
@@ -41,7 +41,7 @@ describe("a process that can't start", () => {
       assert.include(script.message, "interpreter")
     }))
 
-  it.live("a directory that is missing, or a file", () =>
+  it.live("a missing directory and a file as cwd are BadCwd", () =>
     Effect.gen(function*() {
       const missing = yield* fails("SpawnFailed", { command: ["ls"], cwd: "/nowhere" })
       assert.strictEqual(missing.kind, "BadCwd")
@@ -51,7 +51,7 @@ describe("a process that can't start", () => {
       assert.include(file.message, "not a directory")
     }))
 
-  it.live("a directory that can't be reached, under a policy and without one", () =>
+  it.live("an unreachable directory is BadCwd, with and without a policy", () =>
     Effect.gen(function*() {
       const dir = NodeFs.realpathSync(yield* folder)
       NodeFs.symlinkSync("loop", NodePath.join(dir, "loop"))
@@ -70,7 +70,7 @@ describe("a process that can't start", () => {
       assert.match(below.message, /does not exist$/)
     }))
 
-  it.live("arguments that are too long", () =>
+  it.live("too long arguments are reported", () =>
     Effect.gen(function*() {
       const reason = yield* fails("SpawnFailed", { command: ["echo", "x".repeat(3_000_000)] })
       assert.strictEqual(reason.kind, "Other")
@@ -86,7 +86,7 @@ describe("a process that can't start", () => {
       assert.notInclude(long.message, "\n")
     }))
 
-  it.live("whatever the payload says, a message is short and does nothing to a terminal", () =>
+  it.live("messages are clipped and escaped, whatever the payload contains", () =>
     Effect.gen(function*() {
       const dir = yield* folder
       const bad = `${"\u001b[31m\u009b\u202e\u2028\r\n\ud800"}${"x".repeat(50)}`

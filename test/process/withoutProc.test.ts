@@ -24,12 +24,12 @@ const hasEnded = (pid: number): boolean => {
 }
 
 describe("without a /proc", () => {
-  it("the tests see none", () => {
+  it("the tests see no /proc", () => {
     assert.isFalse(existsSync("/proc/self/stat"))
     assert.throws(() => readdirSync("/proc"))
   })
 
-  it.live("a group runs as long as there is one, and no longer", () =>
+  it.live("a group runs as long as it exists", () =>
     Effect.gen(function*() {
       const result = yield* exited({ command: ["true"] })
       assert.isTrue(hasEnded(result.pid))

@@ -142,7 +142,7 @@ const server = (path: string, onConnection: (socket: Socket) => void) => {
 }
 
 describe("Tail", () => {
-  it.live("whoever follows sees each outcome, without what the handler returned", () =>
+  it.live("a follower sees each outcome without the handler's result", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "run")
       const program = Effect.gen(function*() {
@@ -181,7 +181,7 @@ describe("Tail", () => {
       assert.deepStrictEqual(readdirSync(place), [], "the socket is gone with its worker")
     }))
 
-  it.live("a worker that starts later is seen from its first outcome to its last, however short it lives", () =>
+  it.live("a follower sees every outcome of a worker that starts later, however short it lives", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "run")
       const seen: Array<string> = []
@@ -203,7 +203,7 @@ describe("Tail", () => {
       assert.deepStrictEqual(seen, [1, 2, 3, 4].flatMap((worker) => [`${worker} first`, `${worker} last`]))
     }))
 
-  it.live("nothing is told twice when a worker ends that waits for somebody else who reads nothing", () =>
+  it.live("an ending worker that waits for another follower sends nothing twice", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "run")
       const seen: Array<string> = []
@@ -239,7 +239,7 @@ describe("Tail", () => {
       assert.isAbove(told.length, 900)
     }))
 
-  it.live("what was over before somebody came to look is not told", () =>
+  it.live("a new follower does not get old outcomes", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "run")
       const clock = settable()
@@ -253,7 +253,7 @@ describe("Tail", () => {
       }).pipe(Effect.provide(Layer.provide(Tail.layerOptions({ folder: place }), clock.layer)))
     }))
 
-  it.live("tells who offers outcomes", () =>
+  it.live("lists the workers that offer outcomes", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "run")
       assert.deepStrictEqual(yield* Tail.workers({ folder: place }), [])
@@ -263,7 +263,7 @@ describe("Tail", () => {
       }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
     }))
 
-  it.live("follows nobody but the process that is asked for", () =>
+  it.live("follows only the requested process", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "run")
       yield* Effect.gen(function*() {
@@ -274,7 +274,7 @@ describe("Tail", () => {
       }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
     }))
 
-  it.live("a socket that a dead process left is taken away", () =>
+  it.live("the socket of a dead process is removed", () =>
     Effect.gen(function*() {
       const place = yield* folder
       // no process has such a number
@@ -288,23 +288,26 @@ describe("Tail", () => {
       yield* Fiber.interrupt(fiber)
     }))
 
-  it.live("a folder that others may enter, or a link: nothing is offered there, and the worker works", () =>
+  it.live("a worker offers nothing in a folder that is open to others or a link, and works", () =>
     Effect.gen(function*() {
       const parent = yield* folder
       const open = join(parent, "open")
       mkdirSync(open)
       chmodSync(open, 0o755)
-      assert.match((yield* warnings(open)).join(), /others may enter it/)
+      assert.match((yield* warnings(open)).join(), /is open to others/)
       assert.deepStrictEqual(readdirSync(open), [])
       const own = join(parent, "own")
       mkdirSync(own, { mode: 0o700 })
       symlinkSync(own, join(parent, "link"))
-      assert.match((yield* warnings(join(parent, "link"))).join(), /belongs to somebody else/)
+      assert.match(
+        (yield* warnings(join(parent, "link"))).join(),
+        /must not be a link, which may belong to another user/
+      )
       assert.match((yield* warnings(join(own, "x".repeat(120)))).join(), /can't follow this worker/)
       assert.deepStrictEqual(yield* warnings(own), [])
     }))
 
-  it.live("who doesn't read holds nobody up", () =>
+  it.live("a follower that does not read does not delay others", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "run")
       yield* Effect.gen(function*() {
@@ -323,7 +326,7 @@ describe("Tail", () => {
       )
     }))
 
-  it.live("a folder that isn't this user's alone is refused, and nothing in it is touched", () =>
+  it.live("a folder that is open to others is refused, and its content stays untouched", () =>
     Effect.gen(function*() {
       const parent = yield* folder
       const make = (name: string, mode: number): string => {
@@ -338,20 +341,20 @@ describe("Tail", () => {
       symlinkSync(join(parent, "nowhere"), join(parent, "dangling"))
       writeFileSync(join(parent, "file"), "")
       const refused: Array<readonly [string, RegExp]> = [
-        [make("open", 0o755), /others may enter it \(mode 0755\)/],
-        [make("group", 0o770), /others may enter it \(mode 0770\)/],
+        [make("open", 0o755), /is open to others \(mode 0755\)/],
+        [make("group", 0o770), /is open to others \(mode 0770\)/],
         [make("closed", 0o600), /is closed to its own user \(mode 0600\): chmod 700 it/],
         [make("fixed", 0o500), /is closed to its own user \(mode 0500\): chmod 700 it/],
         [join(parent, "link"), /is a link/],
         [join(parent, "dangling"), /is a link/],
-        [join(parent, "file"), /is no folder/],
+        [join(parent, "file"), /must be a folder/],
         [make("shared/own", 0o700), /is in .*shared, where others can replace it \(mode 0777\)/]
       ]
       chmodSync(join(parent, "shared"), 0o777)
       if (process.getuid?.() === 0) {
         const theirs = make("theirs", 0o700)
         chownSync(theirs, 65534, 65534)
-        refused.push([theirs, /belongs to somebody else/])
+        refused.push([theirs, /belongs to another user/])
         const below = make("parent/own", 0o700)
         chownSync(join(parent, "parent"), 65534, 65534)
         refused.push([below, /is in .*parent, where others can replace it/])
@@ -359,17 +362,17 @@ describe("Tail", () => {
       for (const [place, reason] of refused) {
         const { message } = yield* Effect.flip(Stream.runDrain(Tail.follow({ folder: place })))
         assert.match(message, reason)
-        assert.match(message, /set XDG_RUNTIME_DIR to a folder that is yours alone$/)
+        assert.match(message, /set XDG_RUNTIME_DIR to a folder that only you can access$/)
         assert.notInclude(message, "\n")
         assert.strictEqual((yield* Effect.flip(Tail.workers({ folder: place }))).message, message)
         assert.include((yield* warnings(place)).join(), message)
       }
       const left = refused.filter(([place]) => existsSync(join(place, "999999999.sock")))
-      assert.strictEqual(left.length, refused.length - 2, "all but what is no folder")
+      assert.strictEqual(left.length, refused.length - 2, "all but what is not a folder")
       assert.deepStrictEqual(readdirSync(join(parent, "open")), ["999999999.sock"])
     }))
 
-  it.live("a folder below one with the sticky bit, or below a link, is a good one", () =>
+  it.live("a folder below a sticky folder or a link is accepted", () =>
     Effect.gen(function*() {
       const parent = yield* folder
       mkdirSync(join(parent, "sticky"))
@@ -383,7 +386,7 @@ describe("Tail", () => {
       }
     }))
 
-  it.live("a folder that stops being this user's alone ends who follows", () =>
+  it.live("a folder that becomes open to others ends its followers", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "run")
       const fiber = yield* Effect.forkChild(Stream.runDrain(Tail.follow({ folder: place })))
@@ -392,10 +395,10 @@ describe("Tail", () => {
         schedule: Schedule.spaced("5 millis")
       })
       chmodSync(place, 0o777)
-      assert.match((yield* Effect.flip(Fiber.join(fiber))).message, /others may enter it/)
+      assert.match((yield* Effect.flip(Fiber.join(fiber))).message, /is open to others/)
     }))
 
-  it("the folder is below XDG_RUNTIME_DIR where that is an absolute path", () => {
+  it("the folder is below XDG_RUNTIME_DIR if that is an absolute path", () => {
     const fallback = join(tmpdir(), `backq-${process.getuid?.()}`)
     assert.strictEqual(Folder.path({ XDG_RUNTIME_DIR: "/run/user/7" }), "/run/user/7/backq")
     for (const runtime of ["", ".", "run", "./run", "~", " /run"]) {
@@ -404,7 +407,7 @@ describe("Tail", () => {
     assert.strictEqual(Folder.path({}), fallback)
   })
 
-  it.live("what has the name of a socket of a living process and is none, or another's, is passed over", () =>
+  it.live("a file that is not a socket of this user is ignored", () =>
     Effect.gen(function*() {
       const parent = yield* folder
       const elsewhere = join(yield* folder, "socket")
@@ -425,7 +428,7 @@ describe("Tail", () => {
       assert.include(readdirSync(place), other)
     }))
 
-  it.live("a line without an end costs its sender the connection, and nobody else anything", () =>
+  it.live("an endless line closes the connection of its sender only", () =>
     Effect.gen(function*() {
       const place = yield* folder
       const line = JSON.stringify({ at: 1, pid: 2, outcome: "Done", queue: "q", jobId: "3", duration: 4 })
@@ -458,11 +461,11 @@ describe("Tail", () => {
       assert.strictEqual(connections, 1, "it is not asked again")
       assert.deepStrictEqual(seen, ["3"])
       assert.deepStrictEqual(messages, [
-        `process ${process.pid} is not followed any more: it sent a line of more than ${maxLineBytes} bytes, as no worker does`
+        `tail stopped following process ${process.pid}: it sent a line of more than ${maxLineBytes} bytes`
       ])
     }))
 
-  it.live("lines without end that are none of a worker's cost their sender the connection", () =>
+  it.live("endless invalid lines close the connection of their sender", () =>
     Effect.gen(function*() {
       const place = yield* folder
       const line = JSON.stringify({ at: 1, pid: 2, outcome: "Done", queue: "q", jobId: "3", duration: 4 })
@@ -498,17 +501,17 @@ describe("Tail", () => {
         assert.isBelow(sent, 20_000_000)
         assert.deepStrictEqual(seen, ["3", "3"])
         assert.deepStrictEqual(messages, [
-          `process ${process.pid} is not followed any more: it sent 1000 lines in a row that no worker sends`
+          `tail stopped following process ${process.pid}: it sent 1000 invalid lines in a row`
         ])
       }
     }))
 
-  it.live("a folder whose path is too long for a socket is told as such, on both sides", () =>
+  it.live("a folder with a path too long for a socket is refused by workers and followers", () =>
     Effect.gen(function*() {
       const parent = yield* folder
       const long = join(parent, "x".repeat(110 - parent.length))
       mkdirSync(long, { mode: 0o700 })
-      const reason = /is too long a path: .* set XDG_RUNTIME_DIR to a folder of yours with a shorter one$/
+      const reason = /has a path that is too long: .* set XDG_RUNTIME_DIR to a folder of yours with a shorter path$/
       assert.match((yield* Effect.flip(Stream.runDrain(Tail.follow({ folder: long })))).message, reason)
       assert.match((yield* Effect.flip(Tail.workers({ folder: long }))).message, reason)
       assert.match((yield* warnings(long)).join(), reason)
@@ -516,7 +519,7 @@ describe("Tail", () => {
       assert.deepStrictEqual(yield* warnings(short), [])
     }))
 
-  it.live("a flood waits for who follows: it is held neither in memory nor dropped", () =>
+  it.live("a flood waits for the follower: it is neither kept in memory nor dropped", () =>
     Effect.gen(function*() {
       const place = yield* folder
       let sent = 0
@@ -544,7 +547,7 @@ describe("Tail", () => {
       assert.isBelow(sent, 10_000_000)
     }))
 
-  it.live("lines of another program are passed over", () =>
+  it.live("lines of another program are ignored", () =>
     Effect.gen(function*() {
       const place = yield* folder
       const line = { at: 1, pid: 2, outcome: "Done" as const, queue: "q", jobId: "3", duration: 4 }

@@ -9,7 +9,7 @@ import { fromOutcome, Line } from "../../src/tail/TailEvent.ts"
 const decode = Schema.decodeUnknownResult(Line)
 
 describe("TailEvent", () => {
-  it("whatever is in an outcome, its line is short enough to be read", () => {
+  it("a line is never too long, whatever the outcome contains", () => {
     for (const char of ["x", "\u0001", "\u202e", "\ud800", "😀", "\n"]) {
       const text = char.repeat(100_000)
       const event = fromOutcome(
@@ -35,7 +35,7 @@ describe("TailEvent", () => {
     }
   })
 
-  it("what can't be meant is no event", () => {
+  it("invalid values are not an event", () => {
     const good = { at: 1, pid: 2, outcome: "Done", queue: "q", jobId: "3", duration: 4 }
     assert.isTrue(Result.isSuccess(decode(JSON.stringify(good))))
     const bad: ReadonlyArray<Record<string, unknown>> = [

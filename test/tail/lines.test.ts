@@ -22,7 +22,7 @@ const cut = (bytes: Uint8Array, sizes: ReadonlyArray<number>): Result.Result<Rea
 
 describe("lines", () => {
   it.prop(
-    "are the same, whatever pieces they come in",
+    "are the same for any pieces",
     {
       lines: Schema.Array(Schema.String),
       sizes: Schema.NonEmptyArray(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 })))
@@ -37,7 +37,7 @@ describe("lines", () => {
     }
   )
 
-  it("have a longest", () => {
+  it("have a maximum size", () => {
     const ok = `${"x".repeat(maxLineBytes)}\n`
     const long = `${"x".repeat(maxLineBytes + 1)}\n`
     for (const sizes of [[1], [7], [65_536], [1e9]]) {

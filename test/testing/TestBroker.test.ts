@@ -19,7 +19,7 @@ const Other = Job.make("other", { payload: Schema.Date, queue: "mail" })
 const tags = (outcomes: ReadonlyArray<{ readonly _tag: string }>) => outcomes.map((outcome) => outcome._tag)
 
 describe("TestBroker", () => {
-  it.effect("shows what waits, decoded, with how it waits", () =>
+  it.effect("shows the decoded jobs and their state", () =>
     Effect.gen(function*() {
       yield* Publisher.publish(Mail, { to: "a" }, { id: "1", priority: 7, ttr: "5 seconds" })
       yield* Publisher.publishAll(Mail, [{ to: "b" }, { to: "c" }], (_, index) => ({ delay: `${index + 1} seconds` }))
@@ -37,14 +37,14 @@ describe("TestBroker", () => {
       assert.deepStrictEqual((yield* TestBroker.enqueued(Other)).map((job) => job.payload), [new Date(0)])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("ignores bodies that are for nobody", () =>
+  it.effect("ignores bodies without a known job", () =>
     Effect.gen(function*() {
       const broker = yield* Broker
       yield* broker.put("mail", Result.getOrThrow(putRequest(Buffer.from("garbage"))))
       assert.deepStrictEqual(yield* TestBroker.enqueued(Mail), [])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("drains what is ready and what that publishes, in order", () =>
+  it.effect("drains the ready jobs and the jobs that they publish, in order", () =>
     Effect.gen(function*() {
       const done: Array<string> = []
       const handler = Worker.handler(Mail, ({ to }) =>
@@ -59,12 +59,12 @@ describe("TestBroker", () => {
       assert.deepStrictEqual((yield* TestBroker.enqueued(Mail)).map((job) => job.payload.to), ["later"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("drains nothing when nothing is ready", () =>
+  it.effect("drains nothing if no job is ready", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* TestBroker.drain(Worker.handler(Mail, () => Effect.void)), [])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("leaves a paused queue alone", () =>
+  it.effect("ignores a paused queue", () =>
     Effect.gen(function*() {
       const inspector = yield* Inspector
       const handler = Worker.handler(Mail, () => Effect.void)
@@ -75,7 +75,7 @@ describe("TestBroker", () => {
       assert.deepStrictEqual(tags(yield* TestBroker.drain(handler)), ["Done"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("retries are run after their delay, and what is buried shows its reason", () =>
+  it.effect("runs retries after their delay, and shows the reason of a buried job", () =>
     Effect.gen(function*() {
       const handler = Worker.handler(Mail, () => Effect.fail("no route"))
       yield* Publisher.publish(Mail, { to: "a" })
@@ -123,9 +123,9 @@ describe("TestBroker", () => {
 })
 
 layer(TestBroker.layer)("TestBroker for a block of tests", (it) => {
-  it.effect("keeps what one test published", () => Publisher.publish(Mail, { to: "a" }))
+  it.effect("keeps the jobs of one test", () => Publisher.publish(Mail, { to: "a" }))
 
-  it.effect("for the next one", () =>
+  it.effect("for the next test", () =>
     Effect.gen(function*() {
       assert.strictEqual((yield* TestBroker.enqueued(Mail)).length, 1)
     }))

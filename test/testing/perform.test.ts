@@ -37,7 +37,7 @@ describe("perform", () => {
       assert.deepInclude(outcomes[3], { reason: "attempt 4 was the last: no 4" })
     }))
 
-  it.effect("knows deadlines, limits and poison", () =>
+  it.effect("applies deadlines, limits and the poison limit", () =>
     Effect.gen(function*() {
       const sleeper = Worker.handler(Mail, () => Effect.sleep("1 hour"))
       const payload = { at: new Date(0) }
@@ -57,7 +57,7 @@ describe("perform", () => {
       assert.strictEqual(error.reason._tag, "PayloadInvalid")
     }))
 
-  it.effect("leaves the handler its own broker", () =>
+  it.effect("gives the handler its own broker", () =>
     Effect.gen(function*() {
       const handler = Worker.handler(Mail, () => Broker.use((broker) => Effect.succeed(broker.name)))
       assert.deepInclude(yield* perform(handler, { at: new Date(0) }), { _tag: "Done", result: "memory:" })
@@ -65,7 +65,7 @@ describe("perform", () => {
 })
 
 describe("ProcessRunner.layerTest", () => {
-  it.effect("records what would have run", () =>
+  it.effect("records the payloads", () =>
     Effect.gen(function*() {
       const outcome = yield* perform(ProcessJob.handler(), { command: ["backup", "--full"] })
       assert.strictEqual(outcome._tag, "Done")
@@ -73,7 +73,7 @@ describe("ProcessRunner.layerTest", () => {
       assert.deepStrictEqual(yield* payloads, [{ command: ["backup", "--full"] }])
     }).pipe(Effect.provide(ProcessRunner.layerTest())))
 
-  it.effect("answers with what the script says", () =>
+  it.effect("answers by the script", () =>
     Effect.gen(function*() {
       const outcome = yield* perform(ProcessJob.handler(), { command: ["backup"] })
       assert.strictEqual(outcome._tag, "Retried")

@@ -59,7 +59,7 @@ describe("a push", () => {
       assert.notProperty((yield* send()).headers, "apns-unique-id")
     }))
 
-  it.effect("is recorded as often as is asked for, and comes in a stream", () =>
+  it.effect("is recorded up to the limit, and emitted in a stream", () =>
     Effect.gen(function*() {
       const { send, simulator } = yield* setUp({ record: 2 })
       const first = yield* Effect.forkChild(Stream.runCollect(Stream.take(simulator.changes, 3)), {
@@ -70,7 +70,7 @@ describe("a push", () => {
       assert.lengthOf(yield* Fiber.join(first), 3)
     }))
 
-  it.effect("leaves nothing but counts when nothing is to be recorded", () =>
+  it.effect("is only counted if recording is off", () =>
     Effect.gen(function*() {
       const { send, simulator } = yield* setUp({ record: false })
       yield* send()
@@ -112,7 +112,7 @@ describe("checks", () => {
       }
     }))
 
-  it.effect("headers at their limits", () =>
+  it.effect("headers at their limits are accepted", () =>
     Effect.gen(function*() {
       const { send } = yield* setUp()
       const cases: ReadonlyArray<readonly [expected: string, headers: OutgoingHttpHeaders]> = [
@@ -137,7 +137,7 @@ describe("checks", () => {
       }
     }))
 
-  it.effect("paths, and topics that are missing", () =>
+  it.effect("wrong paths and missing topics are refused", () =>
     Effect.gen(function*() {
       const { auth, client } = yield* setUp()
       for (
@@ -152,7 +152,7 @@ describe("checks", () => {
       ) assert.strictEqual(yield* outcome(client.request({ ...headers, ...auth }, payload)), expected)
     }))
 
-  it.effect("payloads: none, none that can be read, and too large", () =>
+  it.effect("missing, unreadable and too large payloads are refused", () =>
     Effect.gen(function*() {
       const { send } = yield* setUp()
       const sized = (bytes: number) => JSON.stringify({ a: "x".repeat(bytes - 8) })
@@ -167,7 +167,7 @@ describe("checks", () => {
       assert.strictEqual(yield* outcome(send(undefined, voip, sized(5121))), "413 PayloadTooLarge")
     }))
 
-  it.effect("device tokens that are dead, or of another app, before the provider token", () =>
+  it.effect("dead or foreign device tokens are refused before the provider token", () =>
     Effect.gen(function*() {
       const { send, simulator } = yield* setUp({
         script: {
@@ -190,7 +190,7 @@ describe("checks", () => {
       })
     }))
 
-  it.effect("provider tokens age on Effect's clock, and belong to one connection", () =>
+  it.effect("provider tokens age on Effect's clock and belong to one connection", () =>
     Effect.gen(function*() {
       const { client, key, send, simulator } = yield* setUp()
       assert.strictEqual(yield* outcome(send()), "200")
@@ -212,7 +212,7 @@ describe("checks", () => {
       assert.strictEqual(yield* outcome(send(undefined, { "apns-push-type": "mdm" })), "400 TopicDisallowed")
     }))
 
-  it.effect("certificates in the place of provider tokens", () =>
+  it.effect("certificates replace provider tokens", () =>
     Effect.gen(function*() {
       const simulator = yield* Simulator.make()
       const authority = yield* Certificate.makeAuthority

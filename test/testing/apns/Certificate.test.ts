@@ -31,7 +31,7 @@ const issue = Effect.fnUntraced(function*(options?: Certificate.IssueOptions) {
 })
 
 describe("Certificate", () => {
-  it.effect("passes openssl's strict verification as a server's and as a client's", () =>
+  it.effect("passes openssl's strict verification for servers and clients", () =>
     Effect.gen(function*() {
       const { authority, identity } = yield* issue()
       const ca = yield* file(authority.cert)
@@ -47,7 +47,7 @@ describe("Certificate", () => {
       assert.strictEqual(openssl("x509", "-in", cert, "-noout", "-pubkey"), openssl("pkey", "-in", key, "-pubout"))
     }))
 
-  it.effect("is for localhost by default, and for the names that are asked for", () =>
+  it.effect("is for localhost by default, or for the given names", () =>
     Effect.gen(function*() {
       const { authority, x509 } = yield* issue()
       assert.strictEqual(x509.checkHost("localhost"), "localhost")
@@ -64,14 +64,14 @@ describe("Certificate", () => {
       assert.isUndefined(other.x509.checkHost("localhost"))
     }))
 
-  it.effect("an authority vouches for its own only", () =>
+  it.effect("an authority only verifies its own certificates", () =>
     Effect.gen(function*() {
       const { x509 } = yield* issue()
       const stranger = new X509Certificate((yield* Certificate.makeAuthority).cert)
       assert.isFalse(x509.verify(stranger.publicKey))
     }))
 
-  it.effect("is valid when it is told to be, in this century and the next", () =>
+  it.effect("is valid at the given times, in this century and the next", () =>
     Effect.gen(function*() {
       const notBefore = new Date("2021-02-03T04:05:06Z")
       const notAfter = new Date("2101-12-31T23:59:59Z")
@@ -80,7 +80,7 @@ describe("Certificate", () => {
       assert.deepStrictEqual(x509.validToDate, notAfter)
     }))
 
-  it.effect("a push certificate names its topics as Apple's do", () =>
+  it.effect("a push certificate names its topics like Apple's", () =>
     Effect.gen(function*() {
       const { identity, x509 } = yield* issue({
         commonName: "Apple Push Services: com.example.app",

@@ -82,7 +82,7 @@ describe("channels", () => {
       ) assert.strictEqual(yield* outcome(response), expected)
     }))
 
-  it("10,000 are enough for an app", () => {
+  it("an app may have at most 10,000", () => {
     const all = Channels.make()
     const create = (app: string) =>
       all.answer({
@@ -100,7 +100,7 @@ describe("channels", () => {
 })
 
 describe("a broadcast", () => {
-  it.effect("goes to a channel, and is recorded", () =>
+  it.effect("goes to a channel and is recorded", () =>
     Effect.gen(function*() {
       const { broadcast, create, simulator } = yield* setUpChannels
       const id = (yield* create(0)).headers["apns-channel-id"] as string

@@ -16,7 +16,7 @@ const tokens = (count: number): ReadonlyArray<string> =>
   Array.from({ length: count }, (_, index) => token(index.toString(16).padStart(4, "0")))
 
 describe("answers", () => {
-  it.effect("a share of the pushes is refused, the same ones in every run and whatever their order", () =>
+  it.effect("a share of the pushes is refused, the same ones in every run and order", () =>
     Effect.gen(function*() {
       const script = (seed: number): Script.Script => ({
         seed,
@@ -61,7 +61,7 @@ describe("answers", () => {
       assert.strictEqual(response.headers["retry-after"], "90")
     }))
 
-  it.effect("rules can be for some targets, and for the first pushes to each", () =>
+  it.effect("rules may apply to some targets and to the first pushes to each", () =>
     Effect.gen(function*() {
       const { send } = yield* setUp({
         script: {
@@ -81,7 +81,7 @@ describe("answers", () => {
       assert.deepStrictEqual(yield* thrice(token("d1")), ["200", "200", "200"])
     }))
 
-  it.effect("a script is replaced while pushes go on", () =>
+  it.effect("a script can be replaced during pushes", () =>
     Effect.gen(function*() {
       const { send, simulator } = yield* setUp()
       assert.strictEqual(yield* outcome(send()), "200")
@@ -92,7 +92,7 @@ describe("answers", () => {
       assert.strictEqual(yield* outcome(send()), "200")
     }))
 
-  it.effect("slow answers take their time on Effect's clock", () =>
+  it.effect("slow answers wait on Effect's clock", () =>
     Effect.gen(function*() {
       const { send, simulator } = yield* setUp({
         script: { delay: "1 second", rules: [{ do: Script.delay("1 minute"), targets: [token("b1")] }] }
@@ -111,7 +111,7 @@ describe("answers", () => {
       assert.strictEqual(yield* Fiber.join(slow), "200")
     }))
 
-  it.effect("some are cut, reset, or never come", () =>
+  it.effect("answers may be cut, reset or missing", () =>
     Effect.gen(function*() {
       const { auth, send, simulator } = yield* setUp({
         script: {
@@ -140,7 +140,7 @@ describe("answers", () => {
 })
 
 describe("GOAWAY", () => {
-  it.effect("after every so many pushes, which are answered", () =>
+  it.effect("follows a number of pushes, which are answered", () =>
     Effect.gen(function*() {
       const { auth, client, send, simulator } = yield* setUp({ script: { goaway: { everyPushes: 3 } } })
       assert.deepStrictEqual(yield* Effect.replicateEffect(outcome(send()), 3), ["200", "200", "200"])
@@ -152,7 +152,7 @@ describe("GOAWAY", () => {
       assert.deepInclude(yield* simulator.counts, { connections: 2, open: 1, accepted: 4 })
     }))
 
-  it.effect("at intervals, with a code and Apple's reason", () =>
+  it.effect("comes at intervals with a code and Apple's reason", () =>
     Effect.gen(function*() {
       const { client, simulator } = yield* setUp({
         script: { goaway: { every: "1 hour", code: 11, reason: "TooManyRequests" } }
@@ -168,7 +168,7 @@ describe("GOAWAY", () => {
       assert.deepStrictEqual(next.goaways, [])
     }))
 
-  it.effect("lets what has begun be answered, but for what it disowns", () =>
+  it.effect("lets open pushes be answered, except those that it refuses", () =>
     Effect.gen(function*() {
       const { client, send, simulator } = yield* setUp({ script: { maxStreams: { before: 10 }, delay: "1 minute" } })
       const sent = yield* Effect.forEach(tokens(5), (to) => Effect.forkChild(outcome(send(to))))
@@ -187,7 +187,7 @@ describe("GOAWAY", () => {
       assert.deepInclude(yield* simulator.counts, { pushes: 5, accepted: 3, unanswered: 2, statuses: { 200: 3 } })
     }))
 
-  it.effect("the connection ends, though the client does nothing", () =>
+  it.effect("ends the connection even if the client does nothing", () =>
     Effect.gen(function*() {
       const simulator = yield* Simulator.make()
       const ended = yield* Effect.forkChild(rawConnection(simulator), { startImmediately: true })
@@ -201,7 +201,7 @@ describe("GOAWAY", () => {
 })
 
 describe("SETTINGS", () => {
-  it.effect("one stream until a push with a good provider token, then 1000", () =>
+  it.effect("allow one stream until a push with a valid provider token, then 1000", () =>
     Effect.gen(function*() {
       const { client, send } = yield* setUp()
       assert.strictEqual(yield* outcome(send(undefined, { authorization: "bearer a.b.c" })), "403 InvalidProviderToken")
@@ -213,7 +213,7 @@ describe("SETTINGS", () => {
       assert.deepStrictEqual(client.limits, [1, 1000])
     }))
 
-  it.effect("one stream again after refusals, until a push is accepted", () =>
+  it.effect("allow one stream again after refusals, until a push is accepted", () =>
     Effect.gen(function*() {
       const { client, send } = yield* setUp({
         script: { maxStreams: { after: 7, refusals: 3 }, dead: { [token("dd")]: { since: 1 } } }
@@ -229,7 +229,7 @@ describe("SETTINGS", () => {
       assert.deepStrictEqual(client.limits, [1, 7, 1, 7])
     }))
 
-  it.effect("connections are closed after too many refusals in a row, sooner for bad tokens, and not for dead ones", () =>
+  it.effect("close connections after too many refusals in a row, sooner for bad tokens, never for dead ones", () =>
     Effect.gen(function*() {
       const script: Script.Script = {
         patience: { refusals: 4, badTokens: 2 },
@@ -272,7 +272,7 @@ describe("connections", () => {
       yield* TestClock.withLive(eventually("it is gone", Effect.map(simulator.counts, ({ open }) => open === 0)))
     }))
 
-  it.effect("a port that is taken is an error that says so", () =>
+  it.effect("fail with a clear error on a port in use", () =>
     Effect.gen(function*() {
       const { port } = yield* Simulator.make()
       const error = yield* Effect.flip(Simulator.make({ port }))

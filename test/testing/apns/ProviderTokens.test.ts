@@ -14,7 +14,7 @@ const reasonOf = (verdict: ProviderTokens.Verdict) => verdict._tag === "Refused"
 const shownBy = (verdict: ProviderTokens.Verdict) => verdict._tag === "Accepted" ? verdict.shown : undefined
 
 describe("ProviderTokens", () => {
-  it.effect("takes a token of a key that it knows, up to an hour after it was issued", () =>
+  it.effect("accepts a token of a known key for an hour after its issue", () =>
     Effect.gen(function*() {
       const key = yield* Key.makeKey({ bundleIds: ["com.example.app"] })
       const judge = ProviderTokens.make([key], "sandbox")
@@ -30,7 +30,7 @@ describe("ProviderTokens", () => {
       assert.strictEqual(reasonOf(judge(authorization, now - 60 * minute - 1, undefined)), "InvalidProviderToken")
     }))
 
-  it.effect("refuses what is no token, and tokens of other keys and teams", () =>
+  it.effect("refuses malformed tokens and tokens of other keys and teams", () =>
     Effect.gen(function*() {
       const key = yield* Key.makeKey()
       const judge = ProviderTokens.make([key], "sandbox")
@@ -58,14 +58,14 @@ describe("ProviderTokens", () => {
       ) assert.strictEqual(reasonOf(judge(authorization, now, undefined)), "InvalidProviderToken", authorization)
     }))
 
-  it.effect("takes every well-formed token when it knows no keys", () =>
+  it.effect("accepts every well-formed token if it knows no keys", () =>
     Effect.gen(function*() {
       const judge = ProviderTokens.make(undefined, "sandbox")
       assert.isUndefined(reasonOf(judge(yield* bearer(yield* Key.makeKey()), now, undefined)))
       assert.strictEqual(reasonOf(judge("bearer a.b.c", now, undefined)), "InvalidProviderToken")
     }))
 
-  it.effect("keeps a connection to one team and one key", () =>
+  it.effect("limits a connection to one team and one key", () =>
     Effect.gen(function*() {
       const key = yield* Key.makeKey()
       const sameTeam = yield* Key.makeKey({ teamId: key.teamId })
@@ -86,7 +86,7 @@ describe("ProviderTokens", () => {
       assert.isUndefined(judge("production"))
     }))
 
-  it.effect("refuses tokens that were issued less than 20 minutes apart, and goes on taking the first", () =>
+  it.effect("refuses tokens that are issued less than 20 minutes apart, and still accepts the first", () =>
     Effect.gen(function*() {
       const key = yield* Key.makeKey()
       const judge = ProviderTokens.make([key], "sandbox")

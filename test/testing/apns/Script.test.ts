@@ -21,7 +21,7 @@ const halves: Script.Script = {
 }
 
 describe("Script", () => {
-  it.prop("the fate of a target's n-th push depends on nothing but the seed", {
+  it.prop("the answer to a target's n-th push depends only on the seed", {
     seed: Schema.Natural,
     order: Schema.Array(Schema.Literals(["a", "b", "c"]))
   }, ({ order, seed }) => {
@@ -32,7 +32,7 @@ describe("Script", () => {
     }
   })
 
-  it("shares add up, over targets and over pushes to one target", () => {
+  it("shares hold over targets and over pushes to one target", () => {
     for (const seed of [0, 1, 0x7fffffff]) {
       for (const to of [targets, targets.map(() => "one")]) {
         const decided = reasons({ ...halves, seed }, to)

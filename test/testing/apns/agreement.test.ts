@@ -41,7 +41,7 @@ const notifications: ReadonlyArray<Notification.Notification> = [
 ]
 
 describe("backq/apns and the simulator", () => {
-  it.effect("agree about every kind of push", () =>
+  it.effect("agree about every push type", () =>
     Effect.gen(function*() {
       const { auth, client, simulator } = yield* setUp()
       const authority = yield* Certificate.makeAuthority

@@ -11,7 +11,7 @@ const apple = TestApns.layer({
   answer: ({ token }) => token === gone ? TestApns.reject(410, "Unregistered") : TestApns.accept
 })
 
-it.effect("pushes to both devices, and forgets the one that is gone", () =>
+it.effect("pushes to both devices and forgets the dead one", () =>
   Effect.gen(function*() {
     const forgotten: Array<string> = []
     const forget = Worker.handler(DeadTokenJob.DeadTokenJob, ({ token }) => Effect.sync(() => forgotten.push(token)))

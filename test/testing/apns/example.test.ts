@@ -20,7 +20,7 @@ const push = (simulator: ApnsSimulator.ApnsSimulator["Service"], token: string, 
     stream.end(JSON.stringify({ aps: { alert: "hello" } }))
   })
 
-it.effect("a device that is gone is refused", () =>
+it.effect("a push to a dead device is refused", () =>
   Effect.gen(function*() {
     const key = yield* Key.makeKey({ bundleIds: ["com.example.app"] })
     const simulator = yield* ApnsSimulator.make({

@@ -5,7 +5,7 @@ import { ApnsSimulator, Key } from "../../../src/testing/apns/index.ts"
 
 const gone = "a1".repeat(32)
 
-it.live("a device that is gone is refused, and the error says what to do", () =>
+it.live("a push to a dead device is refused, and the error says what to do", () =>
   Effect.gen(function*() {
     const key = yield* Key.makeKey()
     const { ca, host, port, pushes } = yield* ApnsSimulator.make({
