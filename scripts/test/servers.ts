@@ -6,10 +6,10 @@
  * skipped, and counted as skipped.
  */
 import { spawnSync } from "node:child_process"
-import { accessSync, constants, existsSync } from "node:fs"
+import { accessSync, constants, globSync } from "node:fs"
 import { delimiter, isAbsolute, join } from "node:path"
 
-/** Debian's packages, each with the program, or the file, that it is wanted for. */
+/** Debian's packages, each with the program, or the file (`*` is any part of a name), that it is wanted for. */
 export const servers = {
   beanstalkd: "beanstalkd",
   stunnel4: "stunnel4",
@@ -18,7 +18,9 @@ export const servers = {
   haproxy: "haproxy",
   caddy: "caddy",
   tinyproxy: "tinyproxy",
-  "python3-h2": "/usr/lib/python3/dist-packages/h2/__init__.py"
+  "python3-h2": "/usr/lib/python3/dist-packages/h2/__init__.py",
+  // Debian has a folder for each version, and none of them is in PATH.
+  postgresql: "/usr/lib/postgresql/*/bin/initdb"
 } as const
 
 export type Server = keyof typeof servers
@@ -41,9 +43,15 @@ export const find = (program: string): string | undefined =>
 
 /** The servers that are not on this machine. */
 export const missing = (): ReadonlyArray<Server> =>
-  (Object.keys(servers) as Array<Server>).filter((server) => !isThere(servers[server]))
+  (Object.keys(servers) as Array<Server>).filter((server) => locate(server) === undefined)
 
-const isThere = (wanted: string): boolean => isAbsolute(wanted) ? existsSync(wanted) : find(wanted) !== undefined
+/** Where the program or the file of a server is, if anywhere; of several versions the newest. */
+export const locate = (server: Server): string | undefined => {
+  const wanted = servers[server]
+  return isAbsolute(wanted) ? globSync(wanted).sort(byNumbers).at(-1) : find(wanted)
+}
+
+const byNumbers = (a: string, b: string): number => a.localeCompare(b, "en", { numeric: true })
 
 const aptGet = (...args: ReadonlyArray<string>): boolean =>
   spawnSync("apt-get", args, {

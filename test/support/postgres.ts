@@ -1,0 +1,139 @@
+/**
+ * A real PostgreSQL for tests: a cluster of its own in a temporary folder, on a
+ * free port, as a user without rights. It ends with its scope.
+ */
+import { it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
+import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { locate } from "../../scripts/test/servers.ts"
+import { freePort, listening } from "./beanstalkd.ts"
+
+const initdb = locate("postgresql")
+
+/** For tests that need the real server: without it they are skipped, but not where it has to be there. */
+export const isMissing = initdb === undefined && process.env["CI"] !== "true"
+
+/** Registers a test that needs the real server. */
+export const real = it.live.skipIf(isMissing)
+
+const program = (name: string): string => join(dirname(initdb ?? name), name)
+
+/** PostgreSQL refuses to run as root. Debian's package makes a user for it. */
+const user = (): { readonly uid?: number; readonly gid?: number } => {
+  if (process.getuid?.() !== 0) return {}
+  const id = (flag: string) => Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }))
+  return { uid: id("-u"), gid: id("-g") }
+}
+
+const exited = (child: ChildProcess) =>
+  Effect.callback<void>((resume) => {
+    if (child.exitCode !== null || child.signalCode !== null) resume(Effect.void)
+    else child.once("exit", () => resume(Effect.void))
+  })
+
+/** How a cluster is made. */
+export interface ClusterOptions {
+  /** Settings of the server, such as `fsync=on`. */
+  readonly settings?: ReadonlyArray<string>
+  /** The superuser's password. Default: the superuser is trusted. */
+  readonly password?: string
+  /** Files in the cluster's folder, beside that of the data. */
+  readonly files?: Readonly<Record<string, string>>
+}
+
+const makeFolder = (options: ClusterOptions, owner: ReturnType<typeof user>) => {
+  const folder = mkdtempSync(join(tmpdir(), "backq-pg-"))
+  if (owner.uid !== undefined) chownSync(folder, owner.uid, owner.gid!)
+  const passwordFile = join(folder, "password")
+  writeFileSync(passwordFile, `${options.password ?? ""}\n`)
+  for (const [name, content] of Object.entries(options.files ?? {})) {
+    writeFileSync(join(folder, name), content, { mode: 0o600 })
+    if (owner.uid !== undefined) chownSync(join(folder, name), owner.uid, owner.gid!)
+  }
+  const withPassword = options.password === undefined
+    ? ["-A", "trust"]
+    : ["-A", "scram-sha-256", `--pwfile=${passwordFile}`]
+  const made = spawnSync(
+    program("initdb"),
+    ["-D", join(folder, "data"), "-U", "postgres", "--no-locale", "-E", "UTF8", "--no-sync", ...withPassword],
+    { ...owner, cwd: folder, encoding: "utf8" }
+  )
+  if (made.status !== 0) throw new Error(`initdb failed: ${made.stderr}`)
+  return folder
+}
+
+/** A cluster on a port of its own, with the database `postgres` and the superuser `postgres`, whom it trusts. */
+export const cluster = Effect.fnUntraced(function*(options: ClusterOptions = {}) {
+  const owner = user()
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => makeFolder(options, owner)),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+  )
+  const port = yield* freePort
+  let child: ChildProcess | undefined
+  const settings = [
+    "listen_addresses=127.0.0.1",
+    `unix_socket_directories=${folder}`,
+    "fsync=off",
+    "max_connections=60"
+  ]
+  const start = Effect.gen(function*() {
+    child = spawn(
+      program("postgres"),
+      [
+        "-D",
+        join(folder, "data"),
+        "-p",
+        String(port),
+        ...[...settings, ...options.settings ?? []].flatMap((one) => ["-c", one])
+      ],
+      { ...owner, cwd: folder, stdio: "ignore" }
+    )
+    child.on("error", () => {})
+    yield* listening(port)
+    // It listens a moment before it is ready.
+    yield* Effect.sync(() =>
+      spawnSync(program("pg_isready"), ["-q", "-h", "127.0.0.1", "-p", String(port)], { stdio: "ignore" }).status
+    ).pipe(
+      Effect.repeat({
+        until: (status) => status === 0,
+        schedule: Schedule.max([Schedule.spaced("20 millis"), Schedule.recurs(500)])
+      })
+    )
+  })
+  const stop = (signal: NodeJS.Signals) =>
+    Effect.suspend(() => {
+      if (child?.pid === undefined) return Effect.void
+      child.kill(signal)
+      return exited(child)
+    })
+  // SIGQUIT is PostgreSQL's immediate shutdown, which ends its children too.
+  yield* Effect.acquireRelease(start, () => stop("SIGQUIT"))
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`
+  /** Runs SQL by psql. Returns what it prints. */
+  const psql = (sql: string) =>
+    Effect.sync(() =>
+      execFileSync(program("psql"), [
+        "-qAtX",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        String(port),
+        "-U",
+        "postgres",
+        "-c",
+        sql
+      ], {
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, PGPASSWORD: options.password ?? "" }
+      }).trim()
+    )
+  return { port, url, psql, start, stop, folder, pid: () => child!.pid! }
+})
