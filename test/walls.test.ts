@@ -22,6 +22,7 @@ const rooms = [
   "brokers/memory",
   "brokers/sqlite",
   "brokers/beanstalk",
+  "brokers/postgres",
   "push/pool",
   "push/job",
   "push/apns",
@@ -55,8 +56,9 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   "brokers/memory": { rooms: ["contract", "brokers/shared"], outside: effect },
   "brokers/sqlite": { rooms: ["contract", "brokers/shared"], outside: node },
   "brokers/beanstalk": { rooms: ["contract", "brokers/shared"], outside: platform },
+  "brokers/postgres": { rooms: ["contract", "brokers/shared"], outside: node },
   "brokers/url.ts": {
-    rooms: ["contract", "brokers/memory", "brokers/sqlite", "brokers/beanstalk"],
+    rooms: ["contract", "brokers/memory", "brokers/sqlite", "brokers/beanstalk", "brokers/postgres"],
     outside: /^(effect\/|@effect\/platform-node\/)/
   },
   http2: { rooms: [], outside: platform },
@@ -84,8 +86,11 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   }
 }
 
-/** The one file that may know the package of the other driver. */
-const drivers: Record<string, string> = { "brokers/beanstalk/Fivebeans.ts": "fivebeans" }
+/** The one file of a room that may know the package of its driver. */
+const drivers: Record<string, RegExp> = {
+  "brokers/beanstalk/Fivebeans.ts": /^fivebeans$/,
+  "brokers/postgres/driver.ts": /^@effect\/sql-pg\//
+}
 
 /** The files that users enter by, from the subpaths of the package. */
 const entries = Object.values(manifest.exports).flatMap((entry) =>
@@ -105,7 +110,7 @@ const objection = ({ from, specifier }: Import): string | undefined => {
   const room = roomOf(from)
   if (room === undefined) return `${from} is in a folder that has no walls: give it some here`
   if (!specifier.startsWith(".")) {
-    return walls[room].outside.test(specifier) || drivers[from] === specifier
+    return walls[room].outside.test(specifier) || drivers[from]?.test(specifier) === true
       ? undefined
       : `${from} (${room}) imports "${specifier}"`
   }
@@ -233,6 +238,7 @@ describe("walls", () => {
     { from: "brokers/sqlite/file.ts", specifier: "@effect/platform-node/NodeFileSystem" },
     { from: "brokers/sqlite/jobs.ts", specifier: "../memory/heap.ts" },
     { from: "brokers/beanstalk/Client.ts", specifier: "fivebeans" },
+    { from: "brokers/postgres/link.ts", specifier: "@effect/sql-pg/PgConnection" },
     { from: "brokers/beanstalk/Client.ts", specifier: "../../cli/bin.ts" },
     { from: "cli/program.ts", specifier: "../main/signals.ts" },
     { from: "cli/program.ts", specifier: "../process/Process.ts" },
@@ -254,6 +260,7 @@ describe("walls", () => {
     { from: "brokers/url.ts", specifier: "./beanstalk/index.ts" },
     { from: "brokers/sqlite/file.ts", specifier: "node:sqlite" },
     { from: "brokers/beanstalk/Fivebeans.ts", specifier: "fivebeans" },
+    { from: "brokers/postgres/driver.ts", specifier: "@effect/sql-pg/PgConnection" },
     { from: "brokers/beanstalk/Native.ts", specifier: "@effect/platform-node/NodeSocket" },
     { from: "push/apns/Apns.ts", specifier: "../../http2/index.ts" },
     { from: "testing/index.ts", specifier: "../brokers/memory/index.ts" },

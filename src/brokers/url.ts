@@ -7,18 +7,24 @@
  * | `sqlite:PATH` | in a file. A missing file is created. Default path: `./backq.db`. In the path, `%3F` is `?` and `%25` is `%` |
  * | `beanstalk://HOST:PORT` | beanstalkd. Default port: 11300 |
  * | `beanstalks://HOST:PORT?ca=FILE&cert=FILE&key=FILE&servername=NAME` | beanstalkd behind TLS |
+ * | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | a schema in a database of PostgreSQL; several hosts are separated by commas |
  *
  * The options stand in the query:
  *
  * | option | for | value |
  * |---|---|---|
- * | `max-job-size` | `memory:`, `sqlite:` | bytes |
- * | `durability` | `sqlite:` | `full` or `normal` |
+ * | `max-job-size` | `memory:`, `sqlite:`, `postgres:` | bytes |
+ * | `durability` | `sqlite:`, `postgres:` | `full` or `normal` |
  * | `busy-timeout` | `sqlite:` | a duration |
  * | `history` | `sqlite:` | a duration: how long finished jobs are kept |
- * | `reconnect-for` | `sqlite:`, both forms of beanstalkd | a duration |
- * | `connect-timeout`, `reply-timeout` | both forms of beanstalkd | a duration |
+ * | `reconnect-for` | `sqlite:`, both forms of beanstalkd, `postgres:` | a duration |
+ * | `connect-timeout` | both forms of beanstalkd, `postgres:` | a duration |
+ * | `reply-timeout` | both forms of beanstalkd | a duration |
  * | `min-version` | `beanstalks:` | `TLSv1.2` or `TLSv1.3` |
+ * | `schema` | `postgres:` | the schema that has the jobs |
+ * | `migrate` | `postgres:` | `true` or `false` |
+ * | `sslmode` | `postgres:` | `disable`, `require`, `verify-ca` or `verify-full` |
+ * | `ca`, `cert`, `key` | `postgres:` | names of files |
  *
  * A duration is `10s`, `500ms` or `2 minutes`. The code of a broker is loaded when its URL is used.
  */
@@ -35,8 +41,10 @@ import * as Schema from "effect/Schema"
 import type { Broker } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import type { Inspector } from "../Inspector.ts"
+import * as PostgresUrl from "../internal/postgresUrl.ts"
 import { clip, maxReasonChars, safeLine, safeName } from "../internal/text.ts"
 import type { Connection } from "./beanstalk/index.ts"
+import type { PostgresBroker } from "./postgres/index.ts"
 import type { SqliteBroker } from "./sqlite/index.ts"
 
 /**
@@ -52,7 +60,7 @@ export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("Broker
   override get message() {
     return `"${safeName(this.url)}" is not a broker's URL: ` +
       `${safeLine(clip(this.detail, maxReasonChars))}. ` +
-      `Write sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS) or memory:`
+      `Write sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS), postgres://HOST/DATABASE or memory:`
   }
 }
 
@@ -81,6 +89,21 @@ export type Parsed =
     readonly tls: { readonly [Field in "ca" | "cert" | "key" | "servername" | "minVersion"]?: string } | undefined
     readonly connectTimeout: Duration.Duration | undefined
     readonly replyTimeout: Duration.Duration | undefined
+    readonly reconnectFor: Duration.Duration | undefined
+  }
+  | {
+    readonly _tag: "Postgres"
+    /** Without its query. */
+    readonly url: Redacted.Redacted
+    readonly hosts: ReadonlyArray<PostgresUrl.Host>
+    readonly schema: string | undefined
+    readonly migrate: boolean
+    readonly durability: "full" | "normal" | undefined
+    readonly sslmode: PostgresBroker.SslMode | undefined
+    /** Names of files. */
+    readonly tls: { readonly [Field in "ca" | "cert" | "key"]?: string }
+    readonly maxJobSize?: number
+    readonly connectTimeout: Duration.Duration | undefined
     readonly reconnectFor: Duration.Duration | undefined
   }
 
@@ -144,7 +167,7 @@ const withoutValue = (option: string, isFile: boolean): string => {
 const withoutSecret = (input: string): string => {
   const [url = "", query] = withoutUser(input).split(/\?(.*)/s)
   if (query === undefined) return url
-  const isFile = /^beanstalks:/i.test(url)
+  const isFile = /^(beanstalks|postgres(ql)?):/i.test(url)
   return `${url}?${query.split("&").map((option) => withoutValue(option, isFile)).join("&")}`
 }
 
@@ -261,6 +284,66 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
   }))
 }
 
+const sslModes = ["disable", "require", "verify-ca", "verify-full"] as const
+
+/** One of some words, or none. */
+const wordOf = <Word extends string>(
+  query: URLSearchParams,
+  name: string,
+  words: ReadonlyArray<Word>,
+  fail: Fail
+): Result.Result<Word | undefined, BrokerUrlError> => {
+  const text = query.get(name)
+  const word = words.find((word) => word === text)
+  return text === null || word !== undefined
+    ? Result.succeed(word)
+    : fail(`${name} must be ${words.slice(0, -1).join(", ")} or ${words.at(-1)}`)
+}
+
+const postgresParameters = [
+  "schema",
+  "migrate",
+  "durability",
+  "max-job-size",
+  "connect-timeout",
+  "reconnect-for",
+  "sslmode",
+  "ca",
+  "cert",
+  "key"
+]
+
+const parsePostgres = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
+  const read = PostgresUrl.parse(input)
+  if (Result.isFailure(read)) return fail(read.failure)
+  const { hosts, query } = read.success
+  const names = checkNames(query, postgresParameters, fail)
+  if (Result.isFailure(names)) return Result.fail(names.failure)
+  const contents = (["ca", "cert", "key"] as const).find((name) => isPem(query.get(name) ?? ""))
+  if (contents !== undefined) return fail(`${contents} is the name of a file, not what is in it`)
+  const files = (["ca", "cert", "key"] as const).flatMap((name) => query.has(name) ? [[name, query.get(name)!]] : [])
+  return Result.map(
+    Result.all({
+      migrate: wordOf(query, "migrate", ["true", "false"], fail),
+      durability: wordOf(query, "durability", ["full", "normal"], fail),
+      sslmode: wordOf(query, "sslmode", sslModes, fail),
+      limit: maxJobSizeOf(query, fail),
+      connectTimeout: durationOf(query, "connect-timeout", fail),
+      reconnectFor: durationOf(query, "reconnect-for", fail)
+    }),
+    ({ limit, migrate, ...options }): Parsed => ({
+      _tag: "Postgres",
+      url: Redacted.make(input.split("?")[0]!),
+      hosts,
+      schema: query.get("schema") ?? undefined,
+      migrate: migrate !== "false",
+      tls: Object.fromEntries(files),
+      ...options,
+      ...limit
+    })
+  )
+}
+
 const unreadable = (input: string): string => {
   const [, host = ""] = /^beanstalks?:\/\/(?:[^/?#]*(?:@|%40))?([^/?#]*)/i.exec(input) ?? []
   if (withoutUser(input) !== input) return host === "" ? "it can't be read as a URL" : noUsers
@@ -318,6 +401,7 @@ const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlEr
   // The URL parser would change a relative path, and one with a %.
   if (/^sqlite:/i.test(input)) return parseSqlite(input.slice("sqlite:".length), fail)
   if (/^memory:/i.test(input)) return parseMemory(input.slice("memory:".length), fail)
+  if (/^postgres(ql)?:/i.test(input)) return parsePostgres(input, fail)
   const url = URL.parse(input)
   if (url === null) return fail(unreadable(input))
   if (url.protocol !== "beanstalk:" && url.protocol !== "beanstalks:") {
@@ -423,6 +507,22 @@ export const layer = (
     if (parsed._tag === "Sqlite") {
       const { SqliteBroker } = yield* Effect.promise(() => import("./sqlite/index.ts"))
       return SqliteBroker.layer({ ...parsed, reconnectFor: options.reconnectFor ?? parsed.reconnectFor })
+    }
+    if (parsed._tag === "Postgres") {
+      const { PostgresBroker } = yield* Effect.tryPromise({
+        try: () => import("./postgres/index.ts"),
+        catch: () =>
+          new BrokerUrlError({
+            url: withoutSecret(url.trim()),
+            detail: "PostgreSQL needs the package @effect/sql-pg: install it beside backq"
+          })
+      })
+      const { ca, cert, key } = yield* readTls(url, parsed.tls)
+      return PostgresBroker.layer({
+        ...parsed,
+        tls: { ca, cert, key },
+        reconnectFor: options.reconnectFor ?? parsed.reconnectFor
+      })
     }
     const { BeanstalkBroker } = yield* Effect.promise(() => import("./beanstalk/index.ts"))
     const { connectTimeout, host, port, replyTimeout } = parsed

@@ -23,7 +23,7 @@ export const root = Command.make("backq").pipe(
     broker: Flag.String("broker").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
-        "The broker: sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS) or memory:. " +
+        "The broker: sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS), postgres://HOST/DATABASE or memory:. " +
           `Default: BACKQ_BROKER, or ${BrokerUrl.defaultUrl}`
       ),
       Flag.withFallbackConfig(Config.String("BACKQ_BROKER")),
@@ -36,7 +36,7 @@ export const root = Command.make("backq").pipe(
       Flag.withDefault(Effect.sync((): LogFormat => process.stderr.isTTY ? "pretty" : "logfmt"))
     )
   }),
-  Command.withDescription("Background jobs in a SQLite file or in beanstalkd")
+  Command.withDescription("Background jobs in a SQLite file, in beanstalkd or in PostgreSQL")
 )
 
 const loggers = {
@@ -53,7 +53,8 @@ const logging = (format: LogFormat): Layer.Layer<never> =>
 export const isServer: Effect.Effect<boolean, BrokerUrl.BrokerUrlError, Command.CommandContext<"backq">> = Effect.gen(
   function*() {
     const { broker } = yield* root
-    return (yield* Effect.fromResult(BrokerUrl.parse(broker)))._tag === "Beanstalk"
+    const { _tag } = yield* Effect.fromResult(BrokerUrl.parse(broker))
+    return _tag === "Beanstalk" || _tag === "Postgres"
   }
 )
 

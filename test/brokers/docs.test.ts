@@ -7,6 +7,7 @@ import { Broker, type Features } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/brokers/url.ts"
 import { folder } from "../support/folder.ts"
 import { freePort } from "../support/network.ts"
+import * as Postgres from "../support/postgres.ts"
 
 const page = readFileSync(join(import.meta.dirname, "..", "..", "docs", "brokers.md"), "utf8")
 
@@ -45,5 +46,11 @@ describe("the features of the brokers in docs/brokers.md", () => {
     Effect.gen(function*() {
       const url = `beanstalk://127.0.0.1:${yield* freePort}`
       assert.deepStrictEqual(told("beanstalk:"), { ...(yield* featuresOf(url)) })
+    }))
+
+  Postgres.real("postgres:", () =>
+    Effect.gen(function*() {
+      const { url } = yield* Postgres.cluster()
+      assert.deepStrictEqual(told("postgres:"), { ...(yield* featuresOf(url)) })
     }))
 })

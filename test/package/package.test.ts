@@ -82,7 +82,7 @@ const install = (folder: string, tarball: string): void => {
     "consumer.ts": consumer
   })
   run(folder, "npm", "install", "--silent", "--offline", "--legacy-peer-deps", tarball)
-  for (const name of ["effect", "@effect/platform-node", "@types/node", "vitest", "@effect/vitest"]) {
+  for (const name of ["effect", "@effect/platform-node", "@effect/sql-pg", "@types/node", "vitest", "@effect/vitest"]) {
     mkdirSync(join(folder, "node_modules", name, ".."), { recursive: true })
     symlinkSync(join(modules, name), join(folder, "node_modules", name))
   }
@@ -180,6 +180,7 @@ describe("package", () => {
     "backq/memory": ["memory"],
     "backq/sqlite": ["sqlite"],
     "backq/beanstalk": ["beanstalk"],
+    "backq/postgres": ["postgres"],
     "backq/testing": ["memory"]
   }
 
@@ -204,6 +205,7 @@ describe("package", () => {
       assert.deepStrictEqual([...new Set(brokers)].filter((name) => name !== "shared"), brokersOf[path] ?? [])
       assert.strictEqual(loaded.includes("node:sqlite"), path === "backq/sqlite")
       assert.isEmpty(loaded.filter((url) => /fivebeans/i.test(url)))
+      assert.strictEqual(loaded.some((url) => url.includes("sql-pg")), path === "backq/postgres")
     },
     60_000
   )

@@ -20,3 +20,6 @@ export const beanstalkd: Features = {
   keepsReasons: false,
   keepsDone: false
 }
+
+/** A database of PostgreSQL. */
+export const postgres: Features = sqlite

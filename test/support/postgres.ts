@@ -10,7 +10,7 @@ import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { locate } from "../../scripts/test/servers.ts"
-import { freePort, listening } from "./beanstalkd.ts"
+import { freePort, listening } from "./network.ts"
 
 const initdb = locate("postgresql")
 

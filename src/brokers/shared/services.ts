@@ -6,7 +6,9 @@ import type * as Scope from "effect/Scope"
 import { Broker } from "../../Broker.ts"
 import { Inspector, type Services } from "../../Inspector.ts"
 
-export const layer = <E>(make: Effect.Effect<Services, E, Scope.Scope>): Layer.Layer<Broker | Inspector, E> =>
+export const layer = <E, R>(
+  make: Effect.Effect<Services, E, R>
+): Layer.Layer<Broker | Inspector, E, Exclude<R, Scope.Scope>> =>
   Layer.effectContext(
     Effect.map(make, ({ broker, inspector }) => Context.add(Context.make(Broker, broker), Inspector, inspector))
   )

@@ -26,6 +26,7 @@ import {
   ofFile,
   ofJobs,
   ofJobSize,
+  ofPostgres,
   ofQueue
 } from "../render/findings.ts"
 import { sample } from "../render/numbers.ts"
@@ -83,6 +84,8 @@ const brokerFindings = Effect.fnUntraced(function*(url: string) {
         ...ofBeanstalkd(stats, { host: parsed.host, tls: parsed.tls !== undefined }),
         ...ofFeatures(features)
       ]
+    case "Postgres":
+      return [...ofPostgres(stats, parsed), ...ofFeatures(features)]
   }
 })
 

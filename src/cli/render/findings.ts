@@ -136,6 +136,46 @@ export const ofBeanstalkd = (
   return found
 }
 
+/** PostgreSQL: what it says of itself, and the way to it. */
+export const ofPostgres = (
+  stats: BrokerStats,
+  way: { readonly hosts: ReadonlyArray<{ readonly host: string }>; readonly sslmode: string | undefined }
+): ReadonlyArray<Finding> => {
+  const found: Array<Finding> = []
+  found.push(
+    stats.durable
+      ? finding("ok", "durability", "what is acknowledged is on the server's disk (fsync, synchronous_commit)")
+      : finding(
+        "warning",
+        "durability",
+        "a crash of the server may undo what it acknowledged: fsync, full_page_writes or synchronous_commit is off",
+        "set them to on in postgresql.conf, and leave durability=normal out of the URL"
+      )
+  )
+  found.push(...ofJobSize(stats, "raise max-job-size in the URL, or leave it out"))
+  const away = way.hosts.find(({ host }) => !isLocal(host))?.host
+  if (away !== undefined && way.sslmode === "disable") {
+    found.push(
+      finding(
+        "warning",
+        "network",
+        `the way to ${safeLine(away)} is not encrypted: who can reach it can read the password and the jobs`,
+        "leave sslmode out of the URL; name the server's authority with ca=FILE"
+      )
+    )
+  } else if (away !== undefined && way.sslmode === "require") {
+    found.push(
+      finding(
+        "warning",
+        "network",
+        `any server that stands in for ${safeLine(away)} is believed (sslmode=require)`,
+        "leave sslmode out of the URL; name the server's authority with ca=FILE"
+      )
+    )
+  }
+  return found
+}
+
 /** The observed state of a file and its folder. */
 export interface FileSeen {
   readonly path: string

@@ -111,7 +111,7 @@ describe("a password in a URL", () => {
     ["sqlite:jobs.db?key=s3cret", /no option "key"/],
     ["memory:?pwd=s3cret", /no option "pwd"/],
     ["redis://queue?auth=s3cret", /no broker "redis:"/],
-    ["postgres://queue/db?sslpassword=s3cret", /no broker/],
+    ["postgres://queue/db?sslpassword=s3cret", /no option "sslpassword"/],
     ["beanstalk://queue:x?secret=s3%63ret%20s3cret", /port/],
     [`beanstalks://queue?key=${pem}`, /key must be the name of a file, not its content/],
     [`beanstalks://queue?key=${encodeURIComponent(pem)}&ca=a.pem`, /key must be the name of a file/],

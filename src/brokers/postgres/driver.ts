@@ -1,0 +1,174 @@
+/**
+ * The one file that knows `@effect/sql-pg`: sessions with a server, what goes
+ * in and out of their statements, and the transaction of a client.
+ *
+ * A session sends what many fibers ask for without waiting for the answers
+ * between (each statement is a transaction of its own), and knows at once when
+ * its socket closed. Rows are arrays of values; whole numbers of 8 bytes are
+ * `bigint`.
+ */
+import { PgClient } from "@effect/sql-pg/PgClient"
+import * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as PgTypes from "@effect/sql-pg/PgTypes"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
+import * as Net from "node:net"
+import type { ConnectionOptions } from "node:tls"
+
+export { PgClient }
+
+/** What came of a statement. */
+export type Rows = ReadonlyArray<ReadonlyArray<unknown>>
+
+/** A session could not be opened, or a statement failed. */
+export class DriverError extends Data.TaggedError("DriverError")<{
+  readonly phase: "connect" | "query"
+  /** The SQLSTATE; `undefined` where no server answered. */
+  readonly code: string | undefined
+  readonly detail: string
+  readonly cause: unknown
+}> {}
+
+/** Runs a statement. */
+export type Query = (sql: string, parameters?: ReadonlyArray<unknown>) => Effect.Effect<Rows, DriverError>
+
+/** A session with a server. */
+export interface Session {
+  readonly query: Query
+  readonly isOpen: () => boolean
+  /** Waits for its end. */
+  readonly closed: Effect.Effect<void>
+  /** Listens on a channel, and gives what is said there. To be called once. */
+  readonly listen: (channel: string) => Effect.Effect<Effect.Effect<string>, DriverError, Scope.Scope>
+}
+
+/** How a session is opened. */
+export interface Target {
+  readonly host: string
+  readonly port: number
+  readonly user: string | undefined
+  readonly password: Redacted.Redacted | Effect.Effect<Redacted.Redacted> | undefined
+  readonly database: string | undefined
+  readonly tls: ConnectionOptions | undefined
+  readonly connectTimeout: Duration.Duration
+  /** Settings of the session. */
+  readonly settings: Readonly<Record<string, string>>
+}
+
+const stateOf = (cause: unknown): string | undefined =>
+  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
+    && /^[0-9A-Z]{5}$/.test(cause.code)
+    ? cause.code
+    : undefined
+
+const failed = (phase: DriverError["phase"]) => ({ reason }: SqlError): DriverError => {
+  const { cause } = reason
+  const detail = cause instanceof Error && cause.message !== "" ? cause.message : reason.message
+  return new DriverError({ phase, code: stateOf(cause), detail, cause })
+}
+
+const keepAliveMillis = 5000
+
+/** The largest row that is read, in bytes. */
+const maxMessageSize = 80 * 1024 * 1024
+
+const sessionOf = (
+  connection: PgConnection.PgConnection,
+  isOpen: () => boolean,
+  closed: Effect.Effect<void>
+): Session => ({
+  query: (sql, parameters) => Effect.mapError(connection.queryValues(sql, parameters), failed("query")),
+  isOpen,
+  closed,
+  listen: (channel) =>
+    Effect.map(
+      Effect.mapError(connection.listen(channel), failed("query")),
+      (notices) =>
+        Effect.map(Effect.orElseSucceed(Queue.take(notices), () => ({ payload: "" })), ({ payload }) => payload)
+    )
+})
+
+/** Opens a session, which ends with its scope. `isShared` lets statements of many fibers be under way together. */
+export const connect = Effect.fnUntraced(function*(
+  target: Target,
+  isShared: boolean
+): Effect.fn.Return<Session, DriverError, Scope.Scope> {
+  const ended = yield* Deferred.make<void>()
+  let socket: Net.Socket | undefined
+  // The driver does not tell of a socket that closes while nothing is asked.
+  const stream = () => {
+    const { host, port } = target
+    socket = Net.connect(host.startsWith("/") ? { path: `${host}/.s.PGSQL.${port}` } : { host, port, noDelay: true })
+    socket.setKeepAlive(true, keepAliveMillis)
+    socket.once("close", () => Deferred.doneUnsafe(ended, Effect.void))
+    return socket
+  }
+  const { connectTimeout, database, password, settings, tls, user } = target
+  const connection = yield* PgConnection.make({
+    host: target.host,
+    port: target.port,
+    stream,
+    ssl: tls ?? false,
+    username: user,
+    password,
+    database,
+    connectTimeout,
+    applicationName: "backq",
+    startupParameters: settings,
+    multiplex: isShared,
+    maxMessageSize
+  }).pipe(Effect.mapError(failed("connect")))
+  const own = isShared ? connection : yield* connection.pin
+  return sessionOf(own, () => socket !== undefined && !socket.destroyed, Deferred.await(ended))
+})
+
+// -----------------------------------------------------------------------------
+// Parameters
+// -----------------------------------------------------------------------------
+
+const arrayOf = (values: ReadonlyArray<unknown>, type: number): unknown =>
+  Result.getOrThrow(PgTypes.array(values, type))
+
+const big = (value: number | undefined): bigint | null => value === undefined ? null : BigInt(value)
+
+/** Whole numbers of 8 bytes; `undefined` is NULL. */
+export const int8s = (values: ReadonlyArray<number | undefined>): unknown => arrayOf(values.map(big), PgTypes.OID.int8)
+
+/** Whole numbers of 4 bytes. */
+export const int4s = (values: ReadonlyArray<number>): unknown => arrayOf(values, PgTypes.OID.int4)
+
+/** Texts, as {@link text} makes them. */
+export const texts = (values: ReadonlyArray<string | undefined>): unknown => arrayOf(values.map(text), PgTypes.OID.text)
+
+/** A text; `undefined` is NULL. PostgreSQL's texts have no NUL. */
+export const text = (value: string | undefined): unknown => value?.replaceAll("\0", "\ufffd") ?? null
+
+/** Bodies. */
+export const bodies = (values: ReadonlyArray<Uint8Array>): unknown => arrayOf(values, PgTypes.OID.bytea)
+
+/** A whole number of 8 bytes. */
+export const int8 = (value: number): unknown => PgTypes.int8(BigInt(value))
+
+// -----------------------------------------------------------------------------
+// A client of the program
+// -----------------------------------------------------------------------------
+
+/** How the sessions of a client are opened. */
+export type ClientConfig = PgClient["config"]
+
+/** The transaction that the caller has open on a client, as something that runs statements. */
+export const transactionOf = (client: PgClient): Effect.Effect<Option.Option<Query>> =>
+  Effect.map(
+    Effect.serviceOption(client.transactionService),
+    Option.map(([connection]): Query => (sql, parameters = []) =>
+      Effect.mapError(connection.executeValues(sql, parameters), failed("query"))
+    )
+  )

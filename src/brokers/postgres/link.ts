@@ -1,0 +1,145 @@
+/**
+ * A session that is opened when it is first needed, and opened anew after it
+ * ended.
+ *
+ * Who asks while it is being opened waits for the outcome of that attempt; who
+ * asks in the pause after an attempt that failed, fails at once with its
+ * failure. So an outage costs no more than an attempt for each pause, however
+ * many ask.
+ */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import { brokerClosed, type BrokerError, make as brokerError, Unavailable } from "../../BrokerError.ts"
+import { type Limits, pauseMillis } from "../../internal/backoff.ts"
+import type { DriverError, Rows, Session } from "./driver.ts"
+import { failure, isDemoted, isUndone } from "./failure.ts"
+
+/** What a link is made of. */
+export interface Options {
+  readonly broker: string
+  readonly schema: string
+  readonly open: Effect.Effect<Session, BrokerError, Scope.Scope>
+}
+
+const pauses: Limits = { firstMillis: 50, longestMillis: 1000 }
+
+/** Longer than the server works on a statement. Whoever is silent for longer is gone. */
+const answerWithin = "40 seconds"
+
+interface Open {
+  readonly session: Session
+  readonly scope: Scope.Closeable
+}
+
+/** A session that is opened when it is needed. */
+export class Link {
+  private readonly options: Options
+  private readonly scope: Scope.Scope
+  private open: Open | undefined
+  private opening: Deferred.Deferred<Session, BrokerError> | undefined
+  private failures = 0
+  private failedWith: BrokerError | undefined
+  private tryAgainAt = 0
+  private isClosed = false
+
+  constructor(options: Options, scope: Scope.Scope) {
+    this.options = options
+    this.scope = scope
+  }
+
+  /** The session of the moment. */
+  readonly current: Effect.Effect<Session, BrokerError> = Effect.suspend(() => {
+    if (this.isClosed) return Effect.fail(brokerClosed(this.options.broker))
+    if (this.open?.session.isOpen() === true) return Effect.succeed(this.open.session)
+    if (this.opening !== undefined) return Deferred.await(this.opening)
+    return Effect.flatMap(
+      Clock.currentTimeMillis,
+      (now) => this.failedWith !== undefined && now < this.tryAgainAt ? Effect.fail(this.failedWith) : this.reopen
+    )
+  })
+
+  /** In the scope of the broker, so that it goes on when the one who asked first is interrupted. */
+  private readonly reopen: Effect.Effect<Session, BrokerError> = Effect.suspend(() => {
+    const opening = Deferred.makeUnsafe<Session, BrokerError>()
+    this.opening = opening
+    return Effect.andThen(
+      Effect.forkIn(
+        Effect.onExit(this.attempt, (exit) => {
+          this.opening = undefined
+          return Deferred.done(opening, exit)
+        }),
+        this.scope
+      ),
+      Deferred.await(opening)
+    )
+  })
+
+  private readonly attempt: Effect.Effect<Session, BrokerError> = Effect.uninterruptibleMask((restore) =>
+    Effect.gen({ self: this }, function*() {
+      yield* this.drop
+      const scope = yield* Scope.fork(this.scope)
+      const exit = yield* Effect.exit(restore(Scope.provide(this.options.open, scope)))
+      if (Exit.isSuccess(exit)) {
+        this.open = { session: exit.value, scope }
+        this.failures = 0
+        this.failedWith = undefined
+        return exit.value
+      }
+      yield* Scope.close(scope, Exit.void)
+      const failed = Exit.findErrorOption(exit)
+      if (failed._tag === "Some") {
+        this.failedWith = failed.value
+        this.tryAgainAt = (yield* Clock.currentTimeMillis) + pauseMillis(++this.failures, 1, pauses)
+      }
+      return yield* exit
+    })
+  )
+
+  /** Ends the session; the next one who asks opens another. */
+  readonly drop: Effect.Effect<void> = Effect.suspend(() => {
+    const { open } = this
+    this.open = undefined
+    return open === undefined ? Effect.void : Scope.close(open.scope, Exit.void)
+  })
+
+  /** Runs a statement. */
+  readonly query = (sql: string, parameters: ReadonlyArray<unknown> = []): Effect.Effect<Rows, BrokerError> =>
+    Effect.flatMap(this.current, (session) => this.queryOn(session, sql, parameters))
+
+  /** Runs a statement on a session of this link. */
+  readonly queryOn = (
+    session: Session,
+    sql: string,
+    parameters: ReadonlyArray<unknown>
+  ): Effect.Effect<Rows, BrokerError> => {
+    const once = session.query(sql, parameters)
+    return once.pipe(
+      Effect.catchIf(isUndone, () => Effect.catchIf(once, isUndone, () => once)),
+      Effect.timeoutOrElse({
+        duration: answerWithin,
+        orElse: () => Effect.andThen(this.drop, Effect.fail(this.silent))
+      }),
+      Effect.catchTag("DriverError", (error) => this.failed(error))
+    )
+  }
+
+  private get silent(): BrokerError {
+    const { broker } = this.options
+    return brokerError(new Unavailable({ broker, fate: "Unknown", detail: `it gave no answer within ${answerWithin}` }))
+  }
+
+  private failed(error: DriverError): Effect.Effect<never, BrokerError> {
+    const { broker, schema } = this.options
+    const fail = Effect.fail(failure(broker, schema, error))
+    return isDemoted(error) ? Effect.andThen(this.drop, fail) : fail
+  }
+
+  /** Ends the session for good. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.isClosed = true
+    return this.drop
+  })
+}

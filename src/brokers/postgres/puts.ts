@@ -1,0 +1,134 @@
+/**
+ * Puts, in groups: what many fibers put on a queue while a commit is under way
+ * is the next statement and the next commit. A lone put goes at once.
+ *
+ * An answer means that the commit was. Whoever is interrupted before its group
+ * was sent has put nothing; afterwards the job may be accepted.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { JobId, PutRequest } from "../../Broker.ts"
+import { type BrokerError, make as brokerError, ProtocolViolation } from "../../BrokerError.ts"
+import * as Driver from "./driver.ts"
+import type { Statements } from "./jobStatements.ts"
+import { idOf, wholeMillis } from "./rows.ts"
+
+/** So many jobs share one statement. */
+const together = 500
+/** About so many bytes of bodies share one statement. */
+const bytesTogether = 4 * 1024 * 1024
+
+export type Put = Result.Result<JobId, BrokerError>
+
+/** Runs a statement. */
+export type Run = (sql: string, parameters: ReadonlyArray<unknown>) => Effect.Effect<Driver.Rows, BrokerError>
+
+/** Cuts requests into those that share a statement. */
+export const portions = (requests: ReadonlyArray<PutRequest>): ReadonlyArray<ReadonlyArray<PutRequest>> => {
+  const parts: Array<Array<PutRequest>> = []
+  let bytes = Infinity
+  for (const request of requests) {
+    const last = parts.at(-1)
+    bytes += request.body.length
+    if (last === undefined || last.length === together || bytes > bytesTogether) {
+      parts.push([request])
+      bytes = request.body.length
+    } else last.push(request)
+  }
+  return parts
+}
+
+const parametersOf = (queue: string, requests: ReadonlyArray<PutRequest>): ReadonlyArray<unknown> => [
+  queue,
+  Driver.bodies(requests.map(({ body }) => body)),
+  Driver.int8s(requests.map(({ priority }) => priority)),
+  Driver.int8s(requests.map(({ delay }) => wholeMillis(delay))),
+  Driver.int8s(requests.map(({ ttr }) => wholeMillis(ttr)))
+]
+
+/** Puts jobs by one statement. */
+export const putNow = Effect.fnUntraced(function*(
+  broker: string,
+  run: Run,
+  sql: Statements,
+  queue: string,
+  requests: ReadonlyArray<PutRequest>
+): Effect.fn.Return<ReadonlyArray<JobId>, BrokerError> {
+  const parameters = parametersOf(queue, requests)
+  let rows = yield* run(sql.put, parameters)
+  if (rows.length === 0) {
+    yield* run(sql.openQueue, [queue])
+    rows = yield* run(sql.put, parameters)
+  }
+  if (rows.length === requests.length) return rows.map(([id]) => idOf(id))
+  const detail = `${rows.length} of ${requests.length} jobs were put`
+  return yield* brokerError(new ProtocolViolation({ broker, fate: "Unknown", detail }))
+})
+
+interface Entry {
+  readonly request: PutRequest
+  readonly resume: (effect: Effect.Effect<JobId, BrokerError>) => void
+}
+
+/** The puts of a broker. */
+export class Puts {
+  private readonly waiting = new Map<string, Array<Entry>>()
+  private readonly under: Set<string> = new Set()
+  private readonly fork: (effect: Effect.Effect<void>) => void
+  private readonly put: (
+    queue: string,
+    requests: ReadonlyArray<PutRequest>
+  ) => Effect.Effect<ReadonlyArray<JobId>, BrokerError>
+
+  /** `fork` runs what nobody waits for; `put` puts jobs by one statement. */
+  constructor(fork: Puts["fork"], put: Puts["put"]) {
+    this.fork = fork
+    this.put = put
+  }
+
+  /** Puts one job, with others that are put meanwhile. */
+  one(queue: string, request: PutRequest): Effect.Effect<JobId, BrokerError> {
+    return Effect.callback((resume) => {
+      const entry: Entry = { request, resume }
+      const waiting = this.waiting.get(queue)
+      if (waiting === undefined) this.waiting.set(queue, [entry])
+      else waiting.push(entry)
+      if (!this.under.has(queue)) {
+        this.under.add(queue)
+        this.fork(this.flush(queue))
+      }
+      return Effect.sync(() => this.forget(queue, entry))
+    })
+  }
+
+  private forget(queue: string, entry: Entry): void {
+    const left = this.waiting.get(queue)?.filter((other) => other !== entry) ?? []
+    if (left.length === 0) this.waiting.delete(queue)
+    else this.waiting.set(queue, left)
+  }
+
+  /** Puts what waits, until nothing does. */
+  private readonly flush = (queue: string): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const entries = this.take(queue)
+      if (entries.length === 0) {
+        this.under.delete(queue)
+        return Effect.void
+      }
+      const put = Effect.exit(this.put(queue, entries.map(({ request }) => request)))
+      return Effect.flatMap(put, (exit) => {
+        entries.forEach(({ resume }, i) => {
+          resume(Effect.map(exit, (ids) => ids[i]!))
+        })
+        return this.flush(queue)
+      })
+    })
+
+  private take(queue: string): ReadonlyArray<Entry> {
+    const waiting = this.waiting.get(queue) ?? []
+    const count = portions(waiting.map(({ request }) => request))[0]?.length ?? 0
+    if (count === waiting.length) this.waiting.delete(queue)
+    else this.waiting.set(queue, waiting.slice(count))
+    return waiting.slice(0, count)
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * What the parts of a broker share: its sessions, its statements, those who
+ * wait, and what has to happen after jobs became ready.
+ *
+ * Three sessions at most for each process: one for puts, settlements and an
+ * operator, one for reserves, and one that listens. A program that only
+ * publishes opens the first.
+ */
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { JobId, PutRequest } from "../../Broker.ts"
+import type { BrokerError } from "../../BrokerError.ts"
+import * as Driver from "./driver.ts"
+import { failure } from "./failure.ts"
+import * as JobStatements from "./jobStatements.ts"
+import { PostgresLease } from "./lease.ts"
+import type { Link } from "./link.ts"
+import type { Mark, Place } from "./marks.ts"
+import type { Presence } from "./presence.ts"
+import { portions, type Put, putNow } from "./puts.ts"
+import { Waiters } from "./waiters.ts"
+
+/** Milliseconds between two notifications of other processes at least. */
+const notifyEvery = 5
+/** Milliseconds after which delays and leases that are over are looked for again under load. */
+const advanceEvery = 100
+/** Milliseconds after which they are looked for from the very beginning. */
+const advanceAllEvery = 5000
+/** Seconds: since ever. */
+const ever = 1e9
+/** So many puts make it worth while to add up what they counted. */
+const rollUpEvery = 1000
+
+/** What a store is made of. */
+export interface Options {
+  readonly broker: string
+  readonly schema: string
+  /** For puts, settlements and an operator. */
+  readonly link: Link
+  /** For reserves. */
+  readonly takeLink: Link
+  readonly clock: Clock.Clock
+  readonly patience: number
+  /** Runs what nobody waits for, until the broker is closed. */
+  readonly fork: (effect: Effect.Effect<void>) => void
+}
+
+/** A consumer, as far as the store knows it. */
+export interface Receiver {
+  readonly queues: ReadonlyArray<string>
+  readonly mark: Mark
+  /** Other processes have what it held. */
+  readonly lose: () => void
+}
+
+/** The channel of a schema, on which processes tell each other of jobs. */
+export const channelOf = (schema: string): string => `backq.${schema}`
+
+/** The jobs of a schema, as this process sees them. */
+export class Store {
+  readonly broker: string
+  readonly sql: JobStatements.Statements
+  readonly link: Link
+  readonly waiters: Waiters<PostgresLease>
+  readonly consumers = new Set<Receiver>()
+  /** Set before anybody consumes. */
+  presence: Presence | undefined
+  private readonly options: Options
+  private reserves = 0
+  /** Reserves that were never answered. */
+  private unanswered: Array<number> = []
+  private advancedAt = -Infinity
+  private advancedAllAt = -Infinity
+  private dueAt = 0
+  private readonly names = new Map<number, string>()
+  private readonly toTell = new Set<string>()
+  private puts = 0
+
+  constructor(options: Options) {
+    this.options = options
+    this.broker = options.broker
+    this.link = options.link
+    this.sql = JobStatements.make(`"${options.schema}"`)
+    this.waiters = new Waiters({ advance: this.advanceIfDue, nextDue: this.nextDue, patience: options.patience })
+  }
+
+  private now(): number {
+    return Number(this.options.clock.monotonicTimeNanosUnsafe()) / 1e6
+  }
+
+  // ---------------------------------------------------------------------------
+  // What follows when jobs become ready
+  // ---------------------------------------------------------------------------
+
+  /** Jobs were put on a queue by this process, and are there. */
+  put(queue: string, requests: ReadonlyArray<PutRequest>): void {
+    const urgent = requests.reduce((least, { priority }) => Math.min(least, priority), Infinity)
+    for (const consumer of this.consumers) if (consumer.queues.includes(queue)) consumer.mark.put(urgent)
+    this.wake([queue])
+    if (++this.puts % rollUpEvery === 0) {
+      this.options.fork(Effect.ignore(this.link.query(this.sql.rollUp)))
+    }
+  }
+
+  /** Jobs of queues may be ready that were put before others. */
+  changed(queues: Iterable<string>): void {
+    const names = new Set(queues)
+    for (const consumer of this.consumers) {
+      if (consumer.queues.some((queue) => names.has(queue))) consumer.mark.reset()
+    }
+    this.wake(names)
+  }
+
+  /** Another process told of jobs on a queue; without a name, of all. */
+  readonly told = (queue: string | undefined): void => {
+    let isWanted = false
+    for (const consumer of this.consumers) {
+      if (queue !== undefined && !consumer.queues.includes(queue)) continue
+      consumer.mark.reset()
+      isWanted = true
+    }
+    if (isWanted) this.waiters.look()
+  }
+
+  /** The leases of this process are lost. */
+  readonly lost = (): void => {
+    for (const consumer of this.consumers) consumer.lose()
+  }
+
+  private wake(queues: Iterable<string>): void {
+    const isFirst = this.toTell.size === 0
+    for (const queue of queues) this.toTell.add(queue)
+    for (const consumer of this.consumers) {
+      if (consumer.queues.some((queue) => this.toTell.has(queue))) {
+        this.waiters.look()
+        break
+      }
+    }
+    if (isFirst) this.options.fork(this.notify)
+  }
+
+  /** Not in the transaction of a put: a notification makes all commits of the server go one by one. */
+  private readonly notify: Effect.Effect<void> = Effect.suspend(() => {
+    const queues = Array.from(this.toTell)
+    this.toTell.clear()
+    return this.link.query(this.sql.notify, [
+      channelOf(this.options.schema),
+      Driver.texts(queues),
+      this.presence?.id ?? 0
+    ])
+  }).pipe(Effect.ignore, Effect.delay(notifyEvery))
+
+  // ---------------------------------------------------------------------------
+  // Time
+  // ---------------------------------------------------------------------------
+
+  /** Seconds since delays and leases were looked for, and one more. */
+  private get sinceAdvance(): number {
+    return this.advancedAt === -Infinity ? ever : (this.now() - this.advancedAt) / 1000 + 1
+  }
+
+  /** Ends the delays and leases that are over. */
+  advanceOn(link: Link): Effect.Effect<void, BrokerError> {
+    return Effect.suspend(() => {
+      const began = this.now()
+      const isAll = began - this.advancedAllAt >= advanceAllEvery
+      return Effect.flatMap(link.query(this.sql.advance, [isAll ? ever : this.sinceAdvance]), (rows) => {
+        if (rows.length > 0) this.told(undefined)
+        if (rows.length >= JobStatements.portion) return this.advanceOn(link)
+        this.advancedAt = began
+        if (isAll) this.advancedAllAt = began
+        return Effect.void
+      })
+    })
+  }
+
+  /** Before an operator looks. */
+  readonly advance: Effect.Effect<void, BrokerError> = Effect.suspend(() => this.advanceOn(this.link))
+
+  private readonly advanceIfDue: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
+    const now = this.now()
+    if (now < this.dueAt && now - this.advancedAt < advanceEvery) return Effect.void
+    // A pause may be over as well.
+    if (now >= this.dueAt) { for (const consumer of this.consumers) consumer.mark.reset() }
+    return Effect.andThen(this.takeBack, this.advanceOn(this.options.takeLink))
+  })
+
+  private readonly nextDue: Effect.Effect<number, BrokerError> = Effect.suspend(() =>
+    Effect.map(this.options.takeLink.query(this.sql.nextDue, [this.sinceAdvance]), ([row]) => {
+      const millis = row?.[0] === null || row === undefined ? Infinity : Math.max(0, Number(row[0]))
+      this.dueAt = this.now() + millis
+      return millis
+    })
+  )
+
+  // ---------------------------------------------------------------------------
+  // Jobs
+  // ---------------------------------------------------------------------------
+
+  /** Puts jobs by one statement, each part of which is a commit. */
+  readonly putTogether = (
+    queue: string,
+    requests: ReadonlyArray<PutRequest>
+  ): Effect.Effect<ReadonlyArray<JobId>, BrokerError> =>
+    Effect.tap(
+      putNow(this.broker, this.link.query, this.sql, queue, requests),
+      () => Effect.sync(() => this.put(queue, requests))
+    )
+
+  /** Puts jobs as a part of a transaction. Whoever waits is told when it commits. */
+  putWithin(
+    query: Driver.Query,
+    queue: string,
+    requests: ReadonlyArray<PutRequest>
+  ): Effect.Effect<ReadonlyArray<Put>> {
+    const { schema } = this.options
+    const run = (sql: string, parameters: ReadonlyArray<unknown>) =>
+      Effect.mapError(query(sql, parameters), (error) => failure(this.broker, schema, error))
+    const put = Effect.gen({ self: this }, function*() {
+      const ids: Array<JobId> = []
+      for (const part of portions(requests)) ids.push(...yield* putNow(this.broker, run, this.sql, queue, part))
+      yield* run(this.sql.notifyOne, [channelOf(schema), queue])
+      return ids
+    })
+    return Effect.match(put, {
+      onFailure: (error) => requests.map((): Put => Result.fail(error)),
+      onSuccess: (ids) => ids.map((id): Put => Result.succeed(id))
+    })
+  }
+
+  /** Returns what was leased to this process without its knowing. */
+  private readonly takeBack: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
+    const id = this.presence?.id
+    const [lease] = this.unanswered
+    if (id === undefined || lease === undefined) return Effect.void
+    return Effect.flatMap(this.options.takeLink.query(this.sql.takeBack, [id, lease]), () => {
+      this.unanswered = this.unanswered.filter((other) => other !== lease)
+      return this.takeBack
+    })
+  })
+
+  /** Leases ready jobs of queues to this process. */
+  readonly reserve = Effect.fnUntraced(function*(
+    this: Store,
+    queues: ReadonlyArray<string>,
+    max: number,
+    from: Place
+  ): Effect.fn.Return<Array<PostgresLease>, BrokerError> {
+    const holder = yield* this.presence!.entered
+    const lease = ++this.reserves
+    const rows = yield* Effect.tapError(
+      this.options.takeLink.query(this.sql.reserve, [
+        Driver.texts(queues),
+        max,
+        holder,
+        lease,
+        Driver.int8(from.priority),
+        Driver.int8(from.id)
+      ]),
+      ({ reason }) =>
+        Effect.sync(() => {
+          if (reason._tag === "Unavailable" && reason.fate === "Unknown") this.unanswered.push(lease)
+        })
+    )
+    if (queues.length > 1) yield* this.learn(rows)
+    return rows.map((row) =>
+      new PostgresLease(row, queues.length > 1 ? this.names.get(Number(row[1]))! : queues[0]!, holder, lease)
+    )
+  })
+
+  /** Learns the names of queues. */
+  private readonly learn = Effect.fnUntraced(function*(this: Store, rows: Driver.Rows) {
+    const unknown = Array.from(new Set(rows.map((row) => Number(row[1])))).filter((id) => !this.names.has(id))
+    if (unknown.length === 0) return
+    const found = yield* this.options.takeLink.query(this.sql.queueNames, [Driver.int4s(unknown)])
+    for (const [id, name] of found) this.names.set(Number(id), String(name))
+  })
+}

@@ -1,0 +1,165 @@
+/**
+ * Those who wait for a job, and the one fiber that serves them.
+ *
+ * The longest waiting is served first, and of those who wait for a queue that
+ * is found empty only one has asked. The fiber wakes for what this process
+ * puts, for what others tell, and when a delay, a lease or a pause is over. It
+ * looks by itself, too: soon after a change, then each second, since no
+ * notification is trusted.
+ */
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { type BrokerError, notSent } from "../../BrokerError.ts"
+import { type Limits, pauseMillis } from "../../internal/backoff.ts"
+import { isWorthWaiting } from "./failure.ts"
+
+/** Milliseconds after a change at which others may see what it brought. The last repeats. */
+const looks = [10, 50, 250, 1000]
+
+const pauses: Limits = { firstMillis: 50, longestMillis: 1000 }
+
+/** A call of `reserve`. */
+export interface Waiter<Lease> {
+  readonly queues: ReadonlyArray<string>
+  /** Leases what is ready. `isShort`: there is no more for it. */
+  readonly take: Effect.Effect<{ readonly leases: ReadonlyArray<Lease>; readonly isShort: boolean }, BrokerError>
+  readonly served: (leases: NonEmptyReadonlyArray<Lease>) => void
+  readonly failed: (error: BrokerError) => void
+  /** Gives back what was leased for a call that ended meanwhile. */
+  readonly giveBack: (leases: ReadonlyArray<Lease>) => Effect.Effect<void>
+  /** Has it looked for jobs already? */
+  isWaiting: boolean
+}
+
+/** What the waiters need of the server. */
+export interface Source {
+  /** Ends delays and leases that are over. */
+  readonly advance: Effect.Effect<void, BrokerError>
+  /** Milliseconds until the next delay, lease or pause is over. */
+  readonly nextDue: Effect.Effect<number, BrokerError>
+  /** For how many milliseconds the server may be away. */
+  readonly patience: number
+}
+
+/** The calls that wait. */
+export class Waiters<Lease> {
+  private readonly all = new Set<Waiter<Lease>>()
+  private readonly source: Source
+  private wake: (() => void) | undefined
+  private isWoken = false
+  private looked = 0
+  private awaySince: number | undefined
+  private failures = 0
+
+  constructor(source: Source) {
+    this.source = source
+  }
+
+  /** Enters a call. */
+  add(waiter: Waiter<Lease>): void {
+    this.all.add(waiter)
+    this.look()
+  }
+
+  /** Takes a call out. */
+  remove(waiter: Waiter<Lease>): void {
+    this.all.delete(waiter)
+  }
+
+  /** Something may be ready. */
+  look(): void {
+    this.looked = 0
+    this.isWoken = true
+    this.wake?.()
+  }
+
+  /** Fails some of those who wait. */
+  fail(error: BrokerError, which: (waiter: Waiter<Lease>) => boolean = () => true): void {
+    for (const waiter of Array.from(this.all).filter(which)) {
+      this.all.delete(waiter)
+      waiter.failed(error)
+    }
+  }
+
+  /** How many wait on each queue. */
+  counts(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>()
+    for (const waiter of this.all) {
+      if (waiter.isWaiting) { for (const queue of waiter.queues) counts.set(queue, (counts.get(queue) ?? 0) + 1) }
+    }
+    return counts
+  }
+
+  /** How many wait. */
+  get size(): number {
+    let waiting = 0
+    for (const waiter of this.all) if (waiter.isWaiting) waiting++
+    return waiting
+  }
+
+  private readonly woken = Effect.callback<void>((resume) => {
+    if (this.isWoken) return resume(Effect.void)
+    this.wake = () => resume(Effect.void)
+    return Effect.sync(() => {
+      this.wake = undefined
+    })
+  })
+
+  private readonly serve = Effect.gen({ self: this }, function*() {
+    yield* this.source.advance
+    const empty = new Set<string>()
+    for (const waiter of Array.from(this.all)) {
+      if (waiter.queues.every((queue) => empty.has(queue))) {
+        waiter.isWaiting = this.all.has(waiter)
+        continue
+      }
+      const { isShort, leases } = yield* waiter.take
+      if (isShort) { for (const queue of waiter.queues) empty.add(queue) }
+      if (!this.all.has(waiter)) yield* waiter.giveBack(leases)
+      else if (isReadonlyArrayNonEmpty(leases)) {
+        this.all.delete(waiter)
+        waiter.served(leases)
+      } else waiter.isWaiting = true
+    }
+    this.awaySince = undefined
+    this.failures = 0
+  })
+
+  /** Waits for the server, for as long as the waiters have patience. */
+  private readonly away = Effect.fnUntraced(function*(this: Waiters<Lease>, error: BrokerError) {
+    const now = yield* Clock.currentTimeMillis
+    this.awaySince ??= now
+    if (!isWorthWaiting(error) || now - this.awaySince >= this.source.patience) {
+      this.awaySince = undefined
+      return this.fail(notSent(error))
+    }
+    yield* Effect.sleep(Math.min(pauseMillis(++this.failures, 1, pauses), this.source.patience))
+    this.isWoken = true
+  })
+
+  private readonly rest = Effect.gen({ self: this }, function*() {
+    if (this.isWoken) return
+    if (this.all.size === 0) return yield* this.woken
+    const due = yield* this.source.nextDue
+    const look = looks[Math.min(this.looked, looks.length - 1)]!
+    this.looked++
+    yield* Effect.timeoutOption(this.woken, Math.max(1, Math.min(due, look)))
+  })
+
+  /** Serves for as long as it is not interrupted. */
+  readonly run: Effect.Effect<never> = Effect.forever(
+    Effect.catch(
+      Effect.andThen(
+        Effect.andThen(
+          this.rest,
+          Effect.sync(() => {
+            this.isWoken = false
+          })
+        ),
+        Effect.suspend(() => this.all.size === 0 ? Effect.void : this.serve)
+      ),
+      (error) => this.away(error)
+    )
+  )
+}

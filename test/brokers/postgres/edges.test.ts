@@ -1,0 +1,254 @@
+/** What becomes of jobs when the server, the connection or a process ends. */
+import { assert, describe } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import { spawn } from "node:child_process"
+import { join } from "node:path"
+import { type Consumer, putRequest } from "../../../src/Broker.ts"
+import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts"
+import { bytes, done, reasonOf, take, text, uniqueQueue } from "../../conformance/Harness.ts"
+import { relay } from "../../support/network.ts"
+import { cluster, isMissing, real } from "../../support/postgres.ts"
+
+const request = (body: string) => Result.getOrThrow(putRequest(bytes(body), { ttr: "1 hour" }))
+
+const through = (port: number) => `postgres://postgres@127.0.0.1:${port}/postgres`
+
+/** A process that holds jobs. Comes back when it has them. */
+const holder = Effect.fnUntraced(function*(url: string, queue: string, max: number) {
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, [join(import.meta.dirname, "child.ts"), url, queue, String(max)], {
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+    ),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+  const count = yield* Effect.callback<number>((resume) => {
+    child.stdout.once("data", (data: Buffer) => resume(Effect.succeed(Number(data.toString()))))
+  })
+  return { child, count }
+})
+
+const waitFor = <A, E, R>(ask: Effect.Effect<A, E, R>, wanted: (answer: A) => boolean) =>
+  ask.pipe(
+    Effect.tap(() => Effect.sleep("20 millis")),
+    Effect.repeat({ until: wanted, times: 1000 }),
+    Effect.tap((answer) => Effect.sync(() => assert.isTrue(wanted(answer))))
+  )
+
+describe.skipIf(isMissing)("PostgresBroker when something ends", () => {
+  real(
+    "the jobs of a killed worker are ready again within seconds, long before their ttr",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* cluster()
+        const { broker, inspector } = yield* PostgresBroker.make({ url: server.url })
+        const consumer = yield* broker.consume(["q"])
+        yield* broker.putAll("q", ["a", "b", "c"].map(request))
+        const { child, count } = yield* holder(server.url, "q", 3)
+        assert.strictEqual(count, 3)
+        // A new session judges nobody for 5 seconds.
+        const fiber = yield* Effect.forkChild(consumer.reserve(3))
+        yield* Effect.sleep("5500 millis")
+        child.kill("SIGKILL")
+        const [took, leases] = yield* Effect.timed(Effect.timeout(Fiber.join(fiber), "20 seconds"))
+        assert.isBelow(Duration.toMillis(took), 6000)
+        assert.strictEqual(leases.length, 3)
+        assert.include(leases[0].info, { attempt: 2, abandoned: 1 })
+        assert.strictEqual((yield* inspector.statsQueue("q")).reserved, 3)
+      })
+  )
+
+  real("a job of another process starts at once, and is counted as waited for there", () =>
+    Effect.gen(function*() {
+      const { url } = yield* cluster()
+      const worker = yield* PostgresBroker.make({ url })
+      const publisher = yield* PostgresBroker.make({ url })
+      const consumer = yield* worker.broker.consume(["q"])
+      const fiber = yield* Effect.forkChild(consumer.reserve(1))
+      yield* waitFor(publisher.broker.idleWorkers("q"), (count) => count === 1)
+      // Until its looks are a second apart.
+      yield* Effect.sleep("1500 millis")
+      yield* publisher.broker.put("q", request("a"))
+      const [took] = yield* Effect.timed(Fiber.join(fiber))
+      assert.isBelow(Duration.toMillis(took), 600)
+    }))
+
+  real(
+    "a server that is killed and started again loses nothing, and workers go on by themselves",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* cluster({ settings: ["fsync=on"] })
+        const { broker, inspector } = yield* PostgresBroker.make({ url: server.url })
+        const consumer = yield* broker.consume(["q"])
+        yield* broker.put("q", request("held"))
+        const lease = yield* take(consumer)
+        const waiting = yield* Effect.forkChild(take(consumer))
+        // A reserve does not wait for the disk.
+        yield* Effect.sleep("1500 millis")
+        yield* server.stop("SIGQUIT")
+        const away = yield* reasonOf(broker.put("q", request("lost?")))
+        assert.strictEqual(away._tag, "Unavailable")
+        yield* server.start
+        yield* waitFor(Effect.result(broker.put("q", request("after"))), Result.isSuccess)
+        assert.strictEqual(text(yield* Fiber.join(waiting)), "after")
+        yield* done(consumer, lease)
+        assert.include(yield* inspector.statsQueue("q"), { ready: 0, reserved: 1, total: 2 })
+      })
+  )
+
+  real("a connection that is cut is opened again, and leases hold", () =>
+    Effect.gen(function*() {
+      const server = yield* cluster()
+      const way = yield* relay(server.port)
+      const { broker } = yield* PostgresBroker.make({ url: through(way.port) })
+      const consumer = yield* broker.consume(["q"])
+      yield* broker.put("q", request("a"))
+      const lease = yield* take(consumer)
+      for (let i = 0; i < 3; i++) {
+        yield* way.cut
+        yield* waitFor(Effect.result(broker.ping), Result.isSuccess)
+      }
+      yield* done(consumer, lease)
+      yield* broker.put("q", request("b"))
+      yield* done(consumer, yield* take(consumer))
+    }))
+
+  real(
+    "a session that the server ends is an unknown fate at most, and the next operation works",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* cluster()
+        const { broker } = yield* PostgresBroker.make({ url: server.url })
+        yield* broker.put("q", request("a"))
+        yield* server.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'backq'")
+        yield* waitFor(Effect.result(broker.put("q", request("b"))), Result.isSuccess)
+      })
+  )
+
+  real("a worker gives up when the server is away for longer than reconnectFor", () =>
+    Effect.gen(function*() {
+      const server = yield* cluster()
+      const { broker } = yield* PostgresBroker.make({ url: server.url, reconnectFor: "300 millis" })
+      const consumer = yield* broker.consume(["q"])
+      const fiber = yield* Effect.forkChild(reasonOf(consumer.reserve(1)))
+      yield* Effect.sleep("100 millis")
+      yield* server.stop("SIGQUIT")
+      const reason = yield* Effect.timeout(Fiber.join(fiber), "10 seconds")
+      assert.include(reason, { _tag: "Unavailable", fate: "NotSent" })
+    }))
+
+  real("a consumer that closes while the server is away does not wait for it for long", () =>
+    Effect.gen(function*() {
+      const server = yield* cluster()
+      const { broker } = yield* PostgresBroker.make({ url: server.url })
+      const scope = yield* Scope.make()
+      const consumer: Consumer = yield* Scope.provide(broker.consume(["q"]), scope)
+      yield* broker.put("q", request("a"))
+      yield* take(consumer)
+      yield* server.stop("SIGQUIT")
+      const [took] = yield* Effect.timed(Scope.close(scope, Exit.void))
+      assert.isBelow(Duration.toMillis(took), 4000)
+    }))
+
+  real("twelve programs that start together find one schema", () =>
+    Effect.gen(function*() {
+      const { psql, url } = yield* cluster()
+      const made = yield* Effect.all(
+        Array.from({ length: 12 }, () => PostgresBroker.make({ url, schema: "jobs" })),
+        { concurrency: "unbounded" }
+      )
+      yield* Effect.forEach(made, ({ broker }) => broker.put("q", request("a")), { concurrency: "unbounded" })
+      assert.strictEqual(yield* psql("SELECT count(*) FROM jobs.job"), "12")
+      assert.strictEqual(yield* psql("SELECT version FROM jobs.meta"), "1")
+    }))
+})
+
+describe.skipIf(isMissing)("PostgresBroker refuses", () => {
+  const refused = (options: PostgresBroker.Options) => reasonOf(Effect.scoped(PostgresBroker.make(options)))
+
+  real("a wrong password, and never shows it", () =>
+    Effect.gen(function*() {
+      const { port } = yield* cluster({ password: "right" })
+      const url = `postgres://postgres:verysecret@127.0.0.1:${port}/postgres`
+      const failure = yield* Effect.flip(PostgresBroker.make({ url }))
+      assert.include(failure.message, "check user and password")
+      assert.notInclude(JSON.stringify(failure) + failure.message + String(failure.stack), "verysecret")
+      const { broker } = yield* PostgresBroker.make({ url: url.replace("verysecret", "right") })
+      assert.notInclude(broker.name, "right")
+    }))
+
+  real(
+    "a database that is not there, a server that is not there, and a host that can't be verified",
+    () =>
+      Effect.gen(function*() {
+        const { port, url } = yield* cluster()
+        const missing = yield* refused({ url: url.replace(/postgres$/, "nowhere") })
+        assert.include(missing.message, "create the database")
+        assert.include((yield* refused({ url: through(1) })).message, "the connection was refused")
+        const plain = yield* refused({ url: through(port), sslmode: "verify-full" })
+        assert.include(plain.message, "sslmode")
+      })
+  )
+
+  real("a schema of a newer version, untouched, and one that nobody made", () =>
+    Effect.gen(function*() {
+      const { psql, url } = yield* cluster()
+      const absent = yield* refused({ url, migrate: false })
+      assert.include(absent, { _tag: "Unsupported" })
+      assert.strictEqual(yield* psql("SELECT count(*) FROM pg_namespace WHERE nspname = 'backq'"), "0")
+      yield* Effect.scoped(PostgresBroker.make({ url }))
+      yield* psql("UPDATE backq.meta SET version = 99")
+      assert.include((yield* refused({ url })).message, "update backq")
+      assert.strictEqual(yield* psql("SELECT version FROM backq.meta"), "99")
+    }))
+
+  real("a server that takes no writes, and finds the one of several that does", () =>
+    Effect.gen(function*() {
+      const standby = yield* cluster({ settings: ["default_transaction_read_only=on"] })
+      const primary = yield* cluster()
+      assert.include((yield* refused({ url: standby.url })).message, "name the primary")
+      const url = `postgres://postgres@127.0.0.1:${standby.port},127.0.0.1:${primary.port}/postgres`
+      const { broker } = yield* PostgresBroker.make({ url })
+      yield* broker.put("q", request("a"))
+      assert.strictEqual(yield* primary.psql("SELECT count(*) FROM backq.job"), "1")
+    }))
+
+  real("names that could be SQL", () =>
+    Effect.gen(function*() {
+      for (const schema of ["a\"b", "", "1a", "A", "x".repeat(49)]) {
+        assert.include(yield* refused({ url: through(1), schema }), { _tag: "OptionInvalid", option: "schema" })
+      }
+      const { url } = yield* cluster()
+      const { broker } = yield* PostgresBroker.make({ url })
+      assert.strictEqual((yield* reasonOf(broker.put("'; DROP", request("a"))))._tag, "QueueNameInvalid")
+      yield* broker.put(uniqueQueue(), request("a"))
+    }))
+
+  real(
+    "a role without rights is told what to grant; one with rights on rows alone works",
+    () =>
+      Effect.gen(function*() {
+        const { port, psql, url } = yield* cluster()
+        yield* Effect.scoped(PostgresBroker.make({ url }))
+        yield* psql("CREATE ROLE worker LOGIN")
+        const own = `postgres://worker@127.0.0.1:${port}/postgres`
+        const reason = yield* refused({ url: own, migrate: false })
+        assert.include(reason, { _tag: "Unsupported" })
+        assert.include(reason.message, "Grant USAGE")
+        yield* psql(
+          "GRANT USAGE ON SCHEMA backq TO worker; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA backq TO worker; " +
+            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA backq TO worker; REVOKE INSERT, UPDATE, DELETE ON backq.meta FROM worker"
+        )
+        const { broker } = yield* PostgresBroker.make({ url: own })
+        const consumer = yield* broker.consume(["q"])
+        yield* broker.put("q", request("a"))
+        yield* done(consumer, yield* take(consumer))
+      })
+  )
+})
