@@ -6,8 +6,11 @@ import { join } from "node:path"
 import { Broker, type Features } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/brokers/url.ts"
 import { folder } from "../support/folder.ts"
+import { allow, withServers } from "../support/limits.ts"
 import { freePort } from "../support/network.ts"
 import * as Postgres from "../support/postgres.ts"
+
+allow(withServers)
 
 const page = readFileSync(join(import.meta.dirname, "..", "..", "docs", "brokers.md"), "utf8")
 

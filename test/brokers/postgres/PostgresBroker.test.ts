@@ -5,7 +5,10 @@ import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts
 import { suite } from "../../conformance/BrokerConformance.ts"
 import { model } from "../../conformance/BrokerModel.ts"
 import { postgres } from "../../support/features.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import { cluster, isMissing } from "../../support/postgres.ts"
+
+allow(withServers)
 
 const onOwnCluster = (options: Omit<PostgresBroker.Options, "url"> = {}) =>
   Layer.unwrap(Effect.map(cluster(), ({ url }) => PostgresBroker.layer({ url, ...options })))

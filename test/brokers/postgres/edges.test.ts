@@ -11,8 +11,11 @@ import { join } from "node:path"
 import { type Consumer, putRequest } from "../../../src/Broker.ts"
 import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts"
 import { bytes, done, reasonOf, take, text, uniqueQueue } from "../../conformance/Harness.ts"
+import { allow, withPrograms } from "../../support/limits.ts"
 import { relay } from "../../support/network.ts"
 import { cluster, isMissing, real } from "../../support/postgres.ts"
+
+allow(withPrograms)
 
 const request = (body: string) => Result.getOrThrow(putRequest(bytes(body), { ttr: "1 hour" }))
 

@@ -6,7 +6,10 @@ import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts
 import { defaultMode } from "../../../src/brokers/postgres/servers.ts"
 import * as BrokerUrl from "../../../src/brokers/url.ts"
 import { certificates } from "../../support/certificates.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import { cluster, isMissing, real } from "../../support/postgres.ts"
+
+allow(withServers)
 
 describe.skipIf(isMissing)("PostgresBroker over TLS", () => {
   real(

@@ -13,8 +13,11 @@ import { Broker, putRequest } from "../../../src/Broker.ts"
 import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts"
 import { Inspector, Job, Publisher } from "../../../src/index.ts"
 import { bytes, reasonOf, take, text } from "../../conformance/Harness.ts"
+import { allow, withServers } from "../../support/limits.ts"
 import { cluster, isMissing, real } from "../../support/postgres.ts"
 import { Random } from "../../support/Random.ts"
+
+allow(withServers)
 
 const Welcome = Job.make("welcome", { payload: Schema.Struct({ user: Schema.Int }) })
 
