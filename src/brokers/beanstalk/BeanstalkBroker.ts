@@ -1,17 +1,18 @@
 /**
- * The Broker over beanstalkd.
+ * The {@link Broker} on beanstalkd.
  *
- * Puts and an operator's commands share one connection, which is kept alive in
- * the background; each consumer has connections of its own. Everything that is
- * asked for in one tick leaves in one write, and many commands may be under
- * way.
+ * Puts and the commands of operators share one connection, which is opened again
+ * whenever it ends. Each consumer has its own connections. All commands of one
+ * tick leave in one write, and many commands can be under way at once.
  *
- * What is particular to beanstalkd: times have a resolution of a second and
- * are rounded up; reasons and failures are not kept; jobs can't be listed; a queue exists
- * while it holds jobs or a connection uses it; jobs survive a restart only
- * where the server runs with `-b`.
+ * Limits of beanstalkd:
  *
- * Limits: an interrupted `put` is not taken back, the job may be accepted.
+ * - Times have a resolution of a second, and are rounded up.
+ * - It keeps no reasons and no failures, and can't list jobs.
+ * - A queue exists only while it holds jobs or a connection uses it.
+ * - Jobs survive a restart only if the server runs with `-b`.
+ *
+ * An interrupted `put` is not undone: the server may have accepted the job.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -31,15 +32,15 @@ import { failure } from "./replies.ts"
 import * as SharedConnection from "./sharedConnection.ts"
 
 /**
- * How a broker behaves, whatever the driver.
+ * The options of a broker with any driver.
  *
  * @category models
  * @since 0.1.0
  */
 export interface BrokerOptions {
   /**
-   * How long the server may be away before a worker's `reserve` fails. Default:
-   * for ever. Puts and operator's commands fail at once while it is away.
+   * How long a worker's `reserve` waits for a server that is away. Default: for ever. Puts and the commands of operators
+   * do not wait: they fail at once.
    */
   readonly reconnectFor?: Duration.Input | undefined
 }
@@ -53,7 +54,7 @@ export interface BrokerOptions {
 export interface Options extends ConnectOptions, BrokerOptions {}
 
 /**
- * Makes a broker over a driver, and its inspector.
+ * Creates a broker on a driver, and its inspector.
  *
  * @category constructors
  * @since 0.1.0
@@ -100,7 +101,7 @@ export const make = Effect.fnUntraced(function*(
 })
 
 /**
- * The broker over a driver of your own.
+ * The broker on your own driver.
  *
  * @category layers
  * @since 0.1.0
@@ -109,8 +110,8 @@ export const layerDriver = (driver: Driver, options?: BrokerOptions): Layer.Laye
   Shared.layer(make(driver, options))
 
 /**
- * The broker at a host and port. The layer is built whether or not the server
- * can be reached; `ping` tells.
+ * The broker at a host and port. The layer is built even if the server is away;
+ * `ping` tells whether it answers.
  *
  * @example
  * ```ts

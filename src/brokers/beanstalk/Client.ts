@@ -1,13 +1,12 @@
 /**
  * All commands of beanstalkd as typed effects, over one connection.
  *
- * This is the protocol itself, for programs that want it; jobs are better
- * published and worked on through the `Broker`. Arguments are checked before a
- * byte is sent. Calls may be made at the same time: they are pipelined, and
- * answered in order.
+ * This is the protocol itself. To publish jobs and to work on them, use the
+ * `Broker`. All arguments are checked before a byte is sent. Concurrent calls are
+ * pipelined, and complete in order.
  *
- * Limits: a reserve that waits holds up every later call until it ends; the
- * connection is not reopened, and once it has ended every call fails.
+ * Limits: a reserve that waits delays every later call. The connection is not
+ * opened again: after its end every call fails.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -39,16 +38,16 @@ export interface Job {
 }
 
 /**
- * What came of a reserve.
+ * The result of a reserve.
  *
  * @category models
  * @since 0.1.0
  */
 export type Reservation =
   | { readonly _tag: "Reserved"; readonly job: Job }
-  /** The time was over and no job was ready. */
+  /** No job was ready within the timeout. */
   | { readonly _tag: "TimedOut" }
-  /** No job is ready, and a job that this connection holds has less than a second left: touch it or settle it. */
+  /** No job is ready, and a job of this connection has less than a second left: touch it or settle it. */
   | { readonly _tag: "DeadlineSoon" }
 
 /**
@@ -73,7 +72,7 @@ export interface PutOptions {
  * @since 0.1.0
  */
 export interface ReleaseOptions {
-  /** Default: 1024; the server does not keep what it was. */
+  /** Default: 1024. The server does not keep the priority of the put. */
   readonly priority?: number | undefined
   /** In whole seconds. Default: 0. */
   readonly delay?: number | undefined
@@ -88,30 +87,30 @@ type Call<A> = Effect.Effect<A, BrokerError>
  * @since 0.1.0
  */
 export class Client extends Context.Service<Client, {
-  /** Says which tube later puts go to, and peeks and kicks are about. */
+  /** Selects the tube of later puts, peeks and kicks. */
   readonly use: (tube: string) => Call<void>
   /** Puts a job into the used tube, and returns its id. */
   readonly put: (body: Uint8Array, options?: PutOptions) => Call<string>
 
-  /** Waits for a job of the watched tubes, without end. When interrupted, a job that comes is requeued. */
+  /** Waits for a job of the watched tubes, for ever. After an interruption, a job that still arrives is requeued. */
   readonly reserve: Call<Reservation>
-  /** Waits for a job of the watched tubes for some whole seconds; 0 asks without waiting. */
+  /** Waits for a job of the watched tubes for some whole seconds. 0 does not wait. */
   readonly reserveWithTimeout: (seconds: number) => Call<Reservation>
-  /** Reserves one job: ready, delayed or buried, in any tube. beanstalkd 1.12 or later. */
+  /** Reserves a ready, delayed or buried job of any tube. Needs beanstalkd 1.12 or newer. */
   readonly reserveJob: (id: string) => Call<Job>
 
-  /** Deletes a job: one that this connection holds, or one that nobody holds. */
+  /** Deletes a job, unless another connection holds it. */
   readonly delete: (id: string) => Call<void>
-  /** Puts a held job back. */
+  /** Makes a held job ready, or delays it. */
   readonly release: (id: string, options?: ReleaseOptions) => Call<void>
-  /** Puts a held job aside. */
+  /** Buries a held job. */
   readonly bury: (id: string, options?: Omit<ReleaseOptions, "delay">) => Call<void>
-  /** Starts the time to run of a held job again. */
+  /** Restarts the time to run of a held job. */
   readonly touch: (id: string) => Call<void>
 
-  /** Also reserves from a tube. Returns how many are watched. */
+  /** Watches a tube: reserves take its jobs, too. Returns the number of watched tubes. */
   readonly watch: (tube: string) => Call<number>
-  /** Stops reserving from a tube. Returns how many are watched, or nothing when it is the last, which stays. */
+  /** Stops watching a tube. Returns the number of watched tubes; none if it is the last, which stays watched. */
   readonly ignore: (tube: string) => Call<Option.Option<number>>
 
   readonly peek: (id: string) => Call<Option.Option<Job>>
@@ -119,7 +118,7 @@ export class Client extends Context.Service<Client, {
   readonly peekDelayed: Call<Option.Option<Job>>
   readonly peekBuried: Call<Option.Option<Job>>
 
-  /** Makes buried jobs of the used tube ready, or delayed ones when none is buried. Returns how many. */
+  /** Makes at most `max` buried jobs of the used tube ready, or delayed jobs if no job is buried. Returns how many. */
   readonly kick: (max: number) => Call<number>
   /** Makes a buried or delayed job ready. */
   readonly kickJob: (id: string) => Call<void>
@@ -131,9 +130,9 @@ export class Client extends Context.Service<Client, {
   readonly listTubeUsed: Call<string>
   readonly listTubesWatched: Call<ReadonlyArray<string>>
 
-  /** Serves no job of a tube for some whole seconds; 0 ends a pause. */
+  /** Pauses a tube for some whole seconds. 0 ends the pause. */
   readonly pauseTube: (tube: string, seconds: number) => Call<void>
-  /** Closes the connection; jobs that it holds are ready again. Returns when it is closed. */
+  /** Closes the connection. Its jobs are ready again. Completes when it is closed. */
   readonly quit: Effect.Effect<void>
 }>()("backq/beanstalk/Client") {}
 
@@ -163,7 +162,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Retur
 
   const checkId = (id: string) => isId(id) ? Result.succeed(id) : failure(name, "Peek", { _tag: "NotFound" }, noJob(id))
 
-  /** For commands whose success is one reply that says nothing more. */
+  /** For commands whose success is a reply without content. */
   const simple = (command: Command, success: Answer["_tag"], notFound?: Parameters<typeof failure>[3]): Call<void> =>
     call(command, (answer) => answer?._tag === success ? Result.void : failure(name, command._tag, answer, notFound))
 
@@ -220,7 +219,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Retur
         switch (answer?._tag) {
           case "Inserted":
             return Result.succeed(answer.id)
-          // The server has no memory to queue the job, and keeps it aside.
+          // The server has no memory to queue the job, and has buried it.
           case "Buried":
             return failure(name, "Put", { _tag: "OutOfMemory" })
           case "JobTooBig":
@@ -291,13 +290,13 @@ export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Retur
         checkQueue(tube),
         () => checked(checkDelay(seconds), () => simple({ _tag: "PauseTube", tube, seconds }, "Paused", noQueue(tube)))
       ),
-    // There is no reply to it; the end of the connection is the answer.
+    // The server sends no reply. The end of the connection completes the command.
     quit: Effect.asVoid(connection.request([{ _tag: "Quit" }]))
   })
 })
 
 /**
- * The client over a driver of your own.
+ * The client on your own driver.
  *
  * @category layers
  * @since 0.1.0
@@ -305,7 +304,7 @@ export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Retur
 export const layerDriver = (driver: Driver): Layer.Layer<Client, BrokerError> => Layer.effect(Client, make(driver))
 
 /**
- * The client at a host and port. Fails when the server can't be reached.
+ * The client at a host and port. Fails if the server can't be reached.
  *
  * @category layers
  * @since 0.1.0

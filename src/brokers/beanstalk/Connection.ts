@@ -1,13 +1,13 @@
 /**
- * One pipelined connection to a beanstalkd, as a value.
+ * One pipelined connection to beanstalkd, as a value.
  *
- * Many batches of commands may be under way at once; every command gets
- * exactly one answer, whatever happens to the connection. What all drivers
- * share is here (settling, the reply deadline, the end of a connection); what
- * moves the bytes is a {@link Transport}: `Native.ts` or `Fivebeans.ts`.
+ * Many batches of commands can be under way at once. Every command gets exactly
+ * one answer, whatever happens to the connection. This module has what all
+ * drivers share: the answers, the reply timeout and the end of a connection. A
+ * {@link Transport} moves the bytes: `Native.ts` or `Fivebeans.ts`.
  *
- * Limits: a connection is not reopened (see `Reconnect.ts`), and a `reserve`
- * that waits holds up everything that is submitted after it.
+ * Limits: a connection is not opened again (`reconnect.ts` does that). A
+ * `reserve` that waits delays all commands behind it.
  */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -22,24 +22,22 @@ import type { Command } from "./command.ts"
 import { type Answer, Pipeline } from "./pipeline.ts"
 
 /**
- * A connection that is open, or was. It closes with the scope it was made in.
+ * A connection. It closes with the scope that it was opened in.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Connection {
   /**
-   * Sends commands and gives one answer for each, in order. It doesn't fail:
-   * commands without a reply are answered with `Unanswered`. When it is
-   * interrupted, what was not sent yet is kept back.
+   * Sends commands and returns one answer for each, in order. It never fails: a command without a reply gets the answer
+   * `Unanswered`. An interruption cancels the commands that were not sent yet.
    */
   readonly request: (commands: ReadonlyArray<Command>) => Effect.Effect<ReadonlyArray<Answer>>
 
   /**
-   * As `request`, for a caller that has to see the answers even when nobody
-   * waits for them any more. Returns a function that keeps back what was not
-   * sent yet. Commands that may wait leave with those that are submitted next,
-   * at the latest in the next turn of the event loop.
+   * Like `request`, but `done` gets the answers even after a cancellation. Returns a function that cancels the commands
+   * that were not sent yet. With `mayWait` the commands leave together with the next ones, at the latest in the next turn
+   * of the event loop.
    */
   readonly submit: (
     commands: ReadonlyArray<Command>,
@@ -47,21 +45,21 @@ export interface Connection {
     mayWait?: boolean
   ) => () => void
 
-  /** False once the connection has ended. */
+  /** Whether the connection has not ended. */
   readonly isOpen: () => boolean
 
-  /** Waits for the end of the connection, and gives the error of everything that is asked for later. */
+  /** Waits for the end of the connection, and returns the error of all later commands. */
   readonly closed: Effect.Effect<BrokerError.BrokerError>
 
-  /** Ends the connection because of an answer that can't be; `detail` says which. */
+  /** Ends the connection because an answer breaks the protocol. `detail` says how. */
   readonly giveUp: (detail: string) => void
 
-  /** Says how large a job of this server can be. Larger ones end the connection. */
+  /** Sets the size limit of the server's jobs. A larger job ends the connection. */
   readonly limitJobs: (maxJobSize: number) => void
 }
 
 /**
- * Opens connections; the seam between the typed commands and what moves the bytes.
+ * Opens connections. A driver is the seam between the typed commands and the socket.
  *
  * @category models
  * @since 0.1.0
@@ -69,32 +67,32 @@ export interface Connection {
 export interface Driver {
   /** The server, for messages: `beanstalk://127.0.0.1:11300`. */
   readonly name: string
-  /** Does it know `reserve-job`, by which a job is taken by its id? */
+  /** Whether it has the command `reserve-job`, which reserves a job by its id. */
   readonly canReserveJob: boolean
   readonly connect: Effect.Effect<Connection, BrokerError.BrokerError, Scope.Scope>
 }
 
 /**
- * How to trust a server over TLS, and how to be trusted by it.
+ * The options of TLS.
  *
  * @category models
  * @since 0.1.0
  */
 export interface TlsOptions {
-  /** PEM of the authorities to trust. Default: those that Node.js trusts. */
+  /** PEM of the trusted authorities. Default: those of Node.js. */
   readonly ca?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined
-  /** PEM of our certificate, for servers that ask for one. */
+  /** PEM of the client certificate, for servers that require one. */
   readonly cert?: string | Uint8Array | undefined
-  /** PEM of our private key. */
+  /** PEM of the private key of the client certificate. */
   readonly key?: Redacted.Redacted<string> | undefined
-  /** The name the server's certificate has to be for. Default: the host. */
+  /** The name that the server's certificate must have. Default: the host. */
   readonly servername?: string | undefined
   /** Default: `"TLSv1.2"`. */
   readonly minVersion?: "TLSv1.2" | "TLSv1.3" | undefined
 }
 
 /**
- * Where a server is and how long to wait for it.
+ * The address of a server, and how long to wait for it.
  *
  * @category models
  * @since 0.1.0
@@ -104,22 +102,21 @@ export interface ConnectOptions {
   readonly host?: string | undefined
   /** Default: 11300. */
   readonly port?: number | undefined
-  /** Default: no TLS. beanstalkd itself has none; a proxy such as stunnel gives it. */
+  /** Default: no TLS. beanstalkd has no TLS; put a proxy such as stunnel in front of it. */
   readonly tls?: TlsOptions | undefined
   /** How long opening may take, TLS included. Default: 5 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /**
-   * How long the server may owe a reply and say nothing before the connection
-   * is given up. A waiting reserve has its own timeout on top. Default: 10
-   * seconds.
+   * How long the server may send nothing while it owes a reply. Then the connection ends. A waiting reserve adds its own
+   * timeout. Default: 10 seconds.
    */
   readonly replyTimeout?: Duration.Input | undefined
-  /** Do the options come from a broker's URL? Then messages name its keys. */
+  /** Whether the options come from a broker's URL. Then errors name its keys. Default: no. */
   readonly isFromUrl?: boolean | undefined
 }
 
 /**
- * The server's name in messages.
+ * The name of the server in messages.
  *
  * @category functions
  * @since 0.1.0
@@ -132,7 +129,7 @@ export const brokerName = (options: ConnectOptions): string => {
 }
 
 /**
- * Why a connection ended.
+ * The reason for the end of a connection.
  *
  * @category models
  * @since 0.1.0
@@ -140,7 +137,7 @@ export const brokerName = (options: ConnectOptions): string => {
 export interface Ending {
   readonly detail: string
   readonly cause?: unknown
-  /** The other side does not speak the protocol: repeating it will not help. */
+  /** Whether the other side broke the protocol, so that a retry does not help. */
   readonly violation?: boolean | undefined
 }
 
@@ -166,20 +163,20 @@ export const openError = (broker: string, ending: Ending): BrokerError.BrokerErr
   endingError(broker, ending, "NotSent")
 
 /**
- * What moves the bytes of a connection.
+ * Moves the bytes of a connection.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Transport {
-  /** Sends what the pipeline has to send, as far as the other side takes it. Called at most once a tick. */
+  /** Sends what the pipeline has to send, as far as the socket accepts it. Called at most once per tick. */
   readonly flush: () => void
-  /** Closes at once, without a word to the other side. */
+  /** Closes the socket at once. */
   readonly destroy: () => void
 }
 
-/** Longest silence while a command is under way, in milliseconds. */
-const patience = (command: Command, replyTimeout: number): number =>
+/** How long the server may send nothing while a command is under way, in milliseconds. */
+const maxSilence = (command: Command, replyTimeout: number): number =>
   command._tag === "Reserve"
     ? Infinity
     : command._tag === "ReserveWithTimeout"
@@ -187,7 +184,7 @@ const patience = (command: Command, replyTimeout: number): number =>
     : replyTimeout
 
 /**
- * Runs a step that serves a connection. A fault of ours that it throws ends the connection, so that nobody waits for ever.
+ * Runs a step that serves a connection. If it throws, the connection ends, so that no command waits for ever.
  *
  * @category functions
  * @since 0.1.0
@@ -195,12 +192,12 @@ const patience = (command: Command, replyTimeout: number): number =>
 export const orEnd = <A>(end: (ending: Ending) => void, step: () => A): A | void =>
   callOr(step, (cause) => end({ detail: `the connection failed: ${messageOfThrown(cause)}`, cause }))
 
-/** A silence is looked at this many times before it is too long. */
-const looks = 4
+/** The watch checks for progress this many times before a silence is too long. */
+const checksPerSilence = 4
 
 /**
- * Ends when the server owes a reply and said nothing for too long. It looks at
- * the pipeline now and then, so that a request costs no timer.
+ * Completes when the server has sent nothing for too long while it owes a reply. It checks the pipeline from time to
+ * time, so that a request costs no timer.
  */
 const watch = (
   pipeline: Pipeline,
@@ -217,8 +214,8 @@ const watch = (
         seen = -1
         continue
       }
-      const allowed = patience(awaited, replyTimeout)
-      const tick = Math.min(allowed, 60_000) / looks
+      const allowed = maxSilence(awaited, replyTimeout)
+      const tick = Math.min(allowed, 60_000) / checksPerSilence
       if (pipeline.progress !== seen) {
         silent = 0
         seen = pipeline.progress
@@ -229,16 +226,14 @@ const watch = (
       if (silent >= allowed) {
         const detail = `it did not answer "${awaited._tag}" within ${
           Duration.format(Duration.millis(allowed))
-        }; it may be overloaded or cut off`
+        }: check its load and the network`
         return { detail, cause: new Cause.TimeoutError(detail) }
       }
     }
   })
 
 /**
- * A connection over a transport. `open` gets the pipeline to take commands
- * from and to hand replies to, and a function to be called when the transport
- * ends.
+ * Creates a connection on a transport. `open` gets the pipeline, and a function to call when the transport ends.
  *
  * @category constructors
  * @since 0.1.0
@@ -262,7 +257,7 @@ export const make = Effect.fnUntraced(function*<E, R>(
   yield* Effect.addFinalizer(() => Effect.sync(() => end({ detail: "the connection was closed on this side" })))
   const transport = yield* open(pipeline, end)
 
-  // No fiber sends: whoever submits asks for a flush in a microtask, so what is asked for in one tick leaves in one write.
+  // No fiber sends. A submit schedules a flush as a microtask, so that all commands of one tick leave in one write.
   let resumeWatch: ((effect: Effect.Effect<void>) => void) | undefined
   let isFlushDue = false
   const flush = () => {
@@ -291,7 +286,7 @@ export const make = Effect.fnUntraced(function*<E, R>(
   })
 
   yield* Effect.forkScoped(Effect.map(watch(pipeline, replyTimeout, busy), end))
-  // Whatever ended it, nothing is sent or read any more.
+  // After the end nothing is sent or read, whatever the reason.
   yield* Deferred.await(closed).pipe(Effect.andThen(Effect.sync(transport.destroy)), Effect.forkScoped)
 
   const connection: Connection = {

@@ -1,14 +1,14 @@
 /**
- * The driver over the package `fivebeans`, for programs that have it already.
+ * A driver with the package `fivebeans`, for programs that already use it. A new
+ * program should use the native driver.
  *
- * The client and the broker run on it as on the native driver; a new program
- * has no reason to choose it. fivebeans is an optional peer dependency and is
- * loaded when the first connection is opened.
+ * Client and broker behave the same on both drivers. fivebeans is an optional
+ * peer dependency. It is loaded when the first connection opens.
  *
- * fivebeans opens the connection and writes the commands. The replies are read
- * by the parser of the native driver: so calls end when the socket closes, a
- * tube named `1e5` keeps its name, nothing is run through a YAML library, and
- * what a server says is bounded and held against what it was asked.
+ * fivebeans opens the connection and writes the commands. The parser of the
+ * native driver reads the replies. So calls end when the socket closes, a tube
+ * named `1e5` keeps its name, no YAML library runs, and each reply is limited in
+ * size and checked against its command.
  *
  * Limits: no TLS, no `reserve-job`, and more CPU per job.
  */
@@ -36,15 +36,15 @@ import { openFailure } from "./failure.ts"
 import type { Pipeline } from "./pipeline.ts"
 import { Receiver } from "./receiver.ts"
 
-/** The part of a fivebeans client that is used here. */
+/** The part of a fivebeans client that this driver uses. */
 interface FivebeansClient extends EventEmitter {
   readonly connect: () => void
   readonly stream: Socket | null
-  /** What was received and not read yet. */
+  /** The bytes that were received and not read yet. */
   buffer: Buffer | undefined
-  /** Reads what was received. */
+  /** Reads the buffer. */
   tryHandlingResponse: () => void
-  /** Its line of pending calls, each with what reads the reply. */
+  /** Its queue of pending calls. */
   readonly handlers: Array<unknown>
   readonly [method: string]: unknown
 }
@@ -58,7 +58,7 @@ type Method = (...args: ReadonlyArray<unknown>) => void
 const unsupported = (broker: string, operation: string, hint: string) =>
   BrokerError.make(new BrokerError.Unsupported({ broker, operation, hint }))
 
-/** The method for a command, and its arguments. Undefined when fivebeans has none. */
+/** The method for a command, and its arguments. `undefined` if fivebeans has no such command. */
 const methodOf = (command: Command): readonly [name: string, ...args: ReadonlyArray<unknown>] | undefined => {
   switch (command._tag) {
     case "Put":
@@ -114,11 +114,11 @@ const methodOf = (command: Command): readonly [name: string, ...args: ReadonlyAr
   }
 }
 
-/** Sent in place of a command that fivebeans lacks, so that its refusal keeps its place in the order of the answers. */
+/** Sent in place of a command that fivebeans lacks, so that the order of the answers stays the same. */
 const standIn = ["list_tube_used"] as const
 
 const lacking = (broker: string, command: string) =>
-  unsupported(broker, command, "fivebeans has no such command; use the native driver")
+  unsupported(broker, command, "fivebeans has no such command: use the native driver")
 
 const load = (
   broker: string
@@ -160,7 +160,7 @@ const open = (options: ConnectOptions) =>
   Effect.fnUntraced(function*(pipeline: Pipeline, end: (ending: Ending) => void) {
     const name = brokerName(options)
     if (options.tls !== undefined) {
-      return yield* unsupported(name, "TLS", "fivebeans has none; use the native driver")
+      return yield* unsupported(name, "TLS", "fivebeans has no TLS: use the native driver")
     }
     const FivebeansClient = yield* load(name)
     const client = new FivebeansClient(options.host ?? "127.0.0.1", options.port ?? 11300)
@@ -171,7 +171,7 @@ const open = (options: ConnectOptions) =>
     yield* opened(client, options, end).pipe(
       Effect.timeoutOrElse({
         duration: DurationInput.fromInputUnsafe(options.connectTimeout ?? "5 seconds"),
-        orElse: () => Effect.fail({ detail: "the connection was not opened in time; check the host and the network" })
+        orElse: () => Effect.fail({ detail: "the connection was not opened in time: check the host and the network" })
       }),
       Effect.mapError((ending) => openError(name, ending))
     )
@@ -183,14 +183,14 @@ const open = (options: ConnectOptions) =>
       (command) =>
         methodOf(command) === undefined ? { _tag: "Unanswered", error: lacking(name, command._tag) } : undefined
     )
-    // Read by fivebeans, a reply takes time that grows with its square, is bounded by nothing, and is believed.
+    // The parser of fivebeans takes quadratic time, has no limits and checks nothing.
     client.tryHandlingResponse = () => {
       const received = client.buffer
       client.buffer = undefined
       const ending = received === undefined ? undefined : receiver.take(received)
       if (ending !== undefined) end(ending)
     }
-    // It tells of the close alone, which comes late when there is something left to write.
+    // fivebeans reports only "close", which comes late if there are bytes left to write.
     client.stream?.once("end", () => end(closedByServer))
 
     const flush = () => {
@@ -205,7 +205,7 @@ const open = (options: ConnectOptions) =>
   })
 
 /**
- * Connects with fivebeans.
+ * The driver on fivebeans.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,11 +1,11 @@
 /**
- * The driver that speaks to beanstalkd over a TCP or TLS socket.
+ * The driver on a TCP or TLS socket.
  *
- * - Many commands leave in one write, and a write waits until the socket has
- *   taken the one before: commands that can't be sent yet are not encoded yet.
- * - While many replies are awaited, reads are spread out a little, because the
- *   server sends each reply in a packet of its own and waking up for each
- *   costs far more than understanding it.
+ * - Many commands leave in one write. A write waits until the socket has accepted
+ *   the previous one, and commands are encoded only then.
+ * - While many replies are awaited, the reads pause for a millisecond. The server
+ *   sends each reply in its own packet, and a read costs far more than parsing a
+ *   reply.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -33,17 +33,17 @@ import type { Pipeline } from "./pipeline.ts"
 import { Receiver } from "./receiver.ts"
 import { describeStranger } from "./reply.ts"
 
-/** Encode at most about this much before the socket has taken it. */
-const writeSize = 262144
-/** A read gives up to this much. */
-const readSize = 65536
-/** With more replies than this under way, reads wait for each other. */
+/** One write takes about this much at most. */
+const writeBytes = 262144
+/** One read returns at most this much. */
+const readBytes = 65536
+/** While more replies than this are awaited, reads pause. */
 const manyReplies = 64
 const noBytes: Uint8Array = new Uint8Array(0)
 
 const isAddress = (host: string): boolean => /^[\d.]+$|:/.test(host)
 
-/** An address is no name that TLS can ask for (RFC 6066), and Node.js warns of one; a certificate may still be for it. */
+/** TLS can't send an address as the server name (RFC 6066, section 3), but a certificate may have an address. */
 const nameOptions = (tls: TlsOptions, host: string) => {
   const { servername } = tls
   return servername !== undefined && isAddress(servername)
@@ -65,7 +65,7 @@ const tlsOptions = (tls: TlsOptions, host: string) => ({
 
 const asPem = (pem: string | Uint8Array): string | Buffer => typeof pem === "string" ? pem : Buffer.from(pem)
 
-/** What is done with the bytes of one read, whose buffer is used again. False: no more reads for now. */
+/** Handles the bytes of one read. Their buffer is reused. Returns `false` to pause the reads. */
 type Read = (bytes: Uint8Array) => boolean
 
 const connect = (options: ConnectOptions, read: Read): Net.Socket => {
@@ -77,7 +77,7 @@ const connect = (options: ConnectOptions, read: Read): Net.Socket => {
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
     onread: {
-      buffer: Buffer.allocUnsafeSlow(readSize),
+      buffer: Buffer.allocUnsafeSlow(readBytes),
       callback: (size: number, buffer: Uint8Array) => read(buffer.subarray(0, size))
     }
   }
@@ -86,7 +86,7 @@ const connect = (options: ConnectOptions, read: Read): Net.Socket => {
     : Tls.connect({ ...address, ...tlsOptions(options.tls, host) })
 }
 
-/** Begins to open a socket. Its events are listened to from the first moment, and it closes with the scope. */
+/** Starts to open a socket, which closes with the scope. It has its listeners from the first moment. */
 const dial = (options: ConnectOptions, read: Read) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -102,7 +102,7 @@ const dial = (options: ConnectOptions, read: Read) =>
       })
       return { socket, opened }
     }),
-    // what was written leaves before an open socket closes
+    // An open socket sends the written bytes before it closes.
     ({ socket }) => Effect.sync(() => socket.connecting ? socket.destroy() : socket.destroySoon())
   )
 
@@ -118,7 +118,7 @@ const open = (options: ConnectOptions) =>
         const ending = orEnd(end, () => receiver.take(bytes))
         if (ending !== undefined) end(ending)
         if (pipeline.outstanding <= manyReplies) return true
-        // it shapes packets, and has nothing to do with the time of the program
+        // The timer shapes packets. It has nothing to do with the program's clock.
         // @effect-diagnostics-next-line globalTimers:off
         setTimeout(() => socket.resume(), 1)
         return false
@@ -142,11 +142,11 @@ const open = (options: ConnectOptions) =>
       yield* opened
 
       const slab = new Slab()
-      /** What the socket has not taken yet. A large body leaves in pieces, so that each of them counts as progress. */
+      /** The bytes that the socket has not accepted. A large body leaves in pieces, and each counts as progress. */
       let rest = noBytes
 
       const encoded = (): Uint8Array => {
-        while (slab.size < writeSize) {
+        while (slab.size < writeBytes) {
           const command = pipeline.next()
           if (command === undefined) break
           slab.append(command)
@@ -160,10 +160,10 @@ const open = (options: ConnectOptions) =>
           else pipeline.progress++
           if (rest === noBytes) return
           const bytes = rest
-          const isLast = bytes.length <= 2 * writeSize
-          rest = isLast ? noBytes : bytes.subarray(writeSize)
+          const isLast = bytes.length <= 2 * writeBytes
+          rest = isLast ? noBytes : bytes.subarray(writeBytes)
           pipeline.isCutOff = !isLast
-          socket.write(isLast ? bytes : bytes.subarray(0, writeSize))
+          socket.write(isLast ? bytes : bytes.subarray(0, writeBytes))
         }
       }
       socket.on("drain", () => orEnd(end, flush))
@@ -174,7 +174,7 @@ const open = (options: ConnectOptions) =>
   )
 
 /**
- * Connects over TCP, or over TLS when there are `tls` options.
+ * The driver on TCP, or on TLS if the options have `tls`.
  *
  * @category constructors
  * @since 0.1.0
@@ -186,7 +186,7 @@ export const driver = (options: ConnectOptions = {}): Driver => ({
     const problem = pemProblem(brokerName(options), options)
     return problem === undefined ? make(brokerName(options), options.replyTimeout, open(options)) : problem
   }).pipe(
-    // Node.js throws what it can't use: a PEM that is none, a port out of range
+    // Node.js throws if it can't use an option, such as a port out of range.
     Effect.catchDefect((cause) =>
       Effect.fail(
         BrokerError.optionInvalid(

@@ -1,15 +1,14 @@
 /**
- * The commands of beanstalkd's protocol, and how they are written.
+ * The commands of beanstalkd's protocol, and their encoding.
  *
- * A command is plain data. Its numbers are what the server takes: whole
- * seconds, priorities from 0 to 2^32 - 1, ids as decimal strings (they are
- * unsigned 64-bit). Nothing is checked here; arguments are checked where they
- * come in (`Broker.ts`, `Client.ts`).
+ * A command is plain data in the units of the server: whole seconds, priorities
+ * from 0 to 2^32 - 1, ids as decimal strings (they are unsigned 64-bit numbers).
+ * Arguments are checked where they enter (`Broker.ts`, `Client.ts`), not here.
  *
  * Source: beanstalkd's doc/protocol.txt, version 1.12.
  */
 
-/** One command. The comment names the replies that mean success. */
+/** One command. The comments name the replies that mean success. */
 export type Command =
   /** INSERTED, BURIED */
   | {
@@ -21,9 +20,9 @@ export type Command =
   }
   /** USING */
   | { readonly _tag: "Use"; readonly tube: string }
-  /** RESERVED, DEADLINE_SOON; waits without end */
+  /** RESERVED, DEADLINE_SOON; waits for ever */
   | { readonly _tag: "Reserve" }
-  /** RESERVED, DEADLINE_SOON, TIMED_OUT; 0 seconds asks without waiting */
+  /** RESERVED, DEADLINE_SOON, TIMED_OUT; 0 seconds does not wait */
   | { readonly _tag: "ReserveWithTimeout"; readonly seconds: number }
   /** RESERVED */
   | { readonly _tag: "ReserveJob"; readonly id: string }
@@ -63,12 +62,12 @@ export type Command =
   | { readonly _tag: "ListTubeUsed" }
   /** OK */
   | { readonly _tag: "ListTubesWatched" }
-  /** PAUSED; 0 seconds ends a pause */
+  /** PAUSED; 0 seconds ends the pause */
   | { readonly _tag: "PauseTube"; readonly tube: string; readonly seconds: number }
   /** No reply: the server closes the connection. */
   | { readonly _tag: "Quit" }
 
-/** The command's name and arguments, as they stand on its line. */
+/** The line of a command, without its end. */
 export const line = (command: Command): string => {
   switch (command._tag) {
     case "Put":
@@ -127,21 +126,21 @@ export const line = (command: Command): string => {
 const CR = 13
 const LF = 10
 const slabSize = 65536
-/** More than the longest line (224 bytes with its CRLF), plus the CRLF after a body. */
+/** Room for the longest line (224 bytes with its CRLF), and for the CRLF after a body. */
 const lineRoom = 256
 
 /**
  * Collects the bytes of many commands, so that they leave in one write.
  *
- * `take` hands over what was appended since the last `take`; the slab never
- * touches those bytes again.
+ * `take` returns the bytes since the last `take`. The slab never changes them
+ * afterwards.
  */
 export class Slab {
   private bytes = Buffer.allocUnsafeSlow(slabSize)
   private start = 0
   private end = 0
 
-  /** How many bytes wait to be taken. */
+  /** The number of bytes to take. */
   get size(): number {
     return this.end - this.start
   }

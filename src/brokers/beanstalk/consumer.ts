@@ -1,13 +1,13 @@
 /**
  * The receiving side of beanstalkd, for one worker.
  *
- * How it reserves is in `Reserving.ts`. Settlements of one call leave in one
- * write for each connection that holds some of the leases. A lease whose
- * connection is gone fails here; it is never sent, because after a restart the
- * server may have given its id to another job.
+ * `reserving.ts` reserves. The settlements of one call leave in one write per
+ * connection that holds some of the leases. A lease whose connection has ended is
+ * lost, and its id is never sent: after a restart the server may have given the
+ * id to another job.
  *
- * Limit: `delete` of a job whose time to run is over succeeds while nobody
- * else has the job, because beanstalkd lets anyone delete a ready job.
+ * Limit: `delete` succeeds after the lease has expired, as long as no other
+ * worker has the job, because beanstalkd lets any connection delete a ready job.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -24,39 +24,41 @@ import { checkMax } from "./arguments.ts"
 import type { Command } from "./command.ts"
 import type { Driver } from "./Connection.ts"
 import { BeanstalkLease, type Holder } from "./lease.ts"
-import { Holders } from "./leaseConnections.ts"
+import { LeaseConnections } from "./leaseConnections.ts"
 import type { Answer } from "./pipeline.ts"
-import { Breath, isWorthWaiting } from "./reconnect.ts"
+import { isWorthWaiting, Throttle } from "./reconnect.ts"
 import { failure, isHeld, jobStats, leaseInfo, readOn, wholeSeconds } from "./replies.ts"
 import { kicksFor, releaseUnspent } from "./requeue.ts"
 import { Reserving } from "./reserving.ts"
 
-/** What a consumer is made of. */
 export interface ConsumerOptions {
   readonly driver: Driver
   readonly queues: NonEmptyReadonlyArray<string>
-  /** How long the server may be away before `reserve` fails. */
+  /** How long `reserve` waits for a server that is away. */
   readonly reconnectFor: Duration.Duration
 }
 
 type Outcome<A = void> = Result.Result<A, BrokerError.BrokerError>
 
-/** How long closing waits for the server to take the leases back. */
+/** How long closing waits for the server to requeue the leases. */
 const closeFor = "1 second"
 
 const leaseLost = (lease: Lease) => Result.fail(BrokerError.leaseLost(lease))
 
-/** So few commands may wait for others to leave with; with more, the server shall begin. */
-const few = 4
+/** At most this many commands wait for others to leave with. With more, the server should start at once. */
+const maxWaitingCommands = 4
 
 /**
- * Once begun it is sent, whether or not somebody waits for the answers. Few
- * commands wait for the reserve that mostly follows: a worker that runs one job
- * at a time does with half of the writes, and a sixth less CPU.
+ * Sends commands. An interruption of the caller does not stop them. A few commands wait for the reserve that usually
+ * follows. That saves a worker with one job at a time half of its writes, and a sixth of its CPU.
  */
 const send = (holder: Holder, commands: ReadonlyArray<Command>): Effect.Effect<ReadonlyArray<Answer>> =>
   Effect.callback((resume) => {
-    holder.connection.submit(commands, (answers) => resume(Effect.succeed(answers)), commands.length <= few)
+    holder.connection.submit(
+      commands,
+      (answers) => resume(Effect.succeed(answers)),
+      commands.length <= maxWaitingCommands
+    )
   })
 
 const priorityOf = (settlement: Settlement): number | undefined =>
@@ -64,7 +66,7 @@ const priorityOf = (settlement: Settlement): number | undefined =>
     ? 0
     : ("priority" in settlement ? settlement.priority : undefined) ?? settlement.lease.info?.priority
 
-/** Why a settlement can't be sent. */
+/** The failure of a settlement that can't be sent. */
 const invalid = (settlement: Settlement): Outcome | undefined => {
   const checked = Rules.checkSettlement(settlement)
   return Result.isFailure(checked) ? checked : undefined
@@ -93,7 +95,7 @@ const success: Record<Settlement["_tag"], Answer["_tag"]> = {
 
 const done: Outcome = Result.succeed(undefined)
 
-/** A group of things to do on one connection, and where their results belong. */
+/** The items for one connection, and the places of their results. */
 interface Group<A> {
   readonly items: Array<A>
   readonly places: Array<number>
@@ -101,46 +103,46 @@ interface Group<A> {
 
 class BeanstalkConsumer implements Consumer {
   private readonly broker: string
-  private readonly holders: Holders
+  private readonly connections: LeaseConnections
   private readonly reserving: Reserving
-  /** A question without waiting, and one that took over a wait near its end, may end at once. */
-  private readonly breath = new Breath(3)
+  /** Some reserves in a row may return at once: one that does not wait, and one that took over a wait near its end. */
+  private readonly throttle = new Throttle(3)
   private isClosed = false
   readonly leasesLost: Consumer["leasesLost"]
 
   constructor(options: ConsumerOptions, scope: Scope.Scope, lostLeases: Queue.Queue<Lease>) {
     this.broker = options.driver.name
-    this.holders = new Holders({
+    this.connections = new LeaseConnections({
       ...options,
       scope,
       onLost: (leases) => {
         if (leases.length > 0) Queue.offerAllUnsafe(lostLeases, leases)
       }
     })
-    this.reserving = new Reserving(this.broker, options.queues, this.holders, scope)
+    this.reserving = new Reserving(this.broker, options.queues, this.connections, scope)
     this.leasesLost = Queue.takeAll(lostLeases)
   }
 
-  /** Opens the first connection, so that the queues exist. A server that is away is waited for in `reserve`. */
+  /** Opens the first connection, so that the queues exist. If the server is away, `reserve` waits for it. */
   get begin(): Effect.Effect<void, BrokerError.BrokerError> {
-    return Effect.catchIf(Effect.asVoid(this.holders.attempt), isWorthWaiting, () => Effect.void)
+    return Effect.catchIf(Effect.asVoid(this.connections.attempt), isWorthWaiting, () => Effect.void)
   }
 
   get tend(): Effect.Effect<never> {
-    return this.holders.tend
+    return this.connections.tend
   }
 
   readonly reserve: Consumer["reserve"] = Effect.fnUntraced({ self: this }, function*(max: number) {
     yield* Effect.fromResult(checkMax(max))
-    yield* this.holders.trim
+    yield* this.connections.trim
     while (true) {
       if (this.isClosed) return yield* BrokerError.consumerClosed(this.broker)
-      yield* this.breath.take
+      yield* this.throttle.pause
       const beganAt = yield* Clock.currentTimeMillis
       const batch = yield* this.reserving.next(max)
       if (Result.isSuccess(batch)) {
         if (batch.success.length > 0) return batch.success as unknown as NonEmptyReadonlyArray<Lease>
-        this.breath.ended(beganAt, yield* Clock.currentTimeMillis)
+        this.throttle.ended(beganAt, yield* Clock.currentTimeMillis)
       } else if (!isWorthWaiting(batch.failure)) {
         return yield* batch.failure
       }
@@ -195,14 +197,14 @@ class BeanstalkConsumer implements Consumer {
           })
       ))
 
-  /** Requeues what is held, and closes. */
+  /** Requeues the leases, and closes the connections. */
   readonly close: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
     this.isClosed = true
-    const holders = Array.from(this.holders)
+    const holders = Array.from(this.connections)
     const idle = holders.filter((holder) => holder.leases.size === 0)
     yield* Effect.forEach(
       idle.filter((holder) => !this.reserving.isBusy || !holder.reserving),
-      (holder) => this.holders.close(holder),
+      (holder) => this.connections.close(holder),
       { discard: true }
     )
     const leases = holders.flatMap((holder) => Array.from(holder.leases.values()))
@@ -254,10 +256,10 @@ class BeanstalkConsumer implements Consumer {
 
   private isMine(lease: Lease): lease is BeanstalkLease {
     return lease instanceof BeanstalkLease && lease.holder.leases.get(lease.id) === lease &&
-      this.holders.has(lease.holder)
+      this.connections.has(lease.holder)
   }
 
-  /** Does something for leases, in one go for each connection; leases that are not held are lost. */
+  /** Works on leases, in one write per connection. A lease that is not held counts as lost. */
   private each<A, B>(
     items: ReadonlyArray<A>,
     leaseOf: (item: A) => Lease,
@@ -297,7 +299,7 @@ class BeanstalkConsumer implements Consumer {
   }
 }
 
-/** Begins to receive. When the scope closes, what is held goes back to its queue. */
+/** Opens a consumer. When the scope closes, its leases are requeued. */
 export const make = Effect.fnUntraced(function*(options: ConsumerOptions) {
   const lostLeases = yield* Queue.unbounded<Lease>()
   const connections = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))

@@ -1,36 +1,36 @@
 /**
- * Holds a reply against the command that it answers: its kind, the id or tube
- * that was asked about, its size, its number. Pure.
+ * Checks a reply against its command: its kind, its id or tube, its size and its
+ * number. Pure.
  *
- * A reply that can't answer the command means that nobody knows which command
- * the next one answers, so whoever finds one gives up the connection.
+ * After a reply that can't answer its command it is unknown which command the
+ * next reply answers. So the caller must end the connection.
  */
 import { safeName } from "../../internal/text.ts"
 import type { Command } from "./command.ts"
 import type { BodyHead, Reply } from "./reply.ts"
 
-/** Bytes that statistics may have. The server's have less than 2,000. */
-export const maxStatistics = 65_536
-/** Bytes that a list of tubes may have: room for 300,000 names of the longest kind. */
-export const maxList = 67_108_864
-/** Bytes that a job may have until the server has said its own limit: the largest that `-z` allows. */
-export const maxJob = 1_073_741_824
+/** The limit of statistics. The server's have less than 2,000 bytes. */
+export const maxStatisticsBytes = 65_536
+/** The limit of a list of tubes: room for 300,000 of the longest names. */
+export const maxListBytes = 67_108_864
+/** The limit of a job until the server has sent its own: the largest that `-z` allows. */
+export const maxJobBytes = 1_073_741_824
 
-/** How many bytes the body of the answer to a command may have. */
+/** The limit of the body of a reply, in bytes. */
 export const bodyLimit = (command: Command, kind: BodyHead["kind"], maxJobSize: number): number =>
   kind !== "Ok"
     ? maxJobSize
     : command._tag === "ListTubes" || command._tag === "ListTubesWatched"
-    ? maxList
-    : maxStatistics
+    ? maxListBytes
+    : maxStatisticsBytes
 
-/** Can any command have this answer? */
+/** Whether this reply can answer any command. */
 const isTrouble = (command: Command, reply: Reply): boolean => {
   switch (reply._tag) {
     case "OutOfMemory":
     case "InternalError":
       return command._tag !== "Quit"
-    // After these the server takes the body of a put for commands.
+    // After these replies to a put the server would read its body as commands.
     case "BadFormat":
     case "UnknownCommand":
       return command._tag !== "Quit" && command._tag !== "Put"
@@ -39,7 +39,7 @@ const isTrouble = (command: Command, reply: Reply): boolean => {
   }
 }
 
-/** Is it one of the answers that the command has to itself? */
+/** Whether this reply can answer this command. */
 const fits = (command: Command, reply: Reply): boolean => {
   switch (command._tag) {
     case "Put":
@@ -91,8 +91,8 @@ const fits = (command: Command, reply: Reply): boolean => {
   }
 }
 
-/** What the reply says beyond its kind, for the message. */
-const shown = (reply: Reply): string => {
+/** The content of a reply, for the message. */
+const contentOf = (reply: Reply): string => {
   switch (reply._tag) {
     case "Reserved":
     case "Found":
@@ -106,8 +106,8 @@ const shown = (reply: Reply): string => {
   return ""
 }
 
-/** Why a reply can't be the answer to a command. Undefined when it can. */
-export const objection = (command: Command, reply: Reply): string | undefined =>
+/** Why a reply can't answer a command. `undefined` if it can. */
+export const mismatch = (command: Command, reply: Reply): string | undefined =>
   fits(command, reply) || isTrouble(command, reply)
     ? undefined
-    : `it answered "${reply._tag}"${shown(reply)} to ${command._tag}`
+    : `it answered "${reply._tag}"${contentOf(reply)} to ${command._tag}`

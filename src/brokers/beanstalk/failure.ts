@@ -1,6 +1,4 @@
-/**
- * Says in plain words why a server could not be reached, and what to do.
- */
+/** Explains why a server can't be reached, and what to do. */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { createPrivateKey, X509Certificate } from "node:crypto"
@@ -9,7 +7,7 @@ import { callSafely } from "../../internal/thrown.ts"
 import { certificateProblem, codeOf, isNotTls, networkDetail, textOf } from "../../internal/tls.ts"
 import type { ConnectOptions, Ending, TlsOptions } from "./Connection.ts"
 
-/** How messages name an option of TLS: as the one who set it did. */
+/** The name of a TLS option in messages: as in the URL or as in the program. */
 const named = ({ isFromUrl }: ConnectOptions) => (option: keyof TlsOptions): string =>
   isFromUrl === true ? `${option === "minVersion" ? "min-version" : option} in the URL` : `tls.${option}`
 
@@ -36,8 +34,8 @@ const certificates =
 
 const isReadable = (read: () => unknown): boolean => Result.isSuccess(callSafely(read))
 
-/** What is wrong with the text of an option. Node.js takes an authority that is no certificate for none. */
-const pemObjection = (option: PemOption, pem: string): string | undefined => {
+/** Why the text of an option is invalid. Node.js itself ignores an authority that is not a certificate. */
+const pemRule = (option: PemOption, pem: string): string | undefined => {
   if (!/-----BEGIN [A-Z0-9 ]+-----/.test(pem)) return pemProblems.isNoPem
   const hasKey = /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(pem)
   const hasCertificate = /-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/.test(pem)
@@ -57,7 +55,7 @@ const pemObjection = (option: PemOption, pem: string): string | undefined => {
 
 const latin1 = (pem: string | Uint8Array): string => Buffer.from(pem).toString("latin1")
 
-/** Why options can't be used, before anything is opened. */
+/** Why the PEM options can't be used. It is checked before a connection opens. */
 export const pemProblem = (broker: string, options: ConnectOptions): BrokerError | undefined => {
   const { ca, cert, key } = options.tls ?? {}
   const values: { readonly [Option in PemOption]: ReadonlyArray<string> } = {
@@ -67,7 +65,7 @@ export const pemProblem = (broker: string, options: ConnectOptions): BrokerError
   }
   const problem = (option: PemOption, rule: string) => optionInvalid(`${named(options)(option)}, for ${broker},`, rule)
   for (const option of ["ca", "cert", "key"] as const) {
-    const rule = values[option].map((pem) => pemObjection(option, pem)).find((rule) => rule !== undefined)
+    const rule = values[option].map((pem) => pemRule(option, pem)).find((rule) => rule !== undefined)
     if (rule !== undefined) return problem(option, rule)
   }
   const [ours] = values.cert
@@ -79,14 +77,14 @@ export const pemProblem = (broker: string, options: ConnectOptions): BrokerError
   return Result.isSuccess(isPair) && !isPair.success ? problem("key", pemProblems.isOtherKey) : undefined
 }
 
-/** Is this the code of a failure that waiting does not mend: a certificate or a TLS setting? */
+/** Whether the code means a problem of a certificate or a TLS option, so that a retry does not help. */
 const isTlsCode = (code: string): boolean =>
   certificateProblem(code, "", String) !== undefined || /^(ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|EPROTO)/.test(code)
 
-/** Is it a setting that is wrong, rather than a server that is away? Such a failure is reported instead of waited out. */
+/** Whether an option is wrong, rather than the server away. Such a failure is reported at once, without a retry. */
 export const isMisconfigured = (cause: unknown): boolean => isTlsCode(codeOf(cause))
 
-/** Explains a failure to open a connection. */
+/** Explains why a connection could not be opened. */
 export const openFailure = (options: ConnectOptions, cause: unknown): Ending => {
   const code = codeOf(cause)
   const text = textOf(cause)
@@ -102,7 +100,7 @@ export const openFailure = (options: ConnectOptions, cause: unknown): Ending => 
   }
   if (options.tls !== undefined && /ALERT|HANDSHAKE/i.test(`${code} ${text}`)) {
     return {
-      detail: `the server refused the TLS handshake (${text}); check ${name("cert")}, ${name("key")} and ${
+      detail: `the server refused the TLS handshake (${text}): check ${name("cert")}, ${name("key")} and ${
         name("minVersion")
       }`,
       cause
@@ -111,33 +109,33 @@ export const openFailure = (options: ConnectOptions, cause: unknown): Ending => 
   if (code === "ECONNRESET" || code === "EPIPE") {
     return {
       detail: options.tls === undefined
-        ? `the connection was cut as soon as it was opened (${code}); a proxy or a firewall may refuse our address`
-        : "the server closed during the TLS handshake; it may not speak TLS, or refuse our certificate",
+        ? `the connection was reset as soon as it was open (${code}): check that no proxy or firewall refuses this address`
+        : "the server closed the connection during the TLS handshake: it may not speak TLS, or refuse the client certificate",
       cause
     }
   }
   return { detail: text === "" ? code : text, cause }
 }
 
-/** Says that a connection was not open in time. */
+/** Explains that a connection was not open in time. */
 export const openTimeout = ({ tls }: ConnectOptions): Ending => ({
   detail: tls === undefined
-    ? "the connection was not opened in time; check the host, the network and firewalls"
-    : "the connection was not opened in time; check the network, and that the server speaks TLS on this port"
+    ? "the connection was not opened in time: check the host, the network and firewalls"
+    : "the connection was not opened in time: check the network, and that the server speaks TLS on this port"
 })
 
-/** Explains why a connection that was open was closed by the server. `answered`: was there a reply before? */
+/** Explains why the server closed an open connection. `answered` tells whether there was a reply before. */
 export const closeFailure = (options: ConnectOptions, answered: boolean): Ending => ({
   detail: answered
     ? "the server closed the connection"
-    : "the server closed the connection before it said anything; if a proxy answers there, check that beanstalkd " +
+    : "the server closed the connection without a reply: if a proxy listens there, check that beanstalkd " +
       `runs behind it${options.tls === undefined ? `; if it expects TLS, ${tlsAdvice(options)}` : ""}`
 })
 
-/** Explains why a connection that was open failed. */
+/** Explains why an open connection failed. */
 export const cutFailure = (options: ConnectOptions, cause: unknown): Ending => {
   const code = codeOf(cause)
   return code === "ECONNRESET" || code === "EPIPE"
-    ? { detail: `the connection was cut (${code})`, cause }
+    ? { detail: `the connection was reset (${code})`, cause }
     : openFailure(options, cause)
 }

@@ -1,9 +1,10 @@
 /**
- * Opens a connection and asks what has to be known before anybody's command.
+ * Opens a connection, and reads the server's statistics before the first command
+ * of a caller.
  *
- * What fails here failed before anything of those who wait was sent. So the
- * fate is `NotSent`, whatever became of the greeting itself; and a failure of
- * any kind is a typed one, so that nobody waits for ever.
+ * A failure here comes before any command of a caller was sent. So its fate is
+ * `NotSent`, whatever happened to the greeting. Defects become typed failures,
+ * too, so that no caller waits for ever.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -14,7 +15,7 @@ import type { Connection, Driver } from "./Connection.ts"
 import { failure, serverStats } from "./replies.ts"
 import type { ServerStats } from "./stats.ts"
 
-/** A connection that can be used. */
+/** A connection that is ready for commands. */
 export interface Greeted {
   readonly connection: Connection
   readonly stats: ServerStats
@@ -34,14 +35,14 @@ const watch = (driver: Driver, connection: Connection, commands: ReadonlyArray<C
       : Effect.fromResult(failure(driver.name, commands[bad]!._tag, answers[bad]))
   })
 
-/** Opens a connection. It watches, or ignores, tubes from the beginning where that is asked for. */
+/** Opens a connection, and first sends the commands of `watching`. */
 export const greet = (
   driver: Driver,
   watching: ReadonlyArray<Extract<Command, { _tag: "Watch" | "Ignore" }>> = []
 ): Effect.Effect<Greeted, BrokerError.BrokerError, Scope.Scope> =>
   Effect.gen(function*() {
     const connection = yield* driver.connect
-    // both leave in one write, and the first that fails is told at once
+    // Both leave in one write. The first failure ends the greeting at once.
     const [stats] = yield* Effect.all([statsOn(driver, connection), watch(driver, connection, watching)], {
       concurrency: 2
     })

@@ -1,10 +1,10 @@
 /**
- * What an operator sees and changes on beanstalkd.
+ * The `Inspector` of beanstalkd.
  *
- * It can't be asked to bury or to move a job that nobody holds: the job is
- * reserved by its id first (`reserve-job`, from 1.12 on), and settled on the
- * same connection. Where that is cut short the job is ready again by itself; a
- * move that was may leave it on both queues.
+ * beanstalkd has no command that buries or moves a job of no worker. So the job
+ * is reserved by its id first (`reserve-job`, since 1.12) and then settled on the
+ * same connection. If the connection ends in between, the job is ready again by
+ * itself. A move that was cut short may leave the job on both queues.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -33,7 +33,7 @@ import type { Read, SharedConnection } from "./sharedConnection.ts"
 import type { JobStats as StatsReply, ServerStats, TubeStats } from "./stats.ts"
 
 // -----------------------------------------------------------------------------
-// From beanstalkd's words to the contract's
+// From the terms of beanstalkd to those of the contract
 // -----------------------------------------------------------------------------
 
 const brokerStats = (stats: ServerStats): BrokerStats => ({
@@ -46,7 +46,7 @@ const brokerStats = (stats: ServerStats): BrokerStats => ({
   idleWorkers: stats["current-waiting"],
   maxJobSize: stats["max-job-size"],
   draining: stats.draining === "true",
-  // The server numbers its log files from 1, and has the number 0 when it keeps none.
+  // The server numbers its log files from 1. The number is 0 if it keeps no log.
   durable: stats["binlog-current-index"] > 0
 })
 
@@ -85,7 +85,7 @@ const peeked = (broker: string, command: Command["_tag"]): Read<Option.Option<Pe
   }
 }
 
-/** Returns a job that was taken to the state that it was in. */
+/** The command that returns a reserved job to its earlier state. */
 const putBack = ({ id, pri: priority, state, "time-left": timeLeft }: StatsReply): Command =>
   state === "buried"
     ? { _tag: "Bury", id, priority }
@@ -98,9 +98,9 @@ const putBack = ({ id, pri: priority, state, "time-left": timeLeft }: StatsReply
 const statsJob = (shared: SharedConnection, id: JobId): Effect.Effect<StatsReply, BrokerError.BrokerError> =>
   shared.aboutJob("StatsJob", id, (answer) => jobStats(shared.name, id, answer))
 
-/** Looks at a job and takes it, if it is in one of some states. It has to be settled on the same connection. */
-const takeJob = Effect.fnUntraced(function*(shared: SharedConnection, id: JobId, states: ReadonlyArray<JobState>) {
-  // until here nothing was done
+/** Reserves a job, if it is in one of some states. Settle it on the same connection. */
+const reserveJob = Effect.fnUntraced(function*(shared: SharedConnection, id: JobId, states: ReadonlyArray<JobState>) {
+  // A failure until here has changed nothing.
   const stats = yield* Effect.mapError(statsJob(shared, id), BrokerError.notSent)
   if (!states.includes(stats.state)) return yield* BrokerError.jobNotFound(id)
   const ready = yield* shared.current
@@ -111,10 +111,10 @@ const takeJob = Effect.fnUntraced(function*(shared: SharedConnection, id: JobId,
   return { body: answer.body, ready, stats }
 })
 
-// Not to be interrupted: what was taken has to be settled.
+// Uninterruptible, because a reserved job must be settled.
 const bury = (shared: SharedConnection, id: JobId): Effect.Effect<void, BrokerError.BrokerError> =>
   Effect.uninterruptible(Effect.gen(function*() {
-    const { ready, stats } = yield* takeJob(shared, id, ["ready", "delayed"])
+    const { ready, stats } = yield* reserveJob(shared, id, ["ready", "delayed"])
     const [answer] = yield* ready.connection.request([{ _tag: "Bury", id, priority: stats.pri }])
     if (answer?._tag !== "Buried") return yield* Effect.fromResult(failure(shared.name, "Bury", answer, noJob(id)))
   }))
@@ -122,15 +122,15 @@ const bury = (shared: SharedConnection, id: JobId): Effect.Effect<void, BrokerEr
 const move = (shared: SharedConnection, id: JobId, queue: string): Effect.Effect<JobId, BrokerError.BrokerError> =>
   Effect.uninterruptible(Effect.gen(function*() {
     yield* Effect.fromResult(checkQueue(queue))
-    const { body, ready, stats } = yield* takeJob(shared, id, ["ready", "delayed", "buried"])
+    const { body, ready, stats } = yield* reserveJob(shared, id, ["ready", "delayed", "buried"])
     const request = { body, priority: stats.pri, delay: Duration.zero, ttr: Duration.seconds(stats.ttr) }
     const [put] = yield* putMany(shared, ready, queue, [request])
     if (put === undefined || Result.isFailure(put)) {
       ready.connection.submit([putBack(stats)], () => {})
-      return yield* put?.failure ?? violation(shared.name, "it did not answer to a put")
+      return yield* put?.failure ?? violation(shared.name, "it did not answer a put")
     }
     const [answer] = yield* ready.connection.request([{ _tag: "Delete", id }])
-    // The copy is there.
+    // The copy is on the queue already, so the fate is unknown.
     if (answer?._tag !== "Deleted") {
       return yield* Effect.mapError(
         Effect.fromResult(failure(shared.name, "Delete", answer, noJob(id))),
@@ -151,7 +151,6 @@ const pause = (shared: SharedConnection, queue: string, seconds: number) =>
 // The service
 // -----------------------------------------------------------------------------
 
-/** The inspector of a server. */
 export const make = (features: Features, shared: SharedConnection): Inspector["Service"] => {
   const { name } = shared
   return {
@@ -165,7 +164,7 @@ export const make = (features: Features, shared: SharedConnection): Inspector["S
         new BrokerError.Unsupported({
           broker: name,
           operation: "list",
-          hint: "beanstalkd shows the job of a queue that is next in a state (peekNext), and any job by its id (peek)"
+          hint: "use peekNext for the next job of a queue in a state, or peek for a job by its id"
         })
       )),
     delete: (id) =>
@@ -188,7 +187,7 @@ export const make = (features: Features, shared: SharedConnection): Inspector["S
         id,
         (answer) => answer?._tag === "Kicked" ? Result.void : failure(name, "KickJob", answer, noJob(id))
       ),
-    // a driver without reserve-job refuses it
+    // A driver without `reserve-job` fails with `Unsupported`.
     buryJob: (id) => bury(shared, id),
     moveJob: (id, queue) => move(shared, id, queue),
     pause: (queue, duration) =>

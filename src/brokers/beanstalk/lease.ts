@@ -1,28 +1,28 @@
 /**
- * The connections of a consumer, and the leases they hold.
+ * A connection of a consumer, and the leases that it holds.
  *
- * beanstalkd ties a lease to the connection that reserved the job: only there
- * can it be settled, and it ends with the connection. So a lease remembers its
- * holder. After a reconnection an old lease has a holder that is gone, and its
- * id, which the server may have given to another job, is never sent.
+ * beanstalkd binds a lease to the connection that reserved the job. Only that
+ * connection can settle it, and it ends with the connection. So a lease knows its
+ * holder. After a reconnection the holder of an old lease is closed, and the id
+ * is never sent: the server may have given it to another job.
  */
 import type * as Scope from "effect/Scope"
 import type { JobId, Lease, LeaseInfo } from "../../Broker.ts"
 import type { Connection } from "./Connection.ts"
 
-/** A connection of a consumer. */
+/** A connection that holds leases. */
 export interface Holder {
   readonly connection: Connection
   readonly scope: Scope.Closeable
   /** In milliseconds since the epoch. */
   readonly openedAt: number
-  /** The leases that are neither settled nor known to be lost, by the ids of their jobs. */
+  /** The leases that were not settled and are not known to be lost, by job id. */
   readonly leases: Map<JobId, BeanstalkLease>
-  /** Is a reserve under way on this connection? */
+  /** Whether a reserve is under way on this connection. */
   reserving: boolean
 }
 
-/** A lease that knows where it is held. */
+/** A lease that knows its holder. */
 export class BeanstalkLease implements Lease {
   readonly id: JobId
   readonly queue: string

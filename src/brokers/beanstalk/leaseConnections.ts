@@ -1,13 +1,13 @@
 /**
  * Opens and closes the connections of a consumer.
  *
- * A connection that waits for a job can't be used for anything else, and a
- * connection that holds leases must not wait; so a busy consumer has several.
- * They are opened on demand, and those that are idle are closed but for two.
+ * A connection that waits for a job can't do anything else, and a connection that
+ * holds leases must not wait. So a busy consumer has several. They open on
+ * demand, and all idle ones but two are closed.
  *
- * beanstalkd (all versions to 1.13) forgets to look at the time to run of a job
- * that came by `reserve-with-timeout`, until its connection says something
- * again. So a connection that holds leases says something every second.
+ * beanstalkd (up to 1.13) does not end the lease of a job from
+ * `reserve-with-timeout` until its connection sends the next command. So each
+ * connection that holds leases sends one every second.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -18,11 +18,11 @@ import * as BrokerError from "../../BrokerError.ts"
 import type { Driver } from "./Connection.ts"
 import { greet } from "./greet.ts"
 import type { BeanstalkLease, Holder } from "./lease.ts"
-import { backOff, Breath, isWorthWaiting, Log } from "./reconnect.ts"
+import { backOff, isWorthWaiting, Log, Throttle } from "./reconnect.ts"
 
-/** A connection with more leases than this makes the server slow. */
+/** More leases on one connection make the server slow. */
 const maxLeases = 256
-/** How many connections that do nothing are kept. */
+/** At most this many idle connections stay open. */
 const maxIdle = 2
 
 type Watching = Parameters<typeof greet>[1]
@@ -32,15 +32,16 @@ const watchOnly = (queues: ReadonlyArray<string>): Watching => {
   return queues.includes("default") ? watch : [...watch, { _tag: "Ignore", tube: "default" }]
 }
 
-export class Holders {
+/** The connections of a consumer. */
+export class LeaseConnections {
   private readonly all = new Set<Holder>()
-  /** Since when the server can't be reached; a call that is interrupted does not begin anew. */
+  /** When the server was lost. An interrupted call does not reset it. */
   private awaySince: number | undefined
   private wakeTender: (() => void) | undefined
   private readonly driver: Driver
   private readonly watching: Watching
   private readonly log: Log
-  private readonly breath = new Breath()
+  private readonly throttle = new Throttle()
   private readonly scope: Scope.Scope
   private readonly reconnectFor: Duration.Duration
   private readonly onLost: (leases: ReadonlyArray<BeanstalkLease>) => void
@@ -64,7 +65,7 @@ export class Holders {
     return this.all.has(holder)
   }
 
-  /** Are all connections gone? */
+  /** Whether no connection is open. */
   get isEmpty(): boolean {
     for (const holder of this.all) if (holder.connection.isOpen()) return false
     return true
@@ -74,7 +75,7 @@ export class Holders {
     return this.all.values()
   }
 
-  /** A connection that may wait: it holds nothing. */
+  /** A connection that may wait, because it holds no leases. */
   get free(): Holder | undefined {
     for (const holder of this.all) {
       if (!holder.reserving && holder.leases.size === 0 && holder.connection.isOpen()) return holder
@@ -82,7 +83,7 @@ export class Holders {
     return undefined
   }
 
-  /** The connection to ask for more without waiting: the one that holds most, so that others stay free. */
+  /** The connection to reserve on without waiting: the one with most leases, so that others stay free. */
   get loaded(): Holder | undefined {
     let best: Holder | undefined
     for (const holder of this.all) {
@@ -92,14 +93,14 @@ export class Holders {
     return best
   }
 
-  /** Closes the connections that are idle and too many. */
+  /** Closes the idle connections above {@link maxIdle}. */
   readonly trim = Effect.suspend(() => {
     if (this.all.size <= maxIdle) return Effect.void
     const idle = Array.from(this.all).filter((holder) => !holder.reserving && holder.leases.size === 0)
     return Effect.forEach(idle.slice(maxIdle), (holder) => this.close(holder), { discard: true })
   })
 
-  /** Closes a connection. What it holds is served again elsewhere. */
+  /** Closes a connection. The server makes its jobs ready again. */
   close(holder: Holder): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.all.delete(holder)
@@ -108,7 +109,7 @@ export class Holders {
     })
   }
 
-  /** Lets the server notice leases that ran out, for as long as there are leases. */
+  /** Sends a command every second while there are leases, so that the server ends those that have expired. */
   readonly tend: Effect.Effect<never> = Effect.suspend(() => {
     const holding = Array.from(this.all).filter((holder) => holder.leases.size > 0)
     for (const holder of holding) holder.connection.submit([{ _tag: "ListTubeUsed" }], () => {})
@@ -117,11 +118,11 @@ export class Holders {
     })
   }).pipe(Effect.forever)
 
-  /** Enters leases. */
+  /** Adds leases to a connection. */
   hold(holder: Holder, leases: ReadonlyArray<BeanstalkLease>): void {
     for (const lease of leases) {
       const earlier = holder.leases.get(lease.id)
-      // The job was served again, so the time of the lease before is over.
+      // The server has delivered the job again, so the earlier lease has expired.
       if (earlier !== undefined) this.onLost([earlier])
       holder.leases.set(lease.id, lease)
     }
@@ -129,7 +130,7 @@ export class Holders {
     this.wakeTender = undefined
   }
 
-  /** Makes one attempt to open a connection. */
+  /** Tries once to open a connection. */
   readonly attempt: Effect.Effect<Holder, BrokerError.BrokerError> = Effect.uninterruptibleMask((restore) =>
     Effect.gen({ self: this }, function*() {
       const scope = yield* Scope.fork(this.scope)
@@ -146,16 +147,13 @@ export class Holders {
     })
   )
 
-  /**
-   * Opens a connection, at once after one that worked, and goes on trying while
-   * that makes sense and the policy allows it.
-   */
+  /** Opens a connection. Retries for up to `reconnectFor` while the server is away. */
   readonly open: Effect.Effect<Holder, BrokerError.BrokerError> = Effect.gen({ self: this }, function*() {
     const since = this.awaySince ??= yield* Clock.currentTimeMillis
-    // who saw the end of a connection first may be here before it was noted
+    // The caller may have seen the end of a connection before `lost` ran for it.
     const ended = Array.from(this.all).filter(({ connection }) => !connection.isOpen())
     yield* Effect.forEach(ended, (holder) => this.lost(holder), { discard: true })
-    yield* this.breath.take
+    yield* this.throttle.pause
     for (let failures = 1;; failures++) {
       const result = yield* Effect.result(this.attempt)
       if (result._tag === "Success") {
@@ -173,14 +171,14 @@ export class Holders {
     }
   })
 
-  /** Notes the end of a connection. When it was not closed from here, its leases are lost. */
+  /** Called at the end of a connection. Its leases are lost, unless this side closed it. */
   private lost(holder: Holder): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (!this.all.delete(holder)) return Effect.void
       this.onLost(Array.from(holder.leases.values()))
       holder.leases.clear()
       return Effect.gen({ self: this }, function*() {
-        this.breath.ended(holder.openedAt, yield* Clock.currentTimeMillis)
+        this.throttle.ended(holder.openedAt, yield* Clock.currentTimeMillis)
         yield* this.log.ended(yield* holder.connection.closed)
         yield* Scope.close(holder.scope, Exit.void)
       })

@@ -1,31 +1,30 @@
 /**
- * The bookkeeping of a pipelined connection, without the connection.
+ * The queue of commands and answers of a pipelined connection, without a socket.
  *
- * Batches of commands wait in one line. A sender takes commands off the front
- * with `next`; replies are handed to `answer` in the order in which they
- * arrive, and go to the oldest batch that is owed one. Every batch is settled
- * exactly once, with one answer for each of its commands: by its replies, or
- * by `end`.
+ * Batches of commands form one queue. A sender takes commands from its front with
+ * `next`. Each reply goes to `answer` in the order of arrival, and answers the
+ * oldest command without one. Every batch is settled exactly once, with one
+ * answer for each command: by its replies, or by `end`.
  */
 import type { BrokerError } from "../../BrokerError.ts"
 import type { Command } from "./command.ts"
-import { maxJob } from "./expected.ts"
+import { maxJobBytes } from "./expected.ts"
 import type { Reply } from "./reply.ts"
 
-/** There will be no reply; the error says why, and whether the command was sent. */
+/** No reply will come. The error says why, and its fate whether the command was sent. */
 export interface Unanswered {
   readonly _tag: "Unanswered"
   readonly error: BrokerError
 }
 
-/** What becomes of a command. */
+/** The result of a command. */
 export type Answer = Reply | Unanswered
 
 interface Batch {
   readonly commands: ReadonlyArray<Command>
   readonly answers: Array<Answer>
   readonly done: (answers: ReadonlyArray<Answer>) => void
-  /** How many commands are to be sent: all, unless the batch was cancelled. */
+  /** The number of commands to send: all, unless the batch was cancelled. */
   limit: number
   sent: number
   next: Batch | undefined
@@ -33,24 +32,25 @@ interface Batch {
 
 const cancelNothing = () => {}
 
+/** The batches of one connection. */
 export class Pipeline {
   private head: Batch | undefined
   private tail: Batch | undefined
   /** The first batch that may have commands to send. */
   private sending: Batch | undefined
-  /** The batch of the last command that was taken. */
+  /** The batch of the last command from `next`. */
   private last: Batch | undefined
   private ended: { readonly sent: BrokerError; readonly notSent: BrokerError } | undefined
 
-  /** How many commands were sent and not answered. */
+  /** The number of commands that were sent and have no answer. */
   outstanding = 0
-  /** Grows with every reply received, and with every piece of a large body sent or received. */
+  /** Grows with each reply, and with each piece of a large body in either direction. */
   progress = 0
-  /** The last command taken has not left in full, so the server can't have carried it out. */
+  /** Whether the last command from `next` has only left in part, so that the server can't have executed it. */
   isCutOff = false
-  /** How large a job of this server can be. */
-  maxJobSize = maxJob
-  /** Called when there is something to send, which may wait for what else is asked for in this turn of the event loop. */
+  /** The size limit of the server's jobs, in bytes. */
+  maxJobSize = maxJobBytes
+  /** Called when there are commands to send. With `mayWait` they may wait for others of this turn of the event loop. */
   wake: (mayWait: boolean) => void = () => {}
 
   get isEnded(): boolean {
@@ -58,12 +58,10 @@ export class Pipeline {
   }
 
   /**
-   * Puts a batch at the end of the line. `done` gets one answer for each
-   * command, once; at once when the pipeline has ended.
+   * Adds a batch to the queue. `done` is called once, with one answer for each command. It is called at once if the
+   * pipeline has ended.
    *
-   * Returns a function that keeps back those commands that were not sent yet.
-   * `done` is called for a cancelled batch too, with the answers to the
-   * commands that had been sent.
+   * Returns a function that cancels the commands that were not sent yet. Then `done` gets the answers to the others.
    */
   submit(
     commands: ReadonlyArray<Command>,
@@ -86,7 +84,7 @@ export class Pipeline {
     }
   }
 
-  /** The next command to send. What it returns counts as sent. */
+  /** Returns the next command, which then counts as sent. */
   next(): Command | undefined {
     for (let batch = this.sending; batch !== undefined; batch = batch.next) {
       if (batch.sent < batch.limit) {
@@ -99,20 +97,20 @@ export class Pipeline {
     return undefined
   }
 
-  /** Is there a command that was not sent yet? */
+  /** Whether there are commands to send. */
   get hasUnsent(): boolean {
     let batch = this.sending
     while (batch !== undefined && batch.sent >= batch.limit) batch = batch.next
     return batch !== undefined
   }
 
-  /** The oldest command that is sent and not answered. */
+  /** The oldest command that was sent and has no answer. */
   get awaited(): Command | undefined {
     const head = this.head
     return head !== undefined && head.answers.length < head.sent ? head.commands[head.answers.length] : undefined
   }
 
-  /** Takes a reply. False when no command is owed one. */
+  /** Answers the awaited command. Returns `false` if there is none. */
   answer(reply: Answer): boolean {
     const head = this.head
     if (head === undefined || head.answers.length >= head.sent) return false
@@ -123,7 +121,7 @@ export class Pipeline {
     return true
   }
 
-  /** Settles all batches, and every later one at once. Only the first call counts. */
+  /** Settles all batches, and every later one at once. Only the first call has an effect. */
   end(errors: { readonly sent: BrokerError; readonly notSent: BrokerError }): void {
     if (this.ended !== undefined) return
     this.ended = errors

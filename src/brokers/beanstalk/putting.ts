@@ -1,9 +1,9 @@
 /**
  * Puts on the shared connection.
  *
- * All puts of one call leave in one write. What is over the server's limit is
- * not sent. A job that the server took into a tube that was not asked for,
- * because the `use` before it failed, is deleted again.
+ * All puts of one call leave in one write. A body above the server's limit is not
+ * sent. If the `use` before a put failed, the server has put the job into another
+ * tube, and the job is deleted again.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -42,7 +42,7 @@ const accepted = (
   switch (answer?._tag) {
     case "Inserted":
       return Result.succeed(answer.id as JobId)
-    // There is no memory to queue the job, and it is kept aside: not what was asked for.
+    // The server has no memory to queue the job, and has buried it. The put fails, so the job is deleted.
     case "Buried":
       if (answer.id !== undefined) deleteAll(connection, [answer.id])
       return Result.fail(BrokerError.make(new BrokerError.OutOfMemory({ broker })))
@@ -62,7 +62,7 @@ const resultOf = (
   use: Use
 ): Put => {
   if (use.failure === undefined) return accepted(shared.name, ready, queue, request, answer)
-  // It went to whatever was used before.
+  // The job is in the tube that was used before.
   if (answer?._tag === "Inserted") deleteAll(ready.connection, [answer.id])
   return unanswered(answer) ?? Result.fail(use.failure)
 }

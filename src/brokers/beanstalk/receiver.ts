@@ -1,24 +1,25 @@
 /**
- * From bytes to answers: the one place where what a peer sends is bounded and
- * held against what it was asked.
+ * Turns received bytes into answers. All drivers use it: it alone limits the size
+ * of replies, and checks each reply against its command.
  *
- * Every driver hands it what its socket received. It returns why the
- * connection has to end, and after that takes nothing more.
+ * If the peer breaks the protocol it returns the reason, and ignores all later
+ * bytes. The caller must end the connection.
  */
 import type { Command } from "./command.ts"
 import type { Ending } from "./Connection.ts"
-import { bodyLimit, objection } from "./expected.ts"
+import { bodyLimit, mismatch } from "./expected.ts"
 import type { Pipeline, Unanswered } from "./pipeline.ts"
 import { type BodyHead, Parser, type Reply } from "./reply.ts"
 
-/** So many bytes of a large body are progress. Fewer may be a peer that means to hold us up. */
-const progressSize = 16_384
+/** A large body counts as progress each time this much of it arrives. Less may be a peer that stalls on purpose. */
+const progressBytes = 16_384
 
+/** Reads the replies of one connection. */
 export class Receiver {
-  /** Was there a reply? */
+  /** Whether there was a reply. */
   answered = false
   private readonly pipeline: Pipeline
-  /** The answer to a command in whose place the driver sends another. */
+  /** The answer to a command that the driver replaces by another. */
   private readonly instead: ((command: Command) => Unanswered | undefined) | undefined
   private readonly parser = new Parser((head) => this.limit(head))
   private ending: Ending | undefined
@@ -29,22 +30,22 @@ export class Receiver {
     this.instead = instead
   }
 
-  /** The beginning of a line whose end has not arrived. */
+  /** The part of a line that has arrived. */
   get unfinishedLine(): string {
     return this.parser.unfinishedLine
   }
 
-  /** Is a reply begun and not ended? */
+  /** Whether a part of a reply has arrived. */
   get isInside(): boolean {
     return this.parser.isInside
   }
 
-  /** Answers what the bytes answer. Returns why that is not possible. */
+  /** Reads bytes. Returns the reason if the connection must end. */
   take(bytes: Uint8Array): Ending | undefined {
     if (this.ending !== undefined) return this.ending
     const violation = this.parser.feed(bytes, this)
     this.sinceProgress += bytes.length
-    if (this.sinceProgress >= progressSize) {
+    if (this.sinceProgress >= progressBytes) {
       this.sinceProgress = 0
       this.pipeline.progress++
     }
@@ -52,17 +53,17 @@ export class Receiver {
     return this.ending
   }
 
-  /** Takes one reply from the parser. */
+  /** Called by the parser with each reply. */
   push(reply: Reply): void {
     if (this.ending !== undefined) return
     const command = this.pipeline.awaited
     if (command === undefined) {
-      this.ending = { detail: `it sent "${reply._tag}", which nobody asked for`, violation: true }
+      this.ending = { detail: `it sent "${reply._tag}", but no command awaits a reply`, violation: true }
       return
     }
     this.answered = true
     const instead = this.instead?.(command)
-    const wrong = instead === undefined ? objection(command, reply) : undefined
+    const wrong = instead === undefined ? mismatch(command, reply) : undefined
     if (wrong === undefined) this.pipeline.answer(instead ?? reply)
     else this.ending = { detail: wrong, violation: true }
   }

@@ -1,13 +1,14 @@
 /**
- * Keeps one connection alive.
+ * Keeps one connection open.
  *
- * A fiber connects, greets (so that what is needed is known before anybody's
- * command), waits for the end of the connection and begins again: at once
- * after a connection that worked, since a proxy or a server that closes idle
- * connections is no failure, and with a growing pause after an attempt that
- * failed. Who asks for the connection meanwhile waits for the outcome of the
- * attempt; who asks in the pause after a failed attempt fails at once with its
- * failure. The fate of those failures is `NotSent`.
+ * A fiber connects, greets the server, waits for the end of the connection and
+ * starts again. After a connection that worked it starts at once, because a proxy
+ * or server that closes idle connections is no failure. After a failed attempt it
+ * pauses, longer each time.
+ *
+ * A caller that needs the connection during an attempt waits for its outcome. In
+ * the pause after a failed attempt a caller fails at once, with the failure of
+ * the attempt and the fate `NotSent`.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -25,56 +26,58 @@ import type { ServerStats } from "./stats.ts"
 
 const pauses: Limits = { firstMillis: 50, longestMillis: 5000 }
 
-/** The pause after this many failures in a row: 50 ms, doubling to 5 s, give or take a fifth. */
+/** The pause after this many failures in a row: 50 ms, then twice as long each time up to 5 s, each within 20 %. */
 export const backOff = (failures: number): Effect.Effect<Duration.Duration> =>
   Effect.map(Random.nextBetween(0.8, 1.2), (jitter) => Duration.millis(pauseMillis(failures, jitter, pauses)))
 
-/** Is it worth waiting for the server? Not when a setting is wrong. */
+/** Whether the server is away, so that a retry helps. It does not help if an option is wrong. */
 export const isWorthWaiting = (error: BrokerError.BrokerError): boolean =>
   error.reason._tag === "Unavailable" && !isMisconfigured(error.reason.cause)
 
-/** What lasted for less than this was brief, in milliseconds. */
-const brief = 1000
-/** The longest pause after what worked. */
-const longestBreath = Duration.seconds(1)
+/** A connection or a wait that lasted for less than this was brief. */
+const briefMillis = 1000
+/** The longest pause of a throttle. */
+const maxThrottlePause = Duration.seconds(1)
 
 /**
- * Keeps what works, and ends as soon as it has begun, from being begun again as
- * fast as the network allows: a connection, or a wait for a job.
+ * Slows down a loop whose rounds succeed and end at once, such as connections that
+ * the server closes right after they open. Otherwise the loop would run as fast
+ * as the network allows.
  */
-export class Breath {
+export class Throttle {
   private readonly spare: number
-  private briefOnes = 0
+  private briefRounds = 0
 
-  /** So many brief ones in a row are nothing unusual. */
+  /** At most `spare` brief rounds in a row cause no pause. */
   constructor(spare = 0) {
     this.spare = spare
   }
 
-  /** What began at a time has ended. */
+  /** Call it at the end of a round. */
   ended(beganAt: number, now: number): void {
-    this.briefOnes = now - beganAt < brief ? this.briefOnes + 1 : 0
+    this.briefRounds = now - beganAt < briefMillis ? this.briefRounds + 1 : 0
   }
 
-  /** Before the next one. No pause after one that lasted. */
-  readonly take: Effect.Effect<void> = Effect.suspend(() =>
-    this.briefOnes <= this.spare
+  /** Call it before the next round. Pauses after too many brief rounds. */
+  readonly pause: Effect.Effect<void> = Effect.suspend(() =>
+    this.briefRounds <= this.spare
       ? Effect.void
       : Effect.flatMap(
-        backOff(this.briefOnes - this.spare),
-        (pause) => Effect.sleep(Duration.min(pause, longestBreath))
+        backOff(this.briefRounds - this.spare),
+        (pause) => Effect.sleep(Duration.min(pause, maxThrottlePause))
       )
   )
 }
 
 /**
- * What the log says of one server: that an attempt failed, once, and that it
- * went well again. A connection that was closed by the other side, as idle
- * ones are, is not worth a line; one that fell silent or broke the protocol is.
+ * Logs the state of the connection to one server: the first failed attempt, and
+ * the next success. A connection that the server closed is only logged at debug
+ * level, because servers close idle connections. One that fell silent or broke
+ * the protocol is a warning.
  */
 export class Log {
   private readonly name: string
-  private told = false
+  private hasWarned = false
 
   constructor(name: string) {
     this.name = name
@@ -82,24 +85,24 @@ export class Log {
 
   readonly failed = (error: BrokerError.BrokerError): Effect.Effect<void> =>
     Effect.suspend(() => {
-      if (this.told) return Effect.void
-      this.told = true
-      return Effect.logWarning(`connecting again: ${error.message}`)
+      if (this.hasWarned) return Effect.void
+      this.hasWarned = true
+      return Effect.logWarning(`reconnecting: ${error.message}`)
     })
 
   readonly ended = (error: BrokerError.BrokerError): Effect.Effect<void> =>
     error.reason._tag === "Unavailable" && !Cause.isTimeoutError(error.reason.cause)
-      ? Effect.logDebug(`connecting again: ${error.message}`)
+      ? Effect.logDebug(`reconnecting: ${error.message}`)
       : this.failed(error)
 
   readonly opened: Effect.Effect<void> = Effect.suspend(() => {
-    if (!this.told) return Effect.void
-    this.told = false
+    if (!this.hasWarned) return Effect.void
+    this.hasWarned = false
     return Effect.logInfo(`${this.name} is reachable again`)
   })
 }
 
-/** A connection that was greeted, and what the greeting found out. */
+/** An open connection, and the result of its greeting. */
 export interface Ready<A> {
   readonly connection: Connection
   readonly greeting: A
@@ -117,7 +120,7 @@ class KeptConnection<A> {
   private readonly driver: Driver
   private readonly greetingOf: (stats: ServerStats) => A
   private readonly log: Log
-  private readonly breath = new Breath()
+  private readonly throttle = new Throttle()
   private state: State<A> = connecting()
   private failures = 0
 
@@ -149,12 +152,12 @@ class KeptConnection<A> {
   readonly close: Effect.Effect<void> = Effect.suspend(() => this.fail(BrokerError.brokerClosed(this.driver.name)))
 
   private readonly lifetime = Effect.gen({ self: this }, function*() {
-    yield* this.breath.take
+    yield* this.throttle.pause
     const { connection, stats } = yield* greet(this.driver)
     const openedAt = yield* Clock.currentTimeMillis
     yield* this.opened({ connection, greeting: this.greetingOf(stats) })
     const error = yield* connection.closed
-    this.breath.ended(openedAt, yield* Clock.currentTimeMillis)
+    this.throttle.ended(openedAt, yield* Clock.currentTimeMillis)
     yield* this.log.ended(error)
   })
 

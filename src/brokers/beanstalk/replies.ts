@@ -1,6 +1,4 @@
-/**
- * From the answers to a command to its result, and to the broker's errors.
- */
+/** Turns answers into results and errors of the broker. */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import { checkQueue, type JobState, type LeaseInfo } from "../../Broker.ts"
@@ -21,13 +19,13 @@ import {
 
 type Failed = Result.Result<never, BrokerError.BrokerError>
 
-/** A failure of this server, in answer to what was sent. */
+/** The error if the server broke the protocol after a command was sent. */
 export const violation = (broker: string, detail: string): BrokerError.BrokerError =>
   BrokerError.make(new BrokerError.ProtocolViolation({ broker, fate: "Unknown", detail }))
 
 /**
- * Reads an answer. A connection whose answer is not what was asked for is given
- * up: the next one may be another's. (Its kind was looked at already.)
+ * Reads an answer, whose kind was checked already. If its content belongs to another command the connection ends,
+ * because the next answer may do so, too.
  */
 export const readOn = <A>(
   connection: Connection,
@@ -41,7 +39,7 @@ export const readOn = <A>(
   return result
 }
 
-/** The error of an answer that doesn't mean success. `notFound` says what was looked for. */
+/** The error of an answer that does not mean success. `notFound` is the reason for `NOT_FOUND`. */
 export const failure = (
   broker: string,
   command: Command["_tag"],
@@ -64,7 +62,7 @@ export const failure = (
           broker,
           operation: command,
           hint: command === "ReserveJob"
-            ? "this server does not know the command; beanstalkd 1.12 or later does"
+            ? "this server does not know the command: upgrade it to beanstalkd 1.12 or newer"
             : "this server does not know the command, or a proxy on the way puts something before it, such as the header " +
               "of the PROXY protocol: turn that off"
         })
@@ -73,13 +71,13 @@ export const failure = (
   return Result.fail(violation(broker, `it answered "${answer?._tag ?? "nothing"}" to ${command}`))
 }
 
-/** That there is no such job. */
+/** The reason if there is no such job. */
 export const noJob = (id: string) => new BrokerError.NotFound({ what: "job", name: id })
 
-/** That there is no such queue. */
+/** The reason if there is no such queue. */
 export const noQueue = (name: string) => new BrokerError.NotFound({ what: "queue", name })
 
-/** That a body is over the server's limit. */
+/** The failure of a body that is above the server's limit. */
 export const tooBig = (queue: string, size: number, limit: number): Failed =>
   Result.fail(BrokerError.jobTooBig(queue, size, limit, "raise the limit (beanstalkd -z)"))
 
@@ -110,11 +108,11 @@ export const tubeStats = (broker: string, tube: string, answer: Answer | undefin
     ? about(broker, "tube", tube, (stats) => stats.name, decodeTubeStats(answer.body))
     : failure(broker, "StatsTube", answer, noQueue(tube))
 
-/** No server has so many tubes; as strings they take far more memory than in the list. */
+/** No server has more tubes. Strings take far more memory than the bytes of the list, so the list is limited. */
 const maxTubes = 1_000_000
 
 const hasMoreLines = (body: Uint8Array, max: number): boolean => {
-  // the first line begins the list
+  // The first line is not a tube, but the marker of a list.
   let at = body.indexOf(10)
   for (let lines = 0; at !== -1 && lines <= max; lines++) at = body.indexOf(10, at + 1)
   return at !== -1
@@ -134,7 +132,7 @@ export const tubeList = (
   if (tubes === undefined) return Result.fail(violation(broker, "the list is not lines of the form \"- value\""))
   const bad = tubes.find((tube) => Result.isFailure(checkQueue(tube)))
   if (bad !== undefined) {
-    return Result.fail(violation(broker, `the list has "${safeName(bad)}", which is no name of a tube`))
+    return Result.fail(violation(broker, `the list has "${safeName(bad)}", which is not a valid name of a tube`))
   }
   const seen = new Set<string>()
   const twice = tubes.find((tube) => seen.size === seen.add(tube).size)
@@ -152,25 +150,23 @@ const about = <A>(
   const name = nameOf(decoded.success)
   return name === asked
     ? Result.succeed(decoded.success)
-    : Result.fail(violation(broker, `asked about ${what} ${asked}, it answered about "${safeName(name)}"`))
+    : Result.fail(violation(broker, `it answered a question about ${what} ${asked} with "${safeName(name)}"`))
 }
 
 /**
- * What is known of a delivery. Every delivery counts in `reserves`; a requeue
- * counts in `kicks` too, as does an operator's kick, which forgives one. A
- * delivery that was neither released nor buried ended with its time to run or
- * with its connection.
+ * The figures of a delivery. `reserves` counts every delivery. `kicks` counts requeues and kicks by operators, and each
+ * allows one more attempt. A delivery without a release or a burial ended with its time to run or with its connection.
  */
 export const leaseInfo = (stats: JobStats, held: boolean): LeaseInfo => ({
   attempt: Math.max(held ? 1 : 0, stats.reserves - stats.kicks),
   abandoned: Math.max(0, stats.reserves - (held ? 1 : 0) - stats.releases - stats.buries),
   buries: stats.buries,
   priority: stats.pri,
-  // the server has none of less
+  // The server rounds a smaller ttr up to 1.
   ttr: Duration.seconds(Math.max(1, stats.ttr))
 })
 
-/** Is somebody holding the job, so that its last delivery has not ended? */
+/** Whether a connection holds the job, so that its last delivery has not ended. */
 export const isHeld = (state: JobState): boolean => state === "reserved"
 
 /** Whole seconds, rounded up. */

@@ -1,12 +1,11 @@
 /**
  * The replies of beanstalkd's protocol, and an incremental parser for them.
  *
- * A reply doesn't say which command it answers; they come in the order of the
- * commands. Therefore a single byte that is not understood makes everything
- * after it worthless: the parser stops for good at the first violation, and
- * whoever feeds it has to close the connection.
+ * A reply does not name its command: replies come in the order of the commands.
+ * So after one invalid byte all later bytes are meaningless. The parser stops for
+ * good at the first violation, and its caller must close the connection.
  *
- * The time it takes is linear in the bytes received, however they are cut.
+ * The parser takes linear time, however the bytes are split into chunks.
  *
  * Source: beanstalkd's doc/protocol.txt, version 1.12.
  */
@@ -15,14 +14,14 @@ import { clip, safeLine } from "../../internal/text.ts"
 /** One reply. */
 export type Reply =
   | { readonly _tag: "Inserted"; readonly id: string }
-  /** With an id it answers `put`. */
+  /** With an id it is a reply to `put`. */
   | { readonly _tag: "Buried"; readonly id: string | undefined }
   | { readonly _tag: "Reserved"; readonly id: string; readonly body: Uint8Array }
   | { readonly _tag: "Found"; readonly id: string; readonly body: Uint8Array }
   | { readonly _tag: "Ok"; readonly body: Uint8Array }
   | { readonly _tag: "Using"; readonly tube: string }
   | { readonly _tag: "Watching"; readonly count: number }
-  /** With a count it answers `kick`, without one `kick-job`. */
+  /** With a count it is a reply to `kick`, without one to `kick-job`. */
   | { readonly _tag: "Kicked"; readonly count: number | undefined }
   | Word
 
@@ -74,16 +73,16 @@ export interface BodyHead {
   readonly size: number
 }
 
-/** What was received is not beanstalkd's protocol; `detail` says what it looks like. */
+/** Received bytes that break the protocol. `detail` says what they look like. */
 export interface Violation {
   readonly _tag: "Violation"
   readonly detail: string
 }
 
-/** The longest line that is believed; real ones have at most 207 bytes. */
-const maxLine = 1024
-/** beanstalkd's own limit for `-z`. */
-const maxBody = 1073741824
+/** A longer line breaks the protocol. Real ones have at most 207 bytes. */
+const maxLineBytes = 1024
+/** beanstalkd's limit for `-z`. */
+const maxBodyBytes = 1073741824
 const maxUint32 = 4294967295
 const maxUint64 = "18446744073709551615"
 
@@ -96,22 +95,22 @@ const isDigits = (text: string, from: number, to: number): boolean => {
   return true
 }
 
-/** Is it an integer as the server writes it: without a sign or leading zeros? */
+/** Whether it is an integer as the server writes it: without a sign or leading zeros. */
 const isInteger = (text: string, from: number, to: number): boolean =>
   isDigits(text, from, to) && (to - from === 1 || text.charCodeAt(from) !== 48)
 
-/** Is it an unsigned integer of 64 bits? */
+/** Whether it is an unsigned 64-bit integer. */
 const isId = (text: string, from: number, to: number): boolean =>
   isInteger(text, from, to) && (to - from < 20 || (to - from === 20 && text.slice(from, to) <= maxUint64))
 
-/** A number up to a limit, or -1. */
+/** A number of at most `max`, or -1. */
 const parseNumber = (text: string, from: number, max: number): number => {
   if (text.length - from > 10 || !isInteger(text, from, text.length)) return -1
   const number = Number(text.slice(from))
   return number <= max ? number : -1
 }
 
-/** Says what a line that is not beanstalkd's looks like. */
+/** Names the server that a line seems to come from, if it is not beanstalkd's. */
 export const describeStranger = (text: string): string => {
   if (/^(HTTP\/|<!doctype|<html)/i.test(text)) return "an HTTP server answers on this port"
   if (text.startsWith("SSH-")) return "an SSH server answers on this port"
@@ -127,13 +126,13 @@ const violation = (detail: string): Violation => ({ _tag: "Violation", detail })
 
 const bodyHead = (kind: BodyHead["kind"], text: string, idAt: number): BodyHead | Violation => {
   const sizeAt = kind === "Ok" ? idAt : text.indexOf(" ", idAt) + 1
-  const size = sizeAt === 0 ? -1 : parseNumber(text, sizeAt, maxBody)
+  const size = sizeAt === 0 ? -1 : parseNumber(text, sizeAt, maxBodyBytes)
   return size < 0 || (kind !== "Ok" && !isId(text, idAt, sizeAt - 1))
     ? violation(describeStranger(text))
     : { _tag: "BodyHead", kind, id: kind === "Ok" ? "" : text.slice(idAt, sizeAt - 1), size }
 }
 
-/** Understands one line, without its CRLF. */
+/** Parses one line, without its CRLF. */
 export const parseLine = (text: string): Reply | BodyHead | Violation => {
   const word = words.get(text)
   if (word !== undefined) return word
@@ -154,19 +153,19 @@ export const parseLine = (text: string): Reply | BodyHead | Violation => {
   return violation(describeStranger(text))
 }
 
-/** Puts a line and the body that followed it together. */
+/** The reply of a line and the body after it. */
 const withBody = (head: BodyHead, body: Uint8Array): Reply =>
   head.kind === "Ok" ? { _tag: "Ok", body } : { _tag: head.kind, id: head.id, body }
 
 const noBytes = Buffer.alloc(0)
-/** A part of a body that is kept alone. */
-const largePart = 4096
-const roomSize = 65_536
+/** A part of a body is kept in its own buffer from this size on. */
+const largePartBytes = 4096
+const roomBytes = 65_536
 
 const CR = 13
 const LF = 10
 
-/** Where the parser puts replies: an array, or who answers with them. */
+/** Where the parser puts replies, for example an array. */
 export interface Replies {
   readonly push: (reply: Reply) => unknown
 }
@@ -175,38 +174,38 @@ const asBuffer = (chunk: Uint8Array): Buffer =>
   Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
 
 /**
- * Turns chunks of bytes into replies. Bodies are copies: the buffer of a chunk
- * may be used again, and a small job keeps no large chunk in memory.
+ * Turns chunks of bytes into replies. Bodies are copies, because the buffer of a
+ * chunk is reused, and a small job must not keep a large chunk in memory.
  */
 export class Parser {
-  /** How many bytes the body after a line may have. */
+  /** The limit of the body after a line, in bytes. */
   private readonly limitOf: (head: BodyHead) => number
-  private readonly line = Buffer.allocUnsafeSlow(maxLine)
+  private readonly line = Buffer.allocUnsafeSlow(maxLineBytes)
   private lineLength = 0
   private head: BodyHead | undefined
   private missing = 0
-  /** The beginning of a body that came in several chunks. */
+  /** The parts so far of a body that arrives in several chunks. */
   private parts: Array<Buffer> = []
-  /** Room for small parts, and how much of it is used. */
+  /** A buffer for small parts, and the bytes of it in use. */
   private room = noBytes
   private used = 0
   private failed: Violation | undefined
 
-  constructor(limitOf: (head: BodyHead) => number = () => maxBody) {
+  constructor(limitOf: (head: BodyHead) => number = () => maxBodyBytes) {
     this.limitOf = limitOf
   }
 
-  /** The beginning of a line whose end has not arrived. */
+  /** The part of a line that has arrived. */
   get unfinishedLine(): string {
     return this.line.toString("latin1", 0, this.lineLength)
   }
 
-  /** Is a reply begun and not ended? */
+  /** Whether a part of a reply has arrived. */
   get isInside(): boolean {
     return this.head !== undefined || this.lineLength > 0
   }
 
-  /** Adds the replies that the chunk completes to `out`. */
+  /** Adds the replies that the chunk completes to `out`. Returns the violation, if there was one. */
   feed(chunk: Uint8Array, out: Replies): Violation | undefined {
     if (this.failed === undefined) this.failed = this.run(asBuffer(chunk), out)
     return this.failed
@@ -218,8 +217,8 @@ export class Parser {
       if (this.head === undefined) {
         const lf = chunk.indexOf(LF, at)
         const end = lf === -1 ? chunk.length : lf + 1
-        if (this.lineLength + end - at > maxLine) {
-          const text = this.unfinishedLine + chunk.toString("latin1", at, Math.min(end, at + maxLine))
+        if (this.lineLength + end - at > maxLineBytes) {
+          const text = this.unfinishedLine + chunk.toString("latin1", at, Math.min(end, at + maxLineBytes))
           return violation(`a line has no end; ${describeStranger(text)}`)
         }
         if (lf === -1 || this.lineLength > 0) {
@@ -261,7 +260,7 @@ export class Parser {
     if (parsed._tag === "BodyHead") {
       const limit = this.limitOf(parsed)
       if (parsed.size > limit) {
-        return violation(`it announced a body of ${parsed.size} bytes where at most ${limit} can be`)
+        return violation(`it announced a body of ${parsed.size} bytes, but at most ${limit} are possible`)
       }
       this.head = parsed
       this.missing = parsed.size + 2
@@ -271,16 +270,16 @@ export class Parser {
     return undefined
   }
 
-  /** Keeps a part of a body. Small ones are put together: each alone would take far more memory than its bytes. */
+  /** Keeps a part of a body. Small parts share a buffer: a buffer for each would take far more memory than its bytes. */
   private keep(part: Buffer): void {
-    if (part.length >= largePart) {
+    if (part.length >= largePartBytes) {
       this.endRoom()
       this.parts.push(Buffer.from(part))
       return
     }
     if (this.room.length - this.used < part.length) {
       this.endRoom()
-      this.room = Buffer.allocUnsafeSlow(Math.min(roomSize, part.length + this.missing))
+      this.room = Buffer.allocUnsafeSlow(Math.min(roomBytes, part.length + this.missing))
     }
     part.copy(this.room, this.used)
     this.used += part.length

@@ -1,22 +1,22 @@
 /**
- * How a consumer reserves.
+ * Reserves jobs for a consumer.
  *
- * A reserve that waits holds up everything behind it on its connection, and a
- * lease can be settled only on the connection that has it. So it never waits
- * on a connection that holds leases:
+ * A reserve that waits delays everything behind it on its connection, and only
+ * the connection that has a lease can settle it. So the consumer never waits on a
+ * connection that holds leases:
  *
- * - under load it asks without waiting, several times in one write, on the
- *   connection that holds most leases;
- * - when there was nothing, it waits on a connection that holds none. An idle
- *   worker is one waiting connection: no polling.
+ * - Under load it reserves without waiting, several times in one write, on the
+ *   connection with most leases.
+ * - If there was no job, it waits on a connection without leases. An idle worker
+ *   is one waiting connection, and does not poll.
  *
- * How often it asks in one write follows the load: twice as often as long as
- * every question brings a job, once more than what came otherwise.
+ * The number of reserves in one write follows the load. It doubles while every
+ * reserve gets a job. Otherwise it is one more than the jobs that came.
  *
- * An interrupted call leaves its reserve behind for a moment. The next call
- * takes it over; a job that comes meanwhile is requeued, unspent; after that
- * the waiting connection is closed. Limit: a job that the server hands out in
- * the instant of that close counts one attempt too many.
+ * An interrupted call leaves its reserve under way for {@link keptFor}. The next
+ * call takes it over. If there is none, the waiting connection is closed. A job
+ * that arrives meanwhile is requeued. Limit: a job that the server delivers in
+ * the instant of that close loses an attempt.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -27,32 +27,32 @@ import type { BrokerError } from "../../BrokerError.ts"
 import { safeName } from "../../internal/text.ts"
 import type { Command } from "./command.ts"
 import { BeanstalkLease, type Holder } from "./lease.ts"
-import type { Holders } from "./leaseConnections.ts"
+import type { LeaseConnections } from "./leaseConnections.ts"
 import type { Answer } from "./pipeline.ts"
 import { failure, isHeld, jobStats, leaseInfo, violation } from "./replies.ts"
 import type { Reply } from "./reply.ts"
 import { requeue } from "./requeue.ts"
 
-/** The most questions in one write. */
-const maxWant = 256
-/** Waiting is bounded, so that a dead connection is noticed. */
+/** One write has at most this many reserves. */
+const maxReserves = 256
+/** The timeout of a waiting reserve, so that a dead connection is noticed. */
 const waitSeconds = 30
-/** How long the reserve of an interrupted call is kept for the next one. */
-const keepFor = "100 millis"
+/** How long the reserve of an interrupted call stays for the next one. */
+const keptFor = "100 millis"
 
 const ask: Command = { _tag: "ReserveWithTimeout", seconds: 0 }
 const wait: Command = { _tag: "ReserveWithTimeout", seconds: waitSeconds }
 
 type Reserved = Extract<Reply, { readonly _tag: "Reserved" }>
 
-/** What came of a reserve; an empty batch is an invitation to go on. */
+/** The result of a reserve. After an empty batch, reserve again. */
 export type Batch = Result.Result<ReadonlyArray<BeanstalkLease>, BrokerError>
 
 /** A reserve that is under way. */
 interface Round {
   readonly holder: Holder
   readonly waits: boolean
-  /** The call that gets the batch. Nobody when it was interrupted. */
+  /** The call that gets the batch. `undefined` after an interruption. */
   waiter: ((batch: Batch) => void) | undefined
 }
 
@@ -62,37 +62,43 @@ const isReserved = (answer: Answer): answer is Reserved => answer._tag === "Rese
 
 const isNothing = (answer: Answer): boolean => answer._tag === "TimedOut" || answer._tag === "DeadlineSoon"
 
+/** The reserves of a consumer, one round at a time. */
 export class Reserving {
   private readonly broker: string
   private readonly queues: NonEmptyReadonlyArray<string>
-  private readonly holders: Holders
+  private readonly connections: LeaseConnections
   private readonly scope: Scope.Scope
   private round: Round | undefined
-  /** How many questions the next write may have. */
+  /** The next write has at most this many reserves. */
   private want = 64
-  /** Was there nothing the last time? */
+  /** Whether the last reserve got no job. */
   private dry = false
-  /** The highest id that came: a job with a lower one may have been delivered before. */
+  /** The highest id so far. A job with a lower one may have been delivered before. */
   private latest: string | undefined
   private returning = 0
 
-  constructor(broker: string, queues: NonEmptyReadonlyArray<string>, holders: Holders, scope: Scope.Scope) {
+  constructor(
+    broker: string,
+    queues: NonEmptyReadonlyArray<string>,
+    connections: LeaseConnections,
+    scope: Scope.Scope
+  ) {
     this.broker = broker
     this.queues = queues
-    this.holders = holders
+    this.connections = connections
     this.scope = scope
   }
 
-  /** Are there jobs on their way to nobody? */
+  /** Whether jobs without a caller are on their way. */
   get isBusy(): boolean {
     return this.returning > 0 || (this.round !== undefined && !this.round.waits)
   }
 
-  /** One step: goes on with the reserve that is under way, asks, or waits. */
+  /** One step: joins the reserve that is under way, or starts one. */
   next(max: number): Effect.Effect<Batch, BrokerError> {
     if (this.round !== undefined) return this.takeOver(this.round)
     const questions = Math.min(max, this.want)
-    const { free, loaded } = this.holders
+    const { free, loaded } = this.connections
     if (free !== undefined && (this.dry || questions === 1)) return this.begin(free, 1, true)
     return loaded === undefined || this.dry
       ? Effect.flatMap(this.open, () => Effect.suspend(() => this.next(max)))
@@ -100,9 +106,9 @@ export class Reserving {
   }
 
   private readonly open = Effect.suspend(() => {
-    // All connections were lost: it may be another server now, whose ids begin again.
-    if (this.holders.isEmpty) this.latest = undefined
-    return this.holders.open
+    // After the loss of all connections it may be another server, whose ids start again.
+    if (this.connections.isEmpty) this.latest = undefined
+    return this.connections.open
   })
 
   private begin(holder: Holder, questions: number, waits: boolean): Effect.Effect<Batch> {
@@ -132,14 +138,14 @@ export class Reserving {
     })
   }
 
-  /** Ends a wait that no call has taken over in time. */
+  /** Ends a waiting reserve that no call has taken over. */
   private abandon(round: Round): Effect.Effect<void> {
     return Effect.andThen(
-      Effect.sleep(keepFor),
+      Effect.sleep(keptFor),
       Effect.suspend(() => {
         if (this.round !== round || round.waiter !== undefined) return Effect.void
         this.round = undefined
-        return this.holders.close(round.holder)
+        return this.connections.close(round.holder)
       })
     )
   }
@@ -147,19 +153,19 @@ export class Reserving {
   private received(round: Round, answers: ReadonlyArray<Answer>): void {
     const reserved = answers.filter(isReserved)
     const bad = answers.find((answer) => !isReserved(answer) && !isNothing(answer))
-    // What came over a connection that is gone is ready again.
+    // The server has made the jobs of a closed connection ready again.
     if (bad !== undefined && (reserved.length === 0 || !round.holder.connection.isOpen())) {
       return this.finish(round, failure(this.broker, "ReserveWithTimeout", bad), [])
     }
     if (reserved.length > 1 && new Set(reserved.map(({ id }) => id)).size < reserved.length) {
-      return this.distrust(round, "it served one job twice at once")
+      return this.distrust(round, "it delivered one job twice at once")
     }
     this.dry = reserved.length === 0
     if (round.waits) this.want = 2
     else if (reserved.length < answers.length) this.want = reserved.length + 1
-    else if (answers.length >= this.want) this.want = Math.min(maxWant, this.want * 2)
+    else if (answers.length >= this.want) this.want = Math.min(maxReserves, this.want * 2)
     const suspects = reserved.filter((job) => this.isDoubtful(job))
-    // They may have been delivered together before: who took the worker down is any of them.
+    // They may have been delivered together before, and any of them may have crashed the worker.
     const doubtful = this.queues.length > 1 || suspects.length > 0 ? reserved : suspects
     if (doubtful.length === 0) {
       const [queue] = this.queues
@@ -174,7 +180,7 @@ export class Reserving {
     )
   }
 
-  /** A job that is not younger than all before may have been delivered before. */
+  /** Whether a job may have been delivered before: its id is not higher than all earlier ones. */
   private isDoubtful(job: Reserved): boolean {
     if (this.latest !== undefined && !isLater(job.id, this.latest)) return true
     const first = this.latest === undefined
@@ -194,11 +200,14 @@ export class Reserving {
       }
       const known = stats !== undefined && Result.isSuccess(stats) ? stats.success : undefined
       if (known !== undefined && !this.queues.includes(known.tube)) {
-        return this.distrust(round, `it served job ${job.id} of tube "${safeName(known.tube)}", which is not watched`)
+        return this.distrust(
+          round,
+          `it delivered job ${job.id} of tube "${safeName(known.tube)}", which is not watched`
+        )
       }
-      // Its time to run is over already.
+      // Its lease has expired already.
       if (known !== undefined && !isHeld(known.state)) continue
-      // A job that is gone already, and could be from any queue, is nobody's.
+      // The job is gone already, and it is unknown which queue it was on.
       const queue = known?.tube ?? (this.queues.length === 1 ? this.queues[0] : undefined)
       if (queue === undefined) continue
       const info = known === undefined ? undefined : leaseInfo(known, true)
@@ -207,19 +216,19 @@ export class Reserving {
     this.finish(round, Result.succeed(leases), leases)
   }
 
-  /** Gives up a connection that served what it can't have. None of it is run: what is real is served again. */
+  /** Ends a connection that delivered an impossible job. No job of it runs; the server delivers real ones again. */
   private distrust(round: Round, detail: string): void {
     round.holder.connection.giveUp(detail)
     this.finish(round, Result.fail(violation(this.broker, detail)), [])
   }
 
-  /** Hands the batch to the call that waits; without one, or with a failure, the jobs are requeued. */
+  /** Completes the waiting call with the batch. Without a call, or after a failure, the jobs are requeued. */
   private finish(round: Round, batch: Batch, jobs: ReadonlyArray<{ readonly id: string }>): void {
     round.holder.reserving = false
     if (this.round === round) this.round = undefined
     const waiter = round.waiter
     if (waiter !== undefined && Result.isSuccess(batch)) {
-      this.holders.hold(round.holder, batch.success)
+      this.connections.hold(round.holder, batch.success)
     } else if (jobs.length > 0) {
       this.returning++
       requeue(round.holder.connection, jobs.map((job) => job.id), () => {

@@ -1,9 +1,9 @@
 /**
- * The connection that puts and an operator's commands share.
+ * The connection that puts and the commands of operators share.
  *
- * The order in which batches are submitted is the order in which the server
- * sees them, so which tube is used is known here without asking: a `use` is
- * sent only where another is needed, together with what relies on it.
+ * The server executes batches in the order of their submission. So this side
+ * knows which tube is in use, and sends a `use` only if a command needs another
+ * tube, in the same batch.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -18,7 +18,7 @@ import * as Reconnect from "./reconnect.ts"
 import { failure, readOn, tubeStats } from "./replies.ts"
 import type { TubeStats } from "./stats.ts"
 
-/** A `use` that was sent. Its failure makes everything worthless that relied on it. */
+/** A `use` that was sent. If it fails, the results of all commands in its tube are invalid. */
 export interface Use {
   readonly queue: string
   failure: BrokerError | undefined
@@ -26,25 +26,24 @@ export interface Use {
 
 interface Greeting {
   readonly maxJobSize: number
-  /** The `use` that counts for what is sent next. */
+  /** The last `use`, which holds for the next command. */
   use: Use
 }
 
-/** The connection of the moment, and what is known of it. */
+/** The open connection, with its limit and its tube. */
 export type Ready = Reconnect.Ready<Greeting>
 
-/** From an answer to a result. */
+/** Turns an answer into a result. */
 export type Read<A> = (answer: Answer | undefined) => Result.Result<A, BrokerError>
 
-/** What becomes of a command without an answer: what became of itself, not of the `use` before it. */
+/** The failure of a command without a reply. It has its own fate, whatever happened to the `use` before it. */
 export const unanswered = (answer: Answer | undefined): Result.Result<never, BrokerError> | undefined =>
   answer?._tag === "Unanswered" ? Result.fail(answer.error) : undefined
 
-/** The shared connection. */
 export class SharedConnection {
   /** The server, for messages. */
   readonly name: string
-  /** Waits for an attempt to connect that is under way; fails at once between two. */
+  /** The open connection. Waits for an attempt that is under way; fails during the pause after a failed one. */
   readonly current: Effect.Effect<Ready, BrokerError>
 
   constructor(name: string, current: Effect.Effect<Ready, BrokerError>) {
@@ -52,7 +51,7 @@ export class SharedConnection {
     this.current = current
   }
 
-  /** Sends a command that is about no used tube. */
+  /** Sends a command that does not depend on the tube in use. */
   one<A>(command: Command, read: Read<A>): Effect.Effect<A, BrokerError> {
     return Effect.flatMap(this.current, ({ connection }) =>
       Effect.flatMap(
@@ -61,7 +60,7 @@ export class SharedConnection {
       ))
   }
 
-  /** Sends commands that are about the used tube. */
+  /** Sends commands to a tube. */
   inQueue(
     { connection, greeting }: Ready,
     queue: string,
@@ -81,7 +80,7 @@ export class SharedConnection {
     })
   }
 
-  /** Sends a command that is about the used tube. */
+  /** Sends one command to a tube. */
   oneInQueue<A>(queue: string, command: Command, read: Read<A>): Effect.Effect<A, BrokerError> {
     return Effect.gen({ self: this }, function*() {
       yield* Effect.fromResult(checkQueue(queue))
@@ -93,7 +92,7 @@ export class SharedConnection {
     })
   }
 
-  /** Sends a command about one job. What can't be an id is not sent. */
+  /** Sends a command about one job. A text that can't be an id is not sent: no job has it. */
   aboutJob<A>(
     tag: "Delete" | "KickJob" | "StatsJob" | "Peek",
     id: JobId,

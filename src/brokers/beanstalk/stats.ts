@@ -1,11 +1,11 @@
 /**
- * The bodies of beanstalkd's `stats*` and `list-*` replies.
+ * The bodies of the replies to beanstalkd's `stats*` and `list-*` commands.
  *
- * They look like YAML and are not read as YAML: a tube may be named `1e5` or
- * `null`, an operating system `#1 SMP`. A line is a key, a colon, a space and
- * text; the text may stand in double quotes (since 1.13). What type a value
- * has is said here, not guessed from how it looks; a number is digits, without
- * leading zeros, and no larger than it can be.
+ * They look like YAML, but a YAML parser would misread them: a tube may be named
+ * `1e5` or `null`, an operating system `#1 SMP`. A line is a key, a colon, a space
+ * and text, which may be in double quotes (since 1.13). The schemas here set the
+ * type of each value. A number must be digits without leading zeros, within its
+ * limit.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -23,7 +23,7 @@ const linesOf = (body: Uint8Array): ReadonlyArray<string> | undefined => {
   return text.startsWith(marker) ? text.slice(marker.length).split("\n").filter((line) => line !== "") : undefined
 }
 
-/** Reads `key: value` lines. Undefined when it is something else. */
+/** Parses lines of `key: value`. `undefined` for any other text. */
 export const parseDictionary = (body: Uint8Array): Record<string, string> | undefined => {
   const lines = linesOf(body)
   if (lines === undefined) return undefined
@@ -36,7 +36,7 @@ export const parseDictionary = (body: Uint8Array): Record<string, string> | unde
   return dictionary
 }
 
-/** Reads `- value` lines. Undefined when it is something else. */
+/** Parses lines of `- value`. `undefined` for any other text. */
 export const parseList = (body: Uint8Array): ReadonlyArray<string> | undefined => {
   const lines = linesOf(body)
   return lines !== undefined && lines.every((line) => line.startsWith("- "))
@@ -44,7 +44,7 @@ export const parseList = (body: Uint8Array): ReadonlyArray<string> | undefined =
     : undefined
 }
 
-/** A number as the server writes it, no larger than it can be. */
+/** A number as the server writes it, at most `max`. */
 const number = (pattern: RegExp, max: number) =>
   Schema.String.pipe(
     Schema.check(Schema.isPattern(pattern, { message: "Expected a number in digits" })),
@@ -54,20 +54,20 @@ const number = (pattern: RegExp, max: number) =>
 
 const integer = /^(0|[1-9]\d{0,19})$/
 
-/** A counter of 64 bits. */
+/** A 64-bit counter. */
 const Count = number(integer, 2 ** 64)
-/** A number of 32 bits. */
+/** A 32-bit number. */
 const Uint32 = number(integer, 4294967295)
-/** CPU time, with its parts of a second. */
+/** CPU time in seconds, with a fraction. */
 const Seconds = number(/^\d{1,20}(\.\d{1,9})?$/, 2 ** 64)
-/** Bytes that a job may have: beanstalkd's `-z` goes no further. */
+/** The size limit of jobs in bytes. beanstalkd's `-z` allows no more. */
 const Size = number(integer, 1073741824)
-/** Whole seconds that have gone by, or are left: less than none when a clock was set, or a server is late. */
+/** Whole seconds past or left. Negative, and read as 0, after a clock was set or if the server is late. */
 const Elapsed = number(/^-?(0|[1-9]\d{0,19})$/, 2 ** 64).pipe(
   Schema.decode({ decode: SchemaGetter.transform((value) => Math.max(0, value)), encode: SchemaGetter.passthrough() })
 )
 
-/** What `stats-job` says. Times are in whole seconds. */
+/** The reply to `stats-job`. Times are in whole seconds. */
 export const JobStats = Schema.Struct({
   id: Schema.String,
   tube: Schema.String,
@@ -85,10 +85,10 @@ export const JobStats = Schema.Struct({
   kicks: Uint32
 })
 
-/** What `stats-job` says. */
+/** The decoded {@link JobStats}. */
 export type JobStats = typeof JobStats.Type
 
-/** What `stats-tube` says. Times are in whole seconds. */
+/** The reply to `stats-tube`. Times are in whole seconds. */
 export const TubeStats = Schema.Struct({
   name: Schema.String,
   "current-jobs-urgent": Count,
@@ -106,10 +106,10 @@ export const TubeStats = Schema.Struct({
   "pause-time-left": Elapsed
 })
 
-/** What `stats-tube` says. */
+/** The decoded {@link TubeStats}. */
 export type TubeStats = typeof TubeStats.Type
 
-/** What `stats` says, without the counters of the single commands. Times are in seconds. */
+/** The reply to `stats`, without the counters of each command. Times are in seconds. */
 export const ServerStats = Schema.Struct({
   "current-jobs-urgent": Count,
   "current-jobs-ready": Count,
@@ -142,7 +142,7 @@ export const ServerStats = Schema.Struct({
   platform: Schema.optionalKey(Schema.String)
 })
 
-/** What `stats` says. */
+/** The decoded {@link ServerStats}. */
 export type ServerStats = typeof ServerStats.Type
 
 const decoder = <A, I>(schema: Schema.Codec<A, I>) => {
@@ -155,11 +155,11 @@ const decoder = <A, I>(schema: Schema.Codec<A, I>) => {
   }
 }
 
-/** Decodes the body of a `stats-job` reply, or says what is wrong with it. */
+/** Decodes the reply to `stats-job`. The failure is the reason. */
 export const decodeJobStats = decoder(JobStats)
 
-/** Decodes the body of a `stats-tube` reply, or says what is wrong with it. */
+/** Decodes the reply to `stats-tube`. The failure is the reason. */
 export const decodeTubeStats = decoder(TubeStats)
 
-/** Decodes the body of a `stats` reply, or says what is wrong with it. */
+/** Decodes the reply to `stats`. The failure is the reason. */
 export const decodeServerStats = decoder(ServerStats)

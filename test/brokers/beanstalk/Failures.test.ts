@@ -149,7 +149,7 @@ describe("a server that goes away", () => {
         yield* ask((socket) =>
           socket.end()
         ),
-        /if a proxy answers there, check that beanstalkd runs behind it/
+        /if a proxy listens there, check that beanstalkd runs behind it/
       )
       // it sends its own header first (PROXY protocol)
       const unknown = yield* ask((socket) => socket.once("data", () => socket.write("UNKNOWN_COMMAND\r\n")))

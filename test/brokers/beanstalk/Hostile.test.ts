@@ -14,7 +14,7 @@ import * as BeanstalkBroker from "../../../src/brokers/beanstalk/BeanstalkBroker
 import * as Client from "../../../src/brokers/beanstalk/Client.ts"
 import type { Command } from "../../../src/brokers/beanstalk/command.ts"
 import type { Driver } from "../../../src/brokers/beanstalk/Connection.ts"
-import { objection } from "../../../src/brokers/beanstalk/expected.ts"
+import { mismatch } from "../../../src/brokers/beanstalk/expected.ts"
 import * as Fivebeans from "../../../src/brokers/beanstalk/Fivebeans.ts"
 import * as Native from "../../../src/brokers/beanstalk/Native.ts"
 import { Parser, type Reply } from "../../../src/brokers/beanstalk/reply.ts"
@@ -131,7 +131,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
     "reserve: a body over the server's limit",
     to("reserve", "RESERVED 1 65536\r\n"),
     reserve(1),
-    /65536 bytes where at most 65535/
+    /65536 bytes, but at most 65535/
   ],
   [
     "peek: a body over the server's limit",
@@ -164,7 +164,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
     "more replies than questions",
     to("put", "INSERTED 1\r\nINSERTED 2\r\n"),
     (services) => Effect.andThen(put(services), Effect.repeat(services.broker.ping, { times: 100 })),
-    /nobody asked for/
+    /no command awaits a reply/
   ],
 
   // Numbers that are none
@@ -519,7 +519,7 @@ describe("every command", () => {
         ? "|OUT_OF_MEMORY|INTERNAL_ERROR"
         : "|OUT_OF_MEMORY|INTERNAL_ERROR|BAD_FORMAT|UNKNOWN_COMMAND"
       assert.deepStrictEqual(
-        wire.split("|").filter((_, i) => objection(command, replies[i]!) === undefined),
+        wire.split("|").filter((_, i) => mismatch(command, replies[i]!) === undefined),
         `${allowed[tag]}${troubles}`.split("|").filter((reply) => reply !== "")
       )
     }

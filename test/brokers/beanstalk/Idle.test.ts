@@ -164,7 +164,7 @@ describe("the log", () => {
         })
       )
       assert.lengthOf(lines, 2)
-      assert.match(lines[0]!, /^Warn connecting again: .*refused/)
+      assert.match(lines[0]!, /^Warn reconnecting: .*refused/)
       assert.match(lines[1]!, /^Info .*is reachable again$/)
     }))
 

@@ -105,7 +105,7 @@ describe("TLS", () => {
         [`beanstalks://localhost:${port}${ca}&cert=/nowhere`, /cert=\/nowhere can't be read/],
         [
           `beanstalks://localhost:${strict.port}?ca=${strict.certs.path("ca.crt")}`,
-          /\(tlsv13 alert certificate required\); check cert in the URL, key in the URL and min-version/
+          /\(tlsv13 alert certificate required\): check cert in the URL, key in the URL and min-version/
         ],
         [`beanstalk://localhost:${port}`, /a URL that begins with beanstalks:/],
         [`beanstalks://localhost:${plain}${ca}&connect-timeout=300ms`, /speaks TLS on this port/]
