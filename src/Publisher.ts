@@ -292,8 +292,13 @@ const traced = <A, E>(
     return Effect.withSpan(Effect.flatMap(traceparent, run), name, { kind: "producer", attributes: attributesOf() })
   })
 
-/** How many jobs of a `publishAll` share a round trip at most. */
-const batchSize = 256
+/**
+ * How many jobs of a `publishAll` share a round trip at most. They are built in
+ * a millisecond. In a SQLite file each batch is a commit: with 256, a
+ * `publishAll` of 500 jobs takes 3.1 times as long as bare statements, with 512
+ * 1.8 times.
+ */
+const batchSize = 512
 
 /** Requests of a `publishAll` for one queue, which either all require workers or all don't. */
 interface Batch {

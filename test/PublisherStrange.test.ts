@@ -131,7 +131,7 @@ describe("publishAll", () => {
       assert.strictEqual(yield* waiting, 999)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect.each([-1, 0, 1, 255, 256, 700])(
+  it.effect.each([-1, 0, 1, 255, 256, 511, 512, 700])(
     "payloads that throw after %d are published up to there",
     (count) =>
       Effect.gen(function*() {
