@@ -343,10 +343,10 @@ describe("Tail", () => {
       const refused: Array<readonly [string, RegExp]> = [
         [make("open", 0o755), /is open to others \(mode 0755\)/],
         [make("group", 0o770), /is open to others \(mode 0770\)/],
-        [make("closed", 0o600), /is closed to its own user \(mode 0600\): chmod 700 it/],
-        [make("fixed", 0o500), /is closed to its own user \(mode 0500\): chmod 700 it/],
-        [join(parent, "link"), /is a link/],
-        [join(parent, "dangling"), /is a link/],
+        [make("closed", 0o600), /is closed to its own user \(mode 0600\): run chmod 700 on it/],
+        [make("fixed", 0o500), /is closed to its own user \(mode 0500\): run chmod 700 on it/],
+        [join(parent, "link"), /must not be a link/],
+        [join(parent, "dangling"), /must not be a link/],
         [join(parent, "file"), /must be a folder/],
         [make("shared/own", 0o700), /is in .*shared, where others can replace it \(mode 0777\)/]
       ]
