@@ -198,7 +198,7 @@ export class ProxyRefused extends Schema.TaggedError<ProxyRefused>()("ProxyRefus
 
 /**
  * The two sides do not trust each other, or have no TLS version in common. A
- * retry does not help: somebody must change a certificate or an option.
+ * retry does not help: a certificate or an option must change.
  */
 export class TlsRejected extends Schema.TaggedError<TlsRejected>()("TlsRejected", {
   server: Schema.String,

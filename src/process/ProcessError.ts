@@ -77,8 +77,7 @@ export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", {
  * The process could not start.
  *
  * `"Temporary"` means that the machine lacked processes, memory or files; the same
- * payload may start later. The other kinds stay until somebody changes the payload or the
- * machine.
+ * payload may start later. The other kinds stay until the payload or the machine changes.
  *
  * @category errors
  * @since 0.1.0

@@ -1,6 +1,5 @@
 /**
- * A process group, seen from outside: is anything in it still running, and
- * signals to all of it.
+ * Process groups: checks whether one runs, and sends it signals.
  *
  * A process that leaves its group (a daemon that calls `setsid`) is not tracked. The
  * system may reuse a group's number after its last process is gone. So signal a group only
@@ -19,11 +18,11 @@ export const signal = (group: number, name: NodeJS.Signals | 0): boolean => {
 }
 
 /**
- * Is a process of the group running?
+ * Whether a process of the group is running.
  *
- * A zombie is not. Orphans that ended stay zombies for as long as process 1
- * does not collect them, as in a container without an init, and kill(2) does
- * not tell them apart; where there is a /proc, it does.
+ * A zombie is not running. In a container without an init, ended orphans stay zombies,
+ * because process 1 does not collect them. kill(2) does not distinguish them, but /proc
+ * does.
  */
 export const isRunning = (group: number): boolean => {
   if (!signal(group, 0)) return false

@@ -2,7 +2,7 @@
  * Explains why a connection did not open, or broke, and what to do.
  *
  * Transient failures (`Unreachable`: the network, a name server, a handshake that
- * was cut) differ from those that somebody must fix (`TlsRejected`: a certificate
+ * was cut) differ from those that an operator must fix (`TlsRejected`: a certificate
  * for another name, a refused certificate, no TLS version in common). A doubtful
  * failure counts as transient. Messages show text of the peer escaped and clipped.
  */

@@ -6,7 +6,7 @@
  * fiber, so that a test can play every situation. All calls are synchronous.
  * `receiver.ts` handles the peer's frames, `sender.ts` writes the requests.
  *
- * Invariants: a request has an `id` exactly if it was taken for the socket. Every
+ * Invariants: a request has an `id` exactly if the socket has taken it. Every
  * request is settled exactly once. Its slot is free once this side has closed its
  * stream.
  */

@@ -164,7 +164,7 @@ const ruleOf = (name: RuleName): Rule => rules[name]
 // Sorting
 // -----------------------------------------------------------------------------
 
-/** Whether the failure is a configuration fault, which somebody must fix. */
+/** Whether the failure is a configuration fault, which an operator must fix. */
 export const isConfigFault = ({ by }: Unfinished<unknown, unknown>): boolean => ruleOf(by) === untilFixed
 
 /** Dead targets whose report failed. Another push to them gets the same answer. */

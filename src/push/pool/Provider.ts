@@ -38,7 +38,7 @@ export interface AnswerPolicy {
   readonly renew: "Nothing" | "Authorization" | "Connection"
   /** Whether to retire the connection of the answer. */
   readonly retire: boolean
-  /** Which requests fail the same way until somebody fixes the configuration: those of its scope, or all of the credential. */
+  /** Which requests fail the same way until an operator fixes the configuration: those of its scope, or all of the credential. */
   readonly fault: "None" | "Scope" | "All"
   /** Whether the server failed. After two such answers in a row the pool replaces the connection. */
   readonly isServerError: boolean

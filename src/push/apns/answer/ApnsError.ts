@@ -223,7 +223,7 @@ export class WrongToken extends Schema.TaggedError<WrongToken>()("WrongToken", {
 }
 
 /**
- * The key, certificate, topic or environment is wrong. Every push fails the same way until somebody fixes it.
+ * The key, certificate, topic or environment is wrong. Every push fails the same way until an operator fixes it.
  *
  * @category errors
  * @since 0.1.0
