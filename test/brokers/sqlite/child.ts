@@ -13,9 +13,10 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { Broker } from "../../../src/Broker.ts"
+import { Broker, type Lease } from "../../../src/Broker.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../../src/index.ts"
+import { isNotSettled } from "../../../src/worker/settle.ts"
 import { text } from "../../conformance/Harness.ts"
 import { request, serveConcurrency } from "./harness.ts"
 import * as Ledger from "./ledger.ts"
@@ -39,9 +40,18 @@ const work = Effect.gen(function*() {
   while (true) {
     const leases = yield* consumer.reserve(4)
     for (const lease of leases) yield* say(`run ${lease.id} ${text(lease)} ${process.hrtime.bigint()}`)
-    const results = yield* consumer.settle(leases.map((lease) => ({ _tag: "Delete" as const, lease })))
-    for (const [i, lease] of leases.entries()) {
-      yield* say(`${results[i]!._tag === "Success" ? "done" : "failed"} ${lease.id}`)
+    let left: ReadonlyArray<Lease> = leases
+    while (left.length > 0) {
+      const results = yield* consumer.settle(left.map((lease) => ({ _tag: "Delete" as const, lease })))
+      const again: Array<Lease> = []
+      for (const [i, lease] of left.entries()) {
+        const result = results[i]!
+        // as a worker does: what was certainly not carried out is asked for again
+        if (Result.isFailure(result) && isNotSettled(result.failure)) again.push(lease)
+        else yield* say(`${Result.isSuccess(result) ? "done" : "failed"} ${lease.id}`)
+      }
+      if (again.length > 0) yield* Effect.sleep("20 millis")
+      left = again
     }
   }
 })
