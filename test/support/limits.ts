@@ -14,7 +14,7 @@ export const withPrograms = 120_000
 export const withServers = 60_000
 
 /** Tries hundreds of random cases. */
-export const withManyCases = 60_000
+export const withManyCases = 180_000
 
 /** Syncs files to the disk, or waits for others to leave them. */
 export const withFiles = 60_000
