@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
 import { table } from "../../../src/push/apns/answer/Reason.ts"
-import { FakeConnection } from "./fakeConnection.ts"
+import { FakeConnection } from "../apns/fakeConnection.ts"
 import { pass, settle, setUp } from "./poolHarness.ts"
 
 describe("answers that make a connection useless", () => {

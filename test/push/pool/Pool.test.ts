@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
-import { FakeConnection } from "./fakeConnection.ts"
+import { FakeConnection } from "../apns/fakeConnection.ts"
 import { pass, settle, setUp, times, untrusted } from "./poolHarness.ts"
 
 const unreachable = Http2Error.make(new Http2Error.Unreachable({ server: "fake", detail: "refused" }))

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { FakeConnection, fakeToken } from "./fakeConnection.ts"
+import { FakeConnection, fakeToken } from "../apns/fakeConnection.ts"
 import { pass, settle, setUp, times, untrusted } from "./poolHarness.ts"
 
 describe("configuration faults", () => {

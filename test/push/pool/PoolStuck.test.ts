@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { FakeConnection } from "./fakeConnection.ts"
+import { FakeConnection } from "../apns/fakeConnection.ts"
 import { pass, settle, setUp, times } from "./poolHarness.ts"
 
 describe("a stuck connection", () => {

@@ -14,7 +14,7 @@ import type { Reply } from "../../../src/push/apns/answer/receipt.ts"
 import { provider } from "../../../src/push/apns/provider.ts"
 import * as Pool from "../../../src/push/pool/Pool.ts"
 import { allow, withManyCases } from "../../support/limits.ts"
-import { FakeConnection, fakeToken, push } from "./fakeConnection.ts"
+import { FakeConnection, fakeToken, push } from "../apns/fakeConnection.ts"
 
 allow(withManyCases)
 

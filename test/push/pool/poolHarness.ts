@@ -11,7 +11,7 @@ import * as Http2Error from "../../../src/http2/Http2Error.ts"
 import type { Reply } from "../../../src/push/apns/answer/receipt.ts"
 import { provider } from "../../../src/push/apns/provider.ts"
 import * as Pool from "../../../src/push/pool/Pool.ts"
-import { FakeConnection, push, word } from "./fakeConnection.ts"
+import { FakeConnection, push, word } from "../apns/fakeConnection.ts"
 
 export const untrusted = Http2Error.make(
   new Http2Error.TlsRejected({ server: "fake", kind: "Expired", detail: "its certificate is not valid now" })
