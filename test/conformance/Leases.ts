@@ -57,7 +57,7 @@ export const leases = (test: Test): void => {
       yield* assertInfo(consumer, again, { attempt: 2, abandoned: 0 })
     }))
 
-  test("release: with a delay the job is ready when it is over, not before", (h) =>
+  test("release: with a delay the job is ready at its end, not before", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
@@ -74,7 +74,7 @@ export const leases = (test: Test): void => {
       yield* assertInfo(consumer, again, { attempt: 2, abandoned: 0 })
     }))
 
-  test("release: the priority is kept, or changed when one is given", (h) =>
+  test("release: the job keeps its priority unless a new one is given", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a", { priority: 7 })
@@ -89,7 +89,7 @@ export const leases = (test: Test): void => {
       assert.deepStrictEqual((yield* takeMany(consumer, 2)).map(text), ["b", "a"])
     }))
 
-  test("release: with a delay longer than the longest, or less than none, is refused, and the lease stays", (h) =>
+  test("release: a delay that is too long or negative is refused, and the lease stays", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
@@ -102,7 +102,7 @@ export const leases = (test: Test): void => {
       assert.strictEqual((yield* h.inspector.statsJob(id)).state, "delayed")
     }))
 
-  test("release: wakes a consumer that waits", (h) =>
+  test("release: wakes a waiting consumer", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("a")
@@ -112,7 +112,7 @@ export const leases = (test: Test): void => {
       assert.strictEqual((yield* Fiber.join(fiber))[0].id, lease.id)
     }))
 
-  test("bury: the job is put aside until it is kicked, with its reason where that is kept", (h) =>
+  test("bury: the job waits for a kick, with its reason if the broker keeps reasons", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
@@ -131,7 +131,7 @@ export const leases = (test: Test): void => {
       yield* assertInfo(consumer, again, { attempt: 1, abandoned: 0 })
     }))
 
-  test("bury: the priority is kept, or changed when one is given", (h) =>
+  test("bury: the job keeps its priority unless a new one is given", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a", { priority: 7 })
@@ -143,7 +143,7 @@ export const leases = (test: Test): void => {
       assert.strictEqual((yield* h.inspector.statsJob(id)).priority, 3)
     }))
 
-  test("requeue: the job is ready at once, and neither an attempt nor a loss is counted", (h) =>
+  test("requeue: the job is ready at once, and counts neither an attempt nor an abandoned delivery", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a", { priority: 7 })
@@ -192,7 +192,7 @@ export const leases = (test: Test): void => {
       assert.include(yield* h.stats(), { ready: 1, reserved: 0, buried: 1 })
     }))
 
-  test("settle: nothing is nothing", (h) =>
+  test("settle: no settlements have no results", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       assert.deepStrictEqual(yield* consumer.settle([]), [])
@@ -215,7 +215,7 @@ export const leases = (test: Test): void => {
       }))
   }
 
-  test("settle: a lease can be used by its holder only", (h) =>
+  test("settle: only its holder can use a lease", (h) =>
     Effect.gen(function*() {
       const holder = yield* h.consumer()
       const other = yield* h.consumer()
@@ -226,7 +226,7 @@ export const leases = (test: Test): void => {
       yield* done(holder, lease)
     }))
 
-  test("settle: an earlier lease is worth nothing to the consumer that has the job again", (h) =>
+  test("settle: an earlier lease is lost, even to the consumer that has the job again", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
@@ -238,7 +238,7 @@ export const leases = (test: Test): void => {
       yield* done(consumer, lease)
     }))
 
-  test("settle: a LeaseLost says which job and which queue", (h) =>
+  test("settle: LeaseLost names the job and the queue", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("a")
@@ -247,7 +247,7 @@ export const leases = (test: Test): void => {
       assert.deepInclude({ ...yield* reasonOf(done(consumer, lease)) }, { queue: h.queue, id: lease.id })
     }))
 
-  test("ttr: when it is over the job is served again, as abandoned once, and its old lease is worth nothing", (h) =>
+  test("ttr: at its end the job is served again, as abandoned once, and its old lease is lost", (h) =>
     Effect.gen(function*() {
       const slow = yield* h.consumer()
       const other = yield* h.consumer()
@@ -266,7 +266,7 @@ export const leases = (test: Test): void => {
     }))
 
   for (const [name, use] of uses) {
-    test(`ttr: ${name} fails with LeaseLost when it is over, though nobody has the job yet`, (h) =>
+    test(`ttr: after its end ${name} fails with LeaseLost, even if no consumer has the job yet`, (h) =>
       Effect.gen(function*() {
         const consumer = yield* h.consumer()
         const id = yield* h.put("a", { ttr: "1 second" })
@@ -278,7 +278,7 @@ export const leases = (test: Test): void => {
       }))
   }
 
-  test("ttr: delete tells the truth when it is over and nobody has the job yet", (h) =>
+  test("ttr: after its end delete tells the truth, if no consumer has the job yet", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a", { ttr: "1 second" })
@@ -290,7 +290,7 @@ export const leases = (test: Test): void => {
       assert.strictEqual(Option.isNone(yield* h.inspector.peek(id)), Result.isSuccess(result))
     }))
 
-  test("ttr: a consumer that waits gets its own expired job again", (h) =>
+  test("ttr: a waiting consumer gets its own expired job again", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("a", { ttr: "1 second" })
@@ -318,7 +318,7 @@ export const leases = (test: Test): void => {
       yield* assertInfo(consumer, yield* take(consumer), { attempt: 5, abandoned: 3 })
     }))
 
-  test("ttr: each job of a batch has its own", (h) =>
+  test("ttr: each job of a batch has its own ttr", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("short", { ttr: "1 second" })
@@ -332,7 +332,7 @@ export const leases = (test: Test): void => {
       yield* done(consumer, long!)
     }))
 
-  test("touch: starts the time to run again", (h) =>
+  test("touch: restarts the time to run", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a", { ttr: "2 seconds" })
@@ -346,7 +346,7 @@ export const leases = (test: Test): void => {
       assert.isTrue(Option.isNone(yield* h.inspector.peek(id)))
     }))
 
-  test("touch: says for each lease, in order, whether it is held", (h) =>
+  test("touch: tells for each lease, in order, whether it is held", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       for (const body of ["a", "b", "c"]) yield* h.put(body)
@@ -356,7 +356,7 @@ export const leases = (test: Test): void => {
       assert.deepStrictEqual(results.map(Result.isSuccess), [true, false, true])
     }))
 
-  test("inspect: answers for each lease, in order", (h) =>
+  test("inspect: has a result for each lease, in order", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("a", { priority: 1, ttr: "10 seconds" })

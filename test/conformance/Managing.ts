@@ -67,7 +67,7 @@ const listing = (test: Test) => {
       for (const lease of [r1, r2]) yield* done(consumer, lease!)
     }))
 
-  test("list: shows what statsJob knows, and the body", (h) =>
+  test("list: shows the figures of statsJob, and the body", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("a", { delay: "100 seconds", priority: 3, ttr: "7 seconds" })
@@ -86,7 +86,7 @@ const listing = (test: Test) => {
       assert.strictEqual((yield* h.inspector.list(h.queue, { state: "buried" })).jobs[0]!.reason, "no good")
     }))
 
-  test("list: a job that stays is seen exactly once, however many come and go between two pages", (h) =>
+  test("list: a job that stays is listed exactly once, however many come and go between two pages", (h) =>
     Effect.gen(function*() {
       const stay: Array<string> = []
       for (let i = 0; i < 12; i++) {
@@ -114,7 +114,7 @@ const listing = (test: Test) => {
       }
     }))
 
-  test("list: limits out of range, and pages of another list, are refused", (h) =>
+  test("list: refuses limits out of range, and pages of another list", (h) =>
     Effect.gen(function*() {
       for (let i = 0; i < 2; i++) yield* h.put("a")
       for (const limit of [0, -1, 1001, 1.5, NaN]) {
@@ -128,7 +128,7 @@ const listing = (test: Test) => {
 }
 
 const burying = (test: Test) => {
-  test("buryJob: a ready or a delayed job, and no other", (h) =>
+  test("buryJob: buries ready and delayed jobs, and no others", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const held = yield* h.put("held")
@@ -151,7 +151,7 @@ const burying = (test: Test) => {
       assert.strictEqual(text(Option.getOrThrow(yield* h.inspector.peekNext(h.queue, "buried"))), "ready")
     }))
 
-  test("buryJob: counts as an attempt, which a kick forgives", (h) =>
+  test("buryJob: counts as an attempt, and a kick allows one more", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
@@ -166,7 +166,7 @@ const burying = (test: Test) => {
 }
 
 const moving = (test: Test) => {
-  test("moveJob: a job in any state but reserved is put anew on another queue", (h) =>
+  test("moveJob: puts a copy on another queue and deletes the job, in any state but reserved", (h) =>
     Effect.gen(function*() {
       const other = uniqueQueue()
       const consumer = yield* h.consumer()
@@ -189,7 +189,7 @@ const moving = (test: Test) => {
       yield* assertInfo(there, leases[0]!, { attempt: 1, abandoned: 0 })
     }))
 
-  test("moveJob: not a reserved job, not one that is gone, not to what is no queue", (h) =>
+  test("moveJob: refuses a reserved job, a missing job, and an invalid queue name", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
@@ -201,7 +201,7 @@ const moving = (test: Test) => {
       yield* assertFails(h.inspector.moveJob("not an id" as JobId, uniqueQueue()), "NotFound")
     }))
 
-  test("moveJob: to its own queue", (h) =>
+  test("moveJob: moves a job to its own queue", (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("a", { delay: "100 seconds" })
       const moved = yield* h.inspector.moveJob(id, h.queue)
@@ -209,7 +209,7 @@ const moving = (test: Test) => {
       assert.strictEqual((yield* h.inspector.statsJob(moved)).state, "ready")
     }))
 
-  test("moveJob: wakes a consumer that waits", (h) =>
+  test("moveJob: wakes a waiting consumer", (h) =>
     Effect.gen(function*() {
       const other = uniqueQueue()
       const id = yield* h.put("a", { queue: other, delay: "100 seconds" })
@@ -220,7 +220,7 @@ const moving = (test: Test) => {
 }
 
 const failing = (test: Test) => {
-  test("lastFailure: what the last failed attempt failed with is kept, until the next that fails", (h) =>
+  test("lastFailure: is the failure of the last failed attempt, until the next one fails", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")

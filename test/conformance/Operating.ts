@@ -53,7 +53,7 @@ const peeking = (test: Test) => {
       assert.isTrue(Option.isNone(yield* h.inspector.peek(yield* formerId(h))))
     }))
 
-  test("peekNext: shows the job that is next in a state, and changes nothing", (h) =>
+  test("peekNext: shows the next job in a state, and changes nothing", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       for (const state of ["ready", "delayed", "buried"] as const) {
@@ -75,7 +75,7 @@ const peeking = (test: Test) => {
       assert.include(yield* h.stats(), { ready: 2, delayed: 2, reserved: 0, buried: 2 })
     }))
 
-  test("peekNext: a queue that does not exist shows nothing", (h) =>
+  test("peekNext: shows nothing of a queue that does not exist", (h) =>
     Effect.gen(function*() {
       assert.isTrue(Option.isNone(yield* h.inspector.peekNext(h.queue, "ready")))
     }))
@@ -83,7 +83,7 @@ const peeking = (test: Test) => {
 
 const deleting = (test: Test) => {
   for (const state of ["ready", "delayed", "buried"] as const) {
-    test(`delete by id: a ${state} job, once`, (h) =>
+    test(`delete by id: deletes a ${state} job once`, (h) =>
       Effect.gen(function*() {
         const { [state]: id } = yield* oneOfEach(h)
         yield* h.inspector.delete(id)
@@ -93,7 +93,7 @@ const deleting = (test: Test) => {
       }))
   }
 
-  test("delete by id: not a reserved job", (h) =>
+  test("delete by id: refuses a reserved job", (h) =>
     Effect.gen(function*() {
       const { consumer, lease, reserved } = yield* oneOfEach(h)
       yield* assertFails(h.inspector.delete(reserved), "NotFound")
@@ -109,7 +109,7 @@ const deleting = (test: Test) => {
 }
 
 const kicking = (test: Test) => {
-  test("kick: buried jobs first, the oldest burial first, delayed ones only when none is buried", (h) =>
+  test("kick: makes buried jobs ready, the oldest burial first, and delayed jobs only if no job is buried", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       for (const body of ["a", "b", "c"]) yield* h.put(body)
@@ -137,14 +137,14 @@ const kicking = (test: Test) => {
       assert.include(yield* h.stats(other), { ready: 0, delayed: 1 })
     }))
 
-  test("kick: less than one job, or part of one, is refused", (h) =>
+  test("kick: refuses a limit below 1, and a fraction", (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("a", { delay: "100 seconds" })
       for (const max of [0, -1, 1.5, NaN]) yield* assertFails(h.inspector.kick(h.queue, max), "OptionInvalid")
       assert.strictEqual((yield* h.inspector.statsJob(id)).state, "delayed")
     }))
 
-  test("kick: forgives one attempt", (h) =>
+  test("kick: allows one more attempt", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
@@ -157,7 +157,7 @@ const kicking = (test: Test) => {
       yield* assertInfo(consumer, yield* take(consumer), { attempt: 3, abandoned: 0 })
     }))
 
-  test("kickJob: a buried or a delayed job, and no other", (h) =>
+  test("kickJob: makes buried and delayed jobs ready, and no others", (h) =>
     Effect.gen(function*() {
       const { buried, delayed, ready, reserved } = yield* oneOfEach(h)
       for (const id of [ready, reserved, yield* formerId(h)]) yield* assertFails(h.inspector.kickJob(id), "NotFound")
@@ -169,7 +169,7 @@ const kicking = (test: Test) => {
       assert.include(yield* h.stats(), { ready: 3, delayed: 0, reserved: 1, buried: 0 })
     }))
 
-  test("kickJob: wakes a consumer that waits", (h) =>
+  test("kickJob: wakes a waiting consumer", (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("a", { delay: "100 seconds" })
       const fiber = yield* h.reserveWaiting(yield* h.consumer(), 1)
@@ -179,7 +179,7 @@ const kicking = (test: Test) => {
 }
 
 const pausing = (test: Test) => {
-  test("pause: a paused queue serves nothing until it is resumed", (h) =>
+  test("pause: a paused queue serves no job until it is resumed", (h) =>
     Effect.gen(function*() {
       yield* h.put("a")
       yield* h.inspector.pause(h.queue, Duration.seconds(100))
@@ -196,7 +196,7 @@ const pausing = (test: Test) => {
       assert.strictEqual(Duration.toMillis((yield* h.stats()).pausedFor), 0)
     }))
 
-  test("pause: ends by itself when its time is over, not before", (h) =>
+  test("pause: ends by itself after its duration, not before", (h) =>
     Effect.gen(function*() {
       yield* h.put("a")
       yield* h.inspector.pause(h.queue, Duration.seconds(2))
@@ -219,7 +219,7 @@ const pausing = (test: Test) => {
       assert.strictEqual(text(yield* take(consumer)), "paused")
     }))
 
-  test("pause: what is held can be settled", (h) =>
+  test("pause: held jobs can be settled", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("a")
@@ -231,7 +231,7 @@ const pausing = (test: Test) => {
       assert.include(yield* h.stats(), { ready: 1, reserved: 0 })
     }))
 
-  test("pause: for longer than the longest delay, or for less than nothing, is refused", (h) =>
+  test("pause: refuses a duration that is too long or negative", (h) =>
     Effect.gen(function*() {
       yield* h.put("a")
       const longer = Duration.sum(maxDelay, Duration.seconds(1))
@@ -270,7 +270,7 @@ const counting = (test: Test) => {
       assert.strictEqual(Duration.toMillis(stats.pausedFor), 0)
     }))
 
-  test("statsQueue: there is a queue while it is used", (h) =>
+  test("statsQueue: a queue exists while it is in use", (h) =>
     Effect.gen(function*() {
       yield* assertFails(h.stats(), "NotFound")
       const id = yield* h.put("a")
@@ -286,7 +286,7 @@ const counting = (test: Test) => {
       yield* assertFails(h.stats(), "NotFound")
     }))
 
-  test("statsJob: tells about a job in each state", (h) =>
+  test("statsJob: describes a job in each state", (h) =>
     Effect.gen(function*() {
       const jobs = yield* oneOfEach(h)
       for (const state of ["ready", "delayed", "reserved", "buried"] as const) {
@@ -310,7 +310,7 @@ const counting = (test: Test) => {
       assert.isAtLeast(Duration.toSeconds((yield* h.inspector.statsJob(id)).age), h.time === "virtual" ? 2 : 1)
     }))
 
-  test("stats: the sums over all queues, and the limit", (h) =>
+  test("stats: has the sums over all queues, and the limit", (h) =>
     Effect.gen(function*() {
       yield* oneOfEach(h)
       const waiting = yield* h.consumer(uniqueQueue())
@@ -333,7 +333,7 @@ const counting = (test: Test) => {
       for (const name of names) assert.strictEqual(queues.filter((queue) => queue === name).length, 1)
     }))
 
-  test("ping: the broker answers", (h) => h.broker.ping)
+  test("ping: succeeds", (h) => h.broker.ping)
 }
 
 /** Registers the tests. */

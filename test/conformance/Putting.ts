@@ -14,7 +14,7 @@ const goodQueues = ["a".repeat(200), "+/;.$_()-AZaz09", "123", "true", "1e5", "a
 
 /** Registers the tests. */
 export const putting = (test: Test): void => {
-  test("put: a job is served as it was put, by the queue it was put on", (h) =>
+  test("put: a job is served unchanged, by the queue that it was put on", (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("hello")
       const lease = yield* take(yield* h.consumer())
@@ -36,7 +36,7 @@ export const putting = (test: Test): void => {
       assert.deepStrictEqual(leases.map(text), ["a", "b", "c", "d"])
     }))
 
-  test("put: the lowest priority number is served first, oldest first within it", (h) =>
+  test("put: jobs of the lowest priority number are served first, the oldest first among them", (h) =>
     Effect.gen(function*() {
       yield* h.put("last", { priority: 4294967295 })
       yield* h.put("default")
@@ -47,7 +47,7 @@ export const putting = (test: Test): void => {
       assert.deepStrictEqual(leases.map(text), ["first", "b", "c", "default", "last"])
     }))
 
-  test("put: a delayed job is served when its delay is over, not before", (h) =>
+  test("put: a delayed job is served after its delay, not before", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("later", { delay: "2 seconds" })
@@ -79,7 +79,7 @@ export const putting = (test: Test): void => {
       assert.deepStrictEqual(leases.map(text), ["urgent", "older", "younger"])
     }))
 
-  test("put: any bytes are a body", (h) =>
+  test("put: a body can have any bytes", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const everyByte = Uint8Array.from({ length: 256 }, (_, i) => i)
@@ -97,13 +97,13 @@ export const putting = (test: Test): void => {
       for (const [i, lease] of leases.entries()) assert.deepStrictEqual(Array.from(lease.body), Array.from(bodies[i]!))
     }))
 
-  test("put: a body that is a view of a larger buffer is put as the view", (h) =>
+  test("put: of a view of a larger buffer only the view is put", (h) =>
     Effect.gen(function*() {
       yield* h.broker.put(h.queue, request(bytes("before-body-after").subarray(7, 11)))
       assert.strictEqual(text(yield* take(yield* h.consumer())), "body")
     }))
 
-  test("put: what the caller does to its buffer later does not change the job", (h) =>
+  test("put: a later change of the caller's buffer does not change the job", (h) =>
     Effect.gen(function*() {
       const body = bytes("original")
       yield* h.broker.put(h.queue, request(body))
@@ -111,7 +111,7 @@ export const putting = (test: Test): void => {
       assert.strictEqual(text(yield* take(yield* h.consumer())), "original")
     }))
 
-  test("put: a body may be as large as the limit, not larger", (h) =>
+  test("put: a body can be as large as the limit, not larger", (h) =>
     Effect.gen(function*() {
       const { maxJobSize } = yield* h.inspector.stats
       yield* h.broker.put(h.queue, request(new Uint8Array(maxJobSize).fill(7)))
@@ -124,7 +124,7 @@ export const putting = (test: Test): void => {
       assert.strictEqual((yield* h.stats()).total, 1)
     }))
 
-  test("putAll: says for each body, in order, whether it was accepted", (h) =>
+  test("putAll: tells for each body, in order, whether it was accepted", (h) =>
     Effect.gen(function*() {
       const { maxJobSize } = yield* h.inspector.stats
       const results = yield* h.broker.putAll(h.queue, [
@@ -141,12 +141,12 @@ export const putting = (test: Test): void => {
       assert.deepStrictEqual(leases.map((lease) => lease.id), ids)
     }))
 
-  test("putAll: nothing is nothing", (h) =>
+  test("putAll: no bodies have no results", (h) =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* h.broker.putAll(h.queue, []), [])
     }))
 
-  test("putAll: a queue name that is not one refuses each body", (h) =>
+  test("putAll: an invalid queue name refuses each body", (h) =>
     Effect.gen(function*() {
       const results = yield* h.broker.putAll("not a queue", [request(bytes("a")), request(bytes("b"))])
       assert.deepStrictEqual(
@@ -173,7 +173,7 @@ export const putting = (test: Test): void => {
   }
 
   for (const queue of goodQueues) {
-    test(`queue names: ${queue.slice(0, 20)} (${queue.length}) is one`, (h) =>
+    test(`queue names: ${queue.slice(0, 20)} (${queue.length}) is valid`, (h) =>
       Effect.gen(function*() {
         const consumer = yield* h.consumer(queue)
         const id = yield* h.put("x", { queue, priority: 0 })
@@ -209,7 +209,7 @@ export const putting = (test: Test): void => {
       }))
   }
 
-  test("options: the extremes are allowed", (h) =>
+  test("options: the limits themselves are allowed", (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("x", { priority: 4294967295, delay: "4294967295 seconds", ttr: "4294967295 seconds" })
       assert.include(yield* h.inspector.statsJob(id), { state: "delayed", priority: 4294967295 })

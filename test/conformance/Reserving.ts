@@ -52,7 +52,7 @@ export const reserving = (test: Test): void => {
       assert.deepStrictEqual(bodies.toSorted(), Array.from({ length: 30 }, (_, i) => String(i)).toSorted())
     }))
 
-  test("reserve: less than one job, or part of one, is refused", (h) =>
+  test("reserve: refuses a limit below 1, and a fraction", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("a")
@@ -60,7 +60,7 @@ export const reserving = (test: Test): void => {
       assert.include(yield* h.stats(), { ready: 1, reserved: 0 })
     }))
 
-  test("reserve: a consumer receives from its queues only", (h) =>
+  test("reserve: a consumer receives only from its queues", (h) =>
     Effect.gen(function*() {
       const other = uniqueQueue()
       const consumer = yield* h.consumer()
@@ -74,7 +74,7 @@ export const reserving = (test: Test): void => {
       assert.include(yield* h.stats(other), { ready: 2, reserved: 0, idleWorkers: 0 })
     }))
 
-  test("reserve: a consumer of several queues says of each lease where it is from", (h) =>
+  test("reserve: each lease names its queue, if the consumer has several", (h) =>
     Effect.gen(function*() {
       const [a, b] = [uniqueQueue(), uniqueQueue()]
       const consumer = yield* h.consumer(a, b)
@@ -92,7 +92,7 @@ export const reserving = (test: Test): void => {
       assert.include(yield* h.stats(b), { reserved: 2, idleWorkers: 0 })
     }))
 
-  test("reserve: priority counts over all queues of a consumer", (h) =>
+  test("reserve: the most urgent job of all queues of a consumer comes first", (h) =>
     Effect.gen(function*() {
       const [a, b] = [uniqueQueue(), uniqueQueue()]
       yield* h.put("3", { queue: a, priority: 3 })
@@ -102,7 +102,7 @@ export const reserving = (test: Test): void => {
       assert.deepStrictEqual(leases.map(text), ["1", "2", "3"])
     }))
 
-  test("reserve: the consumer that waits longest is served first", (h) =>
+  test("reserve: the longest waiting consumer is served first", (h) =>
     Effect.gen(function*() {
       const first = yield* h.reserveWaiting(yield* h.consumer(), 1, 1)
       const second = yield* h.reserveWaiting(yield* h.consumer(), 1, 2)
@@ -117,7 +117,7 @@ export const reserving = (test: Test): void => {
       assert.deepStrictEqual((yield* Fiber.join(third)).map(text), ["c"])
     }))
 
-  test("reserve: settling does not wait behind a reserve that waits", (h) =>
+  test("reserve: a settlement does not wait for a waiting reserve", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("held")
@@ -146,7 +146,7 @@ export const reserving = (test: Test): void => {
       assert.deepStrictEqual((yield* Fiber.join(again)).map(text), ["b"])
     }))
 
-  test("reserve: a job that meets an interruption is either delivered or requeued at once, unspent", (h) =>
+  test("reserve: a job that meets an interruption is either delivered, or requeued at once", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const other = yield* h.consumer()
@@ -172,7 +172,7 @@ export const reserving = (test: Test): void => {
       assert.include(yield* h.stats(), { ready: 0, reserved: 0, total: 20 })
     }))
 
-  test("consumer: closing it requeues everything at once, and no attempt is spent", (h) =>
+  test("consumer: closing it requeues its jobs at once, and spends no attempt", (h) =>
     Effect.gen(function*() {
       const { consumer, close } = yield* closable(h)
       for (const body of ["a", "b", "c"]) yield* h.put(body)
@@ -184,7 +184,7 @@ export const reserving = (test: Test): void => {
       for (const lease of leases) yield* assertInfo(other, lease, { attempt: 1, abandoned: 0 })
     }))
 
-  test("consumer: what a closed one requeues goes to one that waits", (h) =>
+  test("consumer: the jobs of a closed consumer go to a waiting one", (h) =>
     Effect.gen(function*() {
       const { consumer, close } = yield* closable(h)
       yield* h.put("a")
@@ -197,7 +197,7 @@ export const reserving = (test: Test): void => {
       yield* assertInfo(other, again, { attempt: 1, abandoned: 0 })
     }))
 
-  test("consumer: one that waits is not counted any more once it is closed", (h) =>
+  test("consumer: a waiting consumer no longer counts once it is closed", (h) =>
     Effect.gen(function*() {
       const { consumer, close } = yield* closable(h)
       const fiber = yield* h.reserveWaiting(consumer, 1)
@@ -208,7 +208,7 @@ export const reserving = (test: Test): void => {
       assert.strictEqual(text(yield* take(yield* h.consumer())), "a")
     }))
 
-  test("consumer: settlements of a closed one fail", (h) =>
+  test("consumer: settlements of a closed consumer fail", (h) =>
     Effect.gen(function*() {
       const { consumer, close } = yield* closable(h)
       const id = yield* h.put("a")
@@ -219,7 +219,7 @@ export const reserving = (test: Test): void => {
       assert.strictEqual((yield* h.inspector.peek(id))._tag, "Some")
     }))
 
-  test("idleWorkers: workers that wait are counted, busy ones are not", (h) =>
+  test("idleWorkers: counts waiting workers, not busy ones", (h) =>
     Effect.gen(function*() {
       assert.strictEqual(yield* h.broker.idleWorkers(h.queue), 0)
       const fiber = yield* h.reserveWaiting(yield* h.consumer(), 1, 1)
@@ -232,7 +232,7 @@ export const reserving = (test: Test): void => {
       yield* h.untilWaiting(0)
     }))
 
-  test("load: 5,000 jobs and 3 consumers, each job once", (h) =>
+  test("load: 3 consumers get 5,000 jobs, each job once", (h) =>
     Effect.gen(function*() {
       const total = 5000
       const seen = new Map<string, number>()

@@ -6,14 +6,14 @@ import { assertFails, bury, done, release, type SuiteOptions, take, type Test, t
 
 /** Registers the tests. */
 export const telling = (test: Test, { features }: SuiteOptions): void => {
-  test("features: both services say what is expected of them", (h) =>
+  test("features: both services have the expected value", (h) =>
     Effect.sync(() => {
       assert.deepStrictEqual(h.broker.features, features)
       assert.deepStrictEqual(h.inspector.features, features)
       assert.strictEqual(h.inspector.name, h.broker.name)
     }))
 
-  test(`features: a time is rounded up to a ${features.resolution}`, (h) =>
+  test(`features: times are rounded up to a ${features.resolution}`, (h) =>
     Effect.gen(function*() {
       const id = yield* h.put("a", { ttr: "1500 millis" })
       const { ttr } = yield* h.inspector.statsJob(id)
@@ -28,7 +28,7 @@ export const telling = (test: Test, { features }: SuiteOptions): void => {
       else yield* assertFails(list, "Unsupported")
     }))
 
-  test(`features: ${features.canBury ? "buries" : "refuses to bury"} a job that nobody holds`, (h) =>
+  test(`features: ${features.canBury ? "buries" : "refuses to bury"} a job that no worker holds`, (h) =>
     Effect.gen(function*() {
       const bury = h.inspector.buryJob(yield* h.put("a"), "not now")
       yield* features.canBury ? bury : assertFails(bury, "Unsupported")
@@ -61,7 +61,7 @@ export const telling = (test: Test, { features }: SuiteOptions): void => {
     }))
 
   if (!features.canList) return
-  test(`features: ${features.keepsDone ? "keeps" : "does not keep"} jobs that are done`, (h) =>
+  test(`features: ${features.keepsDone ? "keeps" : "does not keep"} finished jobs`, (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       yield* h.put("a")

@@ -51,7 +51,7 @@ const answer = (part: Partial<Answer>): Answer => ({
 
 export const target = Fuzz.make<Answer>({
   name: "apns answer",
-  about: "what is answered to a push",
+  about: "the answers to a push",
   rounds: 2000,
   make: (random, size) => ({
     status: random.pick(statuses),

@@ -51,7 +51,7 @@ interface Input {
 
 export const target = Fuzz.make<Input>({
   name: "beanstalk broker",
-  about: "a server that answers anything to publishers, workers and operators",
+  about: "a server that sends anything to publishers, workers and operators",
   rounds: 20,
   make: (random, size) => ({
     answers: answers(random, size),

@@ -67,7 +67,7 @@ interface Input {
 
 export const target = Fuzz.make<Input>({
   name: "beanstalk client",
-  about: "a server that answers anything to the commands of the client",
+  about: "a server that sends anything to the client",
   rounds: 150,
   make: (random, size) => ({
     answers: answers(random, size),

@@ -60,7 +60,7 @@ const heads = ["", "-----BEGIN PRIVATE KEY-----\n", "-----BEGIN ", "-----BEGIN C
 
 export const target = Fuzz.make<Uint8Array>({
   name: "credentials",
-  about: "keys, certificates and the variables of their options",
+  about: "keys, certificates, and the variables with their options",
   rounds: 400,
   make: (random, size) =>
     random.chance(0.7)

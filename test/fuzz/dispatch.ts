@@ -24,7 +24,7 @@ const handlers = [Worker.handler(Welcome, () => Effect.void), Worker.handler(Any
 
 export const target = Fuzz.make({
   name: "dispatch",
-  about: "the bodies on a queue, worked on",
+  about: "the bodies of jobs, as workers run them",
   rounds: 200,
   make: (random, size) =>
     Array.from({ length: 8 }, () =>

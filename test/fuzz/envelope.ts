@@ -21,7 +21,7 @@ const withText = (text: string) => (key: string): Uint8Array =>
 
 export const target = Fuzz.make({
   name: "envelope",
-  about: "the bodies of jobs, read as envelopes",
+  about: "the bodies of jobs, decoded as envelopes",
   rounds: 2000,
   make: (random, size) =>
     random.pick([

@@ -11,7 +11,7 @@ interface Input {
 
 export const target = Fuzz.make<Input>({
   name: "failures",
-  about: "what handlers fail with, throw and return",
+  about: "the failures, defects and results of handlers",
   rounds: 60,
   make: (random, size) => ({ seed: random.below(2 ** 32), size }),
   feed: ({ seed, size }) => {

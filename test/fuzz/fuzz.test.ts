@@ -15,10 +15,10 @@ const budgetMillis = 30_000
 
 describe("fuzz", () => {
   describe.each(targets)("$name", (target) => {
-    it("ends in success or a typed error, whatever it is fed", async () => {
+    it("ends in success or a typed error for any input", async () => {
       assert.isAbove(await Fuzz.feedMany(target, { millis: budgetMillis / targets.length }), 0)
     })
 
-    it("takes time and memory linear in what it is fed", () => Fuzz.checkGrowth(target))
+    it("takes time and memory linear in the input", () => Fuzz.checkGrowth(target))
   })
 })

@@ -88,7 +88,7 @@ const filled = (text: string): Input => ({ maker: "alert", options: { ...common,
 
 export const target = Fuzz.make<Input>({
   name: "notification makers",
-  about: "notifications that a program without types makes of the words of its users",
+  about: "notifications that a program without types creates from user input",
   rounds: 1000,
   make: (random, size) => {
     const maker = random.pick(names)

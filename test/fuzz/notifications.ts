@@ -49,7 +49,7 @@ const feedData = (data: any) => {
 
 export const target = Fuzz.make<string>({
   name: "notifications",
-  about: "payloads and data of notifications, by every way to a device",
+  about: "payloads and data of notifications, by every kind of push",
   rounds: 1500,
   make: (random, size) => random.chance(0.5) ? Hostile.jsonObject(random, size, fields) : Hostile.json(random, size),
   feed: (json) => {

@@ -117,7 +117,7 @@ const handlers = [
 
 export const target = Fuzz.make<ReadonlyArray<Uint8Array>>({
   name: "payloads",
-  about: "the payloads of pushes, processes, dead tokens and jobs of users, worked on by their handlers",
+  about: "the payloads of all kinds of jobs, as their handlers run them",
   rounds: 200,
   make: (random, size) =>
     kinds.flatMap(([job, payload]) => [

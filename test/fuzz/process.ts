@@ -81,7 +81,7 @@ const work = (json: string, written: Uint8Array) =>
 
 export const target = Fuzz.make<Input>({
   name: "process",
-  about: "the payloads of process jobs and what processes write",
+  about: "the payloads of process jobs, and the output of processes",
   rounds: 1000,
   make: (random, size) => ({
     json: random.pick([

@@ -40,7 +40,7 @@ const shapes: ReadonlyArray<(size: number) => string> = [
 
 export const target = Fuzz.make<Answer>({
   name: "proxy answer",
-  about: "what a proxy answers to CONNECT",
+  about: "the answers of a proxy to CONNECT",
   rounds: 2000,
   make: (random, size) => ({
     bytes: random.chance(0.7)

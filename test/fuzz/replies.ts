@@ -69,7 +69,7 @@ const framed = (text: string): Uint8Array => Hostile.bytesOf(`OK ${Buffer.byteLe
 
 export const target = Fuzz.make<Input>({
   name: "beanstalk replies",
-  about: "what beanstalkd sends, cut anywhere",
+  about: "the replies of beanstalkd, cut anywhere",
   rounds: 2000,
   make: (random, size) => {
     const bytes = random.chance(0.9) ? replies(random, size) : Hostile.bytes(random, size)

@@ -261,7 +261,7 @@ const rows = (count: number, values: string): Uint8Array =>
 
 export const target = Fuzz.make({
   name: "sqlite",
-  about: "files that are damaged, or made by somebody else",
+  about: "damaged files, and files of other programs",
   rounds: 250,
   make: (random) =>
     random.pick([

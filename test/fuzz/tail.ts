@@ -44,7 +44,7 @@ const follow = (bytes: Uint8Array, size: number): Result.Result<unknown, unknown
 
 export const target = Fuzz.make({
   name: "tail",
-  about: "what comes from the socket of a worker, read and shown",
+  about: "the events from the socket of a worker, as tail shows them",
   rounds: 2000,
   make: (random, size) => ({
     bytes: random.pick([

@@ -41,13 +41,13 @@ describe("moving from BackQ", () => {
     assert.include(section, "`requireWorkers`")
   })
 
-  it("moving.md begins with it, and has the order", () => {
+  it("moving.md begins with that warning, and lists the steps in order", () => {
     const [, section] = /^# .*\n\n## From BackQ\n\n([^]*?)\n## /.exec(page("moving.md"))!
     assert.match(section!, /^\*\*Never let workers of BackQ and of backq serve the same queue/)
     for (const step of [1, 2, 3, 4, 5]) assert.match(section!, new RegExp(`^${step}\\. `, "m"))
   })
 
-  it.effect("a worker of backq buries the jobs of BackQ, and a move hands them over as they were", () =>
+  it.effect("a worker of backq buries the jobs of BackQ, and a move hands them back unchanged", () =>
     Effect.gen(function*() {
       const broker = yield* Broker
       const inspector = yield* Inspector
@@ -62,7 +62,7 @@ describe("moving from BackQ", () => {
       assert.deepStrictEqual(Buffer.from(lease!.body), message)
     }).pipe(Effect.provide(Layer.merge(TestBroker.layer, ProcessRunner.layerTest()))))
 
-  real("any client that waits counts as a worker, so requireWorkers is no guard", () =>
+  real("any waiting client counts as a worker, so requireWorkers gives no protection", () =>
     Effect.gen(function*() {
       const server = yield* beanstalkd()
       const publish = Publisher.publish(ProcessJob.ProcessJob, { command: ["date"] }, { requireWorkers: true }).pipe(

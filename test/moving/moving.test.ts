@@ -31,7 +31,7 @@ describe("docs/moving.md", () => {
     assert.include(page, "```ts\n" + shown(`test/moving/${name}.ts`) + "```\n")
   })
 
-  it.effect("a job every night, under an id that tells the night", () =>
+  it.effect("a nightly job has an id that names the night", () =>
     Effect.gen(function*() {
       yield* TestBroker.advance("50 hours")
       const jobs = yield* TestBroker.enqueued(Report)
@@ -62,7 +62,7 @@ describe("docs/moving.md", () => {
       assert.lengthOf(ended, 250)
     }).pipe(Effect.provide(Layer.merge(TestBroker.layer, limiter))))
 
-  it.effect("Job.retryAfter is tried again without a limit, and counts as an attempt", () =>
+  it.effect("Job.retryAfter retries without a limit, and counts as an attempt", () =>
     Effect.gen(function*() {
       yield* Publisher.publish(Mail, { to: "you" })
       for (let i = 0; i < 5; i++) {
@@ -73,7 +73,7 @@ describe("docs/moving.md", () => {
       assert.deepStrictEqual(yield* tags, ["Buried"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("what goes out twice under one id is two jobs, and both run", () =>
+  it.effect("publishing twice with the same id creates two jobs, and both run", () =>
     Effect.gen(function*() {
       yield* Publisher.publish(Mail, { to: "you" }, { id: "once" })
       yield* Publisher.publish(Mail, { to: "me" }, { id: "once" })
@@ -84,7 +84,7 @@ describe("docs/moving.md", () => {
       assert.deepStrictEqual(seen, [["once", "you"], ["once", "me"]])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a kick gives one more attempt, or as many as the schedule still has", () =>
+  it.effect("a kick allows one more attempt, or as many as the schedule still has", () =>
     Effect.gen(function*() {
       const kick = Inspector.Inspector.use((inspector) => inspector.kick("mail", 10))
       yield* Publisher.publish(Mail, { to: "you" })
@@ -106,7 +106,7 @@ describe("docs/moving.md", () => {
       }
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("many in one round trip, with an answer for each", () =>
+  it.effect("many jobs go in one round trip, with a result for each", () =>
     Effect.gen(function*() {
       const results = yield* Publisher.publishAll(
         Mail,

@@ -52,7 +52,7 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
 
   describe(name, () => {
     for (const [what, body] of bodies) {
-      test(`put, reserve, peek: a body that is ${what} comes back byte for byte`, (client) =>
+      test(`put, reserve, peek: a body that is ${what} comes back unchanged`, (client) =>
         Effect.gen(function*() {
           const id = yield* client.put(body)
           const peeked = Option.getOrThrow(yield* client.peek(id))
@@ -65,7 +65,7 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
         }))
     }
 
-    test("use and watch: names that look like other things stay names", (client) =>
+    test("use and watch: names that look like numbers or words stay names", (client) =>
       Effect.gen(function*() {
         const names = [
           "123",
@@ -91,7 +91,7 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
         for (const name of names) assert.include(tubes, name)
       }))
 
-    test("ignore: leaves the last tube", (client) =>
+    test("ignore: keeps the last tube", (client) =>
       Effect.gen(function*() {
         assert.isTrue(Option.isNone(yield* client.ignore("default")))
         yield* client.watch("other")
@@ -99,7 +99,7 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
         assert.strictEqual(Option.getOrThrow(yield* client.ignore("never-watched")), 1)
       }))
 
-    test("put: most urgent first, then the oldest", (client) =>
+    test("put: the most urgent job comes first, then the oldest", (client) =>
       Effect.gen(function*() {
         yield* client.put(bytes("c"), { priority: 4294967295 })
         yield* client.put(bytes("b"))
@@ -111,7 +111,7 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
         assert.deepStrictEqual(yield* client.reserveWithTimeout(0), { _tag: "TimedOut" })
       }))
 
-    test("release, bury, kick: the ways of a job", (client) =>
+    test("release, bury, kick: change the state of a job", (client) =>
       Effect.gen(function*() {
         const id = yield* client.put(bytes("a"), { ttr: 100 })
         yield* reserved(client)
@@ -131,14 +131,14 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
         yield* client.delete(id)
       }))
 
-    test("delay: a job waits for its second", (client) =>
+    test("delay: a job waits for a second", (client) =>
       Effect.gen(function*() {
         yield* client.put(bytes("a"), { delay: 1 })
         assert.strictEqual((yield* client.reserveWithTimeout(0))._tag, "TimedOut")
         assert.strictEqual(text(yield* reserved(client, 5)), "a")
       }))
 
-    test("what is not there is not found", (client) =>
+    test("a missing job or tube is not found", (client) =>
       Effect.gen(function*() {
         const calls = [
           client.delete("999"),
@@ -182,7 +182,7 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
       }))
 
     test(
-      "a job over the limit is refused with size and limit, and nothing is sent",
+      "a job above the limit is refused with its size and the limit, and nothing is sent",
       (client) =>
         Effect.gen(function*() {
           yield* client.use("q")
@@ -194,7 +194,7 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
       ["-z", "100"]
     )
 
-    test("pause: nothing is served until it ends", (client) =>
+    test("pause: no job is served until it ends", (client) =>
       Effect.gen(function*() {
         yield* client.put(bytes("a"))
         yield* client.pauseTube("default", 100)
@@ -203,14 +203,14 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
         assert.strictEqual(text(yield* reserved(client, 5)), "a")
       }))
 
-    test("a job that is about to run out is announced", (client) =>
+    test("a reserve reports that a held job is about to expire", (client) =>
       Effect.gen(function*() {
         yield* client.put(bytes("a"), { ttr: 1 })
         yield* reserved(client)
         assert.strictEqual((yield* client.reserveWithTimeout(5))._tag, "DeadlineSoon")
       }))
 
-    test("many calls at the same time are answered in order", (client) =>
+    test("concurrent calls complete in order", (client) =>
       Effect.gen(function*() {
         const ids = yield* Effect.forEach(
           Array.from({ length: 500 }, (_, i) => bytes(`job ${i}`)),
@@ -222,7 +222,7 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
       }))
 
     test(
-      "a reserve that waits is served; an interrupted one requeues its job",
+      "a waiting reserve gets its job, and an interrupted one requeues it",
       (client, port) =>
         Effect.gen(function*() {
           const waiting = yield* Effect.forkChild(client.reserve)
@@ -243,7 +243,7 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
         })
     )
 
-    test("stats: says what the server is", (client) =>
+    test("stats: describes the server", (client) =>
       Effect.gen(function*() {
         const stats = yield* client.stats
         assert.strictEqual(stats["max-job-size"], 65535)
@@ -259,14 +259,14 @@ export const suite = (name: string, { complete, layer }: SuiteOptions): void => 
       }))
 
     if (complete) {
-      test("reserveJob: one job, in any state", (client) =>
+      test("reserveJob: reserves a job in any state", (client) =>
         Effect.gen(function*() {
           const id = yield* client.put(bytes("a"), { delay: 100 })
           assert.strictEqual(text(yield* client.reserveJob(id)), "a")
           assert.strictEqual((yield* reasonOf(client.reserveJob("999")))._tag, "NotFound")
         }))
     } else {
-      test("reserveJob: what the driver lacks is refused in its place", (client) =>
+      test("reserveJob: a driver without the command refuses it in order", (client) =>
         Effect.gen(function*() {
           const id = yield* client.put(bytes("a"))
           const [before, refused, after] = yield* Effect.all([

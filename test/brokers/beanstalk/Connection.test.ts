@@ -39,7 +39,7 @@ const detailOn = (driver: Driver) =>
     return reasonOf(answer)
   })).pipe(Effect.catchTag("BrokerError", (error) => Effect.succeed(error.reason)))
 
-describe("replies that come in pieces", () => {
+describe("replies in pieces", () => {
   const replies = Buffer.from(
     "USING a\r\nRESERVED 1 18\r\nx\r\nRESERVED 9 5\r\ny\r\nINSERTED 18446744073709551615\r\nTIMED_OUT\r\n"
   )
@@ -55,7 +55,7 @@ describe("replies that come in pieces", () => {
     })
 
   for (const [name, driver] of drivers) {
-    it.live(`${name}: in one packet, in bytes`, () =>
+    it.live(`${name}: are read from one packet and from single bytes`, () =>
       Effect.gen(function*() {
         let asked = 0
         const port = yield* Network.scripted((socket) => {
@@ -86,7 +86,7 @@ describe("replies that come in pieces", () => {
 describe("a server that breaks the protocol", () => {
   const broken: ReadonlyArray<readonly [string, string | Buffer]> = [
     ["a reply of unknown words", "WHATEVER\r\n"],
-    ["a size that is none", "RESERVED 1 zz\r\n"],
+    ["an invalid size", "RESERVED 1 zz\r\n"],
     ["a negative size", "RESERVED 1 -1\r\n"],
     ["an INSERTED without an id", "INSERTED\r\n"],
     ["a body without an end of line", "RESERVED 1 1\r\nabcd\r\n"],
@@ -94,7 +94,7 @@ describe("a server that breaks the protocol", () => {
     ["one reply too many", "USING a\r\nUSING a\r\nUSING a\r\n"]
   ]
   for (const [what, bytes] of broken) {
-    it.live(`${what}: the connection ends and everything fails at once`, () =>
+    it.live(`${what}: the connection ends and all commands fail at once`, () =>
       Effect.gen(function*() {
         const port = yield* Network.scripted((socket) => socket.once("data", () => socket.write(bytes)))
         const connection = yield* Native.driver({ port }).connect
@@ -112,7 +112,7 @@ describe("a server that breaks the protocol", () => {
       }))
   }
 
-  it.live("a reply that nobody asked for ends an idle connection", () =>
+  it.live("a reply without a command ends an idle connection", () =>
     Effect.gen(function*() {
       const port = yield* Network.scripted((socket) => socket.write("DELETED\r\n"))
       for (const [, driver] of drivers) {
@@ -124,7 +124,7 @@ describe("a server that breaks the protocol", () => {
 
 describe("the end of a connection", () => {
   for (const [name, driver] of drivers) {
-    it.live(`${name}: every call settles at once, a reserve that waits too`, () =>
+    it.live(`${name}: every call settles at once, even a waiting reserve`, () =>
       Effect.gen(function*() {
         const asked = yield* Deferred.make<void>()
         const port = yield* Network.scripted((socket) => {
@@ -145,7 +145,7 @@ describe("the end of a connection", () => {
         assert.deepInclude({ ...reasonOf(late) }, { _tag: "Unavailable", fate: "NotSent" })
       }))
 
-    it.live(`${name}: closing the scope settles what is under way`, () =>
+    it.live(`${name}: closing the scope settles the calls under way`, () =>
       Effect.gen(function*() {
         const port = yield* Network.scripted((socket) => socket.resume())
         const scope = yield* Scope.make()
@@ -157,7 +157,7 @@ describe("the end of a connection", () => {
       }))
   }
 
-  it.live("in the middle of a body: says so", () =>
+  it.live("is reported as such in the middle of a body", () =>
     Effect.gen(function*() {
       const port = yield* Network.scripted((socket) => socket.once("data", () => socket.end("RESERVED 1 100\r\nabc")))
       const connection = yield* Native.driver({ port }).connect
@@ -167,7 +167,7 @@ describe("the end of a connection", () => {
       assert.include(reason.detail, "in the middle of a reply")
     }))
 
-  it.live("replies that came before are kept", () =>
+  it.live("does not affect earlier replies", () =>
     Effect.gen(function*() {
       const port = yield* Network.scripted((socket) =>
         socket.once("data", () => socket.end("INSERTED 1\r\nINSERTED 2\r\n"))
@@ -178,7 +178,7 @@ describe("the end of a connection", () => {
     }))
 
   for (const [name, driver] of drivers) {
-    it.live(`${name}: a server that owes a reply and says nothing is given up`, () =>
+    it.live(`${name}: the connection ends if the server owes a reply and sends nothing`, () =>
       Effect.gen(function*() {
         const port = yield* Network.scripted((socket) => socket.resume())
         const connection = yield* driver({ port, replyTimeout: "200 millis" }).connect
@@ -191,7 +191,7 @@ describe("the end of a connection", () => {
 
   for (const [name, driver] of drivers) {
     it.live(
-      `${name}: a large body that takes its time is no silence, a few bytes now and then are`,
+      `${name}: a slow large body is no silence, but a few bytes from time to time are`,
       () =>
         Effect.gen(function*() {
           const peek = { _tag: "Peek", id: "7" } as const
@@ -221,7 +221,7 @@ describe("the end of a connection", () => {
     )
   }
 
-  Servers.real("a reserve that waits is no silence", () =>
+  Servers.real("a waiting reserve is no silence", () =>
     Effect.gen(function*() {
       const { port } = yield* Servers.beanstalkd()
       const connection = yield* Native.driver({ port, replyTimeout: "200 millis" }).connect
@@ -231,7 +231,7 @@ describe("the end of a connection", () => {
 })
 
 describe("interruption", () => {
-  Servers.real("replies stay in step", () =>
+  Servers.real("keeps replies and commands in step", () =>
     Effect.gen(function*() {
       const { port } = yield* Servers.beanstalkd()
       const connection = yield* Native.driver({ port }).connect
@@ -249,7 +249,7 @@ describe("interruption", () => {
 })
 
 describe("load", () => {
-  Servers.real("1000 bodies of 60 KB at once", () =>
+  Servers.real("1000 bodies of 60 KB at once come back", () =>
     Effect.gen(function*() {
       const { port } = yield* Servers.beanstalkd()
       const connection = yield* Native.driver({ port }).connect
@@ -261,7 +261,7 @@ describe("load", () => {
       assert.isTrue(answers.every(([answer]) => answer?._tag === "Inserted"))
     }))
 
-  Servers.real("a body of 40 MB, there and back", () =>
+  Servers.real("a body of 40 MB comes back", () =>
     Effect.gen(function*() {
       const { port } = yield* Servers.beanstalkd(["-z", "50000000"])
       const connection = yield* Native.driver({ port }).connect
@@ -273,14 +273,14 @@ describe("load", () => {
     }))
 })
 
-describe("a server that is another", () => {
+describe("a server of another protocol", () => {
   const strangers: ReadonlyArray<readonly [string, Network.Script, string]> = [
     ["HTTP", (socket) => socket.once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")), "HTTP"],
     ["SSH", (socket) => socket.write("SSH-2.0-OpenSSH_9.2p1 Debian\r\n"), "SSH"],
     ["TLS", (socket) => socket.once("data", () => socket.end(Buffer.from("15030100020246", "hex"))), "TLS"]
   ]
   for (const [name, script, says] of strangers) {
-    it.live(`${name}: is named`, () =>
+    it.live(`${name}: is named in the error`, () =>
       Effect.gen(function*() {
         const reason = yield* detailOn(Native.driver({ port: yield* Network.scripted(script) }))
         assert(reason._tag === "ProtocolViolation", reason._tag)
@@ -289,14 +289,14 @@ describe("a server that is another", () => {
   }
 
   for (const [name, driver] of drivers) {
-    it.live(`${name}: nobody there`, () =>
+    it.live(`${name}: a closed port fails`, () =>
       Effect.gen(function*() {
         const reason = yield* detailOn(driver({ port: yield* Network.freePort }))
         assert(reason._tag === "Unavailable" && reason.fate === "NotSent")
         assert.include(reason.detail, "refused")
       }))
 
-    it.live(`${name}: an unknown host`, () =>
+    it.live(`${name}: an unknown host fails`, () =>
       Effect.gen(function*() {
         const reason = yield* detailOn(driver({ host: "no-such-host.invalid" }))
         assert(reason._tag === "Unavailable" && reason.fate === "NotSent")
@@ -312,7 +312,7 @@ describe("a server that is another", () => {
 })
 
 describe("a server that falls silent", () => {
-  it.live("is given up although it is written to all the time", () =>
+  it.live("ends the connection, even if commands are sent all the time", () =>
     Effect.gen(function*() {
       const port = yield* Network.scripted(() => {})
       const connection = yield* Native.driver({ port, replyTimeout: "400 millis" }).connect
@@ -330,9 +330,9 @@ describe("a server that falls silent", () => {
 describe("options that Node.js can't use", () => {
   const wrong: ReadonlyArray<readonly [string, ConnectOptions]> = [
     ["a port out of range", { port: 70_000 }],
-    ["a certificate that is none", { port: 1, tls: { cert: "nonsense" } }]
+    ["an invalid certificate", { port: 1, tls: { cert: "nonsense" } }]
   ]
-  it.live.each(wrong)("%s: a typed failure, at once", ([, options]) =>
+  it.live.each(wrong)("%s: fail at once with a typed error", ([, options]) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Effect.timeout(Native.driver(options).connect, "2 seconds"))
       assert(error._tag === "BrokerError")

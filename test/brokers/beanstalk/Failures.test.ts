@@ -45,7 +45,7 @@ const waiting = (broker: BrokerService["Service"], queue: string, count: number)
 describe("a server that goes away", () => {
   for (const [name, driver] of [["native", Native.driver], ["fivebeans", Fivebeans.driver]] as const) {
     Servers.real(
-      `${name}: a restart with -b loses nothing that was accepted; both sides go on by themselves`,
+      `${name}: a restart with -b loses no accepted job, and both sides reconnect by themselves`,
       () =>
         Effect.gen(function*() {
           const server = yield* Servers.beanstalkd(["-b", yield* folder, "-f", "0"])
@@ -77,7 +77,7 @@ describe("a server that goes away", () => {
   }
 
   Servers.real(
-    "a restart without -b: an old lease doesn't touch the new job of the same id",
+    "after a restart without -b an old lease does not affect the new job of the same id",
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
@@ -100,7 +100,7 @@ describe("a server that goes away", () => {
   )
 
   Servers.real(
-    "while it is away: puts fail at once, and reserve waits as long as the policy allows",
+    "fails puts at once, and reserve waits for reconnectFor",
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
@@ -118,7 +118,7 @@ describe("a server that goes away", () => {
       })
   )
 
-  it.live("at the start: consume and put don't hang, and reserve goes on once it is there", () =>
+  it.live("at the start lets consume and put not hang, and reserve goes on once the server is there", () =>
     Effect.gen(function*() {
       const { broker } = yield* brokerOn(yield* Network.freePort, { reconnectFor: "300 millis" })
       const put = yield* reasonOf(broker.put("q", request("a")))
@@ -127,7 +127,7 @@ describe("a server that goes away", () => {
       assert.strictEqual((yield* reasonOf(consumer.reserve(1)))._tag, "Unavailable")
     }))
 
-  it.live("what is no beanstalkd is reported, not waited out", () =>
+  it.live("a server that is not beanstalkd is reported at once, without a wait", () =>
     Effect.gen(function*() {
       const port = yield* Network.scripted((socket) =>
         socket.once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
@@ -138,7 +138,7 @@ describe("a server that goes away", () => {
       assert.strictEqual(consumed._tag, "ProtocolViolation")
     }))
 
-  it.live("a proxy is told of as what may be in the way", () =>
+  it.live("the error mentions a proxy that may be in between", () =>
     Effect.gen(function*() {
       const ask = (script: Network.Script) =>
         Effect.flatMap(Network.scripted(script), (port) =>
@@ -158,7 +158,7 @@ describe("a server that goes away", () => {
     }))
 
   Servers.real(
-    "a network that is dead and doesn't say so is noticed by the reply deadline",
+    "the reply timeout notices a network that drops all packets",
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
@@ -171,21 +171,24 @@ describe("a server that goes away", () => {
       })
   )
 
-  Servers.real("a connection that is cut: its leases are lost at once, and served again", () =>
-    Effect.gen(function*() {
-      const server = yield* Servers.beanstalkd()
-      const relay = yield* Network.relay(server.port)
-      const { broker: direct } = yield* brokerOn(server.port)
-      const consumer = yield* (yield* brokerOn(relay.port)).broker.consume(["q"])
-      for (const body of ["a", "b", "c"]) yield* direct.put("q", request(body))
-      const leases = yield* consumer.reserve(3)
-      assert.lengthOf(leases, 3)
-      yield* relay.cut
-      assert.sameMembers((yield* consumer.leasesLost).map(text), ["a", "b", "c"])
-      const [again] = yield* consumer.reserve(1)
-      assert.strictEqual(text(again), "a")
-      assert.deepInclude({ ...again.info }, { attempt: 2, abandoned: 1 })
-    }))
+  Servers.real(
+    "a connection that is reset loses its leases at once, and their jobs are served again",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* Servers.beanstalkd()
+        const relay = yield* Network.relay(server.port)
+        const { broker: direct } = yield* brokerOn(server.port)
+        const consumer = yield* (yield* brokerOn(relay.port)).broker.consume(["q"])
+        for (const body of ["a", "b", "c"]) yield* direct.put("q", request(body))
+        const leases = yield* consumer.reserve(3)
+        assert.lengthOf(leases, 3)
+        yield* relay.cut
+        assert.sameMembers((yield* consumer.leasesLost).map(text), ["a", "b", "c"])
+        const [again] = yield* consumer.reserve(1)
+        assert.strictEqual(text(again), "a")
+        assert.deepInclude({ ...again.info }, { attempt: 2, abandoned: 1 })
+      })
+  )
 })
 
 describe("a server that refuses", () => {
@@ -203,7 +206,7 @@ describe("a server that refuses", () => {
       assert.deepStrictEqual((yield* consumer.reserve(10)).map(text), ["before"])
     }))
 
-  Servers.real("a body over the limit fails alone, without being sent", () =>
+  Servers.real("a body above the limit fails alone, without being sent", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd(["-z", "10"])
       const { broker, inspector } = yield* brokerOn(server.port)
@@ -215,7 +218,7 @@ describe("a server that refuses", () => {
       assert.strictEqual((yield* inspector.statsQueue("q")).total, 2)
     }))
 
-  it.live("a put that is buried for want of memory is taken back and reported", () =>
+  it.live("a put that the server buries for lack of memory is undone and fails", () =>
     Effect.gen(function*() {
       const deleted = yield* Deferred.make<void>()
       const { port } = yield* Servers.answering((line) => {
@@ -229,7 +232,7 @@ describe("a server that refuses", () => {
       yield* Deferred.await(deleted)
     }))
 
-  it.live("a use that fails takes the puts behind it back, and those that relied on it", () =>
+  it.live("a use that fails undoes the puts behind it, and fails them", () =>
     Effect.gen(function*() {
       let id = 0
       let uses = 0
@@ -256,9 +259,9 @@ describe("a server that refuses", () => {
     }))
 })
 
-describe("a consumer at rest and at its limits", () => {
+describe("an idle consumer, and one at its limits", () => {
   Servers.real(
-    "a reserve that waits ends when its consumer is closed, and so does every later one",
+    "a waiting reserve fails when its consumer is closed, and so does every later one",
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
@@ -275,7 +278,7 @@ describe("a consumer at rest and at its limits", () => {
       })
   )
 
-  Servers.real("says nothing while it waits", () =>
+  Servers.real("sends nothing while it waits", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const relay = yield* Network.relay(server.port)
@@ -300,7 +303,7 @@ describe("a consumer at rest and at its limits", () => {
       assert.lengthOf(yield* Fiber.join(fiber), 1)
     }))
 
-  Servers.real("does not spin when a job that it holds is about to run out", () =>
+  Servers.real("does not spin when a held job is about to expire", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const relay = yield* Network.relay(server.port)
@@ -315,7 +318,7 @@ describe("a consumer at rest and at its limits", () => {
     }))
 
   Servers.real(
-    "a trickle of long jobs: each waits for nobody, and idle connections are closed",
+    "a trickle of long jobs delays none of them, and idle connections are closed",
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
@@ -343,7 +346,7 @@ describe("a consumer at rest and at its limits", () => {
       })
   )
 
-  Servers.real("settlements of leases on several connections go to the right one", () =>
+  Servers.real("settlements of leases on several connections go to the right connection", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const { broker, inspector } = yield* brokerOn(server.port)
@@ -372,7 +375,7 @@ describe("a consumer at rest and at its limits", () => {
     }))
 })
 
-describe("workers on it", () => {
+describe("workers", () => {
   const Small = Job.make("small", { payload: Schema.Int, queue: "q" })
   const handler = Worker.handler(Small, () => Effect.void)
 
@@ -386,7 +389,7 @@ describe("workers on it", () => {
       assert.strictEqual(reason._tag, "Unavailable")
     }))
 
-  Servers.real("jobs that were abandoned together are all known as such", () =>
+  Servers.real("jobs that were abandoned together all count as abandoned", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const { broker, inspector } = yield* brokerOn(server.port)

@@ -89,7 +89,7 @@ describe("before anything was sent", () => {
         yield* nothingWasSent(driver({ port: yield* Network.scripted(script), ...short }))
       }))
 
-    it.live(`${name}: nobody there, and no such host`, () =>
+    it.live(`${name}: a closed port and an unknown host are NotSent`, () =>
       Effect.gen(function*() {
         yield* nothingWasSent(driver({ port: yield* Network.freePort, ...short }))
         yield* nothingWasSent(driver({ host: "no-such-host.invalid", ...short }))
@@ -132,7 +132,7 @@ describe("before anything was sent", () => {
     }))
 })
 
-describe("a question before anything is done", () => {
+describe("a query before a change", () => {
   const asks: ReadonlyArray<readonly [string, string, (services: Services) => Effect.Effect<unknown, unknown>]> = [
     ["publish, are there workers", "stats-tube", ({ broker }) => publishWithWorkers(broker)],
     ["buryJob, where the job is", "stats-job", ({ inspector }) => inspector.buryJob("7" as JobId, "")],
@@ -140,7 +140,7 @@ describe("a question before anything is done", () => {
   ]
   for (const [name, driver] of drivers) {
     it.live.each(asks)(
-      `${name}: that is not answered leaves all undone: %s`,
+      `${name}: without an answer leaves all unchanged: %s`,
       ([, question, ask]) =>
         Effect.gen(function*() {
           for (const end of ["cut", "silence", "nonsense"] as const) {
@@ -160,7 +160,7 @@ describe("a question before anything is done", () => {
   }
 })
 
-describe("what was written before the cut", () => {
+describe("a command that was written before the connection ended", () => {
   /** Cuts the connection when a line comes that begins in a certain way. */
   const cutAt = (beginning: string, before: (line: string) => string | undefined = () => undefined) =>
     Servers.answering((line, socket) => {
@@ -182,7 +182,7 @@ describe("what was written before the cut", () => {
         ])
       }))
 
-    it.live(`${name}: and so is a put whose answer can't be one`, () =>
+    it.live(`${name}: and so is a put with an impossible answer`, () =>
       Effect.gen(function*() {
         const { port } = yield* Servers.answering((line) =>
           line.startsWith("use ") ? "USING q\r\n" : line.startsWith("put ") ? "TOUCHED\r\n" : undefined
@@ -194,7 +194,7 @@ describe("what was written before the cut", () => {
       }))
   }
 
-  it.live("a body that has not left in full was not carried out, nor what waits behind it", () =>
+  it.live("a body that has not left in full was not executed, nor the commands behind it", () =>
     Effect.gen(function*() {
       const blocked = yield* blocking
       const stuck = yield* Deferred.make<Net.Socket>()
@@ -218,7 +218,7 @@ describe("what was written before the cut", () => {
       assert.deepStrictEqual(yield* Effect.forEach(puts, Fiber.join), ["Unknown", "NotSent", "NotSent"])
     }))
 
-  it.live("fivebeans: a connection that the server has half-closed is not written to", () =>
+  it.live("fivebeans: writes nothing to a connection that the server has half-closed", () =>
     Effect.gen(function*() {
       const halves = yield* Deferred.make<Net.Socket>()
       // it never reads, so what was written keeps the connection from closing
@@ -236,7 +236,7 @@ describe("what was written before the cut", () => {
       assert.strictEqual(fateOf(answer.error), "NotSent")
     }))
 
-  it.live("a job that was copied, and not deleted, has been moved or not", () =>
+  it.live("a job that was copied and not deleted may or may not have been moved", () =>
     Effect.gen(function*() {
       const { port } = yield* Servers.answering((line) => {
         if (line === "stats-job 7") return Servers.jobReply("7", { state: "ready" })
@@ -259,7 +259,7 @@ describe("what was written before the cut", () => {
       assert.strictEqual(yield* fate(inspector.moveJob("7" as JobId, "q")), "Unknown")
     }))
 
-  it.live("what a failed use kept from its queue has its own fate", () =>
+  it.live("a command behind a failed use has its own fate", () =>
     Effect.gen(function*() {
       const { port } = yield* Servers.answering((line, socket) => {
         if (line.startsWith("put ")) socket.resetAndDestroy()

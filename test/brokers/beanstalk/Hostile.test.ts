@@ -54,7 +54,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
   ["put: the body was read as commands", to("put", "BAD_FORMAT\r\n"), put, /"BadFormat" to Put/],
   ["put: the body has another length", to("put", "EXPECTED_CRLF\r\n"), put, /"ExpectedCrlf" to Put/],
   ["use: another tube", (line) => line.startsWith("use") ? "USING r\r\n" : "INSERTED 1\r\n", put, /tube "r" to Use/],
-  ["use: a tube that is none", (line) => line.startsWith("use") ? "USING \x1b[2J\r\n" : undefined, put, /\\x1b\[2J/],
+  ["use: an invalid tube", (line) => line.startsWith("use") ? "USING \x1b[2J\r\n" : undefined, put, /\\x1b\[2J/],
   ["peek: another job", to("peek", "FOUND 8 1\r\na\r\n"), ({ inspector }) => inspector.peek(id("7")), /job 8 to Peek/],
   [
     "delete: another kind",
@@ -68,7 +68,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
     ({ inspector }) => inspector.kick("q", 10),
     /11 jobs to Kick/
   ],
-  ["kick: no number", to("kick", "KICKED\r\n"), ({ inspector }) => inspector.kick("q", 10), /"Kicked" to Kick/],
+  ["kick: a missing number", to("kick", "KICKED\r\n"), ({ inspector }) => inspector.kick("q", 10), /"Kicked" to Kick/],
   ["kick-job: a number", to("kick-job", "KICKED 1\r\n"), ({ inspector }) => inspector.kickJob(id("7")), /to KickJob/],
   ["pause: another kind", to("pause", "USING q\r\n"), ({ inspector }) => inspector.resume("q"), /to PauseTube/],
   ["reserve: not found", to("reserve", "NOT_FOUND\r\n"), reserve(1), /"NotFound" to ReserveWithTimeout/],
@@ -269,14 +269,14 @@ const violates = Effect.fnUntraced(
 )
 
 for (const [name, driver] of drivers) {
-  describe(`${name}: an answer that can't be`, () => {
+  describe(`${name}: an impossible answer`, () => {
     it.live.each(hostile)(
       "%s",
       ([, table, ask, says]) => Effect.provide(violates(driver, table, ask, says), Logger.layer([]))
     )
   })
 
-  describe(`${name}: a greeting that can't be`, () => {
+  describe(`${name}: an impossible greeting`, () => {
     it.live.each(
       [
         ["a gigabyte", "OK 1073741824\r\n", /at most 65536/],
@@ -309,7 +309,7 @@ for (const [name, driver] of drivers) {
   })
 }
 
-it.live("a time to run of 0, which no job has, is the shortest one: nothing is renewed without end", () =>
+it.live("a time to run of 0, which no job has, counts as 1 second: leases are not renewed without end", () =>
   Effect.gen(function*() {
     const { port } = yield* Servers.answering((line) =>
       line.startsWith("reserve") ? "RESERVED 1 1\r\na\r\n" : job(line, "1", { ttr: 0 })
@@ -319,8 +319,8 @@ it.live("a time to run of 0, which no job has, is the shortest one: nothing is r
     assert.strictEqual(Duration.toSeconds(lease.info!.ttr), 1)
   }))
 
-describe("what is shown", () => {
-  it.live("is short where the server's word is long, and of the queue that was asked about", () =>
+describe("the message", () => {
+  it.live("is short even if the server's text is long, and names the queue of the command", () =>
     Effect.gen(function*() {
       let tube = "secret"
       const { port } = yield* Servers.answering(
@@ -340,7 +340,7 @@ describe("what is shown", () => {
 })
 
 describe("a defect", () => {
-  it.live("in a greeting fails those who wait, whatever its cause", () =>
+  it.live("in a greeting fails the waiting callers, whatever its cause", () =>
     Effect.gen(function*() {
       const { connect, name } = Native.driver({ port: yield* Network.scripted(() => {}) })
       const broken: ReadonlyArray<Driver["connect"]> = [
@@ -358,7 +358,7 @@ describe("a defect", () => {
       }
     }))
 
-  it.live("in what reads replies ends the connection", () =>
+  it.live("in the reader of replies ends the connection", () =>
     Effect.gen(function*() {
       const { port } = yield* Servers.answering(() => "USING q\r\n")
       const connection = yield* Native.driver({ port }).connect
@@ -372,7 +372,7 @@ describe("a defect", () => {
     }))
 })
 
-describe("a job that is not to be run", () => {
+describe("a job that must not run", () => {
   const Small = Job.make("small", { payload: Schema.Unknown, queue: "q" })
   const body = JSON.stringify({ backq: 1, id: "1", job: "small", payload: 1 })
 
@@ -405,7 +405,7 @@ describe("a job that is not to be run", () => {
       assert.deepStrictEqual(told.filter((line) => /^(delete|release|bury|kick)/.test(line)), [])
     }))
 
-  it.live("whose time ran out before it was looked at", () =>
+  it.live("that expired before its statistics came", () =>
     Effect.gen(function*() {
       let served = 0
       const { port } = yield* Servers.answering((line) =>
@@ -422,7 +422,7 @@ describe("a job that is not to be run", () => {
       assert.deepStrictEqual((yield* consumer.reserve(1)).map((lease) => lease.id), ["2"])
     }))
 
-  it.live("twice at once: served again on its connection, its time was over, and the lease before is lost", () =>
+  it.live("that the server delivers again on the same connection has expired, and its earlier lease is lost", () =>
     Effect.gen(function*() {
       let asked = 0
       const { port, told } = yield* Servers.answering((line) =>

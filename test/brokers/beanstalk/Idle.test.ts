@@ -40,7 +40,7 @@ const eventually = (holds: () => boolean) => Effect.repeat(turn, { until: holds 
 
 for (const [name, driver] of drivers) {
   describe(`${name}: a proxy that closes idle connections`, () => {
-    Servers.real("who publishes just after is served, and nothing is logged", () =>
+    Servers.real("a put just after the close succeeds, and nothing is logged", () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
         const relay = yield* Network.relay(server.port)
@@ -63,7 +63,7 @@ for (const [name, driver] of drivers) {
         assert.deepStrictEqual(lines, [])
       }))
 
-    Servers.real("who publishes at the same instant either is served or does not know", () =>
+    Servers.real("a put at the same instant succeeds, or fails with the fate Unknown", () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
         const relay = yield* Network.relay(server.port)
@@ -87,7 +87,7 @@ for (const [name, driver] of drivers) {
         assert.isAtMost(ready, accepted + unknown)
       }))
 
-    Servers.real("a worker that waits goes on waiting, and what it holds is lost once", () =>
+    Servers.real("a waiting worker goes on waiting, and its leases are lost once", () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
         const relay = yield* Network.relay(server.port)
@@ -118,7 +118,7 @@ for (const [name, driver] of drivers) {
         assert.deepStrictEqual(lines, [])
       }))
 
-    it.live("one that closes all connections as soon as they are used is not called without end", () =>
+    it.live("a proxy that closes every connection at its first use causes no busy loop", () =>
       Effect.gen(function*() {
         const server = yield* Servers.answering((line, socket) => {
           if (/^(use|reserve)/.test(line)) socket.end()
@@ -136,8 +136,8 @@ for (const [name, driver] of drivers) {
   })
 }
 
-describe("a server that answers at once to those who wait", () => {
-  it.live.each(["TIMED_OUT", "DEADLINE_SOON"])("with %s, is not asked without end", (word) =>
+describe("a server that answers waiting reserves at once", () => {
+  it.live.each(["TIMED_OUT", "DEADLINE_SOON"])("with %s, causes no busy loop", (word) =>
     Effect.gen(function*() {
       const { port, told } = yield* Servers.answering((line) => line.startsWith("reserve") ? `${word}\r\n` : undefined)
       const { broker } = yield* BeanstalkBroker.make(Native.driver({ port }))
@@ -148,7 +148,7 @@ describe("a server that answers at once to those who wait", () => {
 })
 
 describe("the log", () => {
-  Servers.real("tells once that the server is away, and once that it is back", () =>
+  Servers.real("has one line when the server is away, and one when it is back", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const lines = yield* logging((lines) =>
@@ -169,7 +169,7 @@ describe("the log", () => {
     }))
 
   Servers.real(
-    "tells of a consumer's server that is away in spite of calls that are interrupted",
+    "reports that a consumer's server is away, even if its calls are interrupted",
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()
@@ -199,7 +199,7 @@ describe("the log", () => {
       })
   )
 
-  it.effect("tells of a connection that fell silent, the broker's and a waiting worker's", () =>
+  it.effect("reports a connection that fell silent, of the broker and of a waiting worker", () =>
     Effect.gen(function*() {
       let mute = true
       const answers: Record<string, string> = {
@@ -237,7 +237,7 @@ describe("the log", () => {
 const haproxy = find("haproxy")
 
 describe.skipIf(haproxy === undefined && process.env["CI"] !== "true")("haproxy", () => {
-  Servers.real("a client timeout costs nobody a job or a line in the log", () =>
+  Servers.real("a client timeout costs no job and no line in the log", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const relay = yield* Network.relay(server.port)

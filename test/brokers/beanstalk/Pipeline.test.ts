@@ -35,7 +35,7 @@ const setUp = () => {
 }
 
 describe("Pipeline", () => {
-  it("gives replies to the oldest batch that is owed one", () => {
+  it("answers the oldest batch without an answer", () => {
     const { pipeline, reply, send, settled, submit } = setUp()
     submit("a", 2)
     submit("b", 1)
@@ -51,7 +51,7 @@ describe("Pipeline", () => {
     assert.strictEqual(pipeline.outstanding, 0)
   })
 
-  it("refuses a reply that nobody is owed", () => {
+  it("refuses a reply without a command", () => {
     const { pipeline, reply, send, submit } = setUp()
     assert.isFalse(pipeline.answer(deleted))
     submit("a", 2)
@@ -61,7 +61,7 @@ describe("Pipeline", () => {
     assert.isFalse(pipeline.answer(deleted))
   })
 
-  it("settles everything at its end, and says what was sent", () => {
+  it("settles all batches at its end, and tells which commands were sent", () => {
     const { pipeline, reply, send, settled, submit } = setUp()
     submit("a", 3)
     submit("b", 2)
@@ -75,7 +75,7 @@ describe("Pipeline", () => {
     assert.isFalse(pipeline.answer(deleted))
   })
 
-  it("keeps back what a cancelled batch has not sent, and stays in step", () => {
+  it("cancels the unsent commands of a batch, and stays in step", () => {
     const { pipeline, reply, send, settled, submit } = setUp()
     const cancelPart = submit("part", 3)
     const cancelAll = submit("all", 2)
@@ -91,7 +91,7 @@ describe("Pipeline", () => {
     assert.deepStrictEqual(settled, ["part:d", "all:", "after:d"])
   })
 
-  it("takes batches that are submitted while others are settled", () => {
+  it("accepts batches while it settles others", () => {
     const { pipeline, reply, send, settled, submit } = setUp()
     pipeline.submit([command(1)], () => {
       submit("inner", 1)
@@ -105,7 +105,7 @@ describe("Pipeline", () => {
     assert.deepStrictEqual(settled, ["outer", "second:d", "inner:d"])
   })
 
-  it("wakes the sender for each batch, and knows what is unsent", () => {
+  it("wakes the sender for each batch, and knows the unsent commands", () => {
     const { pipeline, send, submit } = setUp()
     let woken = 0
     pipeline.wake = () => {

@@ -63,11 +63,11 @@ describe("commands", () => {
     })
   }
 
-  it("many in one slab, in order", () => {
+  it("share one slab, in order", () => {
     assert.strictEqual(encode(...golden.map(([command]) => command)), golden.map(([, bytes]) => bytes).join(""))
   })
 
-  it("what was taken is never touched again", () => {
+  it("leave taken bytes unchanged", () => {
     const slab = new Slab()
     const taken: Array<Uint8Array> = []
     const expected: Array<string> = []
@@ -82,7 +82,7 @@ describe("commands", () => {
     assert.isTrue(Buffer.concat(taken).toString("latin1") === expected.join(""))
   })
 
-  it("a body larger than the slab", () => {
+  it("can have a body larger than the slab", () => {
     const body = Buffer.alloc(1_000_000, "y")
     const encoded = encode({ _tag: "Delete", id: "1" }, { _tag: "Put", priority: 0, delay: 0, ttr: 1, body })
     assert.isTrue(encoded === `delete 1\r\nput 0 0 1 1000000\r\n${body.toString()}\r\n`)
@@ -126,27 +126,27 @@ describe("replies", () => {
   const all = latin1(wire.map(([bytes]) => bytes).join(""))
   const expected = wire.map(([, reply]) => reply)
 
-  it("are understood, glued together", () => {
+  it("are parsed from one chunk", () => {
     const { parser, replies, violation } = parse([all])
     assert.isUndefined(violation)
     assert.deepStrictEqual(replies.map(plain), expected)
     assert.isFalse(parser.isInside)
   })
 
-  it("are understood, cut at every byte", () => {
+  it("are parsed if cut at any byte", () => {
     for (let at = 0; at <= all.length; at++) {
       const { replies } = parse([all.subarray(0, at), all.subarray(at)])
       assert.deepStrictEqual(replies.map(plain), expected, `cut at ${at}`)
     }
   })
 
-  it("are understood, byte by byte", () => {
+  it("are parsed from single bytes", () => {
     const { replies } = parse(Array.from(all, (_, i) => all.subarray(i, i + 1)))
     assert.deepStrictEqual(replies.map(plain), expected)
   })
 
   it.prop(
-    "bodies of any bytes, in chunks of any size",
+    "can have any body, in chunks of any size",
     [Schema.Array(Schema.Uint8Array), Schema.Array(Schema.Natural)],
     ([bodies, sizes]) => {
       const stream = Buffer.concat(
@@ -191,7 +191,7 @@ describe("replies", () => {
     "RESERVED 1 1\r\na\n\r"
   ]
   for (const bytes of malformed) {
-    it(`stop at ${JSON.stringify(bytes)}, for good`, () => {
+    it(`end at ${JSON.stringify(bytes)}, for good`, () => {
       for (const chunks of [[bytes], Array.from(bytes)]) {
         const parser = new Parser()
         const replies: Array<Reply> = []
@@ -203,7 +203,7 @@ describe("replies", () => {
     })
   }
 
-  it("stop at a line without an end, long before memory does", () => {
+  it("end at a line without an end, with little memory", () => {
     const { replies, violation } = parse([Buffer.alloc(2_000_000, "A")])
     assert.include(violation!, "no end")
     assert.deepStrictEqual(replies, [])
@@ -222,10 +222,10 @@ describe("replies", () => {
       ["-ERR unknown command\r\n", "Redis"]
     ] as const
   ) {
-    it(`name the stranger: ${says}`, () => assert.include(parse([latin1(bytes)]).violation!, says))
+    it(`name another server: ${says}`, () => assert.include(parse([latin1(bytes)]).violation!, says))
   }
 
-  it.each([1, 2, 65_535, 65_536, 65_537, 200_000])("take a body in parts as it is, %d bytes at a time", (step) => {
+  it.each([1, 2, 65_535, 65_536, 65_537, 200_000])("keep a body in parts unchanged, %d bytes at a time", (step) => {
     const body = Buffer.from(Array.from({ length: 300_000 }, (_, i) => i % 251))
     const bytes = Buffer.concat([latin1(`RESERVED 1 ${body.length}\r\n`), body, latin1("\r\nFOUND 2 3\r\nabc\r\n")])
     const parts = Array.from(
@@ -239,7 +239,7 @@ describe("replies", () => {
     assert.strictEqual(Buffer.from(second!.body).toString(), "abc")
   })
 
-  it("take time that grows with the bytes only", () => {
+  it("take linear time", () => {
     const time = (size: number) => {
       const body = Buffer.alloc(size)
       const parser = new Parser()
@@ -257,7 +257,7 @@ describe("replies", () => {
     assert.isBelow(large / small, 4)
   })
 
-  it("take little more memory than the bytes, however they are cut", () => {
+  it("take little more memory than their bytes, however they are cut", () => {
     const size = 300_000
     const parser = new Parser()
     const replies: Array<Reply> = []
@@ -280,7 +280,7 @@ describe("replies", () => {
 })
 
 describe("statistics", () => {
-  it("keep what looks like another type, and strip one pair of quotes", () => {
+  it("keep text that looks like another type, and strip one pair of quotes", () => {
     const body = latin1(
       "---\ntube: 1e5\nname: \"null\"\nos: #1 SMP Debian\nid: 4217e39018012345\nversion: \"1.12\"\nx: \"\"a\"\"\ny: a: b\nz: \n"
     )
@@ -296,7 +296,7 @@ describe("statistics", () => {
     })
   })
 
-  it("are refused when they are something else", () => {
+  it("are refused in any other form", () => {
     for (const text of ["", "---", "a: b\n", "---\nno colon\n", "---\n: b\n"]) {
       assert.isUndefined(parseDictionary(latin1(text)), JSON.stringify(text))
     }
@@ -305,7 +305,7 @@ describe("statistics", () => {
     assert.strictEqual(decodeJobStats(latin1("---\n__proto__: 1\n"))._tag, "Failure")
   })
 
-  it("lists are names, whatever they look like", () => {
+  it("lists have names, whatever these look like", () => {
     assert.deepStrictEqual(parseList(latin1("---\n- 123\n- 1e5\n- true\n- .5\n- \"q\"\n")), [
       "123",
       "1e5",

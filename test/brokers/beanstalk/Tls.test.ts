@@ -50,14 +50,14 @@ const ask = (port: number, tls: TlsOptions | undefined, host = "localhost") =>
 const detail = (result: object | undefined): string => String((result as { detail?: string }).detail)
 
 describe("TLS", () => {
-  Servers.real("with the authority that signed it", () =>
+  Servers.real("connects with the authority that signed the certificate", () =>
     Effect.gen(function*() {
       const { certs, port } = yield* secured({})
       assert.deepInclude({ ...yield* ask(port, { ca: certs.ca }) }, { _tag: "Using", tube: "default" })
       assert.deepInclude({ ...yield* ask(port, { ca: [certs.ca], minVersion: "TLSv1.3" }) }, { _tag: "Using" })
     }))
 
-  Servers.real("a certificate that is not trusted, or for another name", () =>
+  Servers.real("refuses a certificate that is not trusted, or for another name", () =>
     Effect.gen(function*() {
       const { certs, port } = yield* secured({})
       const untrusted = yield* ask(port, {})
@@ -70,7 +70,7 @@ describe("TLS", () => {
     }))
 
   Servers.real(
-    "a certificate for another purpose is told of at once, with what to do, and not waited for",
+    "a certificate for another purpose is reported at once, with what to do, and causes no wait",
     () =>
       Effect.gen(function*() {
         const certs = yield* certificates
@@ -88,7 +88,7 @@ describe("TLS", () => {
       })
   )
 
-  Servers.real("from a URL: messages name its keys", () =>
+  Servers.real("messages name the keys of a URL", () =>
     Effect.gen(function*() {
       const { certs, plain, port } = yield* secured({})
       const strict = yield* secured({ ca: certs.ca, requestCert: true, rejectUnauthorized: true })
@@ -121,7 +121,7 @@ describe("TLS", () => {
     }))
 
   Servers.real(
-    "files that are something else, or belong to another, are told of at once by their option",
+    "files of another kind, or of another certificate, are reported at once by their option",
     () =>
       Effect.gen(function*() {
         const { certs, port } = yield* secured({})
@@ -187,7 +187,7 @@ describe("TLS", () => {
   )
 
   Servers.real(
-    "an address as servername is looked for in the certificate, without a warning of Node.js",
+    "an address as servername is checked against the certificate, without a warning of Node.js",
     () =>
       Effect.gen(function*() {
         const { certs, port } = yield* secured({})
@@ -209,7 +209,7 @@ describe("TLS", () => {
       })
   )
 
-  Servers.real("a client certificate, and its absence", () =>
+  Servers.real("a client certificate is sent, and its absence is reported", () =>
     Effect.gen(function*() {
       const certs = yield* certificates
       const { certs: own, port } = yield* secured({ ca: certs.ca, requestCert: true, rejectUnauthorized: true })
@@ -218,14 +218,14 @@ describe("TLS", () => {
       assert.notStrictEqual((yield* ask(port, { ca: own.ca }))?._tag, "Using")
     }))
 
-  Servers.real("a minimum version that the server hasn't", () =>
+  Servers.real("a minimum version that the server lacks is reported", () =>
     Effect.gen(function*() {
       const { certs, port } = yield* secured({ maxVersion: "TLSv1.2" })
       const result = yield* ask(port, { ca: certs.ca, minVersion: "TLSv1.3" })
       assert.include(detail(result), "tls.minVersion")
     }))
 
-  Servers.real("to a plain port, and the reverse", () =>
+  Servers.real("TLS to a plain port is reported, and the reverse", () =>
     Effect.gen(function*() {
       const { certs, plain, port } = yield* secured({})
       const toPlain = yield* ask(plain, { ca: certs.ca })
@@ -238,7 +238,7 @@ describe("TLS", () => {
 const stunnel = find("stunnel4")
 
 describe.skipIf(stunnel === undefined && process.env["CI"] !== "true")("stunnel", () => {
-  Servers.real("a beanstalkd behind it", () =>
+  Servers.real("connects to a beanstalkd behind it", () =>
     Effect.gen(function*() {
       const server = yield* Servers.beanstalkd()
       const certs = yield* certificates

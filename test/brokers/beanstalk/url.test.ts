@@ -117,7 +117,7 @@ describe("a password in a URL", () => {
     [`beanstalks://queue?key=${encodeURIComponent(pem)}&ca=a.pem`, /key must be the name of a file/],
     [`beanstalks://queue?cert=${pem}`, /cert must be the name of a file/],
     [`beanstalks://queue?ca=MII${"s3cret+/".repeat(20)}`, /ca must be the name of a file/]
-  ])("%j is hidden where it is the value of an option", (url, says) => {
+  ])("%j is hidden if it is the value of an option", (url, says) => {
     const error = errorOf(url)
     for (const text of [error.url, error.detail, error.message, JSON.stringify(error)]) {
       assert.notMatch(text, /s3cret|s3%63|PRIVATE/)
@@ -125,13 +125,13 @@ describe("a password in a URL", () => {
     assert.match(error.detail, says)
   })
 
-  it("the rest is shown, and the path of a file is no secret", () => {
+  it("the rest is shown, and so is the path of a file", () => {
     assert.include(errorOf("beanstalk://svc:s3cret@queue:11300").message, "\"beanstalk://…@queue:11300\"")
     assert.include(errorOf("sqlite:a@b.db?speed=1").message, "\"sqlite:a@b.db?speed=1\"")
     assert.include(errorOf("sqlite:a@b.db?speed=1").detail, "\"speed\"")
   })
 
-  it.live("nor does the command show it", () =>
+  it.live("the command does not show it either", () =>
     Effect.gen(function*() {
       const url = "beanstalk://svc:s3/cret@queue"
       for (const [args, env] of [[["queues", "--broker", url], {}], [["queues"], { BACKQ_BROKER: url }]] as const) {

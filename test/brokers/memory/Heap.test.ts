@@ -11,7 +11,7 @@ const drain = <A>(heap: Heap<A>): Array<A> => {
 const numeric = (a: number, b: number) => a - b
 
 describe("Heap", () => {
-  it.prop("serves in order, whatever was taken out of the middle", [
+  it.prop("pops in order, whatever was removed from the middle", [
     Schema.Array(Schema.Natural),
     Schema.Array(Schema.Natural)
   ], ([values, picks]) => {
@@ -30,7 +30,7 @@ describe("Heap", () => {
     assert.strictEqual(heap.size, 0)
   }, { arbitrary: { runs: 300, size: 60 } })
 
-  it("needs a logarithm of comparisons per value", () => {
+  it("needs a logarithmic number of comparisons per value", () => {
     let comparisons = 0
     const heap = new Heap<number>((a, b) => {
       comparisons++

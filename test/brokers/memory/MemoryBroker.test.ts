@@ -92,7 +92,7 @@ describe("MemoryBroker alone", () => {
       yield* done(consumer, lease)
     }))
 
-  it.effect("does not delete by a lease that ran out", () =>
+  it.effect("does not delete a job by an expired lease", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* MemoryBroker.make
       const consumer = yield* broker.consume(["q"])
@@ -107,7 +107,7 @@ describe("MemoryBroker alone", () => {
       yield* done(consumer, again)
     }))
 
-  it.effect("fails a reserve of a closed consumer, also one that waits", () =>
+  it.effect("fails the reserves of a closed consumer, also waiting ones", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* MemoryBroker.make
       const scope = yield* Scope.make()
@@ -121,7 +121,7 @@ describe("MemoryBroker alone", () => {
       yield* assertFails(inspector.statsQueue("q"), "NotFound")
     }))
 
-  it.effect("knows a queue that is paused while it has no jobs", () =>
+  it.effect("keeps a paused queue without jobs", () =>
     Effect.gen(function*() {
       const { inspector } = yield* MemoryBroker.make
       yield* inspector.pause("q", Duration.seconds(2))
@@ -131,7 +131,7 @@ describe("MemoryBroker alone", () => {
       assert.deepStrictEqual(yield* inspector.queues, [])
     }))
 
-  it.effect("takes the limit of a body as an option", () =>
+  it.effect("has the limit of a body as an option", () =>
     Effect.gen(function*() {
       const broker = yield* Broker
       const inspector = yield* Inspector
@@ -140,7 +140,7 @@ describe("MemoryBroker alone", () => {
       yield* assertFails(broker.put("q", request(bytes("12345"))), "JobTooBig")
     }).pipe(Effect.provide(MemoryBroker.layerWith({ maxJobSize: 4 }))))
 
-  it.effect("hands out copies of a body", () =>
+  it.effect("delivers copies of a body", () =>
     Effect.gen(function*() {
       const { broker } = yield* MemoryBroker.make
       const consumer = yield* broker.consume(["q"])
@@ -152,7 +152,7 @@ describe("MemoryBroker alone", () => {
       assert.deepStrictEqual(Array.from((yield* take(consumer)).body), Array.from(bytes("a")))
     }))
 
-  it.effect("serves the longest waiting first also when several queues get jobs at the same instant", () =>
+  it.effect("serves the longest waiting consumer first, even if several queues get jobs at the same instant", () =>
     Effect.gen(function*() {
       const { broker } = yield* MemoryBroker.make
       const ofB = yield* broker.consume(["b"])
@@ -167,7 +167,7 @@ describe("MemoryBroker alone", () => {
       assert.strictEqual((yield* Fiber.join(second))[0].queue, "a")
     }))
 
-  it.effect("sleeps only while somebody waits, and once for all jobs", () =>
+  it.effect("sleeps only while a consumer waits, and once for all jobs", () =>
     Effect.gen(function*() {
       const clock = yield* Clock.Clock
       let sleeps = 0
@@ -194,7 +194,7 @@ describe("MemoryBroker alone", () => {
       assert.strictEqual(sleeps, 1)
     }))
 
-  it.effect("loses nothing wherever an interruption meets a reserve that waits", () =>
+  it.effect("loses no job, whenever an interruption meets a waiting reserve", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* MemoryBroker.make
       const consumer = yield* broker.consume(["q"])
@@ -220,7 +220,7 @@ describe("MemoryBroker alone", () => {
       }
     }))
 
-  it.live("works a job of a queue of 100,000 about as fast as one of a queue of 1,000", () =>
+  it.live("processes a job of a queue of 100,000 about as fast as one of a queue of 1,000", () =>
     Effect.gen(function*() {
       const worked = 1000
       const costPerJob = Effect.fnUntraced(function*(size: number) {

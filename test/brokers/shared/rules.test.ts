@@ -26,7 +26,7 @@ describe("rules of all brokers", () => {
     ["the most urgent", { _tag: "Bury", lease, reason: "", priority: 0 }, "ok"],
     ["the least urgent", { _tag: "Bury", lease, reason: "", priority: 2 ** 32 - 1 }, "ok"],
     ["a priority beyond it", { _tag: "Bury", lease, reason: "", priority: 2 ** 32 }, "priority"],
-    ["a priority that is no whole number", { _tag: "Bury", lease, reason: "", priority: 0.5 }, "priority"]
+    ["a priority that is not an integer", { _tag: "Bury", lease, reason: "", priority: 0.5 }, "priority"]
   ]
 
   it.each(settlements)("a settlement, %s: $2", (_, settlement, expected) => {

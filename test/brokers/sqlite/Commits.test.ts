@@ -96,7 +96,7 @@ const make = Effect.gen(function*() {
 })
 
 describe("Commits", () => {
-  it.live("without space: OutOfMemory for all that shared the transaction, nothing of it is done, and work goes on", () =>
+  it.live("a full disk fails all operations of the transaction with OutOfMemory and changes nothing, and work goes on", () =>
     Effect.gen(function*() {
       const { count, database, insert } = yield* make
       yield* insert(10)
@@ -124,7 +124,7 @@ describe("Commits", () => {
       assert.deepStrictEqual(failures, [true])
     }))
 
-  it.live("what an operation was asked for with, and can't be done, fails that one and no other", () =>
+  it.live("an operation that throws because of its arguments fails alone", () =>
     Effect.gen(function*() {
       const { commits, count, insert } = yield* make
       yield* Effect.all([
@@ -140,7 +140,7 @@ describe("Commits", () => {
       assert.strictEqual(yield* count, 2)
     }))
 
-  it.live("what changed something is answered after it is on disk, and what comes meanwhile goes there together", () =>
+  it.live("a change completes when it is on disk, and changes made meanwhile share the next sync", () =>
     Effect.gen(function*() {
       const { count, disk, insert, untilCommitted, written } = yield* make
       const slow = yield* Deferred.make<void>()
@@ -166,7 +166,7 @@ describe("Commits", () => {
     }))
 
   it.live.each([true, false])(
-    "a commit that can't be brought to disk (%s: at once) is not answered as safe",
+    "a commit that can't be synced (%s: on the main thread) does not succeed",
     (isQuick) =>
       Effect.gen(function*() {
         const { count, disk, insert } = yield* make
@@ -181,7 +181,7 @@ describe("Commits", () => {
       })
   )
 
-  it.live("while a failed sync is not made good nothing is begun: what is asked for fails or waits, and then goes on", () =>
+  it.live("no transaction begins until a failed sync is repaired: operations fail or wait, and then go on", () =>
     Effect.gen(function*() {
       const { count, disk, insert } = yield* make
       disk.fault = failure("test", "EIO")
@@ -199,7 +199,7 @@ describe("Commits", () => {
     }))
 
   it.live.each(["onWritten", "afterwards", "sync"] as const)(
-    "whatever is thrown (%s), every operation is answered, and the next is carried out",
+    "whatever is thrown (%s), every operation completes, and the next one runs",
     (where) =>
       Effect.gen(function*() {
         const { count, disk, faults, insert } = yield* make
@@ -216,14 +216,14 @@ describe("Commits", () => {
       }).pipe(Effect.provide(Logger.layer([])))
   )
 
-  it.live("its time never stands still", () =>
+  it.live("its time never stops", () =>
     Effect.gen(function*() {
       const { commits } = yield* make
       const times = Array.from({ length: 1000 }, () => commits.now())
       assert.isTrue(times.every((time, i) => i === 0 || time > times[i - 1]!))
     }))
 
-  it.live("more than one turn takes is done in the turns after", () =>
+  it.live("operations that one turn can't finish run in the next turns", () =>
     Effect.gen(function*() {
       const { count, insert } = yield* make
       yield* Effect.forEach(Array.from({ length: 5000 }), () => insert(300), { concurrency: "unbounded" })

@@ -58,7 +58,7 @@ const isUnknown = (result: Result.Result<void, BrokerError>) =>
 
 describe("Sync", () => {
   it.live.each(["here", "elsewhere"] as const)(
-    "a failure (%s) is told, and nothing is begun until all of the log is in the file",
+    "a failure (%s) is reported, and no transaction begins until all of the log is in the file",
     (where) =>
       Effect.gen(function*() {
         const { failOnce, kept, path, sync, write } = yield* make
@@ -85,7 +85,7 @@ describe("Sync", () => {
       })
   )
 
-  it.live("what was committed before a failure is safe when all of the log is in the file", () =>
+  it.live("commits before a failure are durable once all of the log is in the file", () =>
     Effect.gen(function*() {
       const { failOnce, kept, sync, write } = yield* make
       failOnce()

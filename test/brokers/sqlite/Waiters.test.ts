@@ -53,7 +53,7 @@ const make = Effect.gen(function*() {
 })
 
 describe("Waiters", () => {
-  it.effect("a write that is told of before its commit is seen wakes them when it is", () =>
+  it.effect("a write that is reported before its commit is visible still wakes the waiters", () =>
     Effect.gen(function*() {
       const { file } = yield* make
       const told = yield* Deferred.make<void>()
@@ -70,7 +70,7 @@ describe("Waiters", () => {
       assert.strictEqual(file.wanted, quiet + 1)
     }))
 
-  it.effect("a fault of whatever is asked does not end it, and is logged once", () =>
+  it.effect("a defect does not end the watch, and is logged once", () =>
     Effect.gen(function*() {
       const logged: Array<unknown> = []
       const logger = Logger.make(({ message }) => logged.push(message))
@@ -88,7 +88,7 @@ describe("Waiters", () => {
       assert.strictEqual(logged.length, 1)
     }))
 
-  it.effect("a wall clock that is set back neither stops the search for dead processes nor what others are told", () =>
+  it.effect("a wall clock that is set back stops neither the search for dead processes nor the report of idle workers", () =>
     Effect.gen(function*() {
       const { file, waiter, waiters } = yield* make
       yield* TestClock.adjust("100 millis")
@@ -101,7 +101,7 @@ describe("Waiters", () => {
       assert.deepStrictEqual(file.reported, [1, 0])
     }))
 
-  it.effect("what could not be told is told later", () =>
+  it.effect("a report that failed is repeated", () =>
     Effect.gen(function*() {
       const { file } = yield* make
       file.canReport = false
@@ -111,7 +111,7 @@ describe("Waiters", () => {
       assert.deepStrictEqual(file.reported, [1])
     }))
 
-  it.effect("whoever waits when it is closed, or comes later, is failed", () =>
+  it.effect("closing fails the waiters, and those that come later", () =>
     Effect.gen(function*() {
       const { failures, waiter, waiters } = yield* make
       const error = brokerClosed("test")
@@ -120,7 +120,7 @@ describe("Waiters", () => {
       assert.deepStrictEqual(failures, [error, error])
     }))
 
-  it("those who find nothing hold up nobody, also where there is no time left", () => {
+  it("waiters that find no job delay no others, even if the turn has ended", () => {
     const waiters: Waiters<string> = new Waiters<string>({
       broker: "test",
       clock: { now: () => 0, monotonic: () => 0 },

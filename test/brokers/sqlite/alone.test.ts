@@ -52,7 +52,7 @@ const tamper = (path: string, ...statements: ReadonlyArray<string>) => {
 }
 
 describe("SqliteBroker", () => {
-  it.live("keeps everything over a restart", () =>
+  it.live("keeps everything across a restart", () =>
     Effect.gen(function*() {
       const path = yield* file
       const [tried, buried] = yield* Effect.scoped(Effect.gen(function*() {
@@ -76,7 +76,7 @@ describe("SqliteBroker", () => {
       assert.isAbove(Number(next), Number(buried))
     }))
 
-  it.live("never gives an id twice, also when the last job is gone", () =>
+  it.live("never uses an id twice, even after the last job is gone", () =>
     Effect.gen(function*() {
       const path = yield* file
       const putAndDelete = Effect.scoped(Effect.gen(function*() {
@@ -88,7 +88,7 @@ describe("SqliteBroker", () => {
       assert.notStrictEqual(yield* putAndDelete, yield* putAndDelete)
     }))
 
-  it.live("serves a delay of milliseconds when it is over, not before", () =>
+  it.live("serves a job with a delay of milliseconds after the delay, not before", () =>
     Effect.gen(function*() {
       const { broker } = yield* SqliteBroker.make({ path: yield* file })
       const consumer = yield* broker.consume(["q"])
@@ -103,7 +103,7 @@ describe("SqliteBroker", () => {
       }
     }))
 
-  it.live("answers many calls of one turn by one commit, or a few on a slow machine, and keeps their order", () =>
+  it.live("commits many calls of one turn at once, or a few times on a slow machine, and keeps their order", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path })
@@ -121,7 +121,7 @@ describe("SqliteBroker", () => {
       assert.deepStrictEqual(ids, ids.toSorted((a, b) => Number(a) - Number(b)))
     }))
 
-  it.live("puts and kicks more than one turn takes", () =>
+  it.live("puts and kicks more jobs than one turn can", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
       const requests = Array.from({ length: 1700 }, (_, i) => request(String(i), { delay: "1 hour" }))
@@ -133,7 +133,7 @@ describe("SqliteBroker", () => {
       assert.strictEqual(text(yield* take(yield* broker.consume(["q"]))), "0")
     }))
 
-  it.live("loses nothing wherever an interruption meets a reserve", () =>
+  it.live("loses no job, whenever an interruption meets a reserve", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
       const consumer = yield* broker.consume(["q"])
@@ -157,7 +157,7 @@ describe("SqliteBroker", () => {
       }
     }))
 
-  it.live("hands out a portion where somebody asks for everything", () =>
+  it.live("delivers a batch to a consumer that asks for everything", () =>
     Effect.gen(function*() {
       const { broker } = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
       yield* broker.putAll("q", Array.from({ length: 700 }, () => request("a")))
@@ -166,7 +166,7 @@ describe("SqliteBroker", () => {
       assert.strictEqual((yield* consumer.reserve(100_000)).length, 200)
     }))
 
-  it.live("fails a reserve of a closed consumer, also one that waits", () =>
+  it.live("fails the reserves of a closed consumer, also waiting ones", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file })
       const scope = yield* Scope.make()
@@ -192,7 +192,7 @@ describe("SqliteBroker", () => {
 })
 
 describe("files that can't be used", () => {
-  it.live("not a database: refused, and left as it is", () =>
+  it.live("a file that is not a database is refused and not changed", () =>
     Effect.gen(function*() {
       const path = yield* file
       const content = "this is my thesis, not a database\n".repeat(100)
@@ -208,7 +208,7 @@ describe("files that can't be used", () => {
       ["a newer backq's", "Newer", []]
     ] as const
   ) {
-    it.live(`${name}: refused, and left as it is`, () =>
+    it.live(`${name}: is refused and not changed`, () =>
       Effect.gen(function*() {
         const path = yield* file
         if (problem === "Newer") {
@@ -222,7 +222,7 @@ describe("files that can't be used", () => {
       }))
   }
 
-  it.live("a folder that is missing, or is no folder: says so", () =>
+  it.live("a missing folder, or one that is not a folder, is reported", () =>
     Effect.gen(function*() {
       const path = yield* folder
       const missing = yield* unavailable(SqliteBroker.make({ path: join(path, "missing", "queue.db") }))
@@ -230,7 +230,7 @@ describe("files that can't be used", () => {
       assert.include((yield* unavailable(SqliteBroker.make({ path }))).message, "can't be opened")
     }))
 
-  it.live("a new file is for its owner and group only, and so is what lies beside it; one that is there stays as it is", () =>
+  it.live("a new file and its log are readable only by its owner and group; an existing file keeps its mode", () =>
     Effect.gen(function*() {
       const path = yield* file
       const modes = () => ["", "-wal", "-shm"].map((end) => (statSync(`${path}${end}`).mode & 0o007).toString(8))
@@ -244,12 +244,12 @@ describe("files that can't be used", () => {
       assert.deepStrictEqual(modes(), ["4", "4", "4"])
     }))
 
-  it.live("in memory: refused", () =>
+  it.live(":memory: is refused", () =>
     Effect.gen(function*() {
       assert.strictEqual(yield* problemOf(":memory:"), "NoWal")
     }))
 
-  it.live("locked by another program: waits without blocking, then fails with Unavailable, then goes on", () =>
+  it.live("a file that another program has locked is waited for without blocking, then fails with Unavailable, then works again", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { begun, clock } = yield* Sleeps.make
@@ -282,7 +282,7 @@ describe("files that can't be used", () => {
       assert.isTrue(Option.isNone(yield* inspector.peekNext("q", "ready")))
     }))
 
-  it.live("damaged under way: the operation fails, those who wait are not failed by it", () =>
+  it.live("damage found by one operation fails it, and not the waiting consumers", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker, inspector } = yield* SqliteBroker.make({ path })
@@ -300,7 +300,7 @@ describe("files that can't be used", () => {
       assert.include(yield* inspector.statsQueue("q"), { reserved: 1, ready: 0, total: 1 })
     }))
 
-  it.live("taken away for good while a job runs: the worker says so when the job has ended, not after its time to run", () =>
+  it.live("a file removed for good while a job runs ends the worker after the job, not after its time to run", () =>
     Effect.gen(function*() {
       const path = yield* file
       const One = Job.make("one", { payload: Schema.Struct({}), queue: "q", ttr: "1 hour" })
@@ -318,8 +318,8 @@ describe("files that can't be used", () => {
     }))
 })
 
-describe("a failure that is no text", () => {
-  it.live("is kept in words, and holds up no other job", () =>
+describe("a failure that is not text", () => {
+  it.live("is kept as text, and delays no other job", () =>
     Effect.gen(function*() {
       const path = yield* file
       const One = Job.make("one", { payload: Schema.Struct({}), queue: "q", retry: Schedule.spaced("1 hour") })

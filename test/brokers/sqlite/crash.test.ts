@@ -60,7 +60,7 @@ const jobsIn = (path: string) => {
 
 describe.skipIf(noProc)("kill -9", () => {
   it.live(
-    `${rounds} rounds: every job is done, buried or waiting, runs once at a time, and not after it was done`,
+    `${rounds} rounds: every job is done, buried or waiting, and runs once at a time and never after it was done`,
     () =>
       Effect.gen(function*() {
         const path = yield* file

@@ -48,7 +48,7 @@ const integrity = (path: string): unknown => {
 }
 
 describe.skipIf(cannotMount)("a full disk", () => {
-  it.live("refuses puts, keeps what it has, and goes on when there is space again", () =>
+  it.live("refuses puts, keeps its jobs, and goes on when there is space again", () =>
     Effect.gen(function*() {
       const place = yield* disk
       const path = join(place, "queue.db")
@@ -74,7 +74,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
       assert.strictEqual(integrity(path), "ok")
     }))
 
-  it.live("keeps leases that can't be settled now, and serves those who wait when there is space again", () =>
+  it.live("keeps leases that can't be settled now, and serves the waiting consumers when there is space again", () =>
     Effect.gen(function*() {
       const place = yield* disk
       const { begun, clock } = yield* Sleeps.make
@@ -107,7 +107,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
     }))
 
   it.live.each(["full", "normal"] as const)(
-    "that has room for the jobs (%s) is not filled by the log of many that come and go",
+    "with room for the jobs (%s) is not filled by the log of many jobs that come and go",
     (durability) =>
       Effect.gen(function*() {
         const place = yield* diskOf("6m")
@@ -120,7 +120,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
       })
   )
 
-  it.live("that is unmounted, or that another is mounted over, is noticed, and the file of the next is used", () =>
+  it.live("that is unmounted, or mounted over, is noticed, and the file of the next disk is used", () =>
     Effect.gen(function*() {
       const place = yield* disk
       const path = join(place, "queue.db")
@@ -141,7 +141,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
       assert.include(yield* Effect.result(inspector.peekNext("q", "ready")), { _tag: "Success" })
     }))
 
-  it.live("says so when there is no room even for a new file, and when the disk is read-only", () =>
+  it.live("is reported if it has no room for a new file, or is read-only", () =>
     Effect.gen(function*() {
       const place = yield* disk
       const path = join(place, "queue.db")
@@ -167,8 +167,8 @@ describe.skipIf(cannotMount)("a full disk", () => {
     }))
 })
 
-describe("a file that is taken away", () => {
-  it.live("fails every operation until it is put back: nothing goes to a file that nobody can open", () =>
+describe("a file that is removed", () => {
+  it.live("fails every operation until it is put back: no job goes into a file without a name", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker, inspector } = yield* SqliteBroker.make({ path })
@@ -187,7 +187,7 @@ describe("a file that is taken away", () => {
       assert.include(yield* inspector.statsQueue("q"), { total: 1 })
     }))
 
-  it.live("a worker that waits learns of it", () =>
+  it.live("is noticed by a waiting worker", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path })

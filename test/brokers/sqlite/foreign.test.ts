@@ -46,7 +46,7 @@ const force = (path: string, table: string, ...statements: ReadonlyArray<string>
 
 const endless = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n)"
 
-describe("a file with what is not backq's in it", () => {
+describe("a file with foreign content", () => {
   for (
     const [what, names, statement] of [
       ["a trigger", `trigger "t"`, "CREATE TRIGGER t AFTER UPDATE ON job BEGIN UPDATE job SET small = 'x'; END"],
@@ -79,7 +79,7 @@ describe("a file with what is not backq's in it", () => {
       ]
     ] as const
   ) {
-    it.live(`${what}: is refused, by name, and left as it is`, () =>
+    it.live(`${what}: is refused by its name, and the file is not changed`, () =>
       Effect.gen(function*() {
         const path = yield* filled
         tamper(path, statement)
@@ -93,7 +93,7 @@ describe("a file with what is not backq's in it", () => {
       }))
   }
 
-  it.live("one that was analyzed, packed and indexed anew is ours", () =>
+  it.live("a file that was analyzed, vacuumed and reindexed is accepted", () =>
     Effect.gen(function*() {
       const path = yield* filled
       tamper(path, "ANALYZE", "REINDEX", "VACUUM", "PRAGMA optimize")
@@ -101,7 +101,7 @@ describe("a file with what is not backq's in it", () => {
       assert.include(yield* inspector.statsQueue("q"), { ready: 1 })
     }))
 
-  it.effect("a connection trusts nothing that is in the file", () =>
+  it.effect("a connection trusts nothing in the file", () =>
     Effect.gen(function*() {
       const database = open(yield* file)
       assert.strictEqual(database.prepare("PRAGMA trusted_schema").get()?.["trusted_schema"], 0)
@@ -111,7 +111,7 @@ describe("a file with what is not backq's in it", () => {
     }))
 })
 
-describe("a row that no backq writes", () => {
+describe("a row that backq would never write", () => {
   const text = "'many'"
   for (
     const [what, table, statement] of [
@@ -135,7 +135,7 @@ describe("a row that no backq writes", () => {
       ["a pause that is text", "queue", `UPDATE queue SET paused_until = ${text}`]
     ] as const
   ) {
-    it.live(`${what}: the worker that takes it is told that the file is damaged`, () =>
+    it.live(`${what}: the worker that reserves it learns that the file is damaged`, () =>
       Effect.gen(function*() {
         const path = yield* filled
         force(path, table, statement)
@@ -154,12 +154,12 @@ describe("a row that no backq writes", () => {
     const [what, statement] of [
       ["a reason that is bytes", "UPDATE job SET reason = x'00'"],
       ["a time that is text", "UPDATE job SET put_at = 'now'"],
-      ["a state that is none", "UPDATE job SET state = 77"],
+      ["an invalid state", "UPDATE job SET state = 77"],
       ["a failure that is a number", "UPDATE job SET failure_tag = 7"],
       ["a failure without words", "UPDATE job SET failure_tag = 'Oops'"]
     ] as const
   ) {
-    it.live(`${what}: whoever looks is told that the file is damaged`, () =>
+    it.live(`${what}: reading it reports that the file is damaged`, () =>
       Effect.gen(function*() {
         const path = yield* filled
         force(path, "job", statement)
@@ -173,7 +173,7 @@ describe("a row that no backq writes", () => {
       }))
   }
 
-  it.live("a delay that ends at a text: who waits is told, and the processor is not kept busy", () =>
+  it.live("a delay whose end is a text is reported to a waiting consumer, and causes no busy loop", () =>
     Effect.gen(function*() {
       const path = yield* filled
       force(path, "job", "UPDATE job SET state = 1, due = 'soon'")
@@ -182,7 +182,7 @@ describe("a row that no backq writes", () => {
       assert.include((yield* Effect.flip(consumer.reserve(1))).message, "the file is damaged")
     }))
 
-  it.live("a process whose pid is a path: nothing is read there", () =>
+  it.live("a process whose pid is a path makes backq read nothing there", () =>
     Effect.gen(function*() {
       const path = yield* filled
       force(path, "process", "INSERT INTO process (pid, started, world) VALUES ('../../etc', '', '')")
@@ -191,7 +191,7 @@ describe("a row that no backq writes", () => {
       assert.include(message, "the pid of process")
     }))
 
-  it.effect("space that can't be given back is not tried for ever", () =>
+  it.effect("space that can't be returned is not tried for ever", () =>
     Effect.gen(function*() {
       const path = yield* file
       const database = new DatabaseSync(path)
@@ -203,12 +203,12 @@ describe("a row that no backq writes", () => {
     }))
 })
 
-describe("a file whose numbers are used up", () => {
+describe("a file without numbers for new jobs", () => {
   for (
     const [what, statement] of [
-      ["the last number that there is", "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'job'"],
+      ["the last number of SQLite", "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'job'"],
       ["an infinite number", "UPDATE sqlite_sequence SET seq = 1e999 WHERE name = 'job'"],
-      ["a number that JavaScript has not", "UPDATE sqlite_sequence SET seq = 9007199254740993 WHERE name = 'job'"],
+      ["a number too large for JavaScript", "UPDATE sqlite_sequence SET seq = 9007199254740993 WHERE name = 'job'"],
       ["the last number that an id can have", "UPDATE sqlite_sequence SET seq = 999999999999999 WHERE name = 'job'"],
       [
         "a job of the last number",
@@ -216,7 +216,7 @@ describe("a file whose numbers are used up", () => {
       ]
     ] as const
   ) {
-    it.live(`${what} was given to a job: what adds another says that the file is damaged, all else works`, () =>
+    it.live(`${what} is in use: adding a job reports that the file is damaged, and all else works`, () =>
       Effect.gen(function*() {
         const path = yield* filled
         tamper(path, statement)
@@ -244,15 +244,15 @@ describe("a file whose numbers are used up", () => {
   }
 })
 
-describe("a file whose numbers for processes are used up", () => {
+describe("a file without numbers for new processes", () => {
   for (
     const [what, statement] of [
-      ["by the last that there is", "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'process'"],
-      ["by one that JavaScript has not", "UPDATE sqlite_sequence SET seq = 9007199254740993 WHERE name = 'process'"],
+      ["by the last number of SQLite", "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'process'"],
+      ["by one too large for JavaScript", "UPDATE sqlite_sequence SET seq = 9007199254740993 WHERE name = 'process'"],
       ["by a process", "INSERT INTO process VALUES (9223372036854775807, 1, 'x', 'y')"]
     ] as const
   ) {
-    it.live(`${what}: is told as damaged, and the disk not as full`, () =>
+    it.live(`${what}: is reported as damaged, not as a full disk`, () =>
       Effect.gen(function*() {
         const path = yield* filled
         tamper(path, statement)
@@ -282,7 +282,7 @@ describe("a copy", () => {
   ]
   for (const [name, copy] of copies) {
     for (const durability of ["full", "normal"] as const) {
-      it.live(`by ${name} works at the first command (${durability})`, () =>
+      it.live(`by ${name} works from the first command on (${durability})`, () =>
         Effect.gen(function*() {
           const path = yield* filled
           const to = `${path}.copy`
@@ -298,8 +298,8 @@ describe("a copy", () => {
   }
 })
 
-describe("a copy that does not say whose it is", () => {
-  it.live("is refused, and it is said what to do, which helps", () =>
+describe("a copy without the mark of backq", () => {
+  it.live("is refused with advice that works", () =>
     Effect.gen(function*() {
       const path = yield* filled
       tamper(path, "PRAGMA application_id = 0", "PRAGMA user_version = 0")
@@ -312,7 +312,7 @@ describe("a copy that does not say whose it is", () => {
 })
 
 describe("the largest body", () => {
-  it.live("can be taken, peeked and moved", () =>
+  it.live("can be reserved, peeked at and moved", () =>
     Effect.gen(function*() {
       const maxJobSize = 64 * 1024 * 1024
       const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file, maxJobSize, durability: "normal" })

@@ -40,7 +40,7 @@ const rowsIn = (path: string) => {
 }
 
 describe("history", () => {
-  it.live("keeps what was done, latest first, with what is known of it, over a restart", () =>
+  it.live("keeps finished jobs with their figures, the latest first, across a restart", () =>
     Effect.gen(function*() {
       const path = yield* file
       const before = Date.now()
@@ -76,7 +76,7 @@ describe("history", () => {
       assert.deepStrictEqual((yield* inspector.list("other", { state: "done" })).jobs, [])
     }))
 
-  it.live("pages show each once, whatever is done meanwhile", () =>
+  it.live("pages show each finished job once, whatever is finished meanwhile", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* SqliteBroker.make({
         path: yield* file,
@@ -92,7 +92,7 @@ describe("history", () => {
       assert.deepStrictEqual(texts(yield* listDone(inspector, 2, finish("later"))), expected)
     }))
 
-  it.live("only what is done is kept: not what was deleted by hand, nor lost, nor buried", () =>
+  it.live("keeps only finished jobs: none that was deleted by hand, lost or buried", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker, inspector } = yield* SqliteBroker.make({ path, history: "1 hour" })
@@ -107,7 +107,7 @@ describe("history", () => {
       assert.deepStrictEqual(yield* listDone(inspector, 10), [])
     }))
 
-  it.live("can be kept for ever", () =>
+  it.live("can keep jobs for ever", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file, history: Duration.infinity })
       const consumer = yield* broker.consume(["q"])
@@ -116,7 +116,7 @@ describe("history", () => {
       assert.deepStrictEqual(texts(yield* listDone(inspector, 10)), ["a"])
     }))
 
-  it.live("is off unless asked for", () =>
+  it.live("is off by default", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path })
@@ -126,7 +126,7 @@ describe("history", () => {
       assert.strictEqual(rowsIn(path), 0)
     }))
 
-  it.live("forgets what is over while nothing else happens, also by a process that keeps nothing itself", () =>
+  it.live("removes jobs whose time has ended while idle, even in a process without history", () =>
     Effect.gen(function*() {
       const path = yield* file
       const longer = yield* SqliteBroker.make({ path, history: "1 hour", durability: "normal" })

@@ -34,7 +34,7 @@ const put = (broker: Broker["Service"], queue: string, count: number, size: numb
 
 describe("large bodies", () => {
   it.live.each(sizes)(
-    "of %i bytes are the same in every state and on every way, and are gone with their job",
+    "of %i bytes stay the same in every state, and are deleted with their job",
     (size) =>
       Effect.gen(function*() {
         const path = yield* file
@@ -64,7 +64,7 @@ describe("large bodies", () => {
       })
   )
 
-  it.live("a page of a list is cut where it would be too much, and the next goes on", () =>
+  it.live("end a page of a list early, and the next page goes on", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* SqliteBroker.make({
         path: yield* file,
@@ -97,7 +97,7 @@ describe("large bodies", () => {
     }))
 
   it.live.each(["full", "normal"] as const)(
-    "many of them (%s): the log stays short",
+    "in large numbers (%s) keep the log short",
     (durability) =>
       Effect.gen(function*() {
         const path = yield* file
@@ -138,7 +138,7 @@ describe("the event loop", () => {
   })
 
   // They were 35 to 660 ms, on a quiet machine on which 6,000 small puts take 30.
-  it.live("is not held by many or large jobs", () =>
+  it.live("is not blocked by many or large jobs", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file })
       yield* put(broker, "warm", 2000, 100)
@@ -178,7 +178,7 @@ describe("the event loop", () => {
       }
     }))
 
-  it.live("very large ones are handed out one by one, and small ones together again after them", () =>
+  it.live("very large bodies are delivered one by one, and small ones in batches again after them", () =>
     Effect.gen(function*() {
       const { broker } = yield* SqliteBroker.make({ path: yield* file, maxJobSize: 4 * mebibyte, durability: "normal" })
       yield* put(broker, "q", 3, 2 * mebibyte)

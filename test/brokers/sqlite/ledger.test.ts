@@ -5,7 +5,7 @@ import { audit } from "./ledger.ts"
 const left = (...ids: ReadonlyArray<string>) => new Map(ids.map((id) => [id, "waiting"] as const))
 
 describe("ledger", () => {
-  it("what was done, retried, buried, waits, or was cut off by a kill is in order", () => {
+  it("accepts jobs that are done, retried, buried or waiting, or cut off by a kill", () => {
     const result = audit([
       "put 1 10",
       "start 1 20",
@@ -80,7 +80,7 @@ describe("ledger", () => {
       left("1")
     ],
     "an id that comes twice": ["an id comes twice", ["put 1 10", "put 1 11"], left("1")],
-    "an outcome that nobody expects": ["is not expected", ["put 1 10", "odd 1 20"], left("1")],
+    "an unexpected outcome": ["is not expected", ["put 1 10", "odd 1 20"], left("1")],
     "half a line": ["is not a whole line", ["put 1"], left("1")]
   }
 

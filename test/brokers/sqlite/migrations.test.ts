@@ -33,7 +33,7 @@ const older = (path: string, version: number): DatabaseSync => {
 
 describe("migrations", () => {
   it.live.each(versions)(
-    "a file of version %i: every job is there, by several that open it at once",
+    "a file of version %i keeps every job, even if several processes open it at once",
     (version) =>
       Effect.gen(function*() {
         const path = yield* file
@@ -58,7 +58,7 @@ describe("migrations", () => {
       })
   )
 
-  it.live("an older version that has the file open fails, and takes no job without its body", () =>
+  it.live("an older version with the file open fails, and reserves no job without its body", () =>
     Effect.gen(function*() {
       const path = yield* file
       const database = older(path, 3)
@@ -73,7 +73,7 @@ describe("migrations", () => {
       database.close()
     }))
 
-  it.live("a pause and a delay of centuries, which older versions stored, break nothing", () =>
+  it.live("pauses and delays of centuries from older versions break nothing", () =>
     Effect.gen(function*() {
       const path = yield* file
       const database = older(path, 3)

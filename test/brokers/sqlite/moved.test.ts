@@ -38,7 +38,7 @@ const removeAll = (path: string) => {
 const ways: ReadonlyArray<readonly [name: string, away: (path: string) => void]> = [
   ["it is moved with all that lies beside it", (path) => moveAll(path, join(dirname(path), "away"))],
   ["it is removed with all that lies beside it", removeAll],
-  ["its folder is moved, and made anew", (path) => {
+  ["its folder is moved, and created again", (path) => {
     renameSync(dirname(path), `${dirname(path)}.away`)
     mkdirSync(dirname(path))
   }]
@@ -46,7 +46,7 @@ const ways: ReadonlyArray<readonly [name: string, away: (path: string) => void]>
 
 describe("a file that is moved while it is open", () => {
   it.live.each(ways)(
-    "%s: who waits is told within seconds, and gets what is put into the next",
+    "%s: a waiting consumer notices within seconds, and gets the jobs of the next file",
     ([, away]) =>
       Effect.gen(function*() {
         const path = join(yield* folder, "place", "queue.db")
@@ -64,7 +64,7 @@ describe("a file that is moved while it is open", () => {
           assert.match(lines[0]!, /^Warn .*was removed or replaced while it was open/)
           assert.isFalse(existsSync(path))
           yield* assertFails(broker.put("q", request("lost")), "Unavailable")
-          assert.isFalse(existsSync(path), "what was moved is not made anew")
+          assert.isFalse(existsSync(path), "a moved file is not created again")
 
           yield* putElsewhere(path, "next")
           const lease = yield* Effect.timeout(Fiber.join(waiter), "5 seconds")
@@ -79,7 +79,7 @@ describe("a file that is moved while it is open", () => {
   )
 
   it.live.each(ways)(
-    "%s, and another stands there: a publisher that had it open puts into that one",
+    "%s, and replaced: a publisher with the file open puts into the new one",
     ([, away]) =>
       Effect.gen(function*() {
         const path = join(yield* folder, "place", "queue.db")
@@ -95,7 +95,7 @@ describe("a file that is moved while it is open", () => {
       })
   )
 
-  it.live("it is not there: every command fails, nothing was done, and it is said what to do", () =>
+  it.live("fails every command without an effect, and says what to do", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker, inspector } = yield* SqliteBroker.make({ path })
@@ -131,7 +131,7 @@ describe("a file that is moved while it is open", () => {
       assert.deepStrictEqual(readdirSync(dirname(path)), ["away"])
     }))
 
-  it.live("it does not come back: who waits fails after its time, and a worker with it; it may come back later", () =>
+  it.live("fails waiting consumers and workers after their time, and may come back later", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path, reconnectFor: "600 millis" })
@@ -156,7 +156,7 @@ describe("a file that is moved while it is open", () => {
       assert.strictEqual(text(lease), "late")
     }))
 
-  it.live("it comes back: what is held is held still", () =>
+  it.live("keeps its leases if it comes back", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path })
@@ -173,7 +173,7 @@ describe("a file that is moved while it is open", () => {
       assert.strictEqual(text(yield* Fiber.join(waiter)), "b")
     }))
 
-  it.live("another stands there: what is held is lost, and its handler is told", () =>
+  it.live("loses its leases if it was replaced, and their handlers are interrupted", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path })
@@ -191,7 +191,7 @@ describe("a file that is moved while it is open", () => {
       assert.deepStrictEqual(bodiesIn(join(dirname(path), "away", basename(path))), ["a"])
     }))
 
-  it.live("by a link that leads elsewhere from now on: what was held there is requeued", () =>
+  it.live("requeues its leases if only a link leads elsewhere", () =>
     Effect.gen(function*() {
       const place = yield* folder
       const [one, other, link] = ["one.db", "other.db", "link.db"].map((name) => join(place, name)) as [
@@ -215,7 +215,7 @@ describe("a file that is moved while it is open", () => {
       assert.isFalse(existsSync(`${link}-wal`))
     }))
 
-  it.live("without its log: what comes in its place is not opened, because SQLite would mix both", () =>
+  it.live("moved without its log, does not open its replacement, because SQLite would mix both", () =>
     Effect.gen(function*() {
       const path = yield* file
       const away = `${path}.away`
@@ -235,7 +235,7 @@ describe("a file that is moved while it is open", () => {
       assert.deepStrictEqual(bodiesIn(away), ["a"])
     }))
 
-  it.live("what stands there is of no use: it is said why", () =>
+  it.live("reports why its replacement can't be used", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path })
@@ -246,7 +246,7 @@ describe("a file that is moved while it is open", () => {
       assert.include(message, "not a SQLite database")
     }))
 
-  it.live("a hard link is warned of", () =>
+  it.live("logs a warning of a hard link", () =>
     Effect.gen(function*() {
       const path = yield* file
       yield* putElsewhere(path, "a")
@@ -257,7 +257,7 @@ describe("a file that is moved while it is open", () => {
     }))
 })
 
-describe("a folder that was left alone for a while", () => {
+describe("a folder that has not changed for a while", () => {
   /** A guard that takes its folder for left alone; the file system's time has gone on since. */
   const quiet = (path: string, place = path) =>
     Effect.gen(function*() {
@@ -304,7 +304,7 @@ describe("a folder that was left alone for a while", () => {
       }]
     ] as const
   ) {
-    it.live(`${name}: ${standing}, at the next look`, () =>
+    it.live(`${name}: ${standing}, by the next look`, () =>
       Effect.gen(function*() {
         const path = join(yield* folder, "place", "queue.db")
         mkdirSync(dirname(path))
@@ -316,7 +316,7 @@ describe("a folder that was left alone for a while", () => {
       }))
   }
 
-  it.live("a link to it leads elsewhere, or nowhere: at the next look, though its own folder is as it was", () =>
+  it.live("a link to it that leads elsewhere, or nowhere, is noticed by the next look, though its own folder has not changed", () =>
     Effect.gen(function*() {
       const place = join(yield* folder, "queue.db")
       const path = join(yield* folder, "link.db")

@@ -11,7 +11,7 @@ import { bodiesIn, logs } from "./moves.ts"
 
 allow(withPrograms)
 
-describe("a file that loses what lies beside it", () => {
+describe("a file that loses its log or its shared memory", () => {
   for (
     const [name, remove] of [
       ["its log", (path: string) => unlinkSync(`${path}-wal`)],
@@ -28,7 +28,7 @@ describe("a file that loses what lies beside it", () => {
     ] as const
   ) {
     for (const durability of ["full", "normal"] as const) {
-      it.live(`${name} (${durability}): is opened again with all that was accepted, and what was held`, () =>
+      it.live(`${name} (${durability}): is opened again with all accepted jobs and all leases`, () =>
         Effect.gen(function*() {
           const path = yield* file
           const { layer, lines } = logs()
@@ -54,7 +54,7 @@ describe("a file that loses what lies beside it", () => {
   }
 
   it.live.each(["full", "normal"] as const)(
-    "of several brokers (%s): the first brings what the log holds to the file, the others follow",
+    "of several brokers (%s): the first copies the log into the file, the others follow",
     (durability) =>
       Effect.gen(function*() {
         const path = yield* file
@@ -80,7 +80,7 @@ describe("a file that loses what lies beside it", () => {
   }
 
   it.live.each(["full", "normal"] as const)(
-    "because it was moved without, and a link to it left (%s): all that was accepted is where it is now",
+    "because it was moved without them, and a link to it left (%s): all accepted jobs are in the file",
     (durability) =>
       Effect.gen(function*() {
         const path = yield* file
@@ -104,7 +104,7 @@ describe("a file that loses what lies beside it", () => {
       })
   )
 
-  it.live("because it was moved without, and others use it there by now: nothing is written to either", () =>
+  it.live("because it was moved without them, and others use it by now: nothing is written to either", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path })
@@ -118,7 +118,7 @@ describe("a file that loses what lies beside it", () => {
       assert.deepStrictEqual(bodiesIn(to), ["a", "b"])
     }))
 
-  it.live("in the place of which there is a link to it, which nobody can open: is made anew", () =>
+  it.live("and has a link that leads to itself instead: creates the part again", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path })
@@ -130,7 +130,7 @@ describe("a file that loses what lies beside it", () => {
       assert.isTrue(lstatSync(`${path}-wal`).isFile())
     }))
 
-  it.live("of several processes: each opens it again, and no job is lost or run twice", () =>
+  it.live("of several processes: each opens it again, and no job is lost or runs twice", () =>
     Effect.gen(function*() {
       const path = yield* file
       const publisher = yield* child("publish", path)

@@ -17,10 +17,10 @@ import { bodiesIn, logs, moveAll, putElsewhere, waiting } from "./moves.ts"
 
 allow(withFiles)
 
-describe("no job that was accepted is lost", () => {
+describe("no accepted job is lost", () => {
   for (
     const [name, disturb] of [
-      ["moved and made anew", (path: string, i: number) => moveAll(path, join(dirname(path), `away-${i}`))],
+      ["moved and created again", (path: string, i: number) => moveAll(path, join(dirname(path), `away-${i}`))],
       ["log removed", (path: string) => unlinkSync(`${path}-wal`)],
       ["shared memory removed", (path: string) => unlinkSync(`${path}-shm`)],
       ["moved and put back", (path: string, i: number) => {
@@ -30,7 +30,7 @@ describe("no job that was accepted is lost", () => {
       }]
     ] as const
   ) {
-    it.live(`while jobs are put all the time: ${name}`, () =>
+    it.live(`while jobs are put without a pause: ${name}`, () =>
       Effect.gen(function*() {
         const path = yield* file
         const accepted: Array<string> = []
@@ -77,7 +77,7 @@ describe("no job that was accepted is lost", () => {
 const One = Job.make("one", { payload: Schema.Struct({ n: Schema.Int }), queue: "q", ttr: "1 hour" })
 
 describe("a worker whose file is moved", () => {
-  it.live("works the jobs of the next, as a layer, and interrupts what it ran", () =>
+  it.live("works on the jobs of the next file, as a layer, and interrupts its running handlers", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { layer, lines } = logs()
@@ -114,7 +114,7 @@ describe("a worker whose file is moved", () => {
       }).pipe(Effect.provide(service))
     }))
 
-  it.live("ends when it does not come back", () =>
+  it.live("ends if the file does not come back", () =>
     Effect.gen(function*() {
       const path = yield* file
       const exit = yield* Effect.gen(function*() {

@@ -70,7 +70,7 @@ const large = request("x".repeat(60_000))
 
 describe("a path", () => {
   it.live.skipIf(process.platform !== "linux")(
-    "through a link: the log that is synced is the file's",
+    "through a link syncs the log of the file",
     () =>
       Effect.gen(function*() {
         const path = yield* file
@@ -89,7 +89,7 @@ describe("a path", () => {
       })
   )
 
-  it.live("that is relative stays the same when the working directory changes, also for the log's copies", () =>
+  it.live("that is relative stays the same if the working directory changes, also for the copies of the log", () =>
     Effect.gen(function*() {
       const path = yield* file
       const elsewhere = yield* folder
@@ -102,7 +102,7 @@ describe("a path", () => {
       assert.deepStrictEqual(readdirSync(elsewhere), [])
     }))
 
-  it.live("that goes up from a link is the one that the operating system means, and stays that", () =>
+  it.live("that goes up from a link means the same as for the operating system, and stays the same", () =>
     Effect.gen(function*() {
       const place = yield* folder
       mkdirSync(join(place, "deep/er"), { recursive: true })
@@ -129,7 +129,7 @@ describe("a path", () => {
     }))
 
   for (const length of [700, 512, 505]) {
-    it.live(`that is longer than SQLite takes (${length}): says so, and makes nothing`, () =>
+    it.live(`that is longer than SQLite accepts (${length}) is reported, and nothing is created`, () =>
       Effect.gen(function*() {
         const place = yield* folder
         let deep = place
@@ -144,7 +144,7 @@ describe("a path", () => {
       }))
   }
 
-  it.live("with the longest name works, with a longer one it says so", () =>
+  it.live("with the longest name works, and with a longer one is reported", () =>
     Effect.gen(function*() {
       const place = yield* folder
       yield* Effect.scoped(
@@ -158,7 +158,7 @@ describe("a path", () => {
     }))
 
   it.live.skipIf(process.platform !== "linux")(
-    "of what is no file: is not opened, and it is said what it is",
+    "of something that is not a file is refused, and the error says what it is",
     () =>
       Effect.gen(function*() {
         const place = yield* folder
@@ -198,7 +198,7 @@ describe("the mode of a new file", () => {
       ["002", "660"]
     ] as const
   ) {
-    it.live(`is ${mode} with a umask of ${umask}, also at the end of links that led to nothing, and beside it`, () =>
+    it.live(`is ${mode} with a umask of ${umask}, also at the end of links that led nowhere, and for its log`, () =>
       Effect.gen(function*() {
         const place = yield* folder
         mkdirSync(join(place, "real/deep"), { recursive: true })
@@ -226,7 +226,7 @@ describe("the mode of a new file", () => {
       }))
   }
 
-  it.live("a log that is left without its file is kept: it may hold jobs", () =>
+  it.live("a log without its file is kept, because it may hold jobs", () =>
     Effect.gen(function*() {
       const path = yield* file
       const log = "a log that may hold jobs"
@@ -253,7 +253,7 @@ describe("opening and closing", () => {
       yield* Fiber.interrupt(fiber).pipe(Effect.timeout("1 second"))
     }))
 
-  it.live("closing while another program holds the file takes no longer than two seconds or so", () =>
+  it.live("closing takes at most about two seconds while another program has locked the file", () =>
     Effect.gen(function*() {
       const path = yield* file
       const began = yield* Effect.scoped(Effect.gen(function*() {
@@ -267,7 +267,7 @@ describe("opening and closing", () => {
       assert.isBelow(performance.now() - began, 5000)
     }))
 
-  it.live("a reserve fails when its broker closes, and after", () =>
+  it.live("a reserve fails when its broker closes, and afterwards", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const { broker } = yield* Scope.provide(SqliteBroker.make({ path: yield* file }), scope)
@@ -284,7 +284,7 @@ describe("opening and closing", () => {
       yield* assertFails(consumer.reserve(1), "Unavailable")
     }))
 
-  it.live("a settlement that was asked for before its consumer closed is carried out", () =>
+  it.live("a settlement that was requested before its consumer closed is executed", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { begun, clock } = yield* Sleeps.make
@@ -304,7 +304,7 @@ describe("opening and closing", () => {
       assert.include(yield* inspector.stats, { ready: 0, reserved: 0 })
     }))
 
-  it.live("where no thread can be started the log is copied without", () =>
+  it.live("the log is copied on the main thread if no thread can be started", () =>
     Effect.gen(function*() {
       const path = yield* file
       const publisher = yield* child("fill", path, ["--permission", "--allow-fs-read=*", "--allow-fs-write=*"])

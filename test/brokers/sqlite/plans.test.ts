@@ -35,7 +35,7 @@ describe("query plans", () => {
   for (
     const [name, sql] of [...Object.entries(Jobs.sql), ...Object.entries(Queues.sql), ...Object.entries(History.sql)]
   ) {
-    it.effect(`${name} reads no table from one end to the other, and sorts nothing`, () =>
+    it.effect(`${name} scans no table, and sorts nothing`, () =>
       Effect.gen(function*() {
         const plan = planOf(yield* database, sql)
         const scans = plan.filter((step) => /^SCAN (?!\d+-ROW VALUES CLAUSE)/.test(step))
@@ -49,7 +49,7 @@ describe("query plans", () => {
       }))
   }
 
-  it.effect("a plan that scans is found", () =>
+  it.effect("a plan that scans is noticed", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(planOf(yield* database, "SELECT id FROM job WHERE lost > 3"), ["SCAN job"])
     }))

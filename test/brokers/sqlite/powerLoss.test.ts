@@ -85,7 +85,7 @@ const cutEverywhere = Effect.fnUntraced(function*(
 
 describe("a loss of power", () => {
   it.live(
-    "at any byte of the log: what was acknowledged is kept, what was deleted stays deleted",
+    "at any byte of the log keeps acknowledged jobs, and deleted ones stay deleted",
     () =>
       Effect.gen(function*() {
         const path = yield* file
@@ -98,7 +98,7 @@ describe("a loss of power", () => {
   )
 
   it.live(
-    "also after the log was copied and begun anew over what it had",
+    "does so, too, after the log was copied and started again",
     () =>
       Effect.gen(function*() {
         const path = yield* file

@@ -52,7 +52,7 @@ describe("processes", () => {
     // longer than it looks for changes without any
     ["that has gone to sleep", 4, 1400]
   ])(
-    "a job that another process puts is served within two ticks, by a worker %s",
+    "a job of another process is served within two ticks, by a worker %s",
     ([, count, pause]) =>
       Effect.gen(function*() {
         const late: Array<number> = []
@@ -72,7 +72,7 @@ describe("processes", () => {
       })
   )
 
-  it.live("also while another process puts as many as it can", () =>
+  it.live("it is served so, too, while another process puts as many jobs as it can", () =>
     Effect.gen(function*() {
       const flooded = Effect.fnUntraced(function*(path: string, hogged: string) {
         const hog = yield* child("flood", hogged)
@@ -93,7 +93,7 @@ describe("processes", () => {
       }
     }))
 
-  it.live("two publishers and two workers in four processes: no lock is seen, and no job runs twice", () =>
+  it.live("two publishers and two workers in four processes see no lock error, and run no job twice", () =>
     Effect.gen(function*() {
       const path = yield* file
       const children = yield* Effect.all([
@@ -118,7 +118,7 @@ describe("processes", () => {
       assert.strictEqual(new Set(ran).size, ran.length)
     }))
 
-  it.live("workers of other processes that wait are counted, until they are killed", () =>
+  it.live("idle workers of other processes are counted until they are killed", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker, inspector } = yield* SqliteBroker.make({ path })
@@ -132,7 +132,7 @@ describe("processes", () => {
     }))
 
   it.live.skipIf(noProc)(
-    "what a killed process held is served again within 2 s, as abandoned once",
+    "the jobs of a killed process are served again within 2 s, as abandoned once",
     () =>
       Effect.gen(function*() {
         const path = yield* file
@@ -159,7 +159,7 @@ describe("processes", () => {
   )
 
   it.live.skipIf(noProc)(
-    "also under load, and when the wall clock is set back",
+    "they are served so, too, under load, and after the wall clock was set back",
     () =>
       Effect.gen(function*() {
         const path = yield* file
@@ -194,7 +194,7 @@ describe("processes", () => {
       })
   )
 
-  it.live("a process that ends requeues what it held, unspent", () =>
+  it.live("a process that ends requeues its jobs, and spends no attempt", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path })
@@ -211,7 +211,7 @@ describe("processes", () => {
     }))
 
   it.live.skipIf(noProc)(
-    "processes of a former boot are forgotten when their leases are over",
+    "processes of an earlier boot are removed when their leases have expired",
     () =>
       Effect.gen(function*() {
         const path = yield* file
@@ -236,7 +236,7 @@ describe("processes", () => {
       })
   )
 
-  it("a process is dead when its pid is another's now, and nothing is known of another world's", () => {
+  it("a process is dead if another has its pid, and nothing is known about one of another world", () => {
     const self = Liveness.self()
     assert.isFalse(Liveness.isDead(self, self))
     if (noProc) return

@@ -23,7 +23,7 @@ const maxJobSize = 20
 
 describe("putAll", () => {
   it.effect.prop(
-    "every id is that of its own body, and what is too big is refused alone",
+    "each id belongs to its body, and a body that is too big fails alone",
     { requests: Schema.Array(Request).pipe(Schema.check(Schema.isMaxLength(40))) },
     ({ requests }) =>
       Effect.gen(function*() {

@@ -28,7 +28,7 @@ const put = (broker: Broker["Service"], count: number) =>
 
 describe("space", () => {
   it.live.each(["full", "normal"] as const)(
-    "100,000 jobs come and go (%s): the log stays short, and the file shrinks",
+    "100,000 jobs that come and go (%s) keep the log short, and the file shrinks again",
     (durability) =>
       Effect.gen(function*() {
         const path = yield* file
@@ -72,7 +72,7 @@ describe("space", () => {
   )
 
   it.live(
-    "a transaction that another program leaves open lets the log grow, until it ends",
+    "an open transaction of another program lets the log grow until it ends",
     () =>
       Effect.gen(function*() {
         const path = yield* file

@@ -42,7 +42,7 @@ describe("sqlite:", () => {
     )
   })
 
-  it("names any file: what means something in a URL is percent-encoded", () => {
+  it("can name any file: characters with a meaning in a URL are percent-encoded", () => {
     for (
       const [path, encoded] of [
         ["a?b.db", "a%3Fb.db"],
@@ -69,14 +69,14 @@ describe("sqlite:", () => {
     for (const home of ["~/jobs.db", "~bob/jobs.db"]) assert.include(detailOf(`sqlite:${home}`), "in full")
   })
 
-  it("says how a ? in a path is written", () => {
+  it("says how to write a ? in a path", () => {
     for (const url of ["sqlite:a?b.db", "sqlite:what?.db", "sqlite:a?.db?history=1d", "sqlite:a?b=c.db"]) {
       assert.include(detailOf(url), "%3F", url)
     }
     assert.notInclude(detailOf("sqlite:a.db?history=long"), "%3F")
   })
 
-  it.live("makes the very file that the URL names", () =>
+  it.live("creates exactly the file that the URL names", () =>
     Effect.gen(function*() {
       const place = yield* folder
       const names = ["a?b.db", "a#b.db", "a%3Fb.db", "a b.db", "ä💾.db", "file:x.db", "-.db", "a?mode=memory"]
@@ -90,7 +90,7 @@ describe("sqlite:", () => {
       assert.deepStrictEqual(readdirSync(place).toSorted(), names.toSorted())
     }))
 
-  it.live("takes the largest job, and says in the broker's own words how to raise it", () =>
+  it.live("has the size limit of a job, and the error says how to raise it for this broker", () =>
     Effect.gen(function*() {
       for (const url of [`sqlite:${yield* file}`, "memory:"]) {
         const put = (query: string, size: number) =>
@@ -111,7 +111,7 @@ describe("sqlite:", () => {
       assert.include(Result.getOrThrow(Result.flip(beanstalkd)).message, "beanstalkd -z")
     }))
 
-  it.live("refuses a largest job that can't be meant", () =>
+  it.live("refuses an invalid size limit", () =>
     Effect.gen(function*() {
       for (const size of ["0", "-1", "1.5", "64k", "", "NaN", "1e3", "99999999999999999999"]) {
         assert.include(detailOf(`sqlite:a.db?max-job-size=${size}`), "max-job-size", size)
@@ -124,7 +124,7 @@ describe("sqlite:", () => {
       assert.include(detailOf("memory:jobs.db"), "sqlite:PATH")
     }))
 
-  it("takes how long workers wait for a file that was moved", () => {
+  it("has the time that workers wait for a moved file", () => {
     const read = Result.getOrThrow(BrokerUrl.parse("sqlite:a.db?reconnect-for=5m"))
     assert.deepStrictEqual(read._tag === "Sqlite" ? read.reconnectFor : undefined, Duration.minutes(5))
     assert.include(detailOf("sqlite:a.db?reconnect-for=long"), "reconnect-for")

@@ -18,7 +18,7 @@ vi.mock("node:fs", async (original) => {
 describe("without a /proc", () => {
   const self = Liveness.self()
 
-  it("nothing but the number of a process is known", () => {
+  it("only the pid of a process is known", () => {
     assert.deepStrictEqual(self, { pid: process.pid, started: null, world: null })
   })
 
@@ -33,7 +33,7 @@ describe("without a /proc", () => {
     assert.isFalse(Liveness.isOfFormerBoot(other, self))
   })
 
-  it.live("what a killed process held is served again when its time to run is over", () =>
+  it.live("the jobs of a killed process are served again after their time to run", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker, inspector } = yield* SqliteBroker.make({ path })
