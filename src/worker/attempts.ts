@@ -110,20 +110,13 @@ export class Attempts {
     }
   }
 
-  /** Interrupts the attempts whose leases the broker reports as lost. */
-  lose(leases: ReadonlyArray<Lease>): void {
-    const lost = new Set(leases)
+  /** Interrupts the attempts whose leases are lost: those that the broker reports, or all if it stays away. */
+  lose(leases?: ReadonlyArray<Lease>): void {
+    const lost = leases && new Set(leases)
     for (const attempt of this.all) {
-      if (lost.has(attempt.lease)) {
+      if (lost === undefined || lost.has(attempt.lease)) {
         attempt.interrupt({ _tag: "LeaseLost", handled: false, error: leaseLost(attempt.lease) })
       }
-    }
-  }
-
-  /** The broker stays away, and all leases are over. */
-  loseAll(): void {
-    for (const attempt of this.all) {
-      attempt.interrupt({ _tag: "LeaseLost", handled: false, error: leaseLost(attempt.lease) })
     }
   }
 

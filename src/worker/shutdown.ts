@@ -48,7 +48,7 @@ const requeueAll = Effect.fnUntraced(function*({ attempts, settings }: Parts) {
 const loseAll = Effect.fnUntraced(function*({ attempts }: Parts) {
   const ttrs = Array.from(attempts.all, ({ info }) => Duration.toMillis(info?.ttr ?? defaultTtr))
   yield* Effect.sleep(Math.max(0, ...ttrs))
-  attempts.loseAll()
+  attempts.lose()
   yield* Effect.sleep(maxCleanupMillis)
 })
 

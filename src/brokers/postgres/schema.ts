@@ -99,7 +99,7 @@ export const prepare = (
       return refuse(broker, schema, `it is of version ${version}, and this backq knows ${known}: update backq`)
     }
     return version < known && !migrate
-      ? refuse(broker, schema, `it is of version ${version} and has to be of ${known}: start a program with migrate on`)
+      ? refuse(broker, schema, `it must be of version ${known}, not ${version}: start a program with migrate on`)
       : Effect.void
   }
   const inTransaction = Effect.gen(function*() {
