@@ -79,10 +79,11 @@ export const outcome = (attempt: Attempt, decision: FinalDecision): Outcome => {
   }
 }
 
-/** Asks the broker for the attempt numbers of failed attempts, if they are unknown. */
-const inspectFailed = Effect.fnUntraced(function*(consumer: Consumer, attempts: ReadonlyArray<Attempt>) {
-  const unknown = attempts.filter((attempt) => attempt.info === undefined && attempt.decision!._tag === "Failed")
-  if (unknown.length === 0) return
+/** Whether an attempt failed whose number is unknown. */
+const isUncounted = ({ decision, info }: Attempt): boolean => info === undefined && decision!._tag === "Failed"
+
+/** Asks the broker for the attempt numbers of such attempts. */
+const inspectFailed = Effect.fnUntraced(function*(consumer: Consumer, unknown: ReadonlyArray<Attempt>) {
   const answers = yield* consumer.inspect(unknown.map((attempt) => attempt.lease))
   for (let i = 0; i < unknown.length; i++) {
     const answer = answers[i]!
@@ -117,7 +118,7 @@ const settleAll = Effect.fnUntraced(function*(
   attempts: ReadonlyArray<Attempt>,
   mayWaitUntil: (time: number) => boolean
 ): Effect.fn.Return<Settled> {
-  yield* inspectFailed(consumer, attempts)
+  if (attempts.some(isUncounted)) yield* inspectFailed(consumer, attempts.filter(isUncounted))
   const decisions: Array<FinalDecision> = []
   const settlements: Array<Settlement> = []
   // the positions in `decisions` of the settlements

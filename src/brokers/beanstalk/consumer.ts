@@ -9,8 +9,7 @@
  * Limit: `delete` succeeds after the lease has expired, as long as no other
  * worker has the job, because beanstalkd lets any connection delete a ready job.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as Clock from "effect/Clock"
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -132,22 +131,32 @@ class BeanstalkConsumer implements Consumer {
     return this.connections.tend
   }
 
-  readonly reserve: Consumer["reserve"] = Effect.fnUntraced({ self: this }, function*(max: number) {
-    yield* Effect.fromResult(checkMax(max))
-    yield* this.connections.trim
-    while (true) {
-      if (this.isClosed) return yield* BrokerError.consumerClosed(this.broker)
-      yield* this.throttle.pause
-      const beganAt = yield* Clock.currentTimeMillis
-      const batch = yield* this.reserving.next(max)
-      if (Result.isSuccess(batch)) {
-        if (batch.success.length > 0) return batch.success as unknown as NonEmptyReadonlyArray<Lease>
-        this.throttle.ended(beganAt, yield* Clock.currentTimeMillis)
-      } else if (!isWorthWaiting(batch.failure)) {
-        return yield* batch.failure
-      }
-    }
-  })
+  readonly reserve: Consumer["reserve"] = (max) => {
+    const checked = checkMax(max)
+    return Result.isFailure(checked)
+      ? Effect.fail(checked.failure)
+      : Effect.andThen(this.connections.trim, this.reserveSome(max))
+  }
+
+  private reserveSome(max: number): ReturnType<Consumer["reserve"]> {
+    return Effect.andThen(
+      this.throttle.pause,
+      Effect.clockWith((clock) => {
+        if (this.isClosed) return Effect.fail(BrokerError.consumerClosed(this.broker))
+        const beganAt = clock.currentTimeMillisUnsafe()
+        return Effect.flatMap(this.reserving.next(max), (batch) => {
+          if (Result.isSuccess(batch)) {
+            const leases = batch.success
+            if (isReadonlyArrayNonEmpty(leases)) return Effect.succeed(leases)
+            this.throttle.ended(beganAt, clock.currentTimeMillisUnsafe())
+          } else if (!isWorthWaiting(batch.failure)) {
+            return Effect.fail(batch.failure)
+          }
+          return this.reserveSome(max)
+        })
+      })
+    )
+  }
 
   readonly settle: Consumer["settle"] = (settlements) => {
     const bad = settlements.map(invalid)
@@ -266,6 +275,9 @@ class BeanstalkConsumer implements Consumer {
     run: (holder: Holder, items: ReadonlyArray<A>) => Effect.Effect<ReadonlyArray<Outcome<B>>>
   ): Effect.Effect<ReadonlyArray<Outcome<B>>> {
     return Effect.suspend(() => {
+      const [first] = items
+      const only = items.length === 1 ? leaseOf(first!) : undefined
+      if (only !== undefined && this.isMine(only)) return run(only.holder, items)
       const groups = new Map<Holder, Group<A>>()
       const results: Array<Outcome<B>> = []
       const seen = new Set<Lease>()
