@@ -145,7 +145,7 @@ const run = Effect.gen(function*() {
     Worker.handler(Demo, (payload, job) => Effect.andThen(running(job.id), processes.run(payload, job))),
     Worker.handler(DemoPush, (payload, job) => Effect.andThen(running(job.id), pushes.run(payload, job))),
     Worker.handler(
-      DeadTokenJob.DeadTokenJob,
+      DeadTokenJob.job,
       ({ reason, token }) =>
         Effect.as(running(deadToken), `${token.slice(0, 8)}... is ${reason}: the application deletes it here`)
     )

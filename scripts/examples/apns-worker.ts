@@ -16,7 +16,7 @@ import { Apns, ApnsJob, DeadTokenJob } from "../../src/push/apns/index.ts"
 
 // Here the application deletes the token from its database. A token may arrive more than once.
 const forget = Worker.handler(
-  DeadTokenJob.DeadTokenJob,
+  DeadTokenJob.job,
   ({ kind, reason, token }) => Effect.log(`${kind.toLowerCase()} token ${token.slice(0, 8)}...: ${reason}`)
 )
 

@@ -30,7 +30,7 @@ const commands: ReadonlyArray<ProcessPayload.ProcessPayload> = [
 const outputOf = (result: unknown): string => OutputTail.toText((result as Process.Exited).stdout).trim()
 
 const program = Effect.gen(function*() {
-  yield* Publisher.publishAll(ProcessJob.ProcessJob, commands)
+  yield* Publisher.publishAll(ProcessJob.job, commands)
   yield* Worker.stream({ concurrency: 1, maxJobs: commands.length }, ProcessJob.handler()).pipe(
     Stream.runForEach((outcome) =>
       Console.log(

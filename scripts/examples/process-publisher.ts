@@ -13,11 +13,11 @@ import { Main } from "../../src/main/index.ts"
 import { ProcessJob } from "../../src/process/index.ts"
 
 const program = Effect.gen(function*() {
-  const now = yield* Publisher.publish(ProcessJob.ProcessJob, { command: ["date", "-u"], timeout: "10 seconds" })
+  const now = yield* Publisher.publish(ProcessJob.job, { command: ["date", "-u"], timeout: "10 seconds" })
   yield* Console.log(`published ${now}`)
 
   const later = yield* Publisher.publish(
-    ProcessJob.ProcessJob,
+    ProcessJob.job,
     { command: ["echo", "later"], env: { LANG: "C" } },
     { delay: "4 seconds", deadline: "1 hour" }
   )

@@ -6,7 +6,7 @@
  * refuses is buried with the reason.
  *
  * ```ts
- * yield* Publisher.publish(ProcessJob.ProcessJob, { command: ["backup", "--full"], timeout: "10 minutes" })
+ * yield* Publisher.publish(ProcessJob.job, { command: ["backup", "--full"], timeout: "10 minutes" })
  * Worker.layer({ concurrency: 4 }, ProcessJob.handler()).pipe(Layer.provide(Process.ProcessRunner.layer))
  * ```
  *
@@ -30,7 +30,7 @@ import { ProcessPayload } from "./ProcessPayload.ts"
  * @category models
  * @since 0.1.0
  */
-export const ProcessJob: Job.Job<ProcessPayload> = Job.make("process", { payload: ProcessPayload })
+export const job: Job.Job<ProcessPayload> = Job.make("process", { payload: ProcessPayload })
 
 /**
  * The process of a job failed. `output` is the end of its output.
@@ -75,7 +75,7 @@ const logOutput = (output: ReturnType<typeof outputOf>) => {
 export interface Options {
   /** The meaning of exit codes. Default: 0 is done, all others are retried by the job's schedule. */
   readonly exitPolicy?: ExitPolicy.ExitPolicy | undefined
-  /** The job to handle, for a job with another policy. Default: {@link ProcessJob}. */
+  /** The job to handle, for a job with another policy. Default: {@link job}. */
   readonly job?: Job.Job<ProcessPayload> | undefined
 }
 
@@ -87,7 +87,7 @@ export interface Options {
  */
 export const handler = (options: Options = {}): Handler.Handler<Process.ProcessRunner> => {
   const policy = options.exitPolicy ?? ExitPolicy.make()
-  return Handler.make(options.job ?? ProcessJob, (payload) =>
+  return Handler.make(options.job ?? job, (payload) =>
     Effect.gen(function*() {
       const outcome = yield* Effect.result(Process.run(payload))
       const decision = ExitPolicy.decide(policy, outcome)

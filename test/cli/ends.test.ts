@@ -29,7 +29,7 @@ import * as BrokerUrl from "../../src/brokers/url.ts"
 import * as Envelope from "../../src/Envelope.ts"
 import { Inspector } from "../../src/Inspector.ts"
 import * as ProcessGroup from "../../src/process/processGroup.ts"
-import { ProcessJob } from "../../src/process/ProcessJob.ts"
+import * as ProcessJob from "../../src/process/ProcessJob.ts"
 import * as Publisher from "../../src/Publisher.ts"
 import * as Tail from "../../src/tail/Tail.ts"
 import { ApnsSimulator, Key, Script } from "../../src/testing/apns/index.ts"
@@ -294,7 +294,7 @@ it.live("a worker goes on without its log", () =>
     for (let i = 1; i <= 3; i++) {
       const command = ["sh", "-c", `echo . >> ${file}`]
       yield* Effect.provide(
-        Publisher.publish(ProcessJob, { command: command as [string, ...Array<string>] }),
+        Publisher.publish(ProcessJob.job, { command: command as [string, ...Array<string>] }),
         Publisher.layer.pipe(Layer.provide(BrokerUrl.layer(one.url)))
       )
       yield* eventually("the job runs", () => existsSync(file) && readFileSync(file, "utf8") === ".\n".repeat(i))
@@ -360,7 +360,7 @@ const stubborn = Effect.fnUntraced(function*(...flags: ReadonlyArray<string>) {
   const line = `trap "" TERM HUP INT; sleep 300 & echo $$ $! > ${file}; wait`
   const publisher = Publisher.layer.pipe(Layer.provide(BrokerUrl.layer(one.url)))
   yield* Effect.provide(
-    Publisher.publish(ProcessJob, { command: ["sh", "-c", line] }, { queue: "stubborn" }),
+    Publisher.publish(ProcessJob.job, { command: ["sh", "-c", line] }, { queue: "stubborn" }),
     publisher
   )
   yield* eventually("the process runs", () => existsSync(file) && readFileSync(file, "utf8").endsWith("\n"))

@@ -32,7 +32,7 @@ const published = (path: string, line: string, ...args: ReadonlyArray<string>) =
     assert.strictEqual(code, 0)
     const got: Array<{ readonly payload: ApnsPayload; readonly delivery: Delivery }> = []
     const handler = Worker.handler(
-      ApnsJob.ApnsJob,
+      ApnsJob.job,
       (payload, delivery) => Effect.sync(() => got.push({ payload, delivery }))
     )
     const ids = stdout.split("\n")

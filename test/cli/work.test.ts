@@ -10,7 +10,7 @@ import * as Net from "node:net"
 import { join } from "node:path"
 import { JobId } from "../../src/Broker.ts"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
-import { ProcessJob } from "../../src/process/ProcessJob.ts"
+import * as ProcessJob from "../../src/process/ProcessJob.ts"
 import type { ProcessPayload } from "../../src/process/ProcessPayload.ts"
 import * as Publisher from "../../src/Publisher.ts"
 import { beanstalkd, real } from "../support/beanstalkd.ts"
@@ -27,7 +27,7 @@ const publisherOn = (port: number) => Publisher.layer.pipe(Layer.provide(Beansta
 
 const publishAll = (port: number, payloads: ReadonlyArray<ProcessPayload>, options: Publisher.PublishOptions = {}) =>
   Effect.gen(function*() {
-    for (const result of yield* Publisher.publishAll(ProcessJob, payloads, options)) {
+    for (const result of yield* Publisher.publishAll(ProcessJob.job, payloads, options)) {
       yield* Effect.fromResult(result)
     }
   }).pipe(Effect.provide(publisherOn(port)))
@@ -242,7 +242,7 @@ describe.concurrent("work process", () => {
         Effect.suspend(() => {
           const name = n++
           return Effect.map(
-            Publisher.publish(ProcessJob, { command: ["touch", join(dir, String(name))] }),
+            Publisher.publish(ProcessJob.job, { command: ["touch", join(dir, String(name))] }),
             () => accepted.push(name)
           )
         }).pipe(

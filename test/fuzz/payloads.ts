@@ -110,7 +110,7 @@ const services = Layer.mergeAll(TestBroker.layer, TestApns.layer(), Process.Proc
 
 const handlers = [
   Worker.handler(UserJob, () => Effect.void),
-  Worker.handler(DeadTokenJob.DeadTokenJob, () => Effect.void),
+  Worker.handler(DeadTokenJob.job, () => Effect.void),
   ApnsJob.handler(),
   ProcessJob.handler({ exitPolicy: ExitPolicy.make() })
 ] as const

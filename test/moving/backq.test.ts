@@ -65,7 +65,7 @@ describe("moving from BackQ", () => {
   real("any waiting client counts as a worker, so requireWorkers gives no protection", () =>
     Effect.gen(function*() {
       const server = yield* beanstalkd()
-      const publish = Publisher.publish(ProcessJob.ProcessJob, { command: ["date"] }, { requireWorkers: true }).pipe(
+      const publish = Publisher.publish(ProcessJob.job, { command: ["date"] }, { requireWorkers: true }).pipe(
         Effect.provide(Layer.provide(Publisher.layer, BeanstalkBroker.layer({ port: server.port })))
       )
       assert.strictEqual((yield* Effect.flip(publish)).reason._tag, "NoIdleWorkers")

@@ -385,7 +385,7 @@ describe("a policy applies when it is provided", () => {
   it.live.each(Object.keys(workers))("%s", (name) =>
     Effect.gen(function*() {
       const { peekNext, statsJob } = yield* Inspector
-      yield* Publisher.publish(ProcessJob.ProcessJob, { command: ["touch", "/dev/null"] })
+      yield* Publisher.publish(ProcessJob.job, { command: ["touch", "/dev/null"] })
       const buried = yield* Effect.repeat(peekNext("process", "buried"), {
         until: Option.isSome,
         schedule: Schedule.spaced("5 millis")

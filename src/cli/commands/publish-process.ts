@@ -138,7 +138,7 @@ export const process = Command.make("process", config, (flags) =>
     const payload = yield* payloadOf(flags)
     yield* warnOfMemory
     const id = yield* withBroker(
-      Publisher.publish(ProcessJob.ProcessJob, payload, flags).pipe(Effect.provide(Publisher.layer))
+      Publisher.publish(ProcessJob.job, payload, flags).pipe(Effect.provide(Publisher.layer))
     )
     yield* tell(`job ${id} was accepted`, print(id))
   }).pipe(interruptible)).pipe(

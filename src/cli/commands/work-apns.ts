@@ -34,7 +34,7 @@ export const apns = Command.make("apns", config, (flags) =>
     const retry = retryOf(flags)
     const handler = ApnsJob.handler({
       onUnknown: flags.atMostOnce ? "Drop" : "Repeat",
-      job: retry === undefined ? undefined : Job.make(ApnsJob.ApnsJob.name, { payload: ApnsPayload.ApnsPayload, retry })
+      job: retry === undefined ? undefined : Job.make(ApnsJob.job.name, { payload: ApnsPayload.ApnsPayload, retry })
     })
     return runWorker(
       { ...flags, concurrency: flags.concurrency ?? concurrency },

@@ -96,8 +96,8 @@ type Input = Command.Command.Config.Infer<typeof config>
 const jobOf = (flags: Input): Job.Job<ProcessPayload.ProcessPayload> => {
   const retry = retryOf(flags)
   return retry === undefined
-    ? ProcessJob.ProcessJob
-    : Job.make(ProcessJob.ProcessJob.name, { payload: ProcessPayload.ProcessPayload, retry })
+    ? ProcessJob.job
+    : Job.make(ProcessJob.job.name, { payload: ProcessPayload.ProcessPayload, retry })
 }
 
 /** Says which exit code has two meanings. Otherwise one of them would be dropped silently. */

@@ -355,7 +355,7 @@ const decodeTimeout = Schema.decodeUnknownOption(Schema.Struct({ timeout: Schema
 
 /** How long the process of a process job may run. */
 const processTimeout = (name: string, payload: unknown): Option.Option<Duration.Duration> =>
-  name === ProcessJob.ProcessJob.name
+  name === ProcessJob.job.name
     ? Option.map(decodeTimeout(payload), ({ timeout }) => Duration.millis(timeout))
     : Option.none()
 

@@ -58,7 +58,7 @@ import { pushId } from "./pushId.ts"
  * @category models
  * @since 0.1.0
  */
-export const ApnsJob: Job.Job<ApnsPayload> = Job.make("apns", { payload: ApnsPayload })
+export const job: Job.Job<ApnsPayload> = Job.make("apns", { payload: ApnsPayload })
 
 /**
  * The result of the handler: how the job's pushes ended.
@@ -130,9 +130,9 @@ export const publish = (
   tokens: Iterable<string>,
   options: Publisher.PublishOptions & { readonly job?: Job.Job<ApnsPayload> | undefined } = {}
 ): Effect.Effect<ReadonlyArray<Result.Result<JobId, Publisher.PublishError>>, never, Publisher.Publisher> => {
-  const { id, job = ApnsJob, ...rest } = options
+  const { id, job: chosen = job, ...rest } = options
   return Publisher.publishAll(
-    job,
+    chosen,
     payloads(notification, tokens),
     (_, index) => ({ ...rest, id: id === undefined || index === 0 ? id : `${id}/${index + 1}` })
   )
@@ -155,7 +155,7 @@ export interface Options {
    * twice. `"Drop"`: do not; the device may never show it. Default: `"Repeat"`.
    */
   readonly onUnknown?: Plan.OnUnknown | undefined
-  /** The job to handle, for a job with another policy. Default: {@link ApnsJob}. */
+  /** The job to handle, for a job with another policy. Default: {@link job}. */
   readonly job?: Job.Job<ApnsPayload> | undefined
 }
 
@@ -251,7 +251,7 @@ const makeAlarm = () => {
  * @since 0.1.0
  */
 export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publisher.Publisher> => {
-  const { job = ApnsJob, onUnknown = "Repeat" } = options
+  const { job: chosen = job, onUnknown = "Repeat" } = options
   const alarm = makeAlarm()
 
   /** Publishes a part of the pushes as a job of the same priority, ttr and deadline. */
@@ -269,7 +269,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
     // A job from another language may be larger than the limits here.
     for (const [index, tokens] of split(part.targets).entries()) {
       const own = { ...options, id: index === 0 ? id : `${id}/${index + 1}` }
-      const publish = Publisher.publish(job, { tokens, notification, origin }, own)
+      const publish = Publisher.publish(chosen, { tokens, notification, origin }, own)
       yield* untilAccepted(Effect.flatMap(isLost, (lost) => lost ? Effect.interrupt : publish)).pipe(
         Effect.mapError((error) =>
           Job.bury(`${part.reason}, and the broker refuses its new job: ${error.message}`, error)
@@ -304,7 +304,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
     const attempt = attempts + (yield* untilAccepted(delivery.attempt))
     // A schedule that fails counts as ended.
     const scheduled = yield* Effect.catchCause(
-      Job.retryDelay(job.retry, attempt, rest[0].error),
+      Job.retryDelay(chosen.retry, attempt, rest[0].error),
       () => Effect.undefined
     )
     const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.minRetryPeriod)
@@ -332,7 +332,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
     return { ...over, again: again?.targets.length ?? 0, buried: buried?.targets.length ?? 0 } satisfies Summary
   })
 
-  return Handler.make(job, (payload, delivery) =>
+  return Handler.make(chosen, (payload, delivery) =>
     Effect.gen(function*() {
       const { buried, id } = originOf(payload, delivery)
       // After an operator kicks or moves the job, it is sent.

@@ -3,7 +3,7 @@
  * application deletes them from its database.
  *
  * ```ts
- * const forget = Worker.handler(DeadTokenJob.DeadTokenJob, ({ kind, timestamp, token }) =>
+ * const forget = Worker.handler(DeadTokenJob.job, ({ kind, timestamp, token }) =>
  *   kind === "Dead" ? devices.delete(token, { unlessRegisteredAfter: timestamp }) : devices.markWrong(token))
  * ```
  *
@@ -64,7 +64,7 @@ export type DeadToken = typeof DeadToken.Type
  * @category models
  * @since 0.1.0
  */
-export const DeadTokenJob: Job.Job<DeadToken> = Job.make("dead-token", { payload: DeadToken, queue: "apns-tokens" })
+export const job: Job.Job<DeadToken> = Job.make("dead-token", { payload: DeadToken, queue: "apns-tokens" })
 
 /**
  * The dead and wrong device tokens of one push job.
@@ -78,10 +78,10 @@ export type DeadTokens = NonEmptyReadonlyArray<DeadToken>
 // Reporting
 // -----------------------------------------------------------------------------
 
-const targets = DeadTargets.make({ job: DeadTokenJob, key: "backq/apns/OnDeadTokens", name: "onDeadTokens" })
+const targets = DeadTargets.make({ job, key: "backq/apns/OnDeadTokens", name: "onDeadTokens" })
 
 /**
- * Publishes a {@link DeadTokenJob} for each token.
+ * Publishes a {@link job} for each token.
  *
  * @category accessors
  * @since 0.1.0

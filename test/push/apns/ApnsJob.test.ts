@@ -90,7 +90,7 @@ describe("ApnsJob", () => {
       )
       assert.lengthOf(long, 3)
       assert.lengthOf(yield* ApnsJob.publish(hello, []), 0)
-      const jobs = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+      const jobs = yield* TestBroker.enqueued(ApnsJob.job)
       assert.deepStrictEqual(jobs.slice(0, 3).map(({ id, payload }) => [id, payload.tokens.length]), [
         ["news", 500],
         ["news/2", 500],
@@ -133,7 +133,7 @@ describe("ApnsJob", () => {
         yield* publish([A])
         assert.strictEqual(delayOf(yield* only(options)), expected)
         // the job itself is tried again, not a new one
-        const waiting = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+        const waiting = yield* TestBroker.enqueued(ApnsJob.job)
         assert.lengthOf(waiting, expected.endsWith("d") || expected === "Done" ? 0 : 1)
         assert.lengthOf(yield* TestApns.pushes, 1)
       }).pipe(Effect.provide(world(answers({ [A]: answer })))))
@@ -236,7 +236,7 @@ describe("ApnsJob", () => {
           _tag: "Done",
           result: { accepted: 1, dead: 0, dropped: 0, again: 2, buried: 0 }
         })
-        const [again, ...others] = yield* TestBroker.enqueued(ApnsJob.ApnsJob, { queue: "slow" })
+        const [again, ...others] = yield* TestBroker.enqueued(ApnsJob.job, { queue: "slow" })
         assert.deepStrictEqual(others, [])
         assert.deepStrictEqual(again!.payload, {
           tokens: [B, C],
@@ -273,7 +273,7 @@ describe("ApnsJob", () => {
         yield* putForeign({ tokens: [A, B], payload: { aps: { alert: "Hi" } } }, { expiresAt: 1e17 })
         const job = Job.make("apns", { payload: ApnsPayload, deadline: "1 hour" })
         assert.strictEqual(delayOf((yield* drain({ job }))[0]!), "Done")
-        const [again] = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+        const [again] = yield* TestBroker.enqueued(ApnsJob.job)
         assert.deepStrictEqual(again!.delay, Broker.maxDelay)
         assert.isUndefined(again!.expiresAt)
       }).pipe(Effect.provide(world(answers({ [B]: TestApns.fail(tooMany) }))))
@@ -304,12 +304,12 @@ describe("ApnsJob", () => {
       Effect.gen(function*() {
         yield* publish([A, B])
         assert.strictEqual(delayOf(yield* only()), "15m")
-        assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.ApnsJob))[0]!.payload.tokens, [A, B])
+        assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.job))[0]!.payload.tokens, [A, B])
       }).pipe(Effect.provide(world(answers({ [A]: notSent, [B]: TestApns.reject(500) })))))
   })
 
   describe("pushes that can't succeed", () => {
-    const buriedJobs = TestBroker.enqueued(ApnsJob.ApnsJob, { state: "buried" })
+    const buriedJobs = TestBroker.enqueued(ApnsJob.job, { state: "buried" })
     const pushesTo = (token: string) =>
       Effect.map(TestApns.pushes, (pushes) => pushes.filter((push) => push.token === token).length)
 
@@ -345,7 +345,7 @@ describe("ApnsJob", () => {
         yield* TestBroker.advance("2 days")
         yield* drain({ job })
         assert.deepStrictEqual((yield* buriedJobs)[0]!.payload.tokens, [A])
-        assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.ApnsJob))[0]!.payload.tokens, [B])
+        assert.deepStrictEqual((yield* TestBroker.enqueued(ApnsJob.job))[0]!.payload.tokens, [B])
       }).pipe(Effect.provide(world(answers({ [A]: TestApns.reject(500), [B]: notSent })))))
 
     it.effect("are sent again when an operator kicks them", () => {

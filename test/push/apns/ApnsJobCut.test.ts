@@ -57,8 +57,8 @@ const startAndStop = Effect.fnUntraced(function*(...args: Parameters<typeof star
 const pushesTo = (token: string) =>
   Effect.map(TestApns.pushes, (pushes) => pushes.filter((push) => push.token === token).length)
 
-const waiting = TestBroker.enqueued(ApnsJob.ApnsJob)
-const told = TestBroker.enqueued(DeadTokenJob.DeadTokenJob)
+const waiting = TestBroker.enqueued(ApnsJob.job)
+const told = TestBroker.enqueued(DeadTokenJob.job)
 
 describe("a push job whose worker stops", () => {
   it.effect("is done, and pushes without an answer are published as a new job", () =>

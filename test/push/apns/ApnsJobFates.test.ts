@@ -37,7 +37,7 @@ describe("ApnsJob", () => {
         yield* publish([A, B, "not hex", C])
         const outcome = yield* only()
         assert.deepInclude(outcome, { _tag: "Done", result: { accepted: 1, dead: 3, dropped: 0, again: 0, buried: 0 } })
-        const jobs = yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob)
+        const jobs = yield* TestBroker.enqueued(DeadTokenJob.job)
         const common = { topic: "com.example.app", environment: "sandbox" } as const
         assert.sameDeepMembers(jobs.map(({ payload }) => payload), [
           { ...common, token: A, kind: "Dead", reason: "Unregistered", timestamp: 1_700_000_000_000 },
@@ -53,7 +53,7 @@ describe("ApnsJob", () => {
         yield* publish([A, B, C])
         yield* only()
         assert.sameMembers(tokensOf(seen), [A, B])
-        assert.deepStrictEqual(yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob), [])
+        assert.deepStrictEqual(yield* TestBroker.enqueued(DeadTokenJob.job), [])
       }).pipe(
         Effect.provide(Layer.merge(world(options), DeadTokenJob.layer((dead) => Effect.sync(() => seen.push(...dead)))))
       )
@@ -104,8 +104,8 @@ describe("ApnsJob", () => {
         const pushes = yield* TestApns.pushes
         assert.lengthOf(pushes.filter(({ token }) => token === C), 1)
         assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 3)
-        assert.lengthOf(yield* TestBroker.enqueued(ApnsJob.ApnsJob), 0)
-        assert.lengthOf(yield* TestBroker.enqueued(ApnsJob.ApnsJob, { state: "buried" }), 0)
+        assert.lengthOf(yield* TestBroker.enqueued(ApnsJob.job), 0)
+        assert.lengthOf(yield* TestBroker.enqueued(ApnsJob.job, { state: "buried" }), 0)
       }).pipe(Effect.provide(Layer.merge(world(options), DeadTokenJob.layer(hook))))
     })
   })
@@ -133,7 +133,7 @@ describe("ApnsJob", () => {
         )
         assert.deepInclude(Option.getOrThrow(outcome), { _tag: "LeaseLost", handled: true })
         assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, C])
-        assert.lengthOf(yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob), 1)
+        assert.lengthOf(yield* TestBroker.enqueued(DeadTokenJob.job), 1)
         yield* TestBroker.advance("1 minute")
 
         // the job again in full, and the part that was published before: at least once, under the same ids
@@ -144,10 +144,10 @@ describe("ApnsJob", () => {
         assert.strictEqual(new Set(pushes.map(({ apnsId }) => apnsId)).size, 3)
         assert.deepStrictEqual(tokensOf(pushes), [A, B, C, A, B, C])
         assert.deepStrictEqual(
-          (yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob)).map(({ payload }) => payload.token),
+          (yield* TestBroker.enqueued(DeadTokenJob.job)).map(({ payload }) => payload.token),
           [A, A]
         )
-        const again = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+        const again = yield* TestBroker.enqueued(ApnsJob.job)
         assert.deepStrictEqual(again.map(({ payload }) => payload.tokens), [[B], [B]])
       }).pipe(Effect.provide(world(options)))
     })
@@ -207,7 +207,7 @@ describe("ApnsJob", () => {
           result: { accepted: 1, dead: 0, dropped: 0, again: 2, buried: 0 }
         })
         assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, C])
-        const [again, ...others] = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+        const [again, ...others] = yield* TestBroker.enqueued(ApnsJob.job)
         assert.deepStrictEqual(others, [])
         assert.deepStrictEqual(again!.payload.tokens, [B, C])
         assert.lengthOf(lines.filter((line) => line.includes("is retried until it succeeds")), 1)
@@ -227,7 +227,7 @@ describe("ApnsJob", () => {
         const tokens = Array.from({ length: 900 }, (_, n) => n.toString(16).padStart(64, "0"))
         yield* putForeign({ tokens, payload: { aps: { alert: "Hi" } } })
         yield* only()
-        const again = yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+        const again = yield* TestBroker.enqueued(ApnsJob.job)
         assert.deepStrictEqual(again.map(({ id, payload }) => [id, payload.tokens.length]), [
           ["from-php#after-1", 500],
           ["from-php#after-1/2", 399]
@@ -326,7 +326,7 @@ describe("the app of a dead token", () => {
     Effect.gen(function*() {
       yield* ApnsJob.publish({ pushType: "location", payload: { aps: {} } }, [B])
       yield* drain()
-      const told = yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob)
+      const told = yield* TestBroker.enqueued(DeadTokenJob.job)
       assert.deepStrictEqual(told.map(({ payload }) => payload.topic), ["com.example.b"])
     }).pipe(
       Effect.provide(on(gateway("Certificate", () => ["com.example.a"]), gateway("Key", () => ["com.example.b"])))
@@ -342,7 +342,7 @@ describe("the app of a dead token", () => {
       yield* TestBroker.advance("1 day")
       yield* drain()
       assert.deepStrictEqual(pushed.filter((token) => token === A), [A])
-      assert.lengthOf(yield* TestBroker.enqueued(DeadTokenJob.DeadTokenJob), 1)
+      assert.lengthOf(yield* TestBroker.enqueued(DeadTokenJob.job), 1)
     }).pipe(Effect.provide(on(gateway("Certificate", () => topics, (token) => {
       if (token === B && !pushed.includes(B)) topics = ["com.example.b"]
       pushed.push(token)
@@ -356,7 +356,7 @@ describe("pushes that were buried apart", () => {
     return Effect.gen(function*() {
       yield* publish([A, B])
       yield* drain()
-      const [buried] = yield* TestBroker.enqueued(ApnsJob.ApnsJob, { state: "buried" })
+      const [buried] = yield* TestBroker.enqueued(ApnsJob.job, { state: "buried" })
       isMended = true
       yield* Inspector.Inspector.use((inspector) => inspector.moveJob(buried!.jobId, "apns-again"))
       yield* TestBroker.drainWith({ queue: "apns-again" }, ApnsJob.handler())

@@ -51,7 +51,7 @@ describe("a function for dead tokens that", () => {
             assert.strictEqual(outcome?._tag, "Done", what)
             const pushes = yield* TestApns.pushes
             assert.strictEqual(pushes.filter(({ token }) => token === good).length, 1, what)
-            return yield* TestBroker.enqueued(ApnsJob.ApnsJob)
+            return yield* TestBroker.enqueued(ApnsJob.job)
           }).pipe(Effect.provide(Layer.merge(Layer.fresh(world), DeadTokenJob.layer(hook))))
           assert.deepStrictEqual(told.map(({ payload }) => payload.tokens), [[dead]], what)
         }
@@ -75,7 +75,7 @@ describe("publish", () => {
   ])("of tokens that %s is PayloadInvalid", ([, tokens]) =>
     Effect.gen(function*() {
       assert.deepStrictEqual(tags(yield* ApnsJob.publish(hello, tokens)), ["PayloadInvalid"])
-      assert.deepStrictEqual(yield* TestBroker.enqueued(ApnsJob.ApnsJob), [])
+      assert.deepStrictEqual(yield* TestBroker.enqueued(ApnsJob.job), [])
     }).pipe(Effect.provide(world)))
 
   it.effect.each<readonly [string, object]>([

@@ -330,7 +330,7 @@ describe("numbers with more digits than JavaScript stores", () => {
       yield* put(envelope(payload))
       const [first] = yield* TestBroker.drain(ApnsJob.handler())
       assert.strictEqual(first!._tag, "Done")
-      const [again] = yield* TestBroker.enqueued(ApnsJob.ApnsJob, { state: "delayed" })
+      const [again] = yield* TestBroker.enqueued(ApnsJob.job, { state: "delayed" })
       assert.lengthOf(again!.payload.tokens, 1)
       assert.strictEqual(JSON.stringify(again!.payload.notification.payload), payload)
       const pushes = yield* TestApns.pushes
@@ -377,7 +377,7 @@ describe("numbers with more digits than JavaScript stores", () => {
   it.effect("can be sent by a program", () =>
     Effect.gen(function*() {
       const data = { id: (JSON as any).rawJSON("1234567890123456789") }
-      yield* Publisher.publish(ApnsJob.ApnsJob, {
+      yield* Publisher.publish(ApnsJob.job, {
         tokens: [token],
         notification: Notification.alert({ topic, body: "a", data })
       })

@@ -107,7 +107,7 @@ const publish = Effect.gen(function*() {
   for (let i = 0; i < payloads.length; i += 1000) {
     const some = payloads.slice(i, i + 1000)
     const results = yield* Publisher.publishAll(
-      ApnsJob.ApnsJob,
+      ApnsJob.job,
       some.map(({ payload }) => payload),
       (_, index) => ({ id: some[index]!.id })
     )
@@ -121,7 +121,7 @@ const reported = Effect.gen(function*() {
   const told: Array<string> = []
   yield* Worker.run(
     { idleTimeout: "100 millis" },
-    Worker.handler(DeadTokenJob.DeadTokenJob, (dead) => {
+    Worker.handler(DeadTokenJob.job, (dead) => {
       assert.deepInclude(dead, {
         topic,
         environment: "sandbox",

@@ -312,7 +312,7 @@ describe("a topic that turns out to be wrong", () => {
         assert.match(error.message, /the default topic must/)
         const apns = yield* Apns.Apns
         assert.strictEqual((yield* Effect.flip(apns.listChannels())).action, "FixConfiguration")
-        yield* Publisher.publish(ApnsJob.ApnsJob, { tokens: [token], notification })
+        yield* Publisher.publish(ApnsJob.job, { tokens: [token], notification })
         const [outcome] = yield* TestBroker.drain(ApnsJob.handler())
         assert.strictEqual(outcome!._tag, "Retried")
       }).pipe(Effect.provide([TestApns.layer({ defaultTopic }), TestBroker.layer]))

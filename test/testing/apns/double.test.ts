@@ -14,7 +14,7 @@ const apple = TestApns.layer({
 it.effect("pushes to both devices and forgets the dead one", () =>
   Effect.gen(function*() {
     const forgotten: Array<string> = []
-    const forget = Worker.handler(DeadTokenJob.DeadTokenJob, ({ token }) => Effect.sync(() => forgotten.push(token)))
+    const forget = Worker.handler(DeadTokenJob.job, ({ token }) => Effect.sync(() => forgotten.push(token)))
 
     yield* ApnsJob.publish(Notification.alert({ body: "Hello" }), [alive, gone])
     yield* TestBroker.drain(ApnsJob.handler(), forget)
