@@ -1,19 +1,36 @@
 /**
- * Actions on many jobs of a queue, the same on every broker.
+ * What operators do, as functions: the operations of the `Inspector`, and actions
+ * on many jobs of a queue that are the same on every broker.
  *
- * They read pages from a broker that can list jobs, and otherwise look at the
+ * ```ts
+ * yield* Operator.kick("mail", 10)
+ * yield* Operator.forEachJob("mail", { state: "delayed" }, Operator.delete)
+ * ```
+ *
+ * Actions on many jobs read pages from a broker that can list jobs, and otherwise look at the
  * next job again and again. There a job must leave its state before the next one
  * shows, so {@link forEachJob} is for actions that delete, move, kick or bury.
  *
  * Workers and publishers go on in the meantime: an action skips a job that a
  * worker takes first, and may include one that arrives later.
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { JobId } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
-import { Inspector, type ListedJob, type ListedState, type ListOptions, type Page } from "./Inspector.ts"
+import {
+  type BrokerStats,
+  Inspector,
+  type JobStats,
+  type ListedJob,
+  type ListedState,
+  type ListOptions,
+  type Page,
+  type PeekedJob,
+  type QueueStats
+} from "./Inspector.ts"
 
 /**
  * The jobs of a queue that the broker shows.
@@ -89,11 +106,11 @@ const pageSize = 1000
  * @category functions
  * @since 0.1.0
  */
-export const forEachJob = Effect.fnUntraced(function*(
+export const forEachJob = Effect.fnUntraced(function*<R>(
   queue: string,
   { max, state }: ForEachOptions,
-  act: (id: JobId) => Effect.Effect<unknown, BrokerError>
-): Effect.fn.Return<number, BrokerError, Inspector> {
+  act: (id: JobId) => Effect.Effect<unknown, BrokerError, R>
+): Effect.fn.Return<number, BrokerError, Inspector | R> {
   const inspector = yield* Inspector
   const limit = max ?? (yield* inspector.statsQueue(queue))[state]
   // a worker or another operator came first
@@ -129,3 +146,140 @@ export const forEachJob = Effect.fnUntraced(function*(
   )
   return count
 })
+
+// -----------------------------------------------------------------------------
+// Accessors of the Inspector
+// -----------------------------------------------------------------------------
+
+/**
+ * Returns a job in any queue and state, without reserving it.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const peek = (id: JobId): Effect.Effect<Option.Option<PeekedJob>, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.peek(id))
+
+/**
+ * Returns the job that is next in a state of a queue; for `buried`, the one that is kicked first.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const peekNext = (
+  queue: string,
+  state: "ready" | "delayed" | "buried"
+): Effect.Effect<Option.Option<PeekedJob>, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.peekNext(queue, state))
+
+/**
+ * Lists the jobs of a queue in a state, in pages. Fails with `Unsupported` on a broker that can't list; {@link look} then
+ * returns the next job.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const list = (queue: string, options: ListOptions): Effect.Effect<Page, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.list(queue, options))
+
+/**
+ * Deletes a job that no worker holds. Otherwise fails with `NotFound`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+const delete_ = (id: JobId): Effect.Effect<void, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.delete(id))
+
+export { delete_ as delete }
+
+/**
+ * Makes at most `max` buried jobs ready; when no job is buried, at most `max` delayed ones. Returns how many.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const kick = (queue: string, max: number): Effect.Effect<number, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.kick(queue, max))
+
+/**
+ * Makes one buried or delayed job ready. Otherwise fails with `NotFound`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const kickJob = (id: JobId): Effect.Effect<void, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.kickJob(id))
+
+/**
+ * Buries a ready or delayed job. Otherwise fails with `NotFound`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const buryJob = (id: JobId, reason: string): Effect.Effect<void, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.buryJob(id, reason))
+
+/**
+ * Moves a ready, delayed or buried job to a queue, where it is ready for its first attempt. Returns its id, which may be
+ * a new one. Otherwise fails with `NotFound`.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const moveJob = (id: JobId, queue: string): Effect.Effect<JobId, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.moveJob(id, queue))
+
+/**
+ * Serves no job of a queue for this long.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const pause = (queue: string, duration: Duration.Duration): Effect.Effect<void, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.pause(queue, duration))
+
+/**
+ * Ends a pause.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const resume = (queue: string): Effect.Effect<void, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.resume(queue))
+
+/**
+ * Returns the numbers of the broker.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const stats: Effect.Effect<BrokerStats, BrokerError, Inspector> = Inspector.use((inspector) => inspector.stats)
+
+/**
+ * Returns the numbers of one queue. Fails with `NotFound` when there is no such queue.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const statsQueue = (queue: string): Effect.Effect<QueueStats, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.statsQueue(queue))
+
+/**
+ * Returns what the broker knows about one job. Fails with `NotFound` when there is no such job.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const statsJob = (id: JobId): Effect.Effect<JobStats, BrokerError, Inspector> =>
+  Inspector.use((inspector) => inspector.statsJob(id))
+
+/**
+ * Returns the names of all queues.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const queues: Effect.Effect<ReadonlyArray<string>, BrokerError, Inspector> = Inspector.use((inspector) =>
+  inspector.queues
+)

@@ -115,8 +115,7 @@ export class Publisher extends Context.Service<Publisher, {
   readonly publish: <A>(job: Job<A>, payload: A, options?: PublishOptions) => Effect.Effect<JobId, PublishError>
 
   /**
-   * Publishes many jobs in few round trips, at most 256 jobs in each. Returns a
-   * result for each, in order.
+   * Publishes many jobs in few round trips. Returns a result for each, in order.
    */
   readonly publishAll: <A>(
     job: Job<A>,
@@ -293,7 +292,7 @@ const traced = <A, E>(
   })
 
 /**
- * How many jobs of a `publishAll` share a round trip at most. They are built in
+ * At most this many jobs of a `publishAll` share a round trip. They are built in
  * a millisecond. In a SQLite file each batch is a commit, so larger batches
  * save commits.
  */

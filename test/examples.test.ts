@@ -9,7 +9,7 @@ import { spawn } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as BrokerUrl from "../src/brokers/url.ts"
-import { Inspector, Job, Publisher, Worker } from "../src/index.ts"
+import { Job, Operator, Publisher, Worker } from "../src/index.ts"
 import { ApnsSimulator, Key } from "../src/testing/apns/index.ts"
 import { eventually } from "./support/eventually.ts"
 import { folder } from "./support/folder.ts"
@@ -161,7 +161,7 @@ describe.concurrent("examples", () => {
       const worker = yield* start("process-worker.ts")
       yield* worker.says("worker started")
       assert.match(yield* run("process-publisher.ts"), /published 1\npublished 2, to run in 4 seconds/)
-      const left = Inspector.Inspector.use((inspector) => inspector.stats).pipe(
+      const left = Operator.stats.pipe(
         Effect.map(({ delayed, ready, reserved }) => delayed + ready + reserved),
         Effect.provide(broker)
       )

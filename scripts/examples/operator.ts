@@ -10,7 +10,7 @@
 import { Console, Effect } from "effect"
 // in a project: from "backq", "backq/broker-url" and "backq/main"
 import * as BrokerUrl from "../../src/brokers/url.ts"
-import { type Broker, Inspector, Operator } from "../../src/index.ts"
+import { type Broker, Operator } from "../../src/index.ts"
 import { Main } from "../../src/main/index.ts"
 
 /** All buried jobs of a queue: page after page, so that a queue of any length fits in memory. */
@@ -34,10 +34,9 @@ const program = Effect.gen(function*() {
     process.exitCode = 2
     return
   }
-  const inspector = yield* Inspector.Inspector
   for (const [reason, ids] of yield* buried(queue)) {
     const isWanted = wanted !== undefined && reason.startsWith(wanted)
-    if (isWanted) yield* Effect.forEach(ids, (id) => inspector.kickJob(id), { concurrency: 64, discard: true })
+    if (isWanted) yield* Effect.forEach(ids, Operator.kickJob, { concurrency: 64, discard: true })
     yield* Console.log(`${ids.length} ${isWanted ? "kicked" : "buried"}: ${reason}`)
   }
 })

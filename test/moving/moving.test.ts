@@ -8,8 +8,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { Job, Publisher, Worker } from "../../src/index.ts"
-import * as Inspector from "../../src/Inspector.ts"
+import { Job, Operator, Publisher, Worker } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { shown } from "../support/shown.ts"
 import { Charge, handler, limiter } from "./limited.ts"
@@ -86,7 +85,7 @@ describe("docs/moving.md", () => {
 
   it.effect("a kick allows one more attempt, or as many as the schedule still has", () =>
     Effect.gen(function*() {
-      const kick = Inspector.Inspector.use((inspector) => inspector.kick("mail", 10))
+      const kick = Operator.kick("mail", 10)
       yield* Publisher.publish(Mail, { to: "you" })
       for (const expected of ["Retried", "Retried", "Buried"]) {
         assert.deepStrictEqual(yield* tags, [expected])
@@ -95,7 +94,7 @@ describe("docs/moving.md", () => {
       yield* kick
       assert.deepStrictEqual(yield* tags, ["Buried"])
       const [buried] = yield* TestBroker.enqueued(Mail, { state: "buried" })
-      yield* Inspector.Inspector.use((inspector) => inspector.delete(buried!.jobId))
+      yield* Operator.delete(buried!.jobId)
 
       yield* Publisher.publish(Mail, { to: "you" })
       yield* TestBroker.drain(Worker.handler(Mail, () => Effect.fail(Job.bury("unknown"))))

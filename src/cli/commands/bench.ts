@@ -18,8 +18,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Broker } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
-import { Inspector } from "../../Inspector.ts"
+import type { Inspector } from "../../Inspector.ts"
 import * as Job from "../../Job.ts"
+import * as Operator from "../../Operator.ts"
 import * as Publisher from "../../Publisher.ts"
 import * as Worker from "../../Worker.ts"
 import * as Flags from "../flags/flags.ts"
@@ -75,9 +76,8 @@ const quantile = (values: ReadonlyArray<number>, part: number): number =>
 const empty = (queue: string): Effect.Effect<void, BrokerError, Broker | Inspector> =>
   Effect.scoped(Effect.gen(function*() {
     const broker = yield* Broker
-    const inspector = yield* Inspector
     const consumer = yield* broker.consume([queue])
-    while ((yield* inspector.statsQueue(queue)).ready > 0) {
+    while ((yield* Operator.statsQueue(queue)).ready > 0) {
       const leases = yield* consumer.reserve(batch)
       yield* consumer.settle(leases.map((lease) => ({ _tag: "Delete", lease })))
     }

@@ -1,8 +1,7 @@
 /** `backq bury`: buries jobs. */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Effect from "effect/Effect"
-import { Inspector } from "../../Inspector.ts"
+import * as Operator from "../../Operator.ts"
 import * as Flags from "../flags/flags.ts"
 import { each } from "../render/results.ts"
 import { operate } from "../root.ts"
@@ -17,14 +16,10 @@ export const bury = Command.make("bury", {
     Flag.withDefault("buried by an operator")
   ),
   json: Flags.json
-}, ({ ids, json, reason }) =>
-  operate(Effect.gen(function*() {
-    const inspector = yield* Inspector
-    yield* each(ids, "buried", json, (id) => inspector.buryJob(id, reason))
-  }))).pipe(
-    Command.withDescription(
-      "Bury ready or delayed jobs, until an operator kicks them. On beanstalkd this needs 1.12 or newer"
-    ),
-    Command.withShortDescription("Bury jobs"),
-    Command.withExamples([{ command: "backq bury 42 43 --reason \"waits for the new template\"" }])
-  )
+}, ({ ids, json, reason }) => operate(each(ids, "buried", json, (id) => Operator.buryJob(id, reason)))).pipe(
+  Command.withDescription(
+    "Bury ready or delayed jobs, until an operator kicks them. On beanstalkd this needs 1.12 or newer"
+  ),
+  Command.withShortDescription("Bury jobs"),
+  Command.withExamples([{ command: "backq bury 42 43 --reason \"waits for the new template\"" }])
+)

@@ -1,7 +1,7 @@
 /** `backq delete`: deletes jobs. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
-import { Inspector } from "../../Inspector.ts"
+import * as Operator from "../../Operator.ts"
 import { confirm, maxUnconfirmedJobs } from "../ask.ts"
 import * as Flags from "../flags/flags.ts"
 import { each } from "../render/results.ts"
@@ -14,9 +14,8 @@ export const del = Command.make(
   { ids: Flags.idArguments, yes: Flags.yes, json: Flags.json },
   ({ ids, json, yes }) =>
     operate(Effect.gen(function*() {
-      const inspector = yield* Inspector
       if (ids.length > maxUnconfirmedJobs) yield* confirm(`delete ${countJobs(ids.length)}`, yes)
-      yield* each(ids, "deleted", json, inspector.delete)
+      yield* each(ids, "deleted", json, Operator.delete)
     }))
 ).pipe(
   Command.withDescription(

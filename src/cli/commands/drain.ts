@@ -2,7 +2,6 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import { Inspector } from "../../Inspector.ts"
 import * as Operator from "../../Operator.ts"
 import { confirm } from "../ask.ts"
 import * as Flags from "../flags/flags.ts"
@@ -24,15 +23,14 @@ export const drain = Command.make("drain", {
   json: Flags.json
 }, ({ json, queue, state, yes }) =>
   operate(Effect.gen(function*() {
-    const inspector = yield* Inspector
-    const stats = yield* inspector.statsQueue(queue)
+    const stats = yield* Operator.statsQueue(queue)
     const wanted = states.filter((one) => (state.length === 0 || state.includes(one)) && stats[one] > 0)
     if (wanted.length > 0) {
       yield* confirm(`delete ${wanted.map((one) => `${stats[one]} ${one}`).join(", ")} of ${queue} for good`, yes)
     }
     let deleted = 0
     for (const one of wanted) {
-      deleted += yield* Operator.forEachJob(queue, { state: one, max: stats[one] }, inspector.delete)
+      deleted += yield* Operator.forEachJob(queue, { state: one, max: stats[one] }, Operator.delete)
     }
     yield* tellCount("deleted", deleted, json)
     if (stats.reserved > 0 && !json) {

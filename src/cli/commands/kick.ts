@@ -4,7 +4,6 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { Inspector } from "../../Inspector.ts"
 import * as Operator from "../../Operator.ts"
 import { confirm, maxUnconfirmedJobs } from "../ask.ts"
 import { UsageError } from "../exitCode.ts"
@@ -16,8 +15,7 @@ const kickQueue = Effect.fnUntraced(function*(
   queue: string,
   { json, max, state, yes }: { max: number | undefined; state: "buried" | "delayed"; yes: boolean; json: boolean }
 ) {
-  const inspector = yield* Inspector
-  const stats = yield* inspector.statsQueue(queue)
+  const stats = yield* Operator.statsQueue(queue)
   const count = Math.min(max ?? Infinity, stats[state])
   if (count > maxUnconfirmedJobs) {
     yield* confirm(`make ${count} ${state} jobs of ${queue} ready`, yes)
@@ -26,8 +24,8 @@ const kickQueue = Effect.fnUntraced(function*(
     ? 0
     // the broker's own kick takes delayed jobs only if none is buried
     : state === "buried" || stats.buried === 0
-    ? yield* inspector.kick(queue, count)
-    : yield* Operator.forEachJob(queue, { state, max: count }, inspector.kickJob)
+    ? yield* Operator.kick(queue, count)
+    : yield* Operator.forEachJob(queue, { state, max: count }, Operator.kickJob)
   yield* tellCount("kicked", kicked, json)
   if (count === 0 && !json) yield* tellWhere(stats, state, ["delayed", "buried"])
 })
@@ -56,7 +54,7 @@ export const kick = Command.make("kick", {
     if (Option.isSome(queue)) {
       return yield* operate(kickQueue(queue.value, { max: Option.getOrUndefined(max), state, yes, json }))
     }
-    yield* operate(each(id, "kicked", json, (id) => Inspector.use((inspector) => inspector.kickJob(id))))
+    yield* operate(each(id, "kicked", json, Operator.kickJob))
   })).pipe(
     Command.withDescription(
       `Make buried or delayed jobs ready, the longest buried first. Each gets one more attempt. ` +

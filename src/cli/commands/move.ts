@@ -5,7 +5,6 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import { checkQueue, type JobId } from "../../Broker.ts"
 import { jobNotFound } from "../../BrokerError.ts"
-import { Inspector } from "../../Inspector.ts"
 import * as Operator from "../../Operator.ts"
 import { confirm, maxUnconfirmedJobs } from "../ask.ts"
 import { UsageError } from "../exitCode.ts"
@@ -24,18 +23,17 @@ const moveSome = Effect.fnUntraced(function*(
     json: boolean
   }
 ) {
-  const inspector = yield* Inspector
   if (from === to && state === "ready") {
     return yield* new UsageError({
       detail: `TO must be another queue than ${from} for its ready jobs: name another queue`
     })
   }
-  const stats = yield* inspector.statsQueue(from)
+  const stats = yield* Operator.statsQueue(from)
   const count = Math.min(max ?? Infinity, stats[state])
   if (count > maxUnconfirmedJobs) yield* confirm(`move ${countJobs(count)} of ${from} to ${to}`, yes)
   const moved = count === 0
     ? 0
-    : yield* Operator.forEachJob(from, { state, max: count }, (id) => inspector.moveJob(id, to))
+    : yield* Operator.forEachJob(from, { state, max: count }, (id) => Operator.moveJob(id, to))
   yield* tellCount("moved", moved, json)
   if (count === 0 && !json) yield* tellWhere(stats, state, ["ready", "delayed", "buried"])
 })
@@ -54,14 +52,13 @@ export const move = Command.make("move", {
   json: Flags.json
 }, ({ from, id, json, max, state, to, yes }) =>
   operate(Effect.gen(function*() {
-    const inspector = yield* Inspector
     yield* Effect.fromResult(checkQueue(to))
     if (id.length === 0) return yield* moveSome(from, to, { state, max, yes, json })
     yield* each(id, "moved", json, (id: JobId) =>
       Effect.gen(function*() {
-        const { queue } = yield* inspector.statsJob(id)
+        const { queue } = yield* Operator.statsJob(id)
         if (queue !== from) return yield* jobNotFound(id)
-        yield* inspector.moveJob(id, to)
+        yield* Operator.moveJob(id, to)
       }))
   }))).pipe(
     Command.withDescription(

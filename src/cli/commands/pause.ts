@@ -4,7 +4,7 @@ import * as Command from "effect/cli/Command"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Broker } from "../../Broker.ts"
-import { Inspector } from "../../Inspector.ts"
+import * as Operator from "../../Operator.ts"
 import * as Flags from "../flags/flags.ts"
 import { print, printJson, tell } from "../output.ts"
 import { shortDuration } from "../render/text.ts"
@@ -21,12 +21,11 @@ export const pause = Command.make("pause", {
 }, ({ duration, json, queue }) =>
   operate(Effect.gen(function*() {
     const broker = yield* Broker
-    const inspector = yield* Inspector
     // on some brokers a pause creates a missing queue, so check first; idle workers may wait on an empty queue
-    yield* Effect.catchReason(inspector.statsQueue(queue), "BrokerError", "NotFound", (_, error) =>
+    yield* Effect.catchReason(Operator.statsQueue(queue), "BrokerError", "NotFound", (_, error) =>
       Effect.flatMap(broker.idleWorkers(queue), (workers) =>
         workers > 0 ? Effect.void : Effect.fail(error)))
-    yield* inspector.pause(queue, duration)
+    yield* Operator.pause(queue, duration)
     const line = `${queue} is paused for ${shortDuration(duration)}; backq resume ${queue} ends it`
     yield* tell(line, json ? printJson({ queue, pausedFor: Duration.toMillis(duration) }) : print(line))
   }))).pipe(

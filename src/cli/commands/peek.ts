@@ -17,10 +17,9 @@ import { tellWhere } from "../render/results.ts"
 import { operate } from "../root.ts"
 
 const byId = Effect.fnUntraced(function*(id: JobId): Effect.fn.Return<ListedJob, BrokerError, Inspector> {
-  const inspector = yield* Inspector
-  const peeked = yield* inspector.peek(id)
+  const peeked = yield* Operator.peek(id)
   if (Option.isNone(peeked)) return yield* jobNotFound(id)
-  return { ...(yield* inspector.statsJob(id)), body: peeked.value.body, finishedAt: undefined }
+  return { ...(yield* Operator.statsJob(id)), body: peeked.value.body, finishedAt: undefined }
 })
 
 const config = {
@@ -66,7 +65,7 @@ const ofQueue = Effect.fnUntraced(function*(
   { after, json, limit, state }: { state: ListedState; limit: number; after: string | undefined; json: boolean }
 ) {
   // statistics first, since a peek may create the queue; a queue that is gone may still have finished jobs
-  const stats = state === "done" ? undefined : yield* Inspector.use((inspector) => inspector.statsQueue(queue))
+  const stats = state === "done" ? undefined : yield* Operator.statsQueue(queue)
   const { isNextOnly, jobs, next } = yield* look(queue, { state, limit, after })
   if (json) {
     yield* printJson({ jobs: jobs.map(encodeJob), next: next ?? null, isNextOnly })

@@ -1,7 +1,7 @@
 /** `backq resume`: ends a pause. */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
-import { Inspector } from "../../Inspector.ts"
+import * as Operator from "../../Operator.ts"
 import * as Flags from "../flags/flags.ts"
 import { print, printJson, tell } from "../output.ts"
 import { operate } from "../root.ts"
@@ -12,9 +12,8 @@ export const resume = Command.make(
   { queue: Flags.queueArgument, json: Flags.json },
   ({ json, queue }) =>
     operate(Effect.gen(function*() {
-      const inspector = yield* Inspector
-      yield* inspector.statsQueue(queue)
-      yield* inspector.resume(queue)
+      yield* Operator.statsQueue(queue)
+      yield* Operator.resume(queue)
       const line = `${queue} is resumed`
       yield* tell(line, json ? printJson({ queue, pausedFor: 0 }) : print(line))
     }))

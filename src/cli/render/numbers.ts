@@ -7,7 +7,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { BrokerError } from "../../BrokerError.ts"
-import { Inspector, type QueueStats } from "../../Inspector.ts"
+import type { Inspector, QueueStats } from "../../Inspector.ts"
+import * as Operator from "../../Operator.ts"
 import { table } from "./table.ts"
 import { rate, shortDuration } from "./text.ts"
 
@@ -44,10 +45,9 @@ const orGone = <A, E extends BrokerError, R>(effect: Effect.Effect<A, E, R>) =>
 
 const nextAge = Effect.fnUntraced(function*({ queue, ready }: QueueStats) {
   if (ready === 0) return undefined
-  const inspector = yield* Inspector
-  const next = yield* inspector.peekNext(queue, "ready")
+  const next = yield* Operator.peekNext(queue, "ready")
   if (Option.isNone(next)) return undefined
-  return (yield* orGone(inspector.statsJob(next.value.id)))?.age
+  return (yield* orGone(Operator.statsJob(next.value.id)))?.age
 })
 
 /** Enough requests at once that they are sent and answered in batches. */
@@ -56,9 +56,8 @@ export const manyAtOnce = { concurrency: 256 } as const
 const count = Effect.fnUntraced(function*(
   names: ReadonlyArray<string>
 ): Effect.fn.Return<Count, BrokerError, Inspector> {
-  const inspector = yield* Inspector
-  const stats = names.length > 0 ? inspector.statsQueue : (name: string) => orGone(inspector.statsQueue(name))
-  const wanted = names.length > 0 ? names : Array.from(yield* inspector.queues).sort()
+  const stats = names.length > 0 ? Operator.statsQueue : (name: string) => orGone(Operator.statsQueue(name))
+  const wanted = names.length > 0 ? names : Array.from(yield* Operator.queues).sort()
   const queues = yield* Effect.forEach(wanted, stats, manyAtOnce)
   const at = Number((yield* Clock.Clock).monotonicTimeNanosUnsafe()) / 1e6
   return { at, queues: queues.filter((one) => one !== undefined) }

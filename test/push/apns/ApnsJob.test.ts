@@ -4,8 +4,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Broker from "../../../src/Broker.ts"
-import * as Inspector from "../../../src/Inspector.ts"
 import * as Job from "../../../src/Job.ts"
+import * as Operator from "../../../src/Operator.ts"
 import type { Outcome } from "../../../src/Outcome.ts"
 import * as ApnsError from "../../../src/push/apns/answer/ApnsError.ts"
 import * as ApnsJob from "../../../src/push/apns/ApnsJob.ts"
@@ -353,7 +353,7 @@ describe("ApnsJob", () => {
       return Effect.gen(function*() {
         yield* publish([A, B], { id: "news" })
         yield* drain()
-        const kick = Inspector.Inspector.use((inspector) => inspector.kick("apns", 1))
+        const kick = Operator.kick("apns", 1)
         yield* kick
         assert.deepStrictEqual((yield* drain()).map(delayOf), ["Buried"])
         answer = TestApns.accept

@@ -8,8 +8,8 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Broker from "../../../src/Broker.ts"
 import * as BrokerError from "../../../src/BrokerError.ts"
-import * as Inspector from "../../../src/Inspector.ts"
 import * as Job from "../../../src/Job.ts"
+import * as Operator from "../../../src/Operator.ts"
 import * as Publisher from "../../../src/Publisher.ts"
 import * as ApnsError from "../../../src/push/apns/answer/ApnsError.ts"
 import * as Apns from "../../../src/push/apns/Apns.ts"
@@ -358,7 +358,7 @@ describe("pushes that were buried apart", () => {
       yield* drain()
       const [buried] = yield* TestBroker.enqueued(ApnsJob.job, { state: "buried" })
       isMended = true
-      yield* Inspector.Inspector.use((inspector) => inspector.moveJob(buried!.jobId, "apns-again"))
+      yield* Operator.moveJob(buried!.jobId, "apns-again")
       yield* TestBroker.drainWith({ queue: "apns-again" }, ApnsJob.handler())
       assert.deepStrictEqual(tokensOf(yield* TestApns.pushes), [A, B, B])
     }).pipe(Effect.provide(world({
