@@ -18,8 +18,8 @@ import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../../src/index.ts"
 import { isNotSettled } from "../../../src/worker/settle.ts"
 import { text } from "../../conformance/Harness.ts"
+import * as Ledger from "../../kills/ledger.ts"
 import { request, serveConcurrency } from "./harness.ts"
-import * as Ledger from "./ledger.ts"
 
 const [role, path = ""] = process.argv.slice(2)
 

@@ -11,9 +11,9 @@ import * as Scope from "effect/Scope"
 import { DatabaseSync } from "node:sqlite"
 import * as Liveness from "../../../src/brokers/sqlite/liveness.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
+import * as Ledger from "../../kills/ledger.ts"
 import { allow, withPrograms } from "../../support/limits.ts"
 import { type Child, child, file, serveConcurrency } from "./harness.ts"
-import * as Ledger from "./ledger.ts"
 
 allow(withPrograms)
 
