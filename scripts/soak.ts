@@ -9,7 +9,10 @@
  * and `--from` the number of the first. A round that fails is printed with what
  * brings it again; the exit code is then 1.
  */
+import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import { postgresKills } from "../test/kills/postgres.ts"
+import { sqliteKills } from "../test/kills/sqlite.ts"
 import * as Fuzz from "../test/support/fuzz.ts"
 
 /** Rounds that may be taken for ever: the same seed and number make the same round. */
@@ -18,18 +21,41 @@ interface Soak {
   readonly about: string
   /** How many rounds it takes where nobody says. */
   readonly rounds: number
-  /** Takes one round. Throws when a promise was broken. */
-  readonly round: (seed: string, index: number) => Promise<void>
+  /** At most this many rounds share a start and an end. */
+  readonly together: number
+  /** Takes some rounds. Throws when a promise was broken. What it returns is printed. */
+  readonly take: (seed: string, index: number, rounds: number) => Promise<unknown>
 }
 
 const fuzz = (target: Fuzz.Target): Soak => ({
   name: Fuzz.soakName(target),
   about: target.about,
   rounds: target.rounds * 20,
-  round: (seed, index) => Fuzz.feedOne(target, seed, index)
+  together: 1,
+  take: (seed, index) => Fuzz.feedOne(target, seed, index)
 })
 
-const soaks: ReadonlyArray<Soak> = (await Fuzz.targets()).map(fuzz)
+const kills = (
+  name: string,
+  about: string,
+  run: (seed: string, index: number, rounds: number) => Effect.Effect<unknown, unknown>
+): Soak => ({
+  name,
+  about,
+  rounds: 200,
+  together: 20,
+  take: (seed, index, rounds) => Effect.runPromise(run(seed, index, rounds))
+})
+
+const soaks: ReadonlyArray<Soak> = [
+  ...(await Fuzz.targets()).map(fuzz),
+  kills("sqlite-kills", "two publishers and two workers on one file die by kill -9, and no job is lost", sqliteKills),
+  kills(
+    "postgres-kills",
+    "four publishers and four workers of PostgreSQL die by kill -9, and no job is lost",
+    postgresKills
+  )
+]
 
 const refuse = (what: string): never => {
   console.error(what)
@@ -74,10 +100,11 @@ process.on("uncaughtException", (error) => {
 const take = async (soak: Soak, from: number, rounds: number, seed: string): Promise<boolean> => {
   console.log(`${soak.name}: ${rounds} rounds from ${from}, seed ${seed}`)
   const started = performance.now()
-  for (let index = from; index < from + rounds; index++) {
+  for (let index = from; index < from + rounds; index += soak.together) {
     current = `${soak.name}: round ${index}, seed ${seed},`
     try {
-      await soak.round(seed, index)
+      const counted = await soak.take(seed, index, Math.min(soak.together, from + rounds - index))
+      if (counted !== undefined) console.log(`${soak.name}: from round ${index}: ${JSON.stringify(counted)}`)
     } catch (error) {
       console.log(
         `${soak.name}: round ${index} failed, seed ${seed}\n${error instanceof Error ? error.message : error}`

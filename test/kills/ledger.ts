@@ -23,12 +23,9 @@ export type Word =
   /** Any other outcome; none is expected. */
   | "odd"
 
-/** The book of a file of jobs. */
-export const path = (database: string): string => `${database}.ledger`
-
 /** Opens the book for one process. */
-export const open = (database: string) => {
-  const fd = openSync(path(database), "a")
+export const open = (file: string) => {
+  const fd = openSync(file, "a")
   return {
     write: (word: Word, id: string) => void writeSync(fd, `${word} ${id} ${process.pid}\n`),
     /** Says that a process will be killed now. */
@@ -39,8 +36,8 @@ export const open = (database: string) => {
 export type Role = "feed" | "serve"
 
 /** Reads the book. A line that its writer could not finish would be found here. */
-export const read = (database: string): ReadonlyArray<string> => {
-  const text = readFileSync(path(database), "utf8")
+export const read = (file: string): ReadonlyArray<string> => {
+  const text = readFileSync(file, "utf8")
   return text.split("\n").slice(0, -1)
 }
 
@@ -51,7 +48,7 @@ interface Entry {
   settled: "done" | "buried" | undefined
 }
 
-/** What the book and the file say together. */
+/** What the book and the broker say together. */
 export interface Audit {
   /** What must not have happened. */
   readonly violations: ReadonlyArray<string>
@@ -66,7 +63,7 @@ export interface Audit {
   readonly unprinted: number
 }
 
-/** Compares the book with what is left in the file: ids, and whether they are buried. */
+/** Compares the book with the jobs that the broker still has: their ids, and whether they are buried. */
 export const audit = (lines: ReadonlyArray<string>, left: ReadonlyMap<string, "buried" | "waiting">): Audit => {
   const jobs = new Map<string, Entry>()
   const killed = new Map<string, Role>()

@@ -1,25 +1,17 @@
 /**
  * A process that uses a file, for tests: `node child.ts ROLE PATH`.
- * It prints a line for each thing that it was told is done; those that are
- * killed write into the ledger.
+ * It prints a line for each thing that it was told is done.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { Broker, type Lease } from "../../../src/Broker.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
-import { Job, Publisher, Worker } from "../../../src/index.ts"
 import { isNotSettled } from "../../../src/worker/settle.ts"
 import { text } from "../../conformance/Harness.ts"
-import * as Ledger from "../../kills/ledger.ts"
-import { request, serveConcurrency } from "./harness.ts"
+import { request } from "./harness.ts"
 
 const [role, path = ""] = process.argv.slice(2)
 
@@ -86,71 +78,19 @@ const flood = Effect.gen(function*() {
   })
 })
 
-// -- with a ledger
-
-const Chore = Job.make("chore", {
-  payload: Schema.Struct({ kind: Schema.Literals(["easy", "flaky", "hopeless"]) }),
-  retry: Schedule.spaced("5 millis").pipe(Schedule.upTo({ times: 3 }))
-})
-
-const [easy, flaky, hopeless] = (["easy", "flaky", "hopeless"] as const).map((kind) => ({ kind }))
-const chores = [easy!, easy!, easy!, easy!, flaky!, flaky!, flaky!, hopeless!]
-
-const upTo = (millis: number) => Effect.flatMap(Random.nextBetween(0, millis), (chosen) => Effect.sleep(chosen))
-
-/** Publishes for ever, alone and many at once, also with a delay. */
-const feed = Effect.gen(function*() {
-  const ledger = Ledger.open(path)
-  const publisher = yield* Publisher.Publisher
-  const one = Effect.map(publisher.publish(Chore, easy!), (id) => ledger.write("put", id))
-  const several = Effect.map(
-    publisher.publishAll(Chore, chores, (_, i) => ({ delay: i % 4 === 0 ? "3 millis" : 0 })),
-    (results) => {
-      for (const result of results) ledger.write("put", Result.getOrThrow(result))
-    }
-  )
-  yield* say("ready")
-  return yield* Effect.forever(Effect.andThen(Effect.all([one, one, several], { concurrency: 3 }), upTo(20)))
-})
-
-const words: Record<string, Ledger.Word> = { Done: "done", Retried: "retried", Buried: "buried" }
-
-/** Works for ever, and writes down when a handler begins and ends and what the broker answered. */
-const serve = Effect.gen(function*() {
-  const ledger = Ledger.open(path)
-  const handler = Worker.handler(Chore, ({ kind }, delivery) =>
-    Effect.gen(function*() {
-      ledger.write("start", delivery.jobId)
-      yield* upTo(3)
-      const isFlaky = kind === "flaky" && (yield* delivery.attempt) === 1
-      if (kind === "easy" || kind === "flaky" && !isFlaky) return ledger.write("handled", delivery.jobId)
-      ledger.write("failed", delivery.jobId)
-      return yield* (kind === "hopeless" ? Job.bury("hopeless") : Effect.fail("flaky"))
-    }))
-  yield* say("ready")
-  return yield* Stream.runForEach(
-    Worker.stream({ concurrency: serveConcurrency }, handler),
-    ({ _tag, jobId }) => Effect.sync(() => ledger.write(words[_tag] ?? "odd", jobId))
-  )
-})
-
-const roles: Record<string, Effect.Effect<unknown, unknown, Broker | Publisher.Publisher | Scope.Scope>> = {
+const roles: Record<string, Effect.Effect<unknown, unknown, Broker | Scope.Scope>> = {
   publish,
   work,
   hold,
   fill,
-  flood,
-  feed,
-  serve
+  flood
 }
 
 NodeRuntime.runMain(
   Effect.scoped(roles[role!]!).pipe(
     Effect.tapCause((cause) => Effect.sync(() => console.error(String(cause)))),
     Effect.provide([
-      Publisher.layer.pipe(
-        Layer.provideMerge(SqliteBroker.layer({ path, durability: role === "fill" ? "normal" : "full" }))
-      ),
+      SqliteBroker.layer({ path, durability: role === "fill" ? "normal" : "full" }),
       Logger.layer([])
     ])
   )

@@ -13,9 +13,6 @@ export const file = Effect.map(folder, (path) => join(path, "queue.db"))
 /** A text as a request. */
 export const request = (text: string, options?: PutOptions) => Result.getOrThrow(putRequest(bytes(text), options))
 
-/** How many handlers run at once in a worker that keeps a ledger. */
-export const serveConcurrency = 8
-
 /** A process that runs `child.ts`. */
 export interface Child {
   readonly pid: number
@@ -30,7 +27,7 @@ export interface Child {
 
 /** Starts a process, which is killed with the scope. */
 export const child = (
-  role: "publish" | "work" | "hold" | "feed" | "serve" | "fill" | "flood",
+  role: "publish" | "work" | "hold" | "fill" | "flood",
   path: string,
   flags: ReadonlyArray<string> = []
 ) =>
