@@ -9,6 +9,7 @@ import * as Bench from "../scripts/bench/install.ts"
 import { isMissing } from "./support/beanstalkd.ts"
 import * as Http2Servers from "./support/http2Servers.ts"
 import { allow, withPrograms } from "./support/limits.ts"
+import * as Postgres from "./support/postgres.ts"
 
 allow(withPrograms)
 
@@ -31,6 +32,28 @@ describe.skipIf(isMissing || !Bench.isInstalled())("benchmarks", () => {
     assert.match(stdout, /backq worker, concurrency 64 +\d+ +[\d.]+ x/)
     assert.match(stdout, /PersistedQueue +\d+ +[\d.]+ x/)
     assert.match(stdout, /plainjob +\d+ +[\d.]+ x/)
+  })
+
+  it.skipIf(Postgres.isMissing)("postgres.ts prints a table of ratios", async () => {
+    const small = [
+      "--jobs",
+      "60",
+      "--rounds",
+      "1",
+      "--waiting",
+      "500",
+      "--dead",
+      "500",
+      "--only",
+      "put,work,waiting,dead"
+    ]
+    const { stdout } = await run("postgres.ts", ...small)
+    for (const name of ["backq", "pg-boss", "graphile-worker", "BullMQ"]) {
+      assert.match(stdout, new RegExp(`^${name} +\\d+ +\\d+ % +[\\d.]+ +[\\d.]+$`, "m"))
+    }
+    assert.match(stdout, /backq, concurrency 64 +\d+ +\d+ %/)
+    assert.match(stdout, /500 jobs wait +\d+ +\d+ %/)
+    assert.match(stdout, /graphile-worker, local queue of 500 +\d+ +\d+ +\d+ %/)
   })
 
   it.skipIf(Http2Servers.isMissing("nghttpd"))("http2.ts prints a table of ratios", async () => {

@@ -12,7 +12,8 @@ export interface Server {
   readonly stop: () => void
 }
 
-const freePort = async (): Promise<number> => {
+/** A port that nobody listens on. */
+export const freePort = async (): Promise<number> => {
   const server = net.createServer().listen(0, "127.0.0.1")
   await once(server, "listening")
   const { port } = server.address() as net.AddressInfo
