@@ -23,6 +23,9 @@
  * | `min-version` | `beanstalks:` | `TLSv1.2` or `TLSv1.3` |
  * | `schema` | `postgres:` | the schema that has the jobs |
  * | `migrate` | `postgres:` | `true` or `false` |
+ * | `pooler` | `postgres:` | `auto`, `none` or `transaction` |
+ * | `poll` | `postgres:` | a duration: how often a worker that is told of no jobs looks for them |
+ * | `listen` | `postgres:` | a URL of the same database without a pooler, percent-encoded |
  * | `sslmode` | `postgres:` | `disable`, `require`, `verify-ca` or `verify-full` |
  * | `ca`, `cert`, `key` | `postgres:` | names of files |
  *
@@ -100,6 +103,9 @@ export type Parsed =
     readonly migrate: boolean
     readonly durability: "full" | "normal" | undefined
     readonly sslmode: PostgresBroker.SslMode | undefined
+    readonly pooler?: PostgresBroker.Pooler
+    readonly poll?: Duration.Duration
+    readonly listen?: Redacted.Redacted
     /** Names of files. */
     readonly tls: { readonly [Field in "ca" | "cert" | "key"]?: string }
     readonly maxJobSize?: number
@@ -120,7 +126,7 @@ const maxUrlChars = 20_000
 
 const durationParameters = ["connect-timeout", "reply-timeout", "reconnect-for"] as const
 /** With 0, every attempt would fail. */
-const mustLast: ReadonlySet<string> = new Set(["connect-timeout", "reply-timeout"])
+const mustLast: ReadonlySet<string> = new Set(["connect-timeout", "reply-timeout", "poll"])
 const tlsParameters = ["ca", "cert", "key", "servername", "min-version"] as const
 
 const units: Record<string, Duration.Unit> = {
@@ -156,7 +162,7 @@ const withoutValue = (option: string, isFile: boolean): string => {
   const [name = "", value = ""] = option.split(/=(.*)/s)
   const mayBeSecret = isFile && /^(ca|cert|key)$/.test(name)
     ? isPem(value.replaceAll("%20", " "))
-    : /pass|pwd|secret|token|auth|cred|key/i.test(name)
+    : /pass|pwd|secret|token|auth|cred|key|^listen$/i.test(name)
   return mayBeSecret ? `${name}=…` : option
 }
 
@@ -307,6 +313,9 @@ const postgresParameters = [
   "max-job-size",
   "connect-timeout",
   "reconnect-for",
+  "pooler",
+  "poll",
+  "listen",
   "sslmode",
   "ca",
   "cert",
@@ -322,16 +331,23 @@ const parsePostgres = (input: string, fail: Fail): Result.Result<Parsed, BrokerU
   const contents = (["ca", "cert", "key"] as const).find((name) => isPem(query.get(name) ?? ""))
   if (contents !== undefined) return fail(`${contents} is the name of a file, not what is in it`)
   const files = (["ca", "cert", "key"] as const).flatMap((name) => query.has(name) ? [[name, query.get(name)!]] : [])
+  const listen = query.get("listen")
+  const listening = listen === null ? undefined : PostgresUrl.parse(listen)
+  if (listening !== undefined && (Result.isFailure(listening) || listening.success.query.size > 0)) {
+    return fail("listen must be a URL of PostgreSQL without options, percent-encoded: postgres%3A%2F%2FHOST%3A5432")
+  }
   return Result.map(
     Result.all({
       migrate: wordOf(query, "migrate", ["true", "false"], fail),
       durability: wordOf(query, "durability", ["full", "normal"], fail),
       sslmode: wordOf(query, "sslmode", sslModes, fail),
+      pooler: wordOf(query, "pooler", ["auto", "none", "transaction"], fail),
+      poll: durationOf(query, "poll", fail),
       limit: maxJobSizeOf(query, fail),
       connectTimeout: durationOf(query, "connect-timeout", fail),
       reconnectFor: durationOf(query, "reconnect-for", fail)
     }),
-    ({ limit, migrate, ...options }): Parsed => ({
+    ({ limit, migrate, poll, pooler, ...options }): Parsed => ({
       _tag: "Postgres",
       url: Redacted.make(input.split("?")[0]!),
       hosts,
@@ -339,6 +355,9 @@ const parsePostgres = (input: string, fail: Fail): Result.Result<Parsed, BrokerU
       migrate: migrate !== "false",
       tls: Object.fromEntries(files),
       ...options,
+      ...(pooler === undefined ? {} : { pooler }),
+      ...(poll === undefined ? {} : { poll }),
+      ...(listen === null ? {} : { listen: Redacted.make(listen) }),
       ...limit
     })
   )
@@ -518,8 +537,9 @@ export const layer = (
           })
       })
       const { ca, cert, key } = yield* readTls(url, parsed.tls)
+      const { hosts: _, ...rest } = parsed
       return PostgresBroker.layer({
-        ...parsed,
+        ...rest,
         tls: { ca, cert, key },
         reconnectFor: options.reconnectFor ?? parsed.reconnectFor
       })

@@ -22,7 +22,8 @@ export interface Address {
   readonly query: URLSearchParams
 }
 
-const defaultPort = 5432
+/** The port of a host that names none. */
+export const defaultPort = 5432
 
 const shape = /^postgres(?:ql)?:\/\/(?:([^/?#]*)@)?([^/?#@]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/is
 

@@ -15,7 +15,8 @@
  * again, and its holder's settlement fails with `LeaseLost`.
  *
  * Limits: three connections for each process that works, one for each that
- * only publishes; none of them through a pooler in transaction mode. Time is
+ * only publishes. Behind a pooler in transaction mode jobs of other processes
+ * start within 0.1 s, and those of a dead worker are ready after 10 s. Time is
  * the server's wall clock. Jobs that are done are not kept.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
@@ -27,22 +28,23 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { type Broker, checkQueue, type Consumer, type Features, type Lease, type PutRequest } from "../../Broker.ts"
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
 import type { Inspector, Services } from "../../Inspector.ts"
 import * as OptionRules from "../../internal/options.ts"
-import * as PostgresUrl from "../../internal/postgresUrl.ts"
 import { Rules, Services as Shared } from "../shared/index.ts"
 import { PostgresConsumer } from "./consumer.ts"
 import * as Driver from "./driver.ts"
 import { failure } from "./failure.ts"
 import * as Inspection from "./inspector.ts"
 import { Link } from "./link.ts"
+import type * as Pooling from "./pooling.ts"
 import { Presence } from "./presence.ts"
 import { portions, type Put, Puts } from "./puts.ts"
+import * as Reach from "./reach.ts"
 import * as Schema from "./schema.ts"
 import * as Servers from "./servers.ts"
 import { channelOf, Store } from "./store.ts"
@@ -66,6 +68,15 @@ export type SslMode = Servers.SslMode
 export type TlsOptions = Servers.TlsOptions
 
 /**
+ * What is between a program and the server: nothing that matters (`none`), a pooler in transaction mode
+ * (`transaction`), or one of them (`auto`).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Pooler = Pooling.Mode
+
+/**
  * What every broker of this kind is told, however it connects.
  *
  * @category models
@@ -77,8 +88,9 @@ export interface BrokerOptions {
   /** Is the schema created and brought up to date by this program? Default: yes. */
   readonly migrate?: boolean | undefined
   /**
-   * What an acknowledged operation survives: a crash of the server, or with `"normal"` only one of its programs; such
-   * a crash may undo the last half second. Default: `"full"`.
+   * What an acknowledged operation survives: a crash of the server, or with `"normal"` only one of its programs; a
+   * crash of the server may then undo the last half second. Behind a pooler in transaction mode the server's own
+   * setting decides. Default: `"full"`.
    */
   readonly durability?: "full" | "normal" | undefined
   /** The largest body that is accepted, in bytes, up to 64 MiB. Default: 65535, beanstalkd's own. */
@@ -88,10 +100,36 @@ export interface BrokerOptions {
    * once while it is away.
    */
   readonly reconnectFor?: Duration.Input | undefined
+  /**
+   * Is a pooler in transaction mode between this program and the server? `"auto"` finds out. `"none"` insists on
+   * sessions of its own. Default: `"auto"`.
+   */
+  readonly pooler?: Pooler | undefined
+  /**
+   * How often a waiting worker looks for jobs while it is told of none. Default: 1 second, and 100 ms behind a pooler
+   * in transaction mode.
+   */
+  readonly poll?: Duration.Input | undefined
+  /**
+   * A URL of the same database without a pooler, for the one session of each process that listens. User, password and
+   * database that it does not name are those of the others.
+   */
+  readonly listen?: string | Redacted.Redacted | undefined
 }
 
 /**
- * How the server is reached.
+ * A host, and its port. Default: 5432.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Host {
+  readonly host: string
+  readonly port?: number | undefined
+}
+
+/**
+ * How the server is reached: by `url`, or by `hosts`.
  *
  * @category models
  * @since 0.1.0
@@ -101,7 +139,13 @@ export interface Options extends BrokerOptions {
    * `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Of several hosts (`HOST:PORT,HOST:PORT`) the first that takes writes
    * is used. Has no options: they are the fields beside it.
    */
-  readonly url: string | Redacted.Redacted
+  readonly url?: string | Redacted.Redacted | undefined
+  /** The hosts, instead of the URL's. The first that takes writes is used. */
+  readonly hosts?: ReadonlyArray<Host> | undefined
+  /** The user, where the URL names none. Default: `postgres`. */
+  readonly user?: string | undefined
+  /** The database, where the URL names none. Default: the user's name. */
+  readonly database?: string | undefined
   /** The password, instead of the URL's; an Effect is asked at every connect, for one that changes. */
   readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted> | undefined
   /** How the server is made sure of. Default: `verify-full`, and `disable` on this machine. */
@@ -126,6 +170,10 @@ export const features: Features = {
   keepsDone: false
 }
 
+/** Milliseconds between two looks of a waiting worker, where others tell it of jobs and where they can't. */
+const pollDirect = 1000
+const pollPooled = 100
+
 const largestBody = 64 * 1024 * 1024
 
 const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> => {
@@ -134,13 +182,6 @@ const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> => {
     ? Effect.succeed(bytes)
     : Effect.fail(optionInvalid("maxJobSize (max-job-size in the URL)", rule))
 }
-
-const checkDuration = (
-  option: string,
-  input: Duration.Input,
-  limits: OptionRules.DurationLimits
-): Effect.Effect<Duration.Duration, BrokerError> =>
-  Effect.mapError(Effect.fromResult(OptionRules.readDuration(input, limits)), (rule) => optionInvalid(option, rule))
 
 // -----------------------------------------------------------------------------
 // Parts
@@ -220,13 +261,17 @@ const consuming =
 // -----------------------------------------------------------------------------
 
 const makeOn = Effect.fnUntraced(function*(
-  servers: Servers.Servers,
+  { listening, servers }: Reach.Reach,
   options: BrokerOptions,
   transaction: Transaction
 ): Effect.fn.Return<Services, BrokerError, Scope.Scope> {
   const { broker, schema } = servers
+  const { pooling } = listening ?? servers
   const maxJobSize = yield* checkMaxJobSize(options.maxJobSize ?? Rules.defaultMaxJobSize)
-  const patience = yield* checkDuration("reconnectFor", options.reconnectFor ?? Duration.infinity, { minMillis: 0 })
+  const patience = yield* Reach.duration("reconnectFor", options.reconnectFor ?? Duration.infinity, { minMillis: 0 })
+  const poll = options.poll === undefined ? undefined : Duration.toMillis(
+    yield* Reach.duration("poll", options.poll, { minMillis: 10, isFinite: true })
+  )
   const scope = yield* Effect.scope
   const isDurable = options.durability !== "normal"
   const linkOf = (isDurable: boolean) =>
@@ -252,6 +297,7 @@ const makeOn = Effect.fnUntraced(function*(
     takeLink,
     clock,
     patience: Duration.toMillis(patience),
+    poll: () => poll ?? (pooling.isPooled ? pollPooled : pollDirect),
     fork: (effect) => void fork(effect)
   })
   const presence = new Presence({
@@ -259,8 +305,11 @@ const makeOn = Effect.fnUntraced(function*(
     schema,
     channel: channelOf(schema),
     sql: store.sql,
-    open: Servers.open(servers, { isShared: false, isDurable: true, isWatched: true }),
+    open: Servers.open(listening ?? servers, { isShared: false, isDurable: false, isWatched: true }),
+    pooling,
+    isApart: listening !== undefined,
     link: takeLink,
+    found: (host) => Effect.andThen(link.leaveOthers(host), takeLink.leaveOthers(host)),
     told: store.told,
     lost: store.lost,
     counts: () => store.waiters.counts()
@@ -295,23 +344,6 @@ const makeOn = Effect.fnUntraced(function*(
   }
 })
 
-const nameOf = (hosts: ReadonlyArray<PostgresUrl.Host>, database: string | undefined, schema: string): string =>
-  `postgres://${hosts.map(({ host, port }) => `${host.includes(":") ? `[${host}]` : host}:${port}`).join(",")}/${
-    database ?? ""
-  }${schema === Schema.defaultSchema ? "" : `?schema=${schema}`}`
-
-const readUrl = (url: string): Effect.Effect<PostgresUrl.Address, BrokerError> =>
-  Effect.mapError(
-    Effect.fromResult(Result.flatMap(
-      PostgresUrl.parse(url),
-      (address) =>
-        address.query.size === 0
-          ? Result.succeed(address)
-          : Result.fail("it must have no options: give them beside it, or use backq/broker-url")
-    )),
-    (rule) => optionInvalid("url", `must be a URL of PostgreSQL: ${rule}`)
-  )
-
 /**
  * Connects, brings the schema up to date, and makes a broker and its inspector. Fails with what keeps it from that.
  *
@@ -321,56 +353,7 @@ const readUrl = (url: string): Effect.Effect<PostgresUrl.Address, BrokerError> =
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Services, BrokerError, Scope.Scope> {
-  const { database, hosts, password, user } = yield* readUrl(
-    Redacted.isRedacted(options.url) ? Redacted.value(options.url) : options.url
-  )
-  const schema = yield* Schema.checkSchema(options.schema ?? Schema.defaultSchema)
-  const fromEnvironment = yield* Effect.option(Config.Redacted("PGPASSWORD"))
-  return yield* makeOn(
-    {
-      broker: nameOf(hosts, database, schema),
-      schema,
-      hosts,
-      user,
-      password: options.password ?? password ?? Option.getOrUndefined(fromEnvironment),
-      database,
-      tls: (host) => Servers.tlsOf(options.sslmode ?? Servers.defaultMode(host), options.tls ?? {}, host),
-      connectTimeout: yield* checkDuration("connectTimeout", options.connectTimeout ?? "5 seconds", {
-        isPositive: true
-      })
-    },
-    options,
-    Effect.succeedNone
-  )
-})
-
-/** What opens the connections of a client, as servers. Its own pool is used for its transactions only. */
-const serversOf = Effect.fnUntraced(function*(config: Driver.ClientConfig, schema: string) {
-  const url = config.url === undefined ? undefined : Redacted.value(config.url)
-  const address = url === undefined ? undefined : yield* Effect.mapError(
-    Effect.fromResult(PostgresUrl.parse(url)),
-    (rule) => optionInvalid("the client's url", rule)
-  )
-  const first = address?.hosts[0]
-  const host = {
-    host: config.path ?? config.host ?? first?.host ?? "localhost",
-    port: config.port ?? first?.port ?? 5432
-  }
-  const database = config.database ?? address?.database
-  const mode = address?.query.get("sslmode") ?? "disable"
-  const ssl = config.ssl ?? mode !== "disable"
-  return {
-    broker: nameOf([host], database, schema),
-    schema,
-    hosts: [host],
-    user: config.username ?? address?.user,
-    password: config.password ?? address?.password,
-    database,
-    tls: (host: string) => ssl === false ? undefined : { host, ...(ssl === true ? {} : ssl) },
-    connectTimeout: yield* checkDuration("the client's connectTimeout", config.connectTimeout ?? "5 seconds", {
-      isPositive: true
-    })
-  }
+  return yield* makeOn(yield* Reach.ofOptions(options), options, Effect.succeedNone)
 })
 
 /**
@@ -384,8 +367,7 @@ export const makeSql = Effect.fnUntraced(function*(
   options: BrokerOptions = {}
 ): Effect.fn.Return<Services, BrokerError, Scope.Scope | Driver.PgClient> {
   const client = yield* Driver.PgClient
-  const schema = yield* Schema.checkSchema(options.schema ?? Schema.defaultSchema)
-  return yield* makeOn(yield* serversOf(client.config, schema), options, Driver.transactionOf(client))
+  return yield* makeOn(yield* Reach.ofClient(client.config, options), options, Driver.transactionOf(client))
 })
 
 // -----------------------------------------------------------------------------
@@ -399,6 +381,18 @@ export const makeSql = Effect.fnUntraced(function*(
  * @since 0.1.0
  */
 export const layer = (options: Options): Layer.Layer<Broker | Inspector, BrokerError> => Shared.layer(make(options))
+
+/**
+ * The broker with options from the configuration: each is a `Config`, as in
+ * `layerConfig({ url: Config.Redacted("DATABASE_URL") })`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<Broker | Inspector, BrokerError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /**
  * The broker on the server of a `PgClient` that the program has: a publish within `sql.withTransaction` is part of the

@@ -35,7 +35,13 @@ export class DriverError extends Data.TaggedError("DriverError")<{
   readonly code: string | undefined
   readonly detail: string
   readonly cause: unknown
-}> {}
+}> {
+  /** The same failure of a statement that is a part of opening the session. */
+  get atConnect(): DriverError {
+    const { cause, code, detail } = this
+    return new DriverError({ phase: "connect", code, detail, cause })
+  }
+}
 
 /** Runs a statement. */
 export type Query = (sql: string, parameters?: ReadonlyArray<unknown>) => Effect.Effect<Rows, DriverError>
@@ -44,6 +50,8 @@ export type Query = (sql: string, parameters?: ReadonlyArray<unknown>) => Effect
 export interface Session {
   readonly query: Query
   readonly isOpen: () => boolean
+  /** The number by which the server's side says that this session can be cancelled. A pooler makes up one of its own. */
+  readonly pid: number
   /** Waits for its end. */
   readonly closed: Effect.Effect<void>
   /** Listens on a channel, and gives what is said there. To be called once. */
@@ -61,6 +69,8 @@ export interface Target {
   readonly connectTimeout: Duration.Duration
   /** Settings of the session. */
   readonly settings: Readonly<Record<string, string>>
+  /** Does the session keep the statements that it has parsed? */
+  readonly isPrepared: boolean
 }
 
 const stateOf = (cause: unknown): string | undefined =>
@@ -87,6 +97,7 @@ const sessionOf = (
 ): Session => ({
   query: (sql, parameters) => Effect.mapError(connection.queryValues(sql, parameters), failed("query")),
   isOpen,
+  pid: connection.processId,
   closed,
   listen: (channel) =>
     Effect.map(
@@ -124,6 +135,7 @@ export const connect = Effect.fnUntraced(function*(
     applicationName: "backq",
     startupParameters: settings,
     multiplex: isShared,
+    prepare: target.isPrepared,
     maxMessageSize
   }).pipe(Effect.mapError(failed("connect")))
   const own = isShared ? connection : yield* connection.pin

@@ -7,71 +7,127 @@
  */
 import { type BrokerError, make as brokerError, OutOfMemory, Unavailable, Unsupported } from "../../BrokerError.ts"
 import { clip, maxReasonChars, safeLine } from "../../internal/text.ts"
-import { codeOf, networkDetail } from "../../internal/tls.ts"
-import type { DriverError } from "./driver.ts"
+import { certificateProblem, codeOf, isNotTls, networkDetail, textOf } from "../../internal/tls.ts"
+import { DriverError } from "./driver.ts"
 
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 const readOnlyTransaction = "25006"
-const abortedTransaction = "25P02"
+const protocolViolation = "08P01"
 
-const diskFull = new Set(["53100", "53200"])
-const sessionEnded = new Set(["57P01", "57P02"])
-/** Missing rights, schema or table. */
-const notSetUp = new Set(["42501", "3F000", "42P01", "42703", "42883"])
-/** What waiting does not mend. */
-const misconfigured = new Set(["28P01", "28000", "3D000", "08P01"])
+/** No disk or memory left. */
+const isFull = new Set(["53100", "53200"])
+/** Shutdown, crash, a database that was dropped, a session that was idle for too long. */
+const endsSession = new Set(["57P01", "57P02", "57P04", "57P05", "25P03"])
+/** Missing rights, schema, table, column or function. */
+const isNotSetUp = new Set(["42501", "3F000", "42P01", "42703", "42883"])
+/** What waiting does not mend: the password, pg_hba.conf, the database, a setting that the server does not know. */
+const isFinal = new Set(["28P01", "28000", "3D000", "42704"])
 /** The server undid the statement because of others: it can be sent again. */
-const undone = new Set(["40001", "40P01"])
+const isUndoneBy = new Set(["40001", "40P01"])
 
 const advice: Record<string, string> = {
   "28P01": "check user and password",
   "28000": "check the user, the lines of pg_hba.conf, and sslmode in the URL",
   "3D000": "create the database, or name another in the URL",
-  "08P01": "connect to the server itself: a pooler in between takes no settings of sessions",
+  "42704": "the server does not know a setting that PostgreSQL has from version 13 on: upgrade it",
   "53300": "the broker needs up to 3 connections for each process: raise max_connections, or end others",
-  [readOnlyTransaction]: "it is a standby or read-only: name the primary, or all hosts, in the URL",
-  [abortedTransaction]: "an earlier statement of the transaction failed, so nothing of it will be kept: roll back"
+  "53400": "the broker needs up to 3 connections for each process: raise the limit of the role or database",
+  "55P03": "another session holds a lock for too long: end it, or try again",
+  "57014": "the server canceled the statement: it took longer than 30 seconds, or somebody canceled it",
+  "57P03": "the server starts, stops or recovers: it takes no connections yet",
+  "25P02": "an earlier statement of the transaction failed, so nothing of it will be kept: roll back",
+  [readOnlyTransaction]: "it is a standby or read-only: name the primary, or all hosts, in the URL"
 }
 
-const tlsDetail = (code: string): string | undefined =>
-  /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME|^ERR_TLS|^ERR_SSL|LEAF_SIGNATURE/.test(code)
-    ? `its certificate is not trusted (${code}): name the authority with ca=FILE, or choose a weaker sslmode (require)`
-    : undefined
+const ofPooler = "the pooler takes no settings of sessions: leave pooler at auto, or name in its " +
+  "ignore_startup_parameters what it refuses"
+
+/** A pooler that has no session with the server, or none left: it did not pass the statement on. */
+const hasNoServer =
+  /query_wait_timeout|login (has been )?fail|cannot connect to server|no more connections|client_login_timeout/i
+
+const isPoolerAway = ({ code, detail }: DriverError): boolean => code === protocolViolation && hasNoServer.test(detail)
+
+const nameOfOption = (option: "ca" | "servername"): string => option === "ca" ? "ca=FILE" : "sslmode=verify-ca"
+
+/** What is wrong with TLS; `undefined` where it is something else. */
+const tlsDetail = (error: DriverError): string | undefined => {
+  const [code, text] = [codeOf(error.cause), textOf(error.cause)]
+  const problem = certificateProblem(code, text, nameOfOption)
+  if (problem !== undefined) return `${problem.detail}. sslmode=require would trust any certificate`
+  if (isNotTls(code, text) || /SSL|TLS/.test(error.detail)) {
+    return `${safeLine(clip(error.detail, maxReasonChars))}: turn TLS on in the server, or set sslmode=disable where ` +
+      "nobody can listen on the way"
+  }
+  return undefined
+}
 
 /** Was a session lost, or never there? */
 const isWithoutAnswer = ({ code }: DriverError): boolean => code === undefined || code.startsWith("08")
 
 const isUnknown = (error: DriverError): boolean =>
-  error.phase === "query" && (isWithoutAnswer(error) || sessionEnded.has(error.code ?? ""))
+  error.phase === "query" && !isPoolerAway(error)
+  && (isWithoutAnswer(error) || endsSession.has(error.code ?? ""))
+
+const hintOf = (error: DriverError): string | undefined => {
+  if (isSettingsRefused(error)) return ofPooler
+  if (error.code === "28000" && /client certificate/.test(error.detail)) {
+    return "the server asks for a certificate of the client: name it with cert=FILE and key=FILE"
+  }
+  return advice[error.code ?? ""] ?? networkDetail(error.code ?? codeOf(error.cause), "PostgreSQL")
+}
 
 const detailOf = (error: DriverError): string => {
+  if (error.code === undefined) {
+    const tls = tlsDetail(error)
+    if (tls !== undefined) return tls
+  }
   const text = safeLine(clip(error.detail, maxReasonChars))
-  const code = error.code ?? codeOf(error.cause)
-  const hint = advice[code] ?? tlsDetail(code) ?? networkDetail(code, "PostgreSQL")
-  if (hint === undefined && /SSL|TLS/.test(error.detail)) return `${text}: check sslmode in the URL`
+  const hint = hintOf(error)
   return hint === undefined ? text : `${hint} (${text})`
 }
 
+/** What a missing right, schema or table takes. */
+const setUpHint = (schema: string, { code, detail }: DriverError): string => {
+  const text = safeLine(clip(detail, maxReasonChars))
+  if (code !== "42501") return `${text}. Start a program with migrate on, or run backq migrate`
+  if (/for database/.test(detail)) {
+    return `${text}. Run GRANT CREATE ON DATABASE ... TO the user, or let another user make the schema and set ` +
+      "migrate=false"
+  }
+  if (detail.startsWith("must be owner")) {
+    return `${text}. Let the owner of the schema bring it up to date, and set migrate=false`
+  }
+  return `${text}. Run as the owner of the schema, with the user in place of USER: GRANT USAGE ON SCHEMA ${schema} TO ` +
+    `USER; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO USER; GRANT USAGE ON ALL SEQUENCES ` +
+    `IN SCHEMA ${schema} TO USER`
+}
+
 /** Can the statement be sent again, because the server undid it on account of others? */
-export const isUndone = ({ code }: DriverError): boolean => code !== undefined && undone.has(code)
+export const isUndone = ({ code }: DriverError): boolean => code !== undefined && isUndoneBy.has(code)
 
 /** Has the session to be given up: the server is not the primary any more? */
 export const isDemoted = ({ code }: DriverError): boolean => code === readOnlyTransaction
 
+/** Does something between refuse the settings of a session, as poolers do? */
+export const isSettingsRefused = ({ code, detail, phase }: DriverError): boolean =>
+  phase === "connect" && code === protocolViolation && /startup (parameter|option)/i.test(detail)
+
+/** As if a pooler that drops the settings of a session had refused them. */
+export const settingsRefused = new DriverError({
+  phase: "connect",
+  code: protocolViolation,
+  detail: "a startup parameter was dropped",
+  cause: undefined
+})
+
 /** The broker's error for one of the driver's. */
 export const failure = (broker: string, schema: string, error: DriverError): BrokerError => {
   const { code = "" } = error
-  if (diskFull.has(code)) return brokerError(new OutOfMemory({ broker }))
-  if (notSetUp.has(code)) {
-    return brokerError(
-      new Unsupported({
-        broker,
-        operation: `its work in schema "${schema}"`,
-        hint:
-          `${safeLine(clip(error.detail, maxReasonChars))}. Grant USAGE on the schema, its tables and sequences to ` +
-          "the user, or leave migrate on"
-      })
-    )
+  if (isFull.has(code)) return brokerError(new OutOfMemory({ broker }))
+  if (isNotSetUp.has(code)) {
+    const operation = `its work in schema "${schema}"`
+    return brokerError(new Unsupported({ broker, operation, hint: setUpHint(schema, error) }))
   }
   return brokerError(
     new Unavailable({ broker, fate: isUnknown(error) ? "Unknown" : "NotSent", detail: detailOf(error), cause: error })
@@ -80,12 +136,22 @@ export const failure = (broker: string, schema: string, error: DriverError): Bro
 
 /** Is it worth waiting for the server? Not when a setting is wrong. */
 export const isWorthWaiting = ({ reason }: BrokerError): boolean =>
-  reason._tag === "Unavailable" && !isMisconfigured(reason.cause)
+  reason._tag === "OutOfMemory" || reason._tag === "Unavailable" && !isMisconfigured(reason.cause)
 
 const isMisconfigured = (cause: unknown): boolean =>
-  typeof cause === "object" && cause !== null && "phase" in cause && cause.phase === "connect"
-  && "code" in cause && misconfigured.has(String(cause.code))
+  cause instanceof DriverError && cause.phase === "connect"
+  && (isFinal.has(cause.code ?? "") || isSettingsRefused(cause))
 
 /** The server of a host is no primary. */
 export const notPrimary = (broker: string): BrokerError =>
   brokerError(new Unavailable({ broker, fate: "NotSent", detail: advice[readOnlyTransaction]! }))
+
+/** The server is older than what the broker needs. */
+export const tooOld = (broker: string, version: string): BrokerError =>
+  brokerError(
+    new Unsupported({
+      broker,
+      operation: `its work on PostgreSQL ${safeLine(clip(version, maxReasonChars))}`,
+      hint: "it needs PostgreSQL 13 or newer: upgrade the server"
+    })
+  )

@@ -56,6 +56,8 @@ export const make = (s: string) => {
   const idle = (condition: string) =>
     `(SELECT coalesce(sum(workers), 0) FROM ${s}.waiting WHERE process <> $2 AND ${condition}
       AND process IN (SELECT id FROM ${s}.process))`
+  /** The lock of a process is free, or its heart has stopped. One with a negative number has no lock. */
+  const isDead = "(alive_until < clock_timestamp() OR id > 0 AND pg_try_advisory_xact_lock($2, id))"
   return {
     openQueue: `INSERT INTO ${s}.queue (name) VALUES ($1) ON CONFLICT (name) DO NOTHING`,
     openQueues: `INSERT INTO ${s}.queue (name) SELECT n.name FROM unnest($1::text[]) AS n(name)
@@ -87,6 +89,9 @@ export const make = (s: string) => {
     /** What a reserve took that was never answered: nobody worked on it. */
     takeBack: `UPDATE ${s}.job SET ${ready}, forgiven = forgiven + 1
       WHERE id = ANY (ARRAY(SELECT id FROM ${s}.job WHERE state = 2 AND holder = $1 AND lease = $2))`,
+    /** What a process held by a number that the others took for dead. */
+    returnHeld: `UPDATE ${s}.job SET ${ready}, lost = lost + 1 WHERE id = ANY (ARRAY(SELECT id FROM ${s}.job
+      WHERE state = 2 AND holder = $1 LIMIT ${gonePortion} FOR UPDATE SKIP LOCKED)) RETURNING id`,
     done: `DELETE FROM ${s}.job WHERE ${held} RETURNING id`,
     // how: 1 release, 2 bury, 3 requeue
     settle: `UPDATE ${s}.job SET
@@ -177,13 +182,15 @@ export const make = (s: string) => {
     // Processes
     newProcess: `SELECT nextval('${s}.process_id')`,
     lock: "SELECT pg_advisory_lock($1, $2)",
-    addProcess: `INSERT INTO ${s}.process (id) VALUES ($1) RETURNING id`,
-    isProcess: `SELECT 1 FROM ${s}.process WHERE id = $1`,
+    addProcess: `INSERT INTO ${s}.process (id, alive_until) VALUES ($1, clock_timestamp() + ${ms("$2::bigint")})
+      RETURNING id`,
+    /** A heartbeat. No row: the others took the process for dead. */
+    beat: `UPDATE ${s}.process SET alive_until = clock_timestamp() + ${ms("$2::bigint")} WHERE id = $1 RETURNING id`,
     removeProcess: `WITH w AS (DELETE FROM ${s}.waiting WHERE process = $1) DELETE FROM ${s}.process WHERE id = $1`,
-    suspects: `SELECT id FROM ${s}.process WHERE id <> $1 AND pg_try_advisory_xact_lock($2, id)`,
+    suspects: `SELECT id, alive_until < clock_timestamp() FROM ${s}.process WHERE id <> $1 AND ${isDead}`,
     /** Returns what dead processes held; they are forgotten with the last of it. */
     holderGone: `WITH dead AS MATERIALIZED (SELECT id FROM ${s}.process WHERE id = ANY ($1::int[])
-        AND pg_try_advisory_xact_lock($2, id)),
+        AND ${isDead}),
       freed AS (UPDATE ${s}.job SET ${ready}, lost = lost + 1 WHERE id = ANY (ARRAY(SELECT id FROM ${s}.job
         WHERE state = 2 AND holder = ANY (ARRAY(SELECT id FROM dead)) LIMIT ${gonePortion} FOR UPDATE SKIP LOCKED))
         RETURNING queue),

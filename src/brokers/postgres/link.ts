@@ -1,10 +1,9 @@
 /**
- * A session that is opened when it is first needed, and opened anew after it
- * ended.
+ * A session that is opened when it is first needed, and again after it ended.
  *
- * Who asks while it is being opened waits for the outcome of that attempt; who
- * asks in the pause after an attempt that failed, fails at once with its
- * failure. So an outage costs no more than an attempt for each pause, however
+ * A caller that asks while it is being opened waits for the outcome of that
+ * attempt. One that asks in the pause after an attempt that failed, fails at
+ * once with its failure. So an outage costs one attempt for each pause, however
  * many ask.
  */
 import * as Clock from "effect/Clock"
@@ -14,8 +13,9 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { brokerClosed, type BrokerError, make as brokerError, Unavailable } from "../../BrokerError.ts"
 import { type Limits, pauseMillis } from "../../internal/backoff.ts"
-import type { DriverError, Rows, Session } from "./driver.ts"
+import type { DriverError, Rows } from "./driver.ts"
 import { failure, isDemoted, isUndone } from "./failure.ts"
+import type { Session } from "./servers.ts"
 
 /** What a link is made of. */
 export interface Options {
@@ -24,9 +24,9 @@ export interface Options {
   readonly open: Effect.Effect<Session, BrokerError, Scope.Scope>
 }
 
-const pauses: Limits = { firstMillis: 50, longestMillis: 1000 }
+const pauses: Limits = { firstMillis: 50, longestMillis: 500 }
 
-/** Longer than the server works on a statement. Whoever is silent for longer is gone. */
+/** Longer than the server works on a statement. A server that is silent for longer is gone. */
 const answerWithin = "40 seconds"
 
 interface Open {
@@ -61,7 +61,7 @@ export class Link {
     )
   })
 
-  /** In the scope of the broker, so that it goes on when the one who asked first is interrupted. */
+  /** In the scope of the broker, so that it goes on when the first caller is interrupted. */
   private readonly reopen: Effect.Effect<Session, BrokerError> = Effect.suspend(() => {
     const opening = Deferred.makeUnsafe<Session, BrokerError>()
     this.opening = opening
@@ -98,7 +98,11 @@ export class Link {
     })
   )
 
-  /** Ends the session; the next one who asks opens another. */
+  /** Ends a session with a host that is not the primary any more. */
+  readonly leaveOthers = (primary: string): Effect.Effect<void> =>
+    Effect.suspend(() => this.open === undefined || this.open.session.host === primary ? Effect.void : this.drop)
+
+  /** Ends the session; the next caller opens another. */
   readonly drop: Effect.Effect<void> = Effect.suspend(() => {
     const { open } = this
     this.open = undefined

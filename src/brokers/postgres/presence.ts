@@ -1,32 +1,53 @@
 /**
- * This process, as the others know it: a row, and an advisory lock that its
- * session holds. The lock is gone within a moment of the process' death, and
- * then somebody who waits returns what the process held: within two seconds,
- * long before the leases are over.
+ * This process, as the others know it: a row, a heartbeat, and an advisory lock
+ * that its session holds.
+ *
+ * The lock is gone within a moment of the process' death, and then somebody who
+ * waits returns what the process held: within two seconds. The heart of a
+ * machine that was cut off stops: what it held is returned within ten seconds.
+ * Both are long before the leases are over.
  *
  * The session that holds the lock also listens for what others put, and does
- * nothing long. When it is lost it is opened anew and takes the same lock: if
+ * nothing long. When it is lost it is opened again and takes the same lock: if
  * the row is still there, all leases hold; otherwise they are lost.
+ *
+ * Behind a pooler in transaction mode there is no such session: the heartbeat
+ * alone says that the process lives, and nothing is heard from others. The
+ * number of such a process is negative.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { type BrokerError } from "../../BrokerError.ts"
+import { type BrokerError, make as brokerError, Unavailable } from "../../BrokerError.ts"
 import { type Limits, pauseMillis } from "../../internal/backoff.ts"
 import * as Driver from "./driver.ts"
 import { failure } from "./failure.ts"
-import type { Statements } from "./jobStatements.ts"
+import { gonePortion, type Statements } from "./jobStatements.ts"
 import type { Link } from "./link.ts"
+import type { Pooling } from "./pooling.ts"
+import type { Session } from "./servers.ts"
 
-const pauses: Limits = { firstMillis: 50, longestMillis: 1000 }
-/** How often others are looked after, and told who waits here, while somebody waits. Milliseconds. */
+const pauses: Limits = { firstMillis: 50, longestMillis: 500 }
+/** How often others are looked after while somebody waits here. Milliseconds. */
 const judgeEvery = 500
-/** After its session was opened anew a process judges nobody: after a failover all have to take their locks again. */
+/** After its session was opened again a process judges nobody: after a failover all have to take their locks again. */
 const noJudgement = 5000
 const tellEvery = 100
-const heartbeat = "15 seconds"
-const heartbeatWithin = "5 seconds"
+/** The heart beats this often, and each beat vouches for the process for so long. Milliseconds. */
+const beatEvery = 1000
+const vouchFor = 7000
+/** A session that does not answer a beat for so long is given up. */
+const beatWithin = "2 seconds"
+/**
+ * How many looks in a row have to find a process dead: two by its lock. By its heart more than there are between two
+ * beats, so that a clock that is set forward kills nobody.
+ */
+const looksAtLock = 2
+const looksAtHeart = 4
+/** What others say arrives within this time, if it ever does. */
+const heardWithin = "2 seconds"
 
 /** What a presence is made of. */
 export interface Options {
@@ -35,9 +56,15 @@ export interface Options {
   readonly channel: string
   readonly sql: Statements
   /** Opens a session of its own. */
-  readonly open: Effect.Effect<Driver.Session, BrokerError, Scope.Scope>
+  readonly open: Effect.Effect<Session, BrokerError, Scope.Scope>
+  /** What is known of a pooler between this program and the server of that session. */
+  readonly pooling: Pooling
+  /** Is that session with a server that was named for it alone? */
+  readonly isApart: boolean
   /** The sessions that judge others. */
   readonly link: Link
+  /** The primary is at this host. */
+  readonly found: (host: string) => Effect.Effect<void>
   /** Somebody told of jobs on a queue; without a name, of all. */
   readonly told: (queue: string | undefined) => void
   /** The leases of this process are lost. */
@@ -52,63 +79,120 @@ export const lockClass = (schema: string): number => {
   return hash
 }
 
+/** Runs a statement. */
+type Ask = (sql: string, parameters?: ReadonlyArray<unknown>) => Effect.Effect<Driver.Rows, BrokerError>
+
 /** This process among others. */
 export class Presence {
-  /** Its number; `undefined` before its session was opened first. */
+  /** Its number; `undefined` before it entered first. */
   id: number | undefined
   private readonly options: Options
   /** Is open once the first attempt to enter has ended. */
   private readonly known = Latch.makeUnsafe()
   private error: BrokerError | undefined
-  private suspects: ReadonlySet<number> = new Set()
-  private openedAt = 0
+  /** How many looks in a row found each process dead. */
+  private looks: ReadonlyMap<number, number> = new Map()
+  private enteredAt = 0
   private told = ""
 
   constructor(options: Options) {
     this.options = options
   }
 
-  private ask(session: Driver.Session, sql: string, parameters: ReadonlyArray<unknown> = []) {
-    const { broker, schema } = this.options
-    return Effect.mapError(session.query(sql, parameters), (error) => failure(broker, schema, error))
+  private readonly askOn = (session: Driver.Session): Ask => (sql, parameters = []) =>
+    Effect.mapError(
+      session.query(sql, parameters),
+      (error) => failure(this.options.broker, this.options.schema, error)
+    )
+
+  /** Says that this process lives. `false`: the others took it for dead. */
+  private beat(ask: Ask, id: number): Effect.Effect<boolean, BrokerError> {
+    return Effect.map(ask(this.options.sql.beat, [id, vouchFor]), (rows) => rows.length > 0)
   }
 
-  /** Takes the lock of this process, and enters it where it is not. */
-  private readonly enter = Effect.fnUntraced(function*(this: Presence, session: Driver.Session) {
+  /** Enters this process where it is not, by a number that `lock` makes sure of. */
+  private readonly enter = Effect.fnUntraced(function*(
+    this: Presence,
+    ask: Ask,
+    isLocked: boolean
+  ) {
     const { lost, schema, sql } = this.options
-    const enterAs = Effect.fnUntraced(function*(this: Presence, id: number) {
-      yield* this.ask(session, sql.lock, [lockClass(schema), id])
-      return id
-    }).bind(this)
-    if (this.id !== undefined) {
-      yield* enterAs(this.id)
-      if ((yield* this.ask(session, sql.isProcess, [this.id])).length > 0) return
+    const lock = (id: number) => isLocked ? ask(sql.lock, [lockClass(schema), id]) : Effect.void
+    const known = this.id
+    // The lock may be held by the session before this one for some seconds more: the first beat covers that wait.
+    if (known !== undefined && known > 0 === isLocked && (yield* this.beat(ask, known))) {
+      yield* lock(known)
+      if (yield* this.beat(ask, known)) return
     }
-    const [row] = yield* this.ask(session, sql.newProcess)
-    const id = yield* enterAs(Number(row![0]))
-    yield* this.ask(session, sql.addProcess, [id])
-    if (this.id !== undefined) lost()
+    const [row] = yield* ask(sql.newProcess)
+    const id = isLocked ? Number(row![0]) : -Number(row![0])
+    yield* lock(id)
+    yield* ask(sql.addProcess, [id, vouchFor])
     this.id = id
+    if (known === undefined) return
+    lost()
+    // Also what it reserved after the others had returned the rest.
+    yield* Effect.repeat(ask(sql.returnHeld, [known]), { while: (rows) => rows.length >= gonePortion })
+  })
+
+  /** Others know of this process from now on. */
+  private readonly begin = Effect.fnUntraced(function*(this: Presence, entered: Effect.Effect<void>) {
+    this.enteredAt = yield* Clock.currentTimeMillis
+    this.looks = new Map()
+    this.told = ""
+    yield* entered
+    this.options.told(undefined)
+  })
+
+  /** Beats until the others take this process for dead, or no beat comes through. */
+  private beating(ask: Ask): Effect.Effect<void, BrokerError> {
+    const { broker } = this.options
+    const silent = brokerError(new Unavailable({ broker, fate: "NotSent", detail: `it is silent for ${beatWithin}` }))
+    return Effect.suspend(() => this.beat(ask, this.id!)).pipe(
+      Effect.timeoutOrElse({ duration: beatWithin, orElse: () => Effect.fail(silent) }),
+      Effect.tap(Effect.sleep(beatEvery)),
+      Effect.repeat({ while: (isAlive) => isAlive }),
+      Effect.asVoid
+    )
+  }
+
+  /** Does what others say arrive at a session? Behind a pooler in transaction mode it does not. */
+  private readonly isHeard = Effect.fnUntraced(function*(
+    this: Presence,
+    session: Session,
+    next: Effect.Effect<string>
+  ) {
+    const { channel, link, sql } = this.options
+    const token = `?${session.pid}`
+    yield* link.query(sql.notifyOne, [channel, token])
+    const heard = Effect.repeat(next, { until: (text) => text === token })
+    return Option.isSome(yield* Effect.timeoutOption(heard, heardWithin))
   })
 
   /** One session, from its beginning to its end. `entered` is called when others know of this process. */
   private readonly session = (entered: Effect.Effect<void>): Effect.Effect<void, BrokerError> =>
     Effect.scoped(Effect.gen({ self: this }, function*() {
-      const { broker, channel, open, schema, told } = this.options
+      const { broker, channel, found, isApart, open, pooling, schema, told } = this.options
       const session = yield* open
+      if (pooling.isPooled) return
+      const ask = this.askOn(session)
       const next = yield* Effect.mapError(session.listen(channel), (error) => failure(broker, schema, error))
-      yield* this.enter(session)
-      this.openedAt = yield* Clock.currentTimeMillis
-      this.told = ""
-      yield* entered
-      told(undefined)
+      if ((session.isRelayed || isApart) && !(yield* this.isHeard(session, next))) return yield* pooling.found
+      yield* this.enter(ask, true)
+      if (!isApart) yield* found(session.host)
+      yield* this.begin(entered)
       const listen = Effect.forever(Effect.map(next, (queue) => told(queue)))
-      const beat = Effect.forever(Effect.andThen(
-        Effect.sleep(heartbeat),
-        Effect.timeout(this.ask(session, "SELECT 1"), heartbeatWithin)
-      ))
-      yield* Effect.raceAllFirst([session.closed, listen, Effect.ignore(beat)])
+      yield* Effect.raceAllFirst([session.closed, listen, this.beating(ask)])
     }))
+
+  /** The same by heartbeats alone. */
+  private readonly heartbeats = (entered: Effect.Effect<void>): Effect.Effect<void, BrokerError> =>
+    Effect.gen({ self: this }, function*() {
+      const ask = this.options.link.query
+      yield* this.enter(ask, false)
+      yield* this.begin(entered)
+      yield* this.beating(ask)
+    })
 
   /** Enters this process, and keeps it entered for as long as it is not interrupted. */
   readonly keep: Effect.Effect<never> = Effect.suspend(() => {
@@ -118,7 +202,8 @@ export class Presence {
       this.error = undefined
       return this.known.open
     })
-    const round = Effect.catch(this.session(entered), (error) =>
+    const life = Effect.suspend(() => this.options.pooling.isPooled ? this.heartbeats(entered) : this.session(entered))
+    const round = Effect.catch(life, (error) =>
       Effect.suspend(() => {
         failures++
         this.error = error
@@ -134,17 +219,27 @@ export class Presence {
     return this.error === undefined ? Effect.andThen(this.known.await, this.entered) : Effect.fail(this.error)
   })
 
-  /** Returns what dead processes held. Two looks in a row have to find nobody behind a row. */
+  /** Looks who is dead. */
+  private readonly suspects = Effect.gen({ self: this }, function*() {
+    const { link, schema, sql } = this.options
+    const looks = new Map<number, number>()
+    const dead: Array<number> = []
+    for (const [row, isSilent] of yield* link.query(sql.suspects, [this.id, lockClass(schema)])) {
+      const id = Number(row)
+      const count = (this.looks.get(id) ?? 0) + 1
+      looks.set(id, count)
+      if (count >= (isSilent === true ? looksAtHeart : looksAtLock)) dead.push(id)
+    }
+    this.looks = looks
+    return dead
+  })
+
+  /** Returns what dead processes held. */
   private readonly judge = Effect.gen({ self: this }, function*() {
     const { link, schema, sql, told } = this.options
     const now = yield* Clock.currentTimeMillis
-    if (now - this.openedAt < noJudgement) {
-      this.suspects = new Set()
-      return
-    }
-    const found = (yield* link.query(sql.suspects, [this.id, lockClass(schema)])).map(([id]) => Number(id))
-    const dead = found.filter((id) => this.suspects.has(id))
-    this.suspects = new Set(found)
+    if (now - this.enteredAt < noJudgement) return
+    const dead = yield* this.suspects
     if (dead.length === 0) return
     const [row] = yield* link.query(sql.holderGone, [Driver.int4s(dead), lockClass(schema)])
     if (Number(row![0]) > 0) told(undefined)

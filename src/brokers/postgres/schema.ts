@@ -29,7 +29,8 @@ export const checkSchema = (schema: unknown): Effect.Effect<string, BrokerError>
  * those that its state needs; the parts of their conditions that are always
  * true keep each from serving the other one's statements. `tally` has a row for
  * each put, since a counter would make puts wait for each other. `waiting` is
- * gone after a crash, and so are those who waited.
+ * gone after a crash, and so are those who waited. `alive_until`: a process
+ * moves it forward while it lives.
  */
 export const migrations = (s: string): ReadonlyArray<ReadonlyArray<string>> => [[
   `CREATE TABLE ${s}.queue (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE,
@@ -37,7 +38,7 @@ export const migrations = (s: string): ReadonlyArray<ReadonlyArray<string>> => [
   `CREATE TABLE ${s}.tally (queue int NOT NULL, jobs bigint NOT NULL)`,
   `CREATE INDEX tally_queue ON ${s}.tally (queue)`,
   `CREATE SEQUENCE ${s}.process_id AS int`,
-  `CREATE TABLE ${s}.process (id int PRIMARY KEY, since timestamptz NOT NULL DEFAULT clock_timestamp())`,
+  `CREATE TABLE ${s}.process (id int PRIMARY KEY, alive_until timestamptz NOT NULL)`,
   `CREATE UNLOGGED TABLE ${s}.waiting (process int NOT NULL, queue int NOT NULL, workers int NOT NULL,
      PRIMARY KEY (queue, process))`,
   `CREATE SEQUENCE ${s}.burial`,

@@ -6,13 +6,16 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { ConnectionOptions } from "node:tls"
-import type { BrokerError } from "../../BrokerError.ts"
+import { type BrokerError, make as brokerError, Unavailable } from "../../BrokerError.ts"
 import { type Host, isLocal } from "../../internal/postgresUrl.ts"
 import * as Driver from "./driver.ts"
-import { failure, isWorthWaiting, notPrimary } from "./failure.ts"
+import { failure, isSettingsRefused, isWorthWaiting, notPrimary, settingsRefused, tooOld } from "./failure.ts"
+import type { Pooling } from "./pooling.ts"
 
 /**
  * How the server is made sure of.
@@ -46,6 +49,15 @@ export interface Servers {
   readonly database: string | undefined
   readonly tls: (host: string) => ConnectionOptions | undefined
   readonly connectTimeout: Duration.Duration
+  readonly pooling: Pooling
+}
+
+/** A session with the primary. */
+export interface Session extends Driver.Session {
+  /** Is something between, which may be a pooler? */
+  readonly isRelayed: boolean
+  /** The host that it is with. */
+  readonly host: string
 }
 
 /** The mode of those who name none: what nobody can listen to or stand in for. */
@@ -86,6 +98,12 @@ const settings = {
   idle_in_transaction_session_timeout: "30s"
 }
 
+/** The oldest server that has all that the statements need: 13. */
+const oldestVersion = 130_000
+
+/** When the next of several hosts is asked, beside one that has not answered. */
+const nextAfter = "250 millis"
+
 /** How a session is used. */
 export interface Use {
   /** Do statements of many fibers share it? */
@@ -104,28 +122,129 @@ const settingsOf = ({ isDurable, isWatched }: Use) => ({
     : {})
 })
 
-const openOn = Effect.fnUntraced(function*(servers: Servers, { host, port }: Host, use: Use) {
-  const { broker, connectTimeout, database, password, schema, tls, user } = servers
-  const scope = yield* Effect.scope
-  const own = yield* Scope.fork(scope)
-  const open = Effect.gen(function*() {
-    const session = yield* Driver.connect(
-      { host, port, user, password, database, tls: tls(host), connectTimeout, settings: settingsOf(use) },
-      use.isShared
-    )
-    const [row] = yield* session.query(
-      "SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)"
-    )
-    return { session, isPrimary: row?.[0] === true }
-  }).pipe(
-    Effect.mapError((error) => failure(broker, schema, error)),
-    Effect.flatMap(({ isPrimary, session }) => isPrimary ? Effect.succeed(session) : Effect.fail(notPrimary(broker)))
-  )
-  return yield* Scope.provide(open, own).pipe(Effect.onError(() => Scope.close(own, Exit.void)))
+/** The setting whose value shows that the settings of a session came through to the server. */
+const shown = "plan_cache_mode"
+
+const connectTo = (servers: Servers, { host, port }: Host, use: Use) => {
+  const { connectTimeout, database, password, pooling: { isPooled }, tls, user } = servers
+  return Driver.connect({
+    host,
+    port,
+    user,
+    password,
+    database,
+    tls: tls(host),
+    connectTimeout,
+    settings: isPooled ? {} : settingsOf(use),
+    isPrepared: !isPooled
+  }, use.isShared)
+}
+
+const ask = `SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+  NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean), pg_backend_pid(),
+  current_setting('${shown}', true)`
+
+/** What a server says of itself, and of the session. */
+interface Answer {
+  readonly isOldVersion: boolean
+  readonly version: string
+  readonly isPrimary: boolean
+  readonly pid: number
+  readonly hasSettings: boolean
+}
+
+const answerOf = (row: ReadonlyArray<unknown>): Answer => ({
+  isOldVersion: Number(row[0]) < oldestVersion,
+  version: String(row[1]),
+  isPrimary: row[2] === true,
+  pid: Number(row[3]),
+  hasSettings: row[4] === settings[shown]
 })
 
-/** Opens a session with the primary. */
-export const open = (servers: Servers, use: Use): Effect.Effect<Driver.Session, BrokerError, Scope.Scope> => {
-  const [first, ...others] = servers.hosts.map((host) => openOn(servers, host, use))
-  return others.reduce((one, next) => Effect.catchIf(one, isWorthWaiting, () => next), first!)
+/** What keeps the broker from using a server; `undefined` where nothing does. */
+export const objectionTo = (
+  broker: string,
+  { isOldVersion, isPrimary, version }: Pick<Answer, "isOldVersion" | "isPrimary" | "version">
+): BrokerError | undefined => {
+  if (isOldVersion) return tooOld(broker, version)
+  return isPrimary ? undefined : notPrimary(broker)
+}
+
+/** One attempt at a session, which ends with its scope. */
+const attempt = Effect.fnUntraced(function*(
+  servers: Servers,
+  host: Host,
+  use: Use
+): Effect.fn.Return<Session, Driver.DriverError | BrokerError, Scope.Scope> {
+  const { broker, pooling } = servers
+  const session = yield* connectTo(servers, host, use)
+  const [row] = yield* Effect.mapError(session.query(ask), (error) => error.atConnect)
+  const answer = answerOf(row!)
+  // A pooler hands out numbers of its own. One that passes the settings on may pass everything on.
+  const isRelayed = session.pid !== answer.pid
+  if (isRelayed && !answer.hasSettings && pooling.isOpen) return yield* settingsRefused
+  const objection = objectionTo(broker, answer)
+  return objection === undefined ? { ...session, isRelayed, host: nameOf(host) } : yield* objection
+})
+
+/** Runs with a scope of its own within the one around, which is closed early when this fails. */
+const closedOnFailure = <A, E, R>(effect: Effect.Effect<A, E, R | Scope.Scope>) =>
+  Effect.flatMap(
+    Effect.scope,
+    (scope) =>
+      Effect.flatMap(Scope.fork(scope), (own) =>
+        Scope.provide(effect, own).pipe(Effect.onError(() => Scope.close(own, Exit.void))))
+  )
+
+const openOn = (servers: Servers, host: Host, use: Use): Effect.Effect<Session, BrokerError, Scope.Scope> => {
+  const { broker, pooling, schema } = servers
+  const once = closedOnFailure(attempt(servers, host, use))
+  const again = (error: Driver.DriverError) =>
+    pooling.isOpen && isSettingsRefused(error) ? Effect.andThen(pooling.found, once) : Effect.fail(error)
+  return once.pipe(
+    Effect.catchTag("DriverError", again),
+    Effect.catchTag("DriverError", (error) => Effect.fail(failure(broker, schema, error)))
+  )
+}
+
+export const nameOf = ({ host, port }: Host): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
+
+/** The failure of all hosts, as one. */
+const ofAll = (broker: string, hosts: ReadonlyArray<Host>, failures: ReadonlyMap<Host, BrokerError>): BrokerError => {
+  const found = hosts.flatMap((host) => failures.has(host) ? [[nameOf(host), failures.get(host)!] as const] : [])
+  const detail = found.map(([name, { reason }]) =>
+    `${name}: ${reason._tag === "Unavailable" ? reason.detail : reason.message}`
+  )
+  return brokerError(new Unavailable({ broker, fate: "NotSent", detail: detail.join("; ") }))
+}
+
+/**
+ * Opens a session with the primary. Each host is asked a moment after the one before it, or when that one has failed, so
+ * that one that is silent keeps nobody from the next.
+ */
+export const open = (servers: Servers, use: Use): Effect.Effect<Session, BrokerError, Scope.Scope> => {
+  const { broker, hosts } = servers
+  const [first, ...others] = hosts
+  if (others.length === 0) return openOn(servers, first!, use)
+  return Effect.suspend(() => {
+    const failures = new Map<Host, BrokerError>()
+    const failed = hosts.map(() => Latch.makeUnsafe())
+    const attempts = hosts.map((host, i) => {
+      const turn = i === 0 ? Effect.void : Effect.timeoutOption(failed[i - 1]!.await, nextAfter)
+      const tried = Effect.matchEffect(openOn(servers, host, use), {
+        onSuccess: (session) => Effect.succeed(Result.succeed(session)),
+        onFailure: (error) => {
+          failures.set(host, error)
+          return isWorthWaiting(error)
+            ? Effect.andThen(failed[i]!.open, Effect.fail(error))
+            : Effect.succeed(Result.fail(error))
+        }
+      })
+      return Effect.andThen(turn, tried)
+    })
+    return Effect.raceAll(attempts).pipe(
+      Effect.mapError(() => ofAll(broker, hosts, failures)),
+      Effect.flatMap(Effect.fromResult)
+    )
+  })
 }

@@ -42,6 +42,8 @@ export interface Options {
   readonly takeLink: Link
   readonly clock: Clock.Clock
   readonly patience: number
+  /** Milliseconds between two looks of those who wait. */
+  readonly poll: () => number
   /** Runs what nobody waits for, until the broker is closed. */
   readonly fork: (effect: Effect.Effect<void>) => void
 }
@@ -82,7 +84,7 @@ export class Store {
     this.broker = options.broker
     this.link = options.link
     this.sql = JobStatements.make(`"${options.schema}"`)
-    this.waiters = new Waiters({ advance: this.advanceIfDue, nextDue: this.nextDue, patience: options.patience })
+    this.waiters = new Waiters({ advance: this.advanceIfDue, nextDue: this.nextDue, ...options })
   }
 
   private now(): number {

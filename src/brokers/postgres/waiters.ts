@@ -10,14 +10,15 @@
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import { type BrokerError, notSent } from "../../BrokerError.ts"
 import { type Limits, pauseMillis } from "../../internal/backoff.ts"
 import { isWorthWaiting } from "./failure.ts"
 
-/** Milliseconds after a change at which others may see what it brought. The last repeats. */
-const looks = [10, 50, 250, 1000]
+/** Milliseconds after a change at which others may see what it brought. After the last the waiters poll. */
+const looks = [10, 50, 250]
 
-const pauses: Limits = { firstMillis: 50, longestMillis: 1000 }
+const pauses: Limits = { firstMillis: 50, longestMillis: 500 }
 
 /** A call of `reserve`. */
 export interface Waiter<Lease> {
@@ -38,6 +39,8 @@ export interface Source {
   readonly advance: Effect.Effect<void, BrokerError>
   /** Milliseconds until the next delay, lease or pause is over. */
   readonly nextDue: Effect.Effect<number, BrokerError>
+  /** Milliseconds between two looks while nothing is heard. */
+  readonly poll: () => number
   /** For how many milliseconds the server may be away. */
   readonly patience: number
 }
@@ -142,7 +145,8 @@ export class Waiters<Lease> {
     if (this.isWoken) return
     if (this.all.size === 0) return yield* this.woken
     const due = yield* this.source.nextDue
-    const look = looks[Math.min(this.looked, looks.length - 1)]!
+    const poll = this.source.poll() * (0.9 + 0.2 * (yield* Random.next))
+    const look = Math.min(looks[this.looked] ?? poll, poll)
     this.looked++
     yield* Effect.timeoutOption(this.woken, Math.max(1, Math.min(due, look)))
   })

@@ -243,7 +243,7 @@ describe.skipIf(isMissing)("PostgresBroker refuses", () => {
         const own = `postgres://worker@127.0.0.1:${port}/postgres`
         const reason = yield* refused({ url: own, migrate: false })
         assert.include(reason, { _tag: "Unsupported" })
-        assert.include(reason.message, "Grant USAGE")
+        assert.include(reason.message, "GRANT USAGE ON SCHEMA backq")
         yield* psql(
           "GRANT USAGE ON SCHEMA backq TO worker; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA backq TO worker; " +
             "GRANT USAGE ON ALL SEQUENCES IN SCHEMA backq TO worker; REVOKE INSERT, UPDATE, DELETE ON backq.meta FROM worker"

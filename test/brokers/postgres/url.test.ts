@@ -25,13 +25,16 @@ describe("a URL of PostgreSQL", () => {
   it("has options", () => {
     const parsed = Result.getOrThrow(
       BrokerUrl.parse(
-        "postgresql://u:p@db/app?schema=jobs&migrate=false&durability=normal&sslmode=require&reconnect-for=5m"
+        "postgresql://u:p@db/app?schema=jobs&migrate=false&durability=normal&sslmode=require&reconnect-for=5m" +
+          "&pooler=transaction&poll=200ms&listen=postgres%3A%2F%2Fdb%3A5432%2Fapp"
       )
     )
     if (parsed._tag !== "Postgres") return assert.fail(parsed._tag)
-    const { reconnectFor, url, ...rest } = parsed
+    const { listen, poll, reconnectFor, url, ...rest } = parsed
     assert.strictEqual(Redacted.value(url), "postgresql://u:p@db/app")
     assert.deepStrictEqual(reconnectFor, Duration.minutes(5))
+    assert.deepStrictEqual(poll, Duration.millis(200))
+    assert.strictEqual(Redacted.value(listen!), "postgres://db:5432/app")
     assert.deepStrictEqual(rest, {
       _tag: "Postgres",
       hosts: [{ host: "db", port: 5432 }],
@@ -39,6 +42,7 @@ describe("a URL of PostgreSQL", () => {
       migrate: false,
       durability: "normal",
       sslmode: "require",
+      pooler: "transaction",
       tls: {},
       connectTimeout: undefined
     })
@@ -52,6 +56,10 @@ describe("a URL of PostgreSQL", () => {
     ["postgres://db:99999/app", "the port must be a number"],
     ["postgres://::1/app", "brackets"],
     ["postgres://db/app?sslmode=prefer", "sslmode must be disable, require, verify-ca or verify-full"],
+    ["postgres://db/app?pooler=session", "pooler must be auto, none or transaction"],
+    ["postgres://db/app?poll=0s", "must be more than 0"],
+    ["postgres://db/app?listen=db", "listen must be a URL of PostgreSQL"],
+    ["postgres://db/app?listen=postgres%3A%2F%2Fdb%3Fa%3Db", "listen must be a URL of PostgreSQL without options"],
     ["postgres://db/app?migrate=yes", "migrate must be true or false"],
     ["postgres://db/app?colour=red", "there is no option"],
     ["postgres://db/app?schema=a&schema=b", "must be given once"],
@@ -67,7 +75,8 @@ describe("a URL of PostgreSQL", () => {
     "postgres://u:very@secret:verysecret@db/app?x=1",
     "postgres://u:verysecret%40db/app",
     "postgres://u:verysecret@db/app?password=verysecret",
-    "postgresql://verysecret@db/app?key=-----BEGIN verysecret"
+    "postgresql://verysecret@db/app?key=-----BEGIN verysecret",
+    "postgresql://db/app?pooler=x&listen=postgres%3A%2F%2Fu%3Averysecret%40db"
   ])("no message shows the password of %s", (url) => {
     assert.notInclude(messageOf(url), "verysecret")
   })
