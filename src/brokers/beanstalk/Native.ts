@@ -38,7 +38,7 @@ const writeBytes = 262144
 /** One read returns at most this much. */
 const readBytes = 65536
 /** While more replies than this are awaited, reads pause. */
-const manyReplies = 64
+const manyReplies = 256
 const noBytes: Uint8Array = new Uint8Array(0)
 
 const isAddress = (host: string): boolean => /^[\d.]+$|:/.test(host)
