@@ -61,19 +61,159 @@ parentPort.on("message", (mode) => {
   parentPort.postMessage(mode)
 })`
 
-/** Keeps the log short. */
-export interface Checkpoints {
-  /** Reports a commit: about this many pages, and this many bytes of bodies besides. */
-  readonly wrote: (pages: number, bytes: number) => void
-  /** Copies everything and empties the log. That returns the space at the end of the file to the disk. */
-  readonly finish: () => void
-  /** Waits while the log is too long and is being copied. */
-  readonly room: Effect.Effect<void>
-}
-
 /** Copies everything and empties the log at once. Throws or returns `false` if that is not possible now. */
 export const empty = (database: DatabaseSync): boolean =>
   database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.["busy"] === 0
+
+/** SQLite cuts the file to `journal_size_limit` when the log starts again, so a long file means a long log. */
+const isLogLong = (path: string): boolean => {
+  try {
+    return statSync(`${path}-wal`).size > maxLogBytes
+  } catch {
+    return false
+  }
+}
+
+/** Whether the log could take the last space of the disk. It could never be copied then. */
+const isDiskTight = (path: string): boolean => {
+  try {
+    const { bavail, bsize } = statfsSync(path)
+    return bavail * bsize < maxLogBytes
+  } catch {
+    return false
+  }
+}
+
+/** Starts the thread for a file. Returns `undefined` if that is not possible. */
+const startThread = (path: string): Worker | undefined => {
+  try {
+    const thread = new Worker(program, {
+      eval: true,
+      workerData: urlOf(path).href,
+      execArgv: [],
+      name: "backq checkpoints"
+    })
+    thread.unref()
+    return thread
+  } catch {
+    return undefined
+  }
+}
+
+/** Keeps the log of one open file short. */
+export class Checkpoints {
+  private readonly database: DatabaseSync
+  private readonly path: string
+  private readonly isQuick: () => boolean
+  private thread: Worker | undefined
+  /** Whether a copy runs. */
+  private isBusy = false
+  /** Whether the log must be emptied after the copy that runs. */
+  private isFinishing = false
+  /** Whether this process stops writing until the log is empty. If it went on, the thread might never get the lock. */
+  private isResting = false
+  private isClosed = false
+  /** The pages, and the bytes of bodies among them, that were written since the last copy began. */
+  private pages = 0
+  private bytes = 0
+  /** The number of pages at the last check of the disk's free space. */
+  private spaceCheckedAt = 0
+  private readonly waiters = new Set<() => void>()
+
+  /** `isQuick` tells whether the disk needs no thread. */
+  constructor(database: DatabaseSync, path: string, isQuick: () => boolean) {
+    this.database = database
+    this.path = path
+    this.isQuick = isQuick
+  }
+
+  /** Reports a commit: about this many pages, and this many bytes of bodies besides. */
+  readonly wrote = (count: number, bytesOfBodies: number): void => {
+    this.pages += count + Math.ceil(bytesOfBodies / pageBytes)
+    this.bytes += bytesOfBodies
+    if (!this.isBusy) this.copyIfDue()
+    else if (this.pages >= duePages) this.isResting ||= isLogLong(this.path)
+  }
+
+  /** Copies everything and empties the log. That returns the space at the end of the file to the disk. */
+  finish(): void {
+    this.isFinishing = true
+    this.copy("TRUNCATE")
+  }
+
+  /** Waits while the log is too long and is being copied. */
+  readonly room: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    if (!this.isResting) return resume(Effect.void)
+    const resumed = () => resume(Effect.void)
+    this.waiters.add(resumed)
+    return Effect.sync(() => this.waiters.delete(resumed))
+  })
+
+  /** Ends the thread. Nothing is copied after this. */
+  readonly close: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    this.isClosed = true
+    const { thread } = this
+    if (thread === undefined) return resume(Effect.void)
+    thread.once("exit", () => resume(Effect.void))
+    thread.ref()
+    thread.postMessage(undefined)
+  })
+
+  private copyIfDue(): void {
+    if (this.pages >= duePages) return this.copy("PASSIVE")
+    if (this.pages - this.spaceCheckedAt < spaceCheckPages) return
+    this.spaceCheckedAt = this.pages
+    if (isDiskTight(this.path)) this.copy("TRUNCATE", true)
+  }
+
+  private copy(mode: Mode, atOnce = this.isShort()): void {
+    if (this.isBusy || this.isClosed) return
+    this.pages = 0
+    this.bytes = 0
+    this.spaceCheckedAt = 0
+    this.isBusy = true
+    if (atOnce) return this.copyHere(mode)
+    if (mode === "TRUNCATE") this.isResting = true
+    this.thread ??= this.start()
+    if (this.thread === undefined) this.copyHere(mode)
+    else this.thread.postMessage(mode)
+  }
+
+  /** Whether a copy on the main thread holds the event loop only for a moment. */
+  private isShort(): boolean {
+    return this.bytes < maxBytesOnMainThread && this.isQuick() && !isLogLong(this.path)
+  }
+
+  // A failed checkpoint is repeated with the next pages. The next commit reports a full or broken disk.
+  private copyHere(mode: Mode): void {
+    try {
+      this.database.exec(`PRAGMA wal_checkpoint(${mode})`)
+    } catch {}
+    this.copied(mode)
+  }
+
+  private readonly copied = (mode: Mode): void => {
+    this.isBusy = false
+    if (mode === "PASSIVE" && (this.isFinishing || isLogLong(this.path))) return this.copy("TRUNCATE")
+    if (mode === "TRUNCATE") this.isFinishing = false
+    this.isResting = false
+    for (const resume of this.waiters) resume()
+    this.waiters.clear()
+    this.copyIfDue()
+  }
+
+  /** Starts the thread. If it fails later, the program goes on without it, and the next copy starts another. */
+  private start(): Worker | undefined {
+    const thread = startThread(this.path)
+    if (thread === undefined) return undefined
+    const ended = () => {
+      if (this.thread !== thread) return
+      this.thread = undefined
+      if (this.isBusy && !this.isClosed) this.copyHere(this.isResting ? "TRUNCATE" : "PASSIVE")
+    }
+    return thread.on("error", ended).on("exit", ended).on("message", this.copied)
+  }
+}
 
 /** Keeps the log of an open file short until the scope closes. `isQuick` tells whether the disk needs no thread. */
 export const make = Effect.fnUntraced(function*(
@@ -82,124 +222,7 @@ export const make = Effect.fnUntraced(function*(
   isQuick: () => boolean
 ): Effect.fn.Return<Checkpoints, never, Scope.Scope> {
   database.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = ${maxLogPages * pageBytes}`)
-  let worker: Worker | undefined
-  let isBusy = false
-  let isFinishing = false
-  let isClosed = false
-  let pages = 0
-  let bytes = 0
-  /** The number of pages at the last check of the disk's free space. */
-  let spaceCheckedAt = 0
-  const waiters = new Set<() => void>()
-  let isResting = false
-
-  // SQLite cuts the file to `journal_size_limit` when the log starts again, so a long file means a long log.
-  const isLogLong = (): boolean => {
-    try {
-      return statSync(`${path}-wal`).size > maxLogBytes
-    } catch {
-      return false
-    }
-  }
-
-  // A log that took the last space of the disk could never be copied.
-  const isDiskTight = (): boolean => {
-    try {
-      const { bavail, bsize } = statfsSync(path)
-      return bavail * bsize < maxLogBytes
-    } catch {
-      return false
-    }
-  }
-
-  // A failed checkpoint is repeated with the next pages. The next commit reports a full or broken disk.
-  const copyHere = (mode: Mode) => {
-    try {
-      database.exec(`PRAGMA wal_checkpoint(${mode})`)
-    } catch {}
-    copied(mode)
-  }
-
-  const start = (): Worker | undefined => {
-    try {
-      const started = new Worker(program, {
-        eval: true,
-        workerData: urlOf(path).href,
-        execArgv: [],
-        name: "backq checkpoints"
-      })
-      const gone = () => {
-        if (worker !== started) return
-        worker = undefined
-        if (isBusy && !isClosed) copyHere(isResting ? "TRUNCATE" : "PASSIVE")
-      }
-      // The program goes on without the thread, and the next copy starts another.
-      started.on("error", gone).on("exit", gone)
-      started.on("message", copied)
-      started.unref()
-      return started
-    } catch {
-      return undefined
-    }
-  }
-
-  const copied = (mode: Mode) => {
-    isBusy = false
-    if (mode === "PASSIVE" && (isFinishing || isLogLong())) return copy("TRUNCATE")
-    if (mode === "TRUNCATE") isFinishing = false
-    isResting = false
-    for (const resume of waiters) resume()
-    waiters.clear()
-    copyIfDue()
-  }
-
-  const copyIfDue = () => {
-    if (pages >= duePages) copy("PASSIVE")
-    else if (pages - spaceCheckedAt >= spaceCheckPages) {
-      spaceCheckedAt = pages
-      if (isDiskTight()) copy("TRUNCATE", true)
-    }
-  }
-
-  const copy = (mode: Mode, atOnce = bytes < maxBytesOnMainThread && isQuick() && !isLogLong()) => {
-    if (isBusy || isClosed) return
-    pages = 0
-    bytes = 0
-    spaceCheckedAt = 0
-    isBusy = true
-    if (atOnce) return copyHere(mode)
-    // If writing went on, the thread might never get the lock.
-    if (mode === "TRUNCATE") isResting = true
-    worker ??= start()
-    if (worker === undefined) copyHere(mode)
-    else worker.postMessage(mode)
-  }
-
-  yield* Effect.addFinalizer(() =>
-    Effect.callback<void>((resume) => {
-      isClosed = true
-      if (worker === undefined) return resume(Effect.void)
-      worker.once("exit", () => resume(Effect.void))
-      worker.ref()
-      worker.postMessage(undefined)
-    })
-  )
-  return {
-    wrote: (count, bytesOfBodies) => {
-      pages += count + Math.ceil(bytesOfBodies / pageBytes)
-      bytes += bytesOfBodies
-      if (!isBusy) copyIfDue()
-      else if (pages >= duePages) isResting ||= isLogLong()
-    },
-    finish: () => {
-      isFinishing = true
-      copy("TRUNCATE")
-    },
-    room: Effect.callback<void>((resume) => {
-      if (!isResting) return resume(Effect.void)
-      const resumed = () => resume(Effect.void)
-      waiters.add(resumed)
-      return Effect.sync(() => waiters.delete(resumed))
-    })
-  }
+  const checkpoints = new Checkpoints(database, path, isQuick)
+  yield* Effect.addFinalizer(() => checkpoints.close)
+  return checkpoints
 })
