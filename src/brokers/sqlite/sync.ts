@@ -73,7 +73,76 @@ export const openLog = (
     (log) => Effect.sync(() => closeSync(log))
   )
 
-/** Syncs the log of an open database until the scope closes. `empty` copies all of the log and empties it. */
+/** Syncs the log of one open database. */
+class LogSync implements Sync {
+  private readonly broker: string
+  readonly log: number
+  private readonly empty: () => boolean
+  private readonly disk: Disk
+  private readonly clock: Clock.Clock
+  private averageMillis: number | undefined
+  /** The failure of the last sync, until {@link recover} succeeds. */
+  private fault: unknown
+
+  constructor(broker: string, log: number, empty: () => boolean, disk: Disk, clock: Clock.Clock) {
+    this.broker = broker
+    this.log = log
+    this.empty = empty
+    this.disk = disk
+    this.clock = clock
+  }
+
+  readonly isQuick = (): boolean => this.averageMillis !== undefined && this.averageMillis <= slowSyncMillis
+
+  readonly here = (): Result.Result<void, BrokerError> => {
+    const began = this.clock.monotonicTimeNanosUnsafe()
+    const result = Result.try({
+      try: () => this.disk.fdatasyncSync(this.log),
+      catch: (cause) => this.failed(cause)
+    })
+    this.measured(began)
+    return result
+  }
+
+  private readonly onThread: Effect.Effect<void, BrokerError> = Effect.callback((resume) => {
+    const began = this.clock.monotonicTimeNanosUnsafe()
+    this.disk.fdatasync(this.log, (cause) => {
+      this.measured(began)
+      resume(cause === null ? Effect.void : Effect.fail(this.failed(cause)))
+    })
+  })
+
+  // Commits before a failure are durable once the log that holds them is.
+  readonly elsewhere: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
+    if (this.fault === undefined) return this.onThread
+    return this.recover() === undefined
+      ? Effect.void
+      : Effect.fail(diskFailed(this.broker, this.fault, "Unknown"))
+  })
+
+  readonly recover = (): "Busy" | BrokerError | undefined => {
+    if (this.fault === undefined) return undefined
+    const emptied = Result.try({ try: this.empty, catch: (cause) => diskFailed(this.broker, cause, "NotSent") })
+    if (Result.isFailure(emptied)) return emptied.failure
+    if (!emptied.success) return "Busy"
+    this.fault = undefined
+    return undefined
+  }
+
+  private failed(cause: unknown): BrokerError {
+    this.fault = cause
+    return diskFailed(this.broker, cause, "Unknown")
+  }
+
+  private measured(began: bigint): void {
+    const millis = Number(this.clock.monotonicTimeNanosUnsafe() - began) / 1e6
+    this.averageMillis = this.averageMillis === undefined
+      ? millis
+      : this.averageMillis + (millis - this.averageMillis) / averagedSyncs
+  }
+}
+
+/** Opens the log of a database, and syncs it until the scope closes. `empty` copies all of the log and empties it. */
 export const make = Effect.fnUntraced(function*(
   broker: string,
   path: string,
@@ -81,56 +150,5 @@ export const make = Effect.fnUntraced(function*(
   disk: Disk = { fdatasync, fdatasyncSync }
 ): Effect.fn.Return<Sync & { readonly log: number }, BrokerError, Scope.Scope> {
   const log = yield* openLog(broker, path, "r+")
-  const clock = yield* Clock.Clock
-  let averageMillis: number | undefined
-  /** The failure of the last sync, until `recover` succeeds. */
-  let fault: unknown
-
-  const failed = (cause: unknown) => {
-    fault = cause
-    return diskFailed(broker, cause, "Unknown")
-  }
-
-  /** Starts to measure a sync. The function that it returns ends the measurement. */
-  const timed = () => {
-    const began = clock.monotonicTimeNanosUnsafe()
-    return () => {
-      const millis = Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
-      averageMillis = averageMillis === undefined ? millis : averageMillis + (millis - averageMillis) / averagedSyncs
-    }
-  }
-
-  const recover: Sync["recover"] = () => {
-    if (fault === undefined) return undefined
-    const emptied = Result.try({ try: empty, catch: (cause) => diskFailed(broker, cause, "NotSent") })
-    if (Result.isFailure(emptied)) return emptied.failure
-    if (!emptied.success) return "Busy"
-    fault = undefined
-    return undefined
-  }
-
-  const sync = Effect.callback<void, BrokerError>((resume) => {
-    const end = timed()
-    disk.fdatasync(log, (cause) => {
-      end()
-      resume(cause === null ? Effect.void : Effect.fail(failed(cause)))
-    })
-  })
-
-  return {
-    log,
-    isQuick: () => averageMillis !== undefined && averageMillis <= slowSyncMillis,
-    here: () => {
-      const end = timed()
-      const result = Result.try({ try: () => disk.fdatasyncSync(log), catch: failed })
-      end()
-      return result
-    },
-    // Commits before a failure are durable once the log that holds them is.
-    elsewhere: Effect.suspend(() => {
-      if (fault === undefined) return sync
-      return recover() === undefined ? Effect.void : Effect.fail(diskFailed(broker, fault, "Unknown"))
-    }),
-    recover
-  }
+  return new LogSync(broker, log, empty, disk, yield* Clock.Clock)
 })
