@@ -15,10 +15,10 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { checkPriority, checkQueue, defaultPriority } from "../../Broker.ts"
-import type { BrokerError } from "../../BrokerError.ts"
+import { type BrokerError, type BrokerErrorReason, jobNotFound } from "../../BrokerError.ts"
 import { checkDelay, checkMax, checkTimeout, checkTtr, isId } from "./arguments.ts"
 import type { Command } from "./command.ts"
-import type { ConnectOptions, Driver } from "./Connection.ts"
+import type { Connection, ConnectOptions, Driver } from "./Connection.ts"
 import { greet } from "./greet.ts"
 import * as Native from "./Native.ts"
 import type { Answer } from "./pipeline.ts"
@@ -136,46 +136,98 @@ export class Client extends Context.Service<Client, {
   readonly quit: Effect.Effect<void>
 }>()("backq/beanstalk/Client") {}
 
+type Service = Client["Service"]
+
+type Read<A> = (answer: Answer | undefined) => Result.Result<A, BrokerError>
+
 const checked = <A, B>(check: Result.Result<A, BrokerError>, then: (value: A) => Call<B>): Call<B> =>
   Effect.flatMap(Effect.fromResult(check), then)
 
-/**
- * Opens a connection, and closes it with the scope.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Return<
-  Client["Service"],
-  BrokerError,
-  Scope.Scope
-> {
-  const { name } = driver
-  const { connection, stats } = yield* greet(driver)
-  const limit = stats["max-job-size"]
-  let used = "default"
+const checkId = (id: string): Result.Result<string, BrokerError> =>
+  isId(id) ? Result.succeed(id) : Result.fail(jobNotFound(id))
 
-  type Read<A> = (answer: Answer | undefined) => Result.Result<A, BrokerError>
+/** The client on one connection. */
+class ConnectedClient implements Service {
+  private readonly connection: Connection
+  private readonly name: string
+  /** The largest job of the server, in bytes. */
+  private readonly maxJobSize: number
+  /** The used tube, for messages. */
+  private used = "default"
 
-  const call = <A>(command: Command, read: Read<A>): Call<A> =>
-    Effect.flatMap(connection.request([command]), ([answer]) => Effect.fromResult(readOn(connection, answer, read)))
+  constructor(connection: Connection, name: string, maxJobSize: number) {
+    this.connection = connection
+    this.name = name
+    this.maxJobSize = maxJobSize
+  }
 
-  const checkId = (id: string) => isId(id) ? Result.succeed(id) : failure(name, "Peek", { _tag: "NotFound" }, noJob(id))
+  // ---------------------------------------------------------------------------
+  // Publishing
+  // ---------------------------------------------------------------------------
 
-  /** For commands whose success is a reply without content. */
-  const simple = (command: Command, success: Answer["_tag"], notFound?: Parameters<typeof failure>[3]): Call<void> =>
-    call(command, (answer) => answer?._tag === success ? Result.void : failure(name, command._tag, answer, notFound))
+  readonly use: Service["use"] = (tube) =>
+    checked(checkQueue(tube), () =>
+      Effect.map(this.simple({ _tag: "Use", tube }, "Using"), () => {
+        this.used = tube
+      }))
 
-  const onJob = (command: Extract<Command, { readonly id: string }>, success: Answer["_tag"]): Call<void> =>
-    checked(checkId(command.id), () => simple(command, success, noJob(command.id)))
+  readonly put: Service["put"] = Effect.fnUntraced({ self: this }, function*(body, options = {}) {
+    const priority = yield* Effect.fromResult(checkPriority(options.priority ?? defaultPriority))
+    const delay = yield* Effect.fromResult(checkDelay(options.delay ?? 0))
+    const ttr = yield* Effect.fromResult(checkTtr(options.ttr ?? 60))
+    if (body.length > this.maxJobSize) return yield* Effect.fromResult(this.tooBig(body))
+    return yield* this.call({ _tag: "Put", priority, delay, ttr, body }, (answer) => this.inserted(answer, body))
+  })
 
-  const found = (command: Command): Call<Option.Option<Job>> =>
-    call(command, (answer) => {
-      if (answer?._tag === "Found") return Result.succeed(Option.some({ id: answer.id, body: answer.body }))
-      return answer?._tag === "NotFound" ? Result.succeed(Option.none()) : failure(name, command._tag, answer)
+  private inserted(answer: Answer | undefined, body: Uint8Array): Result.Result<string, BrokerError> {
+    switch (answer?._tag) {
+      case "Inserted":
+        return Result.succeed(answer.id)
+      // The server has no memory to queue the job, and has buried it.
+      case "Buried":
+        return failure(this.name, "Put", { _tag: "OutOfMemory" })
+      case "JobTooBig":
+        return this.tooBig(body)
+      default:
+        return failure(this.name, "Put", answer)
+    }
+  }
+
+  private tooBig(body: Uint8Array): Result.Result<never, BrokerError> {
+    return tooBig(this.used, body.length, this.maxJobSize)
+  }
+
+  // ---------------------------------------------------------------------------
+  // Reserving
+  // ---------------------------------------------------------------------------
+
+  readonly reserve: Service["reserve"] = this.reserving({ _tag: "Reserve" })
+
+  readonly reserveWithTimeout: Service["reserveWithTimeout"] = (seconds) =>
+    checked(checkTimeout(seconds), () => this.reserving({ _tag: "ReserveWithTimeout", seconds }))
+
+  readonly reserveJob: Service["reserveJob"] = (id) =>
+    checked(checkId(id), () =>
+      this.call({ _tag: "ReserveJob", id }, (answer) =>
+        answer?._tag === "Reserved"
+          ? Result.succeed({ id: answer.id, body: answer.body })
+          : failure(this.name, "ReserveJob", answer, noJob(id))))
+
+  private reserving(command: Command): Call<Reservation> {
+    return Effect.callback((resume) => {
+      let isAwaited = true
+      const cancel = this.connection.submit([command], ([answer]) => {
+        if (isAwaited) resume(Effect.fromResult(this.reservation(answer)))
+        else if (answer?._tag === "Reserved") requeue(this.connection, [answer.id], () => {})
+      })
+      return Effect.sync(() => {
+        isAwaited = false
+        cancel()
+      })
     })
+  }
 
-  const reservation = (answer: Answer | undefined): Result.Result<Reservation, BrokerError> => {
+  private reservation(answer: Answer | undefined): Result.Result<Reservation, BrokerError> {
     switch (answer?._tag) {
       case "Reserved":
         return Result.succeed({ _tag: "Reserved", job: { id: answer.id, body: answer.body } })
@@ -183,117 +235,142 @@ export const make = Effect.fnUntraced(function*(driver: Driver): Effect.fn.Retur
       case "DeadlineSoon":
         return Result.succeed({ _tag: answer._tag })
       default:
-        return failure(name, "Reserve", answer)
+        return failure(this.name, "Reserve", answer)
     }
   }
 
-  const reserving = (command: Command): Call<Reservation> =>
-    Effect.callback((resume) => {
-      let isAwaited = true
-      const cancel = connection.submit([command], ([answer]) => {
-        if (isAwaited) resume(Effect.fromResult(reservation(answer)))
-        else if (answer?._tag === "Reserved") requeue(connection, [answer.id], () => {})
-      })
-      return Effect.sync(() => {
-        isAwaited = false
-        cancel()
-      })
+  readonly delete: Service["delete"] = (id) => this.onJob({ _tag: "Delete", id }, "Deleted")
+
+  readonly release: Service["release"] = (id, { delay = 0, priority = defaultPriority } = {}) =>
+    checked(
+      checkPriority(priority),
+      () => checked(checkDelay(delay), () => this.onJob({ _tag: "Release", id, priority, delay }, "Released"))
+    )
+
+  readonly bury: Service["bury"] = (id, { priority = defaultPriority } = {}) =>
+    checked(checkPriority(priority), () => this.onJob({ _tag: "Bury", id, priority }, "Buried"))
+
+  readonly touch: Service["touch"] = (id) => this.onJob({ _tag: "Touch", id }, "Touched")
+
+  readonly watch: Service["watch"] = (tube) =>
+    checked(
+      checkQueue(tube),
+      () =>
+        this.call({ _tag: "Watch", tube }, (answer) =>
+          answer?._tag === "Watching" ? Result.succeed(answer.count) : failure(this.name, "Watch", answer))
+    )
+
+  readonly ignore: Service["ignore"] = (tube) =>
+    checked(checkQueue(tube), () =>
+      this.call({ _tag: "Ignore", tube }, (answer) => {
+        if (answer?._tag === "Watching") return Result.succeed(Option.some(answer.count))
+        return answer?._tag === "NotIgnored" ? Result.succeed(Option.none()) : failure(this.name, "Ignore", answer)
+      }))
+
+  // ---------------------------------------------------------------------------
+  // Operating
+  // ---------------------------------------------------------------------------
+
+  readonly peek: Service["peek"] = (id) => isId(id) ? this.found({ _tag: "Peek", id }) : Effect.succeedNone
+
+  readonly peekReady: Service["peekReady"] = this.found({ _tag: "PeekReady" })
+
+  readonly peekDelayed: Service["peekDelayed"] = this.found({ _tag: "PeekDelayed" })
+
+  readonly peekBuried: Service["peekBuried"] = this.found({ _tag: "PeekBuried" })
+
+  private found(command: Command): Call<Option.Option<Job>> {
+    return this.call(command, (answer) => {
+      if (answer?._tag === "Found") return Result.succeed(Option.some({ id: answer.id, body: answer.body }))
+      return answer?._tag === "NotFound" ? Result.succeed(Option.none()) : failure(this.name, command._tag, answer)
     })
+  }
 
-  const list = (command: "ListTubes" | "ListTubesWatched"): Call<ReadonlyArray<string>> =>
-    call({ _tag: command }, (answer) => tubeList(name, command, answer))
+  readonly kick: Service["kick"] = (max) =>
+    checked(
+      checkMax(max),
+      () =>
+        this.call({ _tag: "Kick", bound: max }, (answer) =>
+          answer?._tag === "Kicked" && answer.count !== undefined
+            ? Result.succeed(answer.count)
+            : failure(this.name, "Kick", answer))
+    )
 
-  return Client.of({
-    use: (tube) =>
-      checked(checkQueue(tube), () =>
-        Effect.tap(simple({ _tag: "Use", tube }, "Using"), () => {
-          used = tube
-          return Effect.void
-        })),
-    put: Effect.fnUntraced(function*(body, options = {}) {
-      const priority = yield* Effect.fromResult(checkPriority(options.priority ?? defaultPriority))
-      const delay = yield* Effect.fromResult(checkDelay(options.delay ?? 0))
-      const ttr = yield* Effect.fromResult(checkTtr(options.ttr ?? 60))
-      if (body.length > limit) return yield* Effect.fromResult(tooBig(used, body.length, limit))
-      return yield* call({ _tag: "Put", priority, delay, ttr, body }, (answer) => {
-        switch (answer?._tag) {
-          case "Inserted":
-            return Result.succeed(answer.id)
-          // The server has no memory to queue the job, and has buried it.
-          case "Buried":
-            return failure(name, "Put", { _tag: "OutOfMemory" })
-          case "JobTooBig":
-            return tooBig(used, body.length, limit)
-          default:
-            return failure(name, "Put", answer)
-        }
-      })
-    }),
-    reserve: reserving({ _tag: "Reserve" }),
-    reserveWithTimeout: (seconds) =>
-      checked(checkTimeout(seconds), () => reserving({ _tag: "ReserveWithTimeout", seconds })),
-    reserveJob: (id) =>
-      checked(checkId(id), () =>
-        call({ _tag: "ReserveJob", id }, (answer) =>
-          answer?._tag === "Reserved"
-            ? Result.succeed({ id: answer.id, body: answer.body })
-            : failure(name, "ReserveJob", answer, noJob(id)))),
-    delete: (id) => onJob({ _tag: "Delete", id }, "Deleted"),
-    release: (id, { delay = 0, priority = defaultPriority } = {}) =>
-      checked(
-        checkPriority(priority),
-        () => checked(checkDelay(delay), () => onJob({ _tag: "Release", id, priority, delay }, "Released"))
-      ),
-    bury: (id, { priority = defaultPriority } = {}) =>
-      checked(checkPriority(priority), () => onJob({ _tag: "Bury", id, priority }, "Buried")),
-    touch: (id) => onJob({ _tag: "Touch", id }, "Touched"),
-    watch: (tube) =>
-      checked(
-        checkQueue(tube),
-        () =>
-          call({ _tag: "Watch", tube }, (answer) =>
-            answer?._tag === "Watching" ? Result.succeed(answer.count) : failure(name, "Watch", answer))
-      ),
-    ignore: (tube) =>
-      checked(checkQueue(tube), () =>
-        call({ _tag: "Ignore", tube }, (answer) => {
-          if (answer?._tag === "Watching") return Result.succeed(Option.some(answer.count))
-          return answer?._tag === "NotIgnored" ? Result.succeed(Option.none()) : failure(name, "Ignore", answer)
-        })),
-    peek: (id) => isId(id) ? found({ _tag: "Peek", id }) : Effect.succeedNone,
-    peekReady: found({ _tag: "PeekReady" }),
-    peekDelayed: found({ _tag: "PeekDelayed" }),
-    peekBuried: found({ _tag: "PeekBuried" }),
-    kick: (max) =>
-      checked(
-        checkMax(max),
-        () =>
-          call({ _tag: "Kick", bound: max }, (answer) =>
-            answer?._tag === "Kicked" && answer.count !== undefined
-              ? Result.succeed(answer.count)
-              : failure(name, "Kick", answer))
-      ),
-    kickJob: (id) => onJob({ _tag: "KickJob", id }, "Kicked"),
-    stats: call({ _tag: "Stats" }, (answer) => serverStats(name, answer)),
-    statsJob: (id) =>
-      checked(checkId(id), () => call({ _tag: "StatsJob", id }, (answer) => jobStats(name, id, answer))),
-    statsTube: (tube) =>
-      checked(checkQueue(tube), () => call({ _tag: "StatsTube", tube }, (answer) => tubeStats(name, tube, answer))),
-    listTubes: list("ListTubes"),
-    listTubeUsed: call(
-      { _tag: "ListTubeUsed" },
-      (answer) => answer?._tag === "Using" ? Result.succeed(answer.tube) : failure(name, "ListTubeUsed", answer)
-    ),
-    listTubesWatched: list("ListTubesWatched"),
-    pauseTube: (tube, seconds) =>
-      checked(
-        checkQueue(tube),
-        () => checked(checkDelay(seconds), () => simple({ _tag: "PauseTube", tube, seconds }, "Paused", noQueue(tube)))
-      ),
-    // The server sends no reply. The end of the connection completes the command.
-    quit: Effect.asVoid(connection.request([{ _tag: "Quit" }]))
-  })
-})
+  readonly kickJob: Service["kickJob"] = (id) => this.onJob({ _tag: "KickJob", id }, "Kicked")
+
+  readonly stats: Service["stats"] = this.call({ _tag: "Stats" }, (answer) => serverStats(this.name, answer))
+
+  readonly statsJob: Service["statsJob"] = (id) =>
+    checked(checkId(id), () => this.call({ _tag: "StatsJob", id }, (answer) => jobStats(this.name, id, answer)))
+
+  readonly statsTube: Service["statsTube"] = (tube) =>
+    checked(
+      checkQueue(tube),
+      () => this.call({ _tag: "StatsTube", tube }, (answer) => tubeStats(this.name, tube, answer))
+    )
+
+  readonly listTubes: Service["listTubes"] = this.list("ListTubes")
+
+  readonly listTubesWatched: Service["listTubesWatched"] = this.list("ListTubesWatched")
+
+  private list(command: "ListTubes" | "ListTubesWatched"): Call<ReadonlyArray<string>> {
+    return this.call({ _tag: command }, (answer) => tubeList(this.name, command, answer))
+  }
+
+  readonly listTubeUsed: Service["listTubeUsed"] = this.call(
+    { _tag: "ListTubeUsed" },
+    (answer) => answer?._tag === "Using" ? Result.succeed(answer.tube) : failure(this.name, "ListTubeUsed", answer)
+  )
+
+  readonly pauseTube: Service["pauseTube"] = (tube, seconds) =>
+    checked(
+      checkQueue(tube),
+      () =>
+        checked(checkDelay(seconds), () => this.simple({ _tag: "PauseTube", tube, seconds }, "Paused", noQueue(tube)))
+    )
+
+  // The server sends no reply. The end of the connection completes the command.
+  readonly quit: Service["quit"] = Effect.asVoid(this.request({ _tag: "Quit" }))
+
+  // ---------------------------------------------------------------------------
+  // Calls
+  // ---------------------------------------------------------------------------
+
+  private request(command: Command): Effect.Effect<ReadonlyArray<Answer>> {
+    return Effect.suspend(() => this.connection.request([command]))
+  }
+
+  private call<A>(command: Command, read: Read<A>): Call<A> {
+    return Effect.flatMap(
+      this.request(command),
+      ([answer]) => Effect.fromResult(readOn(this.connection, answer, read))
+    )
+  }
+
+  /** For commands whose success is a reply without content. */
+  private simple(command: Command, success: Answer["_tag"], notFound?: BrokerErrorReason): Call<void> {
+    return this.call(command, (answer) =>
+      answer?._tag === success
+        ? Result.void
+        : failure(this.name, command._tag, answer, notFound))
+  }
+
+  private onJob(command: Extract<Command, { readonly id: string }>, success: Answer["_tag"]): Call<void> {
+    return checked(checkId(command.id), () => this.simple(command, success, noJob(command.id)))
+  }
+}
+
+/**
+ * Opens a connection, and closes it with the scope.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (driver: Driver): Effect.Effect<Service, BrokerError, Scope.Scope> =>
+  Effect.map(
+    greet(driver),
+    ({ connection, stats }) => new ConnectedClient(connection, driver.name, stats["max-job-size"])
+  )
 
 /**
  * The client on your own driver.
