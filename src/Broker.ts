@@ -189,6 +189,8 @@ export interface Features {
   readonly keepsReasons: boolean
   /** Whether it lists finished jobs for some time. */
   readonly keepsDone: boolean
+  /** Whether a restored job keeps how often it was attempted, abandoned and buried. */
+  readonly keepsAttempts: boolean
 }
 
 // -----------------------------------------------------------------------------

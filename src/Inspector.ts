@@ -13,7 +13,8 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
-import type { Broker, Failure, Features, JobId, JobState, LeaseInfo } from "./Broker.ts"
+import type * as Result from "effect/Result"
+import type { Broker, Failure, Features, JobId, JobState, LeaseInfo, PutRequest } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
 
 // -----------------------------------------------------------------------------
@@ -96,6 +97,19 @@ export interface Page {
   readonly jobs: ReadonlyArray<ListedJob>
   /** Where the next page begins; `undefined` after the last page. Opaque. */
   readonly next: string | undefined
+}
+
+/**
+ * A job to restore: its body and options, and what another broker knew about it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RestoreRequest extends PutRequest, Pick<JobStats, "reason" | "lastFailure" | "abandoned" | "buries"> {
+  /** Whether the job is buried. Then its delay does not count. */
+  readonly isBuried: boolean
+  /** How many attempts the job has had. */
+  readonly attempts: number
 }
 
 /**
@@ -196,6 +210,16 @@ export class Inspector extends Context.Service<Inspector, {
    * never lost. Otherwise fails with `NotFound`, and without the feature `canMove` with `Unsupported`.
    */
   readonly moveJob: (id: JobId, queue: string) => Effect.Effect<JobId, BrokerError>
+
+  /**
+   * Puts jobs as another broker had them: ready, delayed or buried, with their attempts and why they failed. A broker
+   * without `keepsAttempts` or `keepsReasons` forgets these. Without `canBury`, buried jobs fail with `Unsupported`.
+   * Returns a result for each, in order. No worker gets a buried job, unless beanstalkd loses its connection meanwhile.
+   */
+  readonly restore: (
+    queue: string,
+    requests: ReadonlyArray<RestoreRequest>
+  ) => Effect.Effect<ReadonlyArray<Result.Result<JobId, BrokerError>>>
 
   /** Serves no job of a queue for this long, at most {@link maxDelay}. */
   readonly pause: (queue: string, duration: Duration.Duration) => Effect.Effect<void, BrokerError>

@@ -17,7 +17,7 @@
  * | 141 | the reader of stdout closed it before the end; the code of a program that SIGPIPE ended |
  */
 import * as Schema from "effect/Schema"
-import type { BrokerError } from "../BrokerError.ts"
+import { BrokerError } from "../BrokerError.ts"
 import type { BrokerUrlError } from "../brokers/url.ts"
 import type { PublishError } from "../Publisher.ts"
 import { ApnsError } from "../push/apns/index.ts"
@@ -54,6 +54,28 @@ export class SomeMissing extends Schema.TaggedError<SomeMissing>()("SomeMissing"
     return `there is no job ${
       this.ids.join(", ")
     } in a state that allows this: it may be done, deleted or reserved by a worker`
+  }
+}
+
+/** The other broker of a transfer did not accept some jobs. They stay where they were. */
+export class JobsRefused extends Schema.TaggedError<JobsRefused>()("JobsRefused", {
+  count: Schema.Int,
+  /** The first of them, and why. */
+  id: Schema.String,
+  error: BrokerError
+}) {
+  override get message() {
+    const others = this.count === 1 ? "" : `, and ${this.count - 1} more`
+    return `job ${this.id} was not accepted and stays where it was${others}: ${this.error.message}`
+  }
+}
+
+/** Some of the named queues do not exist. */
+export class QueuesMissing extends Schema.TaggedError<QueuesMissing>()("QueuesMissing", {
+  queues: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `there is no queue ${this.queues.join(", ")}: it has no jobs, or they were transferred before`
   }
 }
 
@@ -98,6 +120,8 @@ export type Failure =
   | NoFile
   | NotShown
   | SomeMissing
+  | JobsRefused
+  | QueuesMissing
   | NoWorker
   | Unhealthy
   | PushesFailed
@@ -165,7 +189,10 @@ export const exitCode = (failure: Failure): number => {
     case "NotShown":
     case "FolderUnusable":
       return 2
+    case "JobsRefused":
+      return ofReason(failure.error.reason)
     case "SomeMissing":
+    case "QueuesMissing":
     case "NoWorker":
       return 5
     case "Unhealthy":

@@ -30,6 +30,7 @@ import { queues } from "./commands/queues.ts"
 import { resume } from "./commands/resume.ts"
 import { stats } from "./commands/stats.ts"
 import { tail } from "./commands/tail.ts"
+import { transfer } from "./commands/transfer.ts"
 import { watch } from "./commands/watch.ts"
 import { work } from "./commands/work.ts"
 import * as Completions from "./completions.ts"
@@ -44,7 +45,7 @@ const command = Command.withSubcommands(root, [
   publish,
   push,
   { group: "Inspect", commands: [queues, stats, watch, peek, tail] },
-  { group: "Repair", commands: [kick, bury, move, del, drain, pause, resume] },
+  { group: "Repair", commands: [kick, bury, move, transfer, del, drain, pause, resume] },
   { group: "Check", commands: [doctor, bench, apnsSimulator] }
 ])
 

@@ -111,7 +111,12 @@ const recordIds = ({ broker, inspector }: BrokerServices, ids: Set<JobId>): Brok
   },
   inspector: {
     ...inspector,
-    moveJob: (id, queue) => Effect.tap(inspector.moveJob(id, queue), (id) => Effect.sync(() => ids.add(id)))
+    moveJob: (id, queue) => Effect.tap(inspector.moveJob(id, queue), (id) => Effect.sync(() => ids.add(id))),
+    restore: (queue, requests) =>
+      Effect.tap(inspector.restore(queue, requests), (results) =>
+        Effect.sync(() => {
+          for (const result of results) if (Result.isSuccess(result)) ids.add(result.success)
+        }))
   }
 })
 

@@ -126,6 +126,10 @@ const cases: Record<string, Case> = {
   kick: { args: () => ["kicked"], done: /^kicked: 1 job$/ },
   bury: { args: ({ ids }) => [ids.buried], done: /^buried: \d+$/ },
   move: { args: () => ["from", "to", "--json"], done: /^moved: 1 job$/ },
+  transfer: {
+    args: ({ path }) => ["some", "--to", `sqlite:${join(path, "other.db")}`],
+    done: /^transferred: \d jobs$/
+  },
   delete: { args: ({ ids }) => [ids.deleted, "--json"], done: /^deleted: \d+$/ },
   drain: { args: () => ["drained", "--yes"], done: /^deleted: 1 job$/ },
   pause: { args: () => ["paused", "10m"], done: /^paused is paused for / },

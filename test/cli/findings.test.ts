@@ -56,7 +56,8 @@ describe("features", () => {
     canBury: true,
     canMove: true,
     keepsReasons: true,
-    keepsDone: true
+    keepsDone: true,
+    keepsAttempts: true
   }
   const lacks: ReadonlyArray<readonly [Partial<Features>, string]> = [
     [{ canList: false }, "list all jobs of a queue"],
@@ -64,6 +65,7 @@ describe("features", () => {
     [{ canMove: false }, "move a job to another queue"],
     [{ keepsReasons: false }, "keep the reasons of releases and burials"],
     [{ keepsDone: false }, "list finished jobs"],
+    [{ keepsAttempts: false }, "keep the attempts of transferred jobs"],
     [{ resolution: "second" }, "count time in less than a second"]
   ]
 

@@ -7,13 +7,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type { JobId } from "../../src/Broker.ts"
+import * as Result from "effect/Result"
+import { type Features, type JobId, putRequest } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
-import type { ListedJob, ListedState } from "../../src/Inspector.ts"
+import type { ListedJob, ListedState, RestoreRequest } from "../../src/Inspector.ts"
 import {
   assertFails,
   assertInfo,
   bury,
+  bytes,
   done,
   type Harness,
   release,
@@ -241,10 +243,108 @@ const failing = (test: Test) => {
     }))
 }
 
+const restoring = (test: Test, features: Features) => {
+  const request = (body: string, options: Partial<RestoreRequest> = {}): RestoreRequest => ({
+    ...Result.getOrThrow(putRequest(bytes(body))),
+    isBuried: false,
+    attempts: 0,
+    abandoned: 0,
+    buries: 0,
+    reason: undefined,
+    lastFailure: undefined,
+    ...options
+  })
+  const idsOf = (results: ReadonlyArray<Result.Result<JobId, BrokerError>>) => results.map(Result.getOrThrow)
+
+  test("restore: puts ready, delayed and buried jobs, in their order", (h) =>
+    Effect.gen(function*() {
+      const buried = features.canBury
+        ? ["b1", "b2", "b3"].map((body) => request(body, { isBuried: true, buries: 1 }))
+        : []
+      const requests = [
+        request("r2"),
+        request("d", { delay: Duration.seconds(100), priority: 7 }),
+        request("r1", { priority: 3, ttr: Duration.seconds(9) }),
+        ...buried
+      ]
+      const ids = idsOf(yield* h.inspector.restore(h.queue, requests))
+      assert.strictEqual(new Set(ids).size, requests.length)
+      assert.include(yield* h.stats(), { ready: 2, delayed: 1, reserved: 0, buried: buried.length })
+      const delayed = yield* h.inspector.statsJob(ids[1]!)
+      assert.include(delayed, { state: "delayed", priority: 7, queue: h.queue })
+      assert.isAbove(Duration.toSeconds(delayed.timeLeft), 90)
+      assert.isAtMost(Duration.toSeconds(delayed.timeLeft), 100)
+      const consumer = yield* h.consumer()
+      const leases = yield* takeMany(consumer, 2)
+      assert.deepStrictEqual(leases.map(text), ["r1", "r2"])
+      assert.strictEqual(Duration.toSeconds((yield* h.inspector.statsJob(leases[0]!.id)).ttr), 9)
+      for (const lease of leases) yield* done(consumer, lease)
+      if (!features.canBury) return
+      assert.strictEqual(yield* h.inspector.kick(h.queue, 2), 2)
+      assert.deepStrictEqual((yield* takeMany(consumer, 2)).map(text), ["b1", "b2"])
+    }))
+
+  test("restore: wakes a worker that waits", (h) =>
+    Effect.gen(function*() {
+      const consumer = yield* h.consumer()
+      const fiber = yield* h.reserveWaiting(consumer, 1)
+      yield* h.inspector.restore(h.queue, [request("a")])
+      assert.deepStrictEqual((yield* Fiber.join(fiber)).map(text), ["a"])
+    }))
+
+  test(`restore: ${features.keepsAttempts ? "keeps" : "forgets"} how often a job was attempted`, (h) =>
+    Effect.gen(function*() {
+      const was = { attempts: 4, abandoned: 2, buries: 1 }
+      yield* h.inspector.restore(h.queue, [request("a", was)])
+      const consumer = yield* h.consumer()
+      const lease = yield* take(consumer)
+      yield* assertInfo(
+        consumer,
+        lease,
+        features.keepsAttempts ? { attempt: 5, abandoned: 2 } : { attempt: 1, abandoned: 0 }
+      )
+      assert.strictEqual((yield* h.inspector.statsJob(lease.id)).buries, features.keepsAttempts ? 1 : 0)
+    }))
+
+  test(`restore: ${features.keepsReasons ? "keeps" : "forgets"} why a job failed`, (h) =>
+    Effect.gen(function*() {
+      const was = { reason: "not yet", lastFailure: { tag: "Timeout", message: "too slow", at: 1_700_000_000_123 } }
+      const [id] = idsOf(yield* h.inspector.restore(h.queue, [request("a", was)]))
+      const { lastFailure, reason } = yield* h.inspector.statsJob(id!)
+      assert.deepStrictEqual(
+        { lastFailure, reason },
+        features.keepsReasons ? was : { lastFailure: undefined, reason: undefined }
+      )
+    }))
+
+  test("restore: a job that is too big fails alone, and so does a bad name", (h) =>
+    Effect.gen(function*() {
+      const { maxJobSize } = yield* h.inspector.stats
+      const big = request("", { body: new Uint8Array(maxJobSize + 1) })
+      const results = yield* h.inspector.restore(h.queue, [request("a"), big, request("b")])
+      assert.deepStrictEqual(results.map(Result.isSuccess), [true, false, true])
+      assert.strictEqual(Option.getOrThrow(Result.getFailure(results[1]!)).reason._tag, "JobTooBig")
+      assert.include(yield* h.stats(), { ready: 2 })
+      assert.deepStrictEqual(yield* h.inspector.restore(h.queue, []), [])
+      const [bad] = yield* h.inspector.restore("no name", [request("a")])
+      assert.strictEqual(Option.getOrThrow(Result.getFailure(bad!)).reason._tag, "QueueNameInvalid")
+    }))
+
+  test(`restore: ${features.canBury ? "a buried job keeps its body" : "refuses a buried job"}, however large`, (h) =>
+    Effect.gen(function*() {
+      const body = new Uint8Array(9000).fill(7)
+      const [result] = yield* h.inspector.restore(h.queue, [request("", { body, isBuried: true })])
+      if (!features.canBury) return yield* assertFails(Effect.fromResult(result!), "Unsupported")
+      const { body: kept } = Option.getOrThrow(yield* h.inspector.peek(Result.getOrThrow(result!)))
+      assert.isTrue(Buffer.from(kept).equals(body))
+    }))
+}
+
 /** Registers the tests of what the broker can. That it refuses the rest is told in `Telling.ts`. */
 export const managing = (test: Test, { features }: SuiteOptions): void => {
   if (features.canList) listing(test)
   if (features.keepsReasons) failing(test)
   if (features.canBury) burying(test)
   if (features.canMove) moving(test)
+  restoring(test, features)
 }

@@ -8,7 +8,8 @@ export const sqlite: Features = {
   canBury: true,
   canMove: true,
   keepsReasons: true,
-  keepsDone: false
+  keepsDone: false,
+  keepsAttempts: true
 }
 
 /** beanstalkd, by the native driver. */
@@ -18,7 +19,8 @@ export const beanstalkd: Features = {
   canBury: true,
   canMove: true,
   keepsReasons: false,
-  keepsDone: false
+  keepsDone: false,
+  keepsAttempts: false
 }
 
 /** A database of PostgreSQL. */

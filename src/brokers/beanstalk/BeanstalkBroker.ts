@@ -74,7 +74,8 @@ export const make = Effect.fnUntraced(function*(
     canBury: driver.canReserveJob,
     canMove: driver.canReserveJob,
     keepsReasons: false,
-    keepsDone: false
+    keepsDone: false,
+    keepsAttempts: false
   } as const
   return {
     broker: {

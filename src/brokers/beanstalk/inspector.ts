@@ -10,13 +10,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { checkDuration, checkQueue, type Features, type JobId, type JobState } from "../../Broker.ts"
+import { checkDuration, checkQueue, type Features, type JobId, type JobState, maxDelay } from "../../Broker.ts"
 import * as BrokerError from "../../BrokerError.ts"
-import type { BrokerStats, Inspector, JobStats, PeekedJob, QueueStats } from "../../Inspector.ts"
+import type { BrokerStats, Inspector, JobStats, PeekedJob, QueueStats, RestoreRequest } from "../../Inspector.ts"
 import { clip, maxNameChars } from "../../internal/text.ts"
 import { checkMax } from "./arguments.ts"
 import type { Command } from "./command.ts"
-import { putMany } from "./putting.ts"
+import { putAll, putMany } from "./putting.ts"
 import {
   failure,
   isHeld,
@@ -140,6 +140,60 @@ const move = (shared: SharedConnection, id: JobId, queue: string): Effect.Effect
     return put.success
   }))
 
+const deleteJob = (shared: SharedConnection, id: JobId): Effect.Effect<void, BrokerError.BrokerError> =>
+  shared.aboutJob(
+    "Delete",
+    id,
+    (answer) => answer?._tag === "Deleted" ? Result.void : failure(shared.name, "Delete", answer, noJob(id))
+  )
+
+/** Buries a new job, which is delayed until then so that no worker gets it. If that fails, deletes the job. */
+const buryNew = (shared: SharedConnection, id: JobId) =>
+  Effect.catch(
+    Effect.as(bury(shared, id), id),
+    (error) => Effect.andThen(Effect.mapError(deleteJob(shared, id), BrokerError.maybeDone), Effect.fail(error))
+  )
+
+const withoutBuries = (name: string) =>
+  BrokerError.make(
+    new BrokerError.Unsupported({
+      broker: name,
+      operation: "restore of a buried job",
+      hint: "this driver can't bury a job that no worker holds: use the driver of backq"
+    })
+  )
+
+/** beanstalkd counts attempts itself, so a restored job begins with its first. */
+const restore = (
+  shared: SharedConnection,
+  features: Features,
+  queue: string,
+  requests: ReadonlyArray<RestoreRequest>
+): ReturnType<Inspector["Service"]["restore"]> => {
+  const put = putAll(shared)(
+    queue,
+    requests.map((request) => request.isBuried ? { ...request, delay: maxDelay } : request)
+  )
+  if (!requests.some(({ isBuried }) => isBuried)) return put
+  if (!features.canBury) {
+    const error = withoutBuries(shared.name)
+    const rest = requests.filter(({ isBuried }) => !isBuried)
+    return Effect.map(restore(shared, features, queue, rest), (results) => {
+      let next = 0
+      return requests.map(({ isBuried }) => isBuried ? Result.fail(error) : results[next++]!)
+    })
+  }
+  return Effect.uninterruptible(Effect.flatMap(put, (results) =>
+    Effect.forEach(
+      results,
+      (result, i) =>
+        Result.isSuccess(result) && requests[i]!.isBuried
+          ? Effect.result(buryNew(shared, result.success))
+          : Effect.succeed(result),
+      { concurrency: "unbounded" }
+    )))
+}
+
 const pause = (shared: SharedConnection, queue: string, seconds: number) =>
   Effect.andThen(
     Effect.fromResult(checkQueue(queue)),
@@ -167,12 +221,7 @@ export const make = (features: Features, shared: SharedConnection): Inspector["S
           hint: "use peekNext for the next job of a queue in a state, or peek for a job by its id"
         })
       )),
-    delete: (id) =>
-      shared.aboutJob(
-        "Delete",
-        id,
-        (answer) => answer?._tag === "Deleted" ? Result.void : failure(name, "Delete", answer, noJob(id))
-      ),
+    delete: (id) => deleteJob(shared, id),
     kick: (queue, max) =>
       Effect.andThen(
         Effect.fromResult(checkMax(max)),
@@ -190,6 +239,7 @@ export const make = (features: Features, shared: SharedConnection): Inspector["S
     // A driver without `reserve-job` fails with `Unsupported`.
     buryJob: (id) => bury(shared, id),
     moveJob: (id, queue) => move(shared, id, queue),
+    restore: (queue, requests) => restore(shared, features, queue, requests),
     pause: (queue, duration) =>
       Effect.flatMap(
         Effect.fromResult(checkDuration("pause", duration)),

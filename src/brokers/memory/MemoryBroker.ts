@@ -49,7 +49,8 @@ export const features: Features = {
   canBury: true,
   canMove: true,
   keepsReasons: true,
-  keepsDone: false
+  keepsDone: false,
+  keepsAttempts: true
 }
 
 // -----------------------------------------------------------------------------

@@ -50,6 +50,7 @@ export const make = (name: string, features: Features, store: Store): Inspector[
         (job) => Jobs.buryUnheld(store.jobs, job, reason)
       ),
     moveJob: (id, queue) => Effect.suspend(() => Effect.fromResult(store.move(id, queue))),
+    restore: (queue, requests) => Effect.sync(() => store.restore(queue, requests)),
     pause,
     resume: (queue) => pause(queue, Duration.zero),
     stats: Effect.sync(() => store.stats()),

@@ -9,7 +9,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { Failure, JobId, JobState, Lease, LeaseInfo, PutRequest } from "../../Broker.ts"
-import type { JobStats, Page, QueueStats } from "../../Inspector.ts"
+import type { JobStats, Page, QueueStats, RestoreRequest } from "../../Inspector.ts"
 import { Paging } from "../shared/index.ts"
 import { type Entry, Heap } from "./heap.ts"
 
@@ -179,6 +179,15 @@ export const add = (jobs: Jobs, queue: Queue, request: PutRequest, now: number):
   jobs.byId.set(job.id, job)
   queue.total++
   job.place = queue[job.state].push(job)
+  return job
+}
+
+/** Adds a job as another broker had it. */
+export const restore = (jobs: Jobs, queue: Queue, request: RestoreRequest, now: number): Job => {
+  const { abandoned, attempts, buries, isBuried, lastFailure, reason } = request
+  const job = add(jobs, queue, request, now)
+  Object.assign(job, { abandoned, buries, lastFailure, reason, deliveries: attempts })
+  if (isBuried) move(job, "buried", { burial: ++jobs.lastBurial })
   return job
 }
 

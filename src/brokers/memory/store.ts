@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { checkDuration, checkQueue, type JobId, type Lease, type PutRequest, type Settlement } from "../../Broker.ts"
 import { type BrokerError, jobNotFound, leaseLost } from "../../BrokerError.ts"
-import type { BrokerStats } from "../../Inspector.ts"
+import type { BrokerStats, RestoreRequest } from "../../Inspector.ts"
 import { Rules } from "../shared/index.ts"
 import * as Jobs from "./jobs.ts"
 import { type Holder, Waiters } from "./waiters.ts"
@@ -138,18 +138,29 @@ export class Store {
 
   /** Puts jobs on a queue, and returns a result for each, in order. */
   put(name: string, requests: ReadonlyArray<PutRequest>): ReadonlyArray<Result.Result<JobId, BrokerError>> {
+    return this.addAll(name, requests, Jobs.add)
+  }
+
+  /** Puts jobs as another broker had them. */
+  restore(name: string, requests: ReadonlyArray<RestoreRequest>): ReadonlyArray<Result.Result<JobId, BrokerError>> {
+    return this.addAll(name, requests, Jobs.restore)
+  }
+
+  private addAll<Request extends PutRequest>(
+    name: string,
+    requests: ReadonlyArray<Request>,
+    add: (jobs: Jobs.Jobs, queue: Jobs.Queue, request: Request, now: number) => Jobs.Job
+  ): ReadonlyArray<Result.Result<JobId, BrokerError>> {
     const checked = checkQueue(name)
-    const results = requests.map((request) => Result.flatMap(checked, () => this.putOne(name, request)))
+    const results = requests.map((request) =>
+      Result.map(
+        Result.andThen(checked, Rules.checkSize(name, request.body, this.options.maxJobSize)),
+        () => add(this.jobs, Jobs.openQueue(this.jobs, name), request, this.now()).id
+      )
+    )
     const queue = this.jobs.queues.get(name)
     if (queue !== undefined) this.serve([queue])
     return results
-  }
-
-  private putOne(name: string, request: PutRequest): Result.Result<JobId, BrokerError> {
-    return Result.map(
-      Rules.checkSize(name, request.body, this.options.maxJobSize),
-      () => Jobs.add(this.jobs, Jobs.openQueue(this.jobs, name), request, this.now()).id
-    )
   }
 
   /** The job of an id, if it exists. */

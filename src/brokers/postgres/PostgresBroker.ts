@@ -167,7 +167,8 @@ export const features: Features = {
   canBury: true,
   canMove: true,
   keepsReasons: true,
-  keepsDone: false
+  keepsDone: false,
+  keepsAttempts: true
 }
 
 /** Milliseconds between two looks of a waiting worker, where others tell it of jobs and where they can't. */

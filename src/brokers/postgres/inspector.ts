@@ -8,6 +8,7 @@ import { type BrokerError, jobNotFound, queueNotFound } from "../../BrokerError.
 import type { BrokerStats, Inspector, Page, QueueStats } from "../../Inspector.ts"
 import { Paging, Rules } from "../shared/index.ts"
 import * as Driver from "./driver.ts"
+import { restore } from "./restoring.ts"
 import { idOf, jobStats, page, peeked, type Row, rowId, wholeMillis } from "./rows.ts"
 import type { Store } from "./store.ts"
 
@@ -143,6 +144,7 @@ export const make = (store: Store, features: Features, maxJobSize: number): Insp
         store.changed([queue])
         return idOf(moved)
       }),
+    restore: (queue, requests) => restore(store, maxJobSize, queue, requests),
     pause: (queue, duration) =>
       on(
         queue,

@@ -70,6 +70,19 @@ export const make = (s: string) => {
       FROM q, unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[]) WITH ORDINALITY
         AS u(body, priority, delay, ttr, ord)
       RETURNING id`,
+    /** Puts jobs as another broker had them. */
+    restore: `WITH q AS MATERIALIZED (SELECT id FROM ${s}.queue WHERE name = $1),
+      t AS (INSERT INTO ${s}.tally (queue, jobs) SELECT q.id, cardinality($2::bytea[]) FROM q)
+      INSERT INTO ${s}.job (queue, state, priority, due, ttr, body, deliveries, lost, buries, burial, reason, failure_tag,
+        failure_message, failure_at)
+      SELECT q.id, CASE WHEN u.buried > 0 THEN 3 WHEN u.delay > 0 THEN 1 ELSE 0 END, u.priority,
+        CASE WHEN u.buried = 0 AND u.delay > 0 THEN clock_timestamp() + ${ms("u.delay")} END, u.ttr, u.body,
+        u.deliveries, u.lost, u.buries, CASE WHEN u.buried > 0 THEN nextval('${s}.burial') END, u.reason, u.tag,
+        u.message, timestamptz 'epoch' + ${ms("u.failed_at")}
+      FROM q, unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::int[], $7::int[], $8::int[], $9::int[],
+          $10::text[], $11::text[], $12::text[], $13::bigint[]) WITH ORDINALITY
+        AS u(body, priority, delay, ttr, buried, deliveries, lost, buries, reason, tag, message, failed_at, ord)
+      RETURNING id`,
     /** Tells other processes that wait on queues. It writes nothing that has to reach the disk before it is answered. */
     notify: `SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, q.name) FROM ${s}.queue AS q
       WHERE q.name = ANY ($2::text[]) AND EXISTS (
@@ -152,7 +165,7 @@ export const make = (s: string) => {
       "due, id",
       `queue + 0 = ${ofQueue}`
     ),
-    listBuried: listed("burial", 3, "burial > $2::bigint AND id IS DISTINCT FROM -$3::bigint", "burial"),
+    listBuried: listed("burial", 3, "burial > $2::bigint AND $3::bigint IS NOT NULL", "burial"),
     pause: `INSERT INTO ${s}.queue (name, paused_until) VALUES ($1, clock_timestamp() + ${ms("$2::bigint")})
       ON CONFLICT (name) DO UPDATE SET paused_until = excluded.paused_until`,
     resume: `UPDATE ${s}.queue SET paused_until = NULL WHERE name = $1`,

@@ -24,8 +24,10 @@ export type Put = Result.Result<JobId, BrokerError>
 export type Run = (sql: string, parameters: ReadonlyArray<unknown>) => Effect.Effect<Driver.Rows, BrokerError>
 
 /** Cuts requests into those that share a statement. */
-export const portions = (requests: ReadonlyArray<PutRequest>): ReadonlyArray<ReadonlyArray<PutRequest>> => {
-  const parts: Array<Array<PutRequest>> = []
+export const portions = <Request extends PutRequest>(
+  requests: ReadonlyArray<Request>
+): ReadonlyArray<ReadonlyArray<Request>> => {
+  const parts: Array<Array<Request>> = []
   let bytes = Infinity
   for (const request of requests) {
     const last = parts.at(-1)

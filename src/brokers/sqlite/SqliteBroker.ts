@@ -190,7 +190,8 @@ export const make = Effect.fnUntraced(function*(
     canBury: true,
     canMove: true,
     keepsReasons: true,
-    keepsDone: Duration.isPositive(history)
+    keepsDone: Duration.isPositive(history),
+    keepsAttempts: true
   } as const
   const uptime = () => Duration.nanos(clock.monotonicTimeNanosUnsafe() - startedAt)
   return {

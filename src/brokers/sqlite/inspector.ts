@@ -3,9 +3,10 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 import { checkDuration, type Features, type JobId } from "../../Broker.ts"
 import { type BrokerError, jobNotFound, queueNotFound } from "../../BrokerError.ts"
-import type { BrokerStats, Inspector, Page, QueueStats } from "../../Inspector.ts"
+import type { BrokerStats, Inspector, Page, QueueStats, RestoreRequest } from "../../Inspector.ts"
 import { Paging, Rules } from "../shared/index.ts"
 import type { Access } from "./access.ts"
 import { jobsPerOperation } from "./consumer.ts"
@@ -94,6 +95,23 @@ const move = (session: Session, consumers: Consumers, id: JobId, queue: string, 
   return moved
 }
 
+/** Puts jobs as another broker had them. All that are not too big are in one commit. */
+const restore = (
+  { access, maxJobSize }: Options,
+  queue: string,
+  requests: ReadonlyArray<RestoreRequest>
+): ReturnType<Inspector["Service"]["restore"]> =>
+  Effect.match(
+    access.runOn(queue, ({ jobs, queues }, now) =>
+      requests.map((request) =>
+        Result.map(
+          Rules.checkSize(queue, request.body, maxJobSize),
+          () => jobs.restore(queues.put(queue, 1), request, now)
+        )
+      )),
+    { onFailure: (error) => requests.map(() => Result.fail(error)), onSuccess: (results) => results }
+  )
+
 /** Kicks in several operations, so that no transaction is long. Kicks delayed jobs only if no job is buried. */
 const kick = Effect.fnUntraced(function*(access: Access, queue: string, max: number) {
   yield* Effect.fromResult(Rules.checkMax(max))
@@ -155,6 +173,7 @@ export const make = (options: Options): Inspector["Service"] => {
     buryJob: (id, reason) => orJobNotFound(access.run(({ jobs }) => jobs.buryJob(id, reason)), id),
     moveJob: (id, queue) =>
       orFail(access.runOn(queue, (session, now) => move(session, consumers, id, queue, now)), () => jobNotFound(id)),
+    restore: (queue, requests) => restore(options, queue, requests),
     pause: (queue, duration) =>
       Effect.flatMap(
         Effect.fromResult(checkDuration("pause", duration)),

@@ -41,6 +41,10 @@ export const sql = {
   nextLease: "SELECT min(due) AS due FROM job WHERE state = 2 AND due IS NOT NULL",
   insert: insert(1),
   insertMany: insert(rowsPerInsert),
+  restore: `INSERT INTO job (queue, state, priority, due, put_at, ttr, small, deliveries, lost, buries, reason,
+      failure_tag, failure_message, failure_at, burial)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, CASE WHEN ?2 = 3 THEN
+      1 + (SELECT coalesce(max(other.burial), 0) FROM job AS other WHERE other.state = 3 AND other.queue = ?1) END)`,
   ready: "SELECT id, priority FROM job WHERE queue = $queue AND state = 0 ORDER BY priority, id LIMIT $max",
   deliver: `${deliver} WHERE id = ?1 ${delivered}`,
   deliverNext: `${deliver} WHERE id IN (

@@ -11,7 +11,7 @@
 import type * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type { Failure, JobId, JobState, LeaseInfo, PutRequest } from "../../Broker.ts"
-import type { JobStats, Page, PeekedJob } from "../../Inspector.ts"
+import type { JobStats, Page, PeekedJob, RestoreRequest } from "../../Inspector.ts"
 import type { Paging } from "../shared/index.ts"
 import { Damaged } from "./failure.ts"
 import { rowsPerInsert, sql } from "./jobStatements.ts"
@@ -131,8 +131,32 @@ export class Jobs {
     return ids
   }
 
+  /** Adds a job to a queue as another broker had it, and returns its id. */
+  restore(queue: number, request: RestoreRequest, now: number): JobId {
+    const { body, delay, lastFailure, priority, ttr } = request
+    const due = request.isBuried ? null : dueAfter(now, delay)
+    const id = this.insertRow("restore", [
+      queue,
+      request.isBuried ? 3 : due === null ? 0 : 1,
+      priority,
+      due,
+      now,
+      microseconds(ttr),
+      body.length > maxInlineBytes ? emptyBody : body,
+      request.attempts,
+      request.abandoned,
+      request.buries,
+      request.reason ?? null,
+      lastFailure?.tag ?? null,
+      lastFailure?.message ?? null,
+      lastFailure === undefined ? null : lastFailure.at * 1000
+    ])
+    this.addBody(id, body)
+    return String(id) as JobId
+  }
+
   /** Adds rows. Returns the number of the last one. */
-  private insertRow(name: "insert" | "insertMany" | "copy", values: ReadonlyArray<SQLInputValue>): number {
+  private insertRow(name: "insert" | "insertMany" | "copy" | "restore", values: ReadonlyArray<SQLInputValue>): number {
     return insertRow(this.statements[name], values, this.statements.usedUp)
   }
 

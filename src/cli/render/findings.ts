@@ -50,6 +50,7 @@ const lacksOf = (features: Features): ReadonlyArray<string> => [
   ...(features.canMove ? [] : ["move a job to another queue"]),
   ...(features.keepsReasons ? [] : ["keep the reasons of releases and burials"]),
   ...(features.keepsDone ? [] : ["list finished jobs"]),
+  ...(features.keepsAttempts ? [] : ["keep the attempts of transferred jobs"]),
   ...(features.resolution === "second" ? ["count time in less than a second"] : [])
 ]
 

@@ -67,6 +67,15 @@ describe.skipIf(isMissing)("PostgresBroker when something ends", () => {
       })
   )
 
+  real("the first job of a schema is listed when it is buried", () =>
+    Effect.gen(function*() {
+      const { broker, inspector } = yield* PostgresBroker.make({ url: (yield* cluster()).url })
+      const id = yield* broker.put("q", request("a"))
+      yield* inspector.buryJob(id, "a test says so")
+      const { jobs } = yield* inspector.list("q", { state: "buried" })
+      assert.deepStrictEqual(jobs.map((job) => job.id), [id])
+    }))
+
   real("a job of another process starts at once, and is counted as waited for there", () =>
     Effect.gen(function*() {
       const { url } = yield* cluster()
