@@ -17,6 +17,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { JobId } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
@@ -29,7 +30,8 @@ import {
   type ListOptions,
   type Page,
   type PeekedJob,
-  type QueueStats
+  type QueueStats,
+  type RestoreRequest
 } from "./Inspector.ts"
 
 /**
@@ -229,6 +231,18 @@ export const buryJob = (id: JobId, reason: string): Effect.Effect<void, BrokerEr
  */
 export const moveJob = (id: JobId, queue: string): Effect.Effect<JobId, BrokerError, Inspector> =>
   Inspector.use((inspector) => inspector.moveJob(id, queue))
+
+/**
+ * Puts jobs as another broker had them. Returns a result for each, in order.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const restore = (
+  queue: string,
+  requests: ReadonlyArray<RestoreRequest>
+): Effect.Effect<ReadonlyArray<Result.Result<JobId, BrokerError>>, never, Inspector> =>
+  Inspector.use((inspector) => inspector.restore(queue, requests))
 
 /**
  * Serves no job of a queue for this long.

@@ -22,6 +22,7 @@ const calls: Record<Operation, readonly [Effect.Effect<unknown, BrokerError, Ins
   kickJob: [Operator.kickJob(id), id],
   buryJob: [Operator.buryJob(id, "broken"), id, "broken"],
   moveJob: [Operator.moveJob(id, "r"), id, "r"],
+  restore: [Operator.restore("q", []), "q", []],
   pause: [Operator.pause("q", second), "q", second],
   resume: [Operator.resume("q"), "q"],
   stats: [Operator.stats],

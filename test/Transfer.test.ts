@@ -21,7 +21,7 @@ import * as Beanstalkd from "./support/beanstalkd.ts"
 import { folder } from "./support/folder.ts"
 import { allow, withServers } from "./support/limits.ts"
 import * as Postgres from "./support/postgres.ts"
-import { make as makeRandom, type Random } from "./support/Random.ts"
+import { Random } from "./support/Random.ts"
 
 allow(withServers)
 
@@ -46,10 +46,14 @@ const kinds = Object.keys(urls) as ReadonlyArray<Kind>
 const isMissing = (kind: Kind) =>
   kind === "beanstalkd" && Beanstalkd.isMissing || kind === "postgres" && Postgres.isMissing
 
+const servicesOf = (context: Context.Context<Broker | Inspector>): Services => ({
+  broker: Context.get(context, Broker),
+  inspector: Context.get(context, Inspector)
+})
+
 /** A broker of a kind that nobody else uses. */
 const side = Effect.fnUntraced(function*(kind: Kind): Effect.fn.Return<Services, unknown, Scope.Scope | Cluster> {
-  const context = yield* Layer.build(BrokerUrl.layer(yield* urls[kind]))
-  return { broker: Context.get(context, Broker), inspector: Context.get(context, Inspector) }
+  return servicesOf(yield* Layer.build(BrokerUrl.layer(yield* urls[kind])))
 })
 
 const put = ({ broker }: Services, body: string, options: PutOptions = {}) =>
@@ -192,3 +196,138 @@ layer(cluster, { excludeTestServices: true })("transfer", (it) => {
       }))
   }
 })
+
+const lost = (fate: Fate) => brokerError(new Unavailable({ broker: "broken", fate, detail: "the test cuts it off" }))
+
+/** Where an operation is cut off: before it is sent, on its way, or on the way of its answer. */
+type Cut = "not sent" | "not done" | "done"
+
+/** A broker that cuts off some of the operations that change jobs. */
+const unreliable = ({ broker, inspector }: Services, cutOf: () => Cut | undefined): Services => {
+  const through = <A, E>(
+    operation: Effect.Effect<A, E>,
+    fail: (error: BrokerError) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      const cut = cutOf()
+      if (cut === undefined) return operation
+      const failed = fail(lost(cut === "not sent" ? "NotSent" : "Unknown"))
+      return cut === "done" ? Effect.andThen(operation, failed) : failed
+    })
+  const forAll = <A, B>(
+    items: ReadonlyArray<A>,
+    operation: Effect.Effect<ReadonlyArray<Result.Result<B, BrokerError>>>
+  ) => through(operation, (error) => Effect.succeed(items.map(() => Result.fail(error))))
+  return {
+    broker: {
+      ...broker,
+      consume: (queues) =>
+        Effect.map(broker.consume(queues), (consumer) => ({
+          ...consumer,
+          settle: (settlements) => forAll(settlements, consumer.settle(settlements))
+        }))
+    },
+    inspector: {
+      ...inspector,
+      delete: (id) => through(inspector.delete(id), Effect.fail),
+      restore: (queue, requests) => forAll(requests, inspector.restore(queue, requests))
+    }
+  }
+}
+
+/** The states and bodies of all jobs of a broker that lists. */
+const jobsOf = Effect.fnUntraced(function*({ inspector }: Services) {
+  const found: Array<string> = []
+  for (const state of ["ready", "delayed", "reserved", "buried"] as const) {
+    const { jobs, next } = yield* inspector.list("q", { state, limit: 1000 })
+    assert.isUndefined(next)
+    found.push(...jobs.map((job) => `${state} ${text(job)}`))
+  }
+  return found
+})
+
+/** Two brokers in memory, of which the first has jobs. */
+const twoSides = Effect.gen(function*() {
+  const make = Effect.map(Layer.build(Layer.fresh(BrokerUrl.layer("memory:"))), servicesOf)
+  const [from, to] = [yield* make, yield* make]
+  const requests = (name: string, count: number, options: PutOptions) =>
+    Array.from({ length: count }, (_, i) => Result.getOrThrow(putRequest(bytes(`${name} ${i}`), options)))
+  const buried = yield* from.broker.putAll("q", requests("b", 120, {}))
+  for (const id of buried) yield* from.inspector.buryJob(Result.getOrThrow(id), "a test says so")
+  yield* from.broker.putAll("q", [...requests("r", 230, {}), ...requests("d", 120, { delay: "1000 seconds" })])
+  return { from, to, before: yield* jobsOf(from) }
+})
+
+const seeds = Array.from({ length: 40 }, (_, seed) => seed)
+
+describe("a transfer that is cut off", () => {
+  it.live.each(seeds)("and run again loses nothing: seed %i", (seed) =>
+    Effect.gen(function*() {
+      const random = new Random(seed)
+      const { before, from, to } = yield* twoSides
+      const cuts: ReadonlyArray<Cut> = ["not sent", "not done", "done"]
+      const cutOf = () => random.chance(0.02) ? cuts[random.below(3)] : undefined
+      let [onBoth, isDone] = [0, false]
+      for (let runs = 0; !isDone; runs++) {
+        assert.isBelow(runs, 200)
+        const result = yield* run(unreliable(from, cutOf), unreliable(to, cutOf))
+        assert.isAtMost(result.onBoth, Transfer.batchSize)
+        onBoth += result.onBoth
+        isDone = (yield* jobsOf(from)).length === 0
+      }
+      const after = yield* jobsOf(to)
+      assert.sameMembers(Array.from(new Set(after)), before)
+      assert.isAtMost(after.length - before.length, onBoth)
+    }).pipe(Effect.scoped))
+
+  it.live("has each job on one side only, where every fate is known", () =>
+    Effect.gen(function*() {
+      const random = new Random("known")
+      const { before, from, to } = yield* twoSides
+      const cutOf = (): Cut | undefined => random.chance(0.3) ? "not sent" : undefined
+      for (let i = 0; i < 20; i++) {
+        assert.strictEqual((yield* run(from, unreliable(to, cutOf))).onBoth, 0)
+        assert.sameMembers([...yield* jobsOf(from), ...yield* jobsOf(to)], before)
+      }
+      assert.sameMembers(yield* jobsOf(to), before)
+    }).pipe(Effect.scoped))
+
+  it.live("by an interruption ends the batch under way", () =>
+    Effect.gen(function*() {
+      const { before, from, to } = yield* twoSides
+      const begun = yield* Deferred.make<void>()
+      const slow: Services = {
+        ...to,
+        inspector: {
+          ...to.inspector,
+          restore: (queue, requests) =>
+            Deferred.succeed(begun, undefined).pipe(
+              Effect.andThen(Effect.delay(to.inspector.restore(queue, requests), "20 millis"))
+            )
+        }
+      }
+      const fiber = yield* Effect.forkChild(run(from, slow))
+      yield* Deferred.await(begun)
+      yield* Fiber.interrupt(fiber)
+      const [left, moved] = [yield* jobsOf(from), yield* jobsOf(to)]
+      assert.lengthOf(moved, 100)
+      assert.sameMembers([...left, ...moved], before)
+    }).pipe(Effect.scoped))
+})
+
+it.live("a job that the other side refuses stays, and keeps no other from it", () =>
+  Effect.gen(function*() {
+    const from = servicesOf(yield* Layer.build(BrokerUrl.layer("memory:")))
+    const to = servicesOf(yield* Layer.build(BrokerUrl.layer("memory:?max-job-size=100")))
+    const big = "x".repeat(200)
+    for (let i = 0; i < 130; i++) yield* put(from, `${big} ${i}`)
+    for (let i = 0; i < 130; i++) yield* put(from, `small ${i}`)
+    yield* put(from, big, { delay: "1000 seconds" })
+    yield* put(from, "small later", { delay: "1001 seconds" })
+    const { exit, onBoth, refused, transferred } = yield* run(from, to)
+    assert.deepStrictEqual([exit, transferred, onBoth, refused.length], [Exit.void, 131, 0, 131])
+    assert.isTrue(refused.every(({ error }) => error.reason._tag === "JobTooBig"))
+    assert.deepStrictEqual(yield* counts(from), { ready: 130, delayed: 1, reserved: 0, buried: 0 })
+    const [first] = yield* (yield* from.broker.consume(["q"])).reserve(1)
+    assert.include(first.info, { attempt: 1, abandoned: 0 })
+  }).pipe(Effect.scoped))
