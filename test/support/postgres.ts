@@ -2,9 +2,11 @@
  * A real PostgreSQL for tests: a cluster of its own in a temporary folder, on a
  * free port, as a user without rights. It ends with its scope.
  */
-import { it } from "@effect/vitest"
+import { afterAll, beforeAll, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
 import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -137,3 +139,15 @@ export const cluster = Effect.fnUntraced(function*(options: ClusterOptions = {})
     )
   return { port, url, psql, start, stop, folder, pid: () => child!.pid! }
 })
+
+/** A cluster that all tests of a file share. It is started before the first, and asked for in each. */
+export const sharedCluster = (options: ClusterOptions = {}) => {
+  type Cluster = Effect.Success<ReturnType<typeof cluster>>
+  let started: Cluster | undefined
+  const scope = Scope.makeUnsafe()
+  beforeAll(async () => {
+    if (!isMissing) started = await Effect.runPromise(Scope.provide(cluster(options), scope))
+  })
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+  return (): Cluster => started!
+}

@@ -48,6 +48,7 @@ import * as Reach from "./reach.ts"
 import * as Schema from "./schema.ts"
 import * as Servers from "./servers.ts"
 import { channelOf, Store } from "./store.ts"
+import * as Transaction from "./transaction.ts"
 
 /**
  * How the server is made sure of: `verify-full` trusts only a certificate of a
@@ -188,9 +189,6 @@ const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> => {
 // Parts
 // -----------------------------------------------------------------------------
 
-/** The transaction that a put is part of, if its caller is in one. */
-type Transaction = Effect.Effect<Option.Option<Driver.Query>>
-
 const putting = (
   store: Store,
   puts: Puts,
@@ -264,7 +262,7 @@ const consuming =
 const makeOn = Effect.fnUntraced(function*(
   { listening, servers }: Reach.Reach,
   options: BrokerOptions,
-  transaction: Transaction
+  client?: Driver.PgClient
 ): Effect.fn.Return<Services, BrokerError, Scope.Scope> {
   const { broker, schema } = servers
   const { pooling } = listening ?? servers
@@ -324,12 +322,13 @@ const makeOn = Effect.fnUntraced(function*(
     })
   })
   const puts = new Puts((effect) => void fork(effect), store.putTogether)
+  const transaction = Transaction.current(client)
   const inTransaction = (queue: string, requests: ReadonlyArray<PutRequest>) =>
     Effect.flatMap(
       transaction,
       Option.match({
         onNone: () => Effect.succeedNone,
-        onSome: (query) => Effect.asSome(store.putWithin(query, queue, requests))
+        onSome: (open) => Effect.asSome(store.putWithin(open, queue, requests))
       })
     )
   return {
@@ -354,7 +353,7 @@ const makeOn = Effect.fnUntraced(function*(
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Services, BrokerError, Scope.Scope> {
-  return yield* makeOn(yield* Reach.ofOptions(options), options, Effect.succeedNone)
+  return yield* makeOn(yield* Reach.ofOptions(options), options)
 })
 
 /**
@@ -368,7 +367,7 @@ export const makeSql = Effect.fnUntraced(function*(
   options: BrokerOptions = {}
 ): Effect.fn.Return<Services, BrokerError, Scope.Scope | Driver.PgClient> {
   const client = yield* Driver.PgClient
-  return yield* makeOn(yield* Reach.ofClient(client.config, options), options, Driver.transactionOf(client))
+  return yield* makeOn(yield* Reach.ofClient(client.config, options), options, client)
 })
 
 // -----------------------------------------------------------------------------
@@ -405,3 +404,21 @@ export const layerConfig = (
 export const layerSql = (
   options: BrokerOptions = {}
 ): Layer.Layer<Broker | Inspector, BrokerError, Driver.PgClient> => Shared.layer(makeSql(options))
+
+// -----------------------------------------------------------------------------
+// Transactions
+// -----------------------------------------------------------------------------
+
+export {
+  type DrizzleSql,
+  type DrizzleTransaction,
+  type Executor,
+  fromDrizzle,
+  fromKysely,
+  fromPg,
+  fromPostgres,
+  type KyselyTransaction,
+  type PgTransaction,
+  type PostgresTransaction
+} from "./executors.ts"
+export { within } from "./transaction.ts"

@@ -10,6 +10,7 @@
 import { PgClient } from "@effect/sql-pg/PgClient"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
+import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -176,11 +177,21 @@ export const int8 = (value: number): unknown => PgTypes.int8(BigInt(value))
 /** How the sessions of a client are opened. */
 export type ClientConfig = PgClient["config"]
 
-/** The transaction that the caller has open on a client, as something that runs statements. */
-export const transactionOf = (client: PgClient): Effect.Effect<Option.Option<Query>> =>
-  Effect.map(
-    Effect.serviceOption(client.transactionService),
-    Option.map(([connection]): Query => (sql, parameters = []) =>
-      Effect.mapError(connection.executeValues(sql, parameters), failed("query"))
-    )
-  )
+/** What runs statements in the transaction of a client that a fiber with this context is in, if it is in one. */
+export const transactionIn = (client: PgClient, context: Context.Context<never>): Query | undefined => {
+  const transaction = Context.getOption(context, client.transactionService)
+  return Option.isNone(transaction) ?
+    undefined :
+    (sql, parameters = []) => Effect.mapError(transaction.value[0].executeValues(sql, parameters), failed("query"))
+}
+
+/** What a client of others failed with. Some wrap the server's error in one of their own. */
+export const failedElsewhere = (thrown: unknown): DriverError => {
+  let cause = thrown
+  for (let depth = 0; depth < 5 && stateOf(cause) === undefined; depth++) {
+    if (!(cause instanceof Error) || cause.cause === undefined) break
+    cause = cause.cause
+  }
+  const detail = cause instanceof Error ? cause.message : String(cause)
+  return new DriverError({ phase: "query", code: stateOf(cause), detail, cause })
+}

@@ -5,7 +5,7 @@
  * connection. What was sent and not answered, or answered by the end of its
  * session, may have been: its fate is unknown.
  */
-import { type BrokerError, make as brokerError, OutOfMemory, Unavailable, Unsupported } from "../../BrokerError.ts"
+import { BrokerError, make as brokerError, OutOfMemory, Unavailable, Unsupported } from "../../BrokerError.ts"
 import { clip, maxReasonChars, safeLine } from "../../internal/text.ts"
 import { certificateProblem, codeOf, isNotTls, networkDetail, textOf } from "../../internal/tls.ts"
 import { DriverError } from "./driver.ts"
@@ -123,7 +123,8 @@ export const settingsRefused = new DriverError({
 
 /** The broker's error for one of the driver's. */
 export const failure = (broker: string, schema: string, error: DriverError): BrokerError => {
-  const { code = "" } = error
+  const { cause, code = "" } = error
+  if (cause instanceof BrokerError) return cause
   if (isFull.has(code)) return brokerError(new OutOfMemory({ broker }))
   if (isNotSetUp.has(code)) {
     const operation = `its work in schema "${schema}"`

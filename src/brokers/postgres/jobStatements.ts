@@ -22,8 +22,14 @@ const time = (place: string): string => `timestamptz 'epoch' + ${place}::bigint 
 const ready = "state = 0, due = NULL, holder = NULL, lease = NULL"
 
 /** The lease of one delivery that is not over. What is added hides the rest of the condition from partial indexes. */
-const held = `id = ANY ($1::bigint[]) AND holder = $2 AND lease = ANY ($3::int[]) AND state + 0 = 2
-  AND due + interval '0' > clock_timestamp()`
+const isHeld = "state + 0 = 2 AND due + interval '0' > clock_timestamp()"
+
+const held = `id = ANY ($1::bigint[]) AND holder = $2 AND lease = ANY ($3::int[]) AND ${isHeld}`
+
+/** A parameter of a statement that any client can send: all are texts. */
+const fromText = (place: number, type: string): string => `$${place}::text::${type}`
+
+const native = (place: number, type: string): string => `$${place}::${type}`
 
 /** The columns of {@link Counters}, in their order. */
 const counters = "priority, ttr, deliveries, forgiven, lost, buries"
@@ -53,6 +59,15 @@ export const make = (s: string) => {
       OR EXISTS (SELECT 1 FROM ${s}.job WHERE queue = ${queue} AND state = 1)
       OR EXISTS (SELECT 1 FROM ${s}.job WHERE queue = ${queue} AND state = 3)
       OR EXISTS (SELECT 1 FROM ${s}.job WHERE queue = ${queue} AND state = 2 AND due IS NOT NULL))`
+  const put = (queue: string, parameter: typeof native, returning: string) =>
+    `WITH q AS MATERIALIZED (${queue}),
+      t AS (INSERT INTO ${s}.tally (queue, jobs) SELECT q.id, cardinality(${parameter(2, "bytea[]")}) FROM q)
+      INSERT INTO ${s}.job (queue, state, priority, due, ttr, body)
+      SELECT q.id, CASE WHEN u.delay > 0 THEN 1 ELSE 0 END, u.priority,
+        CASE WHEN u.delay > 0 THEN clock_timestamp() + ${ms("u.delay")} END, u.ttr, u.body
+      FROM q, unnest(${parameter(2, "bytea[]")}, ${parameter(3, "bigint[]")}, ${parameter(4, "bigint[]")},
+        ${parameter(5, "bigint[]")}) WITH ORDINALITY AS u(body, priority, delay, ttr, ord)
+      RETURNING ${returning}`
   const idle = (condition: string) =>
     `(SELECT coalesce(sum(workers), 0) FROM ${s}.waiting WHERE process <> $2 AND ${condition}
       AND process IN (SELECT id FROM ${s}.process))`
@@ -62,14 +77,19 @@ export const make = (s: string) => {
     openQueue: `INSERT INTO ${s}.queue (name) VALUES ($1) ON CONFLICT (name) DO NOTHING`,
     openQueues: `INSERT INTO ${s}.queue (name) SELECT n.name FROM unnest($1::text[]) AS n(name)
       WHERE NOT EXISTS (SELECT 1 FROM ${s}.queue WHERE queue.name = n.name) ON CONFLICT (name) DO NOTHING`,
-    put: `WITH q AS MATERIALIZED (SELECT id FROM ${s}.queue WHERE name = $1),
-      t AS (INSERT INTO ${s}.tally (queue, jobs) SELECT q.id, cardinality($2::bytea[]) FROM q)
-      INSERT INTO ${s}.job (queue, state, priority, due, ttr, body)
-      SELECT q.id, CASE WHEN u.delay > 0 THEN 1 ELSE 0 END, u.priority,
-        CASE WHEN u.delay > 0 THEN clock_timestamp() + ${ms("u.delay")} END, u.ttr, u.body
-      FROM q, unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[]) WITH ORDINALITY
-        AS u(body, priority, delay, ttr, ord)
-      RETURNING id`,
+    put: put(`SELECT id FROM ${s}.queue WHERE name = $1`, native, "id"),
+    queueId: `SELECT id FROM ${s}.queue WHERE name = $1`,
+    /** In a transaction of the program. The queue is there already: two that make it would wait for each other. */
+    putWithin: put(`SELECT ${fromText(1, "int")} AS id`, fromText, "id::text AS id"),
+    /** The same, and tells all processes of it at the commit. The server sends equal notifications of a transaction once. */
+    putWithinAndTell: put(
+      `SELECT ${fromText(1, "int")} AS id`,
+      fromText,
+      "id::text AS id, (SELECT pg_notify($6::text, $7::text)) IS NULL AS told"
+    ),
+    /** In a transaction of the program: settles one lease. */
+    doneWithin: `DELETE FROM ${s}.job WHERE id = ${fromText(1, "bigint")} AND holder = ${fromText(2, "int")}
+      AND lease = ${fromText(3, "int")} AND ${isHeld} RETURNING id::text AS id`,
     /** Puts jobs as another broker had them. */
     restore: `WITH q AS MATERIALIZED (SELECT id FROM ${s}.queue WHERE name = $1),
       t AS (INSERT INTO ${s}.tally (queue, jobs) SELECT q.id, cardinality($2::bytea[]) FROM q)

@@ -48,6 +48,18 @@ const parametersOf = (queue: string, requests: ReadonlyArray<PutRequest>): Reado
   Driver.int8s(requests.map(({ ttr }) => wholeMillis(ttr)))
 ]
 
+/** The same as texts, for a client of the program, with the number of the queue. */
+export const textsOf = (queue: number, requests: ReadonlyArray<PutRequest>): ReadonlyArray<string> => {
+  const array = (item: (request: PutRequest) => string | number) => `{${requests.map(item).join(",")}}`
+  return [
+    String(queue),
+    array(({ body }) => `"\\\\x${Buffer.from(body.buffer, body.byteOffset, body.length).toString("hex")}"`),
+    array(({ priority }) => priority),
+    array(({ delay }) => wholeMillis(delay)),
+    array(({ ttr }) => wholeMillis(ttr))
+  ]
+}
+
 /** Puts jobs by one statement. */
 export const putNow = Effect.fnUntraced(function*(
   broker: string,

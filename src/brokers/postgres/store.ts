@@ -10,7 +10,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { JobId, PutRequest } from "../../Broker.ts"
-import type { BrokerError } from "../../BrokerError.ts"
+import { type BrokerError, notSent } from "../../BrokerError.ts"
 import * as Driver from "./driver.ts"
 import { failure } from "./failure.ts"
 import * as JobStatements from "./jobStatements.ts"
@@ -18,7 +18,8 @@ import { PostgresLease } from "./lease.ts"
 import type { Link } from "./link.ts"
 import type { Mark, Place } from "./marks.ts"
 import type { Presence } from "./presence.ts"
-import { portions, type Put, putNow } from "./puts.ts"
+import { portions, type Put, putNow, textsOf } from "./puts.ts"
+import type { Transaction } from "./transaction.ts"
 import { Waiters } from "./waiters.ts"
 
 /** Milliseconds between two notifications of other processes at least. */
@@ -76,6 +77,7 @@ export class Store {
   private advancedAllAt = -Infinity
   private dueAt = 0
   private readonly names = new Map<number, string>()
+  private readonly ids = new Map<string, number>()
   private readonly toTell = new Set<string>()
   private puts = 0
 
@@ -210,19 +212,27 @@ export class Store {
       () => Effect.sync(() => this.put(queue, requests))
     )
 
-  /** Puts jobs as a part of a transaction. Whoever waits is told when it commits. */
+  /** Puts jobs as a part of a transaction. Those who wait are told when it commits. */
   putWithin(
-    query: Driver.Query,
+    transaction: Transaction,
     queue: string,
     requests: ReadonlyArray<PutRequest>
   ): Effect.Effect<ReadonlyArray<Put>> {
-    const { schema } = this.options
-    const run = (sql: string, parameters: ReadonlyArray<unknown>) =>
-      Effect.mapError(query(sql, parameters), (error) => failure(this.broker, schema, error))
     const put = Effect.gen({ self: this }, function*() {
+      const id = yield* this.queueId(queue)
+      const isTold = yield* transaction.afterCommit(Effect.sync(() => this.changed([queue])))
       const ids: Array<JobId> = []
-      for (const part of portions(requests)) ids.push(...yield* putNow(this.broker, run, this.sql, queue, part))
-      yield* run(this.sql.notifyOne, [channelOf(schema), queue])
+      for (const part of portions(requests)) {
+        ids.push(
+          ...yield* isTold
+            ? this.runWithin(transaction, this.sql.putWithin, textsOf(id, part))
+            : this.runWithin(transaction, this.sql.putWithinAndTell, [
+              ...textsOf(id, part),
+              channelOf(this.options.schema),
+              queue
+            ])
+        )
+      }
       return ids
     })
     return Effect.match(put, {
@@ -230,6 +240,32 @@ export class Store {
       onSuccess: (ids) => ids.map((id): Put => Result.succeed(id))
     })
   }
+
+  /** Runs a statement in a transaction of the program. What fails there has no effect, since it can't commit. */
+  private runWithin(
+    transaction: Transaction,
+    sql: string,
+    values: ReadonlyArray<string>
+  ): Effect.Effect<ReadonlyArray<JobId>, BrokerError> {
+    return Effect.mapBoth(transaction.run(sql, values), {
+      onFailure: (error) => notSent(failure(this.broker, this.options.schema, error)),
+      onSuccess: (ids) => ids as ReadonlyArray<JobId>
+    })
+  }
+
+  /** The number of a queue, which is made where there is none. It never changes. */
+  private readonly queueId = Effect.fnUntraced(function*(
+    this: Store,
+    queue: string
+  ): Effect.fn.Return<number, BrokerError> {
+    const known = this.ids.get(queue)
+    if (known !== undefined) return known
+    yield* this.link.query(this.sql.openQueues, [Driver.texts([queue])])
+    const [row] = yield* this.link.query(this.sql.queueId, [queue])
+    const id = Number(row?.[0])
+    this.ids.set(queue, id)
+    return id
+  })
 
   /** Returns what was leased to this process without its knowing. */
   private readonly takeBack: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
