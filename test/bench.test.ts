@@ -99,4 +99,10 @@ describe.skipIf(isMissing || !Bench.isInstalled())("benchmarks", () => {
     assert.match(stdout, /CPU over 1 s of an empty queue: [\d.]+ s/)
     assert.match(stdout, /median [\d.]+ ms/)
   })
+
+  it("latency.ts prints what a publish adds", async () => {
+    const { stdout } = await run("latency.ts", "--requests", "20", "--durability", "normal")
+    assert.match(stdout, /one publish to beanstalkd[^]+^backq +-?\d+ +-?\d+$/m)
+    assert.match(stdout, /one publish in a SQLite file[^]+^plainjob +-?\d+ +-?\d+$/m)
+  })
 })
