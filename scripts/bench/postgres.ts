@@ -81,6 +81,7 @@ const bare = await Effect.runPromise(
       database: "postgres",
       tls: undefined,
       connectTimeout: Duration.seconds(5),
+      isPrepared: true,
       settings: { plan_cache_mode: "force_generic_plan", enable_seqscan: "off", enable_bitmapscan: "off", jit: "off" }
     },
     true
