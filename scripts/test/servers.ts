@@ -20,7 +20,8 @@ export const servers = {
   tinyproxy: "tinyproxy",
   "python3-h2": "/usr/lib/python3/dist-packages/h2/__init__.py",
   // Debian has a folder for each version, and none of them is in PATH.
-  postgresql: "/usr/lib/postgresql/*/bin/initdb"
+  postgresql: "/usr/lib/postgresql/*/bin/initdb",
+  pgbouncer: "pgbouncer"
 } as const
 
 export type Server = keyof typeof servers

@@ -25,7 +25,7 @@ export const real = it.live.skipIf(isMissing)
 const program = (name: string): string => join(dirname(initdb ?? name), name)
 
 /** PostgreSQL refuses to run as root. Debian's package makes a user for it. */
-const user = (): { readonly uid?: number; readonly gid?: number } => {
+export const user = (): { readonly uid?: number; readonly gid?: number } => {
   if (process.getuid?.() !== 0) return {}
   const id = (flag: string) => Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }))
   return { uid: id("-u"), gid: id("-g") }

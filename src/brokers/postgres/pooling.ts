@@ -33,14 +33,19 @@ export class Pooling {
     return this.mode === "auto" && !this.isFound
   }
 
-  /** A pooler was found. */
-  readonly found: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.isPooled) return Effect.void
-    this.isFound = true
-    return Effect.logWarning(
-      `${this.broker} is behind a pooler in transaction mode: the broker polls for jobs, and those of a dead worker ` +
-        "are ready after 10 seconds. Name a URL of the server itself in listen to be told of jobs at once, or set " +
-        "pooler=transaction to silence this"
-    )
-  })
+  /** A pooler was found, or `listen` names another database or a pooler. */
+  readonly found = (option?: "listen"): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (this.isPooled) return Effect.void
+      this.isFound = true
+      const why = option === undefined
+        ? `${this.broker} is behind a pooler in transaction mode`
+        : `${this.broker}: ${option} must be a URL of the same database without a pooler, and nothing is heard there`
+      const todo = option === undefined
+        ? ". Name a URL of the server itself in listen to be told of jobs at once, or set pooler=transaction to silence this"
+        : ""
+      return Effect.logWarning(
+        `${why}: the broker polls for jobs, and those of a dead worker are ready after 10 seconds${todo}`
+      )
+    })
 }

@@ -177,7 +177,9 @@ export class Presence {
       if (pooling.isPooled) return
       const ask = this.askOn(session)
       const next = yield* Effect.mapError(session.listen(channel), (error) => failure(broker, schema, error))
-      if ((session.isRelayed || isApart) && !(yield* this.isHeard(session, next))) return yield* pooling.found
+      if ((session.isRelayed || isApart) && !(yield* this.isHeard(session, next))) {
+        return yield* pooling.found(isApart ? "listen" : undefined)
+      }
       yield* this.enter(ask, true)
       if (!isApart) yield* found(session.host)
       yield* this.begin(entered)

@@ -200,7 +200,7 @@ const openOn = (servers: Servers, host: Host, use: Use): Effect.Effect<Session, 
   const { broker, pooling, schema } = servers
   const once = closedOnFailure(attempt(servers, host, use))
   const again = (error: Driver.DriverError) =>
-    pooling.isOpen && isSettingsRefused(error) ? Effect.andThen(pooling.found, once) : Effect.fail(error)
+    pooling.isOpen && isSettingsRefused(error) ? Effect.andThen(pooling.found(), once) : Effect.fail(error)
   return once.pipe(
     Effect.catchTag("DriverError", again),
     Effect.catchTag("DriverError", (error) => Effect.fail(failure(broker, schema, error)))
