@@ -3,7 +3,7 @@
  * signals that end it: what it says then, with which code it ends, and that
  * nothing of it is left.
  */
-import { afterAll, assert, describe, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -11,18 +11,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { execFileSync, spawn, type StdioOptions } from "node:child_process"
-import {
-  closeSync,
-  constants,
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-  writeSync
-} from "node:fs"
-import { tmpdir } from "node:os"
+import { closeSync, constants, existsSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Broker, putRequest } from "../../src/Broker.ts"
 import * as BrokerUrl from "../../src/brokers/url.ts"
@@ -38,13 +27,9 @@ import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
 import { allow, withPrograms } from "../support/limits.ts"
 import { commandsBelow } from "./help.ts"
-import { bin } from "./program.ts"
+import { executable } from "./program.ts"
 
 allow(withPrograms)
-
-// the program is started dozens of times
-const compiled = mkdtempSync(join(tmpdir(), "backq-compiled-"))
-afterAll(() => rmSync(compiled, { recursive: true, force: true }))
 
 const token = "a1".repeat(32)
 
@@ -95,7 +80,7 @@ const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) 
       }).pipe(Effect.provide(tail), Effect.repeat(Schedule.spaced("50 millis")), Effect.forkScoped)
     )
   )
-  const env = { ...process.env, NODE_COMPILE_CACHE: compiled, BACKQ_BROKER: url, XDG_RUNTIME_DIR: path }
+  const env = { ...process.env, BACKQ_BROKER: url, XDG_RUNTIME_DIR: path }
   return { path, url, env, ids, apns }
 })
 
@@ -143,7 +128,7 @@ const cases: Record<string, Case> = {
 const start = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv, stdio: StdioOptions) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn(process.execPath, [bin, ...args], { env, stdio })
+      const child = spawn(process.execPath, [executable, ...args], { env, stdio })
       let stderr = ""
       child.stderr?.setEncoding("utf8").on("data", (text) => stderr += text)
       const ended = new Promise<number | null>((resolve) => child.once("close", resolve))
@@ -207,7 +192,7 @@ describe.skipIf(!existsSync("/dev/full")).concurrent("a stdout that is full", ()
 /** Runs a shell line with `backq` in it. */
 const shell = (line: string, { env }: World) =>
   Effect.gen(function*() {
-    const script = `backq() { "${process.execPath}" "${bin}" "$@"; }; ${line}`
+    const script = `backq() { "${process.execPath}" "${executable}" "$@"; }; ${line}`
     const { child, ended, stderr } = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const child = spawn("sh", ["-c", script], { env, stdio: ["ignore", "pipe", "pipe"], detached: true })

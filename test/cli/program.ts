@@ -5,12 +5,16 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
+import { inject } from "vitest"
 import { Broker } from "../../src/Broker.ts"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import { Inspector, type Services } from "../../src/Inspector.ts"
 import { eventually } from "../support/eventually.ts"
 
 export const bin = join(import.meta.dirname, "..", "..", "src", "cli", "bin.ts")
+
+/** The program to start: a bundle where the project of the test provides one. */
+export const executable = inject("backq") ?? bin
 
 export interface Ended {
   readonly code: number | null
@@ -41,7 +45,7 @@ export const start = Effect.fnUntraced(function*(
   })
   const child: ChildProcess = yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn(process.execPath, [bin, ...args], {
+      const child = spawn(process.execPath, [executable, ...args], {
         stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
         env: { ...process.env, ...env }
       })
