@@ -9,7 +9,7 @@ import { find } from "../../scripts/test/servers.ts"
 import { eventually } from "../support/eventually.ts"
 import { allow, withPrograms } from "../support/limits.ts"
 import { run as runHere } from "./command.ts"
-import { bin, start } from "./program.ts"
+import { executable, start } from "./program.ts"
 
 allow(withPrograms)
 
@@ -30,8 +30,8 @@ const shell = (line: string) =>
 /** The command that it prints. */
 const commandOf = (stdout: string): string =>
   /^ {2}export [^]*?(?=\n\n)/m.exec(stdout)![0].replace(
-    /npx tsx \S+\/bin\.ts push/,
-    `"${process.execPath}" "${bin}" push`
+    /^ {2}(npx tsx \S+\/bin\.ts|backq) push/m,
+    `"${process.execPath}" "${executable}" push`
   )
 
 const folder = Effect.acquireRelease(

@@ -29,6 +29,7 @@ import type { Outcome } from "../../src/Outcome.ts"
 import * as Folder from "../../src/tail/folder.ts"
 import { Tail } from "../../src/tail/index.ts"
 import { maxLineBytes } from "../../src/tail/lines.ts"
+import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
 import { allow, withFiles } from "../support/limits.ts"
 
@@ -100,6 +101,13 @@ const settable = () => {
       currentTimeMillis: Effect.map(clock.currentTimeMillis, (now) => now + offset)
     })
   }
+}
+
+/** A clock for a worker whose only wait is that for its followers at its end: it is over when a condition holds. */
+const waitsUntil = (holds: () => boolean) => {
+  const clock = Clock.Clock.defaultValue()
+  const sleep = () => Effect.provideService(eventually("the followers have read", holds), Clock.Clock, clock)
+  return Layer.succeed(Clock.Clock, Object.assign(Object.create(clock), { sleep }))
 }
 
 /** Waits until a number no longer grows. */
@@ -232,7 +240,9 @@ describe("Tail", () => {
             })
           }
         })
-      }).pipe(Effect.provide(Tail.layerOptions({ folder: place })))
+      }).pipe(
+        Effect.provide(Layer.provide(Tail.layerOptions({ folder: place }), waitsUntil(() => seen.includes("1000"))))
+      )
       yield* looked(place)
       const told = seen.filter((jobId) => jobId !== "0")
       assert.strictEqual(new Set(told).size, told.length)
@@ -322,7 +332,10 @@ describe("Tail", () => {
         yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
       }).pipe(
         Effect.provide(Tail.layerOptions({ folder: place })),
-        Effect.timeoutOrElse({ duration: "3 seconds", orElse: () => Effect.die("the worker does not come to its end") })
+        Effect.timeoutOrElse({
+          duration: "30 seconds",
+          orElse: () => Effect.die("the worker does not come to its end")
+        })
       )
     }))
 
