@@ -2,7 +2,7 @@
  * The tests, on every core. There are three projects:
  *
  * - `alone`: each file has a process of its own.
- * - `programs`: files that start the `backq` program many times, as a bundle.
+ * - `programs`: files that start programs many times; `backq` is a bundle there.
  * - `shared`: all others.
  *
  * The files of the last two share a process, one after the other: most files
@@ -33,7 +33,7 @@ const alone = [
   "test/support/fuzz.test.ts"
 ]
 
-const programs = ["test/cli/**/*.test.ts", "test/main/**/*.test.ts"]
+const programs = ["test/cli/**/*.test.ts", "test/main/**/*.test.ts", "test/examples.test.ts"]
 
 export default defineConfig({
   test: {
@@ -54,7 +54,17 @@ export default defineConfig({
           globalSetup: "test/support/bundle.ts"
         }
       },
-      { extends: true, test: { name: "shared", include: all, exclude: [...alone, ...programs], isolate: false } }
+      {
+        extends: true,
+        test: {
+          name: "shared",
+          include: all,
+          exclude: [...alone, ...programs],
+          isolate: false,
+          // Concurrent tests of this project wait for the seconds that servers count.
+          maxConcurrency: 16
+        }
+      }
     ]
   }
 })
