@@ -76,6 +76,13 @@ export const start = async (fsync: "on" | "off" = "on"): Promise<Cluster> => {
     stdio: "ignore"
   })
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()))
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  const abandon = () => {
+    child.kill("SIGQUIT")
+    remove()
+  }
+  process.once("exit", abandon)
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1))
   const client = ["-h", "127.0.0.1", "-p", String(port), "-U", "postgres"]
   const psql = (sql: string) =>
     execFileSync(program("psql"), ["-qAtX", "-v", "ON_ERROR_STOP=1", ...client, "-c", sql], {
@@ -101,7 +108,8 @@ export const start = async (fsync: "on" | "off" = "on"): Promise<Cluster> => {
     stop: async () => {
       child.kill("SIGINT")
       await ended
-      rmSync(folder, { recursive: true, force: true })
+      process.off("exit", abandon)
+      remove()
     }
   }
 }

@@ -3,7 +3,8 @@
  * (the limit), pg-boss, graphile-worker and BullMQ, on one server with `fsync`,
  * in one run.
  *
- *     npm run bench -- postgres [--jobs 20000] [--rounds 3] [--waiting 1000000] [--dead 900000] [--only put,work] [--fsync on]
+ *     npm run bench -- postgres [--jobs 20000] [--rounds 3] [--waiting 1000000] [--dead 900000] [--only put,work]
+ *         [--peers pg-boss,graphile-worker,BullMQ] [--fsync on]
  *
  * Absolute figures say little on a shared machine: read the ratios. Every
  * candidate is warmed up, then measured in rounds, in turn; the tables show the
@@ -38,6 +39,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "3" },
     waiting: { type: "string", default: "1000000" },
     dead: { type: "string", default: "900000" },
+    peers: { type: "string", default: "pg-boss,graphile-worker,BullMQ" },
     fsync: { type: "string", default: "on" },
     only: { type: "string", default: "put,work,latency,waiting,dead" }
   }
@@ -115,10 +117,14 @@ const workBare = (batch: number) => (n: number) =>
 
 const client = new Client({ connectionString: server.url })
 await client.connect()
-const peers: Record<string, Peer> = {
-  "pg-boss": await pgBoss(client, server.url, payload),
-  "graphile-worker": await graphile(client, server.url, payload),
-  "BullMQ": await bullmq(server.url, payload)
+const known: Record<string, (client: Client, url: string, payload: object) => Promise<Peer>> = {
+  "pg-boss": pgBoss,
+  "graphile-worker": graphile,
+  "BullMQ": bullmq
+}
+const peers: Record<string, Peer> = {}
+for (const name of values.peers.split(",").filter((name) => name in known)) {
+  peers[name] = await known[name]!(client, server.url, payload)
 }
 
 const layerOf = (schema: string) =>
@@ -303,14 +309,18 @@ const measureLatency = async () => {
   const otherProcess = await latency(n, putBy(other), next)
   await backq.runPromise(Fiber.interrupt(worker))
   await other.dispose()
-  const listener = await peers["graphile-worker"]!.listen!()
-  const ofGraphile = await latency(n, peers["graphile-worker"]!.put, listener.next)
-  await listener.end()
+  const ofPeers: Record<string, ReadonlyArray<number>> = {}
+  for (const [name, { listen, put }] of Object.entries(peers)) {
+    if (listen === undefined) continue
+    const listener = await listen()
+    ofPeers[name] = await latency(n, put, listener.next)
+    await listener.end()
+  }
   printLatency("latency: from the put to its handler", {
     "bare: the put alone": putOnly,
     "backq, worker of another broker": otherProcess,
     "backq, worker of the same broker": sameProcess,
-    "graphile-worker": ofGraphile
+    ...ofPeers
   })
   await empty()
 }
@@ -359,12 +369,9 @@ const measureDead = async () => {
   const dead = Number(values.dead)
   const holder = new Client({ connectionString: server.url })
   await holder.connect()
-  const boss = peers["pg-boss"]!
-  const worker = peers["graphile-worker"]!
-  const candidates: Record<string, Candidate> = {
-    "backq, concurrency 64": work["backq, concurrency 64"]!,
-    "pg-boss, batches of 500": boss.work["batches of 500"]!,
-    "graphile-worker, local queue of 500": worker.work["concurrency 24, local queue of 500"]!
+  const candidates: Record<string, Candidate> = { "backq, concurrency 64": work["backq, concurrency 64"]! }
+  for (const [name, { settled, work }] of Object.entries(peers)) {
+    if (settled.length > 0) candidates[name] = Object.values(work)[0]!
   }
   const rateOf = async (name: string, n: number) => {
     const rates: Array<number> = []

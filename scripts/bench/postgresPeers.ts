@@ -18,7 +18,7 @@ export interface Peer {
   readonly work: Readonly<Record<string, Candidate>>
   /** Resolves when the handler of the next job begins. */
   readonly listen?: () => Promise<{ readonly next: () => Promise<void>; readonly end: () => Promise<void> }>
-  /** SQL that does to all waiting jobs what a worker does: it leases and settles them. */
+  /** SQL that does to all waiting jobs what a worker does: it leases and settles them. None: it is not measured. */
   readonly settled: ReadonlyArray<string>
   /** Empties the queue. */
   readonly empty: () => Promise<unknown>
@@ -107,7 +107,7 @@ export const graphile = async (client: Client, url: string, payload: object): Pr
   }
 }
 
-export const bullmq = async (url: string, payload: object): Promise<Peer> => {
+export const bullmq = async (_client: Client, url: string, payload: object): Promise<Peer> => {
   const connection = { connectionString: url, schema: "bullmq", migrate: true }
   const queue = new Bullmq.Queue(name, { connection }, Bullmq.createPostgresBackend)
   await queue.waitUntilReady()

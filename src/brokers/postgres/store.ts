@@ -184,9 +184,13 @@ export class Store {
 
   private readonly advanceIfDue: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
     const now = this.now()
-    if (now < this.dueAt && now - this.advancedAt < advanceEvery) return Effect.void
-    // A pause may be over as well.
-    if (now >= this.dueAt) { for (const consumer of this.consumers) consumer.mark.reset() }
+    const isDue = now >= this.dueAt
+    if (!isDue && now - this.advancedAt < advanceEvery) return Effect.void
+    if (isDue) {
+      // A pause may be over as well. What is due next is asked again when somebody waits.
+      this.dueAt = Infinity
+      for (const consumer of this.consumers) consumer.mark.reset()
+    }
     return Effect.andThen(this.takeBack, this.advanceOn(this.options.takeLink))
   })
 
