@@ -3,7 +3,7 @@
  *
  * A lease is the job's row, the process that has it and that process' count of
  * reserves. Every change checks them, and that the lease is not over, in its
- * own statement: what comes too late changes nothing and is told so.
+ * own statement: a settlement that comes too late changes nothing, and fails.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -21,33 +21,43 @@ import { leaseInfo, type Row, wholeMillis } from "./rows.ts"
 import type { Receiver, Store } from "./store.ts"
 import type { Waiter } from "./waiters.ts"
 
-/** So many jobs are handed out at a time, and deleted by one statement. */
+/** At most this many jobs are leased, and deleted, by one statement. */
 const together = 500
-/** So many leases share one statement that changes each in its own way: it looks each up in a list. */
+/** At most this many leases share a statement that changes each in its own way: it looks each up in a list. */
 const changedTogether = 100
-/** Bytes of bodies that are read at a time, about. */
+/** About this many bytes of bodies are read at a time. */
 const mostBytes = 4 * 1024 * 1024
 
 const closeFor = "1 second"
 
 type Outcome<A = void> = Result.Result<A, BrokerError>
 
-const cut = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
-  Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
+/** A lease, and what is asked for it: the item of a call at an index. */
+interface Place<A> {
+  readonly lease: PostgresLease
+  readonly index: number
+  readonly of: A
+}
 
-/** Names leases of one holder for a statement, in an order in which no two statements lock each other out. */
-const named = (leases: ReadonlyArray<PostgresLease>): ReadonlyArray<unknown> => [
-  Driver.int8s(leases.map(({ row }) => row)),
-  leases[0]!.holder,
-  Driver.int4s(Array.from(new Set(leases.map(({ reserve }) => reserve))))
-]
+/** Names leases of one holder for a statement. */
+const named = (places: ReadonlyArray<Place<unknown>>): ReadonlyArray<unknown> => {
+  const reserves = new Set<number>()
+  for (const { lease } of places) reserves.add(lease.reserve)
+  return [
+    Driver.int8s(places.map(({ lease }) => lease.row)),
+    places[0]!.lease.holder,
+    Driver.int4s(Array.from(reserves))
+  ]
+}
 
 const how = { Release: 1, Bury: 2, Requeue: 3 } as const
 
 const failureOf = (settlement: Settlement) => "failure" in settlement ? settlement.failure : undefined
 
+type Change = Exclude<Settlement, { readonly _tag: "Delete" }>
+
 /** Says what becomes of each lease, as `settle` reads it. */
-const changes = (settlements: ReadonlyArray<Exclude<Settlement, { _tag: "Delete" }>>): ReadonlyArray<unknown> => [
+const changes = (settlements: ReadonlyArray<Change>): ReadonlyArray<unknown> => [
   Driver.int8s(settlements.map(({ _tag }) => how[_tag])),
   Driver.int8s(settlements.map((one) => one._tag === "Release" ? wholeMillis(one.delay) : 0)),
   Driver.int8s(settlements.map((one) => "priority" in one ? one.priority : undefined)),
@@ -66,7 +76,7 @@ export class PostgresConsumer implements Consumer, Receiver {
   private readonly held = new Map<number, PostgresLease>()
   private waiter: Waiter<PostgresLease> | undefined
   private isClosed = false
-  /** Bytes of a body, on the average of the last that were read. */
+  /** The average size of the bodies that were read last. */
   private bodyBytes = 0
 
   constructor(store: Store, queues: ReadonlyArray<string>, lostLeases: Queue.Queue<Lease>) {
@@ -140,49 +150,52 @@ export class PostgresConsumer implements Consumer, Receiver {
   /** Requeues what nobody got to see. Where that fails, the leases end by themselves. */
   private giveBack(leases: ReadonlyArray<PostgresLease>): Effect.Effect<void> {
     if (leases.length === 0) return Effect.void
-    return Effect.asVoid(this.change(leases.map((lease) => ({ _tag: "Requeue", lease }))))
+    const places = leases.map((lease, index): Place<Settlement> => ({ lease, index, of: { _tag: "Requeue", lease } }))
+    return inParts(places, changedTogether, (part) => Effect.asVoid(this.change(part)))
   }
 
   readonly settle: Consumer["settle"] = (settlements) =>
     Effect.suspend(() => {
-      const results: Array<Outcome> = settlements.map(({ lease }) => Result.fail(leaseLost(lease)))
+      const results: Array<Outcome> = []
       const sent = new Set<number>()
-      const deletes: Array<number> = []
-      const others: Array<number> = []
-      settlements.forEach((settlement, i) => {
+      const deletes: Array<Place<Settlement>> = []
+      const others: Array<Place<Settlement>> = []
+      for (let i = 0; i < settlements.length; i++) {
+        const settlement = settlements[i]!
         const lease = this.heldLease(settlement.lease)
-        if (lease === undefined || sent.has(lease.row)) return
-        const checked = Rules.checkSettlement(settlement)
-        if (Result.isFailure(checked)) {
-          results[i] = checked
-          return
+        if (lease === undefined || sent.has(lease.row)) {
+          results.push(Result.fail(leaseLost(settlement.lease)))
+          continue
         }
+        const checked = Rules.checkSettlement(settlement)
+        results.push(checked)
+        if (Result.isFailure(checked)) continue
         sent.add(lease.row)
-        if (settlement._tag === "Delete") deletes.push(i)
-        else others.push(i)
-      })
-      if (sent.size === 0) return Effect.succeed(results)
-      const inOrder = (places: Array<number>) =>
-        places.sort((a, b) =>
-          (settlements[a]!.lease as PostgresLease).row - (settlements[b]!.lease as PostgresLease).row
-        )
-      const carryOut = (places: ReadonlyArray<number>, outcomes: ReadonlyArray<Outcome>) =>
-        places.forEach((place, i) => {
-          results[place] = outcomes[i]!
-          this.forget(settlements[place]!.lease as PostgresLease, outcomes[i]!, true)
-        })
-      const run = (places: Array<number>) =>
-        Effect.map(
-          this.change(inOrder(places).map((place) => settlements[place]!)),
-          (outcomes) => carryOut(places, outcomes)
-        )
-      return Effect.as(Effect.all([run(deletes), run(others)], { concurrency: 2, discard: true }), results)
+        const places = settlement._tag === "Delete" ? deletes : others
+        places.push({ lease, index: i, of: settlement })
+      }
+      const run = (places: ReadonlyArray<Place<Settlement>>, size: number) =>
+        inParts(places, size, (part) =>
+          Effect.map(this.change(part), (outcomes) => {
+            for (let i = 0; i < part.length; i++) {
+              const { index, lease } = part[i]!
+              results[index] = outcomes[i]!
+              this.forget(lease, outcomes[i]!, true)
+            }
+          }))
+      if (others.length === 0) return Effect.as(run(deletes, together), results)
+      if (deletes.length === 0) return Effect.as(run(others, changedTogether), results)
+      return Effect.as(
+        Effect.all([run(deletes, together), run(others, changedTogether)], { concurrency: 2, discard: true }),
+        results
+      )
     })
 
   readonly touch: Consumer["touch"] = (leases) =>
     Effect.tap(
       this.each(leases, this.store.sql.touch, () => Result.void),
-      (results) => Effect.sync(() => results.forEach((result, i) => this.forget(leases[i]!, result, false)))
+      (results) =>
+        Effect.sync(() => results.forEach((result, i) => this.forget(leases[i] as PostgresLease, result, false)))
     )
 
   readonly inspect: Consumer["inspect"] = (leases) =>
@@ -199,33 +212,25 @@ export class PostgresConsumer implements Consumer, Receiver {
   })
 
   private heldLease(lease: Lease): PostgresLease | undefined {
-    const held = this.held.get(Number(lease.id))
+    const held = this.held.get((lease as PostgresLease).row)
     return held === lease && !this.isClosed ? held : undefined
   }
 
   /** Forgets a lease that is over. */
-  private forget(lease: Lease, result: Outcome, isSettled: boolean): void {
+  private forget(lease: PostgresLease, result: Outcome, isSettled: boolean): void {
     const isOver = Result.isSuccess(result) ? isSettled : result.failure.reason._tag === "LeaseLost"
-    const row = Number(lease.id)
-    if (isOver && this.held.get(row) === lease) this.held.delete(row)
+    if (isOver && this.held.get(lease.row) === lease) this.held.delete(lease.row)
   }
 
   /** Carries out settlements that are all deletes, or none of them. */
-  private change(settlements: ReadonlyArray<Settlement>): Effect.Effect<ReadonlyArray<Outcome>> {
-    const areDeletes = settlements[0]?._tag === "Delete"
+  private change(places: ReadonlyArray<Place<Settlement>>): Effect.Effect<ReadonlyArray<Outcome>> {
     const { sql } = this.store
-    const part = (part: ReadonlyArray<Settlement>) => {
-      const leases = part.map(({ lease }) => lease as PostgresLease)
-      const parameters = areDeletes
-        ? named(leases)
-        : [...named(leases), ...changes(part as Parameters<typeof changes>[0])]
-      return this.answer(leases, areDeletes ? sql.done : sql.settle, parameters, (): Outcome => Result.void)
-    }
-    const parts = byHolder(settlements, areDeletes ? together : changedTogether, ({ lease }) => lease as PostgresLease)
-    return Effect.map(Effect.forEach(parts, part, { concurrency: "unbounded" }), (results) => {
-      if (!areDeletes && settlements.length > 0) this.store.changed(settlements.map(({ lease }) => lease.queue))
-      return results.flat()
-    })
+    if (places[0]!.of._tag === "Delete") return this.answer(places, sql.done, named(places), () => Result.void)
+    const parameters = [...named(places), ...changes(places.map(({ of }) => of as Change))]
+    return Effect.tap(
+      this.answer(places, sql.settle, parameters, () => Result.void),
+      () => Effect.sync(() => this.store.changed(places.map(({ lease }) => lease.queue)))
+    )
   }
 
   /** Does something for the leases of this consumer; other leases are lost. */
@@ -235,41 +240,39 @@ export class PostgresConsumer implements Consumer, Receiver {
     read: (row: Row) => Outcome<A>
   ): Effect.Effect<ReadonlyArray<Outcome<A>>> {
     return Effect.suspend(() => {
-      const results: Array<Outcome<A>> = leases.map((lease) => Result.fail(leaseLost(lease)))
-      const held = leases.flatMap((lease, place) => {
-        const known = this.heldLease(lease)
-        return known === undefined ? [] : [{ place, lease: known }]
-      }).sort((a, b) => a.lease.row - b.lease.row)
-      const part = (part: typeof held) => {
-        const wanted = part.map(({ lease }) => lease)
-        return Effect.map(this.answer(wanted, sql, named(wanted), read), (outcomes) =>
-          part.forEach(({ place }, i) => {
-            results[place] = outcomes[i]!
-          }))
-      }
-      return Effect.as(
-        Effect.forEach(byHolder(held, together, ({ lease }) => lease), (one) => part([...one]), {
-          concurrency: "unbounded",
-          discard: true
-        }),
-        results
+      const results: Array<Outcome<A>> = []
+      const places: Array<Place<Lease>> = []
+      leases.forEach((lease, index) => {
+        const held = this.heldLease(lease)
+        if (held === undefined) results[index] = Result.fail(leaseLost(lease))
+        else places.push({ lease: held, index, of: lease })
+      })
+      const run = inParts(
+        places,
+        together,
+        (part) =>
+          Effect.map(this.answer(part, sql, named(part), read), (outcomes) =>
+            part.forEach(({ index }, i) => {
+              results[index] = outcomes[i]!
+            }))
       )
+      return Effect.as(run, results)
     })
   }
 
   /** Runs a statement on leases that returns a row, which begins with the job's id, for each that was held. */
   private answer<A>(
-    leases: ReadonlyArray<PostgresLease>,
+    places: ReadonlyArray<Place<unknown>>,
     sql: string,
     parameters: ReadonlyArray<unknown>,
     read: (row: Row) => Outcome<A>
   ): Effect.Effect<ReadonlyArray<Outcome<A>>> {
     const link: Link = this.store.link
     return Effect.match(link.query(sql, parameters), {
-      onFailure: (error) => leases.map((): Outcome<A> => Result.fail(error)),
+      onFailure: (error) => places.map((): Outcome<A> => Result.fail(error)),
       onSuccess: (rows) => {
         const found = new Map(rows.map((row) => [Number(row[0]), row]))
-        return leases.map((lease): Outcome<A> => {
+        return places.map(({ lease }): Outcome<A> => {
           const row = found.get(lease.row)
           return row === undefined ? Result.fail(leaseLost(lease)) : read(row)
         })
@@ -278,15 +281,31 @@ export class PostgresConsumer implements Consumer, Receiver {
   }
 }
 
-/** Cuts what is sent together. After this process was entered anew its leases have two holders for a moment. */
-const byHolder = <A>(
-  items: ReadonlyArray<A>,
+const byRow = (a: Place<unknown>, b: Place<unknown>): number => a.lease.row - b.lease.row
+
+const cut = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
+  items.length <= size
+    ? [items]
+    : Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
+
+/**
+ * Runs statements for leases, at most `size` in each: in the order of their jobs, so that no two statements lock each
+ * other out. The leases of one statement have one holder: a process that lost its number has leases of two.
+ */
+const inParts = <A>(
+  places: ReadonlyArray<Place<A>>,
   size: number,
-  leaseOf: (item: A) => PostgresLease
-): ReadonlyArray<ReadonlyArray<A>> => {
-  const first = items[0]
-  if (first === undefined) return []
-  const { holder } = leaseOf(first)
-  if (items.every((item) => leaseOf(item).holder === holder)) return cut(items, size)
-  return [...Map.groupBy(items, (item) => leaseOf(item).holder).values()].flatMap((group) => cut(group, size))
+  run: (part: ReadonlyArray<Place<A>>) => Effect.Effect<void>
+): Effect.Effect<void> => {
+  const first = places[0]
+  if (first === undefined) return Effect.void
+  const sorted = places.toSorted(byRow)
+  const { holder } = first.lease
+  const groups = sorted.every(({ lease }) => lease.holder === holder)
+    ? [sorted]
+    : [...Map.groupBy(sorted, ({ lease }) => lease.holder).values()]
+  const parts = groups.flatMap((group) => cut(group, size))
+  return parts.length === 1
+    ? run(parts[0]!)
+    : Effect.forEach(parts, run, { concurrency: "unbounded", discard: true })
 }
