@@ -37,7 +37,11 @@ import { describeStranger } from "./reply.ts"
 const writeBytes = 262144
 /** One read returns at most this much. */
 const readBytes = 65536
-/** While more replies than this are awaited, reads pause. */
+/**
+ * While more replies than this are awaited, reads pause for a millisecond, so that one read takes many replies. That
+ * saves a large batch a fifth of its CPU. A worker with 64 handlers awaits 128 replies: at 64, the pauses took half of
+ * its time.
+ */
 const manyReplies = 256
 const noBytes: Uint8Array = new Uint8Array(0)
 
