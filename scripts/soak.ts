@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
 import { postgresKills } from "../test/kills/postgres.ts"
 import { sqliteKills } from "../test/kills/sqlite.ts"
+import { transferKills } from "../test/kills/transfer.ts"
 import * as Fuzz from "../test/support/fuzz.ts"
 
 /** Rounds that may be taken for ever: the same seed and number make the same round. */
@@ -54,6 +55,11 @@ const soaks: ReadonlyArray<Soak> = [
     "postgres-kills",
     "four publishers and four workers of PostgreSQL die by kill -9, and no job is lost",
     postgresKills
+  ),
+  kills(
+    "transfer-kills",
+    "transfers between all pairs of brokers die by kill -9, and no job is lost",
+    transferKills
   )
 ]
 
