@@ -244,6 +244,101 @@ const makeAlarm = () => {
     })
 }
 
+/** What the attempts of one handler share. */
+interface Shared {
+  readonly handled: Job.Job<ApnsPayload>
+  readonly onUnknown: NonNullable<Options["onUnknown"]>
+  readonly alarm: ReturnType<typeof makeAlarm>
+}
+
+/** Publishes a part of the pushes as a job of the same priority, ttr and deadline. */
+const publishPart = Effect.fnUntraced(function*(
+  handled: Job.Job<ApnsPayload>,
+  part: Plan.Part<string, ApnsError.ApnsError>,
+  notification: Notification,
+  origin: Origin,
+  { expiresAt, info, isLost, queue }: Handler.Delivery
+) {
+  const { priority, ttr } = yield* untilAccepted(info)
+  const id = `${origin.id}#${origin.buried === undefined ? "after" : "buried"}-${origin.attempts}`
+  const delay = Duration.min(part.delay, maxDelay)
+  const deadline = Option.getOrElse(DateTime.make(expiresAt ?? Number.NaN), () => Duration.infinity)
+  const options = { queue, delay, priority, ttr, deadline }
+  // A job from another language may be larger than the limits here.
+  for (const [index, tokens] of split(part.targets).entries()) {
+    const own = { ...options, id: index === 0 ? id : `${id}/${index + 1}` }
+    const publish = Publisher.publish(handled, { tokens, notification, origin }, own)
+    yield* untilAccepted(Effect.flatMap(isLost, (lost) => lost ? Effect.interrupt : publish)).pipe(
+      Effect.mapError((error) =>
+        Job.bury(`${part.reason}, and the broker refuses its new job: ${error.message}`, error)
+      )
+    )
+  }
+})
+
+/** Publishes the unfinished pushes, or ends the attempt so that the whole job is retried or buried. */
+const publishRest = Effect.fnUntraced(function*<E>(
+  handled: Job.Job<ApnsPayload>,
+  rest: Arr.NonEmptyReadonlyArray<Plan.Unfinished<string, ApnsError.ApnsError>>,
+  { payload, tokens }: Attempt,
+  delivery: Handler.Delivery,
+  cut: Cause.Cause<E> | undefined,
+  now: number
+) {
+  const { attempts, id, publishedAt } = originOf(payload, delivery)
+  const attempt = attempts + (yield* untilAccepted(delivery.attempt))
+  // A schedule that fails counts as ended.
+  const scheduled = yield* Effect.catchCause(
+    Job.retryDelay(handled.retry, attempt, rest[0].error),
+    () => Effect.undefined
+  )
+  const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.minRetryPeriod)
+  const { again, buried } = Plan.next(rest, tokens.length, { attempt, scheduled, isOld })
+  // A job without a date gets one as a new job, so that its minimum retry period can end.
+  const isUndated = publishedAt === undefined && scheduled === undefined
+  if (again?.targets.length === tokens.length && !isUndated) {
+    return yield* cut === undefined ? Job.retryAfter(again.delay, again.reason, again.error) : Effect.failCause(cut)
+  }
+  if (buried?.targets.length === tokens.length) return yield* Job.bury(buried.reason, buried.error)
+
+  const { notification } = payload
+  const origin: Origin = { id, attempts: attempt, publishedAt: publishedAt ?? now }
+  if (again !== undefined) {
+    yield* publishPart(handled, again, notification, origin, delivery)
+    yield* Effect.logWarning(`published as a new job: ${again.reason}`)
+  }
+  if (buried !== undefined) {
+    const place = { reason: buried.reason, queue: delivery.queue }
+    yield* publishPart(handled, buried, notification, { ...origin, buried: place }, delivery)
+  }
+  return { again: again?.targets.length ?? 0, buried: buried?.targets.length ?? 0 }
+})
+
+/** Reports dead tokens and publishes the unfinished pushes. `cut` is why some pushes have no result. */
+const finish = Effect.fnUntraced(function*<E>(
+  { alarm, handled, onUnknown }: Shared,
+  attempt: Attempt,
+  delivery: Handler.Delivery,
+  cut: Cause.Cause<E> | undefined
+) {
+  const { ended, payload: { notification }, tokens } = attempt
+  const sorted = Plan.sort(tokens, ended, { onUnknown, interrupted })
+  const { accepted, dropped } = sorted
+  yield* alarm(bundleIdOf(notification), sorted)
+  const unreported = yield* report(sorted.dead, tokens.length, notification)
+  const dead = sorted.dead.length - unreported.length
+  const rest = [...sorted.rest, ...unreported]
+  const now = yield* Clock.currentTimeMillis
+  if (cut !== undefined && now >= (delivery.expiresAt ?? Infinity)) return yield* Effect.failCause(cut)
+
+  const over = { accepted, dead, dropped: dropped.length }
+  if (!Arr.isReadonlyArrayNonEmpty(rest)) {
+    if (accepted + dead === 0) return yield* Job.discard(dropped[0]?.error.message ?? "no tokens")
+    return { ...over, again: 0, buried: 0 } satisfies Summary
+  }
+  return { ...over, ...(yield* publishRest(handled, rest, attempt, delivery, cut, now)) } satisfies Summary
+})
+
 /**
  * Sends the notifications of a queue. Succeeds with the {@link Summary}.
  *
@@ -251,88 +346,12 @@ const makeAlarm = () => {
  * @since 0.1.0
  */
 export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publisher.Publisher> => {
-  const { job: chosen = job, onUnknown = "Repeat" } = options
-  const alarm = makeAlarm()
-
-  /** Publishes a part of the pushes as a job of the same priority, ttr and deadline. */
-  const publishPart = Effect.fnUntraced(function*(
-    part: Plan.Part<string, ApnsError.ApnsError>,
-    notification: Notification,
-    origin: Origin,
-    { expiresAt, info, isLost, queue }: Handler.Delivery
-  ) {
-    const { priority, ttr } = yield* untilAccepted(info)
-    const id = `${origin.id}#${origin.buried === undefined ? "after" : "buried"}-${origin.attempts}`
-    const delay = Duration.min(part.delay, maxDelay)
-    const deadline = Option.getOrElse(DateTime.make(expiresAt ?? Number.NaN), () => Duration.infinity)
-    const options = { queue, delay, priority, ttr, deadline }
-    // A job from another language may be larger than the limits here.
-    for (const [index, tokens] of split(part.targets).entries()) {
-      const own = { ...options, id: index === 0 ? id : `${id}/${index + 1}` }
-      const publish = Publisher.publish(chosen, { tokens, notification, origin }, own)
-      yield* untilAccepted(Effect.flatMap(isLost, (lost) => lost ? Effect.interrupt : publish)).pipe(
-        Effect.mapError((error) =>
-          Job.bury(`${part.reason}, and the broker refuses its new job: ${error.message}`, error)
-        )
-      )
-    }
-  })
-
-  /** Reports dead tokens and publishes the unfinished pushes. `cut` is why some pushes have no result. */
-  const finish = Effect.fnUntraced(function*<E>(
-    { ended, payload, tokens }: Attempt,
-    delivery: Handler.Delivery,
-    cut: Cause.Cause<E> | undefined
-  ) {
-    const { notification } = payload
-    const sorted = Plan.sort(tokens, ended, { onUnknown, interrupted })
-    const { accepted, dropped } = sorted
-    yield* alarm(bundleIdOf(notification), sorted)
-    const unreported = yield* report(sorted.dead, tokens.length, notification)
-    const dead = sorted.dead.length - unreported.length
-    const rest = [...sorted.rest, ...unreported]
-    const now = yield* Clock.currentTimeMillis
-    if (cut !== undefined && now >= (delivery.expiresAt ?? Infinity)) return yield* Effect.failCause(cut)
-
-    const over = { accepted, dead, dropped: dropped.length }
-    if (!Arr.isReadonlyArrayNonEmpty(rest)) {
-      if (accepted + dead === 0) return yield* Job.discard(dropped[0]?.error.message ?? "no tokens")
-      return { ...over, again: 0, buried: 0 } satisfies Summary
-    }
-
-    const { attempts, id, publishedAt } = originOf(payload, delivery)
-    const attempt = attempts + (yield* untilAccepted(delivery.attempt))
-    // A schedule that fails counts as ended.
-    const scheduled = yield* Effect.catchCause(
-      Job.retryDelay(chosen.retry, attempt, rest[0].error),
-      () => Effect.undefined
-    )
-    const isOld = now - (publishedAt ?? now) > Duration.toMillis(Plan.minRetryPeriod)
-    const { again, buried } = Plan.next(rest, tokens.length, { attempt, scheduled, isOld })
-    // A job without a date gets one as a new job, so that its minimum retry period can end.
-    const isUndated = publishedAt === undefined && scheduled === undefined
-    if (again?.targets.length === tokens.length && !isUndated) {
-      return yield* cut === undefined ? Job.retryAfter(again.delay, again.reason, again.error) : Effect.failCause(cut)
-    }
-    if (buried?.targets.length === tokens.length) return yield* Job.bury(buried.reason, buried.error)
-
-    const origin: Origin = { id, attempts: attempt, publishedAt: publishedAt ?? now }
-    if (again !== undefined) {
-      yield* publishPart(again, notification, origin, delivery)
-      yield* Effect.logWarning(`published as a new job: ${again.reason}`)
-    }
-    if (buried !== undefined) {
-      yield* publishPart(
-        buried,
-        notification,
-        { ...origin, buried: { reason: buried.reason, queue: delivery.queue } },
-        delivery
-      )
-    }
-    return { ...over, again: again?.targets.length ?? 0, buried: buried?.targets.length ?? 0 } satisfies Summary
-  })
-
-  return Handler.make(chosen, (payload, delivery) =>
+  const shared: Shared = {
+    handled: options.job ?? job,
+    onUnknown: options.onUnknown ?? "Repeat",
+    alarm: makeAlarm()
+  }
+  return Handler.make(shared.handled, (payload, delivery) =>
     Effect.gen(function*() {
       const { buried, id } = originOf(payload, delivery)
       // After an operator kicks or moves the job, it is sent.
@@ -340,7 +359,7 @@ export const handler = (options: Options = {}): Handler.Handler<Apns.Apns | Publ
       const attempt: Attempt = { payload, tokens: distinct(payload.tokens), ended: [] }
       return yield* finalize(
         pushAll(attempt, id),
-        (cut) => finish(attempt, delivery, cut),
+        (cut) => finish(shared, attempt, delivery, cut),
         { isLost: delivery.isLost, cutShort }
       )
     }))
