@@ -205,88 +205,88 @@ const memoryTypes = new Set([0x01021994, 0x858458f6])
 const mebibyte = 1024 * 1024
 const mib = (bytes: number) => `${Math.round(bytes / mebibyte)} MiB`
 
-/** A SQLite file: its durability, its disk and its permissions. */
-export const ofFile = (seen: FileSeen): ReadonlyArray<Finding> => {
-  const found: Array<Finding> = []
-  found.push(
-    seen.durability === "full"
-      ? finding("ok", "durability", "an accepted job survives a loss of power (durability full)")
-      : finding(
-        "warning",
-        "durability",
-        "with durability=normal a loss of power may undo the most recent changes",
-        "remove it from the URL, unless you accept that"
-      )
-  )
-  const network = networkTypes.get(seen.type >>> 0)
+const durabilityOf = (durability: FileSeen["durability"]): Finding =>
+  durability === "full"
+    ? finding("ok", "durability", "an accepted job survives a loss of power (durability full)")
+    : finding(
+      "warning",
+      "durability",
+      "with durability=normal a loss of power may undo the most recent changes",
+      "remove it from the URL, unless you accept that"
+    )
+
+const diskKind = (type: number): ReadonlyArray<Finding> => {
+  const network = networkTypes.get(type >>> 0)
   if (network !== undefined) {
-    found.push(
-      finding(
-        "error",
-        "disk",
-        `the file is on a network disk (${network}), where locks and the write-ahead log do not work`,
-        "move it to a local disk"
-      )
-    )
+    return [finding(
+      "error",
+      "disk",
+      `the file is on a network disk (${network}), where locks and the write-ahead log do not work`,
+      "move it to a local disk"
+    )]
   }
-  if (memoryTypes.has(seen.type >>> 0)) {
-    found.push(
-      finding("warning", "disk", "the file is in memory (tmpfs): a reboot loses all jobs", "move it to a disk")
-    )
-  }
-  const part = seen.size === 0 ? 1 : seen.free / seen.size
-  if (seen.free < 64 * mebibyte || part < 0.05) {
-    found.push(
-      finding(
-        seen.free < 16 * mebibyte ? "error" : "warning",
-        "disk",
-        `the disk is nearly full: ${mib(seen.free)} are free (${Math.round(part * 100)} %)`,
-        "free some space: on a full disk backq accepts no job"
-      )
-    )
-  }
-  if (seen.logSize > 256 * mebibyte) {
-    found.push(
-      finding(
-        "warning",
-        "log",
-        `the write-ahead log has grown to ${mib(seen.logSize)}`,
-        "look for a program that keeps a transaction open on the file, and end it"
-      )
-    )
-  }
-  const others = seen.isReachable ? seen.mode & 0o7 : 0
-  if ((others & 0o2) !== 0) {
-    found.push(
-      finding("error", "permissions", "every user of this machine can write to the file", `chmod o-rw ${seen.path}*`)
-    )
-  } else if ((others & 0o4) !== 0) {
-    found.push(
-      finding("warning", "permissions", "every user of this machine can read the jobs", `chmod o-r ${seen.path}*`)
-    )
-  }
-  if (seen.isReachable && seen.isReplaceable) {
-    found.push(
-      finding(
-        "error",
-        "permissions",
-        "every user of this machine can replace the file",
-        "remove the others' write permission on its folder: chmod o-w"
-      )
-    )
-  }
-  if (!seen.isOwn) {
-    found.push(
-      finding(
-        "warning",
-        "permissions",
-        "the file belongs to another user",
-        "run publishers, workers and operators as one user, or give the group write access to file and folder"
-      )
-    )
-  }
-  return found
+  return memoryTypes.has(type >>> 0)
+    ? [finding("warning", "disk", "the file is in memory (tmpfs): a reboot loses all jobs", "move it to a disk")]
+    : []
 }
+
+const diskSpace = ({ free, size }: FileSeen): ReadonlyArray<Finding> => {
+  const part = size === 0 ? 1 : free / size
+  if (free >= 64 * mebibyte && part >= 0.05) return []
+  return [finding(
+    free < 16 * mebibyte ? "error" : "warning",
+    "disk",
+    `the disk is nearly full: ${mib(free)} are free (${Math.round(part * 100)} %)`,
+    "free some space: on a full disk backq accepts no job"
+  )]
+}
+
+const logLength = (bytes: number): ReadonlyArray<Finding> =>
+  bytes <= 256 * mebibyte ? [] : [finding(
+    "warning",
+    "log",
+    `the write-ahead log has grown to ${mib(bytes)}`,
+    "look for a program that keeps a transaction open on the file, and end it"
+  )]
+
+const accessOfOthers = ({ isReachable, mode, path }: FileSeen): ReadonlyArray<Finding> => {
+  const others = isReachable ? mode & 0o7 : 0
+  if ((others & 0o2) !== 0) {
+    return [finding("error", "permissions", "every user of this machine can write to the file", `chmod o-rw ${path}*`)]
+  }
+  return (others & 0o4) === 0
+    ? []
+    : [finding("warning", "permissions", "every user of this machine can read the jobs", `chmod o-r ${path}*`)]
+}
+
+const replacement = ({ isReachable, isReplaceable }: FileSeen): ReadonlyArray<Finding> =>
+  isReachable && isReplaceable
+    ? [finding(
+      "error",
+      "permissions",
+      "every user of this machine can replace the file",
+      "remove the others' write permission on its folder: chmod o-w"
+    )]
+    : []
+
+const owner = ({ isOwn }: FileSeen): ReadonlyArray<Finding> =>
+  isOwn ? [] : [finding(
+    "warning",
+    "permissions",
+    "the file belongs to another user",
+    "run publishers, workers and operators as one user, or give the group write access to file and folder"
+  )]
+
+/** A SQLite file: its durability, its disk and its permissions. */
+export const ofFile = (seen: FileSeen): ReadonlyArray<Finding> => [
+  durabilityOf(seen.durability),
+  ...diskKind(seen.type),
+  ...diskSpace(seen),
+  ...logLength(seen.logSize),
+  ...accessOfOthers(seen),
+  ...replacement(seen),
+  ...owner(seen)
+]
 
 // -----------------------------------------------------------------------------
 // Queues
