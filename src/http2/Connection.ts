@@ -182,6 +182,47 @@ const explained = (server: string, ending: SessionEnding): Ending => {
     : ending
 }
 
+/** The connection of a session that is ready for requests. */
+const connectionOf = (server: string, session: Session, closed: Effect.Effect<Ending>): Connection => ({
+  server,
+  submit: (request, settle, options) => session.submit(request, settle, options?.timeout),
+  cancel: (submitted) => session.cancel(submitted as Exchange),
+  request: (request) =>
+    Effect.callback((resume) => {
+      const exchange = session.submit(request, (answer) => resume(Effect.fromResult(answer)))
+      return Effect.sync(() => session.cancel(exchange))
+    }),
+  requestAll: (requests) => requestAll(session, requests),
+  room: () => session.room,
+  pending: () => session.pending,
+  queued: () => session.queued,
+  onRoom: (listener) => {
+    session.onRoom = listener
+  },
+  isOpen: () => session.isOpen,
+  retire: Effect.suspend(() => {
+    session.retire("the connection accepts no more requests")
+    return Effect.asVoid(closed)
+  }),
+  goaway: () => session.goaway,
+  closed,
+  ping: Effect.callback((resume) => session.ping((answer) => resume(Effect.fromResult(answer))))
+})
+
+const requestAll = (session: Session, requests: ReadonlyArray<Request>): Effect.Effect<ReadonlyArray<Answer>> =>
+  Effect.callback((resume) => {
+    const answers: Array<Answer> = Array.from({ length: requests.length })
+    let left = requests.length
+    if (left === 0) return resume(Effect.succeed(answers))
+    const exchanges = requests.map((request, i) =>
+      session.submit(request, (answer) => {
+        answers[i] = answer
+        if (--left === 0) resume(Effect.succeed(answers))
+      })
+    )
+    return Effect.sync(() => exchanges.forEach((exchange) => session.cancel(exchange)))
+  })
+
 /**
  * Opens a connection. It returns after the peer's first SETTINGS have arrived, so
  * that no request can exceed them.
@@ -228,44 +269,5 @@ export const make = Effect.fnUntraced(function*(
     Scope.provide(scope)
   )
   yield* Effect.forkIn(watch(session), scope)
-
-  const submit: Connection["submit"] = (request, settle, options) => session.submit(request, settle, options?.timeout)
-  const connection: Connection = {
-    server,
-    submit,
-    cancel: (submitted) => session.cancel(submitted as Exchange),
-    request: (request) =>
-      Effect.callback((resume) => {
-        const exchange = session.submit(request, (answer) => resume(Effect.fromResult(answer)))
-        return Effect.sync(() => session.cancel(exchange))
-      }),
-    requestAll: (requests) =>
-      Effect.callback((resume) => {
-        const answers: Array<Answer> = Array.from({ length: requests.length })
-        let left = requests.length
-        if (left === 0) return resume(Effect.succeed(answers))
-        const exchanges = requests.map((request, i) =>
-          session.submit(request, (answer) => {
-            answers[i] = answer
-            if (--left === 0) resume(Effect.succeed(answers))
-          })
-        )
-        return Effect.sync(() => exchanges.forEach((exchange) => session.cancel(exchange)))
-      }),
-    room: () => session.room,
-    pending: () => session.pending,
-    queued: () => session.queued,
-    onRoom: (listener) => {
-      session.onRoom = listener
-    },
-    isOpen: () => session.isOpen,
-    retire: Effect.suspend(() => {
-      session.retire("the connection accepts no more requests")
-      return Effect.asVoid(Deferred.await(closed))
-    }),
-    goaway: () => session.goaway,
-    closed: Deferred.await(closed),
-    ping: Effect.callback((resume) => session.ping((answer) => resume(Effect.fromResult(answer))))
-  }
-  return connection
+  return connectionOf(server, session, Deferred.await(closed))
 })
