@@ -29,7 +29,7 @@ import * as Certificate from "./Certificate.ts"
 import { Connection } from "./connection.ts"
 import * as ProviderTokens from "./providerTokens.ts"
 import { type Counts, Newest, type Push, Tally } from "./recorder.ts"
-import * as Responder from "./responder.ts"
+import { Responder } from "./responder.ts"
 import type { Goaway, Script } from "./Script.ts"
 
 export type { Counts, Push } from "./recorder.ts"
@@ -192,7 +192,7 @@ export const make = Effect.fnUntraced(
     const connections = new Set<Connection>()
     const now = () => clock.currentTimeMillisUnsafe()
 
-    const responder = Responder.make({
+    const responder = new Responder({
       environment,
       judge: ProviderTokens.make(options.keys, environment),
       now,
@@ -208,13 +208,13 @@ export const make = Effect.fnUntraced(
       }
     })
 
-    const { before } = responder.maxStreams()
+    const { before } = responder.maxStreams
     const server = makeServer(tls, before)
     onSession(server, (session, socket) => {
       const connection = new Connection(++tally.connections, session, socket)
       connections.add(connection)
       session.once("close", () => connections.delete(connection))
-      if (connection.certificate !== undefined) connection.setMaxStreams(responder.maxStreams().after)
+      if (connection.certificate !== undefined) connection.setMaxStreams(responder.maxStreams.after)
       connection.open({
         react: responder.react,
         reacted: responder.reacted,
@@ -235,7 +235,7 @@ export const make = Effect.fnUntraced(
       })
 
     const sayGoodbyeRegularly = Effect.suspend(() => {
-      const { every, ...frame } = responder.script().goaway ?? {}
+      const { every, ...frame } = responder.script.goaway ?? {}
       return every === undefined
         ? FiberHandle.clear(regularly)
         : Effect.asVoid(
@@ -250,12 +250,12 @@ export const make = Effect.fnUntraced(
       ca: tls.ca,
       environment,
       script: {
-        get: Effect.sync(responder.script),
+        get: Effect.sync(() => responder.script),
         set: (script) =>
           Effect.andThen(
             Effect.sync(() => {
-              responder.setScript(script)
-              const { after, before } = responder.maxStreams()
+              responder.script = script
+              const { after, before } = responder.maxStreams
               server.updateSettings({ ...settings, maxConcurrentStreams: before })
               for (const connection of connections) {
                 connection.setMaxStreams(connection.proven || connection.certificate !== undefined ? after : before)

@@ -24,16 +24,6 @@ export interface Options {
   readonly record: (push: Push) => () => void
 }
 
-/** Reacts to requests. */
-export interface Responder {
-  readonly react: (connection: Connection, request: Incoming) => Reacted
-  /** Call it after each reaction. */
-  readonly reacted: (connection: Connection) => void
-  readonly script: () => Script
-  readonly setScript: (script: Script) => void
-  readonly maxStreams: () => { readonly before: number; readonly after: number }
-}
-
 const prepare = (script: Script) => ({
   script,
   dead: new Map(Object.entries(script.dead ?? {})),
@@ -51,41 +41,138 @@ const prepare = (script: Script) => ({
   }
 })
 
-/** Makes a responder. */
-export const make = (options: Options): Responder => {
-  const { environment, judge, now, record } = options
-  const channels = Channels.make()
-  let prepared = prepare(options.script)
+type Headers = Record<string, string>
 
-  type Headers = Record<string, string>
+const statusOf = (reaction: Reaction): number | undefined =>
+  reaction._tag === "Answer" ? Number(reaction.headers[":status"]) : undefined
 
-  const answer = (
+/** Reacts to requests. */
+export class Responder {
+  private readonly options: Options
+  private readonly channels = Channels.make()
+  private prepared: ReturnType<typeof prepare>
+
+  constructor(options: Options) {
+    this.options = options
+    this.prepared = prepare(options.script)
+  }
+
+  get script(): Script {
+    return this.prepared.script
+  }
+
+  set script(script: Script) {
+    this.prepared = prepare(script)
+  }
+
+  get maxStreams(): { readonly before: number; readonly after: number } {
+    return this.prepared.maxStreams
+  }
+
+  readonly react = (connection: Connection, request: Incoming): Reacted => {
+    const now = this.options.now()
+    const { apps, dead } = this.prepared
+    const kind = kindOf(request.path)
+    const idHeader = kind === "push" || request.headers["apns-id"] !== undefined ? "apns-id" : "apns-request-id"
+    const headers = this.idsOf(request, idHeader, now)
+    const refusal = check(kind, request, connection, {
+      now,
+      judge: this.options.judge,
+      dead,
+      apps,
+      channels: this.channels
+    })
+    if (kind !== "channels") {
+      return this.push(connection, request, headers, { refusal, kind, apnsId: headers[idHeader]!, now })
+    }
+    return {
+      reaction: refusal === undefined ? this.manage(request, headers) : this.refuse(headers, refusal),
+      disown: () => {}
+    }
+  }
+
+  /** Call it after each reaction. */
+  readonly reacted = (connection: Connection): void => {
+    const { patience, script: { goaway } } = this.prepared
+    const every = goaway?.everyPushes
+    if (every !== undefined && connection.pushes % every === 0) connection.goaway(goaway!, this.options.now())
+    if (connection.refusals >= patience.refusals || connection.badTokens >= patience.badTokens) {
+      connection.goaway({}, this.options.now())
+    }
+  }
+
+  private push(
+    connection: Connection,
+    request: Incoming,
+    headers: Headers,
+    { apnsId, kind, now, refusal }: {
+      readonly refusal: Refusal | undefined
+      readonly kind: Exclude<ReturnType<typeof kindOf>, "channels">
+      readonly apnsId: string
+      readonly now: number
+    }
+  ): Reacted {
+    const target = kind === "push" ? tokenOf(request.path) : request.headers["apns-channel-id"] ?? ""
+    const behaviour = refusal === undefined ? this.prepared.decide(target) : undefined
+    const reaction = refusal !== undefined ? this.refuse(headers, refusal) : this.behave(headers, behaviour)
+    const status = statusOf(reaction)
+    const reason = refusal?.reason ?? (behaviour?._tag === "Refuse" ? behaviour.reason : undefined)
+    connection.pushes++
+    if (status === 200) this.accepted(connection)
+    else if (status !== undefined && status < 500 && status !== 410) this.refused(connection, reason)
+    const disown = this.options.record({
+      connection: connection.number,
+      at: now,
+      target,
+      headers: request.headers,
+      body: request.body,
+      apnsId,
+      status,
+      reason
+    })
+    return { reaction, disown }
+  }
+
+  private idsOf(request: Incoming, idHeader: string, now: number): Headers {
+    const given = request.headers[idHeader]
+    const id = given !== undefined && isUuid(given) ? given : Uuid.v7(now)
+    return this.options.environment === "sandbox" && idHeader === "apns-id"
+      ? { [idHeader]: id, "apns-unique-id": Uuid.v7(now) }
+      : { [idHeader]: id }
+  }
+
+  private answer(
     headers: Headers,
     status: number,
     body: string,
-    { cut = false, delay = prepared.delay }: { readonly cut?: boolean; readonly delay?: number } = {}
-  ): Reaction => ({ _tag: "Answer", headers: { ":status": String(status), ...headers }, body, delay, cut })
+    { cut = false, delay = this.prepared.delay }: { readonly cut?: boolean; readonly delay?: number } = {}
+  ): Reaction {
+    return { _tag: "Answer", headers: { ":status": String(status), ...headers }, body, delay, cut }
+  }
 
-  const refuse = (headers: Headers, { reason, timestamp }: Refusal): Reaction =>
-    answer(
+  private refuse(headers: Headers, { reason, timestamp }: Refusal): Reaction {
+    return this.answer(
       { ...headers, "content-type": "application/json" },
       Reason.table[reason].status,
       JSON.stringify(timestamp === undefined ? { reason } : { reason, timestamp })
     )
+  }
 
-  const behave = (headers: Headers, behaviour: Behaviour): Reaction => {
-    switch (behaviour._tag) {
+  private behave(headers: Headers, behaviour: Behaviour | undefined): Reaction {
+    switch (behaviour?._tag) {
+      case undefined:
+        return this.answer(headers, 200, "")
       case "Refuse":
-        return refuse(
+        return this.refuse(
           behaviour.retryAfter === undefined
             ? headers
             : { ...headers, "retry-after": String(Math.ceil(Duration.toSeconds(behaviour.retryAfter))) },
           behaviour
         )
       case "Delay":
-        return answer(headers, 200, "", { delay: Duration.toMillis(behaviour.duration) })
+        return this.answer(headers, 200, "", { delay: Duration.toMillis(behaviour.duration) })
       case "CutAfter":
-        return answer(headers, 200, "", { cut: true })
+        return this.answer(headers, 200, "", { cut: true })
       case "CutBefore":
         return { _tag: "Cut" }
       case "Reset":
@@ -94,19 +181,12 @@ export const make = (options: Options): Responder => {
     }
   }
 
-  const idsOf = (request: Incoming, idHeader: string, at: number): Headers => {
-    const given = request.headers[idHeader]
-    const id = given !== undefined && isUuid(given) ? given : Uuid.v7(at)
-    return environment === "sandbox" && idHeader === "apns-id"
-      ? { [idHeader]: id, "apns-unique-id": Uuid.v7(at) }
-      : { [idHeader]: id }
-  }
-
-  const manage = (request: Incoming, headers: Headers): Reaction => {
-    const answered = channels.answer(request)
-    if ("reason" in answered) return refuse(headers, answered)
+  /** Reacts to a request about channels that passed the checks. */
+  private manage(request: Incoming, headers: Headers): Reaction {
+    const answered = this.channels.answer(request)
+    if ("reason" in answered) return this.refuse(headers, answered)
     const { body, channelId, status } = answered
-    return answer(
+    return this.answer(
       {
         ...headers,
         ...(channelId === undefined ? {} : { "apns-channel-id": channelId }),
@@ -118,74 +198,19 @@ export const make = (options: Options): Responder => {
   }
 
   /** After a good provider token a connection may have more streams. */
-  const accepted = (connection: Connection): void => {
+  private accepted(connection: Connection): void {
     connection.refusals = connection.badTokens = 0
     if (connection.proven || connection.certificate !== undefined) return
     connection.proven = true
-    connection.setMaxStreams(prepared.maxStreams.after)
+    connection.setMaxStreams(this.prepared.maxStreams.after)
   }
 
   /** After too many refusals a connection may have few streams again. */
-  const refused = (connection: Connection, reason: Reason.Reason | undefined): void => {
+  private refused(connection: Connection, reason: Reason.Reason | undefined): void {
     connection.refusals++
     if (reason === "BadDeviceToken") connection.badTokens++
-    if (!connection.proven || connection.refusals < prepared.maxStreams.refusals) return
+    if (!connection.proven || connection.refusals < this.prepared.maxStreams.refusals) return
     connection.proven = false
-    connection.setMaxStreams(prepared.maxStreams.before)
-  }
-
-  const isTooMuch = ({ badTokens, refusals }: Connection): boolean =>
-    refusals >= prepared.patience.refusals || badTokens >= prepared.patience.badTokens
-
-  return {
-    react: (connection, request) => {
-      const at = now()
-      const { apps, dead, decide } = prepared
-      const kind = kindOf(request.path)
-      const idHeader = kind === "push" || request.headers["apns-id"] !== undefined ? "apns-id" : "apns-request-id"
-      const headers = idsOf(request, idHeader, at)
-      const refusal = check(kind, request, connection, { now: at, judge, dead, apps, channels })
-      if (kind === "channels") {
-        return {
-          reaction: refusal === undefined ? manage(request, headers) : refuse(headers, refusal),
-          disown: () => {}
-        }
-      }
-
-      const target = kind === "push" ? tokenOf(request.path) : request.headers["apns-channel-id"] ?? ""
-      const behaviour = refusal === undefined ? decide(target) : undefined
-      const reaction = refusal !== undefined
-        ? refuse(headers, refusal)
-        : behaviour !== undefined
-        ? behave(headers, behaviour)
-        : answer(headers, 200, "")
-      const status = reaction._tag === "Answer" ? Number(reaction.headers[":status"]) : undefined
-      const reason = refusal?.reason ?? (behaviour?._tag === "Refuse" ? behaviour.reason : undefined)
-      connection.pushes++
-      if (status === 200) accepted(connection)
-      else if (status !== undefined && status < 500 && status !== 410) refused(connection, reason)
-      const disown = record({
-        connection: connection.number,
-        at,
-        target,
-        headers: request.headers,
-        body: request.body,
-        apnsId: headers[idHeader]!,
-        status,
-        reason
-      })
-      return { reaction, disown }
-    },
-    reacted: (connection) => {
-      const { goaway } = prepared.script
-      const every = goaway?.everyPushes
-      if (every !== undefined && connection.pushes % every === 0) connection.goaway(goaway!, now())
-      if (isTooMuch(connection)) connection.goaway({}, now())
-    },
-    script: () => prepared.script,
-    setScript: (script) => {
-      prepared = prepare(script)
-    },
-    maxStreams: () => prepared.maxStreams
+    connection.setMaxStreams(this.prepared.maxStreams.before)
   }
 }
