@@ -307,105 +307,130 @@ interface Batch {
   readonly positions: Array<number>
 }
 
+type Put = Result.Result<JobId, PublishError["reason"]>
+
+/** Collects the requests of one `publishAll` in batches, and their results in order. */
+class Batches {
+  readonly results: Array<Result.Result<JobId, PublishError>> = []
+  private readonly job: Job<any>
+  private readonly unguarded = new Map<string, Batch>()
+  private readonly guarded = new Map<string, Batch>()
+  private position = 0
+
+  constructor(job: Job<any>) {
+    this.job = job
+  }
+
+  /** Adds an item. Returns its batch if that is full now. */
+  add({ built, queue, requireWorkers }: Item): Batch | undefined {
+    const position = this.position++
+    if (Result.isFailure(built)) {
+      this.results[position] = this.failed(queue, built.failure)
+      return undefined
+    }
+    const batches = requireWorkers ? this.guarded : this.unguarded
+    let batch = batches.get(queue)
+    if (batch === undefined) batches.set(queue, batch = { queue, requireWorkers, requests: [], positions: [] })
+    batch.requests.push(built.success)
+    batch.positions.push(position)
+    if (batch.requests.length < batchSize) return undefined
+    batches.delete(queue)
+    return batch
+  }
+
+  /** The batches that are not full. */
+  get rest(): ReadonlyArray<Batch> {
+    return [...this.unguarded.values(), ...this.guarded.values()]
+  }
+
+  /** Keeps the results of a batch. */
+  settle({ positions, queue }: Batch, results: ReadonlyArray<Put>): void {
+    for (let i = 0; i < results.length; i++) {
+      const result = results[i]!
+      this.results[positions[i]!] = Result.isFailure(result)
+        ? this.failed(queue, result.failure)
+        : Result.succeed(result.success)
+    }
+  }
+
+  private failed(queue: string, reason: PublishError["reason"]): Result.Result<never, PublishError> {
+    return Result.fail(notPublished(this.job, queue, reason))
+  }
+}
+
+const checkWorkers = (broker: Broker["Service"], queue: string): Effect.Effect<void, PublishError["reason"]> =>
+  Effect.matchEffect(broker.idleWorkers(queue), {
+    onFailure: (error) => Effect.fail(notSent(error).reason),
+    onSuccess: (idle) => idle === 0 ? Effect.fail(new NoIdleWorkers({ queue })) : Effect.void
+  })
+
+/**
+ * Builds the request of one payload and puts it. Programs make this call most often:
+ * it is one step before the broker's, without a generator, which takes half of the CPU.
+ */
+const put = <A>(
+  broker: Broker["Service"],
+  job: Job<A>,
+  payload: A,
+  options: PublishOptions,
+  { queue, requireWorkers }: ReturnType<typeof placeOf>,
+  now: number,
+  traceparent: string | undefined
+): Effect.Effect<JobId, PublishError> => {
+  const fail = (reason: PublishError["reason"]) => Effect.fail(notPublished(job, queue, reason))
+  const built = request(job, payload, options, now, traceparent)
+  if (Result.isFailure(built)) return fail(built.failure)
+  const name = checkQueue(queue)
+  if (Result.isFailure(name)) return fail(name.failure.reason)
+  const accepted = Effect.catch(broker.put(queue, built.success), (error) => fail(error.reason))
+  return requireWorkers ? Effect.andThen(Effect.catch(checkWorkers(broker, queue), fail), accepted) : accepted
+}
+
+const putBatch = Effect.fnUntraced(
+  function*(
+    broker: Broker["Service"],
+    { queue, requests, requireWorkers }: Batch
+  ): Effect.fn.Return<ReadonlyArray<Put>, PublishError["reason"]> {
+    const name = checkQueue(queue)
+    if (Result.isFailure(name)) return yield* name.failure.reason
+    if (requireWorkers) yield* checkWorkers(broker, queue)
+    return (yield* broker.putAll(queue, requests)).map(Result.mapError((error) => error.reason))
+  },
+  (effect, _, { requests }) => Effect.catch(effect, (reason) => Effect.succeed(requests.map(() => Result.fail(reason))))
+)
+
+/** Puts requests in batches: the broker handles one while the next is built. */
+const putAll = Effect.fnUntraced(function*<A>(
+  broker: Broker["Service"],
+  job: Job<A>,
+  payloads: Iterable<A>,
+  options: ItemOptions<A>,
+  traceparent: string | undefined
+): Effect.fn.Return<ReadonlyArray<Result.Result<JobId, PublishError>>> {
+  const now = yield* Clock.currentTimeMillis
+  const batches = new Batches(job)
+  const send = (batch: Batch) => Effect.map(putBatch(broker, batch), (results) => batches.settle(batch, results))
+
+  const sending: Array<Fiber.Fiber<void>> = []
+  for (const item of items(job, payloads, options, now, traceparent)) {
+    const full = batches.add(item)
+    if (full === undefined) continue
+    sending.push(yield* Effect.forkChild(send(full), { startImmediately: true }))
+    yield* Effect.yieldNow
+  }
+  for (const batch of batches.rest) yield* send(batch)
+  yield* Fiber.joinAll(sending)
+  return batches.results
+})
+
 /**
  * Makes a publisher on a broker.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.gen(function*() {
-  const broker = yield* Broker
-
-  const idleWorkers = (queue: string | Job<any>) => broker.idleWorkers(typeof queue === "string" ? queue : queue.queue)
-
-  const checkWorkers = (queue: string): Effect.Effect<void, PublishError["reason"]> =>
-    Effect.matchEffect(broker.idleWorkers(queue), {
-      onFailure: (error) => Effect.fail(notSent(error).reason),
-      onSuccess: (idle) => idle === 0 ? Effect.fail(new NoIdleWorkers({ queue })) : Effect.void
-    })
-
-  /**
-   * Builds the request of one payload and puts it. This is the call that programs
-   * make most: it is one step before the broker's, without a generator, which
-   * takes half of the CPU.
-   */
-  const put = <A>(
-    job: Job<A>,
-    payload: A,
-    options: PublishOptions,
-    { queue, requireWorkers }: ReturnType<typeof placeOf>,
-    now: number,
-    traceparent: string | undefined
-  ): Effect.Effect<JobId, PublishError> => {
-    const fail = (reason: PublishError["reason"]) => Effect.fail(notPublished(job, queue, reason))
-    const built = request(job, payload, options, now, traceparent)
-    if (Result.isFailure(built)) return fail(built.failure)
-    const name = checkQueue(queue)
-    if (Result.isFailure(name)) return fail(name.failure.reason)
-    const accepted = Effect.catch(broker.put(queue, built.success), (error) => fail(error.reason))
-    return requireWorkers ? Effect.andThen(Effect.catch(checkWorkers(queue), fail), accepted) : accepted
-  }
-
-  const putBatch = Effect.fnUntraced(
-    function*({ queue, requests, requireWorkers }: Batch): Effect.fn.Return<
-      ReadonlyArray<Result.Result<JobId, PublishError["reason"]>>,
-      PublishError["reason"]
-    > {
-      const name = checkQueue(queue)
-      if (Result.isFailure(name)) return yield* name.failure.reason
-      if (requireWorkers) yield* checkWorkers(queue)
-      return (yield* broker.putAll(queue, requests)).map(Result.mapError((error) => error.reason))
-    },
-    (effect, { requests }) => Effect.catch(effect, (reason) => Effect.succeed(requests.map(() => Result.fail(reason))))
-  )
-
-  /** Puts requests in batches: the broker handles one while the next is built. */
-  const putAll = Effect.fnUntraced(function*<A>(
-    job: Job<A>,
-    payloads: Iterable<A>,
-    options: ItemOptions<A>,
-    traceparent: string | undefined
-  ): Effect.fn.Return<ReadonlyArray<Result.Result<JobId, PublishError>>> {
-    const now = yield* Clock.currentTimeMillis
-    const results: Array<Result.Result<JobId, PublishError>> = []
-    const unguarded = new Map<string, Batch>()
-    const guarded = new Map<string, Batch>()
-    const fail = (queue: string, reason: PublishError["reason"]) => Result.fail(notPublished(job, queue, reason))
-
-    const send = (batch: Batch) =>
-      Effect.map(putBatch(batch), (answers) => {
-        for (let i = 0; i < answers.length; i++) {
-          const answer = answers[i]!
-          results[batch.positions[i]!] = Result.isFailure(answer)
-            ? fail(batch.queue, answer.failure)
-            : Result.succeed(answer.success)
-        }
-      })
-
-    const sending: Array<Fiber.Fiber<void>> = []
-    let position = 0
-    for (const { built, queue, requireWorkers } of items(job, payloads, options, now, traceparent)) {
-      if (Result.isFailure(built)) {
-        results[position++] = fail(queue, built.failure)
-        continue
-      }
-      const batches = requireWorkers ? guarded : unguarded
-      let batch = batches.get(queue)
-      if (batch === undefined) batches.set(queue, batch = { queue, requireWorkers, requests: [], positions: [] })
-      batch.requests.push(built.success)
-      batch.positions.push(position++)
-      if (batch.requests.length === batchSize) {
-        batches.delete(queue)
-        sending.push(yield* Effect.forkChild(send(batch), { startImmediately: true }))
-        yield* Effect.yieldNow
-      }
-    }
-    for (const batch of [...unguarded.values(), ...guarded.values()]) yield* send(batch)
-    yield* Fiber.joinAll(sending)
-    return results
-  })
-
-  return Publisher.of({
+export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.map(Broker, (broker) =>
+  Publisher.of({
     publish: (job, payload, options = {}) => {
       const place = callOr(() => placeOf(job, options), messageOfThrown)
       if (typeof place === "string") {
@@ -415,19 +440,20 @@ export const make: Effect.Effect<Publisher["Service"], never, Broker> = Effect.g
         "Publisher.publish",
         () => ({ "backq.job": job.name, "backq.queue": place.queue }),
         (traceparent) =>
-          Effect.clockWith((clock) => put(job, payload, options, place, clock.currentTimeMillisUnsafe(), traceparent))
+          Effect.clockWith((clock) =>
+            put(broker, job, payload, options, place, clock.currentTimeMillisUnsafe(), traceparent)
+          )
       )
     },
     publishAll: (job, payloads, options = {}) =>
       traced(
         "Publisher.publishAll",
         () => ({ "backq.job": job.name }),
-        (traceparent) => putAll(job, payloads, options, traceparent)
+        (traceparent) => putAll(broker, job, payloads, options, traceparent)
       ),
-    idleWorkers,
+    idleWorkers: (queue) => broker.idleWorkers(typeof queue === "string" ? queue : queue.queue),
     ping: broker.ping
-  })
-})
+  }))
 
 /**
  * Provides a publisher on the provided broker.
