@@ -80,7 +80,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true })
 const decodeEnvelope = Schema.decodeUnknownResult(Envelope)
 
 /**
- * Encodes an envelope as a body. The payload must already be JSON. What is undefined is left out.
+ * Encodes an envelope as a body. The payload must already be JSON. Undefined fields are omitted.
  *
  * @category functions
  * @since 0.1.0

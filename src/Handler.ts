@@ -7,7 +7,7 @@ import type { BrokerError } from "./BrokerError.ts"
 import type { Job } from "./Job.ts"
 
 /**
- * What a handler receives besides the payload.
+ * What a handler receives in addition to the payload.
  *
  * @category models
  * @since 0.1.0

@@ -2,10 +2,10 @@
  * Background jobs for services written with Effect.
  *
  * `Job` defines a job, `Publisher` publishes it, `Broker` keeps it, and `Worker`
- * runs it. Operators use the `Inspector`. The brokers have their own entry points
- * (`backq/memory`, `backq/sqlite`, `backq/beanstalk`), and so have the jobs that
- * come with backq (`backq/process`, `backq/apns`) and the helpers for tests
- * (`backq/testing`).
+ * runs it. Operators use `Operator` and the `Inspector`. The brokers have entry points
+ * of their own (`backq/memory`, `backq/sqlite`, `backq/beanstalk`,
+ * `backq/postgres`). So do the jobs that come with backq (`backq/process`,
+ * `backq/apns`) and the helpers for tests (`backq/testing`).
  */
 export * as Broker from "./Broker.ts"
 export * as BrokerError from "./BrokerError.ts"

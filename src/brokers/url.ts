@@ -503,7 +503,7 @@ const readTls = Effect.fnUntraced(
  * @since 0.1.0
  */
 export interface Options {
-  /** How long workers wait for a server or file that is away. Default: for ever for a server, 5 seconds for a file. */
+  /** How long workers wait for a server or file that is away. Default: forever for a server, 5 seconds for a file. */
   readonly reconnectFor?: Duration.Input | undefined
 }
 

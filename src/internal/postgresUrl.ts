@@ -47,7 +47,7 @@ const hostOf = (text: string): Result.Result<Host, string> => {
     : Result.fail("the port must be a number from 1 to 65535")
 }
 
-/** Is this the machine itself, to which nobody listens on the way? */
+/** Whether a host is this machine, so that a connection to it crosses no network. */
 export const isLocal = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|::1)$/i.test(host)
 
 /** Reads a URL. The failure is what is wrong with it. */

@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 /** The maximum size of a line. A worker's lines are far shorter. */
 export const maxLineBytes = 64 * 1024
 
-/** Takes the next bytes. Returns the lines that end in them, or fails for ever if a line is too long. */
+/** Takes the next bytes. Returns the lines that end in them, or fails forever if a line is too long. */
 export type Cutter = (chunk: Uint8Array) => Result.Result<ReadonlyArray<string>, "TooLong">
 
 const lineEnd = 10

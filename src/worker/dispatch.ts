@@ -28,7 +28,7 @@ const infoOf = (attempt: Attempt, consumer: Parts["consumer"]): Effect.Effect<Le
         Effect.tap(Effect.fromResult(answer!), (info) => Effect.sync(() => attempt.inform(info))))
   )
 
-/** What a handler receives besides the payload. */
+/** What a handler receives in addition to the payload. */
 const deliveryOf = (attempt: Attempt, consumer: Parts["consumer"]): Delivery => {
   const { decoded, lease } = attempt
   const info = infoOf(attempt, consumer)

@@ -54,7 +54,7 @@ export class Renewal {
   }
 
   /**
-   * Renews these leases and ends overdue attempts, for ever. It computes what is
+   * Renews these leases and ends overdue attempts, forever. It computes what is
    * due next only after it wakes, so that quick jobs cost nothing.
    */
   run(attempts: ReadonlySet<Attempt>): Effect.Effect<never> {

@@ -39,7 +39,7 @@ import * as SharedConnection from "./sharedConnection.ts"
  */
 export interface BrokerOptions {
   /**
-   * How long a worker's `reserve` waits for a server that is away. Default: for ever. Puts and the commands of operators
+   * How long a worker's `reserve` waits for a server that is away. Default: forever. Puts and the commands of operators
    * do not wait: they fail at once.
    */
   readonly reconnectFor?: Duration.Input | undefined

@@ -92,7 +92,7 @@ export class Client extends Context.Service<Client, {
   /** Puts a job into the used tube, and returns its id. */
   readonly put: (body: Uint8Array, options?: PutOptions) => Call<string>
 
-  /** Waits for a job of the watched tubes, for ever. After an interruption, a job that still arrives is requeued. */
+  /** Waits for a job of the watched tubes, forever. After an interruption, a job that still arrives is requeued. */
   readonly reserve: Call<Reservation>
   /** Waits for a job of the watched tubes for some whole seconds. 0 does not wait. */
   readonly reserveWithTimeout: (seconds: number) => Call<Reservation>

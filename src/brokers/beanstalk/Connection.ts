@@ -184,7 +184,7 @@ const maxSilence = (command: Command, replyTimeout: number): number =>
     : replyTimeout
 
 /**
- * Runs a step that serves a connection. If it throws, the connection ends, so that no command waits for ever.
+ * Runs a step that serves a connection. If it throws, the connection ends, so that no command waits forever.
  *
  * @category functions
  * @since 0.1.0

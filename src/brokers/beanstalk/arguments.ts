@@ -28,5 +28,5 @@ export const checkTimeout = integer("timeout", 0, 2147483647, "seconds")
 
 const idPattern = /^[0-9]{1,20}$/
 
-/** Can this be a job's id: an unsigned integer of 64 bits, in decimal? */
+/** Whether a text can be a job's id: an unsigned integer of 64 bits, in decimal. */
 export const isId = (id: string): boolean => idPattern.test(id) && BigInt(id) < 2n ** 64n

@@ -20,7 +20,7 @@ export type Command =
   }
   /** USING */
   | { readonly _tag: "Use"; readonly tube: string }
-  /** RESERVED, DEADLINE_SOON; waits for ever */
+  /** RESERVED, DEADLINE_SOON; waits forever */
   | { readonly _tag: "Reserve" }
   /** RESERVED, DEADLINE_SOON, TIMED_OUT; 0 seconds does not wait */
   | { readonly _tag: "ReserveWithTimeout"; readonly seconds: number }

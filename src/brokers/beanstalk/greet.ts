@@ -4,7 +4,7 @@
  *
  * A failure here comes before any command of a caller was sent. So its fate is
  * `NotSent`, whatever happened to the greeting. Defects become typed failures,
- * too, so that no caller waits for ever.
+ * too, so that no caller waits forever.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

@@ -28,7 +28,7 @@ export interface Store {
 
 /**
  * Repeats `work` while it is due and returns `true`. Both conditions count, because in a damaged file the work may stay
- * due for ever. Failures are ignored: every other operation reports them, too.
+ * due forever. Failures are ignored: every other operation reports them, too.
  */
 const whileDue = (isDue: () => boolean, work: Effect.Effect<boolean, BrokerError>) =>
   Effect.flatMap(Effect.try(isDue), (due) => due ? work : Effect.succeed(false)).pipe(

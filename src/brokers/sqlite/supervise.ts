@@ -11,7 +11,7 @@ const pauseAfterFault = "100 millis"
 /** After a defect was logged, others are not logged for this time. */
 const quietSeconds = 60
 
-/** Repeats a round for ever. `onFault` gets each defect, and must fail what the round left unfinished. */
+/** Repeats a round forever. `onFault` gets each defect, and must fail what the round left unfinished. */
 export const forever = (
   what: string,
   round: Effect.Effect<unknown>,

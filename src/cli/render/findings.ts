@@ -397,7 +397,7 @@ const troublesOf = (job: ListedJob, { known, now }: Context): ReadonlyArray<Trou
       todo: "start more workers, or give jobs a later deadline"
     })
   }
-  // a clock that is behind looks like a moved job, whose age began anew
+  // no finding for a clock that is behind: a moved job looks the same, because its age starts again at 0
   const ahead = publishedAt === undefined ? 0 : publishedAt + Duration.toMillis(job.age) - now
   if (ahead > maxSkewMillis) {
     troubles.push({

@@ -28,7 +28,7 @@ const units = [["d", 86_400_000], ["h", 3_600_000], ["m", 60_000], ["s", 1000]] 
 /** A duration in its two largest units: `3d 4h`, `5m`, `0s`. Rounds up to whole seconds. */
 export const shortDuration = (duration: Duration.Duration): string => {
   let left = Math.ceil(Duration.toMillis(duration) / 1000) * 1000
-  if (!Number.isFinite(left)) return "for ever"
+  if (!Number.isFinite(left)) return "forever"
   const parts: Array<string> = []
   for (const [unit, size] of units) {
     const count = Math.floor(left / size)

@@ -41,7 +41,7 @@ export const attach = (session: Session, socket: Tls.TLSSocket, ended: (ending: 
   session.onEnd = (ending) => {
     hasEnded = true
     const last = session.take()
-    // During a write the peer does not read, so a GOAWAY could wait for ever.
+    // During a write the peer does not read, so a GOAWAY could wait forever.
     if (isWriting || last === undefined || !socket.writable) socket.destroy()
     else socket.end(last, () => socket.destroy())
     ended(ending)

@@ -1,5 +1,5 @@
 /**
- * The connections of a pool: opens them, picks the best, and replaces the useless.
+ * The connections of a pool: opens them, picks the best, and replaces useless ones.
  *
  * After a connection that does not open, or proves useless, the pool pauses before
  * it opens the next. The pause doubles from one second to a minute; the useful
