@@ -21,8 +21,8 @@ export const feedPauseMillis = 100
 const inFlight = 10
 /** A victim dies at most this long after its round began. */
 const killWithinMillis = 400
-/** Workers may need this long to finish what is left: the jobs of a dead worker are ready after about 2 seconds. */
-const drainWithin = "60 seconds"
+/** At the end the number of jobs may stay the same for this long: the jobs of a dead worker are ready after 2 seconds. */
+const stuckMillis = 30_000
 
 /** How a campaign is made. */
 export interface Campaign {
@@ -107,12 +107,19 @@ const victimsOf = ({ publishers, random, workers }: Campaign): ReadonlySet<numbe
   return victims
 }
 
-const jobsLeft = Effect.gen(function*() {
+/** Waits until no job is left to do. Fails when the number of jobs stays the same for too long. */
+const finished = Effect.gen(function*() {
   const { stats } = yield* Inspector
-  yield* Effect.repeat(Effect.delay(stats, "50 millis"), {
-    until: ({ delayed, ready, reserved }) => ready + delayed + reserved === 0
+  let [fewest, since] = [Infinity, performance.now()]
+  const look = Effect.map(stats, ({ delayed, ready, reserved }) => {
+    const left = ready + delayed + reserved
+    if (left < fewest) [fewest, since] = [left, performance.now()]
+    const isStuck = performance.now() - since > stuckMillis
+    assert.isFalse(isStuck, `stuck: ${ready} ready, ${delayed} delayed and ${reserved} reserved jobs`)
+    return left
   })
-}).pipe(Effect.timeout(drainWithin))
+  yield* Effect.repeat(Effect.delay(look, "50 millis"), { until: (left) => left === 0 })
+})
 
 /** Runs the rounds, lets the workers finish, and compares the ledger with what is left. Returns what was counted. */
 export const run = Effect.fnUntraced(function*(campaign: Campaign) {
@@ -141,7 +148,7 @@ export const run = Effect.fnUntraced(function*(campaign: Campaign) {
   const end = (role: Ledger.Role) =>
     Effect.forEach(running, (one) => one.role === role ? kill(one, ledger, 0) : Effect.void, { discard: true })
   yield* end("feed")
-  yield* jobsLeft
+  yield* finished
   yield* end("serve")
 
   const { violations, ...counts } = Ledger.audit(Ledger.read(campaign.ledger), yield* campaign.left)

@@ -116,8 +116,8 @@ export const cluster = Effect.fnUntraced(function*(options: ClusterOptions = {})
   // SIGQUIT is PostgreSQL's immediate shutdown, which ends its children too.
   yield* Effect.acquireRelease(start, () => stop("SIGQUIT"))
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`
-  /** Runs SQL by psql. Returns what it prints. */
-  const psql = (sql: string) =>
+  /** Runs SQL by psql, as the superuser or another. Returns what it prints. */
+  const psql = (sql: string, user = "postgres") =>
     Effect.sync(() =>
       execFileSync(program("psql"), [
         "-qAtX",
@@ -128,6 +128,8 @@ export const cluster = Effect.fnUntraced(function*(options: ClusterOptions = {})
         "-p",
         String(port),
         "-U",
+        user,
+        "-d",
         "postgres",
         "-c",
         sql
@@ -137,7 +139,14 @@ export const cluster = Effect.fnUntraced(function*(options: ClusterOptions = {})
         env: { ...process.env, PGPASSWORD: options.password ?? "" }
       }).trim()
     )
-  return { port, url, psql, start, stop, folder, pid: () => child!.pid! }
+  /** Runs SQL by psql that has to fail. Returns what psql complains of. */
+  const refused = (sql: string, user?: string) =>
+    Effect.flip(
+      Effect.catchDefect(psql(sql, user), (error) => Effect.fail(String((error as { stderr?: string }).stderr)))
+    )
+  /** The URL for a role that is trusted. */
+  const urlOf = (role: string) => url.replace("postgres@", `${role}@`)
+  return { port, url, urlOf, psql, refused, start, stop, folder, pid: () => child!.pid! }
 })
 
 /** A cluster that all tests of a file share. It is started before the first, and asked for in each. */

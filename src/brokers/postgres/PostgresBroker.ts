@@ -39,6 +39,8 @@ import { Rules, Services as Shared } from "../shared/index.ts"
 import { PostgresConsumer } from "./consumer.ts"
 import * as Driver from "./driver.ts"
 import { failure } from "./failure.ts"
+import { largestBody } from "./functions.ts"
+import * as Grants from "./grants.ts"
 import * as Inspection from "./inspector.ts"
 import { Link } from "./link.ts"
 import type * as Pooling from "./pooling.ts"
@@ -47,7 +49,7 @@ import { portions, type Put, Puts } from "./puts.ts"
 import * as Reach from "./reach.ts"
 import * as Schema from "./schema.ts"
 import * as Servers from "./servers.ts"
-import { channelOf, Store } from "./store.ts"
+import { Store } from "./store.ts"
 import * as Transaction from "./transaction.ts"
 
 /**
@@ -176,8 +178,6 @@ export const features: Features = {
 const pollDirect = 1000
 const pollPooled = 100
 
-const largestBody = 64 * 1024 * 1024
-
 const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> => {
   const rule = OptionRules.integer(bytes, 1, largestBody, "bytes")
   return rule === undefined
@@ -259,6 +259,19 @@ const consuming =
 // Constructors
 // -----------------------------------------------------------------------------
 
+/** Uses a session for a moment. */
+const onSession = <A>(
+  servers: Servers.Servers,
+  use: (run: Schema.Run) => Effect.Effect<A, BrokerError>
+): Effect.Effect<A, BrokerError> =>
+  Effect.scoped(Effect.flatMap(
+    Servers.open(servers, { isShared: false, isDurable: true, isWatched: false }),
+    (session) =>
+      use((sql, parameters) =>
+        Effect.mapError(session.query(sql, parameters), (error) => failure(servers.broker, servers.schema, error))
+      )
+  ))
+
 const makeOn = Effect.fnUntraced(function*(
   { listening, servers }: Reach.Reach,
   options: BrokerOptions,
@@ -280,12 +293,7 @@ const makeOn = Effect.fnUntraced(function*(
     )
   const link = linkOf(isDurable)
   const takeLink = linkOf(false)
-  yield* Effect.scoped(Effect.gen(function*() {
-    const session = yield* Servers.open(servers, { isShared: false, isDurable: true, isWatched: false })
-    const run = (sql: string, parameters?: ReadonlyArray<unknown>) =>
-      Effect.mapError(session.query(sql, parameters), (error) => failure(broker, schema, error))
-    yield* Schema.prepare(broker, schema, run, options.migrate ?? true)
-  }))
+  yield* onSession(servers, (run) => Schema.prepare(broker, schema, run, options.migrate ?? true))
 
   const fork = yield* FiberSet.makeRuntime<never>()
   const clock = yield* Clock.Clock
@@ -302,7 +310,7 @@ const makeOn = Effect.fnUntraced(function*(
   const presence = new Presence({
     broker,
     schema,
-    channel: channelOf(schema),
+    channel: Schema.channelOf(schema),
     sql: store.sql,
     open: Servers.open(listening ?? servers, { isShared: false, isDurable: false, isWatched: true }),
     pooling,
@@ -368,6 +376,66 @@ export const makeSql = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Services, BrokerError, Scope.Scope | Driver.PgClient> {
   const client = yield* Driver.PgClient
   return yield* makeOn(yield* Reach.ofClient(client.config, options), options, client)
+})
+
+// -----------------------------------------------------------------------------
+// Migrations
+// -----------------------------------------------------------------------------
+
+/**
+ * Roles of the server, and what they may do in the schema.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Roles {
+  /** Roles that publish, work and operate. They can't change the schema. */
+  readonly workers?: ReadonlyArray<string> | undefined
+  /** Roles that publish. They can't read, run or delete a job. */
+  readonly publishers?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * What became of a schema.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Migrated {
+  readonly schema: string
+  /** Its version before; 0 where there was none. */
+  readonly from: number
+  readonly to: number
+}
+
+/**
+ * Brings a schema up to date, and gives roles their rights in it. It changes nothing where nothing is missing. A schema
+ * of a newer version is refused.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
+export const migrate = Effect.fnUntraced(function*(
+  options: Options & Roles
+): Effect.fn.Return<Migrated, BrokerError> {
+  const roles = yield* Grants.check(options)
+  const { servers } = yield* Reach.ofOptions(options)
+  const { broker, schema } = servers
+  const migrated = yield* onSession(servers, (run) => Schema.migrate(broker, schema, run, roles))
+  return { schema, ...migrated }
+})
+
+/**
+ * What {@link migrate} would do, as a script for psql. It works on a schema of any version, and can be run again.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
+export const migrationScript = Effect.fnUntraced(function*(
+  options: Roles & { readonly schema?: string | undefined } = {}
+): Effect.fn.Return<string, BrokerError> {
+  const roles = yield* Grants.check(options)
+  return Schema.script(yield* Schema.checkSchema(options.schema ?? Schema.defaultSchema), roles)
 })
 
 // -----------------------------------------------------------------------------

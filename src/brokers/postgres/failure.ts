@@ -9,6 +9,7 @@ import { BrokerError, make as brokerError, OutOfMemory, Unavailable, Unsupported
 import { clip, maxReasonChars, safeLine } from "../../internal/text.ts"
 import { certificateProblem, codeOf, isNotTls, networkDetail, textOf } from "../../internal/tls.ts"
 import { DriverError } from "./driver.ts"
+import * as Grants from "./grants.ts"
 
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 const readOnlyTransaction = "25006"
@@ -88,20 +89,10 @@ const detailOf = (error: DriverError): string => {
 }
 
 /** What a missing right, schema or table takes. */
-const setUpHint = (schema: string, { code, detail }: DriverError): string => {
-  const text = safeLine(clip(detail, maxReasonChars))
-  if (code !== "42501") return `${text}. Start a program with migrate on, or run backq migrate`
-  if (/for database/.test(detail)) {
-    return `${text}. Run GRANT CREATE ON DATABASE ... TO the user, or let another user make the schema and set ` +
-      "migrate=false"
-  }
-  if (detail.startsWith("must be owner")) {
-    return `${text}. Let the owner of the schema bring it up to date, and set migrate=false`
-  }
-  return `${text}. Run as the owner of the schema, with the user in place of USER: GRANT USAGE ON SCHEMA ${schema} TO ` +
-    `USER; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO USER; GRANT USAGE ON ALL SEQUENCES ` +
-    `IN SCHEMA ${schema} TO USER`
-}
+const setUpHint = (schema: string, { code, detail }: DriverError): string =>
+  `${safeLine(clip(detail, maxReasonChars))}: ${
+    code === "42501" ? Grants.advice(schema, detail) : "run backq migrate, or leave migrate on"
+  }`
 
 /** Can the statement be sent again, because the server undid it on account of others? */
 export const isUndone = ({ code }: DriverError): boolean => code !== undefined && isUndoneBy.has(code)

@@ -19,6 +19,7 @@ import type { Link } from "./link.ts"
 import type { Mark, Place } from "./marks.ts"
 import type { Presence } from "./presence.ts"
 import { portions, type Put, putNow, textsOf } from "./puts.ts"
+import { channelOf } from "./schema.ts"
 import type { Transaction } from "./transaction.ts"
 import { Waiters } from "./waiters.ts"
 
@@ -56,9 +57,6 @@ export interface Receiver {
   /** Other processes have what it held. */
   readonly lose: () => void
 }
-
-/** The channel of a schema, on which processes tell each other of jobs. */
-export const channelOf = (schema: string): string => `backq.${schema}`
 
 /** The jobs of a schema, as this process sees them. */
 export class Store {
