@@ -6,6 +6,7 @@
  */
 import { assert, type Vitest } from "@effect/vitest"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -86,6 +87,25 @@ export class Harness {
   /** Long enough for what should not happen to happen. */
   get aWhile(): Effect.Effect<void> {
     return this.pass(this.time === "virtual" ? "1 second" : "200 millis")
+  }
+
+  /**
+   * The end of a fiber that waits for two seconds from `began` on. Half a second earlier it must wait, and `check`
+   * hold; both are left out on a machine that is so busy that the two seconds are over by then.
+   */
+  endOf<A, E, E2 = never>(
+    fiber: Fiber.Fiber<A, E>,
+    began: number,
+    check: Effect.Effect<void, E2> = Effect.void
+  ): Effect.Effect<A, E | E2> {
+    return Effect.gen({ self: this }, function*() {
+      const passed = Effect.map(Clock.currentTimeMillis, (now) => now - began)
+      yield* this.pass(1500)
+      const early = yield* Effect.exit(Effect.andThen(Effect.sync(() => assertRunning(fiber)), check))
+      if ((yield* passed) < 2000) yield* early
+      yield* this.pass(500)
+      return yield* Fiber.join(fiber)
+    })
   }
 
   /** Puts a text on the test's queue. */

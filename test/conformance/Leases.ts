@@ -1,5 +1,6 @@
 /** The rules about leases: how they end, and what is counted. */
 import { assert } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -61,15 +62,14 @@ export const leases = (test: Test): void => {
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a")
-      yield* release(consumer, yield* take(consumer), { delay: "2 seconds" })
+      const lease = yield* take(consumer)
+      const began = yield* Clock.currentTimeMillis
+      yield* release(consumer, lease, { delay: "2 seconds" })
       const stats = yield* h.inspector.statsJob(id)
       assert.strictEqual(stats.state, "delayed")
       assert.isAtMost(Duration.toMillis(stats.timeLeft), 2000)
       const fiber = yield* h.reserveWaiting(consumer, 1)
-      yield* h.pass("1500 millis")
-      assertRunning(fiber)
-      yield* h.pass("500 millis")
-      const [again] = yield* Fiber.join(fiber)
+      const [again] = yield* h.endOf(fiber, began)
       assert.strictEqual(again.id, id)
       yield* assertInfo(consumer, again, { attempt: 2, abandoned: 0 })
     }))
@@ -252,13 +252,11 @@ export const leases = (test: Test): void => {
       const slow = yield* h.consumer()
       const other = yield* h.consumer()
       yield* h.put("a", { ttr: "2 seconds" })
+      const began = yield* Clock.currentTimeMillis
       const lease = yield* take(slow)
       yield* assertInfo(slow, lease, { attempt: 1, abandoned: 0 })
       const fiber = yield* h.reserveWaiting(other, 1)
-      yield* h.pass("1500 millis")
-      assertRunning(fiber)
-      yield* h.pass("500 millis")
-      const [again] = yield* Fiber.join(fiber)
+      const [again] = yield* h.endOf(fiber, began)
       assert.strictEqual(again.id, lease.id)
       yield* assertInfo(other, again, { attempt: 2, abandoned: 1 })
       for (const [, use] of allUses) yield* assertFails(use(slow, lease), "LeaseLost")
