@@ -1,9 +1,10 @@
 /** `npm start`, as lines and on a terminal. */
 import { assert, describe, it } from "@effect/vitest"
-import { spawnSync } from "node:child_process"
+import { execFile } from "node:child_process"
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { allow, withPrograms } from "./support/limits.ts"
 
 allow(withPrograms)
@@ -11,12 +12,12 @@ allow(withPrograms)
 const script = join(import.meta.dirname, "..", "scripts", "start.ts")
 
 /** Runs it in a folder of its own, with nothing set. */
-const start = (command: string, ...args: ReadonlyArray<string>): string => {
+const start = async (command: string, ...args: ReadonlyArray<string>): Promise<string> => {
   const cwd = mkdtempSync(join(tmpdir(), "backq-start-"))
   const { BACKQ_BROKER: _, ...env } = process.env
   try {
-    const { status, stderr, stdout } = spawnSync(command, args, { cwd, env, encoding: "utf8", timeout: 60_000 })
-    assert.strictEqual(status, 0, stderr)
+    // Another exit code than 0 is an error.
+    const { stdout } = await promisify(execFile)(command, args, { cwd, env, timeout: 60_000 })
     assert.isTrue(existsSync(join(cwd, "backq.db")))
     return stdout
   } finally {
@@ -26,9 +27,9 @@ const start = (command: string, ...args: ReadonlyArray<string>): string => {
 
 const summary = /9 jobs in \d+\.\d s: 7 done, 2 buried with their reason, none lost/
 
-describe("npm start", () => {
-  it("prints a line for each change, and what to try next", () => {
-    const output = start(process.execPath, script)
+describe.concurrent("npm start", () => {
+  it("prints a line for each change, and what to try next", async () => {
+    const output = await start(process.execPath, script)
     for (
       const line of [
         /^process that succeeds +running$/m,
@@ -49,8 +50,8 @@ describe("npm start", () => {
     assert.notInclude(output, "\x1b")
   })
 
-  it("updates a table in place on a terminal", () => {
-    const output = start("script", "-qec", `"${process.execPath}" "${script}"`, "/dev/null")
+  it("updates a table in place on a terminal", async () => {
+    const output = await start("script", "-qec", `"${process.execPath}" "${script}"`, "/dev/null")
     assert.include(output, "\x1b[9A\x1b[J")
     assert.isTrue(output.lastIndexOf("\x1b[?25h") > output.lastIndexOf("\x1b[9A"), "the cursor is shown again")
     assert.match(output, summary)

@@ -22,7 +22,7 @@ const drivers: ReadonlyArray<readonly [string, (port: number) => Layer.Layer<Bro
 for (const [name, layer, features] of drivers) {
   const onOwnServer = Layer.unwrap(Effect.map(Servers.beanstalkd(), ({ port }) => layer(port)))
 
-  describe.skipIf(Servers.isMissing)(name, () => {
+  describe.skipIf(Servers.isMissing).concurrent(name, () => {
     suite("conformance", { layer: onOwnServer, time: "real", features })
     model("model", { layer: onOwnServer, time: "real", features, runs: 25 })
   })

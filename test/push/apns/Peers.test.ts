@@ -275,7 +275,7 @@ describe.skipIf(Http2.isMissing("caddy"))("caddy", () => {
     }))
 })
 
-describe.skipIf(Http2.isPythonMissing)("python3-h2", () => {
+describe.skipIf(Http2.isPythonMissing).concurrent("python3-h2", () => {
   it.live("a GOAWAY with an error code sends refused pushes again and makes the others unknown", () =>
     Effect.gen(function*() {
       const server = yield* Servers.python("goaway")
