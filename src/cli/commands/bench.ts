@@ -26,7 +26,7 @@ import * as Worker from "../../Worker.ts"
 import * as Flags from "../flags/flags.ts"
 import { print, printJson } from "../output.ts"
 import { table } from "../render/table.ts"
-import { interruptible, root, withBroker } from "../root.ts"
+import { interruptible, withBroker } from "../root.ts"
 
 const config = {
   jobs: Flags.integer("jobs", 100).pipe(
@@ -140,11 +140,11 @@ const row = (what: string, { cpu, perSecond }: Rate) => [what, perSecond, cpu]
 /** `backq bench`. */
 export const bench = Command.make("bench", config, ({ jobs, json, size }) =>
   Effect.gen(function*() {
-    const { broker } = yield* root
-    const figures = yield* withBroker(
-      Effect.provide(run(jobs, size), Layer.merge(Publisher.layer, Logger.layer([])))
+    const measured = Effect.all({ broker: Effect.map(Broker, ({ name }) => name), figures: run(jobs, size) })
+    const { broker, figures } = yield* withBroker(
+      Effect.provide(measured, Layer.merge(Publisher.layer, Logger.layer([])))
     )
-    if (json) return yield* printJson({ broker: broker.replace(/\?.*/s, ""), jobs, size, ...figures })
+    if (json) return yield* printJson({ broker, jobs, size, ...figures })
     yield* print(
       ...table(["", "jobs/s", "CPU us"], [
         row("publish, one at a time", figures.publish),
