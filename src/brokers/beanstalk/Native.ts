@@ -110,6 +110,55 @@ const dial = (options: ConnectOptions, read: Read) =>
     ({ socket }) => Effect.sync(() => socket.connecting ? socket.destroy() : socket.destroySoon())
   )
 
+/** Writes the commands of a pipeline to an open socket. */
+class Writer {
+  private readonly socket: Net.Socket
+  private readonly pipeline: Pipeline
+  private readonly slab = new Slab()
+  /** The bytes that the socket has not accepted. A large body leaves in pieces, and each counts as progress. */
+  private rest = noBytes
+
+  constructor(socket: Net.Socket, pipeline: Pipeline) {
+    this.socket = socket
+    this.pipeline = pipeline
+  }
+
+  /** Writes as much as the socket accepts. */
+  readonly flush = (): void => {
+    while (!this.socket.writableNeedDrain && !this.pipeline.isEnded) {
+      if (this.rest === noBytes) this.rest = this.encoded()
+      else this.pipeline.progress++
+      if (this.rest === noBytes) return
+      this.writePiece(this.rest)
+    }
+  }
+
+  private writePiece(bytes: Uint8Array): void {
+    const isLast = bytes.length <= 2 * writeBytes
+    this.rest = isLast ? noBytes : bytes.subarray(writeBytes)
+    this.pipeline.isCutOff = !isLast
+    this.socket.write(isLast ? bytes : bytes.subarray(0, writeBytes))
+  }
+
+  private encoded(): Uint8Array {
+    while (this.slab.size < writeBytes) {
+      const command = this.pipeline.next()
+      if (command === undefined) break
+      this.slab.append(command)
+    }
+    return this.slab.size === 0 ? noBytes : this.slab.take()
+  }
+}
+
+/** Adds to an ending that it came in the middle of a reply, or names the server that an unfinished line is from. */
+const inReply = (ending: Ending, receiver: Receiver): Ending => {
+  if (!receiver.isInside) return ending
+  const line = receiver.answered ? "" : receiver.unfinishedLine
+  return line === ""
+    ? { ...ending, detail: `${ending.detail} in the middle of a reply` }
+    : { detail: describeStranger(line), violation: true }
+}
+
 const open = (options: ConnectOptions) =>
   Effect.fnUntraced(
     function*(
@@ -129,49 +178,14 @@ const open = (options: ConnectOptions) =>
       }
 
       const { opened, socket } = yield* dial(options, read)
-
-      const fail = (ending: Ending) => {
-        if (!receiver.isInside) return end(ending)
-        const line = receiver.answered ? "" : receiver.unfinishedLine
-        end(
-          line === ""
-            ? { ...ending, detail: `${ending.detail} in the middle of a reply` }
-            : { detail: describeStranger(line), violation: true }
-        )
-      }
-      const closed = () => fail(closeFailure(options, receiver.answered))
-      socket.on("error", (cause) => fail(cutFailure(options, cause)))
+      const closed = () => end(inReply(closeFailure(options, receiver.answered), receiver))
+      socket.on("error", (cause) => end(inReply(cutFailure(options, cause), receiver)))
       socket.on("end", closed)
       socket.on("close", closed)
       yield* opened
 
-      const slab = new Slab()
-      /** The bytes that the socket has not accepted. A large body leaves in pieces, and each counts as progress. */
-      let rest = noBytes
-
-      const encoded = (): Uint8Array => {
-        while (slab.size < writeBytes) {
-          const command = pipeline.next()
-          if (command === undefined) break
-          slab.append(command)
-        }
-        return slab.size === 0 ? noBytes : slab.take()
-      }
-
-      const flush = () => {
-        while (!socket.writableNeedDrain && !pipeline.isEnded) {
-          if (rest === noBytes) rest = encoded()
-          else pipeline.progress++
-          if (rest === noBytes) return
-          const bytes = rest
-          const isLast = bytes.length <= 2 * writeBytes
-          rest = isLast ? noBytes : bytes.subarray(writeBytes)
-          pipeline.isCutOff = !isLast
-          socket.write(isLast ? bytes : bytes.subarray(0, writeBytes))
-        }
-      }
+      const { flush } = new Writer(socket, pipeline)
       socket.on("drain", () => orEnd(end, flush))
-
       return { flush, destroy: () => socket.destroy() }
     },
     Effect.mapError((ending) => openError(brokerName(options), ending))
