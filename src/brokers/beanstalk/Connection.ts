@@ -233,6 +233,50 @@ const watch = (
   })
 
 /**
+ * Flushes a transport after commands were submitted. No fiber sends: a flush is a microtask, so that all commands of one
+ * tick leave in one write.
+ */
+class Flushes {
+  private readonly transportFlush: () => void
+  private isDue = false
+  private isLateDue = false
+  private resume: ((effect: Effect.Effect<void>) => void) | undefined
+
+  constructor(transportFlush: () => void) {
+    this.transportFlush = transportFlush
+  }
+
+  /** Requests a flush. With `mayWait` it may come in the next turn of the event loop. */
+  readonly request = (mayWait: boolean): void => {
+    if (this.isDue) return
+    if (mayWait) {
+      if (!this.isLateDue) setImmediate(this.flushLate)
+      this.isLateDue = true
+      return
+    }
+    this.isDue = true
+    queueMicrotask(this.flush)
+  }
+
+  /** Waits for the next flush. */
+  readonly next: Effect.Effect<void> = Effect.callback((resume) => {
+    this.resume = resume
+  })
+
+  private readonly flush = (): void => {
+    this.isDue = false
+    this.transportFlush()
+    this.resume?.(Effect.void)
+    this.resume = undefined
+  }
+
+  private readonly flushLate = (): void => {
+    this.isLateDue = false
+    this.flush()
+  }
+}
+
+/**
  * Creates a connection on a transport. `open` gets the pipeline, and a function to call when the transport ends.
  *
  * @category constructors
@@ -256,36 +300,10 @@ export const make = Effect.fnUntraced(function*<E, R>(
 
   yield* Effect.addFinalizer(() => Effect.sync(() => end({ detail: "the connection was closed on this side" })))
   const transport = yield* open(pipeline, end)
+  const flushes = new Flushes(() => orEnd(end, transport.flush))
+  pipeline.wake = flushes.request
 
-  // No fiber sends. A submit schedules a flush as a microtask, so that all commands of one tick leave in one write.
-  let resumeWatch: ((effect: Effect.Effect<void>) => void) | undefined
-  let isFlushDue = false
-  const flush = () => {
-    isFlushDue = false
-    orEnd(end, transport.flush)
-    resumeWatch?.(Effect.void)
-    resumeWatch = undefined
-  }
-  let isLateFlushDue = false
-  const lateFlush = () => {
-    isLateFlushDue = false
-    flush()
-  }
-  pipeline.wake = (mayWait) => {
-    if (isFlushDue) return
-    if (mayWait) {
-      if (!isLateFlushDue) setImmediate(lateFlush)
-      isLateFlushDue = true
-      return
-    }
-    isFlushDue = true
-    queueMicrotask(flush)
-  }
-  const busy = Effect.callback<void>((resume) => {
-    resumeWatch = resume
-  })
-
-  yield* Effect.forkScoped(Effect.map(watch(pipeline, replyTimeout, busy), end))
+  yield* Effect.forkScoped(Effect.map(watch(pipeline, replyTimeout, flushes.next), end))
   // After the end nothing is sent or read, whatever the reason.
   yield* Deferred.await(closed).pipe(Effect.andThen(Effect.sync(transport.destroy)), Effect.forkScoped)
 
