@@ -9,6 +9,9 @@
  *
  * All requests have one circuit, and each scope has its own. A scope is a topic, for
  * instance: a key may be valid for one app and not for another.
+ *
+ * Effect's `CircuitBreaker` runs an Effect for each call, and fails calls that come
+ * during a probe. Requests of the pool are no Effects, and they wait for the probe.
  */
 import { Backoff } from "./backoff.ts"
 import type { Failure } from "./Provider.ts"
