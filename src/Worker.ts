@@ -32,6 +32,7 @@ import * as Stream from "effect/Stream"
 import { Broker } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
 import * as Handler from "./Handler.ts"
+import { monotonicMillis } from "./internal/clock.ts"
 import type { Counts, Outcome } from "./Outcome.ts"
 import {
   type Attempt,
@@ -108,7 +109,7 @@ const ready = Effect.fnUntraced(function*<R>(
   const settings = yield* Settings.make(options, handlers)
   const clock = yield* Clock.Clock
   const clocks: Clocks = {
-    now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000,
+    now: () => monotonicMillis(clock),
     wallNow: () => clock.currentTimeMillisUnsafe()
   }
   const broker = yield* Broker

@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
+import { monotonicMillis } from "../internal/clock.ts"
 import * as OptionRules from "../internal/options.ts"
 import { dial, hostPort, serverName } from "./dial/dial.ts"
 import { tlsFailure } from "./dial/failure.ts"
@@ -145,7 +146,7 @@ const sessionOptions = Effect.fnUntraced(function*(options: Options) {
   const session: SessionOptions = {
     server: serverName(options),
     authority: port === 443 ? hostPort(options.host, port).slice(0, -4) : hostPort(options.host, port),
-    now: () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6,
+    now: () => monotonicMillis(clock),
     requestTimeout: yield* millisOf("requestTimeout", options.requestTimeout, 30_000),
     pingTimeout: yield* millisOf("pingTimeout", options.pingTimeout, 10_000),
     idlePing: yield* millisOf("idlePing", options.idlePing, 60_000),

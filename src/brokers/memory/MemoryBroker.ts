@@ -18,6 +18,7 @@ import type * as Scope from "effect/Scope"
 import type { Broker, Consumer, Features } from "../../Broker.ts"
 import { consumerClosed } from "../../BrokerError.ts"
 import type { Inspector, Services } from "../../Inspector.ts"
+import { monotonicMillis } from "../../internal/clock.ts"
 import { Rules, Services as Shared } from "../shared/index.ts"
 import * as Inspection from "./inspector.ts"
 import * as Jobs from "./jobs.ts"
@@ -98,7 +99,7 @@ export const makeWith = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Services, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const runAlarm = yield* FiberHandle.makeRuntime<never>()
-  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+  const now = () => monotonicMillis(clock)
   const store: Store = new Store({
     maxJobSize,
     now,

@@ -25,6 +25,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { BrokerError, type Unavailable } from "../../BrokerError.ts"
+import { monotonicMillis } from "../../internal/clock.ts"
 import { failure, isBusy, isFull, isOfSqlite } from "./failure.ts"
 import * as Supervise from "./supervise.ts"
 import type { Sync } from "./sync.ts"
@@ -244,7 +245,7 @@ export class Commits {
   })
 
   private millis(): number {
-    return Number(this.options.clock.monotonicTimeNanosUnsafe()) / 1e6
+    return monotonicMillis(this.options.clock)
   }
 
   private readonly write = Effect.gen({ self: this }, function*() {

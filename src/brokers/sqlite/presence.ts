@@ -16,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { BrokerError } from "../../BrokerError.ts"
+import { monotonicMillis } from "../../internal/clock.ts"
 import { failure, type FileUnusable, isMoved } from "./failure.ts"
 import { movedTo } from "./guard.ts"
 import { Openings, type Options as OpeningOptions } from "./openings.ts"
@@ -56,7 +57,7 @@ export class Presence {
   constructor(options: Options, clock: Clock.Clock, scope: Scope.Scope) {
     this.options = options
     this.openings = new Openings({ ...options, onMoved: (cause) => this.notice(cause) }, scope)
-    this.millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    this.millis = () => monotonicMillis(clock)
   }
 
   /** Opens the file for the first time. */

@@ -13,6 +13,7 @@ import type * as Scope from "effect/Scope"
 import { fstatSync } from "node:fs"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { brokerClosed, type BrokerError } from "../../BrokerError.ts"
+import { monotonicMillis } from "../../internal/clock.ts"
 import { callSafely } from "../../internal/thrown.ts"
 import * as Checkpoints from "./checkpoints.ts"
 import { Commits, type Content, type Options as CommitOptions, type Storage } from "./commits.ts"
@@ -137,7 +138,7 @@ class OpenFile implements Session, Housekeeping.Store {
     this.history = new History(database)
     this.space = new Space(database)
     this.dataVersion = database.prepare("PRAGMA data_version")
-    this.millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    this.millis = () => monotonicMillis(clock)
     this.processes = new Processes(this.jobs, this.queues, this.millis)
     this.commits = new Commits(this.committing())
     this.waiters = new Waiters(this.waiting())

@@ -25,6 +25,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { closeSync, fdatasync, fdatasyncSync, openSync } from "node:fs"
 import type { BrokerError } from "../../BrokerError.ts"
+import { monotonicMillis } from "../../internal/clock.ts"
 import { diskFailed, failure } from "./failure.ts"
 
 /** A sync that takes longer than this on average runs on a thread. */
@@ -95,7 +96,7 @@ class LogSync implements Sync {
   readonly isQuick = (): boolean => this.averageMillis !== undefined && this.averageMillis <= slowSyncMillis
 
   readonly here = (): Result.Result<void, BrokerError> => {
-    const began = this.clock.monotonicTimeNanosUnsafe()
+    const began = monotonicMillis(this.clock)
     const result = Result.try({
       try: () => this.disk.fdatasyncSync(this.log),
       catch: (cause) => this.failed(cause)
@@ -105,7 +106,7 @@ class LogSync implements Sync {
   }
 
   private readonly onThread: Effect.Effect<void, BrokerError> = Effect.callback((resume) => {
-    const began = this.clock.monotonicTimeNanosUnsafe()
+    const began = monotonicMillis(this.clock)
     this.disk.fdatasync(this.log, (cause) => {
       this.measured(began)
       resume(cause === null ? Effect.void : Effect.fail(this.failed(cause)))
@@ -134,8 +135,8 @@ class LogSync implements Sync {
     return diskFailed(this.broker, cause, "Unknown")
   }
 
-  private measured(began: bigint): void {
-    const millis = Number(this.clock.monotonicTimeNanosUnsafe() - began) / 1e6
+  private measured(began: number): void {
+    const millis = monotonicMillis(this.clock) - began
     this.averageMillis = this.averageMillis === undefined
       ? millis
       : this.averageMillis + (millis - this.averageMillis) / averagedSyncs

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { BrokerError } from "../../BrokerError.ts"
 import type { Inspector, QueueStats } from "../../Inspector.ts"
+import { monotonicMillis } from "../../internal/clock.ts"
 import * as Operator from "../../Operator.ts"
 import { table } from "./table.ts"
 import { rate, shortDuration } from "./text.ts"
@@ -59,7 +60,7 @@ const count = Effect.fnUntraced(function*(
   const stats = names.length > 0 ? Operator.statsQueue : (name: string) => orGone(Operator.statsQueue(name))
   const wanted = names.length > 0 ? names : Array.from(yield* Operator.queues).sort()
   const queues = yield* Effect.forEach(wanted, stats, manyAtOnce)
-  const at = Number((yield* Clock.Clock).monotonicTimeNanosUnsafe()) / 1e6
+  const at = monotonicMillis(yield* Clock.Clock)
   return { at, queues: queues.filter((one) => one !== undefined) }
 })
 

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
+import { monotonicMillis } from "../../internal/clock.ts"
 
 /** The services of Effect that the plain methods of a pool use. */
 export class Runtime {
@@ -29,7 +30,7 @@ export class Runtime {
 
   /** The monotonic time, in milliseconds. It is cached until {@link Runtime.forgetTime}. */
   now(): number {
-    return this.time < 0 ? this.time = Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6 : this.time
+    return this.time < 0 ? this.time = monotonicMillis(this.clock) : this.time
   }
 
   /** Reads the clock again at the next {@link Runtime.now}. */
