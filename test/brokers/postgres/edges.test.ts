@@ -1,5 +1,6 @@
 /** What becomes of jobs when the server, the connection or a process ends. */
 import { assert, describe } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -19,6 +20,9 @@ import { cluster, isMissing, real } from "../../support/postgres.ts"
 allow(withPrograms)
 
 const request = (body: string) => Result.getOrThrow(putRequest(bytes(body), { ttr: "1 hour" }))
+
+/** What a machine that has much else to do may take longer. */
+const slack = 1.5
 
 const through = (port: number) => `postgres://postgres@127.0.0.1:${port}/postgres`
 
@@ -47,35 +51,35 @@ const waitFor = <A, E, R>(ask: Effect.Effect<A, E, R>, wanted: (answer: A) => bo
 
 describe.skipIf(isMissing)("PostgresBroker when something ends", () => {
   real(
-    "the jobs of a killed worker are ready again within seconds, long before their ttr",
+    "a killed worker's jobs are ready again within 2 seconds, those of a machine that was cut off within 10",
     () =>
       Effect.gen(function*() {
         const server = yield* cluster()
-        const { broker, inspector } = yield* PostgresBroker.make({ url: server.url })
-        const consumer = yield* broker.consume(["q"])
-        yield* broker.putAll("q", ["a", "b", "c"].map(request))
-        const { child, count } = yield* holder(server.url, "q", 3)
-        assert.strictEqual(count, 3)
-        // A new session judges nobody for 5 seconds.
-        const fiber = yield* Effect.forkChild(consumer.reserve(3))
+        const way = yield* relay(server.port)
+        const { broker } = yield* PostgresBroker.make({ url: server.url })
+        const kinds = ["killed", "cut"] as const
+        yield* Effect.forEach(kinds, (queue) => broker.putAll(queue, ["a", "b", "c"].map(request)))
+        const { child } = yield* holder(server.url, "killed", 3)
+        yield* holder(through(way.port), "cut", 3)
+        const waiting = yield* Effect.forEach(kinds, (queue) =>
+          Effect.flatMap(broker.consume([queue]), (consumer) =>
+            Effect.forkChild(Effect.timed(consumer.reserve(3)))))
+        // Nobody is judged in the first 5 seconds.
         yield* Effect.sleep("5500 millis")
+        const from = yield* Clock.currentTimeMillis
+        const since = Effect.map(Clock.currentTimeMillis, (now) =>
+          now - from)
         child.kill("SIGKILL")
-        const [took, leases] = yield* Effect.timed(Effect.timeout(Fiber.join(fiber), "20 seconds"))
-        assert.isBelow(Duration.toMillis(took), 6000)
+        yield* way.hold
+        const [killed, cutOff] = waiting
+        const [, leases] = yield* Fiber.join(killed!)
+        assert.isBelow(yield* since, 2000 * slack)
         assert.strictEqual(leases.length, 3)
         assert.include(leases[0].info, { attempt: 2, abandoned: 1 })
-        assert.strictEqual((yield* inspector.statsQueue("q")).reserved, 3)
+        yield* Fiber.join(cutOff!)
+        assert.isBelow(yield* since, 10_000)
       })
   )
-
-  real("the first job of a schema is listed when it is buried", () =>
-    Effect.gen(function*() {
-      const { broker, inspector } = yield* PostgresBroker.make({ url: (yield* cluster()).url })
-      const id = yield* broker.put("q", request("a"))
-      yield* inspector.buryJob(id, "a test says so")
-      const { jobs } = yield* inspector.list("q", { state: "buried" })
-      assert.deepStrictEqual(jobs.map((job) => job.id), [id])
-    }))
 
   real("a job of another process starts at once, and is counted as waited for there", () =>
     Effect.gen(function*() {
