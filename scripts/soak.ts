@@ -11,6 +11,8 @@
  */
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import { startVitest } from "vitest/node"
+import { faults, round } from "../test/failover/failover.ts"
 import { postgresKills } from "../test/kills/postgres.ts"
 import { sqliteKills } from "../test/kills/sqlite.ts"
 import { transferKills } from "../test/kills/transfer.ts"
@@ -48,6 +50,28 @@ const kills = (
   take: (seed, index, rounds) => Effect.runPromise(run(seed, index, rounds))
 })
 
+const failover: Soak = {
+  name: "postgres-failover",
+  about: "a primary of PostgreSQL fails under load, its standby is promoted, and nothing acknowledged is lost",
+  rounds: 20,
+  together: 1,
+  take: (_, index) => Effect.runPromise(round(faults[index % faults.length]!))
+}
+
+/** Takes a file of vitest that is too long for `npm test`. */
+const whole = (name: string, about: string, file: string): Soak => ({
+  name,
+  about,
+  rounds: 1,
+  together: 1,
+  take: async () => {
+    const vitest = await startVitest("test", [file], { run: true, watch: false, include: ["test/**/*.soak.ts"] })
+    const isPassed = vitest.state.getCountOfFailedTests() === 0 && vitest.state.getFiles().length > 0
+    await vitest.close()
+    if (!isPassed) throw new Error(`${file} failed`)
+  }
+})
+
 const soaks: ReadonlyArray<Soak> = [
   ...(await Fuzz.targets()).map(fuzz),
   kills("sqlite-kills", "two publishers and two workers on one file die by kill -9, and no job is lost", sqliteKills),
@@ -60,6 +84,12 @@ const soaks: ReadonlyArray<Soak> = [
     "transfer-kills",
     "transfers between all pairs of brokers die by kill -9, and no job is lost",
     transferKills
+  ),
+  failover,
+  whole(
+    "postgres-pooled",
+    "the whole suite and the model of a broker, behind pgbouncer in transaction mode",
+    "test/brokers/postgres/pooled.soak.ts"
   )
 ]
 

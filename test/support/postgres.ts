@@ -22,7 +22,8 @@ export const isMissing = initdb === undefined && process.env["CI"] !== "true"
 /** Registers a test that needs the real server. */
 export const real = it.live.skipIf(isMissing)
 
-const program = (name: string): string => join(dirname(initdb ?? name), name)
+/** Where one of PostgreSQL's programs is. */
+export const program = (name: string): string => join(dirname(initdb ?? name), name)
 
 /** PostgreSQL refuses to run as root. Debian's package makes a user for it. */
 export const user = (): { readonly uid?: number; readonly gid?: number } => {
@@ -45,6 +46,8 @@ export interface ClusterOptions {
   readonly password?: string
   /** Files in the cluster's folder, beside that of the data. */
   readonly files?: Readonly<Record<string, string>>
+  /** Makes the folder of the data, instead of initdb. */
+  readonly copy?: (folder: string) => void
 }
 
 const makeFolder = (options: ClusterOptions, owner: ReturnType<typeof user>) => {
@@ -55,6 +58,10 @@ const makeFolder = (options: ClusterOptions, owner: ReturnType<typeof user>) => 
   for (const [name, content] of Object.entries(options.files ?? {})) {
     writeFileSync(join(folder, name), content, { mode: 0o600 })
     if (owner.uid !== undefined) chownSync(join(folder, name), owner.uid, owner.gid!)
+  }
+  if (options.copy !== undefined) {
+    options.copy(folder)
+    return folder
   }
   const withPassword = options.password === undefined
     ? ["-A", "trust"]

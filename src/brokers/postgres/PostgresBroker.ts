@@ -288,7 +288,12 @@ const makeOn = Effect.fnUntraced(function*(
   const isDurable = options.durability !== "normal"
   const linkOf = (isDurable: boolean) =>
     new Link(
-      { broker, schema, open: Servers.open(servers, { isShared: true, isDurable, isWatched: false }) },
+      {
+        broker,
+        schema,
+        open: Servers.open(servers, { isShared: true, isDurable, isWatched: false }),
+        hasOthers: servers.hosts.length > 1
+      },
       scope
     )
   const link = linkOf(isDurable)

@@ -133,7 +133,9 @@ export class PostgresConsumer implements Consumer, Receiver {
       const first = from === Marks.beginning ? [] : yield* this.store.reserve(this.queues, size, from)
       if (first.length < size) {
         const began = now()
-        const swept = yield* this.store.reserve(this.queues, size - first.length, Marks.beginning)
+        const sweep = this.store.reserve(this.queues, size - first.length, Marks.beginning)
+        // What the first one took is not lost with the second.
+        const swept = yield* first.length === 0 ? sweep : Effect.orElseSucceed(sweep, () => [])
         this.mark.swept(began, now())
         first.push(...swept)
       }

@@ -22,12 +22,17 @@ export interface Options {
   readonly broker: string
   readonly schema: string
   readonly open: Effect.Effect<Session, BrokerError, Scope.Scope>
+  /** Are there several hosts? */
+  readonly hasOthers: boolean
 }
 
 const pauses: Limits = { firstMillis: 50, longestMillis: 500 }
 
 /** Longer than the server works on a statement. A server that is silent for longer is gone. */
 const answerWithin = "40 seconds"
+
+/** How often a session that owes answers is looked at. With no answer between two looks, another host may be the primary. */
+const lookEvery = "1 second"
 
 interface Open {
   readonly session: Session
@@ -44,6 +49,9 @@ export class Link {
   private failedWith: BrokerError | undefined
   private tryAgainAt = 0
   private isClosed = false
+  /** Statements that were sent and not answered. */
+  private owed = 0
+  private answers = 0
 
   constructor(options: Options, scope: Scope.Scope) {
     this.options = options
@@ -86,6 +94,7 @@ export class Link {
         this.open = { session: exit.value, scope }
         this.failures = 0
         this.failedWith = undefined
+        if (this.options.hasOthers) yield* Effect.forkIn(restore(this.watch), scope)
         return exit.value
       }
       yield* Scope.close(scope, Exit.void)
@@ -97,6 +106,19 @@ export class Link {
       return yield* exit
     })
   )
+
+  /** A host that is cut off says nothing. So while a session owes answers and gives none, the others are asked. */
+  private readonly watch: Effect.Effect<void> = Effect.suspend(() => {
+    let seen = -1
+    const look = Effect.suspend(() => {
+      const isSilent = this.owed > 0 && this.answers === seen
+      seen = this.answers
+      if (!isSilent) return Effect.void
+      const primary = Effect.scoped(Effect.map(this.options.open, ({ host }) => host))
+      return Effect.ignore(Effect.flatMap(primary, this.leaveOthers))
+    })
+    return Effect.forever(Effect.andThen(Effect.sleep(lookEvery), look))
+  })
 
   /** Ends a session with a host that is not the primary any more. */
   readonly leaveOthers = (primary: string): Effect.Effect<void> =>
@@ -119,7 +141,14 @@ export class Link {
     sql: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<Rows, BrokerError> => {
-    const once = session.query(sql, parameters)
+    const once = Effect.suspend(() => {
+      this.owed++
+      return Effect.onExit(session.query(sql, parameters), () => {
+        this.owed--
+        this.answers++
+        return Effect.void
+      })
+    })
     return once.pipe(
       Effect.catchIf(isUndone, () => Effect.catchIf(once, isUndone, () => once)),
       Effect.timeoutOrElse({

@@ -209,6 +209,9 @@ const openOn = (servers: Servers, host: Host, use: Use): Effect.Effect<Session, 
 
 export const nameOf = ({ host, port }: Host): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
 
+/** What ends the search: a session, or what waiting does not mend. */
+type Opened = Result.Result<Session, BrokerError>
+
 /** The failure of all hosts, as one. */
 const ofAll = (broker: string, hosts: ReadonlyArray<Host>, failures: ReadonlyMap<Host, BrokerError>): BrokerError => {
   const found = hosts.flatMap((host) => failures.has(host) ? [[nameOf(host), failures.get(host)!] as const] : [])
@@ -220,7 +223,8 @@ const ofAll = (broker: string, hosts: ReadonlyArray<Host>, failures: ReadonlyMap
 
 /**
  * Opens a session with the primary. Each host is asked a moment after the one before it, or when that one has failed, so
- * that one that is silent keeps nobody from the next.
+ * that a silent one keeps nobody from the next. While one is silent the others are asked again: a standby may become the
+ * primary meanwhile.
  */
 export const open = (servers: Servers, use: Use): Effect.Effect<Session, BrokerError, Scope.Scope> => {
   const { broker, hosts } = servers
@@ -230,17 +234,18 @@ export const open = (servers: Servers, use: Use): Effect.Effect<Session, BrokerE
     const failures = new Map<Host, BrokerError>()
     const failed = hosts.map(() => Latch.makeUnsafe())
     const attempts = hosts.map((host, i) => {
-      const turn = i === 0 ? Effect.void : Effect.timeoutOption(failed[i - 1]!.await, nextAfter)
+      const again: Effect.Effect<Opened, BrokerError, Scope.Scope> = Effect.suspend(() =>
+        failures.size < hosts.length ? tried : Effect.fail(failures.get(host)!)
+      )
       const tried = Effect.matchEffect(openOn(servers, host, use), {
-        onSuccess: (session) => Effect.succeed(Result.succeed(session)),
+        onSuccess: (session) => Effect.succeed<Opened>(Result.succeed(session)),
         onFailure: (error) => {
+          if (!isWorthWaiting(error)) return Effect.succeed<Opened>(Result.fail(error))
           failures.set(host, error)
-          return isWorthWaiting(error)
-            ? Effect.andThen(failed[i]!.open, Effect.fail(error))
-            : Effect.succeed(Result.fail(error))
+          return Effect.andThen(failed[i]!.open, Effect.delay(again, failures.size < hosts.length ? nextAfter : 0))
         }
       })
-      return Effect.andThen(turn, tried)
+      return Effect.andThen(i === 0 ? Effect.void : Effect.timeoutOption(failed[i - 1]!.await, nextAfter), tried)
     })
     return Effect.raceAll(attempts).pipe(
       Effect.mapError(() => ofAll(broker, hosts, failures)),

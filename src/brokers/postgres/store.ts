@@ -289,6 +289,8 @@ export class Store {
   ): Effect.fn.Return<Array<PostgresLease>, BrokerError> {
     const holder = yield* this.presence!.entered
     const lease = ++this.reserves
+    // What it took and does not hand out is taken back before the next reserve.
+    const forgotten = Effect.sync(() => this.unanswered.push(lease))
     const rows = yield* Effect.tapError(
       this.options.takeLink.query(this.sql.reserve, [
         Driver.texts(queues),
@@ -298,12 +300,9 @@ export class Store {
         Driver.int8(from.priority),
         Driver.int8(from.id)
       ]),
-      ({ reason }) =>
-        Effect.sync(() => {
-          if (reason._tag === "Unavailable" && reason.fate === "Unknown") this.unanswered.push(lease)
-        })
+      ({ reason }) => reason._tag === "Unavailable" && reason.fate === "Unknown" ? forgotten : Effect.void
     )
-    if (queues.length > 1) yield* this.learn(rows)
+    if (queues.length > 1) yield* Effect.tapError(this.learn(rows), () => forgotten)
     return rows.map((row) =>
       new PostgresLease(row, queues.length > 1 ? this.names.get(Number(row[1]))! : queues[0]!, holder, lease)
     )
