@@ -9,7 +9,7 @@ import { find } from "../../scripts/test/servers.ts"
 import { eventually } from "../support/eventually.ts"
 import { allow, withPrograms } from "../support/limits.ts"
 import { run as runHere } from "./command.ts"
-import { executable, start } from "./program.ts"
+import { environment, executable, start } from "./program.ts"
 
 allow(withPrograms)
 
@@ -21,7 +21,7 @@ const simulate = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
 
 const shell = (line: string) =>
   Effect.callback<string>((resume) => {
-    const child = spawn("sh", ["-c", line], { stdio: ["ignore", "pipe", "ignore"] })
+    const child = spawn("sh", ["-c", line], { stdio: ["ignore", "pipe", "ignore"], env: environment() })
     let output = ""
     child.stdout.setEncoding("utf8").on("data", (text) => output += text)
     child.once("close", () => resume(Effect.succeed(output)))

@@ -27,7 +27,7 @@ import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
 import { allow, withPrograms } from "../support/limits.ts"
 import { commandsBelow } from "./help.ts"
-import { executable } from "./program.ts"
+import { environment, executable } from "./program.ts"
 
 allow(withPrograms)
 
@@ -80,7 +80,7 @@ const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) 
       }).pipe(Effect.provide(tail), Effect.repeat(Schedule.spaced("50 millis")), Effect.forkScoped)
     )
   )
-  const env = { ...process.env, BACKQ_BROKER: url, XDG_RUNTIME_DIR: path }
+  const env = { ...environment(), BACKQ_BROKER: url, XDG_RUNTIME_DIR: path }
   return { path, url, env, ids, apns }
 })
 

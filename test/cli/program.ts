@@ -13,8 +13,14 @@ import { eventually } from "../support/eventually.ts"
 
 export const bin = join(import.meta.dirname, "..", "..", "src", "cli", "bin.ts")
 
+const bundle = inject("bundle")
+
 /** The program to start: a bundle where the project of the test provides one. */
-export const executable = inject("backq") ?? bin
+export const executable = bundle === undefined ? bin : join(bundle, "dist", "cli", "bin.js")
+
+/** The variables of its environment. What Node.js keeps of a bundle is removed with it. */
+export const environment = (): NodeJS.ProcessEnv =>
+  bundle === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: join(bundle, "compiled") }
 
 export interface Ended {
   readonly code: number | null
@@ -47,7 +53,7 @@ export const start = Effect.fnUntraced(function*(
     Effect.sync(() => {
       const child = spawn(process.execPath, [executable, ...args], {
         stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
-        env: { ...process.env, ...env }
+        env: { ...environment(), ...env }
       })
       child.stdin?.on("error", () => {}).end(input)
       child.stdout!.setEncoding("utf8").on("data", (text) => stdout += text)

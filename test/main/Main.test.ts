@@ -4,6 +4,8 @@ import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { inject } from "vitest"
+import { environment, executable } from "../cli/program.ts"
 import { hasProc, isRunning, sendSignal, stateOf } from "../support/children.ts"
 import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
@@ -13,12 +15,19 @@ allow(withPrograms)
 
 const root = join(import.meta.dirname, "..", "..")
 
+const bundle = inject("bundle")
+
+/** The program that runs a process: a bundle where the project of the test provides one. */
+const runner = bundle === undefined
+  ? join(import.meta.dirname, "main.child.ts")
+  : join(bundle, "dist", "cli", "main.child.js")
+
 const start = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const child = spawn(process.execPath, args, {
         stdio: ["ignore", "pipe", "pipe"],
-        env: { ...process.env, ...env }
+        env: { ...environment(), ...env }
       })
       let output = ""
       for (const stream of [child.stdout, child.stderr]) {
@@ -35,7 +44,7 @@ const start = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
 /** A program that runs a process, and the numbers of that process and its child. */
 const running = Effect.fnUntraced(function*(how: string) {
   const file = join(yield* folder, "pids")
-  const program = yield* start([join(import.meta.dirname, "main.child.ts"), how, file])
+  const program = yield* start([runner, how, file])
   yield* eventually("the process runs", () => existsSync(file) && readFileSync(file, "utf8").endsWith("\n"))
   return { ...program, pids: readFileSync(file, "utf8").trim().split(" ").map(Number) }
 })
@@ -83,11 +92,11 @@ describe.skipIf(!hasProc || !existsSync("/bin/bash")).concurrent("Ctrl-Z", () =>
       Effect.gen(function*() {
         const file = join(yield* folder, "pids")
         // a shell with job control: a program that nobody could continue is not stopped
-        const line = `set -m; "${process.execPath}" "${join(import.meta.dirname, "main.child.ts")}" ${how} ${file} &
+        const line = `set -m; "${process.execPath}" "${runner}" ${how} ${file} &
         echo $!; read`
         const shell = yield* Effect.acquireRelease(
           Effect.sync(() => {
-            const child = spawn("/bin/bash", ["-c", line], { stdio: ["pipe", "pipe", "ignore"] })
+            const child = spawn("/bin/bash", ["-c", line], { stdio: ["pipe", "pipe", "ignore"], env: environment() })
             let output = ""
             child.stdout.setEncoding("utf8").on("data", (text) => output += text)
             return { child, program: () => Number(output) }
@@ -145,11 +154,10 @@ onLinux("Main.run", () => {
       const { BACKQ_BROKER, child, ended } = yield* worker
       child.stdout.destroy()
       child.stderr.destroy()
-      const bin = join(root, "src", "cli", "bin.ts")
       const file = `${BACKQ_BROKER.slice("sqlite:".length)}.ran`
       for (let i = 1; i <= 2; i++) {
         const job = ["--", "sh", "-c", `echo . >> ${file}`]
-        yield* (yield* start([bin, "publish", "process", ...job], { BACKQ_BROKER })).ended
+        yield* (yield* start([executable, "publish", "process", ...job], { BACKQ_BROKER })).ended
         yield* eventually("the job runs", () => existsSync(file) && readFileSync(file, "utf8") === ".\n".repeat(i))
       }
       child.kill("SIGTERM")

@@ -10,8 +10,8 @@ import type { TestProject } from "vitest/node"
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** The `backq` program as one bundle. */
-    readonly backq?: string
+    /** The folder of the bundles: `dist/cli` has `bin.js`, the `backq` program, and `main.child.js`. */
+    readonly bundle?: string
   }
 }
 
@@ -24,8 +24,9 @@ export default async (project: TestProject): Promise<() => void> => {
   // The program reads its version there.
   copyFileSync(join(root, "package.json"), join(folder, "package.json"))
   await build({
-    entryPoints: [join(root, "src", "cli", "bin.ts")],
+    entryPoints: [join(root, "src", "cli", "bin.ts"), join(root, "test", "main", "main.child.ts")],
     outdir: join(folder, "dist", "cli"),
+    entryNames: "[name]",
     bundle: true,
     splitting: true,
     platform: "node",
@@ -37,6 +38,6 @@ export default async (project: TestProject): Promise<() => void> => {
     },
     logLevel: "error"
   })
-  project.provide("backq", join(folder, "dist", "cli", "bin.js"))
+  project.provide("bundle", folder)
   return remove
 }
