@@ -28,7 +28,7 @@ import type { Endpoint } from "../../push/apns/index.ts"
 import * as Certificate from "./Certificate.ts"
 import { Connection } from "./connection.ts"
 import * as ProviderTokens from "./providerTokens.ts"
-import { type Counts, Newest, type Push, Tally } from "./recorder.ts"
+import { type Counts, type Push, Recorder, type Tally } from "./recorder.ts"
 import { Responder } from "./responder.ts"
 import type { Goaway, Script } from "./Script.ts"
 
@@ -171,6 +171,69 @@ const makeTls = Effect.fnUntraced(function*(host: string) {
   return { ...(yield* authority.issue({ names: Array.from(names) })), ca: authority.cert }
 })
 
+/** The open connections of a simulator, and the server that accepts them. */
+class Connections {
+  private readonly server: Http2.Http2SecureServer
+  private readonly open = new Set<Connection>()
+
+  constructor(server: Http2.Http2SecureServer) {
+    this.server = server
+  }
+
+  get size(): number {
+    return this.open.size
+  }
+
+  add(connection: Connection, session: Http2.ServerHttp2Session): void {
+    this.open.add(connection)
+    session.once("close", () => this.open.delete(connection))
+  }
+
+  /** Sets how many streams a connection may have, before and after its first good provider token. */
+  allow({ after, before }: Responder["maxStreams"]): void {
+    this.server.updateSettings({ ...settings, maxConcurrentStreams: before })
+    for (const connection of this.open) {
+      connection.setMaxStreams(connection.proven || connection.certificate !== undefined ? after : before)
+    }
+  }
+
+  goaway(goaway: Goaway, now: number): void {
+    for (const connection of this.open) connection.goaway(goaway, now)
+  }
+
+  cut(): void {
+    for (const connection of this.open) connection.cut()
+  }
+}
+
+/** Starts to accept connections, until the scope closes. */
+const accept = Effect.fnUntraced(function*(
+  tls: Certificate.Identity,
+  responder: Responder,
+  tally: Tally
+): Effect.fn.Return<{ server: Http2.Http2SecureServer; connections: Connections }, never, Scope.Scope> {
+  const fork = yield* FiberSet.makeRuntime<never, void, never>()
+  const server = makeServer(tls, responder.maxStreams.before)
+  const connections = new Connections(server)
+  onSession(server, (session, socket) => {
+    const connection = new Connection(++tally.connections, session, socket)
+    connections.add(connection, session)
+    if (connection.certificate !== undefined) connection.setMaxStreams(responder.maxStreams.after)
+    connection.open({
+      react: responder.react,
+      reacted: responder.reacted,
+      later: (millis, run) => void fork(Effect.andThen(Effect.sleep(millis), Effect.sync(run)))
+    })
+  })
+  yield* Effect.addFinalizer(() =>
+    Effect.callback<void>((resume) => {
+      connections.cut()
+      server.close(() => resume(Effect.void))
+    })
+  )
+  return { server, connections }
+})
+
 /**
  * Starts a simulator. It stops when the scope closes.
  *
@@ -184,56 +247,17 @@ export const make = Effect.fnUntraced(
     const { environment = "sandbox", host = "127.0.0.1", record = 10_000 } = options
     const tls = options.tls ?? (yield* makeTls(host))
     const clock = yield* Clock.Clock
-    const fork = yield* FiberSet.makeRuntime<never, void, never>()
-    const regularly = yield* FiberHandle.make<void>()
-    const live = yield* PubSub.sliding<Push>(1024)
-    const tally = new Tally()
-    const newest = new Newest<Push>(record === false ? 0 : record)
-    const connections = new Set<Connection>()
     const now = () => clock.currentTimeMillisUnsafe()
-
-    const responder = new Responder({
-      environment,
-      judge: ProviderTokens.make(options.keys, environment),
-      now,
-      script: options.script ?? {},
-      record: (push) => {
-        tally.add(push.status, push.reason)
-        newest.add(push)
-        PubSub.publishUnsafe(live, push)
-        return () => {
-          tally.disown(push.status, push.reason)
-          newest.replace(push, { ...push, status: undefined, reason: undefined })
-        }
-      }
-    })
-
-    const { before } = responder.maxStreams
-    const server = makeServer(tls, before)
-    onSession(server, (session, socket) => {
-      const connection = new Connection(++tally.connections, session, socket)
-      connections.add(connection)
-      session.once("close", () => connections.delete(connection))
-      if (connection.certificate !== undefined) connection.setMaxStreams(responder.maxStreams.after)
-      connection.open({
-        react: responder.react,
-        reacted: responder.reacted,
-        later: (millis, run) => void fork(Effect.andThen(Effect.sleep(millis), Effect.sync(run)))
-      })
-    })
-    yield* Effect.addFinalizer(() =>
-      Effect.callback<void>((resume) => {
-        for (const connection of connections) connection.cut()
-        server.close(() => resume(Effect.void))
-      })
-    )
+    const live = yield* PubSub.sliding<Push>(1024)
+    const recorder = new Recorder(record === false ? 0 : record, (push) => PubSub.publishUnsafe(live, push))
+    const judge = ProviderTokens.make(options.keys, environment)
+    const script = options.script ?? {}
+    const responder = new Responder({ environment, judge, now, script, record: recorder.record })
+    const { connections, server } = yield* accept(tls, responder, recorder.tally)
+    const regularly = yield* FiberHandle.make<void>()
     const port = yield* listen(server, host, options.port ?? 0)
 
-    const goaway = (goaway: Goaway = {}) =>
-      Effect.sync(() => {
-        for (const connection of connections) connection.goaway(goaway, now())
-      })
-
+    const goaway = (goaway: Goaway = {}) => Effect.sync(() => connections.goaway(goaway, now()))
     const sayGoodbyeRegularly = Effect.suspend(() => {
       const { every, ...frame } = responder.script.goaway ?? {}
       return every === undefined
@@ -243,38 +267,25 @@ export const make = Effect.fnUntraced(
         )
     })
     yield* sayGoodbyeRegularly
+    const setScript = (script: Script) =>
+      Effect.suspend(() => {
+        responder.script = script
+        connections.allow(responder.maxStreams)
+        return sayGoodbyeRegularly
+      })
 
     return ApnsSimulator.of({
       host,
       port,
       ca: tls.ca,
       environment,
-      script: {
-        get: Effect.sync(() => responder.script),
-        set: (script) =>
-          Effect.andThen(
-            Effect.sync(() => {
-              responder.script = script
-              const { after, before } = responder.maxStreams
-              server.updateSettings({ ...settings, maxConcurrentStreams: before })
-              for (const connection of connections) {
-                connection.setMaxStreams(connection.proven || connection.certificate !== undefined ? after : before)
-              }
-            }),
-            sayGoodbyeRegularly
-          )
-      },
+      script: { get: Effect.sync(() => responder.script), set: setScript },
       goaway,
-      cut: Effect.sync(() => {
-        for (const connection of connections) connection.cut()
-      }),
-      pushes: Effect.sync(() => newest.toArray()),
+      cut: Effect.sync(() => connections.cut()),
+      pushes: Effect.sync(() => recorder.pushes()),
       changes: Stream.fromPubSub(live),
-      counts: Effect.sync(() => tally.counts(connections.size)),
-      clear: Effect.sync(() => {
-        tally.clear()
-        newest.clear()
-      })
+      counts: Effect.sync(() => recorder.tally.counts(connections.size)),
+      clear: Effect.sync(() => recorder.clear())
     })
   }
 )

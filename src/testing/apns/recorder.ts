@@ -125,3 +125,38 @@ export class Tally {
     this.#reasons = {}
   }
 }
+
+/** Records pushes, and counts them. */
+export class Recorder {
+  readonly tally = new Tally()
+  readonly #newest: Newest<Push>
+  readonly #onPush: (push: Push) => void
+
+  /** Keeps at most `capacity` pushes. Calls `onPush` with each. */
+  constructor(capacity: number, onPush: (push: Push) => void) {
+    this.#newest = new Newest(capacity)
+    this.#onPush = onPush
+  }
+
+  /** Records a push. Call the returned function if it was not processed after all. */
+  readonly record = (push: Push): () => void => {
+    const { reason, status } = push
+    this.tally.add(status, reason)
+    this.#newest.add(push)
+    this.#onPush(push)
+    return () => {
+      this.tally.disown(status, reason)
+      this.#newest.replace(push, { ...push, status: undefined, reason: undefined })
+    }
+  }
+
+  /** The kept pushes, the oldest first. */
+  pushes(): Array<Push> {
+    return this.#newest.toArray()
+  }
+
+  clear(): void {
+    this.tally.clear()
+    this.#newest.clear()
+  }
+}
