@@ -96,16 +96,16 @@ type Services<Handlers extends ReadonlyArray<Handler.Handler<any>>> = Handler.Se
 // The pipeline
 // -----------------------------------------------------------------------------
 
-/** A worker that is ready to run. It settles jobs as its outcomes are pulled, and stops gracefully when its scope closes. */
-interface Ready {
+/** A worker that is built. It settles jobs as its outcomes are pulled, and stops gracefully when its scope closes. */
+interface Built {
   readonly outcomes: Stream.Stream<Outcome, BrokerError>
   readonly exit: () => WorkerExit
 }
 
-const ready = Effect.fnUntraced(function*<R>(
+const build = Effect.fnUntraced(function*<R>(
   options: Options,
   handlers: ReadonlyArray<Handler.Handler<R>>
-): Effect.fn.Return<Ready, BrokerError, Broker | R | Scope.Scope> {
+): Effect.fn.Return<Built, BrokerError, Broker | R | Scope.Scope> {
   const settings = yield* Settings.make(options, handlers)
   const clock = yield* Clock.Clock
   const clocks: Clocks = {
@@ -150,7 +150,7 @@ export const stream = <const Handlers extends ReadonlyArray<Handler.Handler<any>
   options: Options,
   ...handlers: Handlers
 ): Stream.Stream<Outcome, BrokerError, Broker | Services<Handlers>> =>
-  Stream.unwrap(Effect.map(ready<Services<Handlers>>(options, handlers), ({ outcomes }) => outcomes))
+  Stream.unwrap(Effect.map(build<Services<Handlers>>(options, handlers), ({ outcomes }) => outcomes))
 
 /**
  * Runs a worker until it stops: after `idleTimeout`, after `maxJobs`, or when
@@ -165,7 +165,7 @@ export const run = <const Handlers extends ReadonlyArray<Handler.Handler<any>>>(
   ...handlers: Handlers
 ): Effect.Effect<WorkerExit, BrokerError, Broker | Services<Handlers>> =>
   Effect.scoped(Effect.gen(function*() {
-    const { exit, outcomes } = yield* ready<Services<Handlers>>(options, handlers)
+    const { exit, outcomes } = yield* build<Services<Handlers>>(options, handlers)
     yield* Stream.runDrain(outcomes)
     return exit()
   }))
@@ -187,7 +187,7 @@ export const layer = <const Handlers extends ReadonlyArray<Handler.Handler<any>>
   ...handlers: Handlers
 ): Layer.Layer<never, BrokerError, Broker | Services<Handlers>> =>
   Layer.effectDiscard(Effect.gen(function*() {
-    const { outcomes } = yield* ready<Services<Handlers>>(options, handlers)
+    const { outcomes } = yield* build<Services<Handlers>>(options, handlers)
     yield* Stream.runDrain(outcomes).pipe(
       Effect.tapCause((cause) => Telemetry.log("Error", "the worker ended", cause)),
       Effect.forkScoped

@@ -154,4 +154,4 @@ export const run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, Proc
  * @category functions
  * @since 0.1.0
  */
-export const endAll: Effect.Effect<void> = Effect.sync(Running.end)
+export const endAll: Effect.Effect<void> = Effect.sync(Running.terminateAll)

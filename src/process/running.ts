@@ -46,8 +46,8 @@ const signalAll = (name: NodeJS.Signals): void => {
   for (const group of groups) ProcessGroup.signal(group, name)
 }
 
-/** Sends SIGTERM to all groups, since the program ends at once. */
-export const end = (): void => {
+/** Sends SIGTERM to all groups, and marks that the program ends. */
+export const terminateAll = (): void => {
   isEnding = true
   signalAll("SIGTERM")
 }
@@ -57,7 +57,8 @@ const pause = (millis: number): void => {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis)
 }
 
-const endAll = (): void => {
+/** Sends SIGTERM to all groups, and SIGKILL a moment later. */
+const killAllNow = (): void => {
   if (groups.size === 0) return
   signalAll("SIGTERM")
   pause(graceMillis)
@@ -68,7 +69,7 @@ const endAll = (): void => {
 const onSignal = (name: NodeJS.Signals): void => {
   // A signal without a listener does not end the first process of a container.
   if (process.listenerCount(name) > 1 || process.pid === 1) return
-  endAll()
+  killAllNow()
   process.removeListener(name, onSignal)
   process.kill(process.pid, name)
 }
@@ -93,7 +94,7 @@ let isWatching = false
 export const watch = (): void => {
   if (isWatching) return
   isWatching = true
-  process.on("exit", endAll)
+  process.on("exit", killAllNow)
   for (const name of ending) process.on(name, onSignal)
   process.on("SIGTSTP", onStop)
 }

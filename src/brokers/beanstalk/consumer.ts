@@ -37,7 +37,7 @@ export interface ConsumerOptions {
   readonly reconnectFor: Duration.Duration
 }
 
-type Outcome<A = void> = Result.Result<A, BrokerError.BrokerError>
+type Settled<A = void> = Result.Result<A, BrokerError.BrokerError>
 
 /** How long closing waits for the server to requeue the leases. */
 const closeFor = "1 second"
@@ -66,7 +66,7 @@ const priorityOf = (settlement: Settlement): number | undefined =>
     : ("priority" in settlement ? settlement.priority : undefined) ?? settlement.lease.info?.priority
 
 /** The failure of a settlement that can't be sent. */
-const invalid = (settlement: Settlement): Outcome | undefined => {
+const invalid = (settlement: Settlement): Settled | undefined => {
   const checked = Rules.checkSettlement(settlement)
   return Result.isFailure(checked) ? checked : undefined
 }
@@ -92,7 +92,7 @@ const success: Record<Settlement["_tag"], Answer["_tag"]> = {
   Requeue: "Released"
 }
 
-const done: Outcome = Result.succeed(undefined)
+const done: Settled = Result.succeed(undefined)
 
 /** The items for one connection, and the places of their results. */
 interface Group<A> {
@@ -127,8 +127,8 @@ class BeanstalkConsumer implements Consumer {
     return Effect.catchIf(Effect.asVoid(this.connections.attempt), isWorthWaiting, () => Effect.void)
   }
 
-  get tend(): Effect.Effect<never> {
-    return this.connections.tend
+  get sendKeepAlive(): Effect.Effect<never> {
+    return this.connections.sendKeepAlive
   }
 
   readonly reserve: Consumer["reserve"] = (max) => {
@@ -181,7 +181,7 @@ class BeanstalkConsumer implements Consumer {
       Effect.map(
         send(holder, group.map((lease) => ({ _tag: "Touch", id: lease.id }))),
         (answers) =>
-          answers.map((answer, i): Outcome => {
+          answers.map((answer, i): Settled => {
             const lease = group[i]!
             if (answer._tag === "Touched") return done
             return answer._tag === "NotFound" ? this.forget(lease) : failure(this.broker, "Touch", answer)
@@ -193,7 +193,7 @@ class BeanstalkConsumer implements Consumer {
       Effect.map(
         send(holder, group.map((lease) => ({ _tag: "StatsJob", id: lease.id }))),
         (answers) =>
-          answers.map((answer, i): Outcome<LeaseInfo> => {
+          answers.map((answer, i): Settled<LeaseInfo> => {
             const lease = group[i]!
             const stats = readOn(holder.connection, answer, (answer) => jobStats(this.broker, lease.id, answer))
             if (Result.isFailure(stats)) {
@@ -225,7 +225,7 @@ class BeanstalkConsumer implements Consumer {
     for (const holder of holders) holder.leases.clear()
   })
 
-  private settleNow(settlements: ReadonlyArray<Settlement>): Effect.Effect<ReadonlyArray<Outcome>> {
+  private settleNow(settlements: ReadonlyArray<Settlement>): Effect.Effect<ReadonlyArray<Settled>> {
     return this.each(settlements, (settlement) => settlement.lease, (holder, group) =>
       Effect.suspend(() => {
         const commands = group.map((settlement) => settleCommand(settlement, priorityOf(settlement) ?? 0))
@@ -234,15 +234,15 @@ class BeanstalkConsumer implements Consumer {
         const results = (answers: ReadonlyArray<Answer>) => answers.map((answer, i) => this.settled(group[i]!, answer))
         return group.some((settlement) => settlement._tag === "Requeue")
           ? Effect.flatMap(sent, (answers) => {
-            const mine = commands.filter((_, i) => group[i]!._tag === "Requeue")
-            const theirs = answers.filter((_, i) => group[i]!._tag === "Requeue")
-            return Effect.as(send(holder, kicksFor(mine, theirs)), results(answers))
+            const requeues = commands.filter((_, i) => group[i]!._tag === "Requeue")
+            const requeueAnswers = answers.filter((_, i) => group[i]!._tag === "Requeue")
+            return Effect.as(send(holder, kicksFor(requeues, requeueAnswers)), results(answers))
           })
           : Effect.map(sent, results)
       }))
   }
 
-  private settled(settlement: Settlement, answer: Answer): Outcome {
+  private settled(settlement: Settlement, answer: Answer): Settled {
     const lease = settlement.lease as BeanstalkLease
     if (answer._tag === success[settlement._tag]) return done
     switch (answer._tag) {
@@ -272,14 +272,14 @@ class BeanstalkConsumer implements Consumer {
   private each<A, B>(
     items: ReadonlyArray<A>,
     leaseOf: (item: A) => Lease,
-    run: (holder: Holder, items: ReadonlyArray<A>) => Effect.Effect<ReadonlyArray<Outcome<B>>>
-  ): Effect.Effect<ReadonlyArray<Outcome<B>>> {
+    run: (holder: Holder, items: ReadonlyArray<A>) => Effect.Effect<ReadonlyArray<Settled<B>>>
+  ): Effect.Effect<ReadonlyArray<Settled<B>>> {
     return Effect.suspend(() => {
       const [first] = items
       const only = items.length === 1 ? leaseOf(first!) : undefined
       if (only !== undefined && this.isMine(only)) return run(only.holder, items)
       const groups = new Map<Holder, Group<A>>()
-      const results: Array<Outcome<B>> = []
+      const results: Array<Settled<B>> = []
       const seen = new Set<Lease>()
       for (let i = 0; i < items.length; i++) {
         const item = items[i]!
@@ -318,6 +318,6 @@ export const make = Effect.fnUntraced(function*(options: ConsumerOptions) {
   const consumer = new BeanstalkConsumer(options, connections, lostLeases)
   yield* Effect.addFinalizer(() => consumer.close)
   yield* consumer.begin
-  yield* Effect.forkIn(consumer.tend, connections)
+  yield* Effect.forkIn(consumer.sendKeepAlive, connections)
   return consumer as Consumer
 })

@@ -37,7 +37,7 @@ export class LeaseConnections {
   private readonly all = new Set<Holder>()
   /** When the server was lost. An interrupted call does not reset it. */
   private awaySince: number | undefined
-  private wakeTender: (() => void) | undefined
+  private wakeKeepAlive: (() => void) | undefined
   private readonly driver: Driver
   private readonly watching: Watching
   private readonly log: Log
@@ -110,11 +110,11 @@ export class LeaseConnections {
   }
 
   /** Sends a command every second while there are leases, so that the server ends those that have expired. */
-  readonly tend: Effect.Effect<never> = Effect.suspend(() => {
+  readonly sendKeepAlive: Effect.Effect<never> = Effect.suspend(() => {
     const holding = Array.from(this.all).filter((holder) => holder.leases.size > 0)
     for (const holder of holding) holder.connection.submit([{ _tag: "ListTubeUsed" }], () => {})
     return holding.length > 0 ? Effect.sleep("1 second") : Effect.callback<void>((resume) => {
-      this.wakeTender = () => resume(Effect.void)
+      this.wakeKeepAlive = () => resume(Effect.void)
     })
   }).pipe(Effect.forever)
 
@@ -126,8 +126,8 @@ export class LeaseConnections {
       if (earlier !== undefined) this.onLost([earlier])
       holder.leases.set(lease.id, lease)
     }
-    this.wakeTender?.()
-    this.wakeTender = undefined
+    this.wakeKeepAlive?.()
+    this.wakeKeepAlive = undefined
   }
 
   /** Tries once to open a connection. */

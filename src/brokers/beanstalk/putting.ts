@@ -13,7 +13,7 @@ import type { Command } from "./command.ts"
 import type { Connection } from "./Connection.ts"
 import type { Answer } from "./pipeline.ts"
 import { failure, tooBig, wholeSeconds } from "./replies.ts"
-import { type Ready, type SharedConnection, unanswered, type Use } from "./sharedConnection.ts"
+import { type OpenConnection, type SharedConnection, unanswered, type Use } from "./sharedConnection.ts"
 
 type Put = Result.Result<JobId, BrokerError.BrokerError>
 
@@ -34,7 +34,7 @@ const failAll = (requests: ReadonlyArray<PutRequest>, error: BrokerError.BrokerE
 
 const accepted = (
   broker: string,
-  { connection, greeting }: Ready,
+  { connection, greeting }: OpenConnection,
   queue: string,
   request: PutRequest,
   answer: Answer | undefined
@@ -55,33 +55,33 @@ const accepted = (
 
 const resultOf = (
   shared: SharedConnection,
-  ready: Ready,
+  open: OpenConnection,
   queue: string,
   request: PutRequest,
   answer: Answer | undefined,
   use: Use
 ): Put => {
-  if (use.failure === undefined) return accepted(shared.name, ready, queue, request, answer)
+  if (use.failure === undefined) return accepted(shared.name, open, queue, request, answer)
   // The job is in the tube that was used before.
-  if (answer?._tag === "Inserted") deleteAll(ready.connection, [answer.id])
+  if (answer?._tag === "Inserted") deleteAll(open.connection, [answer.id])
   return unanswered(answer) ?? Result.fail(use.failure)
 }
 
 /** Puts jobs on a queue over one connection. */
 export const putMany = (
   shared: SharedConnection,
-  ready: Ready,
+  open: OpenConnection,
   queue: string,
   requests: ReadonlyArray<PutRequest>
 ): Effect.Effect<ReadonlyArray<Put>> => {
-  const limit = ready.greeting.maxJobSize
+  const limit = open.greeting.maxJobSize
   const small = requests.filter((request) => request.body.length <= limit)
   if (small.length === 0) return Effect.succeed(requests.map((request) => tooBig(queue, request.body.length, limit)))
-  return Effect.map(shared.inQueue(ready, queue, small.map(command)), ({ answers, use }) => {
+  return Effect.map(shared.inQueue(open, queue, small.map(command)), ({ answers, use }) => {
     let next = 0
     return requests.map((request) => {
       if (request.body.length > limit) return tooBig(queue, request.body.length, limit)
-      return resultOf(shared, ready, queue, request, answers[next++], use)
+      return resultOf(shared, open, queue, request, answers[next++], use)
     })
   })
 }
@@ -90,12 +90,12 @@ export const putMany = (
 export const put = (shared: SharedConnection): Broker["Service"]["put"] => (queue, request) => {
   const checked = checkQueue(queue)
   if (Result.isFailure(checked)) return Effect.fail(checked.failure)
-  return Effect.flatMap(shared.current, (ready) => {
-    const limit = ready.greeting.maxJobSize
+  return Effect.flatMap(shared.current, (open) => {
+    const limit = open.greeting.maxJobSize
     if (request.body.length > limit) return Effect.fromResult(tooBig(queue, request.body.length, limit))
     return Effect.flatMap(
-      shared.inQueue(ready, queue, [command(request)]),
-      ({ answers: [answer], use }) => Effect.fromResult(resultOf(shared, ready, queue, request, answer, use))
+      shared.inQueue(open, queue, [command(request)]),
+      ({ answers: [answer], use }) => Effect.fromResult(resultOf(shared, open, queue, request, answer, use))
     )
   })
 }
@@ -107,6 +107,6 @@ export const putAll = (shared: SharedConnection): Broker["Service"]["putAll"] =>
   if (requests.length === 0) return Effect.succeed([])
   return Effect.matchEffect(shared.current, {
     onFailure: (error) => Effect.succeed(failAll(requests, error)),
-    onSuccess: (ready) => putMany(shared, ready, queue, requests)
+    onSuccess: (open) => putMany(shared, open, queue, requests)
   })
 }

@@ -103,14 +103,14 @@ export class Log {
 }
 
 /** An open connection, and the result of its greeting. */
-export interface Ready<A> {
+export interface OpenConnection<A> {
   readonly connection: Connection
   readonly greeting: A
 }
 
 type State<A> =
-  | { readonly _tag: "Connecting"; readonly outcome: Deferred.Deferred<Ready<A>, BrokerError.BrokerError> }
-  | { readonly _tag: "Ready"; readonly ready: Ready<A> }
+  | { readonly _tag: "Connecting"; readonly outcome: Deferred.Deferred<OpenConnection<A>, BrokerError.BrokerError> }
+  | { readonly _tag: "Open"; readonly open: OpenConnection<A> }
   | { readonly _tag: "Failed"; readonly error: BrokerError.BrokerError }
 
 const connecting = <A>(): State<A> => ({ _tag: "Connecting", outcome: Deferred.makeUnsafe() })
@@ -131,11 +131,11 @@ class KeptConnection<A> {
   }
 
   /** The open connection. Waits for an attempt that is under way; fails during the pause after a failed one. */
-  readonly current: Effect.Effect<Ready<A>, BrokerError.BrokerError> = Effect.suspend(() => {
+  readonly current: Effect.Effect<OpenConnection<A>, BrokerError.BrokerError> = Effect.suspend(() => {
     const seen = this.now()
     switch (seen._tag) {
-      case "Ready":
-        return Effect.succeed(seen.ready)
+      case "Open":
+        return Effect.succeed(seen.open)
       case "Connecting":
         return Deferred.await(seen.outcome)
       case "Failed":
@@ -161,9 +161,9 @@ class KeptConnection<A> {
     yield* this.log.ended(error)
   })
 
-  private opened(ready: Ready<A>): Effect.Effect<void> {
+  private opened(open: OpenConnection<A>): Effect.Effect<void> {
     this.failures = 0
-    return Effect.andThen(this.log.opened, this.become({ _tag: "Ready", ready }, Exit.succeed(ready)))
+    return Effect.andThen(this.log.opened, this.become({ _tag: "Open", open }, Exit.succeed(open)))
   }
 
   private readonly failed = Effect.fnUntraced({ self: this }, function*(error: BrokerError.BrokerError) {
@@ -179,12 +179,12 @@ class KeptConnection<A> {
 
   /** The state as of now: a connection that has ended is being replaced, even before `lifetime` notices. */
   private now(): State<A> {
-    if (this.state._tag === "Ready" && !this.state.ready.connection.isOpen()) this.state = connecting()
+    if (this.state._tag === "Open" && !this.state.open.connection.isOpen()) this.state = connecting()
     return this.state
   }
 
   /** Changes the state, and tells the callers that wait for the outcome of an attempt. */
-  private become(next: State<A>, outcome: Exit.Exit<Ready<A>, BrokerError.BrokerError>): Effect.Effect<void> {
+  private become(next: State<A>, outcome: Exit.Exit<OpenConnection<A>, BrokerError.BrokerError>): Effect.Effect<void> {
     return Effect.suspend(() => {
       const last = this.now()
       this.state = next

@@ -40,8 +40,8 @@ const waitSeconds = 30
 /** How long the reserve of an interrupted call stays for the next one. */
 const keptFor = "100 millis"
 
-const ask: Command = { _tag: "ReserveWithTimeout", seconds: 0 }
-const wait: Command = { _tag: "ReserveWithTimeout", seconds: waitSeconds }
+const reserveNow: Command = { _tag: "ReserveWithTimeout", seconds: 0 }
+const waitingReserve: Command = { _tag: "ReserveWithTimeout", seconds: waitSeconds }
 
 type Reserved = Extract<Reply, { readonly _tag: "Reserved" }>
 
@@ -70,9 +70,9 @@ export class Reserving {
   private readonly scope: Scope.Scope
   private round: Round | undefined
   /** The next write has at most this many reserves. */
-  private want = 64
+  private batchSize = 64
   /** Whether the last reserve got no job. */
-  private dry = false
+  private wasEmpty = false
   /** The highest id so far. A job with a lower one may have been delivered before. */
   private latest: string | undefined
   private returning = 0
@@ -97,12 +97,12 @@ export class Reserving {
   /** One step: joins the reserve that is under way, or starts one. */
   next(max: number): Effect.Effect<Batch, BrokerError> {
     if (this.round !== undefined) return this.takeOver(this.round)
-    const questions = Math.min(max, this.want)
+    const count = Math.min(max, this.batchSize)
     const { free, loaded } = this.connections
-    if (free !== undefined && (this.dry || questions === 1)) return this.begin(free, 1, true)
-    return loaded === undefined || this.dry
+    if (free !== undefined && (this.wasEmpty || count === 1)) return this.begin(free, 1, true)
+    return loaded === undefined || this.wasEmpty
       ? Effect.flatMap(this.open, () => Effect.suspend(() => this.next(max)))
-      : this.begin(loaded, questions, false)
+      : this.begin(loaded, count, false)
   }
 
   private readonly open = Effect.suspend(() => {
@@ -111,13 +111,13 @@ export class Reserving {
     return this.connections.open
   })
 
-  private begin(holder: Holder, questions: number, waits: boolean): Effect.Effect<Batch> {
+  private begin(holder: Holder, count: number, waits: boolean): Effect.Effect<Batch> {
     const round: Round = { holder, waits, waiter: undefined }
     return this.join(round, () => {
       this.round = round
       holder.reserving = true
       holder.connection.submit(
-        waits ? [wait] : Array.from({ length: questions }, () => ask),
+        waits ? [waitingReserve] : Array.from({ length: count }, () => reserveNow),
         (answers) => this.received(round, answers)
       )
     })
@@ -133,13 +133,13 @@ export class Reserving {
       start()
       return Effect.suspend(() => {
         round.waiter = undefined
-        return round.waits ? Effect.forkIn(this.abandon(round), this.scope) : Effect.void
+        return round.waits ? Effect.forkIn(this.endUnclaimed(round), this.scope) : Effect.void
       })
     })
   }
 
   /** Ends a waiting reserve that no call has taken over. */
-  private abandon(round: Round): Effect.Effect<void> {
+  private endUnclaimed(round: Round): Effect.Effect<void> {
     return Effect.andThen(
       Effect.sleep(keptFor),
       Effect.suspend(() => {
@@ -160,10 +160,10 @@ export class Reserving {
     if (reserved.length > 1 && new Set(reserved.map(({ id }) => id)).size < reserved.length) {
       return this.distrust(round, "it delivered one job twice at once")
     }
-    this.dry = reserved.length === 0
-    if (round.waits) this.want = 2
-    else if (reserved.length < answers.length) this.want = reserved.length + 1
-    else if (answers.length >= this.want) this.want = Math.min(maxReserves, this.want * 2)
+    this.wasEmpty = reserved.length === 0
+    if (round.waits) this.batchSize = 2
+    else if (reserved.length < answers.length) this.batchSize = reserved.length + 1
+    else if (answers.length >= this.batchSize) this.batchSize = Math.min(maxReserves, this.batchSize * 2)
     const suspects = reserved.filter((job) => this.isDoubtful(job))
     // They may have been delivered together before, and any of them may have crashed the worker.
     const doubtful = this.queues.length > 1 || suspects.length > 0 ? reserved : suspects
@@ -176,7 +176,7 @@ export class Reserving {
     }
     round.holder.connection.submit(
       doubtful.map((job) => ({ _tag: "StatsJob", id: job.id })),
-      (answers) => this.looked(round, reserved, new Map(doubtful.map((job, i) => [job.id, answers[i]])))
+      (answers) => this.inspected(round, reserved, new Map(doubtful.map((job, i) => [job.id, answers[i]])))
     )
   }
 
@@ -188,7 +188,7 @@ export class Reserving {
     return first
   }
 
-  private looked(round: Round, reserved: ReadonlyArray<Reserved>, answers: ReadonlyMap<string, Answer | undefined>) {
+  private inspected(round: Round, reserved: ReadonlyArray<Reserved>, answers: ReadonlyMap<string, Answer | undefined>) {
     const leases: Array<BeanstalkLease> = []
     for (const job of reserved) {
       const answer = answers.get(job.id)

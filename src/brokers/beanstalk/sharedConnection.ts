@@ -31,7 +31,7 @@ interface Greeting {
 }
 
 /** The open connection, with its limit and its tube. */
-export type Ready = Reconnect.Ready<Greeting>
+export type OpenConnection = Reconnect.OpenConnection<Greeting>
 
 /** Turns an answer into a result. */
 export type Read<A> = (answer: Answer | undefined) => Result.Result<A, BrokerError>
@@ -44,9 +44,9 @@ export class SharedConnection {
   /** The server, for messages. */
   readonly name: string
   /** The open connection. Waits for an attempt that is under way; fails during the pause after a failed one. */
-  readonly current: Effect.Effect<Ready, BrokerError>
+  readonly current: Effect.Effect<OpenConnection, BrokerError>
 
-  constructor(name: string, current: Effect.Effect<Ready, BrokerError>) {
+  constructor(name: string, current: Effect.Effect<OpenConnection, BrokerError>) {
     this.name = name
     this.current = current
   }
@@ -62,7 +62,7 @@ export class SharedConnection {
 
   /** Sends commands to a tube. */
   inQueue(
-    { connection, greeting }: Ready,
+    { connection, greeting }: OpenConnection,
     queue: string,
     commands: ReadonlyArray<Command>
   ): Effect.Effect<{ readonly answers: ReadonlyArray<Answer>; readonly use: Use }> {
@@ -84,8 +84,8 @@ export class SharedConnection {
   oneInQueue<A>(queue: string, command: Command, read: Read<A>): Effect.Effect<A, BrokerError> {
     return Effect.gen({ self: this }, function*() {
       yield* Effect.fromResult(checkQueue(queue))
-      const ready = yield* this.current
-      const { answers, use } = yield* this.inQueue(ready, queue, [command])
+      const open = yield* this.current
+      const { answers, use } = yield* this.inQueue(open, queue, [command])
       return yield* Effect.fromResult(
         use.failure === undefined ? read(answers[0]) : unanswered(answers[0]) ?? Result.fail(use.failure)
       )

@@ -117,7 +117,7 @@ const putting = (access: Access, maxJobSize: number): Pick<Broker["Service"], "p
     return Result.isFailure(checked)
       ? Effect.fail(checked.failure)
       : Effect.flatMap(
-        access.put((session, now) => putNow(session, queue, [request], maxJobSize, now)[0]!),
+        access.run((session, now) => putNow(session, queue, [request], maxJobSize, now)[0]!),
         Effect.fromResult
       )
   },
@@ -125,7 +125,7 @@ const putting = (access: Access, maxJobSize: number): Pick<Broker["Service"], "p
     const checked = checkQueue(queue)
     if (Result.isFailure(checked)) return Effect.succeed(requests.map(() => Result.fail(checked.failure)))
     const putBatch = (requests: ReadonlyArray<PutRequest>) =>
-      Effect.match(access.put((session, now) => putNow(session, queue, requests, maxJobSize, now)), {
+      Effect.match(access.run((session, now) => putNow(session, queue, requests, maxJobSize, now)), {
         onFailure: (error) => requests.map((): Put => Result.fail(error)),
         onSuccess: (results) => results
       })
@@ -198,7 +198,7 @@ export const make = Effect.fnUntraced(function*(
     broker: {
       name,
       features,
-      ping: access.run(() => undefined),
+      ping: access.runCurrent(() => undefined),
       ...putting(access, maxJobSize),
       consume: consuming(presence, consumers),
       idleWorkers: (queue) =>

@@ -20,13 +20,13 @@ export class Access {
   }
 
   /** Runs an operation that does not depend on which delays and leases have ended. */
-  put<A>(work: Work<A>): Effect.Effect<A, BrokerError> {
+  run<A>(work: Work<A>): Effect.Effect<A, BrokerError> {
     return this.use((session) => session.commits.run((now) => work(session, now)))
   }
 
-  /** Runs an operation that sees the jobs as they are now. */
-  run<A>(work: Work<A>): Effect.Effect<A, BrokerError> {
-    return this.use((session) => session.commits.runNow((now) => work(session, now)))
+  /** Runs an operation after all delays and leases that have ended. */
+  runCurrent<A>(work: Work<A>): Effect.Effect<A, BrokerError> {
+    return this.use((session) => session.commits.runCurrent((now) => work(session, now)))
   }
 
   /** Runs an operation that only reads. */
@@ -34,9 +34,9 @@ export class Access {
     return this.use((session) => session.commits.read((now) => work(session, now)))
   }
 
-  /** {@link run}, after a check of the queue's name. */
-  runOn<A>(queue: string, work: Work<A>): Effect.Effect<A, BrokerError> {
-    return Effect.andThen(Effect.fromResult(checkQueue(queue)), this.run(work))
+  /** {@link runCurrent}, after a check of the queue's name. */
+  runCurrentOn<A>(queue: string, work: Work<A>): Effect.Effect<A, BrokerError> {
+    return Effect.andThen(Effect.fromResult(checkQueue(queue)), this.runCurrent(work))
   }
 
   /** {@link read}, after a check of the queue's name. */

@@ -36,11 +36,23 @@ const turnMillis = 3
 /** A transaction takes no more operations after this many bytes of bodies, because its COMMIT writes them. */
 const maxTransactionBytes = 1024 * 1024
 
-interface Operation {
-  readonly work: (now: number) => unknown
+/** What an operation does, and what it needs. */
+interface Mode {
+  /** Whether it only reads. */
   readonly isRead: boolean
   /** Whether delays and leases that have ended must be applied first. */
   readonly isCurrent: boolean
+}
+
+const modes = {
+  run: { isRead: false, isCurrent: false },
+  runCurrent: { isRead: false, isCurrent: true },
+  read: { isRead: true, isCurrent: true }
+}
+
+interface Operation {
+  readonly work: (now: number) => unknown
+  readonly mode: Mode
   readonly resume: (effect: Effect.Effect<any, BrokerError>) => void
 }
 
@@ -123,9 +135,9 @@ export interface Options {
 
 export class Commits {
   private pending: Array<Operation> = []
-  private isWanted = false
-  /** Whether {@link want} was called since the last transaction. */
-  private isAsked = false
+  private hasWork = false
+  /** Whether {@link request} was called since the last transaction. */
+  private isRequested = false
   private closed: BrokerError | undefined
   /** Operations that are committed and have not completed. */
   private underWay: ReadonlyArray<Operation> = []
@@ -159,32 +171,32 @@ export class Commits {
 
   /** Runs an operation in the next transaction. An interruption of the caller does not stop it. */
   run<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
-    return this.enter(work, false, false)
+    return this.enter(work, modes.run)
   }
 
   /** {@link run}, after all delays and leases that have ended. */
-  runNow<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
-    return this.enter(work, false, true)
+  runCurrent<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
+    return this.enter(work, modes.runCurrent)
   }
 
-  /** {@link runNow} for an operation that only reads. */
+  /** {@link runCurrent} for an operation that only reads. */
   read<A>(work: (now: number) => A): Effect.Effect<A, BrokerError> {
-    return this.enter(work, true, true)
+    return this.enter(work, modes.read)
   }
 
-  private enter<A>(work: (now: number) => A, isRead: boolean, isCurrent: boolean): Effect.Effect<A, BrokerError> {
+  private enter<A>(work: (now: number) => A, mode: Mode): Effect.Effect<A, BrokerError> {
     return Effect.callback<A, BrokerError>((resume) => {
       if (this.closed !== undefined) return resume(Effect.fail(this.closed))
-      this.pending.push({ work, isRead, isCurrent, resume })
-      this.isWanted = true
+      this.pending.push({ work, mode, resume })
+      this.hasWork = true
       this.wakeWriter?.()
     })
   }
 
   /** Requests a transaction even if no operation is pending. */
-  want(): void {
-    this.isWanted = true
-    this.isAsked = true
+  request(): void {
+    this.hasWork = true
+    this.isRequested = true
     this.wakeWriter?.()
   }
 
@@ -210,8 +222,8 @@ export class Commits {
     ], { discard: true })
   })
 
-  private readonly wanted = Effect.callback<void>((resume) => {
-    if (this.isWanted) return resume(Effect.void)
+  private readonly untilWork = Effect.callback<void>((resume) => {
+    if (this.hasWork) return resume(Effect.void)
     this.heldForMillis = 0
     this.wakeWriter = () => {
       this.wakeWriter = undefined
@@ -219,7 +231,7 @@ export class Commits {
     }
   })
 
-  private readonly committed = Effect.callback<void>((resume) => {
+  private readonly untilCommitted = Effect.callback<void>((resume) => {
     if (this.unsynced.length > 0) return resume(Effect.void)
     this.wakeSyncer = () => {
       this.wakeSyncer = undefined
@@ -229,11 +241,11 @@ export class Commits {
 
   /** Syncs all commits so far. The commits made meanwhile share the next sync. */
   private readonly sync = Effect.gen({ self: this }, function*() {
-    yield* this.committed
+    yield* this.untilCommitted
     const transactions = this.unsynced
     this.unsynced = []
     this.isSyncing = true
-    yield* this.options.storage.sync.elsewhere.pipe(
+    yield* this.options.storage.sync.onOtherThread.pipe(
       Effect.catchDefect((defect) => Effect.fail(failure(this.options.broker, defect, "Unknown"))),
       Effect.result,
       Effect.map((safe) => {
@@ -249,10 +261,10 @@ export class Commits {
   }
 
   private readonly write = Effect.gen({ self: this }, function*() {
-    yield* this.wanted
+    yield* this.untilWork
     // The operations that other fibers start in this turn of the event loop join the transaction.
     yield* Effect.yieldNow
-    if (!this.isAsked && this.pending.every(({ isRead }) => isRead) && this.tryRead()) return
+    if (!this.isRequested && this.pending.every(({ mode }) => mode.isRead) && this.tryRead()) return
     const { busyTimeout, storage: { room, sync } } = this.options
     yield* room
     const giveUpAt = this.millis() + Duration.toMillis(busyTimeout)
@@ -352,7 +364,7 @@ export class Commits {
       this.rollBack()
       if (culprit === undefined) return { cause, fate, isShared: batch.length > 0 }
       culprit.resume(Effect.fail(failure(this.options.broker, cause, "Unknown")))
-      this.want()
+      this.request()
       return { operations: [], results: [], changes: 0, bytes: 0 }
     }
     this.putBack(batch.splice(results.length))
@@ -361,7 +373,7 @@ export class Commits {
     return { operations: batch, results, changes, bytes: content.bytes() - bytesBefore }
   }
 
-  /** Runs operations until the turn ends. Returns a function that tells whether it has ended. */
+  /** Runs operations until the turn ends. Returns a function that says whether the turn has ended. */
   private runTurn(
     batch: ReadonlyArray<Operation>,
     results: Array<unknown>,
@@ -371,9 +383,9 @@ export class Commits {
     const endAt = this.millis() + turnMillis
     const endAtBytes = bytes() + maxTransactionBytes
     const isOver = () => this.millis() > endAt || bytes() > endAtBytes
-    for (const { isCurrent, work } of batch) {
+    for (const { mode, work } of batch) {
       const now = this.now()
-      if (isCurrent) advance(now)
+      if (mode.isCurrent) advance(now)
       results.push(work(now))
       if (isOver()) break
     }
@@ -383,8 +395,8 @@ export class Commits {
   private takePending(): Array<Operation> {
     const batch = this.pending
     this.pending = []
-    this.isWanted = false
-    this.isAsked = false
+    this.hasWork = false
+    this.isRequested = false
     return batch
   }
 
@@ -392,7 +404,7 @@ export class Commits {
   private putBack(operations: ReadonlyArray<Operation>): void {
     if (operations.length === 0) return
     this.pending = operations.concat(this.pending)
-    this.isWanted = true
+    this.hasWork = true
   }
 
   private rollBack(): void {
@@ -410,7 +422,7 @@ export class Commits {
     const { bytes, changes, operations } = transaction
     if (changes === 0 || operations.length === 0) complete(transaction, Result.void)
     // The system reports a failed write to one sync only, so two must not run at the same time.
-    else if (storage.sync.isQuick() && !this.isSyncing) complete(transaction, storage.sync.here())
+    else if (storage.sync.isQuick() && !this.isSyncing) complete(transaction, storage.sync.onMainThread())
     else {
       this.unsynced.push(transaction)
       this.wakeSyncer?.()

@@ -67,9 +67,9 @@ export const split = <A>(
   return parts
 }
 
-type Outcome<A = void> = Result.Result<A, BrokerError>
+type Settled<A = void> = Result.Result<A, BrokerError>
 
-const ok: Outcome = Result.void
+const ok: Settled = Result.void
 
 const lost = (lease: Lease) => Result.fail(leaseLost(lease))
 
@@ -109,7 +109,7 @@ const settleOne = (
   settlement: Settlement,
   lease: SqliteLease,
   now: number
-): Outcome<boolean> => {
+): Settled<boolean> => {
   const checked = Rules.checkSettlement(settlement)
   if (Result.isFailure(checked)) return Result.fail(checked.failure)
   const priority = "priority" in settlement ? settlement.priority : undefined
@@ -207,7 +207,7 @@ export class SqliteConsumer implements Consumer {
     })
 
   readonly settle: Consumer["settle"] = (settlements) =>
-    this.each(settlements, (settlement) => settlement.lease, (store, settlement, lease, now): Outcome => {
+    this.each(settlements, (settlement) => settlement.lease, (store, settlement, lease, now): Settled => {
       const settled = settleOne(store, settlement, lease, now)
       if (Result.isFailure(settled)) return Result.fail(settled.failure)
       return settled.success ? ok : lost(lease)
@@ -225,7 +225,7 @@ export class SqliteConsumer implements Consumer {
     ).pipe(Effect.tap((results) => Effect.sync(() => this.forget(results, leases, false))))
 
   readonly inspect: Consumer["inspect"] = (leases) =>
-    this.each(leases, (lease) => lease, ({ jobs }, _, lease, now): Outcome<LeaseInfo> => {
+    this.each(leases, (lease) => lease, ({ jobs }, _, lease, now): Settled<LeaseInfo> => {
       const info = jobs.inspect(lease, now)
       return info === undefined ? lost(lease) : Result.succeed(info)
     })
@@ -260,7 +260,7 @@ export class SqliteConsumer implements Consumer {
   }
 
   /** Forgets the leases that were lost, and with `settled` those that were settled. */
-  private forget(results: ReadonlyArray<Outcome>, leases: ReadonlyArray<Lease>, settled: boolean): void {
+  private forget(results: ReadonlyArray<Settled>, leases: ReadonlyArray<Lease>, settled: boolean): void {
     results.forEach((result, i) => {
       const isOver = Result.isSuccess(result) ? settled : result.failure.reason._tag === "LeaseLost"
       if (isOver) this.held.delete(leases[i] as SqliteLease)
@@ -271,15 +271,15 @@ export class SqliteConsumer implements Consumer {
   private each<A, B>(
     items: ReadonlyArray<A>,
     leaseOf: (item: A) => Lease,
-    f: (store: Store, item: A, lease: SqliteLease, now: number) => Outcome<B>
-  ): Effect.Effect<ReadonlyArray<Outcome<B>>> {
+    f: (store: Store, item: A, lease: SqliteLease, now: number) => Settled<B>
+  ): Effect.Effect<ReadonlyArray<Settled<B>>> {
     return Effect.suspend(() => {
       const { store } = this
       if (this.isClosed) return Effect.succeed(items.map((item) => lost(leaseOf(item))))
       const together = (items: ReadonlyArray<A>) =>
         Effect.match(
           store.commits.run((now) =>
-            items.map((item): Outcome<B> => {
+            items.map((item): Settled<B> => {
               const lease = leaseOf(item)
               return lease instanceof SqliteLease && lease.isOf(this) ? f(store, item, lease, now) : lost(lease)
             })

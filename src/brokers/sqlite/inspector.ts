@@ -102,7 +102,7 @@ const restore = (
   requests: ReadonlyArray<RestoreRequest>
 ): ReturnType<Inspector["Service"]["restore"]> =>
   Effect.match(
-    access.runOn(queue, ({ jobs, queues }, now) =>
+    access.runCurrentOn(queue, ({ jobs, queues }, now) =>
       requests.map((request) =>
         Result.map(
           Rules.checkSize(queue, request.body, maxJobSize),
@@ -119,7 +119,7 @@ const kick = Effect.fnUntraced(function*(access: Access, queue: string, max: num
   let kicked = 0
   while (kicked < max) {
     const size = Math.min(jobsPerOperation, max - kicked)
-    const count: number = yield* access.runOn(queue, ({ jobs, queues }) => {
+    const count: number = yield* access.runCurrentOn(queue, ({ jobs, queues }) => {
       const id = queues.find(queue)?.id
       if (id === undefined) return 0
       const buried = from === "buried" ? jobs.kick(id, "buried", size) : 0
@@ -167,20 +167,23 @@ export const make = (options: Options): Inspector["Service"] => {
           : jobs.list(found.id, queue, request.state, request, now)
       })
     }),
-    delete: (id) => orJobNotFound(access.run((session, now) => remove(session, consumers, id, now)), id),
+    delete: (id) => orJobNotFound(access.runCurrent((session, now) => remove(session, consumers, id, now)), id),
     kick: (queue, max) => kick(access, queue, max),
-    kickJob: (id) => orJobNotFound(access.run(({ jobs }) => jobs.kickJob(id)), id),
-    buryJob: (id, reason) => orJobNotFound(access.run(({ jobs }) => jobs.buryJob(id, reason)), id),
+    kickJob: (id) => orJobNotFound(access.runCurrent(({ jobs }) => jobs.kickJob(id)), id),
+    buryJob: (id, reason) => orJobNotFound(access.runCurrent(({ jobs }) => jobs.buryJob(id, reason)), id),
     moveJob: (id, queue) =>
-      orFail(access.runOn(queue, (session, now) => move(session, consumers, id, queue, now)), () => jobNotFound(id)),
+      orFail(
+        access.runCurrentOn(queue, (session, now) => move(session, consumers, id, queue, now)),
+        () => jobNotFound(id)
+      ),
     restore: (queue, requests) => restore(options, queue, requests),
     pause: (queue, duration) =>
       Effect.flatMap(
         Effect.fromResult(checkDuration("pause", duration)),
-        (checked) => access.runOn(queue, ({ queues }, now) => queues.pause(queue, dueAfter(now, checked) ?? 0))
+        (checked) => access.runCurrentOn(queue, ({ queues }, now) => queues.pause(queue, dueAfter(now, checked) ?? 0))
       ),
     resume: (queue) =>
-      access.runOn(queue, ({ queues }, now) => {
+      access.runCurrentOn(queue, ({ queues }, now) => {
         const found = queues.find(queue)
         if (found === undefined) return
         queues.pause(queue, 0)

@@ -240,7 +240,7 @@ class OpenFile implements Session, Housekeeping.Store {
         check: Effect.ignore(this.checkProcesses),
         report: (counts) => Effect.isSuccess(commits.run(() => processes.noteIdleWorkers(counts)))
       },
-      want: () => commits.want()
+      request: () => commits.request()
     }
   }
 
@@ -261,7 +261,7 @@ class OpenFile implements Session, Housekeeping.Store {
   /** Enters this process in the file. If the previous session had the same file open, it keeps its id and its leases. */
   enter(previous: Session | undefined): Effect.Effect<void, BrokerError> {
     const known = previous !== undefined && this.guard.isOfSame(previous.guard) ? previous.holder : undefined
-    return Effect.map(this.commits.runNow(() => this.processes.enter(known)), (id) => {
+    return Effect.map(this.commits.runCurrent(() => this.processes.enter(known)), (id) => {
       this.processes.id = id
     })
   }

@@ -39,9 +39,9 @@ export interface Sync {
   /** Whether syncs are so fast that they should run on the main thread. */
   readonly isQuick: () => boolean
   /** Syncs on the main thread. */
-  readonly here: () => Result.Result<void, BrokerError>
-  /** Syncs on a thread. */
-  readonly elsewhere: Effect.Effect<void, BrokerError>
+  readonly onMainThread: () => Result.Result<void, BrokerError>
+  /** Syncs on another thread. */
+  readonly onOtherThread: Effect.Effect<void, BrokerError>
   /**
    * Call it before each transaction. After a failed sync it makes all of the log durable. Begin no transaction if it
    * returns `"Busy"` (another process uses the log) or an error.
@@ -52,8 +52,8 @@ export interface Sync {
 /** For `durability: "normal"`: every commit counts as durable. */
 export const none: Sync = {
   isQuick: () => true,
-  here: () => Result.void,
-  elsewhere: Effect.void,
+  onMainThread: () => Result.void,
+  onOtherThread: Effect.void,
   recover: () => undefined
 }
 
@@ -95,7 +95,7 @@ class LogSync implements Sync {
 
   readonly isQuick = (): boolean => this.averageMillis !== undefined && this.averageMillis <= slowSyncMillis
 
-  readonly here = (): Result.Result<void, BrokerError> => {
+  readonly onMainThread = (): Result.Result<void, BrokerError> => {
     const began = monotonicMillis(this.clock)
     const result = Result.try({
       try: () => this.disk.fdatasyncSync(this.log),
@@ -105,7 +105,7 @@ class LogSync implements Sync {
     return result
   }
 
-  private readonly onThread: Effect.Effect<void, BrokerError> = Effect.callback((resume) => {
+  private readonly syncOnThread: Effect.Effect<void, BrokerError> = Effect.callback((resume) => {
     const began = monotonicMillis(this.clock)
     this.disk.fdatasync(this.log, (cause) => {
       this.measured(began)
@@ -114,8 +114,8 @@ class LogSync implements Sync {
   })
 
   // Commits before a failure are durable once the log that holds them is.
-  readonly elsewhere: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
-    if (this.fault === undefined) return this.onThread
+  readonly onOtherThread: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
+    if (this.fault === undefined) return this.syncOnThread
     return this.recover() === undefined
       ? Effect.void
       : Effect.fail(diskFailed(this.broker, this.fault, "Unknown"))

@@ -67,7 +67,7 @@ export interface Source {
   readonly changes: Changes
   readonly others: Others
   /** Requests a transaction. */
-  readonly want: () => void
+  readonly request: () => void
 }
 
 const sameCounts = (a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean =>
@@ -90,7 +90,7 @@ export class Waiters<Lease> {
   add(waiter: Waiter<Lease>): void {
     if (this.closed !== undefined) return waiter.failed(this.closed)
     this.all.add(waiter)
-    this.source.want()
+    this.source.request()
   }
 
   remove(waiter: Waiter<Lease>): void {
@@ -127,7 +127,7 @@ export class Waiters<Lease> {
     for (const waiter of this.all) {
       // An unsuccessful scan is cheap. Only served waiters move to the end, so the others are scanned first next time.
       if (served.length > 0 && isOver()) {
-        this.source.want()
+        this.source.request()
         break
       }
       const leases = waiter.take(now)
@@ -211,7 +211,7 @@ export class Waiters<Lease> {
         version = current
         changedAt = now
         this.changeAt = Infinity
-        source.want()
+        source.request()
       }
       if (now - changedAt < quietAfterMillis) return yield* Effect.sleep(this.sleepFor(tickMillis))
       yield* Effect.raceAllFirst([

@@ -125,7 +125,7 @@ export class Session implements Target {
   cancel(exchange: Exchange): void {
     if (exchange.isSettled) return
     exchange.isSettled = true
-    this.abandon(exchange, Frame.Code.cancel)
+    this.dropExchange(exchange, Frame.Code.cancel)
   }
 
   get room(): number {
@@ -426,16 +426,16 @@ export class Session implements Target {
     for (const exchange of exchanges) if (!exchange.isSettled) this.fail(exchange, error(exchange))
   }
 
-  /** Abandons a request and fails it. */
+  /** Drops a request and fails it. */
   private abort(exchange: Exchange, code: number, error: Http2Error): void {
     if (exchange.isSettled) return
     exchange.isSettled = true
-    this.abandon(exchange, code)
+    this.dropExchange(exchange, code)
     this.fail(exchange, error)
   }
 
   /** Resets the stream of a settled request, or takes it out of the queue. */
-  private abandon(exchange: Exchange, code: number): void {
+  private dropExchange(exchange: Exchange, code: number): void {
     if (exchange.id === 0) {
       this.waiting.dropped()
       this.roomChanged = true

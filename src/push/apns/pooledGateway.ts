@@ -89,7 +89,7 @@ const exchange = (pool: ApnsPool, { body, expiration, headers, method, path }: B
   Effect.callback<BroadcastChannel.Response, ApnsError.ApnsError>((resume) => {
     const cancel = pool.submit(
       { method, path, shared: headers, headers: [], body, expiresAt: expiresAt(expiration) },
-      (outcome) => resume(Effect.fromResult(Result.map(outcome, ({ response }) => response)))
+      (reply) => resume(Effect.fromResult(Result.map(reply, ({ response }) => response)))
     )
     return Effect.sync(cancel)
   })
@@ -135,8 +135,8 @@ export const make = Effect.fnUntraced(function*(
         headers: [{ name: "apns-id", value: apnsId }],
         body: encoded.body,
         expiresAt: expiresAt(encoded.expiration)
-      }, (outcome) => {
-        const end = receiptOf(token, apnsId, outcome, now)
+      }, (reply) => {
+        const end = receiptOf(token, apnsId, reply, now)
         if (isBadToken(end)) bad.add(token, now())
         settle(end)
       })

@@ -69,7 +69,7 @@ export interface Options extends Credential {
 /** A request that has not ended. */
 interface Pending<R, E> {
   readonly request: Request
-  readonly settle: (outcome: Reply<R, E>) => void
+  readonly settle: (reply: Reply<R, E>) => void
   /** When it was submitted, in milliseconds of the monotonic clock. */
   readonly since: number
   attempts: number
@@ -170,7 +170,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   // ---------------------------------------------------------------------------
 
   /** Calls `settle` once, and never before `submit` returns. Returns a function that cancels the request. */
-  submit(request: Request, settle: (outcome: Reply<R, E>) => void): () => void {
+  submit(request: Request, settle: (reply: Reply<R, E>) => void): () => void {
     const since = this.runtime.now()
     const pending: Pending<R, E> = {
       request,
@@ -186,14 +186,14 @@ export class Pool<R extends Refusal, E extends Failure> {
       this.waiting.put(pending)
       this.wake()
     }
-    return () => this.abandon(pending)
+    return () => this.cancelPending(pending)
   }
 
-  private abandon(pending: Pending<R, E>): void {
+  private cancelPending(pending: Pending<R, E>): void {
     const { sent } = pending
     pending.isSettled = true
     if (sent !== undefined) sent.member.connection.cancel(sent.submitted)
-    this.release(pending)
+    this.endProbe(pending)
   }
 
   /** Dispatches the requests of one tick together. */
@@ -337,15 +337,15 @@ export class Pool<R extends Refusal, E extends Failure> {
     if (pending.attempts >= maxAttempts) {
       return this.fail(pending, this.provider.failures.unprocessed(`it was refused ${pending.attempts} times`))
     }
-    this.release(pending)
+    this.endProbe(pending)
     this.waiting.putBack(pending)
   }
 
-  private settle(pending: Pending<R, E>, outcome: Reply<R, E>): void {
+  private settle(pending: Pending<R, E>, reply: Reply<R, E>): void {
     if (pending.isSettled) return
     pending.isSettled = true
-    this.release(pending)
-    pending.settle(outcome)
+    this.endProbe(pending)
+    pending.settle(reply)
   }
 
   private fail(pending: Pending<R, E>, error: E): void {
@@ -361,7 +361,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   }
 
   /** Ends its role as a probe, if it had one. */
-  private release(pending: Pending<R, E>): void {
+  private endProbe(pending: Pending<R, E>): void {
     if (!this.circuits.areClosed) this.putBack(this.circuits.unanswered(pending))
   }
 

@@ -56,8 +56,8 @@ const make = Effect.gen(function*() {
       hasCompany: () => false,
       sync: {
         isQuick: () => disk.isQuick,
-        here: () => disk.error === undefined ? Result.void : Result.fail(disk.error),
-        elsewhere: Effect.suspend(() => {
+        onMainThread: () => disk.error === undefined ? Result.void : Result.fail(disk.error),
+        onOtherThread: Effect.suspend(() => {
           throwOnce("sync")
           return disk.error === undefined ? disk.sync : Effect.fail(disk.error)
         }),

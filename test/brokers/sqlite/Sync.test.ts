@@ -57,12 +57,12 @@ const isUnknown = (result: Result.Result<void, BrokerError>) =>
   Result.isFailure(result) && result.failure.reason._tag === "Unavailable" && result.failure.reason.fate === "Unknown"
 
 describe("Sync", () => {
-  it.live.each(["here", "elsewhere"] as const)(
+  it.live.each(["onMainThread", "onOtherThread"] as const)(
     "a failure (%s) is reported, and no transaction begins until all of the log is in the file",
     (where) =>
       Effect.gen(function*() {
         const { failOnce, kept, path, sync, write } = yield* make
-        const synced = where === "here" ? Effect.sync(sync.here) : Effect.result(sync.elsewhere)
+        const synced = where === "onMainThread" ? Effect.sync(sync.onMainThread) : Effect.result(sync.onOtherThread)
         write("first")
         assert.isTrue(Result.isSuccess(yield* synced))
         assert.isUndefined(sync.recover())
@@ -74,7 +74,7 @@ describe("Sync", () => {
         reader.exec("BEGIN; SELECT count(*) FROM queue")
         write("third")
         assert.strictEqual(sync.recover(), "Busy")
-        assert.isTrue(isUnknown(yield* Effect.result(sync.elsewhere)))
+        assert.isTrue(isUnknown(yield* Effect.result(sync.onOtherThread)))
         reader.close()
 
         assert.isUndefined(sync.recover())
@@ -90,9 +90,9 @@ describe("Sync", () => {
       const { failOnce, kept, sync, write } = yield* make
       failOnce()
       write("first")
-      assert.isTrue(isUnknown(yield* Effect.result(sync.elsewhere)))
+      assert.isTrue(isUnknown(yield* Effect.result(sync.onOtherThread)))
       write("second")
-      assert.isTrue(Result.isSuccess(yield* Effect.result(sync.elsewhere)))
+      assert.isTrue(Result.isSuccess(yield* Effect.result(sync.onOtherThread)))
       assert.deepStrictEqual(kept(), ["first", "second"])
     }))
 })

@@ -15,7 +15,7 @@ const make = Effect.gen(function*() {
     version: (): unknown => 1,
     changedSince: Effect.never as Effect.Effect<void>,
     wallNow: 1e15,
-    wanted: 0,
+    requested: 0,
     checked: 0,
     reported: [] as Array<number>,
     canReport: true
@@ -34,8 +34,8 @@ const make = Effect.gen(function*() {
           return file.canReport
         })
     },
-    want: () => {
-      file.wanted++
+    request: () => {
+      file.requested++
       waiters.serve(file.wallNow, () => false)()
     }
   })
@@ -60,14 +60,14 @@ describe("Waiters", () => {
       file.changedSince = Deferred.await(told)
       // it sleeps by now, for 700 ms more, unless it is told of a write
       yield* TestClock.adjust("1300 millis")
-      const quiet = file.wanted
+      const quiet = file.requested
       file.changedSince = Effect.never
       yield* Deferred.succeed(told, undefined)
       yield* TestClock.adjust(tickMillis)
-      assert.strictEqual(file.wanted, quiet, "no commit can be seen yet")
+      assert.strictEqual(file.requested, quiet, "no commit can be seen yet")
       file.version = () => 2
       yield* TestClock.adjust(2 * tickMillis)
-      assert.strictEqual(file.wanted, quiet + 1)
+      assert.strictEqual(file.requested, quiet + 1)
     }))
 
   it.effect("a defect does not end the watch, and is logged once", () =>
@@ -81,9 +81,9 @@ describe("Waiters", () => {
         if (faults++ < 3) throw new Error("a fault")
         return 2
       }
-      const before = file.wanted
+      const before = file.requested
       yield* TestClock.adjust("1 second")
-      assert.isAbove(file.wanted, before)
+      assert.isAbove(file.requested, before)
       assert.isAbove(faults, 3)
       assert.strictEqual(logged.length, 1)
     }))
@@ -126,7 +126,7 @@ describe("Waiters", () => {
       clock: { now: () => 0, monotonic: () => 0 },
       changes: { version: () => 1, since: () => Effect.never, next: () => Infinity },
       others: { check: Effect.void, report: () => Effect.succeed(true) },
-      want: () => {
+      request: () => {
         wanted++
       }
     })

@@ -26,9 +26,9 @@ const header = (headers: Message.Response["headers"], name: string): string | un
 const notApns = (status: number): Reason.Classification => Reason.classify(status, undefined, undefined, true)
 
 /** The end of a push. `now` returns milliseconds since 1970. */
-export const receiptOf = (token: string, apnsId: string, outcome: Reply, now: () => number): PushEnd => {
-  if (Result.isFailure(outcome)) return Result.fail(outcome.failure)
-  const { attempts, duration, refusal, response } = outcome.success
+export const receiptOf = (token: string, apnsId: string, reply: Reply, now: () => number): PushEnd => {
+  if (Result.isFailure(reply)) return Result.fail(reply.failure)
+  const { attempts, duration, refusal, response } = reply.success
   const { body, headers, status } = response
   const answeredId = Reason.idOf(header(headers, "apns-id"), apnsId)
   if (status === 200 && (body.length === 0 || answeredId !== undefined)) {
