@@ -66,6 +66,37 @@ export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
 }
 
 /**
+ * A transaction of the handler has settled the job already. It does not run again.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AlreadyDone extends Schema.TaggedError<AlreadyDone>()("AlreadyDone", {
+  queue: Schema.String,
+  id: Schema.String
+}) {
+  override get message() {
+    return `job ${this.id} of queue "${this.queue}" is done already: a transaction of its handler settled it. Settle a job once`
+  }
+}
+
+/**
+ * The transaction in which a handler settled the job was rolled back. The attempt failed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RolledBack extends Schema.TaggedError<RolledBack>()("RolledBack", {
+  queue: Schema.String,
+  id: Schema.String
+}) {
+  override get message() {
+    return `the transaction that settled job ${this.id} of queue "${this.queue}" was rolled back: let the handler fail when ` +
+      `its transaction does`
+  }
+}
+
+/**
  * There is no such job, or no such queue.
  *
  * @category errors
@@ -205,6 +236,8 @@ export class Unsupported extends Schema.TaggedError<Unsupported>()("Unsupported"
 export const BrokerErrorReason = Schema.Union([
   Unavailable,
   LeaseLost,
+  AlreadyDone,
+  RolledBack,
   NotFound,
   JobTooBig,
   QueueNameInvalid,

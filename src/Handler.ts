@@ -2,7 +2,7 @@
  * A job and the function that runs it.
  */
 import type * as Effect from "effect/Effect"
-import type { JobId, LeaseInfo } from "./Broker.ts"
+import type { JobId, Lease, LeaseInfo } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
 import type { Job } from "./Job.ts"
 
@@ -18,6 +18,8 @@ export interface Delivery {
   /** The broker's id of the job. */
   readonly jobId: JobId
   readonly queue: string
+  /** The lease that the worker holds, for what its broker offers besides: see `PostgresBroker.done`. */
+  readonly lease: Lease
   /** When the job was published, in milliseconds since the epoch; `undefined` when the envelope doesn't say. */
   readonly publishedAt: number | undefined
   /** The deadline, in milliseconds since the epoch; `undefined` when there is none. */

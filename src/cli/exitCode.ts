@@ -147,6 +147,8 @@ const ofReason = (reason: (BrokerError | PublishError)["reason"]): number => {
     case "JobTooBig":
     case "Draining":
     case "OutOfMemory":
+    case "AlreadyDone":
+    case "RolledBack":
     case "LeaseLost":
       return 4
     case "NotFound":

@@ -105,6 +105,11 @@ class State {
     this.decision = { _tag: "LeaseLost", handled: this.decision?._tag === "Done", error }
   }
 
+  /** Replaces the decision by a failure: the transaction in which its handler settled it was rolled back. */
+  undo(error: BrokerError): void {
+    this.decision = failed(error)
+  }
+
   /** Marks that its settlement is under way. */
   settle(): void {
     this.isSettling = true

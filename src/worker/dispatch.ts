@@ -36,6 +36,7 @@ const deliveryOf = (attempt: Attempt, consumer: Parts["consumer"]): Delivery => 
     id: decoded.id ?? lease.id,
     jobId: lease.id,
     queue: lease.queue,
+    lease,
     publishedAt: decoded.publishedAt,
     expiresAt: decoded.expiresAt,
     attempt: Effect.map(info, ({ attempt }) => attempt),

@@ -19,6 +19,7 @@ import type { Delivered, Outcome } from "../Outcome.ts"
 import type { Attempt } from "./attempt.ts"
 import { type FinalDecision, fromSchedule, keptFailure } from "./decision.ts"
 import type { Parts } from "./parts.ts"
+import { log } from "./telemetry.ts"
 
 /** The settlement for a decision; `undefined` when the lease is lost. */
 export const settlement = (attempt: Attempt, decision: FinalDecision): Settlement | undefined => {
@@ -108,6 +109,12 @@ interface Settled {
 export const isNotSettled = ({ reason }: BrokerError): boolean =>
   reason._tag === "OutOfMemory" || reason._tag === "Unavailable" && reason.fate === "NotSent"
 
+/** Tells of a handler that failed after its own transaction had settled the job. */
+const warnOfFailure = (decision: FinalDecision): Effect.Effect<void> =>
+  "reason" in decision
+    ? log("Warn", `failed after its own transaction had settled the job, so it does not run again: ${decision.reason}`)
+    : Effect.void
+
 /** Until when a lease lasts for sure, since it is renewed after half of its time. */
 const lastsUntil = ({ endedAt, info }: Attempt): number =>
   info === undefined ? -Infinity : endedAt + Duration.toMillis(info.ttr) / 2
@@ -143,6 +150,17 @@ const settleAll = Effect.fnUntraced(function*(
       if (Result.isSuccess(answer)) continue
       const position = settled[i]!
       const attempt = attempts[position]!
+      const { reason } = answer.failure
+      if (reason._tag === "AlreadyDone") {
+        yield* warnOfFailure(decisions[position]!)
+        decisions[position] = { _tag: "Done", result: undefined }
+        continue
+      }
+      if (reason._tag === "RolledBack") {
+        if (attempt.decision!._tag === "Done") attempt.undo(answer.failure)
+        again.add(attempt)
+        continue
+      }
       const error = attempt.refuse(answer.failure)
       if (isNotSettled(answer.failure) && mayWaitUntil(lastsUntil(attempt))) again.add(attempt)
       else decisions[position] = { _tag: "LeaseLost", handled: decisions[position]!._tag === "Done", error }

@@ -302,6 +302,7 @@ const makeOn = Effect.fnUntraced(function*(
 
   const fork = yield* FiberSet.makeRuntime<never>()
   const clock = yield* Clock.Clock
+  const transaction = Transaction.current(client)
   const store = new Store({
     broker,
     schema,
@@ -310,6 +311,7 @@ const makeOn = Effect.fnUntraced(function*(
     clock,
     patience: Duration.toMillis(patience),
     poll: () => poll ?? (pooling.isPooled ? pollPooled : pollDirect),
+    transaction,
     fork: (effect) => void fork(effect)
   })
   const presence = new Presence({
@@ -335,7 +337,6 @@ const makeOn = Effect.fnUntraced(function*(
     })
   })
   const puts = new Puts((effect) => void fork(effect), store.putTogether)
-  const transaction = Transaction.current(client)
   const inTransaction = (queue: string, requests: ReadonlyArray<PutRequest>) =>
     Effect.flatMap(
       transaction,
@@ -482,6 +483,7 @@ export const layerSql = (
 // Transactions
 // -----------------------------------------------------------------------------
 
+export { done } from "./done.ts"
 export {
   type DrizzleSql,
   type DrizzleTransaction,

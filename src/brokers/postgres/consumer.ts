@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import type { Consumer, Lease, Settlement } from "../../Broker.ts"
 import { type BrokerError, consumerClosed, leaseLost } from "../../BrokerError.ts"
 import { Rules } from "../shared/index.ts"
+import * as Done from "./done.ts"
 import * as Driver from "./driver.ts"
 import { isServedBefore, PostgresLease } from "./lease.ts"
 import type { Link } from "./link.ts"
@@ -29,6 +30,8 @@ const changedTogether = 100
 const mostBytes = 4 * 1024 * 1024
 
 const closeFor = "1 second"
+
+const concurrently = { concurrency: "unbounded", discard: true } as const
 
 type Outcome<A = void> = Result.Result<A, BrokerError>
 
@@ -51,6 +54,9 @@ const named = (places: ReadonlyArray<Place<unknown>>): ReadonlyArray<unknown> =>
 }
 
 const how = { Release: 1, Bury: 2, Requeue: 3 } as const
+
+/** Whether nothing can be done with a lease after a failure. */
+const isOverBy = ({ reason }: BrokerError): boolean => reason._tag === "LeaseLost" || reason._tag === "AlreadyDone"
 
 const failureOf = (settlement: Settlement) => "failure" in settlement ? settlement.failure : undefined
 
@@ -88,8 +94,12 @@ export class PostgresConsumer implements Consumer, Receiver {
 
   /** Other processes have what this one held. */
   lose(): void {
-    Queue.offerAllUnsafe(this.lostLeases, this.held.values())
-    this.held.clear()
+    for (const lease of this.held.values()) {
+      // An open transaction keeps its job from others all the same.
+      if (lease.isHandedOver) continue
+      this.held.delete(lease.row)
+      Queue.offerUnsafe(this.lostLeases, lease)
+    }
   }
 
   readonly reserve: Consumer["reserve"] = (max) =>
@@ -162,6 +172,7 @@ export class PostgresConsumer implements Consumer, Receiver {
       const sent = new Set<number>()
       const deletes: Array<Place<Settlement>> = []
       const others: Array<Place<Settlement>> = []
+      const handedOver: Array<Place<Settlement>> = []
       for (let i = 0; i < settlements.length; i++) {
         const settlement = settlements[i]!
         const lease = this.heldLease(settlement.lease)
@@ -173,32 +184,96 @@ export class PostgresConsumer implements Consumer, Receiver {
         results.push(checked)
         if (Result.isFailure(checked)) continue
         sent.add(lease.row)
-        const places = settlement._tag === "Delete" ? deletes : others
+        const isHandedOver = lease.isHandedOver
+        if (!isHandedOver) lease.settle()
+        const places = isHandedOver ? handedOver : settlement._tag === "Delete" ? deletes : others
         places.push({ lease, index: i, of: settlement })
+      }
+      const answered = ({ index, lease }: Place<Settlement>, outcome: Outcome) => {
+        results[index] = outcome
+        this.forget(lease, outcome, true)
       }
       const run = (places: ReadonlyArray<Place<Settlement>>, size: number) =>
         inParts(places, size, (part) =>
           Effect.map(this.change(part), (outcomes) => {
-            for (let i = 0; i < part.length; i++) {
-              const { index, lease } = part[i]!
-              results[index] = outcomes[i]!
-              this.forget(lease, outcomes[i]!, true)
-            }
+            for (let i = 0; i < part.length; i++) answered(part[i]!, outcomes[i]!)
           }))
+      if (handedOver.length > 0) {
+        const ask = this.settleHandedOver(handedOver, answered)
+        return Effect.as(Effect.all([ask, run(deletes, together), run(others, changedTogether)], concurrently), results)
+      }
       if (others.length === 0) return Effect.as(run(deletes, together), results)
       if (deletes.length === 0) return Effect.as(run(others, changedTogether), results)
       return Effect.as(
-        Effect.all([run(deletes, together), run(others, changedTogether)], { concurrency: 2, discard: true }),
+        Effect.all([run(deletes, together), run(others, changedTogether)], concurrently),
         results
       )
     })
 
+  /** Answers for leases that transactions of their handlers settle; settles those whose transaction rolled back. */
+  private settleHandedOver(
+    places: ReadonlyArray<Place<Settlement>>,
+    answered: (place: Place<Settlement>, outcome: Outcome) => void
+  ): Effect.Effect<void> {
+    const one = (place: Place<Settlement>): Effect.Effect<Outcome> =>
+      Effect.matchEffect(this.fate(place), {
+        onFailure: (error): Effect.Effect<Outcome> => Effect.succeed(Result.fail(error)),
+        onSuccess: (fate) => {
+          if (fate === "Committed") place.lease.commit()
+          if (fate === "RolledBack") place.lease.takeBack()
+          const answer = Done.answer(this.store.broker, place.of, fate)
+          return answer === undefined
+            ? Effect.map(this.change([place]), ([outcome]) => outcome!)
+            : Effect.succeed(answer)
+        }
+      })
+    return Effect.forEach(
+      places,
+      (place) => Effect.map(one(place), (outcome) => answered(place, outcome)),
+      concurrently
+    )
+  }
+
+  /** What became of a lease that a transaction of its handler settles. */
+  private fate(place: Place<unknown>): Effect.Effect<Done.Fate, BrokerError> {
+    const { link, sql } = this.store
+    return place.lease.isDone
+      ? Effect.succeed("Committed")
+      : Effect.map(link.query(sql.fate, named([place])), ([row]) => Done.fateIn(row))
+  }
+
   readonly touch: Consumer["touch"] = (leases) =>
-    Effect.tap(
-      this.each(leases, this.store.sql.touch, () => Result.void),
+    Effect.suspend(() => {
+      const isHandedOver = (lease: Lease) => this.heldLease(lease)?.isHandedOver === true
+      if (!leases.some(isHandedOver)) return this.touchHeld(leases)
+      const handedOver = leases.filter(isHandedOver)
+      const others = leases.filter((lease) => !handedOver.includes(lease))
+      return Effect.map(Effect.andThen(this.touchFree(handedOver), this.touchHeld(others)), (results) =>
+        leases.map((lease) => handedOver.includes(lease) ? Result.void : results[others.indexOf(lease)]!))
+    })
+
+  private touchHeld(leases: ReadonlyArray<Lease>): Effect.Effect<ReadonlyArray<Outcome>> {
+    if (leases.length === 0) return Effect.succeed([])
+    return Effect.tap(
+      PostgresLease.touched(
+        leases as ReadonlyArray<PostgresLease>,
+        this.each(leases, this.store.sql.touch, () => Result.void)
+      ),
       (results) =>
         Effect.sync(() => results.forEach((result, i) => this.forget(leases[i] as PostgresLease, result, false)))
     )
+  }
+
+  /** Renews leases whose rows no transaction locks. What is locked needs no renewal. */
+  private touchFree(leases: ReadonlyArray<Lease>): Effect.Effect<void> {
+    const open = (leases as ReadonlyArray<PostgresLease>).filter(({ isDone }) => !isDone)
+    const places = open.map((lease, index): Place<void> => ({ lease, index, of: undefined }))
+    return inParts(
+      places,
+      together,
+      (part) => Effect.ignore(this.store.link.query(this.store.sql.touchFree, named(part)))
+    )
+  }
 
   readonly inspect: Consumer["inspect"] = (leases) =>
     this.each(leases, this.store.sql.inspect, (row) => Result.succeed(leaseInfo(row, 1)))
@@ -210,7 +285,14 @@ export class PostgresConsumer implements Consumer, Receiver {
     this.store.waiters.fail(consumerClosed(this.store.broker), (waiter) => waiter === this.waiter)
     const leases = Array.from(this.held.values()).sort((a, b) => a.row - b.row)
     this.held.clear()
-    return this.giveBack(leases).pipe(Effect.interruptible, Effect.timeoutOption(closeFor), Effect.asVoid)
+    const handedOver = leases.filter(({ isHandedOver }) => isHandedOver)
+      .map((lease, index): Place<Settlement> => ({ lease, index, of: { _tag: "Requeue", lease } }))
+    return this.giveBack(leases.filter(({ isHandedOver }) => !isHandedOver)).pipe(
+      Effect.andThen(this.settleHandedOver(handedOver, () => {})),
+      Effect.interruptible,
+      Effect.timeoutOption(closeFor),
+      Effect.asVoid
+    )
   })
 
   private heldLease(lease: Lease): PostgresLease | undefined {
@@ -220,7 +302,7 @@ export class PostgresConsumer implements Consumer, Receiver {
 
   /** Forgets a lease that is over. */
   private forget(lease: PostgresLease, result: Outcome, isSettled: boolean): void {
-    const isOver = Result.isSuccess(result) ? isSettled : result.failure.reason._tag === "LeaseLost"
+    const isOver = Result.isSuccess(result) ? isSettled : isOverBy(result.failure)
     if (isOver && this.held.get(lease.row) === lease) this.held.delete(lease.row)
   }
 

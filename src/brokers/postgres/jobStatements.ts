@@ -140,6 +140,16 @@ export const make = (s: string) => {
           LATERAL (SELECT ($4::bigint[])[i] AS how, ($5::bigint[])[i] AS delay, ($6::bigint[])[i] AS priority,
             ($7::text[])[i] AS reason, ($8::text[])[i] AS tag, ($9::text[])[i] AS message) AS u)
       WHERE ${held} RETURNING id`,
+    /**
+     * What became of a lease that a transaction of the program settles: no row where the job is gone, or whether it has
+     * the lease still, and whether no transaction locks it. It waits for none.
+     */
+    fate: `WITH free AS MATERIALIZED (SELECT id FROM ${s}.job WHERE id = ANY ($1::bigint[]) FOR UPDATE SKIP LOCKED)
+      SELECT state = 2 AND coalesce(holder = $2 AND lease = ANY ($3::int[]), false), EXISTS (SELECT 1 FROM free)
+      FROM ${s}.job WHERE id = ANY ($1::bigint[])`,
+    /** The same as touch, for leases whose rows such a transaction may lock. */
+    touchFree: `UPDATE ${s}.job SET due = clock_timestamp() + ${ms("ttr")} WHERE id = ANY (ARRAY(
+      SELECT id FROM ${s}.job WHERE ${held} FOR UPDATE SKIP LOCKED)) RETURNING id`,
     touch: `UPDATE ${s}.job SET due = clock_timestamp() + ${ms("ttr")} WHERE ${held} RETURNING id`,
     inspect: `SELECT id, ${counters} FROM ${s}.job WHERE ${held}`,
     /** Delays and leases that are over; of the last `$1` seconds, since what is older has been seen. */

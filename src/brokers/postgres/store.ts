@@ -8,13 +8,15 @@
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { JobId, PutRequest } from "../../Broker.ts"
 import { type BrokerError, notSent } from "../../BrokerError.ts"
+import * as Done from "./done.ts"
 import * as Driver from "./driver.ts"
 import { failure } from "./failure.ts"
 import * as JobStatements from "./jobStatements.ts"
-import { PostgresLease } from "./lease.ts"
+import { type Origin, PostgresLease } from "./lease.ts"
 import type { Link } from "./link.ts"
 import type { Mark, Place } from "./marks.ts"
 import type { Presence } from "./presence.ts"
@@ -46,6 +48,8 @@ export interface Options {
   readonly patience: number
   /** Milliseconds between two looks of those who wait. */
   readonly poll: () => number
+  /** The transaction of the program that a caller is in. */
+  readonly transaction: Effect.Effect<Option.Option<Transaction>>
   /** Runs what nobody waits for, until the broker is closed. */
   readonly fork: (effect: Effect.Effect<void>) => void
 }
@@ -59,7 +63,7 @@ export interface Receiver {
 }
 
 /** The jobs of a schema, as this process sees them. */
-export class Store {
+export class Store implements Origin {
   readonly broker: string
   readonly sql: JobStatements.Statements
   readonly link: Link
@@ -243,6 +247,21 @@ export class Store {
     })
   }
 
+  /** Settles a lease as a part of the transaction that the caller is in. */
+  done(lease: PostgresLease): Effect.Effect<void, BrokerError> {
+    return Effect.flatMap(
+      this.options.transaction,
+      (transaction) =>
+        Done.settleIn(
+          this.broker,
+          this.sql.doneWithin,
+          transaction,
+          (open, sql, values) => this.runWithin(open, sql, values),
+          lease
+        )
+    )
+  }
+
   /** Runs a statement in a transaction of the program. What fails there has no effect, since it can't commit. */
   private runWithin(
     transaction: Transaction,
@@ -304,7 +323,7 @@ export class Store {
     )
     if (queues.length > 1) yield* Effect.tapError(this.learn(rows), () => forgotten)
     return rows.map((row) =>
-      new PostgresLease(row, queues.length > 1 ? this.names.get(Number(row[1]))! : queues[0]!, holder, lease)
+      new PostgresLease(row, queues.length > 1 ? this.names.get(Number(row[1]))! : queues[0]!, holder, lease, this)
     )
   })
 

@@ -66,8 +66,9 @@ const poolOf = (url: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const pool = new Pool({ connectionString: url, max: 4 })
-      // Without it, a connection that breaks while it is idle ends the program.
+      // Without these, a connection that breaks ends the program.
       pool.on("error", () => {})
+      pool.on("connect", (client) => void client.on("error", () => {}))
       return pool
     }),
     (pool) => Effect.promise(() => pool.end())
