@@ -15,6 +15,7 @@ import { startVitest } from "vitest/node"
 import { faults, round } from "../test/failover/failover.ts"
 import { postgresKills } from "../test/kills/postgres.ts"
 import { sqliteKills } from "../test/kills/sqlite.ts"
+import * as Transactions from "../test/kills/transactions.ts"
 import { transferKills } from "../test/kills/transfer.ts"
 import * as Fuzz from "../test/support/fuzz.ts"
 
@@ -90,7 +91,25 @@ const soaks: ReadonlyArray<Soak> = [
     "postgres-pooled",
     "the whole suite and the model of a broker, behind pgbouncer in transaction mode",
     "test/brokers/postgres/pooled.soak.ts"
-  )
+  ),
+  {
+    ...kills(
+      "postgres-publishes",
+      "transactions of each client that publish commit, roll back and are killed; a job exists if its row does",
+      Transactions.publishes
+    ),
+    rounds: 1000,
+    together: 1000
+  },
+  {
+    ...kills(
+      "postgres-settles",
+      "workers die whose handlers settle in their transactions, and each job is written down once",
+      Transactions.settles
+    ),
+    rounds: 1000,
+    together: 100
+  }
 ]
 
 const refuse = (what: string): never => {
