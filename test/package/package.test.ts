@@ -47,9 +47,7 @@ const write = (folder: string, files: Record<string, unknown>): void => {
 
 /** Packs a copy of the sources, so that nothing is written to the checkout. */
 const pack = (folder: string): string => {
-  for (
-    const name of [...manifest.files, "README.md", "LICENSE", "package.json", "tsconfig.json", "tsconfig.build.json"]
-  ) {
+  for (const name of [...peers, ...clients]) {
     if (name !== "dist" && existsSync(join(root, name))) {
       cpSync(join(root, name), join(folder, name), { recursive: true })
     }
@@ -82,7 +80,9 @@ const install = (folder: string, tarball: string): void => {
     "consumer.ts": consumer
   })
   run(folder, "npm", "install", "--silent", "--offline", "--legacy-peer-deps", tarball)
-  for (const name of ["effect", "@effect/platform-node", "@effect/sql-pg", "@types/node", "vitest", "@effect/vitest"]) {
+  const peers = ["effect", "@effect/platform-node", "@effect/sql-pg", "@types/node", "vitest", "@effect/vitest"]
+  const clients = ["pg", "@types/pg", "postgres", "kysely", "drizzle-orm"]
+  for (const name of [...peers, ...clients]) {
     mkdirSync(join(folder, "node_modules", name, ".."), { recursive: true })
     symlinkSync(join(modules, name), join(folder, "node_modules", name))
   }
