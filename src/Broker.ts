@@ -217,7 +217,11 @@ export interface Consumer {
    */
   readonly reserve: (max: number) => Effect.Effect<NonEmptyReadonlyArray<Lease>, BrokerError>
 
-  /** Settles leases. Returns a result for each, in order; failures are `LeaseLost`, `Unavailable` and others. */
+  /**
+   * Settles leases. Returns a result for each, in order; failures are `LeaseLost`, `Unavailable` and others. Where a
+   * transaction of the handler settles the job, `AlreadyDone` says that it has, and `RolledBack`, for a `Delete`, that it
+   * has not; after that the lease is settled as any other.
+   */
   readonly settle: (
     settlements: ReadonlyArray<Settlement>
   ) => Effect.Effect<ReadonlyArray<Result.Result<void, BrokerError>>>

@@ -15,6 +15,7 @@ import { eventually } from "./support/eventually.ts"
 import { folder } from "./support/folder.ts"
 import { allow, withPrograms } from "./support/limits.ts"
 import { freePort } from "./support/network.ts"
+import { cluster, real } from "./support/postgres.ts"
 
 allow(withPrograms)
 
@@ -177,6 +178,16 @@ describe.concurrent("examples", () => {
       for (const rule of ["programs", "shellLines", "environment"]) {
         assert.match(output, new RegExp(`^buried: refused \\(${rule}\\)`, "m"))
       }
+    }))
+
+  real("transactions.ts: an order and its job, or neither; charged once", () =>
+    Effect.gen(function*() {
+      const { url } = yield* cluster()
+      const output = yield* (yield* place).run("transactions.ts", [], { DATABASE_URL: url })
+      assert.include(output, "order 1 is placed\norder 2 is rolled back, and its job with it\n")
+      assert.include(output, "order 1 is charged by attempt 2")
+      assert.include(output, "order 1 was charged 1 time(s)")
+      assert.include(output, "worker stopped: 1 done, 1 retried")
     }))
 
   it.live("apns-publisher.ts and apns-worker.ts: a push arrives, a dead token is reported", () =>

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Random from "effect/Random"
+import type { Broker } from "../../src/Broker.ts"
 import * as PostgresBroker from "../../src/brokers/postgres/PostgresBroker.ts"
 import { Publisher, Worker } from "../../src/index.ts"
 import { type Client, clients, type Name } from "../brokers/postgres/clients.ts"
@@ -35,7 +36,7 @@ const publish = ({ transaction }: Client) => {
         yield* query(`INSERT INTO users VALUES ('${user}')`)
         yield* within(Publisher.publish(Welcome, user, { queue, delay: (yield* chance(0.2)) ? "1 hour" : 0 }))
       }
-      if (yield* chance(0.5)) return yield* Effect.fail(new Undone())
+      if (yield* chance(0.5)) return yield* new Undone()
     })
   )
   return Effect.andThen(
@@ -63,17 +64,20 @@ const work = ({ transaction }: Client) =>
               yield* query(`INSERT INTO ledger VALUES (${charge})`)
               yield* upTo(10)
               if (!isFirst) yield* done
-              if (yield* chance(0.1)) return yield* Effect.fail(new Undone())
+              if (yield* chance(0.1)) return yield* new Undone()
             })
           )
           yield* say(".")
           yield* upTo(10)
-          if (yield* chance(0.1)) return yield* Effect.fail(new Undone())
+          if (yield* chance(0.1)) return yield* new Undone()
         }))
     )
   )
 
-const roles: Record<string, (client: Client) => Effect.Effect<unknown, unknown, any>> = { publish, work }
+const roles: Record<string, (client: Client) => Effect.Effect<unknown, unknown, Broker | Publisher.Publisher>> = {
+  publish,
+  work
+}
 
 const main = Effect.scoped(
   Effect.flatMap(
@@ -86,5 +90,5 @@ NodeRuntime.runMain(
   main.pipe(
     Effect.tapCause((cause) => Effect.sync(() => console.error(String(cause)))),
     Effect.provide(Logger.layer([]))
-  ) as Effect.Effect<unknown>
+  )
 )

@@ -47,7 +47,9 @@ const write = (folder: string, files: Record<string, unknown>): void => {
 
 /** Packs a copy of the sources, so that nothing is written to the checkout. */
 const pack = (folder: string): string => {
-  for (const name of [...peers, ...clients]) {
+  for (
+    const name of [...manifest.files, "README.md", "LICENSE", "package.json", "tsconfig.json", "tsconfig.build.json"]
+  ) {
     if (name !== "dist" && existsSync(join(root, name))) {
       cpSync(join(root, name), join(folder, name), { recursive: true })
     }

@@ -1,6 +1,7 @@
 /** A lease, and what names it to the server: the job's row, the process, and its count of reserves. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type { JobId, Lease, LeaseInfo } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
 import { idOf, leaseInfo, type Row } from "./rows.ts"
@@ -88,7 +89,7 @@ export class PostgresLease implements Lease {
         touch,
         Effect.suspend(() => {
           for (const lease of leases) if (lease.touching === over) lease.touching = undefined
-          return Deferred.done(over, Effect.void)
+          return Deferred.done(over, Exit.void)
         })
       )
     })

@@ -94,7 +94,7 @@ describe.skipIf(isMissing)("A job that its handler's transaction settles", () =>
 
   real("runs again when it rolls back, even where the handler succeeds", () =>
     Effect.gen(function*() {
-      for (const name of names) {
+      for (const name of ["@effect/sql-pg", "pg", "postgres"] as const) {
         yield* Effect.scoped(Effect.gen(function*() {
           const { seen, work } = yield* cleanly(clients[name])
           let attempt = 0
@@ -250,7 +250,7 @@ describe.skipIf(isMissing)("PostgresBroker.done", () => {
     "aborts a transaction whose lease is lost, whatever the handler does with the failure",
     () =>
       Effect.gen(function*() {
-        for (const name of names) {
+        for (const name of ["@effect/sql-pg", "pg", "postgres", "drizzle"] as const) {
           yield* Effect.scoped(Effect.gen(function*() {
             const { broker, psql, seen, transaction } = yield* cleanly(clients[name])
             const consumer = yield* broker.consume(["q"])

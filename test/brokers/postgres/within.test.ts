@@ -167,6 +167,18 @@ describe.skipIf(isMissing)("A publish within a transaction", () => {
       }
       assert.strictEqual(yield* psql("SELECT count(*) FROM backq.job"), String(names.length))
     }))
+
+  real("needs no more rights than to add jobs", () =>
+    Effect.gen(function*() {
+      const { port, psql, url } = server()
+      yield* psql(empty)
+      const { broker } = yield* PostgresBroker.make({ url })
+      yield* psql(`DROP ROLE IF EXISTS publisher; CREATE ROLE publisher LOGIN; GRANT USAGE ON SCHEMA backq TO publisher;
+        GRANT INSERT ON backq.tally, backq.job TO publisher; GRANT SELECT (id) ON backq.job TO publisher`)
+      const { transaction } = yield* clients.pg(`postgres://publisher@127.0.0.1:${port}/postgres`)
+      yield* transaction(({ within }) => within(broker.put("q", request("a"))))
+      assert.strictEqual(yield* psql("SELECT count(*) FROM backq.job"), "1")
+    }))
 })
 
 describe.skipIf(isMissing)("A publish within a transaction of a worker's database", () => {
@@ -180,7 +192,7 @@ describe.skipIf(isMissing)("A publish within a transaction of a worker's databas
       listener.on("notification", ({ payload }) => heard.push(payload ?? ""))
       yield* Effect.promise(() => listener.query("LISTEN \"backq.backq\""))
       const worker = yield* PostgresBroker.make({ url })
-      for (const name of names) {
+      for (const name of ["@effect/sql-pg", "pg", "postgres"] as const) {
         const { broker, transaction } = yield* clients[name](url)
         const queue = queueOf(name)
         const consumer = yield* worker.broker.consume([queue])
