@@ -6,6 +6,8 @@
  * answered is committed, and on disk where the server's settings say so. With
  * {@link layerSql} a publish within a transaction of the program's own client
  * is part of it: the job exists if and only if the transaction committed.
+ * {@link within} does the same in a transaction of any other client, and
+ * {@link done} settles a job in the transaction of its handler.
  *
  * A job of this process starts at once, one of another process within
  * milliseconds (or within a second, where its notification was lost). The jobs

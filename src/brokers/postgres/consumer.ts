@@ -256,7 +256,7 @@ export class PostgresConsumer implements Consumer, Receiver {
     if (leases.length === 0) return Effect.succeed([])
     return Effect.tap(
       PostgresLease.touched(
-        leases as ReadonlyArray<PostgresLease>,
+        leases.map((lease) => this.heldLease(lease)).filter((lease) => lease !== undefined),
         this.each(leases, this.store.sql.touch, () => Result.void)
       ),
       (results) =>
