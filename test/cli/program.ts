@@ -13,7 +13,8 @@ import { eventually } from "../support/eventually.ts"
 
 export const bin = join(import.meta.dirname, "..", "..", "src", "cli", "bin.ts")
 
-const bundle = inject("bundle")
+// `npm run soak` uses this outside of a test.
+const bundle = process.env["VITEST"] === undefined ? undefined : inject("bundle")
 
 /** The program to start: a bundle where the project of the test provides one. */
 export const executable = bundle === undefined ? bin : join(bundle, "dist", "cli", "bin.js")
