@@ -2,23 +2,19 @@ import { assert, describe, it } from "@effect/vitest"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { blankLine, clip, oneLine, safeJson, safeLine, safeLines, safeName } from "../../src/internal/text.ts"
+import { cpuMillis } from "../support/cpu.ts"
 import { allow, withMuchData } from "../support/limits.ts"
 
 allow(withMuchData)
 
+/** Less than this is noise: code that is not linear takes far longer for 200,000 characters. */
+const leastMillis = 1
+
 /** How much longer four times as much takes; quadratic code takes 16 times as long. */
 const growth = (run: (length: number) => void): number => {
-  const time = (length: number) => {
-    let best = Infinity
-    for (let i = 0; i < 3; i++) {
-      const before = performance.now()
-      run(length)
-      best = Math.min(best, performance.now() - before)
-    }
-    return best
-  }
+  const time = (length: number) => Math.min(...Array.from({ length: 3 }, () => cpuMillis(() => run(length))))
   run(100_000)
-  return time(800_000) / time(200_000)
+  return time(800_000) / Math.max(time(200_000), leastMillis)
 }
 
 describe("text of others", () => {
