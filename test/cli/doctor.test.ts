@@ -68,6 +68,9 @@ describe("backq doctor", () => {
       const { code, stdout } = yield* run(["doctor", "--broker", `beanstalk://127.0.0.1:${port}`])
       assert.strictEqual(code, 6)
       assert.match(stdout, /^✘ beanstalkd runs without -b: .*\n {4}→ start it with -b DIR/m)
-      assert.match(stdout, /^– the broker can't list all jobs of a queue; .*list finished jobs; count time in less/m)
+      assert.match(
+        stdout,
+        /^– the broker can't list all jobs of a queue; .*list finished jobs; keep the attempts of transferred jobs; count time in less/m
+      )
     }))
 })
