@@ -60,9 +60,7 @@ export default defineConfig({
           name: "shared",
           include: all,
           exclude: [...alone, ...programs],
-          isolate: false,
-          // Concurrent tests of this project wait for the seconds that servers count.
-          maxConcurrency: 16
+          isolate: false
         }
       }
     ]
