@@ -1,6 +1,5 @@
 /** The parts of a push job that do not depend on the push service. */
 export { Action } from "./Action.ts"
 export * as DeadTargets from "./DeadTargets.ts"
-export { finalize } from "./Finalize.ts"
 export * as Plan from "./Plan.ts"
-export { untilAccepted } from "./UntilAccepted.ts"
+export * as PushJob from "./PushJob.ts"
