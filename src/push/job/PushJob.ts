@@ -20,9 +20,9 @@ import { maxDelay } from "../../Broker.ts"
 import * as Handler from "../../Handler.ts"
 import * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
-import { finalize } from "./Finalize.ts"
+import { finalize } from "./finalize.ts"
 import * as Plan from "./Plan.ts"
-import { untilAccepted } from "./UntilAccepted.ts"
+import { untilAccepted } from "./untilAccepted.ts"
 
 // -----------------------------------------------------------------------------
 // Models
