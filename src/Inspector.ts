@@ -154,6 +154,19 @@ export interface BrokerStats {
   readonly durable: boolean
 }
 
+/**
+ * Something about the server that harms its jobs, and what to do about it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Concern {
+  /** The name of the rule, for programs. */
+  readonly check: string
+  readonly message: string
+  readonly todo: string
+}
+
 // -----------------------------------------------------------------------------
 // Service
 // -----------------------------------------------------------------------------
@@ -238,6 +251,9 @@ export class Inspector extends Context.Service<Inspector, {
 
   /** The names of all queues. */
   readonly queues: Effect.Effect<ReadonlyArray<string>, BrokerError>
+
+  /** What harms the jobs on this server. Absent where the broker knows of nothing that could. */
+  readonly concerns?: Effect.Effect<ReadonlyArray<Concern>, BrokerError>
 }>()("backq/Inspector") {}
 
 /**

@@ -23,6 +23,7 @@ import type { JobId } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
 import {
   type BrokerStats,
+  type Concern,
   Inspector,
   type JobStats,
   type ListedJob,
@@ -296,4 +297,14 @@ export const statsJob = (id: JobId): Effect.Effect<JobStats, BrokerError, Inspec
  */
 export const queues: Effect.Effect<ReadonlyArray<string>, BrokerError, Inspector> = Inspector.use((inspector) =>
   inspector.queues
+)
+
+/**
+ * Returns what harms the jobs on this server; empty where the broker knows of nothing that could.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const concerns: Effect.Effect<ReadonlyArray<Concern>, BrokerError, Inspector> = Inspector.use((inspector) =>
+  inspector.concerns ?? Effect.succeed([])
 )

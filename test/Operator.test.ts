@@ -28,7 +28,8 @@ const calls: Record<Operation, readonly [Effect.Effect<unknown, BrokerError, Ins
   stats: [Operator.stats],
   statsQueue: [Operator.statsQueue("q"), "q"],
   statsJob: [Operator.statsJob(id), id],
-  queues: [Operator.queues]
+  queues: [Operator.queues],
+  concerns: [Operator.concerns]
 }
 
 /** An inspector whose operations succeed with their own name and arguments. */

@@ -5,7 +5,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { checkDuration, checkQueue, type Features } from "../../Broker.ts"
 import { type BrokerError, jobNotFound, queueNotFound } from "../../BrokerError.ts"
-import type { BrokerStats, Inspector, Page, QueueStats } from "../../Inspector.ts"
+import type { BrokerStats, Concern, Inspector, Page, QueueStats } from "../../Inspector.ts"
 import { Paging, Rules } from "../shared/index.ts"
 import * as Driver from "./driver.ts"
 import { restore } from "./restoring.ts"
@@ -55,6 +55,24 @@ const brokerStats = (store: Store, maxJobSize: number, row: Row): BrokerStats =>
   draining: row[7] === true,
   durable: row[8] === true
 })
+
+/** So many dead rows are more than autovacuum leaves when nothing keeps them. */
+const manyDead = 20_000
+
+/** Names who keeps dead rows; empty while there are few, or nobody does. */
+const horizonConcern = ([row]: Driver.Rows): ReadonlyArray<Concern> => {
+  const dead = Number(row?.[0] ?? 0)
+  if (row === undefined || dead < manyDead) return []
+  const [, what, name, seconds] = row
+  const age = seconds === null ? "" : `, open for ${Math.round(Number(seconds))} seconds`
+  return [{
+    check: "horizon",
+    message: `${dead} dead rows of jobs can't be removed: the ${String(what)}${
+      name === null || name === "" ? "" : ` (${String(name)})`
+    } keeps them${age}`,
+    todo: "end it, or have it end earlier: see idle_in_transaction_session_timeout"
+  }]
+}
 
 const listStatement = {
   ready: "listReady",
@@ -167,6 +185,7 @@ export const make = (store: Store, features: Features, maxJobSize: number): Insp
       ),
     statsJob: (id) =>
       Effect.map(orJobNotFound(first(sql.stats, [rowId(id)]), id), (row) => jobStats(row, String(row[0]))),
+    concerns: Effect.map(link.query(sql.horizon), horizonConcern),
     queues: Effect.map(look(sql.queues), (rows) => {
       const consumed = Array.from(store.consumers).flatMap(({ queues }) => queues)
       return Array.from(new Set([...rows.map(([name]) => String(name)), ...consumed]))

@@ -21,6 +21,7 @@ import {
   type FileSeen,
   type Finding,
   ofBeanstalkd,
+  ofConcerns,
   ofConnection,
   ofFeatures,
   ofFile,
@@ -85,7 +86,7 @@ const brokerFindings = Effect.fnUntraced(function*(url: string) {
         ...ofFeatures(features)
       ]
     case "Postgres":
-      return [...ofPostgres(stats, parsed), ...ofFeatures(features)]
+      return [...ofPostgres(stats, parsed), ...ofConcerns(yield* Operator.concerns), ...ofFeatures(features)]
   }
 })
 

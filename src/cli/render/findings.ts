@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Features } from "../../Broker.ts"
 import * as Envelope from "../../Envelope.ts"
-import type { BrokerStats, ListedJob } from "../../Inspector.ts"
+import type { BrokerStats, Concern, ListedJob } from "../../Inspector.ts"
 import { safeLine } from "../../internal/text.ts"
 import { ProcessJob } from "../../process/index.ts"
 import type { QueueNumbers } from "./numbers.ts"
@@ -59,6 +59,10 @@ export const ofFeatures = (features: Features, todo?: string): ReadonlyArray<Fin
   const lacks = lacksOf(features)
   return lacks.length === 0 ? [] : [finding("note", "features", `the broker can't ${lacks.join("; ")}`, todo)]
 }
+
+/** What the broker itself is concerned about. */
+export const ofConcerns = (concerns: ReadonlyArray<Concern>): ReadonlyArray<Finding> =>
+  concerns.map(({ check, message, todo }) => finding("warning", check, safeLine(message), todo))
 
 const versionOf = (text: string): readonly [number, number] | undefined => {
   const match = /^"?(\d+)\.(\d+)/.exec(text)
