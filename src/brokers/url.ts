@@ -16,7 +16,7 @@
  * | `max-job-size` | `memory:`, `sqlite:`, `postgres:` | bytes |
  * | `durability` | `sqlite:`, `postgres:` | `full` or `normal` |
  * | `busy-timeout` | `sqlite:` | a duration |
- * | `history` | `sqlite:` | a duration: how long finished jobs are kept |
+ * | `history` | `sqlite:`, `postgres:` | a duration: how long finished jobs are kept |
  * | `reconnect-for` | `sqlite:`, both forms of beanstalkd, `postgres:` | a duration |
  * | `connect-timeout` | both forms of beanstalkd, `postgres:` | a duration |
  * | `reply-timeout` | both forms of beanstalkd | a duration |
@@ -42,7 +42,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Broker } from "../Broker.ts"
-import type { BrokerError } from "../BrokerError.ts"
+import { type BrokerError, optionInvalid } from "../BrokerError.ts"
 import type { Inspector } from "../Inspector.ts"
 import * as PostgresUrl from "../internal/postgresUrl.ts"
 import { clip, maxReasonChars, safeLine, safeName } from "../internal/text.ts"
@@ -102,6 +102,7 @@ export type Parsed =
     readonly schema: string | undefined
     readonly migrate: boolean
     readonly durability: "full" | "normal" | undefined
+    readonly history: Duration.Duration | undefined
     readonly sslmode: PostgresBroker.SslMode | undefined
     readonly pooler?: PostgresBroker.Pooler
     readonly poll?: Duration.Duration
@@ -310,6 +311,7 @@ const postgresParameters = [
   "schema",
   "migrate",
   "durability",
+  "history",
   "max-job-size",
   "connect-timeout",
   "reconnect-for",
@@ -340,6 +342,7 @@ const parsePostgres = (input: string, fail: Fail): Result.Result<Parsed, BrokerU
     Result.all({
       migrate: wordOf(query, "migrate", ["true", "false"], fail),
       durability: wordOf(query, "durability", ["full", "normal"], fail),
+      history: durationOf(query, "history", fail),
       sslmode: wordOf(query, "sslmode", sslModes, fail),
       pooler: wordOf(query, "pooler", ["auto", "none", "transaction"], fail),
       poll: durationOf(query, "poll", fail),
@@ -496,6 +499,20 @@ const readTls = Effect.fnUntraced(
   Effect.provide(NodeFileSystem.layer)
 )
 
+const ofPostgres = Effect.fnUntraced(function*(url: string, parsed: Extract<Parsed, { _tag: "Postgres" }>) {
+  const { PostgresBroker } = yield* Effect.tryPromise({
+    try: () => import("./postgres/index.ts"),
+    catch: () =>
+      new BrokerUrlError({
+        url: withoutSecret(url.trim()),
+        detail: "PostgreSQL needs the package @effect/sql-pg: install it beside backq"
+      })
+  })
+  const { ca, cert, key } = yield* readTls(url, parsed.tls)
+  const { _tag: _, hosts: __, ...rest } = parsed
+  return { PostgresBroker, options: { ...rest, tls: { ca, cert, key } } }
+})
+
 /**
  * Options that override those of the URL.
  *
@@ -528,21 +545,8 @@ export const layer = (
       return SqliteBroker.layer({ ...parsed, reconnectFor: options.reconnectFor ?? parsed.reconnectFor })
     }
     if (parsed._tag === "Postgres") {
-      const { PostgresBroker } = yield* Effect.tryPromise({
-        try: () => import("./postgres/index.ts"),
-        catch: () =>
-          new BrokerUrlError({
-            url: withoutSecret(url.trim()),
-            detail: "PostgreSQL needs the package @effect/sql-pg: install it beside backq"
-          })
-      })
-      const { ca, cert, key } = yield* readTls(url, parsed.tls)
-      const { hosts: _, ...rest } = parsed
-      return PostgresBroker.layer({
-        ...rest,
-        tls: { ca, cert, key },
-        reconnectFor: options.reconnectFor ?? parsed.reconnectFor
-      })
+      const { PostgresBroker, options: postgres } = yield* ofPostgres(url, parsed)
+      return PostgresBroker.layer({ ...postgres, reconnectFor: options.reconnectFor ?? parsed.reconnectFor })
     }
     const { BeanstalkBroker } = yield* Effect.promise(() => import("./beanstalk/index.ts"))
     const { connectTimeout, host, port, replyTimeout } = parsed
@@ -570,3 +574,42 @@ export const layerConfig = (
     Config.String("BACKQ_BROKER").pipe(Config.withDefault(defaultUrl)),
     (url) => layer(url, options)
   ))
+
+const parsePostgresOnly = Effect.fnUntraced(function*(url: string) {
+  const parsed = yield* Effect.fromResult(parse(url))
+  if (parsed._tag === "Postgres") return yield* ofPostgres(url, parsed)
+  return yield* optionInvalid(
+    "the URL of a broker with a schema",
+    `must be postgres://HOST/DATABASE, not "${withoutSecret(url.trim())}": the other brokers need no migration`
+  )
+})
+
+/**
+ * Brings the schema of a URL of PostgreSQL up to date, and gives roles their rights in it.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
+export const migrate = (
+  url: string,
+  roles: PostgresBroker.Roles = {}
+): Effect.Effect<PostgresBroker.Migrated, BrokerUrlError | BrokerError> =>
+  Effect.flatMap(
+    parsePostgresOnly(url),
+    ({ PostgresBroker, options }) => PostgresBroker.migrate({ ...options, ...roles })
+  )
+
+/**
+ * What {@link migrate} would do, as a script for psql. Connects to nothing.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
+export const migrationScript = (
+  url: string,
+  roles: PostgresBroker.Roles = {}
+): Effect.Effect<string, BrokerUrlError | BrokerError> =>
+  Effect.flatMap(
+    parsePostgresOnly(url),
+    ({ PostgresBroker, options }) => PostgresBroker.migrationScript({ ...roles, schema: options.schema })
+  )

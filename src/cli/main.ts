@@ -21,6 +21,7 @@ import { del } from "./commands/delete.ts"
 import { doctor } from "./commands/doctor.ts"
 import { drain } from "./commands/drain.ts"
 import { kick } from "./commands/kick.ts"
+import { migrate } from "./commands/migrate.ts"
 import { move } from "./commands/move.ts"
 import { pause } from "./commands/pause.ts"
 import { peek } from "./commands/peek.ts"
@@ -46,7 +47,7 @@ const command = Command.withSubcommands(root, [
   push,
   { group: "Inspect", commands: [queues, stats, watch, peek, tail] },
   { group: "Repair", commands: [kick, bury, move, transfer, del, drain, pause, resume] },
-  { group: "Check", commands: [doctor, bench, apnsSimulator] }
+  { group: "Check", commands: [doctor, migrate, bench, apnsSimulator] }
 ])
 
 const formatter = Effect.gen(function*() {

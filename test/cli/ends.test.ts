@@ -120,6 +120,7 @@ const cases: Record<string, Case> = {
   pause: { args: () => ["paused", "10m"], done: /^paused is paused for / },
   resume: { args: () => ["mail"], done: /^mail is resumed$/ },
   doctor: { args: () => ["--json"] },
+  migrate: { args: () => ["--print", "--broker", "postgres://localhost/app"] },
   bench: { args: () => ["--jobs", "100"] },
   "apns-simulator": { args: () => ["--port", "0"] }
 }

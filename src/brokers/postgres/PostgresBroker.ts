@@ -19,7 +19,7 @@
  * Limits: three connections for each process that works, one for each that
  * only publishes. Behind a pooler in transaction mode jobs of other processes
  * start within 0.1 s, and those of a dead worker are ready after 10 s. Time is
- * the server's wall clock. Jobs that are done are not kept.
+ * the server's wall clock.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -43,6 +43,7 @@ import * as Driver from "./driver.ts"
 import { failure } from "./failure.ts"
 import { largestBody } from "./functions.ts"
 import * as Grants from "./grants.ts"
+import * as History from "./history.ts"
 import * as Inspection from "./inspector.ts"
 import { Link } from "./link.ts"
 import type * as Pooling from "./pooling.ts"
@@ -98,6 +99,8 @@ export interface BrokerOptions {
    * setting decides. Default: `"full"`.
    */
   readonly durability?: "full" | "normal" | undefined
+  /** How long finished jobs can be listed. `Duration.infinity` keeps them for ever. Default: not at all. */
+  readonly history?: Duration.Input | undefined
   /** The largest body that is accepted, in bytes, up to 64 MiB. Default: 65535, beanstalkd's own. */
   readonly maxJobSize?: number | undefined
   /**
@@ -161,7 +164,7 @@ export interface Options extends BrokerOptions {
 }
 
 /**
- * What a broker of this kind can and can't do.
+ * What a broker of this kind can and can't do. With the option `history` it has `keepsDone`, too.
  *
  * @category constants
  * @since 0.1.0
@@ -286,6 +289,10 @@ const makeOn = Effect.fnUntraced(function*(
   const poll = options.poll === undefined ? undefined : Duration.toMillis(
     yield* Reach.duration("poll", options.poll, { minMillis: 10, isFinite: true })
   )
+  const keepMillis = Math.ceil(Duration.toMillis(
+    yield* Reach.duration("history", options.history ?? Duration.zero, { minMillis: 0 })
+  ))
+  const can: Features = { ...features, keepsDone: keepMillis > 0 }
   const scope = yield* Effect.scope
   const isDurable = options.durability !== "normal"
   const linkOf = (isDurable: boolean) =>
@@ -312,6 +319,7 @@ const makeOn = Effect.fnUntraced(function*(
     takeLink,
     clock,
     patience: Duration.toMillis(patience),
+    keepMillis,
     poll: () => poll ?? (pooling.isPooled ? pollPooled : pollDirect),
     transaction,
     fork: (effect) => void fork(effect)
@@ -334,9 +342,14 @@ const makeOn = Effect.fnUntraced(function*(
   const enter = Effect.suspend(() => {
     if (store.presence !== undefined) return Effect.void
     store.presence = presence
-    return Effect.forEach([presence.keep, presence.watch, store.waiters.run], (run) => Effect.forkIn(run, scope), {
-      discard: true
-    })
+    const sweep = History.sweep(takeLink.query, store.sql.forgetDone)
+    return Effect.forEach(
+      [presence.keep, presence.watch, store.waiters.run, sweep],
+      (run) => Effect.forkIn(run, scope),
+      {
+        discard: true
+      }
+    )
   })
   const puts = new Puts((effect) => void fork(effect), store.putTogether)
   const inTransaction = (queue: string, requests: ReadonlyArray<PutRequest>) =>
@@ -350,13 +363,13 @@ const makeOn = Effect.fnUntraced(function*(
   return {
     broker: {
       name: broker,
-      features,
+      features: can,
       ping: Effect.asVoid(link.query("SELECT 1")),
       ...putting(store, puts, maxJobSize, inTransaction),
       consume: consuming(store, enter),
       idleWorkers: (queue) => Inspection.idleWorkersOn(store, queue)
     },
-    inspector: Inspection.make(store, features, maxJobSize)
+    inspector: Inspection.make(store, can, maxJobSize)
   }
 })
 

@@ -142,8 +142,11 @@ export const make = (store: Store, features: Features, maxJobSize: number): Insp
     list: Effect.fnUntraced(function*(queue, options): Effect.fn.Return<Page, BrokerError> {
       const request = yield* Effect.fromResult(Paging.request(options))
       yield* Effect.fromResult(checkQueue(queue))
-      if (request.state === "done") return { jobs: [], next: undefined }
       const { after, limit, state } = request
+      if (state === "done") {
+        const before = Driver.int8(after?.order ?? Number.MAX_SAFE_INTEGER)
+        return page(request, yield* look(sql.listDone, [queue, before, limit + 1]), queue)
+      }
       const rows = yield* look(sql[listStatement[state]], [
         queue,
         Driver.int8(after?.order ?? -1),

@@ -6,6 +6,7 @@
  * cheap. `id = ANY (ARRAY(SELECT ...))` has one plan whatever the statistics
  * say. Times are the server's; programs send and get durations.
  */
+import * as History from "./history.ts"
 
 /** Delays and leases that are over are noticed in portions, so that a flood of them holds nobody up for long. */
 export const portion = 200
@@ -34,16 +35,19 @@ const native = (place: number, type: string): string => `$${place}::${type}`
 /** The columns of {@link Counters}, in their order. */
 const counters = "priority, ttr, deliveries, forgiven, lost, buries"
 
+const age = "greatest(0, floor(extract(epoch FROM clock_timestamp() - put_at) * 1000))::bigint"
+
+const failureAt = "floor(extract(epoch FROM failure_at) * 1000)::bigint"
+
 /** The columns that are known of a job, in the order in which `rows.ts` reads them. */
-const known =
-  `id, ${counters}, state, greatest(0, floor(extract(epoch FROM clock_timestamp() - put_at) * 1000))::bigint,
+const known = `id, ${counters}, state, ${age},
   CASE WHEN due IS NULL THEN 0 ELSE greatest(0, ceil(extract(epoch FROM due - clock_timestamp()) * 1000)) END::bigint,
-  reason, failure_tag, failure_message, floor(extract(epoch FROM failure_at) * 1000)::bigint`
+  reason, failure_tag, failure_message, ${failureAt}`
 
 export type Statements = ReturnType<typeof make>
 
-/** The statements for a schema, whose name is quoted already. */
-export const make = (s: string) => {
+/** The statements for a schema, whose name is quoted already. Jobs that are done are kept for some milliseconds. */
+export const make = (s: string, keepMillis = 0) => {
   const ofQueue = `(SELECT id FROM ${s}.queue WHERE name = $1)`
   const since = "statement_timestamp() - $1::float8 * interval '1 second'"
   const over = (state: number) =>
@@ -88,8 +92,14 @@ export const make = (s: string) => {
       "id::text AS id, (SELECT pg_notify($6::text, $7::text)) IS NULL AS told"
     ),
     /** In a transaction of the program: settles one lease. */
-    doneWithin: `DELETE FROM ${s}.job WHERE id = ${fromText(1, "bigint")} AND holder = ${fromText(2, "int")}
-      AND lease = ${fromText(3, "int")} AND ${isHeld} RETURNING id::text AS id`,
+    doneWithin: History.end(
+      s,
+      `id = ${fromText(1, "bigint")} AND holder = ${fromText(2, "int")} AND lease = ${
+        fromText(3, "int")
+      } AND ${isHeld}`,
+      keepMillis,
+      (id) => `${id}::text AS id`
+    ),
     /** Puts jobs as another broker had them. */
     restore: `WITH q AS MATERIALIZED (SELECT id FROM ${s}.queue WHERE name = $1),
       t AS (INSERT INTO ${s}.tally (queue, jobs) SELECT q.id, cardinality($2::bytea[]) FROM q)
@@ -125,7 +135,7 @@ export const make = (s: string) => {
     /** What a process held by a number that the others took for dead. */
     returnHeld: `UPDATE ${s}.job SET ${ready}, lost = lost + 1 WHERE id = ANY (ARRAY(SELECT id FROM ${s}.job
       WHERE state = 2 AND holder = $1 LIMIT ${gonePortion} FOR UPDATE SKIP LOCKED)) RETURNING id`,
-    done: `DELETE FROM ${s}.job WHERE ${held} RETURNING id`,
+    done: History.end(s, held, keepMillis, (id) => id),
     // how: 1 release, 2 bury, 3 requeue
     settle: `UPDATE ${s}.job SET
         (state, due, priority, forgiven, buries, burial, reason, failure_tag, failure_message, failure_at, holder, lease) = (
@@ -196,6 +206,10 @@ export const make = (s: string) => {
       `queue + 0 = ${ofQueue}`
     ),
     listBuried: listed("burial", 3, "burial > $2::bigint AND $3::bigint IS NOT NULL", "burial"),
+    listDone: `SELECT seq, body, job, ${counters}, 2, ${age}, 0::bigint, reason, failure_tag, failure_message,
+        ${failureAt}, floor(extract(epoch FROM finished_at) * 1000)::bigint
+      FROM ${s}.done WHERE queue = ${ofQueue} AND seq < $2::bigint ORDER BY seq DESC LIMIT $3`,
+    forgetDone: History.forget(s),
     pause: `INSERT INTO ${s}.queue (name, paused_until) VALUES ($1, clock_timestamp() + ${ms("$2::bigint")})
       ON CONFLICT (name) DO UPDATE SET paused_until = excluded.paused_until`,
     resume: `UPDATE ${s}.queue SET paused_until = NULL WHERE name = $1`,

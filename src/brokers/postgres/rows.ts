@@ -66,7 +66,12 @@ export const page = (request: Paging.Request, rows: Rows, queue: string): Page =
     const body = row[1] as Uint8Array
     found.push({
       place: { order: Number(row[0]), number: Number(row[2]) },
-      job: { ...jobStats(row, queue), body, finishedAt: undefined }
+      job: {
+        ...jobStats(row, queue),
+        state: request.state,
+        body,
+        finishedAt: request.state === "done" ? Number(row[16]) : undefined
+      }
     })
     if (found.length > limit) break
     bytes += body.length

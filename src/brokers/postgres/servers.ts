@@ -84,7 +84,7 @@ export const tlsOf = (
 }
 
 // What the plans of the statements rest on, and what keeps a statement from holding others up.
-const settings = {
+export const settings = {
   search_path: "pg_catalog",
   plan_cache_mode: "force_generic_plan",
   enable_seqscan: "off",

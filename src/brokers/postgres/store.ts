@@ -46,6 +46,8 @@ export interface Options {
   readonly takeLink: Link
   readonly clock: Clock.Clock
   readonly patience: number
+  /** For how long jobs that are done are kept, in milliseconds. */
+  readonly keepMillis: number
   /** Milliseconds between two looks of those who wait. */
   readonly poll: () => number
   /** The transaction of the program that a caller is in. */
@@ -87,7 +89,7 @@ export class Store implements Origin {
     this.options = options
     this.broker = options.broker
     this.link = options.link
-    this.sql = JobStatements.make(`"${options.schema}"`)
+    this.sql = JobStatements.make(`"${options.schema}"`, options.keepMillis)
     this.waiters = new Waiters({ advance: this.advanceIfDue, nextDue: this.nextDue, ...options })
   }
 

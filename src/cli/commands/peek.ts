@@ -42,7 +42,7 @@ const config = {
   json: Flags.json
 }
 
-const historyHint = "to keep finished jobs, set history in the URL of the worker's broker: sqlite:PATH?history=1d"
+const historyHint = "to keep finished jobs, set history in the URL of the worker's broker, as in sqlite:PATH?history=1d"
 
 /** Lists jobs of a queue. If the broker can't, the error names a command that helps. */
 const look = Effect.fnUntraced(function*(queue: string, options: ListOptions) {

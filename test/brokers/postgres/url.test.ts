@@ -25,12 +25,13 @@ describe("a URL of PostgreSQL", () => {
   it("has options", () => {
     const parsed = Result.getOrThrow(
       BrokerUrl.parse(
-        "postgresql://u:p@db/app?schema=jobs&migrate=false&durability=normal&sslmode=require&reconnect-for=5m" +
+        "postgresql://u:p@db/app?schema=jobs&migrate=false&durability=normal&history=1d&sslmode=require&reconnect-for=5m" +
           "&pooler=transaction&poll=200ms&listen=postgres%3A%2F%2Fdb%3A5432%2Fapp"
       )
     )
     if (parsed._tag !== "Postgres") return assert.fail(parsed._tag)
-    const { listen, poll, reconnectFor, url, ...rest } = parsed
+    const { history, listen, poll, reconnectFor, url, ...rest } = parsed
+    assert.deepStrictEqual(history, Duration.days(1))
     assert.strictEqual(Redacted.value(url), "postgresql://u:p@db/app")
     assert.deepStrictEqual(reconnectFor, Duration.minutes(5))
     assert.deepStrictEqual(poll, Duration.millis(200))

@@ -1,0 +1,121 @@
+/** Finished jobs that are kept for some time. */
+import { assert, describe } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { putRequest } from "../../../src/Broker.ts"
+import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts"
+import * as BrokerUrl from "../../../src/brokers/url.ts"
+import { Inspector, type ListedJob } from "../../../src/Inspector.ts"
+import { assertFails, bury, bytes, done, take, text } from "../../conformance/Harness.ts"
+import { allow, withServers } from "../../support/limits.ts"
+import { isMissing, real, sharedCluster } from "../../support/postgres.ts"
+
+allow(withServers)
+
+const request = (body: string, options?: Parameters<typeof putRequest>[1]) =>
+  Result.getOrThrow(putRequest(bytes(body), options))
+
+/** All that is kept of a queue, page by page. */
+const listDone = Effect.fnUntraced(function*(inspector: Inspector["Service"], limit: number) {
+  const jobs: Array<ListedJob> = []
+  let after: string | undefined
+  do {
+    const page = yield* inspector.list("q", { state: "done", limit, after })
+    jobs.push(...page.jobs)
+    after = page.next
+  } while (after !== undefined)
+  return jobs
+})
+
+describe.skipIf(isMissing)("history of PostgreSQL", () => {
+  const server = sharedCluster()
+
+  real(
+    "keeps finished jobs with their figures, the latest first, in pages, for any process",
+    () =>
+      Effect.gen(function*() {
+        const { url } = server()
+        const before = Date.now()
+        const ids = yield* Effect.scoped(Effect.gen(function*() {
+          const { broker, inspector } = yield* PostgresBroker.make({ url, schema: "kept", history: "1 hour" })
+          assert.isTrue(broker.features.keepsDone)
+          const consumer = yield* broker.consume(["q"])
+          const tried = yield* broker.put("q", request("tried", { priority: 7 }))
+          yield* consumer.settle([{
+            _tag: "Release",
+            lease: yield* take(consumer),
+            delay: Duration.zero,
+            reason: "not yet",
+            failure: { tag: "Busy", message: "not yet" }
+          }])
+          yield* done(consumer, yield* take(consumer))
+          const plain = yield* broker.put("q", request("plain"))
+          yield* done(consumer, yield* take(consumer))
+          yield* assertFails(inspector.statsJob(plain), "NotFound")
+          return [plain, tried]
+        }))
+        const { broker, inspector } = yield* PostgresBroker.make({ url, schema: "kept" })
+        assert.isFalse(broker.features.keepsDone)
+        for (const limit of [1, 2, 100]) {
+          assert.deepStrictEqual((yield* listDone(inspector, limit)).map((job) => job.id), ids)
+        }
+        const jobs = yield* listDone(inspector, 100)
+        assert.deepStrictEqual(jobs.map(text), ["plain", "tried"])
+        assert.include(jobs[0], { state: "done", queue: "q", attempt: 1, lastFailure: undefined })
+        assert.include(jobs[1], { state: "done", queue: "q", attempt: 2, priority: 7, reason: "not yet" })
+        assert.include(jobs[1]!.lastFailure, { tag: "Busy", message: "not yet" })
+        for (const { finishedAt } of jobs) {
+          assert.isAtLeast(finishedAt!, before - 1)
+          assert.isAtMost(finishedAt!, Date.now() + 1)
+        }
+        assert.deepStrictEqual((yield* inspector.list("other", { state: "done" })).jobs, [])
+      })
+  )
+
+  real("keeps only finished jobs, and only with the option", () =>
+    Effect.gen(function*() {
+      const { psql, url } = server()
+      const { broker, inspector } = yield* PostgresBroker.make({ url, schema: "finished", history: Duration.infinity })
+      const consumer = yield* broker.consume(["q"])
+      yield* inspector.delete(yield* broker.put("q", request("deleted")))
+      yield* broker.put("q", request("buried"))
+      yield* bury(consumer, yield* take(consumer))
+      yield* broker.put("q", request("late", { ttr: "1 millis" }))
+      const late = yield* take(consumer)
+      yield* Effect.repeat(inspector.statsJob(late.id), { until: ({ state }) => state === "ready" })
+      yield* assertFails(done(consumer, late), "LeaseLost")
+      assert.deepStrictEqual(yield* listDone(inspector, 10), [])
+      yield* inspector.delete(late.id)
+      yield* broker.put("q", request("plain"))
+      const other = yield* PostgresBroker.make({ url, schema: "finished" })
+      const plain = yield* other.broker.consume(["q"])
+      yield* done(plain, yield* take(plain))
+      assert.strictEqual(yield* psql("SELECT count(*) FROM finished.done"), "0")
+      yield* broker.put("q", request("for ever"))
+      yield* done(consumer, yield* take(consumer))
+      assert.strictEqual(yield* psql("SELECT keep_until FROM finished.done"), "infinity")
+    }))
+
+  real("a process without history removes jobs whose time has ended, and no other", () =>
+    Effect.gen(function*() {
+      const { psql, url } = server()
+      yield* Effect.gen(function*() {
+        yield* psql(`INSERT INTO swept.done (job, finished_at, keep_until, put_at, priority, ttr, queue, deliveries,
+            forgiven, lost, buries, body)
+          SELECT i, now(), CASE WHEN i <= 1200 THEN now() - interval '1 day' ELSE now() + interval '1 hour' END, now(), 1,
+            1, 1, 1, 0, 0, 0, 'a' FROM generate_series(1, 1203) AS i`)
+        const { broker } = yield* PostgresBroker.make({ url, schema: "swept" })
+        yield* broker.consume(["q"])
+        yield* Effect.repeat(Effect.delay(psql("SELECT count(*) FROM swept.done"), "50 millis"), {
+          until: (count) => count === "3"
+        })
+      }).pipe(Effect.provide(BrokerUrl.layer(`${url}?schema=swept&history=1d`)))
+    }))
+
+  real("an option of a URL", () =>
+    Effect.gen(function*() {
+      const { features } = yield* Inspector
+      assert.isTrue(features.keepsDone)
+    }).pipe((test) => Effect.suspend(() => Effect.provide(test, BrokerUrl.layer(`${server().url}?history=1d`)))))
+})
