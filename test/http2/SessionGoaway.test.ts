@@ -128,9 +128,12 @@ describe("GOAWAY and resets", () => {
     play.submit(1)
     play.sent()
     for (let i = 0; i < 900; i++) play.feed(Peer.goaway(1, 0, `${i}`.padEnd(1000, "x")))
-    assert.isAtMost(play.session.goaway?.earlier?.length ?? 0, 4)
+    const { earlier } = play.session.goaway!
+    assert.isDefined(earlier)
+    assert.isAtMost(earlier!.length, 4)
     play.session.close("cut")
-    assert.isBelow(play.ending?.detail.length ?? 0, 2500)
+    assert.isDefined(play.ending)
+    assert.isBelow(play.ending!.detail.length, 2500)
   })
 
   it("messages escape the text, and the value keeps it raw", () => {
@@ -141,6 +144,7 @@ describe("GOAWAY and resets", () => {
     play.feed(Peer.goaway(1, 0, debug))
     play.session.close("cut")
     assert.strictEqual(play.ending?.goaway?.debug, debug)
+    assert.strictEqual(play.answers.length, 2)
     for (const answer of play.answers) {
       const message = answer && Result.isFailure(answer) ? answer.failure.message : ""
       assert.include(message, "\\x1b]0;forged\\x07\\r\\nERROR\\u{202e}\\x9b31m")

@@ -216,7 +216,9 @@ describe("Apns.layer", () => {
       yield* simulator.script.set({ rules: [{ do: Script.silence }] })
       const results = yield* provide(sendAll(50)).pipe(Effect.timeoutOption("3 seconds"))
       assert.isTrue(Option.isNone(results) || results.value.every(({ result }) => Result.isFailure(result)))
-      assert.isAtMost((yield* simulator.counts).connections, 6)
+      const { connections } = yield* simulator.counts
+      assert.isAtLeast(connections, 2)
+      assert.isAtMost(connections, 6)
     }))
 
   it.live("cut connections make sent pushes unknown, and the others use new connections", () =>
