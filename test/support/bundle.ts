@@ -21,6 +21,8 @@ const root = join(import.meta.dirname, "..", "..")
 export default async (project: TestProject): Promise<() => void> => {
   const folder = mkdtempSync(join(tmpdir(), "backq-bundle-"))
   const remove = () => rmSync(folder, { recursive: true, force: true })
+  // A run that is interrupted is not torn down.
+  process.once("exit", remove)
   // The program reads its version there.
   copyFileSync(join(root, "package.json"), join(folder, "package.json"))
   await build({
