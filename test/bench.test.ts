@@ -94,6 +94,12 @@ describe.skipIf(isMissing || !Bench.isInstalled())("benchmarks", () => {
     }
   })
 
+  it.skipIf(Postgres.isMissing)("idle.ts reports CPU and latency on PostgreSQL", async () => {
+    const { stdout } = await run("idle.ts", "--broker", "postgres", "--seconds", "1", "--jobs", "3")
+    assert.match(stdout, /CPU over 1 s of an empty queue: [\d.]+ s, [\d.]+ % of a core; of the server [\d.]+ s/)
+    assert.match(stdout, /median [\d.]+ ms/)
+  })
+
   it("idle.ts reports CPU and latency", async () => {
     const { stdout } = await run("idle.ts", "--seconds", "1", "--jobs", "3")
     assert.match(stdout, /CPU over 1 s of an empty queue: [\d.]+ s/)

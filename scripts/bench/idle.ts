@@ -2,7 +2,7 @@
  * What a worker costs while its queue is empty, and how soon it starts a job
  * that comes then.
  *
- *     npm run bench -- idle [--broker beanstalkd | sqlite] [--seconds 60] [--jobs 100]
+ *     npm run bench -- idle [--broker beanstalkd | sqlite | postgres] [--seconds 60] [--jobs 100]
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -14,9 +14,13 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import type * as Broker from "../../src/Broker.ts"
+import type * as BrokerError from "../../src/BrokerError.ts"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
+import * as PostgresBroker from "../../src/brokers/postgres/PostgresBroker.ts"
 import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
 import { Job, Publisher, Worker } from "../../src/index.ts"
+import * as Cluster from "./cluster.ts"
 import { record, times } from "./record.ts"
 import * as Server from "./server.ts"
 
@@ -32,33 +36,63 @@ const jobs = Number(values.jobs)
 
 const Small = Job.make("small", { payload: Schema.Struct({ at: Schema.Finite }) })
 
-/** The broker, and what is to be done when it is closed. */
-const prepare = async () => {
+/** The worker's broker, a second one that publishes, and what is to be done when they are closed. */
+interface Prepared {
+  readonly broker: Layer.Layer<Broker.Broker, BrokerError.BrokerError>
+  readonly publisher: Layer.Layer<Broker.Broker, BrokerError.BrokerError>
+  /** The CPU time of the server so far, in microseconds. */
+  readonly serverCpu: () => number
+  readonly end: () => unknown
+}
+
+const prepare = async (): Promise<Prepared> => {
+  if (values.broker === "postgres") {
+    const { cpu, stop, url } = await Cluster.start()
+    // A broker of its own is what another process is: it has its own connections and tells of its jobs by NOTIFY.
+    const broker = () => PostgresBroker.layer({ url })
+    return { broker: broker(), publisher: broker(), serverCpu: cpu, end: stop }
+  }
   if (values.broker === "sqlite") {
     const folder = mkdtempSync(join(tmpdir(), "backq-idle-"))
+    const broker = SqliteBroker.layer({ path: join(folder, "queue.db") })
     return {
-      broker: SqliteBroker.layer({ path: join(folder, "queue.db") }),
+      broker,
+      publisher: broker,
+      serverCpu: () => 0,
       end: () => rmSync(folder, { recursive: true, force: true })
     }
   }
   const server = await Server.start()
-  return { broker: BeanstalkBroker.layer({ port: server.port }), end: server.stop }
+  const broker = BeanstalkBroker.layer({ port: server.port })
+  return { broker, publisher: broker, serverCpu: () => Server.cpuOf(server.pid), end: server.stop }
 }
+
+const { broker, end, publisher, serverCpu } = await prepare()
 
 const program = Effect.gen(function*() {
   const started = yield* Queue.unbounded<number>()
-  const worker = yield* Effect.forkChild(Worker.run(
-    { concurrency: 16 },
-    Worker.handler(Small, ({ at }) => Queue.offer(started, performance.now() - at))
-  ))
+  const worker = yield* Effect.forkChild(
+    Effect.provide(
+      Worker.run(
+        { concurrency: 16 },
+        Worker.handler(Small, ({ at }) => Queue.offer(started, performance.now() - at))
+      ),
+      broker
+    )
+  )
   yield* Effect.sleep("1 second")
 
   const cpu = process.cpuUsage()
+  const cpuOfServer = serverCpu()
   yield* Effect.sleep(seconds * 1000)
   const { system, user } = process.cpuUsage(cpu)
+  const ofServer = (serverCpu() - cpuOfServer) / 1e6
   const used = (system + user) / 1e6
   console.log(
-    `CPU over ${seconds} s of an empty queue: ${used.toFixed(3)} s, ${(100 * used / seconds).toFixed(2)} % of a core`
+    `CPU over ${seconds} s of an empty queue: ${used.toFixed(3)} s, ${
+      (100 * used / seconds).toFixed(2)
+    } % of a core; ` +
+      `of the server ${ofServer.toFixed(3)} s`
   )
 
   const latencies: Array<number> = []
@@ -75,13 +109,13 @@ const program = Effect.gen(function*() {
     columns: ["share"],
     rows: [
       [`CPU over ${seconds} s, of one core`, `${(100 * used / seconds).toFixed(2)} %`],
+      ["the same of the server", `${(100 * ofServer / seconds).toFixed(2)} %`],
       [`latency from publish to handler, p99 to median of ${jobs}`, times(Number(at(0.99)), Number(at(0.5)))]
     ]
   })
   yield* Fiber.interrupt(worker)
 })
 
-const { broker, end } = await prepare()
-const layer = Publisher.layer.pipe(Layer.provideMerge(broker), Layer.provideMerge(Logger.layer([])))
+const layer = Publisher.layer.pipe(Layer.provide(publisher), Layer.merge(Logger.layer([])))
 await Effect.runPromise(program.pipe(Effect.provide(layer)))
-end()
+await end()

@@ -72,6 +72,18 @@ const changes = (settlements: ReadonlyArray<Change>): ReadonlyArray<unknown> => 
   Driver.texts(settlements.map((one) => failureOf(one)?.message))
 ]
 
+/** The first job that such changes make ready at once, if any. */
+const firstReady = (places: ReadonlyArray<Place<Settlement>>): Marks.Place | undefined => {
+  let first: Marks.Place | undefined
+  for (const { lease, of } of places) {
+    if (of._tag !== "Requeue" && (of._tag !== "Release" || wholeMillis(of.delay) > 0)) continue
+    const priority = of._tag === "Release" ? of.priority ?? lease.priority : lease.priority
+    const place = { priority, id: lease.row }
+    first = first === undefined ? place : Marks.earliest(first, place)
+  }
+  return first
+}
+
 /** A consumer, and what it holds. */
 export class PostgresConsumer implements Consumer, Receiver {
   readonly queues: ReadonlyArray<string>
@@ -139,23 +151,24 @@ export class PostgresConsumer implements Consumer, Receiver {
       const clock = yield* Clock.Clock
       const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
       const size = Math.min(max, together, Math.max(1, Math.floor(mostBytes / Math.max(1, this.bodyBytes))))
-      const from = this.mark.from(now())
-      const first = from === Marks.beginning ? [] : yield* this.store.reserve(this.queues, size, from)
-      if (first.length < size) {
+      const from = this.mark.begin(now())
+      const isSweep = from === Marks.beginning
+      const leases = isSweep ? [] : yield* this.store.reserve(this.queues, size, from)
+      if (isSweep || leases.length < size && this.mark.maySweep(now())) {
         const began = now()
-        const sweep = this.store.reserve(this.queues, size - first.length, Marks.beginning)
-        // What the first one took is not lost with the second.
-        const swept = yield* first.length === 0 ? sweep : Effect.orElseSucceed(sweep, () => [])
+        const sweep = this.store.reserve(this.queues, size - leases.length, Marks.beginning)
+        // If the sweep fails, the jobs of the first reserve are still handed out.
+        const swept = yield* leases.length === 0 ? sweep : Effect.orElseSucceed(sweep, () => [])
         this.mark.swept(began, now())
-        first.push(...swept)
+        leases.push(...swept)
       }
-      first.sort(isServedBefore)
-      if (first.length === 0) this.mark.reset()
-      else {
-        this.mark.found({ priority: first[0]!.priority, id: first[0]!.row })
-        this.bodyBytes = first.reduce((bytes, { body }) => bytes + body.length, 0) / first.length
+      leases.sort(isServedBefore)
+      const first = leases[0]
+      if (first !== undefined) {
+        this.mark.found(first.place)
+        this.bodyBytes = leases.reduce((bytes, { body }) => bytes + body.length, 0) / leases.length
       }
-      return { leases: first, isShort: first.length < size }
+      return { leases, isShort: leases.length < size }
     })
   }
 
@@ -313,7 +326,7 @@ export class PostgresConsumer implements Consumer, Receiver {
     const parameters = [...named(places), ...changes(places.map(({ of }) => of as Change))]
     return Effect.tap(
       this.answer(places, sql.settle, parameters, () => Result.void),
-      () => Effect.sync(() => this.store.changed(places.map(({ lease }) => lease.queue)))
+      () => Effect.sync(() => this.store.changed(places.map(({ lease }) => lease.queue), firstReady(places)))
     )
   }
 

@@ -164,7 +164,7 @@ export const make = (s: string, keepMillis = 0) => {
     inspect: `SELECT id, ${counters} FROM ${s}.job WHERE ${held}`,
     /** Delays and leases that are over; of the last `$1` seconds, since what is older has been seen. */
     advance: `UPDATE ${s}.job SET ${ready}, lost = lost + (state = 2)::int
-      WHERE id = ANY (${over(1)} || ${over(2)}) RETURNING queue`,
+      WHERE id = ANY (${over(1)} || ${over(2)}) RETURNING priority, id`,
     /** Milliseconds until a delay, a lease or a pause is over. */
     nextDue: `SELECT ceil(extract(epoch FROM least(
         (SELECT min(due) FROM ${s}.job WHERE state = 1 AND due IS NOT NULL AND due >= ${since}),

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { JobId, Lease, LeaseInfo } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
+import type { Place } from "./marks.ts"
 import { idOf, leaseInfo, type Row } from "./rows.ts"
 
 /** Where a lease comes from: what settles it in a transaction of the program. */
@@ -93,6 +94,11 @@ export class PostgresLease implements Lease {
         })
       )
     })
+  }
+
+  /** Its place in the order in which jobs are served. */
+  get place(): Place {
+    return { priority: this.priority, id: this.row }
   }
 }
 

@@ -45,8 +45,9 @@ const restorePortion = Effect.fnUntraced(function*(
     const detail = `${rows.length} of ${requests.length} jobs were restored`
     return yield* brokerError(new ProtocolViolation({ broker, fate: "Unknown", detail }))
   }
-  store.put(queue, requests)
-  return rows.map(([id]) => Result.succeed(idOf(id)))
+  const ids = rows.map(([id]) => idOf(id))
+  store.put(queue, requests, ids)
+  return ids.map(Result.succeed)
 })
 
 const failAll = (requests: ReadonlyArray<RestoreRequest>) => (error: BrokerError): ReadonlyArray<Put> =>

@@ -18,15 +18,17 @@ import { failure } from "./failure.ts"
 import * as JobStatements from "./jobStatements.ts"
 import { type Origin, PostgresLease } from "./lease.ts"
 import type { Link } from "./link.ts"
-import type { Mark, Place } from "./marks.ts"
+import { beginning, earliest, type Mark, type Place } from "./marks.ts"
 import type { Presence } from "./presence.ts"
 import { portions, type Put, putNow, textsOf } from "./puts.ts"
 import { channelOf } from "./schema.ts"
 import type { Transaction } from "./transaction.ts"
 import { Waiters } from "./waiters.ts"
 
-/** Milliseconds between two notifications of other processes at least. */
+/** The least milliseconds between two notifications of other processes. */
 const notifyEvery = 5
+/** For how many milliseconds nobody is told, after nobody was found to wait. */
+const nobodyFor = 100
 /** Milliseconds after which delays and leases that are over are looked for again under load. */
 const advanceEvery = 100
 /** Milliseconds after which they are looked for from the very beginning. */
@@ -80,9 +82,13 @@ export class Store implements Origin {
   private advancedAt = -Infinity
   private advancedAllAt = -Infinity
   private dueAt = 0
+  /** Whether the server was asked what is due since the last reserve. Then a job that comes meanwhile is leased at once. */
+  private isAsked = false
   private readonly names = new Map<number, string>()
   private readonly ids = new Map<string, number>()
   private readonly toTell = new Set<string>()
+  /** Before this time other processes are not told of jobs. */
+  private tellAt = 0
   private puts = 0
 
   constructor(options: Options) {
@@ -101,21 +107,22 @@ export class Store implements Origin {
   // What follows when jobs become ready
   // ---------------------------------------------------------------------------
 
-  /** Jobs were put on a queue by this process, and are there. */
-  put(queue: string, requests: ReadonlyArray<PutRequest>): void {
-    const urgent = requests.reduce((least, { priority }) => Math.min(least, priority), Infinity)
-    for (const consumer of this.consumers) if (consumer.queues.includes(queue)) consumer.mark.put(urgent)
-    this.wake([queue])
+  /** This process put jobs on a queue, and they are there. */
+  put(queue: string, requests: ReadonlyArray<PutRequest>, ids: ReadonlyArray<JobId>): void {
+    const priority = requests.reduce((least, { priority }) => Math.min(least, priority), Infinity)
+    this.changed([queue], { priority, id: Number(ids[0]) })
     if (++this.puts % rollUpEvery === 0) {
       this.options.fork(Effect.ignore(this.link.query(this.sql.rollUp)))
     }
   }
 
-  /** Jobs of queues may be ready that were put before others. */
-  changed(queues: Iterable<string>): void {
+  /** Jobs of queues may be ready; none of them before a place. */
+  changed(queues: Iterable<string>, first: Place | undefined = beginning): void {
     const names = new Set(queues)
-    for (const consumer of this.consumers) {
-      if (consumer.queues.some((queue) => names.has(queue))) consumer.mark.reset()
+    if (first !== undefined) {
+      for (const consumer of this.consumers) {
+        if (consumer.queues.some((queue) => names.has(queue))) consumer.mark.lower(first)
+      }
     }
     this.wake(names)
   }
@@ -124,8 +131,9 @@ export class Store implements Origin {
   readonly told = (queue: string | undefined): void => {
     let isWanted = false
     for (const consumer of this.consumers) {
-      if (queue !== undefined && !consumer.queues.includes(queue)) continue
-      consumer.mark.reset()
+      if (queue === undefined) consumer.mark.lower(beginning)
+      else if (consumer.queues.includes(queue)) consumer.mark.suspect()
+      else continue
       isWanted = true
     }
     if (isWanted) this.waiters.look()
@@ -145,19 +153,27 @@ export class Store implements Origin {
         break
       }
     }
-    if (isFirst) this.options.fork(this.notify)
+    if (isFirst) {
+      const pause = this.tellAt - this.now()
+      // Puts of one turn are told of together.
+      this.options.fork(Effect.andThen(pause <= 0 ? Effect.yieldNow : Effect.sleep(pause), this.notify))
+    }
   }
 
   /** Not in the transaction of a put: a notification makes all commits of the server go one by one. */
   private readonly notify: Effect.Effect<void> = Effect.suspend(() => {
     const queues = Array.from(this.toTell)
     this.toTell.clear()
-    return this.link.query(this.sql.notify, [
+    this.tellAt = this.now() + notifyEvery
+    const told = this.link.query(this.sql.notify, [
       channelOf(this.options.schema),
       Driver.texts(queues),
       this.presence?.id ?? 0
     ])
-  }).pipe(Effect.ignore, Effect.delay(notifyEvery))
+    return Effect.map(told, (rows) => {
+      if (rows.length === 0) this.tellAt = this.now() + nobodyFor
+    })
+  }).pipe(Effect.ignore)
 
   // ---------------------------------------------------------------------------
   // Time
@@ -174,7 +190,7 @@ export class Store implements Origin {
       const began = this.now()
       const isAll = began - this.advancedAllAt >= advanceAllEvery
       return Effect.flatMap(link.query(this.sql.advance, [isAll ? ever : this.sinceAdvance]), (rows) => {
-        if (rows.length > 0) this.told(undefined)
+        if (rows.length > 0) this.readyAgain(rows)
         if (rows.length >= JobStatements.portion) return this.advanceOn(link)
         this.advancedAt = began
         if (isAll) this.advancedAllAt = began
@@ -183,17 +199,27 @@ export class Store implements Origin {
     })
   }
 
+  /** Delays and leases were over: the jobs are before others. */
+  private readyAgain(rows: Driver.Rows): void {
+    const places = rows.map(([priority, id]): Place => ({ priority: Number(priority), id: Number(id) }))
+    const first = places.reduce(earliest)
+    for (const consumer of this.consumers) consumer.mark.lower(first)
+    if (this.consumers.size > 0) this.waiters.look()
+  }
+
   /** Before an operator looks. */
   readonly advance: Effect.Effect<void, BrokerError> = Effect.suspend(() => this.advanceOn(this.link))
 
   private readonly advanceIfDue: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
     const now = this.now()
     const isDue = now >= this.dueAt
-    if (!isDue && now - this.advancedAt < advanceEvery) return Effect.void
+    const { isAsked } = this
+    this.isAsked = false
+    if (!isDue && (isAsked || now - this.advancedAt < advanceEvery)) return Effect.void
     if (isDue) {
       // A pause may be over as well. What is due next is asked again when somebody waits.
       this.dueAt = Infinity
-      for (const consumer of this.consumers) consumer.mark.reset()
+      for (const consumer of this.consumers) consumer.mark.lower(beginning)
     }
     return Effect.andThen(this.takeBack, this.advanceOn(this.options.takeLink))
   })
@@ -202,6 +228,7 @@ export class Store implements Origin {
     Effect.map(this.options.takeLink.query(this.sql.nextDue, [this.sinceAdvance]), ([row]) => {
       const millis = row?.[0] === null || row === undefined ? Infinity : Math.max(0, Number(row[0]))
       this.dueAt = this.now() + millis
+      this.isAsked = true
       return millis
     })
   )
@@ -217,7 +244,7 @@ export class Store implements Origin {
   ): Effect.Effect<ReadonlyArray<JobId>, BrokerError> =>
     Effect.tap(
       putNow(this.broker, this.link.query, this.sql, queue, requests),
-      () => Effect.sync(() => this.put(queue, requests))
+      (ids) => Effect.sync(() => this.put(queue, requests, ids))
     )
 
   /** Puts jobs as a part of a transaction. Those who wait are told when it commits. */
