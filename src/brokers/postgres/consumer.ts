@@ -326,7 +326,13 @@ export class PostgresConsumer implements Consumer, Receiver {
     const parameters = [...named(places), ...changes(places.map(({ of }) => of as Change))]
     return Effect.tap(
       this.answer(places, sql.settle, parameters, () => Result.void),
-      () => Effect.sync(() => this.store.changed(places.map(({ lease }) => lease.queue), firstReady(places)))
+      () =>
+        Effect.sync(() => {
+          const queues = places.map(({ lease }) => lease.queue)
+          const first = firstReady(places)
+          if (first === undefined) this.store.wake(queues)
+          else this.store.changed(queues, first)
+        })
     )
   }
 

@@ -117,12 +117,10 @@ export class Store implements Origin {
   }
 
   /** Jobs of queues may be ready; none of them before a place. */
-  changed(queues: Iterable<string>, first: Place | undefined = beginning): void {
+  changed(queues: Iterable<string>, first: Place = beginning): void {
     const names = new Set(queues)
-    if (first !== undefined) {
-      for (const consumer of this.consumers) {
-        if (consumer.queues.some((queue) => names.has(queue))) consumer.mark.lower(first)
-      }
+    for (const consumer of this.consumers) {
+      if (consumer.queues.some((queue) => names.has(queue))) consumer.mark.lower(first)
     }
     this.wake(names)
   }
@@ -144,7 +142,8 @@ export class Store implements Origin {
     for (const consumer of this.consumers) consumer.lose()
   }
 
-  private wake(queues: Iterable<string>): void {
+  /** Something changed on queues: those who wait look again, and other processes are told. */
+  wake(queues: Iterable<string>): void {
     const isFirst = this.toTell.size === 0
     for (const queue of queues) this.toTell.add(queue)
     for (const consumer of this.consumers) {
