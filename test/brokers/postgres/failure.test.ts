@@ -41,7 +41,14 @@ describe("a failure of PostgreSQL", () => {
     ["53200", asked("query", "53200"), "OutOfMemory", undefined, "waits", /free space/],
     ["40001", asked("query", "40001"), "Unavailable", "NotSent", "sends it again", /text/],
     ["40P01", asked("query", "40P01"), "Unavailable", "NotSent", "sends it again", /text/],
-    ["42501", asked("query", "42501"), "Unsupported", undefined, "stops", /GRANT USAGE ON SCHEMA jobs TO USER/],
+    [
+      "42501",
+      asked("query", "42501", "permission denied for schema jobs"),
+      "Unsupported",
+      undefined,
+      "stops",
+      /GRANT USAGE ON SCHEMA "jobs" TO ROLE/
+    ],
     [
       "42501 of a database",
       asked("query", "42501", "permission denied for database app"),
@@ -56,7 +63,7 @@ describe("a failure of PostgreSQL", () => {
       "Unsupported",
       undefined,
       "stops",
-      /migrate=false/
+      /backq migrate --print/
     ],
     ["3F000", asked("query", "3F000"), "Unsupported", undefined, "stops", /backq migrate/],
     ["42P01", asked("query", "42P01"), "Unsupported", undefined, "stops", /backq migrate/],
