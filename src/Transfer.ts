@@ -6,10 +6,9 @@
  * the batch under way is on both sides, with the same bodies and so under the
  * same envelope ids. Run it again to transfer the rest.
  *
- * Workers, publishers and operators may go on meanwhile. A ready job is reserved
+ * Workers, publishers and operators can keep running. A ready job is reserved
  * first, so that no worker on the old side runs what a worker on the new side
- * gets. If somebody on the old side takes a delayed or buried job first, its
- * copy is deleted again.
+ * gets. If one of them takes a delayed or buried job first, the copy is deleted.
  *
  * Limits: jobs that workers hold stay, and so do those that arrive later. A
  * pause is not copied.
@@ -43,7 +42,7 @@ export interface Refused {
 }
 
 /**
- * What became of some jobs.
+ * The result of one batch.
  *
  * @category models
  * @since 0.1.0
@@ -57,7 +56,7 @@ export interface Batch {
 }
 
 /**
- * From where to where, and who learns of each batch.
+ * The two brokers, and a function called after each batch.
  *
  * @category models
  * @since 0.1.0
@@ -126,7 +125,7 @@ const isTaken = ({ reason }: BrokerError): boolean => reason._tag === "NotFound"
 
 const mayHaveHappened = ({ reason }: BrokerError): boolean => "fate" in reason && reason.fate === "Unknown"
 
-/** Copies jobs, then deletes those that were accepted. Tells of the batch, and fails if the next one would fail too. */
+/** Copies jobs, then deletes those that were accepted. Calls `onBatch`, and fails if the next one would fail too. */
 const transferBatch = (queue: string, options: Options, jobs: ReadonlyArray<Job>, remove: Remove) =>
   Effect.uninterruptible(Effect.gen(function*() {
     const { from, onBatch, to } = options
@@ -163,7 +162,7 @@ const transferBatch = (queue: string, options: Options, jobs: ReadonlyArray<Job>
 const lookEvery = "100 millis"
 
 /** Waits until no worker could reserve a job of a queue. */
-const isOver = ({ inspector }: Services, queue: string): Effect.Effect<void, BrokerError> =>
+const untilNoneReady = ({ inspector }: Services, queue: string): Effect.Effect<void, BrokerError> =>
   Effect.asVoid(
     Effect.repeat(Effect.andThen(Effect.sleep(lookEvery), inspector.statsQueue(queue)), {
       until: ({ pausedFor, ready }) => ready === 0 || Duration.isPositive(pausedFor)
@@ -197,7 +196,7 @@ const transferReady = Effect.fnUntraced(function*(queue: string, options: Option
   for (let left = count; left > 0;) {
     const reserved = yield* Effect.raceFirst(
       Effect.asSome(consumer.reserve(Math.min(batchSize, left))),
-      Effect.as(isOver(from, queue), Option.none())
+      Effect.as(untilNoneReady(from, queue), Option.none())
     )
     if (Option.isNone(reserved)) return
     const jobs = yield* heldJobs(from, reserved.value.filter(({ id }) => !refused.has(id)))

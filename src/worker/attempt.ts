@@ -19,9 +19,10 @@ export interface Limit {
   readonly interruption: Interruption
 }
 
-/** Starts handlers, and knows the limits of their attempts. */
+/** Starts handlers, and the limits of their attempts. */
 export interface Runner {
-  readonly limitOf: (attempt: Attempt, work: Work) => Limit | undefined
+  /** When the attempt must end. Lets the renewal end it then. */
+  readonly startLimit: (attempt: Attempt, work: Work) => Limit | undefined
   readonly run: (attempt: Attempt, work: Work) => Fiber.Fiber<unknown, unknown>
 }
 
@@ -66,7 +67,7 @@ class State {
   /** Runs the handler. The attempt ends when the handler does. */
   start(runner: Runner, work: Work): void {
     this.startedAt = this.now()
-    this.limit = runner.limitOf(this, work)
+    this.limit = runner.startLimit(this, work)
     this.isStarted = true
     // a value that is not an Effect may throw out of the fiber that runs it
     this.fiber = callOr(() => runner.run(this, work), (thrown) => void this.end(failed(thrown)))

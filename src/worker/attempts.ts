@@ -33,6 +33,9 @@ export interface Clocks {
   readonly wallNow: () => number
 }
 
+const interruptLost = (attempt: Attempt.Attempt): void =>
+  attempt.interrupt({ _tag: "LeaseLost", handled: false, error: leaseLost(attempt.lease) })
+
 /** The attempts in progress. */
 export class Attempts {
   readonly all = new Set<Attempt.Attempt>()
@@ -110,14 +113,15 @@ export class Attempts {
     }
   }
 
-  /** Interrupts the attempts whose leases are lost: those that the broker reports, or all if it stays away. */
-  lose(leases?: ReadonlyArray<Lease>): void {
-    const lost = leases && new Set(leases)
-    for (const attempt of this.all) {
-      if (lost === undefined || lost.has(attempt.lease)) {
-        attempt.interrupt({ _tag: "LeaseLost", handled: false, error: leaseLost(attempt.lease) })
-      }
-    }
+  /** Interrupts the attempts whose leases the broker reports as lost. */
+  lose(leases: ReadonlyArray<Lease>): void {
+    const lost = new Set(leases)
+    for (const attempt of this.all) if (lost.has(attempt.lease)) interruptLost(attempt)
+  }
+
+  /** Interrupts all attempts, because the broker stays away and their leases are over. */
+  loseAll(): void {
+    for (const attempt of this.all) interruptLost(attempt)
   }
 
   /** Ends all attempts that wait for a handler, with this decision. */

@@ -61,7 +61,7 @@ const limitOf = (
 
 /** Makes the runner of a worker's handlers. */
 export const makeRunner = (parts: Omit<Parts, "attempts" | "broker" | "ending">): Runner => ({
-  limitOf: (attempt, work) => {
+  startLimit: (attempt, work) => {
     const limit = limitOf(parts, attempt, work)
     if (limit !== undefined) parts.renewal.wakeBy(limit.at)
     return limit
@@ -82,9 +82,9 @@ export const dispatch =
         for (const attempt of batch) parts.renewal.begin(attempt)
         return Effect.yieldNow
       })
-      const intake = Pull.catchDone(Effect.forever(admit, { disableYield: true }), () => Effect.void)
+      const admitAll = Pull.catchDone(Effect.forever(admit, { disableYield: true }), () => Effect.void)
       return Scope.addFinalizer(scope, Shutdown.finish(parts)).pipe(
-        Effect.andThen(Effect.forkIn(Shutdown.afterIntake(parts, intake), scope)),
+        Effect.andThen(Effect.forkIn(Shutdown.runUntilStopped(parts, admitAll), scope)),
         Effect.as(parts.attempts.takeEnded)
       )
     })

@@ -22,7 +22,7 @@ import type { Parts } from "./parts.ts"
 import { log } from "./telemetry.ts"
 
 /** The settlement for a decision; `undefined` when the lease is lost. */
-export const settlement = (attempt: Attempt, decision: FinalDecision): Settlement | undefined => {
+export const settlementOf = (attempt: Attempt, decision: FinalDecision): Settlement | undefined => {
   const { lease } = attempt
   switch (decision._tag) {
     case "Done":
@@ -80,10 +80,10 @@ export const outcome = (attempt: Attempt, decision: FinalDecision): Outcome => {
   }
 }
 
-/** Whether an attempt failed whose number is unknown. */
+/** Whether this is a failed attempt whose number the worker does not know. */
 const isUncounted = ({ decision, info }: Attempt): boolean => info === undefined && decision!._tag === "Failed"
 
-/** Asks the broker for the attempt numbers of such attempts. */
+/** Asks the broker for the numbers of these attempts. */
 const inspectFailed = Effect.fnUntraced(function*(consumer: Consumer, unknown: ReadonlyArray<Attempt>) {
   const answers = yield* consumer.inspect(unknown.map((attempt) => attempt.lease))
   for (let i = 0; i < unknown.length; i++) {
@@ -94,7 +94,7 @@ const inspectFailed = Effect.fnUntraced(function*(consumer: Consumer, unknown: R
   }
 })
 
-/** The job of an attempt. Only an unreadable one has none, and it never reaches this. */
+/** The job of a failed attempt. A job that is buried before it ran has none, and such a job never needs its retry schedule. */
 const jobOf = ({ decoded: { next } }: Attempt): Job<any> => ("decision" in next ? next.job : next.handler.job)!
 
 /** The result of settling attempts. */
@@ -109,7 +109,7 @@ interface Settled {
 export const isNotSettled = ({ reason }: BrokerError): boolean =>
   reason._tag === "OutOfMemory" || reason._tag === "Unavailable" && reason.fate === "NotSent"
 
-/** Tells of a handler that failed after its own transaction had settled the job. */
+/** Warns of a handler that failed after its own transaction had settled the job. */
 const warnOfFailure = (decision: FinalDecision): Effect.Effect<void> =>
   "reason" in decision
     ? log("Warn", `failed after its own transaction had settled the job, so it does not run again: ${decision.reason}`)
@@ -119,6 +119,13 @@ const warnOfFailure = (decision: FinalDecision): Effect.Effect<void> =>
 const lastsUntil = ({ endedAt, info }: Attempt): number =>
   info === undefined ? -Infinity : endedAt + Duration.toMillis(info.ttr) / 2
 
+/** An attempt, its decision, and what the broker is asked to do; `undefined` when the lease is lost. */
+interface Decided {
+  readonly attempt: Attempt
+  readonly decision: FinalDecision
+  readonly settlement: Settlement | undefined
+}
+
 /** Settles attempts that have a decision. `mayWaitUntil` says whether a refused settlement may be retried until then. */
 const settleAll = Effect.fnUntraced(function*(
   consumer: Consumer,
@@ -126,50 +133,41 @@ const settleAll = Effect.fnUntraced(function*(
   mayWaitUntil: (time: number) => boolean
 ): Effect.fn.Return<Settled> {
   if (attempts.some(isUncounted)) yield* inspectFailed(consumer, attempts.filter(isUncounted))
-  const decisions: Array<FinalDecision> = []
+  const decided: Array<Decided> = []
   const settlements: Array<Settlement> = []
-  // the positions in `decisions` of the settlements
-  const settled: Array<number> = []
   for (const attempt of attempts) {
     const given = attempt.decision!
     const decision = given._tag === "Failed"
       ? yield* fromSchedule(given, jobOf(attempt), attempt.info!.attempt)
       : given
-    const action = settlement(attempt, decision)
-    if (action !== undefined) {
-      settlements.push(action)
-      settled.push(decisions.length)
-    }
-    decisions.push(decision)
+    const settlement = settlementOf(attempt, decision)
+    if (settlement !== undefined) settlements.push(settlement)
+    decided.push({ attempt, decision, settlement })
   }
-  const again = new Set<Attempt>()
-  if (settlements.length > 0) {
-    const answers = yield* consumer.settle(settlements)
-    for (let i = 0; i < answers.length; i++) {
-      const answer = answers[i]!
-      if (Result.isSuccess(answer)) continue
-      const position = settled[i]!
-      const attempt = attempts[position]!
-      const { reason } = answer.failure
-      if (reason._tag === "AlreadyDone") {
-        yield* warnOfFailure(decisions[position]!)
-        decisions[position] = { _tag: "Done", result: undefined }
-        continue
-      }
-      if (reason._tag === "RolledBack") {
-        if (attempt.decision!._tag === "Done") attempt.undo(answer.failure)
-        again.add(attempt)
-        continue
-      }
-      const error = attempt.refuse(answer.failure)
-      if (isNotSettled(answer.failure) && mayWaitUntil(lastsUntil(attempt))) again.add(attempt)
-      else decisions[position] = { _tag: "LeaseLost", handled: decisions[position]!._tag === "Done", error }
-    }
-  }
+  const answers = settlements.length > 0 ? yield* consumer.settle(settlements) : []
   const outcomes: Array<Outcome> = []
-  for (let i = 0; i < attempts.length; i++) {
-    const attempt = attempts[i]!
-    if (!again.has(attempt)) outcomes.push(outcome(attempt, decisions[i]!))
+  const again = new Set<Attempt>()
+  let answered = 0
+  for (const { attempt, decision, settlement } of decided) {
+    const answer = settlement && answers[answered++]
+    if (answer === undefined || Result.isSuccess(answer)) {
+      outcomes.push(outcome(attempt, decision))
+      continue
+    }
+    const { failure } = answer
+    if (failure.reason._tag === "AlreadyDone") {
+      yield* warnOfFailure(decision)
+      outcomes.push(outcome(attempt, { _tag: "Done", result: undefined }))
+      continue
+    }
+    if (failure.reason._tag === "RolledBack") {
+      if (attempt.decision!._tag === "Done") attempt.undo(failure)
+      again.add(attempt)
+      continue
+    }
+    const error = attempt.refuse(failure)
+    if (isNotSettled(failure) && mayWaitUntil(lastsUntil(attempt))) again.add(attempt)
+    else outcomes.push(outcome(attempt, { _tag: "LeaseLost", handled: decision._tag === "Done", error }))
   }
   return { outcomes, again }
 })

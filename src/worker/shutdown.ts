@@ -48,14 +48,14 @@ const requeueAll = Effect.fnUntraced(function*({ attempts, settings }: Parts) {
 const loseAll = Effect.fnUntraced(function*({ attempts }: Parts) {
   const ttrs = Array.from(attempts.all, ({ info }) => Duration.toMillis(info?.ttr ?? defaultTtr))
   yield* Effect.sleep(Math.max(0, ...ttrs))
-  attempts.lose()
+  attempts.loseAll()
   yield* Effect.sleep(maxCleanupMillis)
 })
 
-/** Runs `intake` until it ends or `options.stop` completes, then waits for the attempts in progress. */
-export const afterIntake = (parts: Parts, intake: Effect.Effect<void, BrokerError>): Effect.Effect<void> => {
+/** Runs `admitAll` until it ends or `options.stop` completes, then waits for the attempts in progress. */
+export const runUntilStopped = (parts: Parts, admitAll: Effect.Effect<void, BrokerError>): Effect.Effect<void> => {
   const { attempts, ending, settings } = parts
-  return Effect.raceFirst(intake, settings.stop).pipe(
+  return Effect.raceFirst(admitAll, settings.stop).pipe(
     Effect.andThen(
       Effect.suspend(() =>
         ending.reason === "Stopped" ? Effect.raceFirst(allSettled(parts), requeueAll(parts)) : allSettled(parts)

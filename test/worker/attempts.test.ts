@@ -27,7 +27,7 @@ const make = Effect.gen(function*() {
   const settings = yield* Settings.make({ concurrency: 1, prefetch: 2 }, [handler])
   const ended = yield* Queue.unbounded<Attempt, BrokerError | Cause.Done>()
   const attempts = new Attempts(settings, { now: () => 0, wallNow: () => 0 }, {
-    limitOf: () => undefined,
+    startLimit: () => undefined,
     run
   }, ended)
   const decoded = {

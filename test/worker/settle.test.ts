@@ -6,7 +6,7 @@ import * as BrokerError from "../../src/BrokerError.ts"
 import type { Outcome } from "../../src/Outcome.ts"
 import * as Attempt from "../../src/worker/attempt.ts"
 import type { FinalDecision } from "../../src/worker/decision.ts"
-import { isNotSettled, outcome, settlement } from "../../src/worker/settle.ts"
+import { isNotSettled, outcome, settlementOf } from "../../src/worker/settle.ts"
 
 const lease: Lease = {
   id: "7" as JobId,
@@ -42,7 +42,7 @@ describe("settle", () => {
   ]
 
   it.each(rows)("$0._tag", (decision, told, reported) => {
-    assert.deepStrictEqual(settlement(attempt, decision), told && { lease, ...told } as Settlement)
+    assert.deepStrictEqual(settlementOf(attempt, decision), told && { lease, ...told } as Settlement)
     assert.deepStrictEqual(outcome(attempt, decision), {
       queue: "q",
       jobId: "7",
