@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
  * | `DropChannel` | the application deletes the broadcast channel | has ended |
  * | `FixNotification` | a developer changes the notification | can't succeed unchanged |
  * | `FixConfiguration` | an operator changes key, certificate, topic or environment; stop pushing until then | is kept |
- * | `RenewToken` | the client renews the authorization and the connection | is sent once more |
+ * | `RenewAuthorization` | the client renews the authorization and the connection | is sent once more |
  * | `Reconnect` | the client opens a new connection | was not processed and is sent again |
  * | `RetryLater` | - | is sent again after a growing delay |
  * | `Retry` | - | was not processed and is sent again |
@@ -28,7 +28,7 @@ export const Action = Schema.Literals([
   "DropChannel",
   "FixNotification",
   "FixConfiguration",
-  "RenewToken",
+  "RenewAuthorization",
   "Reconnect",
   "RetryLater",
   "Retry",

@@ -42,7 +42,7 @@ export class NotReported extends Schema.TaggedError<NotReported>()("NotReported"
   cause: Schema.optional(Schema.Defect())
 }) {
   override get message() {
-    return `the dead tokens could not be reported to the application: ${this.detail}`
+    return `the dead targets could not be reported to the application: ${this.detail}`
   }
 }
 

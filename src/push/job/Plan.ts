@@ -8,7 +8,7 @@
  * | `Retry`, `Reconnect` | was not processed | by the job's schedule, without end |
  * | `RetryMayDuplicate` | may have been processed | by the job's schedule, for at least a day; none with `"Drop"` |
  * | `RetryLater` | was deferred by the service | after the service's delay, doubled each time, for at least a day |
- * | `FixConfiguration`, `RenewToken` | is kept | every 5 minutes, without end |
+ * | `FixConfiguration`, `RenewAuthorization` | is kept | every 5 minutes, without end |
  * | `FixNotification`, `DropChannel`, `ReportBug` | can't succeed | buried |
  * | none: the attempt was interrupted | may have been processed | at once; none with `"Drop"` |
  *
@@ -147,7 +147,7 @@ const rules = {
     return delay && Duration.max(delay, doubled(asked, progress.attempt))
   }),
   FixConfiguration: untilFixed,
-  RenewToken: untilFixed,
+  RenewAuthorization: untilFixed,
   FixNotification: bury,
   DropChannel: bury,
   ReportBug: bury,

@@ -16,7 +16,7 @@ const tags: ReadonlyArray<readonly [string, ReadonlyArray<Action>]> = [
   ["WrongToken", ["CheckToken"]],
   ["ConfigFault", ["FixConfiguration"]],
   ["TooManyRequests", ["RetryLater"]],
-  ["Rejected", ["DropChannel", "FixNotification", "RenewToken", "Reconnect", "RetryLater", "ReportBug"]]
+  ["Rejected", ["DropChannel", "FixNotification", "RenewAuthorization", "Reconnect", "RetryLater", "ReportBug"]]
 ]
 
 describe("ApnsError", () => {

@@ -110,7 +110,9 @@ describe("Apns.layer", () => {
       yield* simulator.script.set({ rules: [{ do: Script.refuse("ExpiredProviderToken"), times: 1 }] })
       // within 20 minutes of the first no other token is made: Apple's answer stands
       const failed = yield* provide(sendAll(1000))
-      assert.isTrue(failed.every(({ result }) => Result.isFailure(result) && result.failure.action === "RenewToken"))
+      assert.isTrue(
+        failed.every(({ result }) => Result.isFailure(result) && result.failure.action === "RenewAuthorization")
+      )
       const tokens = new Set((yield* simulator.pushes).map(({ headers }) => headers["authorization"]))
       assert.strictEqual(tokens.size, 1)
       assert.isAtMost((yield* simulator.counts).connections, 8)

@@ -136,7 +136,7 @@ describe.skipIf(Http2.isMissing("nginx"))("provider tokens that nginx calls expi
       const { prefix } = Servers.refusals.find(({ reason }) => reason === "ExpiredProviderToken")!
       const results = yield* Effect.provide(pushAll(numbered(3000, () => prefix)), Servers.client(server))
       for (const { result } of results) {
-        assert.isTrue(Result.isFailure(result) && result.failure.action === "RenewToken", word(result))
+        assert.isTrue(Result.isFailure(result) && result.failure.action === "RenewAuthorization", word(result))
       }
       // what has not left when the first answers come does not leave at all
       const seen = server.seen()

@@ -23,7 +23,7 @@ const apple: ReadonlyArray<readonly [number, string, Action]> = [
   [403, "BadCertificateEnvironment", "FixConfiguration"],
   [403, "BadEnvironmentKeyIdInToken", "FixConfiguration"],
   [403, "BadEnvironmentKeyInToken", "FixConfiguration"],
-  [403, "ExpiredProviderToken", "RenewToken"],
+  [403, "ExpiredProviderToken", "RenewAuthorization"],
   [403, "Forbidden", "FixConfiguration"],
   [403, "InvalidProviderToken", "FixConfiguration"],
   [403, "MissingProviderToken", "FixConfiguration"],
@@ -62,7 +62,7 @@ describe("Reason", () => {
     assert.match(answer.meaning, /^\w.*[^.]$/)
     assert.match(answer.advice, /^[A-Z].*[^.]$/)
     assert.strictEqual(answer.delay !== undefined, action === "RetryLater")
-    if (action === "Reconnect" || action === "RenewToken") assert.isTrue(answer.reconnect)
+    if (action === "Reconnect" || action === "RenewAuthorization") assert.isTrue(answer.reconnect)
   })
 
   it("waits as long as Apple asks", () => {

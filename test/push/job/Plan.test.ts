@@ -39,7 +39,7 @@ describe("the rule for a failed push", () => {
     RetryMayDuplicate: "1m, 5m, buried",
     RetryLater: "15m, 15m, buried",
     FixConfiguration: "5m, 5m, 5m",
-    RenewToken: "5m, 5m, 5m",
+    RenewAuthorization: "5m, 5m, 5m",
     FixNotification: "buried, buried, buried",
     DropChannel: "buried, buried, buried",
     ReportBug: "buried, buried, buried"

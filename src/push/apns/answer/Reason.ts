@@ -257,7 +257,7 @@ const details = {
 
   ExpiredProviderToken: {
     status: 403,
-    action: "RenewToken",
+    action: "RenewAuthorization",
     meaning: "the provider token is older than one hour",
     advice: "Retry once with a new provider token on a new connection; if it happens again, check this machine's clock",
     reconnect: true

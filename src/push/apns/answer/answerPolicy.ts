@@ -22,7 +22,7 @@ export const ofRefusal = (refusal: Reason.Classification): Provider.AnswerPolicy
   const { action, reason, reconnect, status } = refusal
   const { policy } = Provider.accepted
   switch (action) {
-    case "RenewToken":
+    case "RenewAuthorization":
       return { ...policy, renew: "Authorization", retire: true }
     case "Reconnect":
       return { ...policy, renew: "Connection", retire: true }
@@ -74,7 +74,7 @@ const faultAtEnd = ({ goaway, rejection }: Ending): ApnsError.ApnsError | undefi
 const isTokenExpired = ({ goaway }: Ending): boolean =>
   goaway !== undefined && Message.textsOf(goaway).some((text) => {
     const { reason } = Reason.parseBody(text)
-    return Reason.isReason(reason) && Reason.table[reason].action === "RenewToken"
+    return Reason.isReason(reason) && Reason.table[reason].action === "RenewAuthorization"
   })
 
 /** Judges the end of a connection: a configuration fault, an expired provider token, or neither. */
