@@ -171,7 +171,7 @@ const build = <A>(
   })
   if (Result.isFailure(checked)) return Result.fail(checked.failure.reason)
   const { id = Uuid.v7(now) } = options
-  // programs without types: no worker could read such an envelope
+  // JavaScript callers can pass any type, and no worker could read the envelope
   const idRule = Options.string(id)
   if (idRule !== undefined) return refused("id", idRule)
   const nameRule = Options.string(job.name)
@@ -365,8 +365,8 @@ const checkWorkers = (broker: Broker["Service"], queue: string): Effect.Effect<v
   })
 
 /**
- * Builds the request of one payload and puts it. Programs make this call most often:
- * it is one step before the broker's, without a generator, which takes half of the CPU.
+ * Builds the request of one payload and puts it. Programs call this most. It has no
+ * generator, which would take half of its CPU.
  */
 const put = <A>(
   broker: Broker["Service"],

@@ -36,7 +36,7 @@ import { watch } from "./commands/watch.ts"
 import { work } from "./commands/work.ts"
 import * as Completions from "./completions.ts"
 import { exitCode, type Failure, fault, Interrupted } from "./exitCode.ts"
-import { complain, display, Output, OutputError, print } from "./output.ts"
+import { display, note, Output, OutputError, print } from "./output.ts"
 import { interruptible, root } from "./root.ts"
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string }
@@ -71,7 +71,7 @@ const present = (event: CliOutput.Presenter.Event): Effect.Effect<void, OutputEr
         : valueless === undefined
         ? `See ${path} --help`
         : `Write a value that begins with - as ${valueless}=VALUE. See ${path} --help`
-      return complain(`${message}. ${hint}`)
+      return note(`${message}. ${hint}`)
     }
     case "Help":
       return Effect.flatMap(formatter, ({ formatHelpDoc }) => {
@@ -85,7 +85,7 @@ const present = (event: CliOutput.Presenter.Event): Effect.Effect<void, OutputEr
 const presenter: CliOutput.Presenter = { present: (event) => Effect.orDie(interruptible(present(event))) }
 
 const end = (failure: Failure): Effect.Effect<number> =>
-  Effect.as(isQuiet(failure) ? Effect.void : complain(failure.message), exitCode(failure))
+  Effect.as(isQuiet(failure) ? Effect.void : note(failure.message), exitCode(failure))
 
 /** If the reader has left, only a completed action is worth a line. */
 const isQuiet = (failure: Failure): boolean =>
@@ -94,7 +94,7 @@ const isQuiet = (failure: Failure): boolean =>
 const endByFault = (defect: unknown): Effect.Effect<number> =>
   defect instanceof OutputError || defect instanceof Interrupted
     ? end(defect)
-    : Effect.as(complain(`a bug in backq, please report it: ${describe(defect).text}`), fault)
+    : Effect.as(note(`a bug in backq, please report it: ${describe(defect).text}`), fault)
 
 /** Runs the program with some arguments and returns its exit code. */
 export const main = (args: ReadonlyArray<string>): Effect.Effect<number> =>

@@ -7,7 +7,7 @@
  * - Printing ends when stdout has taken everything. So the end of the program
  *   cuts nothing off, and a slow reader slows the command down.
  * - A closed or full stdout is a failure. If the command has changed something,
- *   the failure says so: {@link tell}.
+ *   the failure says so: {@link withDone}.
  */
 import * as Console from "effect/Console"
 import * as Context from "effect/Context"
@@ -69,19 +69,19 @@ export const display = (text: string): Effect.Effect<void, OutputError> => Outpu
 const maxLineChars = 16_000
 
 /** Prints one line on stderr that is not a result. */
-export const complain = (message: string): Effect.Effect<void> =>
+export const note = (message: string): Effect.Effect<void> =>
   Output.use(({ err }) => err(`backq: ${safeLine(oneLine(message, maxLineChars))}\n`))
 
 /**
- * Prints what was done with {@link print} or {@link printJson}. If stdout fails,
- * the failure says it; if a signal comes first, a line on stderr does.
+ * Runs `printed`. If stdout fails, the error includes `done`. If a signal
+ * interrupts it, a line on stderr does.
  */
-export const tell = <E, R>(
+export const withDone = <E, R>(
   done: string,
   printed: Effect.Effect<void, OutputError | E, R>
 ): Effect.Effect<void, OutputError | E, R> =>
   Effect.mapError(
-    Effect.onInterrupt(printed, () => complain(`stdout is blocked; but ${done}`)),
+    Effect.onInterrupt(printed, () => note(`stdout is blocked; but ${done}`)),
     (error) => error instanceof OutputError ? new OutputError({ code: error.code, detail: error.detail, done }) : error
   )
 

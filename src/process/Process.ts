@@ -43,7 +43,7 @@ const allowed = (policy: ProcessPolicy.ProcessPolicy, payload: ProcessPayload) =
 type Run = (payload: ProcessPayload) => Effect.Effect<ProcessResult, ProcessError>
 
 /** Runs with a policy: the runner applies its rules for the start of a process. */
-const inForce = (policy: ProcessPolicy.ProcessPolicy, run: Run): Run => (payload) =>
+const withPolicy = (policy: ProcessPolicy.ProcessPolicy, run: Run): Run => (payload) =>
   Effect.provideService(run(payload), ProcessPolicy.ProcessPolicy, policy)
 
 /** Combines the policy that is provided here with the runner's own. */
@@ -54,12 +54,12 @@ const combined = (
   here === undefined ? own : own === undefined ? here : ProcessPolicy.both(here, own)
 
 /** Limits a runner to what a policy allows. */
-const under = (policy: ProcessPolicy.ProcessPolicy | undefined, run: Run) => ({
+const limitedTo = (policy: ProcessPolicy.ProcessPolicy | undefined, run: Run) => ({
   policy,
   run: policy === undefined ? run : (payload: ProcessPayload) =>
     Effect.flatMap(
       Effect.all([allowed(policy, payload), ProcessPolicy.provided]),
-      ([payload, here]) => inForce(combined(here, policy) ?? policy, run)(payload)
+      ([payload, here]) => withPolicy(combined(here, policy) ?? policy, run)(payload)
     )
 })
 
@@ -80,7 +80,7 @@ export class ProcessRunner extends Context.Service<ProcessRunner, {
     // Fresh: a shared runner would have the policy of its first user.
     Layer.fresh(Layer.effect(
       ProcessRunner,
-      Effect.map(ProcessPolicy.provided, (policy) => under(policy, NodeProcess.make(options)))
+      Effect.map(ProcessPolicy.provided, (policy) => limitedTo(policy, NodeProcess.make(options)))
     ))
 
   /** Runs real processes; SIGKILL follows SIGTERM after 5 seconds. */
@@ -104,7 +104,7 @@ export class ProcessRunner extends Context.Service<ProcessRunner, {
       const recorded: Array<ProcessPayload> = []
       const record: Run = (payload) => Effect.suspend(() => script(payload, recorded.push(payload) - 1))
       return Context.make(RecordedProcesses, { payloads: Effect.sync(() => recorded.slice()) }).pipe(
-        Context.add(ProcessRunner, under(policy, record))
+        Context.add(ProcessRunner, limitedTo(policy, record))
       )
     }))
 }
@@ -143,8 +143,9 @@ export const run: (payload: ProcessPayload) => Effect.Effect<ProcessResult, Proc
     Effect.mapError((detail) => refuse(new Refused({ rule: "payload", detail })))
   )
   const runner = yield* ProcessRunner
+  // This checks the caller's policy too. The runner checks its own again, because programs can call it without this.
   const policy = combined(yield* ProcessPolicy.provided, runner.policy) ?? ProcessPolicy.argvOnly
-  return yield* inForce(policy, runner.run)(yield* allowed(policy, valid))
+  return yield* withPolicy(policy, runner.run)(yield* allowed(policy, valid))
 })
 
 /**

@@ -86,7 +86,7 @@ export const putMany = (
   })
 }
 
-/** The broker's `put`. It is the call that programs make most, so it makes no lists to go through. */
+/** The broker's `put`. Programs call this most, so it allocates no lists. */
 export const put = (shared: SharedConnection): Broker["Service"]["put"] => (queue, request) => {
   const checked = checkQueue(queue)
   if (Result.isFailure(checked)) return Effect.fail(checked.failure)

@@ -115,7 +115,7 @@ type State<A> =
 
 const connecting = <A>(): State<A> => ({ _tag: "Connecting", outcome: Deferred.makeUnsafe() })
 
-/** A connection that is opened again whenever it ends. `current` is the way to it, `keepAlive` the work. */
+/** A connection that is opened again whenever it ends. `current` returns it, `keepAlive` opens it. */
 class KeptConnection<A> {
   private readonly driver: Driver
   private readonly greetingOf: (stats: ServerStats) => A

@@ -5,8 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Operator from "../../Operator.ts"
 import { confirm } from "../ask.ts"
 import * as Flags from "../flags/flags.ts"
-import { complain } from "../output.ts"
-import { tellCount } from "../render/results.ts"
+import { note } from "../output.ts"
+import { printCount } from "../render/results.ts"
 import { jobs as countJobs } from "../render/text.ts"
 import { operate } from "../root.ts"
 
@@ -32,9 +32,9 @@ export const drain = Command.make("drain", {
     for (const one of wanted) {
       deleted += yield* Operator.forEachJob(queue, { state: one, max: stats[one] }, Operator.delete)
     }
-    yield* tellCount("deleted", deleted, json)
+    yield* printCount("deleted", deleted, json)
     if (stats.reserved > 0 && !json) {
-      yield* complain(`not deleted: ${countJobs(stats.reserved)} of ${queue}, which workers hold`)
+      yield* note(`not deleted: ${countJobs(stats.reserved)} of ${queue}, which workers hold`)
     }
   }))).pipe(
     Command.withDescription(

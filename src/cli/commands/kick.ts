@@ -8,7 +8,7 @@ import * as Operator from "../../Operator.ts"
 import { confirm, maxUnconfirmedJobs } from "../ask.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
-import { each, tellCount, tellWhere } from "../render/results.ts"
+import { each, noteOtherStates, printCount } from "../render/results.ts"
 import { operate } from "../root.ts"
 
 const kickQueue = Effect.fnUntraced(function*(
@@ -26,8 +26,8 @@ const kickQueue = Effect.fnUntraced(function*(
     : state === "buried" || stats.buried === 0
     ? yield* Operator.kick(queue, count)
     : yield* Operator.forEachJob(queue, { state, max: count }, Operator.kickJob)
-  yield* tellCount("kicked", kicked, json)
-  if (count === 0 && !json) yield* tellWhere(stats, state, ["delayed", "buried"])
+  yield* printCount("kicked", kicked, json)
+  if (count === 0 && !json) yield* noteOtherStates(stats, state, ["delayed", "buried"])
 })
 
 /** `backq kick`. */

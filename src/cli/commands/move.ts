@@ -9,7 +9,7 @@ import * as Operator from "../../Operator.ts"
 import { confirm, maxUnconfirmedJobs } from "../ask.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
-import { each, tellCount, tellWhere } from "../render/results.ts"
+import { each, noteOtherStates, printCount } from "../render/results.ts"
 import { jobs as countJobs } from "../render/text.ts"
 import { operate } from "../root.ts"
 
@@ -34,8 +34,8 @@ const moveSome = Effect.fnUntraced(function*(
   const moved = count === 0
     ? 0
     : yield* Operator.forEachJob(from, { state, max: count }, (id) => Operator.moveJob(id, to))
-  yield* tellCount("moved", moved, json)
-  if (count === 0 && !json) yield* tellWhere(stats, state, ["ready", "delayed", "buried"])
+  yield* printCount("moved", moved, json)
+  if (count === 0 && !json) yield* noteOtherStates(stats, state, ["ready", "delayed", "buried"])
 })
 
 /** `backq move`. */

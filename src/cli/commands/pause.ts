@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { Broker } from "../../Broker.ts"
 import * as Operator from "../../Operator.ts"
 import * as Flags from "../flags/flags.ts"
-import { print, printJson, tell } from "../output.ts"
+import { print, printJson, withDone } from "../output.ts"
 import { shortDuration } from "../render/text.ts"
 import { operate } from "../root.ts"
 
@@ -27,7 +27,7 @@ export const pause = Command.make("pause", {
         workers > 0 ? Effect.void : Effect.fail(error)))
     yield* Operator.pause(queue, duration)
     const line = `${queue} is paused for ${shortDuration(duration)}; backq resume ${queue} ends it`
-    yield* tell(line, json ? printJson({ queue, pausedFor: Duration.toMillis(duration) }) : print(line))
+    yield* withDone(line, json ? printJson({ queue, pausedFor: Duration.toMillis(duration) }) : print(line))
   }))).pipe(
     Command.withDescription(
       "Stop serving the jobs of a queue for some time. Running jobs continue, and programs can still publish"

@@ -11,9 +11,9 @@ import { Inspector, type ListedJob, type ListedState, type ListOptions } from ".
 import * as Operator from "../../Operator.ts"
 import { NotShown, UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
-import { complain, print, printJson } from "../output.ts"
+import { note, print, printJson } from "../output.ts"
 import { encodeJob, showJobs } from "../render/job.ts"
-import { tellWhere } from "../render/results.ts"
+import { noteOtherStates } from "../render/results.ts"
 import { operate } from "../root.ts"
 
 const byId = Effect.fnUntraced(function*(id: JobId): Effect.fn.Return<ListedJob, BrokerError, Inspector> {
@@ -73,11 +73,11 @@ const ofQueue = Effect.fnUntraced(function*(
   }
   const now = yield* Clock.currentTimeMillis
   if (jobs.length > 0) yield* print(...showJobs(jobs, now))
-  else if (stats === undefined) yield* complain(`no job of ${queue} is done; ${historyHint}`)
-  else yield* tellWhere(stats, state, ["ready", "delayed", "buried"])
-  if (next !== undefined) yield* complain(`there are more jobs: add --after ${next}`)
+  else if (stats === undefined) yield* note(`no job of ${queue} is done; ${historyHint}`)
+  else yield* noteOtherStates(stats, state, ["ready", "delayed", "buried"])
+  if (next !== undefined) yield* note(`there are more jobs: add --after ${next}`)
   if (isNextOnly && jobs.length > 0 && limit > 1) {
-    yield* complain("this is the next job; this broker does not show the jobs behind it")
+    yield* note("this is the next job; this broker does not show the jobs behind it")
   }
 })
 

@@ -9,7 +9,7 @@ import * as Publisher from "../../Publisher.ts"
 import { ApnsJob } from "../../push/apns/index.ts"
 import { notificationFlags, pushOf } from "../flags/notification.ts"
 import { publishFlags, warnOfMemory } from "../flags/publishing.ts"
-import { print, tell } from "../output.ts"
+import { print, withDone } from "../output.ts"
 import { interruptible, withBroker } from "../root.ts"
 
 /** `backq publish apns`. */
@@ -26,7 +26,7 @@ export const apns = Command.make(
         Effect.provide(ApnsJob.publish(notification, tokens, options), Publisher.layer)
       )
       const ids = published.flatMap((one) => Result.isSuccess(one) ? [one.success] : [])
-      if (ids.length > 0) yield* tell(`accepted: ${ids.join(", ")}`, print(...ids))
+      if (ids.length > 0) yield* withDone(`accepted: ${ids.join(", ")}`, print(...ids))
       yield* Effect.fromResult(Result.all(published))
     }).pipe(interruptible)
 ).pipe(

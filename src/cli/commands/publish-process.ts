@@ -14,7 +14,7 @@ import * as Publisher from "../../Publisher.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
 import { publishFlags, readInput, warnOfMemory } from "../flags/publishing.ts"
-import { print, tell } from "../output.ts"
+import { print, withDone } from "../output.ts"
 import { interruptible, withBroker } from "../root.ts"
 
 const config = {
@@ -140,7 +140,7 @@ export const process = Command.make("process", config, (flags) =>
     const id = yield* withBroker(
       Publisher.publish(ProcessJob.job, payload, flags).pipe(Effect.provide(Publisher.layer))
     )
-    yield* tell(`job ${id} was accepted`, print(id))
+    yield* withDone(`job ${id} was accepted`, print(id))
   }).pipe(interruptible)).pipe(
     Command.withDescription(
       "Publish a job that runs a process. Prints the job's id. " +

@@ -11,7 +11,7 @@ import { PushesFailed } from "../exitCode.ts"
 import { apnsFlags, apnsLayer } from "../flags/apns.ts"
 import * as Flags from "../flags/flags.ts"
 import { notificationFlags, pushOf } from "../flags/notification.ts"
-import { complain, type OutputError, print, printJson, tell } from "../output.ts"
+import { note, type OutputError, print, printJson, withDone } from "../output.ts"
 import { interruptible, withLogging } from "../root.ts"
 
 const toJson = ({ push: { token }, result }: Apns.PushResult) =>
@@ -29,10 +29,10 @@ const line = ({ push: { token }, result }: Apns.PushResult): string =>
 const reporter = (json: boolean) => {
   let lost: OutputError | undefined
   const report = (pushed: Apns.PushResult): Effect.Effect<void> => {
-    if (lost !== undefined || !json && Result.isFailure(pushed.result)) return complain(line(pushed))
+    if (lost !== undefined || !json && Result.isFailure(pushed.result)) return note(line(pushed))
     return Effect.catch(json ? printJson(toJson(pushed)) : print(line(pushed)), (error) => {
       lost = error
-      return complain(line(pushed))
+      return note(line(pushed))
     })
   }
   return { report, lost: () => lost }
@@ -60,7 +60,7 @@ export const push = Command.make(
       const [first] = failures
       if (first !== undefined) return yield* new PushesFailed({ failed: failures.length, total, error: first })
       const error = lost()
-      if (error !== undefined) return yield* tell("the pushes were accepted: see above", Effect.fail(error))
+      if (error !== undefined) return yield* withDone("the pushes were accepted: see above", Effect.fail(error))
     }).pipe(interruptible)
 ).pipe(
   Command.withDescription(

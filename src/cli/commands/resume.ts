@@ -3,7 +3,7 @@ import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Operator from "../../Operator.ts"
 import * as Flags from "../flags/flags.ts"
-import { print, printJson, tell } from "../output.ts"
+import { print, printJson, withDone } from "../output.ts"
 import { operate } from "../root.ts"
 
 /** `backq resume`. */
@@ -15,7 +15,7 @@ export const resume = Command.make(
       yield* Operator.statsQueue(queue)
       yield* Operator.resume(queue)
       const line = `${queue} is resumed`
-      yield* tell(line, json ? printJson({ queue, pausedFor: 0 }) : print(line))
+      yield* withDone(line, json ? printJson({ queue, pausedFor: 0 }) : print(line))
     }))
 ).pipe(
   Command.withDescription("End a pause"),

@@ -12,7 +12,7 @@ import { oneLine, safeLine, safeName } from "../../internal/text.ts"
 import { Tail, type TailEvent } from "../../tail/index.ts"
 import { NoWorker } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
-import { complain, print, printJson, whileRead } from "../output.ts"
+import { note, print, printJson, whileRead } from "../output.ts"
 import { withLogging } from "../root.ts"
 import { Shutdown } from "../shutdown.ts"
 
@@ -69,7 +69,7 @@ export const tail = Command.make("tail", config, ({ json, pid, queue }) =>
     const { asked } = yield* Shutdown
     const offering = yield* Tail.workers()
     if (pid !== undefined && !offering.includes(pid)) return yield* new NoWorker({ pid })
-    if (offering.length === 0) yield* complain("no worker of this user offers outcomes yet; waiting for one")
+    if (offering.length === 0) yield* note("no worker of this user offers outcomes yet; waiting for one")
     const shown = Tail.follow({ pid }).pipe(
       Stream.filter((event) => queue.length === 0 || queue.includes(event.queue)),
       Stream.runForEach((event) => json ? printJson(event) : print(format(event)))

@@ -14,7 +14,7 @@ import { Inspector, type QueueStats, type Services } from "../../Inspector.ts"
 import * as Transfer from "../../Transfer.ts"
 import { JobsRefused, QueuesMissing, UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
-import { complain, print, printJson, tell } from "../output.ts"
+import { note, print, printJson, withDone } from "../output.ts"
 import { jobs as countJobs } from "../render/text.ts"
 import { operate, root } from "../root.ts"
 
@@ -92,7 +92,7 @@ const transferQueue = Effect.fnUntraced(function*(from: Services, to: Services, 
   const { buried, delayed, pausedFor: _, queue, ready } = stats
   const count = ready + delayed + buried
   let seen = 0
-  let toldAt = yield* Clock.currentTimeMillis
+  let notedAt = yield* Clock.currentTimeMillis
   yield* Transfer.transfer(queue, {
     from,
     to,
@@ -100,9 +100,9 @@ const transferQueue = Effect.fnUntraced(function*(from: Services, to: Services, 
       done.add(batch)
       seen += batch.transferred
       const now = yield* Clock.currentTimeMillis
-      if (now - toldAt < progressMillis) return
-      toldAt = now
-      yield* complain(`${queue}: ${seen} of ${countJobs(count)}`)
+      if (now - notedAt < progressMillis) return
+      notedAt = now
+      yield* note(`${queue}: ${seen} of ${countJobs(count)}`)
     })
   })
   const left = yield* Effect.asSome(from.inspector.statsQueue(queue)).pipe(
@@ -111,19 +111,19 @@ const transferQueue = Effect.fnUntraced(function*(from: Services, to: Services, 
   return Option.getOrUndefined(left)
 })
 
-const tellLeft = ({ buried, delayed, queue, ready, reserved }: QueueStats) => {
+const noteLeft = ({ buried, delayed, queue, ready, reserved }: QueueStats) => {
   const states = Object.entries({ ready, delayed, buried, "held by workers": reserved }).filter(([, n]) => n > 0)
   return states.length === 0
     ? Effect.void
-    : complain(`still in ${queue}: ${states.map(([state, n]) => `${n} ${state}`).join(", ")}; run it again for these`)
+    : note(`still in ${queue}: ${states.map(([state, n]) => `${n} ${state}`).join(", ")}; run it again for these`)
 }
 
 const both = (count: number) =>
   `${countJobs(count)} may be on both sides, under the same envelope ${count === 1 ? "id" : "ids"}`
 
 /** Says what was done before a failure or a signal. */
-const tellUnfinished = (done: Done) =>
-  complain(`${done.line} until now${done.onBoth === 0 ? "" : `; ${both(done.onBoth)}`}. Run it again for the rest`)
+const noteUnfinished = (done: Done) =>
+  note(`${done.line} until now${done.onBoth === 0 ? "" : `; ${both(done.onBoth)}`}. Run it again for the rest`)
 
 /** `backq transfer`. */
 export const transfer = Command.make("transfer", {
@@ -143,7 +143,7 @@ export const transfer = Command.make("transfer", {
     const { found, missing } = yield* find(from, names)
     const lost = Transfer.losses(from.inspector.features, to.inspector.features)
     if (lost.length > 0) {
-      yield* complain(`${to.inspector.name} does not keep ${lost.map((loss) => losses[loss]).join(", ")}`)
+      yield* note(`${to.inspector.name} does not keep ${lost.map((loss) => losses[loss]).join(", ")}`)
     }
     const done = new Done()
     const left: Array<QueueStats> = []
@@ -151,17 +151,17 @@ export const transfer = Command.make("transfer", {
       Effect.map(transferQueue(from, to, stats, done), (rest) => {
         if (rest !== undefined) left.push(rest)
       }), { discard: true }).pipe(
-        Effect.tapError(() => tellUnfinished(done)),
-        Effect.onInterrupt(() => tellUnfinished(done))
+        Effect.tapError(() => noteUnfinished(done)),
+        Effect.onInterrupt(() => noteUnfinished(done))
       )
     const refused = done.refused.map(({ error, id }) => ({ id, reason: error.message }))
-    yield* tell(
+    yield* withDone(
       done.line,
       json ? printJson({ transferred: done.transferred, onBoth: done.onBoth, refused, missing }) : print(done.line)
     )
     if (!json) {
-      if (done.onBoth > 0) yield* complain(both(done.onBoth))
-      for (const stats of left) yield* tellLeft(stats)
+      if (done.onBoth > 0) yield* note(both(done.onBoth))
+      for (const stats of left) yield* noteLeft(stats)
     }
     const [first] = done.refused
     if (first !== undefined) return yield* new JobsRefused({ count: done.refused.length, ...first })

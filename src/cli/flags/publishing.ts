@@ -13,7 +13,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as BrokerUrl from "../../brokers/url.ts"
 import { UsageError } from "../exitCode.ts"
-import { complain } from "../output.ts"
+import { note } from "../output.ts"
 import { root } from "../root.ts"
 import * as Flags from "./flags.ts"
 
@@ -93,6 +93,6 @@ export const warnOfMemory = Effect.flatMap(
   root,
   ({ broker }) =>
     Option.exists(Result.getSuccess(BrokerUrl.parse(broker)), ({ _tag }) => _tag === "Memory")
-      ? complain("memory: exists only in this process, so the job is lost when it ends; name another broker")
+      ? note("memory: exists only in this process, so the job is lost when it ends; name another broker")
       : Effect.void
 )

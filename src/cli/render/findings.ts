@@ -141,7 +141,7 @@ export const ofBeanstalkd = (
   return found
 }
 
-/** PostgreSQL: what it says of itself, and the way to it. */
+/** PostgreSQL: what its settings say, and the connection to it. */
 export const ofPostgres = (
   stats: BrokerStats,
   way: { readonly hosts: ReadonlyArray<{ readonly host: string }>; readonly sslmode: string | undefined }
@@ -164,7 +164,9 @@ export const ofPostgres = (
       finding(
         "warning",
         "network",
-        `the way to ${safeLine(away)} is not encrypted: who can reach it can read the password and the jobs`,
+        `the connection to ${
+          safeLine(away)
+        } is not encrypted: anyone on the network path can read the password and the jobs`,
         "leave sslmode out of the URL; name the server's authority with ca=FILE"
       )
     )

@@ -1,10 +1,10 @@
-/** What an action on jobs tells: which jobs it changed, how many, and where others are. */
+/** The result of an action on jobs: which jobs it changed, how many, and where others are. */
 import * as Effect from "effect/Effect"
 import type { JobId } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
 import { Inspector, type ListedState, type QueueStats } from "../../Inspector.ts"
 import { SomeMissing } from "../exitCode.ts"
-import { complain, print, printJson, tell } from "../output.ts"
+import { note, print, printJson, withDone } from "../output.ts"
 import { jobs as countJobs } from "./text.ts"
 
 /**
@@ -25,26 +25,26 @@ export const each = Effect.fnUntraced(function*(
   }
   const present = ids.filter((id) => !missing.includes(id))
   const line = `${done}: ${present.join(", ")}`
-  if (json) yield* tell(line, printJson({ [done]: present, missing }))
-  else if (present.length > 0) yield* tell(line, print(line))
+  if (json) yield* withDone(line, printJson({ [done]: present, missing }))
+  else if (present.length > 0) yield* withDone(line, print(line))
   if (missing.length > 0) return yield* new SomeMissing({ ids: missing })
 })
 
 /** Prints the number of jobs that an action changed. */
-export const tellCount = (done: string, count: number, json: boolean) => {
+export const printCount = (done: string, count: number, json: boolean) => {
   const line = `${done}: ${countJobs(count)}`
-  return tell(line, json ? printJson({ [done]: count }) : print(line))
+  return withDone(line, json ? printJson({ [done]: count }) : print(line))
 }
 
 /** Says which states the jobs of a queue are in, if none is in the requested state. */
-export const tellWhere = (
+export const noteOtherStates = (
   stats: QueueStats,
   asked: ListedState,
   states: ReadonlyArray<"ready" | "delayed" | "buried">
 ) => {
   const others = states.filter((state) => state !== asked && stats[state] > 0)
   const where = others.map((state) => `${stats[state]} ${state}`).join(", ")
-  return complain(
+  return note(
     `no job of ${stats.queue} is ${asked}${where === "" ? "" : `, but the queue has ${where}: use --state`}`
   )
 }
