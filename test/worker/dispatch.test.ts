@@ -38,12 +38,13 @@ describe("success", () => {
       const id = yield* Publisher.publish(Count, 4, { id: "key", priority: 7, ttr: "9 seconds", deadline: "1 minute" })
       const worker = yield* start(
         {},
-        Worker.handler(Count, (_, { attempt, info, isLost, ...delivery }) =>
-          Effect.map(Effect.all({ attempt, info, isLost }), (asked) => ({ ...delivery, ...asked })))
+        Worker.handler(Count, (_, { attempt, info, isLost, lease, ...delivery }) =>
+          Effect.map(Effect.all({ attempt, info, isLost }), (asked) => ({ ...delivery, ...asked, leaseId: lease.id })))
       )
       assert.deepStrictEqual(only(worker, "Done").result, {
         id: "key",
         jobId: id,
+        leaseId: id,
         queue: "q",
         publishedAt: 5000,
         expiresAt: 65_000,
