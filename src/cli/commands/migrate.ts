@@ -4,7 +4,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as BrokerUrl from "../../brokers/url.ts"
 import * as Flags from "../flags/flags.ts"
-import { print, printJson, tell } from "../output.ts"
+import { print, printJson, withDone } from "../output.ts"
 import { interruptible, root, withLogging } from "../root.ts"
 
 const role = (name: string, does: string) =>
@@ -20,7 +20,7 @@ const run = Effect.fnUntraced(function*(roles: Parameters<typeof BrokerUrl.migra
   const { from, schema, to } = migrated
   const was = from === 0 ? "was missing" : from === to ? "was already" : `was at ${from}`
   const line = `schema ${schema} is at version ${to}; it ${was}`
-  yield* tell(line, json ? printJson(migrated) : print(line))
+  yield* withDone(line, json ? printJson(migrated) : print(line))
 })
 
 const show = Effect.fnUntraced(function*(roles: Parameters<typeof BrokerUrl.migrate>[1], json: boolean) {
