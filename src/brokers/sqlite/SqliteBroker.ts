@@ -41,7 +41,8 @@ import * as DurationInput from "../../internal/durationInput.ts"
 import * as OptionRules from "../../internal/options.ts"
 import { Rules, Services as Shared } from "../shared/index.ts"
 import { Access } from "./access.ts"
-import { jobsPerOperation, split, SqliteConsumer } from "./consumer.ts"
+import { jobsPerOperation, split } from "./batches.ts"
+import { SqliteConsumer } from "./consumer.ts"
 import { Consumers } from "./consumers.ts"
 import * as File from "./file.ts"
 import * as Inspection from "./inspector.ts"
@@ -144,7 +145,7 @@ const consuming =
   ({ back, current }: Presence.Presence, consumers: Consumers) =>
   (names: NonEmptyReadonlyArray<string>): Effect.Effect<Consumer, BrokerError, Scope.Scope> => {
     const begin = Effect.map(Queue.unbounded<Lease>(), (lostLeases) => {
-      const consumer = new SqliteConsumer({ store: current(), queues: Array.from(new Set(names)), lostLeases, back })
+      const consumer = new SqliteConsumer({ session: current(), queues: Array.from(new Set(names)), lostLeases, back })
       consumers.add(consumer)
       return consumer
     })

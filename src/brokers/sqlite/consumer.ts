@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import { type Consumer, type JobId, type Lease, type LeaseInfo, type Settlement } from "../../Broker.ts"
 import { type BrokerError, consumerClosed, leaseLost } from "../../BrokerError.ts"
 import { Rules } from "../shared/index.ts"
+import { closeFor, split } from "./batches.ts"
 import type { Commits } from "./commits.ts"
 import { isMoved } from "./failure.ts"
 import type { History } from "./history.ts"
@@ -20,8 +21,8 @@ import type { Delivered, Delivery, Jobs } from "./jobs.ts"
 import type { Queues } from "./queues.ts"
 import type { Waiter, Waiters } from "./waiters.ts"
 
-/** What a consumer works with. */
-export interface Store {
+/** What a consumer uses of a session. */
+export interface ConsumerSession {
   readonly broker: string
   /** The id of this process in the file. */
   readonly holder: number
@@ -37,35 +38,8 @@ export interface Store {
 /** One `reserve` returns at most this many jobs. */
 const maxReserved = 500
 
-/** One operation works on at most this many jobs. */
-export const jobsPerOperation = 250
-
 /** One operation works on at most this many leases. They are fewer, since a settlement takes longer than a put. */
 const leasesPerOperation = 128
-
-/** How long closing waits for a file that another process has locked. */
-export const closeFor = "1 second"
-
-/** Splits a list into parts of at most `maxItems` items and at most `maxWeight`. An item above that has its own part. */
-export const split = <A>(
-  items: ReadonlyArray<A>,
-  maxItems: number,
-  maxWeight = Infinity,
-  weightOf: (item: A) => number = () => 0
-): ReadonlyArray<ReadonlyArray<A>> => {
-  const parts: Array<Array<A>> = []
-  let last: Array<A> = []
-  let weight = 0
-  for (const item of items) {
-    weight += weightOf(item)
-    if (last.length === 0 || last.length === maxItems || weight > maxWeight) {
-      parts.push(last = [])
-      weight = weightOf(item)
-    }
-    last.push(item)
-  }
-  return parts
-}
 
 type Settled<A = void> = Result.Result<A, BrokerError>
 
@@ -105,7 +79,7 @@ export class SqliteLease implements Lease, Delivery {
 
 /** Settles one lease. Returns whether it was held. */
 const settleOne = (
-  { history, jobs, keepForMicros }: Store,
+  { history, jobs, keepForMicros }: ConsumerSession,
   settlement: Settlement,
   lease: SqliteLease,
   now: number
@@ -138,7 +112,7 @@ const settleOne = (
 }
 
 export interface Options {
-  readonly store: Store
+  readonly session: ConsumerSession
   readonly queues: ReadonlyArray<string>
   readonly lostLeases: Queue.Queue<Lease>
   /** Waits until the file is open again. Fails with `Unavailable` after `reconnectFor`. */
@@ -150,14 +124,14 @@ export class SqliteConsumer implements Consumer {
   readonly queues: ReadonlyArray<string>
   /** Identifies the file. Another file is another object. */
   file: object = {}
-  private store: Store
+  private session: ConsumerSession
   private readonly held = new Set<SqliteLease>()
   private readonly lostLeases: Queue.Queue<Lease>
   private readonly back: Effect.Effect<void, BrokerError>
   private isClosed = false
 
   constructor(options: Options) {
-    this.store = options.store
+    this.session = options.session
     this.queues = options.queues
     this.back = options.back
     this.lostLeases = options.lostLeases
@@ -165,8 +139,8 @@ export class SqliteConsumer implements Consumer {
   }
 
   /** Goes on with the next session. If that is another file, all leases are lost. */
-  move(store: Store, isSameFile: boolean): void {
-    this.store = store
+  move(session: ConsumerSession, isSameFile: boolean): void {
+    this.session = session
     if (isSameFile) return
     this.file = {}
     Queue.offerAllUnsafe(this.lostLeases, this.held)
@@ -178,8 +152,8 @@ export class SqliteConsumer implements Consumer {
 
   private readonly reserveNow: Consumer["reserve"] = (max) =>
     Effect.suspend(() => {
-      const { store } = this
-      if (this.isClosed) return Effect.fail(consumerClosed(this.store.broker))
+      const { session } = this
+      if (this.isClosed) return Effect.fail(consumerClosed(this.session.broker))
       const checked = Rules.checkMax(max)
       if (Result.isFailure(checked)) return Effect.fail(checked.failure)
       return Effect.callback<NonEmptyReadonlyArray<Lease>, BrokerError>((resume) => {
@@ -187,7 +161,7 @@ export class SqliteConsumer implements Consumer {
         const waiter: Waiter<SqliteLease> = {
           queues: this.queues,
           isWaiting: false,
-          take: (now) => this.take(store, max, now),
+          take: (now) => this.take(session, max, now),
           // Nothing may run between this and the caller: an interruption there would lose the leases.
           served: (leases) => {
             served = leases
@@ -197,18 +171,18 @@ export class SqliteConsumer implements Consumer {
           failed: (error) => resume(Effect.fail(error))
         }
         this.waiter = waiter
-        store.waiters.add(waiter)
+        session.waiters.add(waiter)
         // It may have been served between its interruption and now.
         return Effect.suspend(() => {
-          store.waiters.remove(waiter)
+          session.waiters.remove(waiter)
           return this.settle(served.map((lease) => ({ _tag: "Requeue", lease })))
         })
       })
     })
 
   readonly settle: Consumer["settle"] = (settlements) =>
-    this.each(settlements, (settlement) => settlement.lease, (store, settlement, lease, now): Settled => {
-      const settled = settleOne(store, settlement, lease, now)
+    this.each(settlements, (settlement) => settlement.lease, (session, settlement, lease, now): Settled => {
+      const settled = settleOne(session, settlement, lease, now)
       if (Result.isFailure(settled)) return Result.fail(settled.failure)
       return settled.success ? ok : lost(lease)
     }).pipe(
@@ -234,8 +208,8 @@ export class SqliteConsumer implements Consumer {
   readonly close = (isConsumed: (queue: string) => boolean): Effect.Effect<void> =>
     Effect.suspend(() => {
       this.isClosed = true
-      const { commits, jobs, queues, waiters } = this.store
-      waiters.fail(consumerClosed(this.store.broker), (waiter) => waiter === this.waiter)
+      const { commits, jobs, queues, waiters } = this.session
+      waiters.fail(consumerClosed(this.session.broker), (waiter) => waiter === this.waiter)
       const leases = Array.from(this.held)
       this.held.clear()
       // If another process has locked the file, this does not wait: the operation runs when the lock is free.
@@ -250,7 +224,7 @@ export class SqliteConsumer implements Consumer {
 
   private waiter: Waiter<SqliteLease> | undefined
 
-  private take({ holder, jobs, queues }: Store, max: number, now: number): ReadonlyArray<SqliteLease> {
+  private take({ holder, jobs, queues }: ConsumerSession, max: number, now: number): ReadonlyArray<SqliteLease> {
     const open = new Map<string, number>()
     for (const name of this.queues) {
       const queue = queues.find(name)
@@ -271,17 +245,17 @@ export class SqliteConsumer implements Consumer {
   private each<A, B>(
     items: ReadonlyArray<A>,
     leaseOf: (item: A) => Lease,
-    f: (store: Store, item: A, lease: SqliteLease, now: number) => Settled<B>
+    f: (session: ConsumerSession, item: A, lease: SqliteLease, now: number) => Settled<B>
   ): Effect.Effect<ReadonlyArray<Settled<B>>> {
     return Effect.suspend(() => {
-      const { store } = this
+      const { session } = this
       if (this.isClosed) return Effect.succeed(items.map((item) => lost(leaseOf(item))))
       const together = (items: ReadonlyArray<A>) =>
         Effect.match(
-          store.commits.run((now) =>
+          session.commits.run((now) =>
             items.map((item): Settled<B> => {
               const lease = leaseOf(item)
-              return lease instanceof SqliteLease && lease.isOf(this) ? f(store, item, lease, now) : lost(lease)
+              return lease instanceof SqliteLease && lease.isOf(this) ? f(session, item, lease, now) : lost(lease)
             })
           ),
           { onFailure: (error) => items.map(() => Result.fail(error)), onSuccess: (results) => results }

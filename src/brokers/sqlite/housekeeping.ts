@@ -18,7 +18,8 @@ const interval = "1 second"
 /** The pause between two steps that return space, so that jobs come first. */
 const pauseBetweenSteps = "10 millis"
 
-export interface Store {
+/** What the housekeeping works on. */
+export interface Parts {
   readonly broker: string
   readonly commits: Commits
   readonly history: History
@@ -36,10 +37,10 @@ const whileDue = (isDue: () => boolean, work: Effect.Effect<boolean, BrokerError
     Effect.ignore
   )
 
-const forgetExpired = ({ commits, history }: Store) =>
+const forgetExpired = ({ commits, history }: Parts) =>
   whileDue(() => history.nextExpiry() <= commits.now(), commits.run(history.forget))
 
-const returnSpace = ({ checkpoints, commits, space }: Store) => {
+const returnSpace = ({ checkpoints, commits, space }: Parts) => {
   const step = Effect.map(commits.run(() => space.shrink()), (pages) => {
     checkpoints.wrote(pages, 0)
     // The file gets shorter only when the log is copied.
@@ -50,8 +51,8 @@ const returnSpace = ({ checkpoints, commits, space }: Store) => {
 }
 
 /** Does the housekeeping of a file until it is interrupted. */
-export const run = (store: Store): Effect.Effect<never> =>
+export const run = (parts: Parts): Effect.Effect<never> =>
   Supervise.forever(
-    `housekeeping of ${store.broker}`,
-    Effect.delay(Effect.andThen(forgetExpired(store), returnSpace(store)), interval)
+    `housekeeping of ${parts.broker}`,
+    Effect.delay(Effect.andThen(forgetExpired(parts), returnSpace(parts)), interval)
   )

@@ -9,7 +9,7 @@ import { type BrokerError, jobNotFound, queueNotFound } from "../../BrokerError.
 import type { BrokerStats, Inspector, Page, QueueStats, RestoreRequest } from "../../Inspector.ts"
 import { Paging, Rules } from "../shared/index.ts"
 import type { Access } from "./access.ts"
-import { jobsPerOperation } from "./consumer.ts"
+import { jobsPerOperation } from "./batches.ts"
 import type { Consumers } from "./consumers.ts"
 import type { QueueRow } from "./queues.ts"
 import { dueAfter, timeLeft } from "./rows.ts"

@@ -15,9 +15,10 @@ import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { brokerClosed, type BrokerError } from "../../BrokerError.ts"
 import { monotonicMillis } from "../../internal/clock.ts"
 import { callSafely } from "../../internal/thrown.ts"
+import { closeFor } from "./batches.ts"
 import * as Checkpoints from "./checkpoints.ts"
 import { Commits, type Content, type Options as CommitOptions, type Storage } from "./commits.ts"
-import { closeFor, type SqliteLease, type Store } from "./consumer.ts"
+import type { ConsumerSession, SqliteLease } from "./consumer.ts"
 import { failure, type FileUnusable, isBusy } from "./failure.ts"
 import * as File from "./file.ts"
 import { Guard } from "./guard.ts"
@@ -45,7 +46,7 @@ export interface Options {
 }
 
 /** One opening of the file, and all that works on it. */
-export interface Session extends Store {
+export interface Session extends ConsumerSession {
   readonly processes: Processes
   readonly guard: Guard
   /** Makes the jobs of dead processes ready again. */
@@ -107,7 +108,7 @@ const acquire = Effect.fnUntraced(function*(
   return { clock, database, place, guard, sync, log, checkpoints }
 })
 
-class OpenFile implements Session, Housekeeping.Store {
+class OpenFile implements Session, Housekeeping.Parts {
   readonly broker: string
   readonly keepForMicros: number
   readonly guard: Guard
