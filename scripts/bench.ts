@@ -3,7 +3,7 @@
  * one of them. Without a name it lists them.
  *
  * `--write` puts the ratios of the run into `docs/benchmarks.md`, in the place
- * of those of the last run; `--write=FILE` into another page of that form.
+ * of the last run's; `--write=FILE` into another page of that form.
  */
 import { spawnSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"

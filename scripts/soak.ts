@@ -3,7 +3,7 @@
  *
  *     npm run soak                                   lists the names
  *     npm run soak -- fuzz/envelope --rounds 100000  one of them
- *     npm run soak -- fuzz                           all whose names begin so
+ *     npm run soak -- fuzz                           all whose names begin with it
  *
  * `--rounds` says how many rounds each takes, `--seed` what they are made from,
  * and `--from` the number of the first. A round that fails is printed with what
@@ -19,7 +19,7 @@ import * as Transactions from "../test/kills/transactions.ts"
 import { transferKills } from "../test/kills/transfer.ts"
 import * as Fuzz from "../test/support/fuzz.ts"
 
-/** Rounds that may be taken for ever: the same seed and number make the same round. */
+/** An endless list of rounds: the same seed and number make the same round. */
 interface Soak {
   readonly name: string
   readonly about: string

@@ -1,7 +1,7 @@
 /**
  * `npm test`: servers, formatting, lint, types, then the tests.
  *
- * Every step runs, whatever became of the one before it, and a step that fails
+ * Every step runs, even after a failed one, and a step that fails
  * counts as one failure. The last line is the summary; the exit code is 0 only
  * when it says `0 failed`. With arguments (`npm test -- test/worker`) only
  * those tests run; they are vitest's arguments. `--no-install` installs no

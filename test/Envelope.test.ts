@@ -35,13 +35,13 @@ const Fields = Schema.Struct({
 })
 
 describe("Envelope", () => {
-  it.prop("what is encoded decodes to the same", [Fields], ([fields]) => {
+  it.prop("an encoded envelope decodes to the same", [Fields], ([fields]) => {
     // a lone surrogate has no UTF-8: no broker can carry it
     const envelope = JSON.parse(JSON.stringify({ backq: 1, ...fields }).toWellFormed()) as Envelope.Envelope
     assert.deepStrictEqual(Result.getOrThrow(Envelope.decode(Envelope.encode(envelope))), envelope)
   })
 
-  it.prop("no bytes at all make decode throw", [Schema.Uint8Array], ([body]) => {
+  it.prop("decode never throws, for any bytes", [Schema.Uint8Array], ([body]) => {
     assert.isTrue(Result.isResult(Envelope.decode(body)))
   })
 
@@ -63,7 +63,7 @@ describe("Envelope", () => {
     )
   })
 
-  it("needs four fields, and ignores those that it does not know", () => {
+  it("needs four fields, and ignores unknown ones", () => {
     assert.deepStrictEqual(
       Result.getOrThrow(decodeText(`{"backq":1,"id":"a","job":"j","payload":null,"future":{"x":1}}`)),
       { backq: 1, id: "a", job: "j", payload: null }
@@ -134,7 +134,7 @@ describe("traceparent", () => {
     header.replace(/-[0-9a-f]{16}-/, `-${"0".repeat(16)}-`)
   ])("%j names none", (value) => assert.isTrue(Option.isNone(Envelope.span(value))))
 
-  it("gives the payload with every number as it was published, for those who ask", () => {
+  it("gives the payload with every number as it was published, on request", () => {
     const json = (payload: string) => `{"backq":1,"id":"1","job":"a","payload":${payload}}`
     for (
       const payload of [`{"id":1234567890123456789,"big":1e400}`, `[-0,0.1000000000000000055]`, `9007199254740993`]

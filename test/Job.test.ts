@@ -143,7 +143,7 @@ describe("Job.retryDelay", () => {
     ["of windows", Schedule.windowed("10 seconds"), "10 seconds"],
     ["of the calendar", Schedule.cron(Cron.parseUnsafe("0 4 * * *", "UTC")), "2.5 hours"],
     [
-      "of the calendar, or one that grows",
+      "of the calendar, or a growing one",
       Schedule.min([Schedule.exponential("1 second"), Schedule.cron(Cron.parseUnsafe("0 4 * * *", "UTC"))]),
       "2.5 hours"
     ],
@@ -163,12 +163,12 @@ describe("Job.retryDelay", () => {
       "1 hour"
     ],
     [
-      "whose delays are none",
+      "with invalid delays",
       Schedule.modifyDelay(Schedule.forever, () => Effect.succeed(Duration.millis(Number.NaN))),
       0
     ]
   ])(
-    "a schedule %s has an answer for every number that a broker may say, in no time",
+    "a schedule %s quickly answers for every attempt number",
     ([, schedule, expected]) =>
       Effect.gen(function*() {
         yield* TestClock.setTime(Date.UTC(2026, 0, 15, 1, 30))
@@ -181,7 +181,7 @@ describe("Job.retryDelay", () => {
       })
   )
 
-  it.effect("an end by time comes where it is due, however many attempts there were", () =>
+  it.effect("an end by time comes on time, after any number of attempts", () =>
     Effect.gen(function*() {
       const schedule = Schedule.spaced("30 seconds").pipe(Schedule.upTo({ duration: "7 days" }))
       const last = 7 * 24 * 120 + 1
@@ -198,13 +198,13 @@ describe("Job.retryDelay", () => {
       assert.strictEqual(delay && Duration.toSeconds(delay), 1)
     }))
 
-  it.effect("knows no retries", () =>
+  it.effect("has no retries", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* delays(Schedule.recurs(0), 1), [undefined])
     }))
 })
 
-describe("a handler's own word", () => {
+describe("a handler's own decision", () => {
   it("has a message that is its reason", () => {
     assert.include(Job.retryAfter("30 seconds", "slow down"), { _tag: "RetryAfter", message: "slow down" })
     assert.include(Job.bury("never"), { _tag: "Bury", message: "never" })
@@ -212,11 +212,11 @@ describe("a handler's own word", () => {
     assert.strictEqual(Duration.toSeconds(Job.retryAfter("30 seconds").delay), 30)
   })
 
-  it("a delay that is over already is none", () => {
+  it("a negative delay becomes zero", () => {
     assert.isTrue(Duration.isZero(Job.retryAfter(-300).delay))
   })
 
-  it("is told from all other failures", () => {
+  it("differs from all other failures", () => {
     assert.isTrue([Job.retryAfter(1), Job.bury(""), Job.discard("")].every(Job.isDirective))
     assert.isFalse(
       [new Error("Bury"), { _tag: "Bury", reason: "by accident" }, "Bury", undefined].some(Job.isDirective)
@@ -243,7 +243,7 @@ describe("numbers that JavaScript would change", () => {
     }))
 
   it.effect.each([Schema.Json, Schema.Unknown])(
-    "are handed on as they were published, where the job asks for it",
+    "stay as they were published, if the job has this option",
     (payload) =>
       Effect.gen(function*() {
         const job = Job.make<unknown>("a", { payload, exactNumbers: true })
@@ -253,7 +253,7 @@ describe("numbers that JavaScript would change", () => {
       })
   )
 
-  it.effect("are refused by a Schema of numbers then, and the job is buried", () =>
+  it.effect("with this option fail in a Schema of numbers, and the job is buried", () =>
     Effect.gen(function*() {
       const { outcome } = yield* work(
         Job.make("a", { payload: Schema.Struct({ id: Schema.Finite }).annotate({ [Job.exactNumbers]: true }) })

@@ -52,7 +52,7 @@ const peeked = Effect.fnUntraced(function*(id: JobId) {
 })
 
 describe("publish", () => {
-  it.effect("sends these bytes", () => {
+  it.effect("sends exactly these bytes", () => {
     const sent: Array<readonly [string, PutRequest]> = []
     return Effect.gen(function*() {
       yield* TestClock.setTime(1764000000000)
@@ -70,7 +70,7 @@ describe("publish", () => {
     }).pipe(Effect.provide(recording(sent)))
   })
 
-  it.effect("goes by the options, then by the job", () => {
+  it.effect("prefers the options to the job's settings", () => {
     const sent: Array<readonly [string, PutRequest]> = []
     return Effect.gen(function*() {
       yield* Publisher.publish(Mail, { to: "a" })
@@ -97,7 +97,7 @@ describe("publish", () => {
       assert.strictEqual(parseInt(ids[0]!.replaceAll("-", "").slice(0, 12), 16), 1764000000000)
     }).pipe(Effect.provide(memory)))
 
-  it.effect("knows deadlines from now, as an instant, of the job, and none", () =>
+  it.effect("a deadline is a duration, an instant, the job's, or absent", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(1000)
       const expiring = Job.make("expiring", { payload: Schema.Null, deadline: "10 seconds" })
@@ -110,7 +110,7 @@ describe("publish", () => {
       assert.strictEqual(yield* expiresAt(undefined, Job.make("never", { payload: Schema.Null })), undefined)
     }).pipe(Effect.provide(memory)))
 
-  it.effect("fails with PayloadInvalid where a Schema lets through what is not JSON", () =>
+  it.effect("fails with PayloadInvalid when a Schema encodes to something other than JSON", () =>
     Effect.gen(function*() {
       const Anything = Job.make("anything", { payload: Schema.Any })
       for (const payload of [{ a: 1n }, () => 1, undefined]) {
@@ -133,12 +133,12 @@ describe("publish", () => {
 
   const invalid: ReadonlyArray<readonly [string, Publisher.PublishOptions, string]> = [
     ["a negative delay", { delay: "-1 seconds" }, "OptionInvalid"],
-    ["a delay that is none", { delay: "soon" as any }, "OptionInvalid"],
+    ["an unreadable delay", { delay: "soon" as any }, "OptionInvalid"],
     ["a time to run of 0", { ttr: 0 }, "OptionInvalid"],
     ["a priority of -1", { priority: -1 }, "OptionInvalid"],
     ["a priority of 2^32", { priority: 2 ** 32 }, "OptionInvalid"],
     ["a negative deadline", { deadline: "-1 seconds" }, "OptionInvalid"],
-    ["a deadline that is none", { deadline: "soon" as any }, "OptionInvalid"],
+    ["an unreadable deadline", { deadline: "soon" as any }, "OptionInvalid"],
     ["a queue with a space", { queue: "a b" }, "QueueNameInvalid"],
     ["a queue without a name", { queue: "" }, "QueueNameInvalid"]
   ]
@@ -154,7 +154,7 @@ describe("publish", () => {
     }).pipe(Effect.provide(recording(sent)))
   })
 
-  it.effect("says how large a body may be", () =>
+  it.effect("the error has the largest body size", () =>
     Effect.gen(function*() {
       const fallback = yield* Publisher.publish(Mail, { to: "a".repeat(1000) }).pipe(
         Effect.catchReason("PublishError", "JobTooBig", ({ limit, size }) => Effect.succeed({ limit, size }))
@@ -170,7 +170,7 @@ describe("publish", () => {
     new OutOfMemory({ broker: "b" })
   ]
 
-  it.effect.each(reasons)("passes on what the broker says: %s", (reason) =>
+  it.effect.each(reasons)("passes on the broker's reason: %s", (reason) =>
     Effect.gen(function*() {
       const fallback = yield* Publisher.publish(Mail, { to: "a" }).pipe(
         Effect.catchReason("PublishError", reason._tag, (caught: BrokerErrorReason) => Effect.succeed(caught))
@@ -182,7 +182,7 @@ describe("publish", () => {
       assert.strictEqual((yield* Effect.flip(Publisher.idleWorkers(Mail))).reason, reason)
     }).pipe(Effect.provide(refusing(reason))))
 
-  it.effect("does without workers, unless they are required", () =>
+  it.effect("needs no workers, unless they are required", () =>
     Effect.gen(function*() {
       const broker = yield* Broker
       const inspector = yield* Inspector
@@ -202,7 +202,7 @@ describe("publish", () => {
 })
 
 describe("publishAll", () => {
-  it.effect("answers in order, item by item", () =>
+  it.effect("returns a result for each item, in order", () =>
     Effect.gen(function*() {
       const results = yield* Publisher.publishAll(Short, ["a", "long", "b", "c", "d"], (_, index) => ({
         ...(index === 2 ? { delay: "-1 seconds" as const } : undefined),
@@ -217,12 +217,12 @@ describe("publishAll", () => {
       assert.deepStrictEqual((yield* TestBroker.enqueued(Short, { queue: "other" })).map((job) => job.payload), ["d"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("publishes nothing when there is nothing", () =>
+  it.effect("an empty list publishes nothing", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* Publisher.publishAll(Short, []), [])
     }).pipe(Effect.provide(memory)))
 
-  it.effect("keeps the order of many, and tells which of them the broker refused", () =>
+  it.effect("keeps the order of many jobs, and marks those that the broker refused", () =>
     Effect.gen(function*() {
       const payloads = Array.from(
         { length: 1500 },
@@ -251,7 +251,7 @@ describe("publishAll", () => {
       assert.strictEqual(taken, 2)
     }).pipe(Effect.provide(memory)))
 
-  it.effect("requires workers only for the items that say so", () =>
+  it.effect("requires workers only for items with that option", () =>
     Effect.gen(function*() {
       const results = yield* Publisher.publishAll(
         Short,
@@ -264,7 +264,7 @@ describe("publishAll", () => {
       )
     }).pipe(Effect.provide(memory)))
 
-  it.effect("says of every item that the broker is away", () => {
+  it.effect("every item fails when the broker is away", () => {
     const reason = new Unavailable({ broker: "b", fate: "NotSent", detail: "refused" })
     return Effect.gen(function*() {
       const results = yield* Publisher.publishAll(Short, ["a", "b"], { requireWorkers: true })
@@ -302,7 +302,7 @@ describe("tracing", () => {
     }).pipe(Effect.provide(memory), Effect.provideService(Tracer.Tracer, keeping(spans)))
   })
 
-  it.effect("costs nothing where nobody traces", () =>
+  it.effect("costs nothing without a tracer", () =>
     Effect.gen(function*() {
       const id = yield* Publisher.publish(Mail, { to: "a" }).pipe(Effect.withSpan("request"))
       assert.isUndefined((yield* peeked(id)).traceparent)

@@ -1,4 +1,4 @@
-/** Payloads, Schemas and options are the user's: whatever they throw is a failure of that job, and of no other. */
+/** Payloads, Schemas and options are user code: if they throw, that job fails, and no other job does. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -42,10 +42,10 @@ const jobOf = <A>(payload: Schema.ConstraintCodec<A, unknown>): Job.Job<any> =>
 const unknown = jobOf(Schema.Unknown)
 const named = jobOf(Schema.Struct({ name: Schema.String }))
 
-/** What is wrong, the job, a payload that is good, and the one that is not. */
+/** The fault, the job, a good payload and a bad payload. */
 const cases: ReadonlyArray<readonly [what: string, job: Job.Job<any>, good: unknown, bad: () => unknown]> = [
   ["a transformation that throws", jobOf(IsoDate), new Date(0), () => new Date(Number.NaN)],
-  ["an encoder that takes its time", jobOf(Slow), new Date(1), () => new Date(0)],
+  ["a slow encoder", jobOf(Slow), new Date(1), () => new Date(0)],
   [
     "a getter that throws",
     named,
@@ -53,7 +53,7 @@ const cases: ReadonlyArray<readonly [what: string, job: Job.Job<any>, good: unkn
     () => Object.defineProperty({}, "name", { get: refuse, enumerable: true })
   ],
   [
-    "a getter in what has no Schema",
+    "a getter in a value without a Schema",
     unknown,
     1,
     () => Object.defineProperty({}, "a", { get: refuse, enumerable: true })
@@ -63,7 +63,7 @@ const cases: ReadonlyArray<readonly [what: string, job: Job.Job<any>, good: unkn
   ["20,000 levels", unknown, 1, () => Strange.nested(20_000)],
   ["100,000 levels", jobOf(Schema.Json), 1, () => Strange.nested(100_000)],
   ["a circle", unknown, 1, cyclic],
-  ["a big integer where there is no Schema for it", unknown, 1, () => ({ a: 1n })],
+  ["a big integer without a Schema", unknown, 1, () => ({ a: 1n })],
   ["a toJSON that throws", unknown, 1, () => ({ toJSON: refuse })],
   ["a function", unknown, 1, () => () => 1],
   ["a symbol", unknown, 1, () => Symbol("s")],
@@ -71,8 +71,8 @@ const cases: ReadonlyArray<readonly [what: string, job: Job.Job<any>, good: unkn
   ["a long key of the wrong type", jobOf(Schema.Record(Schema.String, Schema.Finite)), {}, () => ({
     [`\u001b[2J${"k".repeat(1_000_000)}`]: "x"
   })],
-  ["a job of another make whose encoder throws", { ...unknown, encode: refuse }, 1, () => 1],
-  ["a job of another make whose encoder returns nothing", { ...unknown, encode: () => undefined as never }, 1, () => 1]
+  ["a foreign job whose encoder throws", { ...unknown, encode: refuse }, 1, () => 1],
+  ["a foreign job whose encoder returns nothing", { ...unknown, encode: () => undefined as never }, 1, () => 1]
 ]
 
 const reasonOf = (result: Result.Result<unknown, Publisher.PublishError>): string =>
@@ -114,7 +114,7 @@ describe("publishAll", () => {
     ["throws", (payload) => payload === 699 ? refuse() : {}],
     ["returns nothing", (payload) => (payload === 699 ? undefined : {}) as Publisher.PublishOptions],
     [
-      "returns what throws",
+      "returns a value that throws",
       (payload) => payload === 699 ? Object.defineProperty({}, "delay", { get: refuse, enumerable: true }) : {}
     ],
     [
@@ -132,7 +132,7 @@ describe("publishAll", () => {
     }).pipe(Effect.provide(TestBroker.layer)))
 
   it.effect.each([-1, 0, 1, 255, 256, 511, 512, 700])(
-    "payloads that throw after %d are published up to there",
+    "an iterable that throws after %d payloads publishes the ones before",
     (count) =>
       Effect.gen(function*() {
         const strange: Iterable<number> = count < 0 ?
@@ -153,7 +153,7 @@ describe("publishAll", () => {
       }).pipe(Effect.provide(TestBroker.layer))
   )
 
-  it.effect("options that are no options fail with a bounded message", () =>
+  it.effect("invalid options fail with a bounded message", () =>
     Effect.gen(function*() {
       for (
         const options of [
@@ -177,20 +177,20 @@ describe("publishAll", () => {
     }).pipe(Effect.provide(TestBroker.layer)))
 })
 
-describe("options that can't be meant", () => {
+describe("meaningless options", () => {
   const times: ReadonlyArray<readonly [string, unknown]> = [
     ["NaN", Number.NaN],
     ["a date", new Date(0)],
-    ["a date that is none", new Date(Number.NaN)],
-    ["an object of no unit", {}],
-    ["an object of a misspelt unit", { second: 5 }],
-    ["an object of no number", { seconds: Number.NaN }],
-    ["a pair of no numbers", [Number.NaN, 0]],
+    ["an invalid date", new Date(Number.NaN)],
+    ["an object without a unit", {}],
+    ["an object with a misspelt unit", { second: 5 }],
+    ["an object without a number", { seconds: Number.NaN }],
+    ["a pair without numbers", [Number.NaN, 0]],
     ["a function", () => 1]
   ]
 
   it.effect.each(times)(
-    "a time that is %s is none, where it would be no time at all",
+    "a time that is %s is refused",
     ([what, time]) =>
       Effect.gen(function*() {
         for (const option of ["delay", "deadline", "ttr"]) {
@@ -217,7 +217,7 @@ describe("options that can't be meant", () => {
     ["nothing", null],
     ["a getter of the queue that throws", Object.defineProperty({}, "queue", { get: refuse })],
     ["a proxy that answers nothing", new Proxy({}, { get: refuse, ownKeys: refuse, has: refuse })],
-    ["an id that is none", { id: 7 }]
+    ["an invalid id", { id: 7 }]
   ])("%s", ([, options]) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Publisher.publish(unknown, 1, options as never))
@@ -227,7 +227,7 @@ describe("options that can't be meant", () => {
       assert.deepStrictEqual(results.map(reasonOf), [error.reason._tag, "accepted"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a job without a name or a version that is one is not published", () =>
+  it.effect("a job with an invalid name or version is not published", () =>
     Effect.gen(function*() {
       for (const broken of [{ name: 7 }, { version: Number.NaN }, { version: Infinity }, { version: "1" }]) {
         const error = yield* Effect.flip(Publisher.publish({ ...unknown, ...broken } as never, 1))
@@ -235,7 +235,7 @@ describe("options that can't be meant", () => {
       }
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a deadline beyond all time is none", () =>
+  it.effect("a deadline beyond the last date means no deadline", () =>
     Effect.gen(function*() {
       yield* Publisher.publish(unknown, 1, { deadline: Duration.nanos(10n ** 400n) })
       const outcomes = yield* TestBroker.drain(Worker.handler(unknown, () => Effect.void))

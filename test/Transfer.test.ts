@@ -59,7 +59,7 @@ const side = Effect.fnUntraced(function*(kind: Kind): Effect.fn.Return<Services,
 const put = ({ broker }: Services, body: string, options: PutOptions = {}) =>
   broker.put("q", Result.getOrThrow(putRequest(bytes(body), options)))
 
-/** Transfers, and sums up what became of the batches. */
+/** Transfers, and sums up the results of the batches. */
 const run = Effect.fnUntraced(function*(from: Services, to: Services) {
   const batches: Array<Transfer.Batch> = []
   const exit = yield* Effect.exit(Transfer.transfer("q", {
@@ -88,7 +88,7 @@ const counts = ({ inspector }: Services) =>
 
 const failure = { tag: "Refused", message: "no such user" }
 
-/** What is on the other side after the transfer of {@link fill}. */
+/** The jobs on the other side after a transfer of {@link fill}. */
 const check = Effect.fnUntraced(function*({ broker, inspector }: Services, hadReasons: boolean) {
   const { keepsAttempts } = broker.features
   const keepsReasons = hadReasons && broker.features.keepsReasons
@@ -157,7 +157,7 @@ layer(cluster, { excludeTestServices: true })("transfer", (it) => {
 
   for (const source of kinds) {
     it.effect.skipIf(isMissing(source))(
-      `from ${source}: beside its workers, no job runs on both sides`,
+      `from ${source}: no job runs on both sides while its workers run`,
       () =>
         Effect.gen(function*() {
           const [from, to] = [yield* side(source), yield* side("memory")]
@@ -280,7 +280,7 @@ describe("a transfer that is cut off", () => {
       assert.isAtMost(after.length - before.length, onBoth)
     }).pipe(Effect.scoped))
 
-  it.live("has each job on one side only, where every fate is known", () =>
+  it.live("leaves each job on one side only if every result is known", () =>
     Effect.gen(function*() {
       const random = new Random("known")
       const { before, from, to } = yield* twoSides
@@ -315,7 +315,7 @@ describe("a transfer that is cut off", () => {
     }).pipe(Effect.scoped))
 })
 
-it.live("a job that the other side refuses stays, and keeps no other from it", () =>
+it.live("a job that the other side refuses stays, and does not stop the others", () =>
   Effect.gen(function*() {
     const from = servicesOf(yield* Layer.build(BrokerUrl.layer("memory:")))
     const to = servicesOf(yield* Layer.build(BrokerUrl.layer("memory:?max-job-size=100")))

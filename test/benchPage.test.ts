@@ -46,7 +46,7 @@ describe("docs/benchmarks.md", () => {
     }
   })
 
-  it("has the ratios of a run, in the place of those of the last", () => {
+  it("replaces the ratios of the last run", () => {
     const once = Page.replaceIn(page, run)
     assert.include(once, written)
     assert.strictEqual(Page.replaceIn(once, run), once)

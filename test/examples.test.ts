@@ -97,7 +97,7 @@ describe.concurrent("examples", () => {
       assert.strictEqual(yield* run("operator.ts", ["charge"]), "1 buried: no such customer\n")
     }))
 
-  it.live("schema-evolution.ts: jobs of both versions run, and one that can't be upgraded is buried", () =>
+  it.live("schema-evolution.ts: jobs of both versions run, and a job that can't be upgraded is buried", () =>
     Effect.gen(function*() {
       const output = yield* (yield* place).run("schema-evolution.ts")
       assert.include(output, "old.png: 200 by 100, quality 80")

@@ -1,9 +1,9 @@
-/** What the test command tells before it installs servers. */
+/** The message of the test command before it installs servers. */
 import { assert, describe, it } from "@effect/vitest"
 import { sizesIn } from "../scripts/test/servers.ts"
 
 describe("servers for tests", () => {
-  it("the sizes that apt-get names are told before anything is installed", () => {
+  it("the message has the sizes of apt-get before anything is installed", () => {
     const output = [
       "0 upgraded, 5 newly installed, 0 to remove and 138 not upgraded.",
       "Need to get 30.9 kB/1107 kB of archives.",
@@ -13,7 +13,7 @@ describe("servers for tests", () => {
     assert.strictEqual(sizesIn(output), "30.9 kB/1107 kB to fetch, 6341 kB on disk")
   })
 
-  it("no size is told where apt-get names none", () => {
+  it("the message has no size if apt-get names none", () => {
     assert.strictEqual(sizesIn("E: Unable to locate package beanstalkd"), "")
   })
 })

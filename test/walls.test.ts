@@ -97,10 +97,10 @@ const entries = Object.values(manifest.exports).flatMap((entry) =>
   typeof entry === "string" ? [] : [entry.default.replace("./dist/", "").replace(/\.js$/, ".ts")]
 )
 
-/** Rooms whose modules are all doors: the contract, since its modules are what all others speak of, and small helpers. */
+/** Rooms whose modules are all doors: the contract, which all others use, and small helpers. */
 const open: ReadonlyArray<Room | undefined> = ["contract", "internal"]
 
-/** Is this a file that other rooms may import? */
+/** Whether other rooms may import this file. */
 const isDoor = (path: string): boolean =>
   basename(path) === "index.ts" || basename(path) === "Store.ts" || entries.includes(path) ||
   open.includes(roomOf(path))

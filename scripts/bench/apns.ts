@@ -5,7 +5,7 @@
  *     npm run bench -- apns [--pushes 20000] [--rounds 3] [--window 1000]
  *     npm run bench -- apns --memory 1000000
  *
- * `--memory` shows the memory of one `Apns.sendAll` over so many pushes instead.
+ * `--memory` shows the memory of one `Apns.sendAll` over that number of pushes instead.
  * Absolute figures say little on a shared machine: read the CPU and the ratios.
  */
 import { Notification as ApnNotification, Provider } from "@parse/node-apn"
@@ -36,7 +36,7 @@ const window = Number(values.window)
 const server = await Nghttpd.start(window)
 const { ca, port } = server
 
-// -- what is sent: for all the same
+// -- the pushes: all candidates send the same
 
 const { token } = Nghttpd
 const key = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({
@@ -141,7 +141,7 @@ const apns2 = inBatches(async (size) => {
   for (const one of await apns2Client.sendMany(notes)) if ("error" in one) wrong(String(one.error))
 })
 
-// -- what is measured
+// -- the measurements
 
 const memory = async (pushes: number) => {
   const mebibytes = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(1).padStart(6)} MiB`

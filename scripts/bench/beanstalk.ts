@@ -42,7 +42,7 @@ const server = await Server.start()
 const { port } = server
 const serverCpu = () => Server.cpuOf(server.pid)
 
-// -- what is published: for all the same bytes
+// -- the jobs: all candidates publish the same bytes
 
 const Empty = Job.make("bench", { payload: Schema.Struct({ userId: Schema.String, text: Schema.String }) })
 const payloads = Array.from({ length: window }, (_, i) => ({ userId: String(i), text: "a few words for the user" }))

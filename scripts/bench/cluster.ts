@@ -33,7 +33,7 @@ const fieldsOf = (pid: string): ReadonlyArray<string> => {
 const ticks = (fields: ReadonlyArray<string>, from: number, to: number): number =>
   fields.slice(from, to).reduce((sum, field) => sum + Number(field), 0)
 
-/** The CPU time of a process and of its children, those that have ended included. */
+/** The CPU time of a process and of its children, including ended ones. */
 const cpuWithChildren = (pid: number): number => {
   const children = globSync("/proc/[0-9]*").map((folder) => fieldsOf(folder.slice("/proc/".length)))
     .filter((fields) => fields[1] === String(pid))

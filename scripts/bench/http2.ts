@@ -31,7 +31,7 @@ const window = Number(values.window)
 const server = await Nghttpd.start(window)
 const { ca } = server
 
-// -- what is sent: for all the same
+// -- the requests: all candidates send the same
 
 const path = `/3/device/${Nghttpd.token}`
 const body = Buffer.alloc(Number(values.size), "x")

@@ -36,7 +36,7 @@ const jobs = Number(values.jobs)
 
 const Small = Job.make("small", { payload: Schema.Struct({ at: Schema.Finite }) })
 
-/** The worker's broker, a second one that publishes, and what is to be done when they are closed. */
+/** The worker's broker, a second one that publishes, and a function that runs after they close. */
 interface Prepared {
   readonly broker: Layer.Layer<Broker.Broker, BrokerError.BrokerError>
   readonly publisher: Layer.Layer<Broker.Broker, BrokerError.BrokerError>
@@ -48,7 +48,7 @@ interface Prepared {
 const prepare = async (): Promise<Prepared> => {
   if (values.broker === "postgres") {
     const { cpu, stop, url } = await Cluster.start()
-    // A broker of its own is what another process is: it has its own connections and tells of its jobs by NOTIFY.
+    // A second broker acts as another process: it has its own connections and announces its jobs by NOTIFY.
     const broker = () => PostgresBroker.layer({ url })
     return { broker: broker(), publisher: broker(), serverCpu: cpu, end: stop }
   }

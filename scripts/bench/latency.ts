@@ -32,7 +32,7 @@ import * as Plain from "./plain.ts"
 import { record, times } from "./record.ts"
 import * as Server from "./server.ts"
 
-/** What the client is told. */
+/** What the client receives. */
 interface Order {
   readonly port: number
   readonly names: ReadonlyArray<string>

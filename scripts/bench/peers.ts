@@ -85,7 +85,7 @@ const sqlClient = (path: string, durability: string) =>
     })
   })
 
-/** Effect's PersistedQueue. It has no batches: what is concurrent waits for one connection. */
+/** Effect's PersistedQueue. It has no batches: concurrent calls wait for one connection. */
 export const persistedQueue = <S extends Schema.Codec<any, any>>(
   options: { readonly path: string; readonly durability: string; readonly schema: S; readonly concurrency: number },
   payload: S["Type"]

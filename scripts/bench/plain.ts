@@ -9,7 +9,7 @@ import * as net from "node:net"
 const many = 32
 
 export interface Plain {
-  /** Writes, and calls back with the reply lines when as many as asked for have come. Bodies are skipped. */
+  /** Writes, and calls back once the expected number of reply lines has arrived. Skips bodies. */
   readonly exchange: (bytes: string, replies: number) => Promise<ReadonlyArray<string>>
   readonly close: () => void
 }

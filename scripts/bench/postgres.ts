@@ -53,7 +53,7 @@ const publishers = 64
 const server = await Cluster.start(values.fsync === "off" ? "off" : "on")
 const { port } = new URL(server.url)
 
-// -- what is put: for all the same payload, of 200 bytes
+// -- the jobs: all candidates put the same payload of 200 bytes
 
 const Small = Job.make("bench", { payload: Schema.Struct({ userId: Schema.String, text: Schema.String }) })
 const payload = { userId: "01933d3c-6a80-7000-8000-000000000000", text: "a few words ".repeat(11).padEnd(140, ".") }
@@ -199,7 +199,7 @@ const work: Record<string, Candidate> = {
   )
 }
 
-/** A queue: whose jobs a candidate works on. */
+/** A queue whose jobs a candidate works on. */
 interface Side {
   readonly fill: Candidate
   readonly empty: () => Promise<unknown>

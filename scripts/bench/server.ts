@@ -29,7 +29,7 @@ const answers = (port: number): Promise<boolean> =>
     socket.once("connect", () => socket.destroy())
   })
 
-/** Starts a server and waits until it answers; a beanstalkd in memory, unless told otherwise. */
+/** Starts a server and waits until it answers; by default a beanstalkd in memory. */
 export const start = async (
   program = "beanstalkd",
   args = (port: number): ReadonlyArray<string> => ["-l", "127.0.0.1", "-p", String(port)]

@@ -7,7 +7,7 @@
  *
  * Absolute figures say little on a shared machine: read the ratios. Every
  * candidate is warmed up, then measured in rounds, in turn; the table shows the
- * median round. The other queues do a tenth of the jobs. With `--waiting`, backq's file holds so many other jobs all the
+ * median round. The other queues do a tenth of the jobs. With `--waiting`, backq's file holds that many other jobs all the
  * time.
  */
 import * as Effect from "effect/Effect"
@@ -45,7 +45,7 @@ const batch = 64
 
 const folder = mkdtempSync(join(tmpdir(), "backq-bench-"))
 
-// -- what is put: for all the same bytes
+// -- the jobs: all candidates put the same bytes
 
 const schema = Schema.Struct({ userId: Schema.String, text: Schema.String })
 const Small = Job.make("bench", { payload: schema })

@@ -1,5 +1,5 @@
 /**
- * The jobs of the demo and what is known of them: a table that updates in place
+ * The jobs of the demo and their states: a table that updates in place
  * on a terminal, one line for each change elsewhere.
  */
 import * as Console from "effect/Console"

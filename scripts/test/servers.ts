@@ -19,7 +19,7 @@ export const servers = {
   caddy: "caddy",
   tinyproxy: "tinyproxy",
   "python3-h2": "/usr/lib/python3/dist-packages/h2/__init__.py",
-  // Debian has a folder for each version, and none of them is in PATH.
+  // Debian has a folder for each version, outside of PATH.
   postgresql: "/usr/lib/postgresql/*/bin/initdb",
   pgbouncer: "pgbouncer"
 } as const

@@ -2,7 +2,7 @@
  * What a test run came to, in one line: `N passed, N failed[, N skipped]`.
  *
  * Everything that went wrong is counted: a test, a file that did not load, a
- * hook, an error outside of any test, a run that found no test at all.
+ * hook, an error outside of any test, a run that found no test.
  */
 import type { TestModule, TestSuite, Vitest } from "vitest/node"
 
@@ -36,7 +36,7 @@ const ofModule = (module: TestModule): Summary => {
     const { state } = test.result()
     if (state === "passed") passed++
     else if (state === "skipped") skipped++
-    // A test without a verdict is one that never came to its end.
+    // A test without a verdict never ended.
     else failed++
   }
   return { passed, failed, skipped }

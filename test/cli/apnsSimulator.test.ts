@@ -1,4 +1,4 @@
-/** `backq apns-simulator`: it says how to push to it, and what was said works. */
+/** `backq apns-simulator`: it prints how to push to it, and the printed commands work. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
@@ -41,7 +41,7 @@ const folder = Effect.acquireRelease(
 
 describe("backq apns-simulator", () => {
   it.live(
-    "the commands that it prints push to it, and it tells",
+    "the commands that it prints push to it, and it prints the pushes",
     () =>
       Effect.gen(function*() {
         const program = yield* simulate()
@@ -60,7 +60,7 @@ describe("backq apns-simulator", () => {
     60_000
   )
 
-  it.live.skipIf(find("curl") === undefined)("does as it is told, and speaks JSON", () =>
+  it.live.skipIf(find("curl") === undefined)("follows its options, and prints JSON", () =>
     Effect.gen(function*() {
       const path = yield* folder
       const token = "d1".repeat(32)

@@ -53,7 +53,7 @@ const simulator = Effect.fnUntraced(function*(path: string, script: Script.Scrip
   ].flat()
 })
 
-/** A file with jobs, an APNs for those who need one, and a worker that tells what becomes of jobs. */
+/** A file with jobs, an APNs for the commands that need one, and a worker that prints the results of jobs. */
 const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) {
   const path = yield* folder
   const url = `sqlite:${join(path, "jobs.db")}`
@@ -88,7 +88,7 @@ type World = Effect.Success<ReturnType<typeof world>>
 
 interface Case {
   readonly args: (world: World) => ReadonlyArray<string>
-  /** What it has done when it can't be printed any more. */
+  /** The work that is done when printing fails. */
   readonly done?: RegExp
   /** It prints nothing on stdout. */
   readonly isSilent?: true
@@ -220,7 +220,7 @@ const putLarge = (url: string) =>
     BrokerUrl.layer(url)
   )
 
-it.live("a file that takes a part only is told, and no success", () =>
+it.live("an output file that takes only a part is an error", () =>
   Effect.gen(function*() {
     const one = yield* world("peek")
     yield* putLarge(one.url)
@@ -309,7 +309,7 @@ const waiting: Record<string, { readonly args: Case["args"]; readonly asked: num
   "apns-simulator": { args: () => ["--port", "0"], asked: 0 }
 }
 
-/** Does a process listen to SIGQUIT, SIGHUP and SIGTERM? */
+/** Whether a process listens to SIGQUIT, SIGHUP and SIGTERM. */
 const isListening = (pid: number): boolean =>
   (["SIGHUP", "SIGQUIT", "SIGTERM"] as const).every((signal) => listens(pid, signal))
 

@@ -73,7 +73,7 @@ describe("features", () => {
     assert.deepStrictEqual(ofFeatures(all), [])
   })
 
-  it.each(lacks)("%j is told in words", (lacking, words) => {
+  it.each(lacks)("%j is described in words", (lacking, words) => {
     assert.deepStrictEqual(ofFeatures({ ...all, ...lacking }, "set history"), [
       { level: "note", check: "features", queue: undefined, message: `the broker can't ${words}`, todo: "set history" }
     ])
@@ -184,7 +184,7 @@ describe("jobs", () => {
     ["another job with a field of that name", job({ payload: { timeout: 90_000 } }), undefined, []],
     ["past its deadline", job({ expiresAt: now - 1 }), undefined, ["warning expired"]],
     ["a clock that is ahead", job({ publishedAt: now + 60_000 }), undefined, ["warning clock"]],
-    ["moved long after its publication, so that its age began anew", job({ publishedAt: 0 }), undefined, []],
+    ["moved long after its publication, so that its age started again", job({ publishedAt: 0 }), undefined, []],
     [
       "no time of publication",
       job({}, {

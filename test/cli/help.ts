@@ -4,7 +4,7 @@ import { run } from "./command.ts"
 
 export const helpOf = (...path: ReadonlyArray<string>) => Effect.map(run([...path, "--help"]), ({ stdout }) => stdout)
 
-/** The lines of a part of the help, split into what is written and what it does. */
+/** The lines of a part of the help, split into the flag and its description. */
 export const part = (help: string, title: string): ReadonlyArray<readonly [string, string]> => {
   const lines = help.split("\n")
   const start = lines.indexOf(title)

@@ -1,4 +1,4 @@
-/** What the command prints does nothing to a terminal and forges no line, whatever is in jobs, names, files and URLs. */
+/** The output of the command never controls a terminal or forges a line, for any text in jobs, names, files and URLs. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -211,7 +211,7 @@ describe("a failure of ours", () => {
       }
     }))
 
-  it.live("what was done is told, too, when a signal comes while it is printed", () =>
+  it.live("a signal during printing does not hide the work that is done", () =>
     Effect.gen(function*() {
       err.length = 0
       const url = `sqlite:${join(yield* folder, "jobs.db")}`
@@ -231,7 +231,7 @@ describe("a failure of ours", () => {
       ])
     }))
 
-  it.live("stdout that fails, whatever the system calls it, is told", () =>
+  it.live("a failing stdout is reported, for any error of the system", () =>
     Effect.gen(function*() {
       for (const code of ["ENOSPC", "EIO", "EDQUOT", "EFBIG"]) {
         assert.strictEqual(yield* ended(() => Effect.fail(new OutputError({ code, detail: `${code}: it says` }))), 7)

@@ -63,7 +63,7 @@ describe.each(Object.entries(loggers))("%s", (name, logger) => {
         }
       }))
 
-    it.effect(`${place} may be whatever there is`, () =>
+    it.effect(`${place} may be any value`, () =>
       Effect.gen(function*() {
         for (const [what, value] of Strange.failures) {
           // no logger is asked: Effect itself looks at a message, and fails
@@ -78,7 +78,7 @@ describe.each(Object.entries(loggers))("%s", (name, logger) => {
 })
 
 describe("json", () => {
-  it.effect("reads as what was logged", () =>
+  it.effect("reads back as the logged message", () =>
     Effect.gen(function*() {
       const text = yield* printed(loggers.json, Effect.annotateLogs(Effect.logInfo(hostile), { job: hostile }))
       const { annotations, message } = JSON.parse(text)

@@ -13,7 +13,7 @@ import * as Network from "../support/network.ts"
 
 allow(withPrograms)
 
-/** Sends lines in one go, and returns when so many lines were answered. */
+/** Sends lines at once, and returns when that number of lines was answered. */
 const exchange = (port: number, lines: string, answered: number) =>
   Effect.callback<void>((resume) => {
     let left = answered
@@ -53,7 +53,7 @@ describe("the numbers of thousands of queues", () => {
       assert.isBelow(taken / limit, 5)
     }))
 
-  it.live("are asked for in batches, and no more is asked than is shown", () =>
+  it.live("are requested in batches, and no more than the command shows", () =>
     Effect.gen(function*() {
       const tubes = names(1000)
       const told: Array<string> = []

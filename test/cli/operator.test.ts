@@ -23,7 +23,7 @@ const put = (queue: string, body: string | Uint8Array, options?: PutOptions) =>
 const envelope = (payload: unknown): Uint8Array =>
   Envelope.encode({ backq: 1, id: "an-id", job: "mail", payload, publishedAt: 1_700_000_000_000 })
 
-/** Buries what is ready on a queue. */
+/** Buries the ready jobs of a queue. */
 const buryAll = (queue: string, count: number) =>
   Effect.scoped(Effect.gen(function*() {
     const consumer = yield* Broker.use((broker) => broker.consume([queue]))
@@ -115,7 +115,7 @@ onEach("operating", (target, kind) => {
       assert.deepInclude(jobs[0].envelope, { id: "an-id", job: "mail", payload: { to: "somebody", n: 1 } })
     }))
 
-  test("peek: what is in a body can do nothing to a terminal", ({ backq }) =>
+  test("peek: the text of a body never controls a terminal", ({ backq }) =>
     Effect.gen(function*() {
       yield* put("mail", envelope("\x1b]0;title\x07 \u202e \x9b2J"))
       yield* put("raw", Uint8Array.of(27, 91, 50, 74, 255, 65))
@@ -190,7 +190,7 @@ onEach("operating", (target, kind) => {
       }
     }))
 
-  test("kick: buried jobs, delayed ones only when asked for, or by id", ({ backq }) =>
+  test("kick: buried jobs, delayed ones only by a flag, or by id", ({ backq }) =>
     Effect.gen(function*() {
       for (const body of ["a", "b", "c"]) yield* put("mail", body)
       yield* buryAll("mail", 3)
@@ -212,7 +212,7 @@ onEach("operating", (target, kind) => {
       assert.match(stderr, new RegExp(`^backq: there is no job ${later} in a state`))
     }))
 
-  test("bury and delete: by ids; those that are not there are named, the others are done", ({ backq }) =>
+  test("bury and delete: by ids; missing ones are named, the others are done", ({ backq }) =>
     Effect.gen(function*() {
       const [a, b] = [yield* put("mail", "a"), yield* put("mail", "b", { delay: "1 hour" })]
       assert.include(yield* backq("bury", a, b, "--reason", "not now"), { code: 0, stdout: `buried: ${a}, ${b}` })
@@ -224,7 +224,7 @@ onEach("operating", (target, kind) => {
       assert.deepStrictEqual(yield* counts("mail"), [0, 0, 0, 1])
     }))
 
-  test("move: what is buried, some of it, or by id, and it is ready there", ({ backq }) =>
+  test("move: all buried jobs, some of them, or by id, and they are ready there", ({ backq }) =>
     Effect.gen(function*() {
       for (const body of ["a", "b", "c"]) yield* put("mail", body)
       yield* buryAll("mail", 3)
@@ -260,7 +260,7 @@ onEach("operating", (target, kind) => {
       assert.include(yield* backq("kick", "mail", "--yes"), { code: 0, stdout: "kicked: 12 jobs" })
     }))
 
-  test("drain: empties a queue but for what workers hold, and no other", ({ backq }) =>
+  test("drain: empties one queue, except for the jobs that workers hold", ({ backq }) =>
     Effect.scoped(Effect.gen(function*() {
       for (const body of ["a", "b"]) yield* put("mail", body)
       yield* buryAll("mail", 1)

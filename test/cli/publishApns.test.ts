@@ -1,4 +1,4 @@
-/** `backq publish apns`: what was said is what a worker gets. */
+/** `backq publish apns`: a worker gets exactly the given push. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -16,7 +16,7 @@ import { run } from "./command.ts"
 
 allow(withPrograms)
 
-/** Publishes, with a line of words and then whole arguments, and takes what was published. */
+/** Publishes, with a line of words and then whole arguments, and takes the published job. */
 const published = (path: string, line: string, ...args: ReadonlyArray<string>) =>
   Effect.gen(function*() {
     const file = join(path, "queue.db")

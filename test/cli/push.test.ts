@@ -47,7 +47,7 @@ describe("push", () => {
       assert.strictEqual(push!.target, alive)
     }))
 
-  it.live("tells of each push what became of it, as JSON too", () =>
+  it.live("prints the result of each push, as JSON too", () =>
     Effect.gen(function*() {
       const { flags } = yield* world(dead)
       const args = ["push", ...flags, "--body", "Hello", "--token", alive, "--token", gone]
@@ -63,7 +63,7 @@ describe("push", () => {
       assert.deepInclude(lines.find(({ token }) => token === gone), { error: "DeadToken", action: "DropToken" })
     }))
 
-  it.live("says what is wrong with the key, or that nobody is there", () =>
+  it.live("reports a bad key, or a missing server", () =>
     Effect.gen(function*() {
       const { flags, path } = yield* world()
       const push = (...more: ReadonlyArray<string>) =>
@@ -101,7 +101,7 @@ describe("push", () => {
 })
 
 describe("the flags of the connections", () => {
-  it.live("a proxy's password is not taken from them, nor shown", () =>
+  it.live("a proxy's password is not taken from them, and not shown", () =>
     Effect.gen(function*() {
       const { flags, simulator } = yield* world()
       const push = (proxy: string) =>
@@ -130,7 +130,7 @@ describe("the flags of the connections", () => {
 })
 
 describe("work apns", () => {
-  it.live("pushes what is published, and publishes tokens that are dead", () =>
+  it.live("pushes the published jobs, and publishes dead tokens", () =>
     Effect.gen(function*() {
       const { flags, path, simulator } = yield* world(dead)
       const broker = `sqlite:${join(path, "queue.db")}`

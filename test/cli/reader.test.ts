@@ -1,4 +1,4 @@
-/** Whether the reader of a pipe has left, as `/proc` tells: here a made-up one, and none. */
+/** Whether the reader of a pipe has left, by `/proc`: here a fake one, or none. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
@@ -42,12 +42,12 @@ const isLeft = Effect.fnUntraced(function*(...times: ReadonlyArray<typeof proc.e
 
 describe("the reader of a pipe", () => {
   const rows: ReadonlyArray<readonly [what: string, times: ReadonlyArray<typeof proc.entries>, isLeft: boolean]> = [
-    ["one that was seen and is gone has left", [reading, gone], true],
-    ["one that reads has not", [reading], false],
-    ["one that hides its files by now has not", [reading, hidden], false],
-    ["one that was never seen has not", [hidden, gone], false],
+    ["a reader that was seen and is gone has left", [reading, gone], true],
+    ["a reader that still reads has not", [reading], false],
+    ["a reader that hides its files has not", [reading, hidden], false],
+    ["a reader that was never seen has not", [hidden, gone], false],
     ["who only writes is none", [writing, gone], false],
-    ["what is no pipe has none", [{ "/proc/self/fd/1": "/tmp/a-file" }], false],
+    ["a file has no reader", [{ "/proc/self/fd/1": "/tmp/a-file" }], false],
     ["without a /proc none is known", [{}], false]
   ]
 

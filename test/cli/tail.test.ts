@@ -79,7 +79,7 @@ describe("backq tail", () => {
       )
     }))
 
-  it("whatever is in an event, its line shows itself and nothing else", () => {
+  it("any event is exactly one safe line", () => {
     const hostile = "a\u001b]0;t\u0007\r\n\u009b2J\u202e\u2028\ud800"
     const event = { at: 1, pid: 2, outcome: "Retried", queue: hostile, jobId: hostile, duration: 4 } as const
     for (const more of [{}, { job: hostile, id: hostile, reason: hostile, attempt: 1, delay: 8.64e15 }]) {
@@ -91,7 +91,7 @@ describe("backq tail", () => {
     assert.isBelow(format({ ...event, queue: long, job: long, jobId: long, reason: long }).length, 4000)
   })
 
-  it("shows the time of day, in whatever year", () => {
+  it("shows the time of day, in any year", () => {
     const event = { at: 0, pid: 1, outcome: "Done", queue: "q", jobId: "1", duration: 0 } as const
     assert.match(format({ ...event, at: 86_399_999 }), /^23:59:59\.999  done/)
     assert.match(format({ ...event, at: 8.64e15 - 1 }), /^23:59:59\.999  done/)

@@ -30,7 +30,7 @@ const files = Effect.map(folder, (path) => ({
 const on = (url: string) => Effect.provide(BrokerUrl.layer(url))
 
 describe("backq transfer", () => {
-  it.live("all queues, or those that are named", () =>
+  it.live("all queues, or the named ones", () =>
     Effect.gen(function*() {
       const { from, to } = yield* files
       yield* Effect.all([put("mail", "a"), put("mail", "b", { delay: "1 hour" }), put("other", "c")]).pipe(on(from))
@@ -46,7 +46,7 @@ describe("backq transfer", () => {
       assert.sameMembers([...yield* Inspector.use(({ queues }) => queues).pipe(on(to))], ["mail", "other"])
     }))
 
-  it.live("says what the other broker loses, and what is left", () =>
+  it.live("prints what the other broker would lose, and the jobs that are left", () =>
     Effect.scoped(Effect.gen(function*() {
       const { from } = yield* files
       const { port } = yield* Beanstalkd.beanstalkd()

@@ -1,4 +1,4 @@
-/** What the command says to those who hold it wrong: one line on stderr, nothing on stdout, exit code 1. */
+/** Wrong usage: one line on stderr, nothing on stdout, exit code 1. */
 import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { spawnSync } from "node:child_process"
@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { run } from "./command.ts"
 import { bin } from "./program.ts"
 
-// what is refused too late to leave no file leaves it in a folder of its own
+// a late error may leave a file: each case has its own folder
 const folder = mkdtempSync(join(tmpdir(), "backq-"))
 beforeAll(() => vi.stubEnv("BACKQ_BROKER", `sqlite:${folder}/queue.db`))
 afterAll(() => {
@@ -139,7 +139,7 @@ describe("usage", () => {
       for (const flag of ["--idle-timeout", "--kill-grace", "--allow-dir", "--broker"]) assert.include(stdout, flag)
     }))
 
-  it.live("an older Node.js is told of", () =>
+  it.live("an older Node.js is an error", () =>
     Effect.gen(function*() {
       const old =
         "Object.defineProperties(process, { version: { value: 'v20.20.2' }, versions: { value: { node: '20.20.2' } } })"

@@ -11,7 +11,7 @@ allow(withPrograms)
 
 describe("backq watch", () => {
   it.live.each(["SIGINT", "SIGTERM"] as const)(
-    "tells what changes until %s, which is its end",
+    "prints changes until %s ends it",
     (signal) =>
       Effect.gen(function*() {
         const broker = ["--broker", `sqlite:${yield* file}`]

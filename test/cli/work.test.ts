@@ -1,4 +1,4 @@
-/** `backq work process` with real processes and a real beanstalkd: what runs, what is buried, and what survives. */
+/** `backq work process` with real processes and a real beanstalkd: the jobs that run, are buried, and survive. */
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -53,7 +53,7 @@ const rawPut = (port: number, queue: string, body: string) =>
 // each case starts programs, which takes seconds on a busy machine
 describe.concurrent("work process", () => {
   real(
-    "what is published from another terminal runs, at once or after its delay, and leaves the queue empty",
+    "a job published from another terminal runs, at once or after its delay, and leaves the queue empty",
     () =>
       Effect.gen(function*() {
         const { port } = yield* beanstalkd()

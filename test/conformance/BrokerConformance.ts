@@ -6,13 +6,13 @@
  * rule is about time, and run concurrently.
  */
 import { layer } from "@effect/vitest"
+import { featureTests } from "./Features.ts"
 import { type SuiteOptions, type Test, tester } from "./Harness.ts"
 import { leases } from "./Leases.ts"
 import { managing } from "./Managing.ts"
 import { operating } from "./Operating.ts"
 import { putting } from "./Putting.ts"
 import { reserving } from "./Reserving.ts"
-import { telling } from "./Telling.ts"
 
 const register = (name: string, options: SuiteOptions, rules: (test: Test) => void): void => {
   const real = options.time === "real"
@@ -25,7 +25,7 @@ const register = (name: string, options: SuiteOptions, rules: (test: Test) => vo
 /** Registers the conformance tests for a broker. */
 export const suite = (name: string, options: SuiteOptions): void =>
   register(name, options, (test) => {
-    telling(test, options)
+    featureTests(test, options)
     putting(test)
     reserving(test)
     leases(test)
@@ -33,6 +33,6 @@ export const suite = (name: string, options: SuiteOptions): void =>
     managing(test, options)
   })
 
-/** Registers only the tests of what a broker says of itself, for one that is set up in another way. */
+/** Registers only the tests of a broker's features, for a broker with another setup. */
 export const featureSuite = (name: string, options: SuiteOptions): void =>
-  register(name, options, (test) => telling(test, options))
+  register(name, options, (test) => featureTests(test, options))

@@ -1,5 +1,5 @@
 /**
- * The Broker contract as a property: whatever is done in whatever order, a
+ * The Broker contract as a property: after any operations in any order, a
  * broker answers what the simple {@link Model} answers.
  *
  * A case is a list of commands; after each, everything that can be seen is
@@ -76,7 +76,7 @@ const Pass = Schema.TaggedStruct("Pass", { time: from1To(3) })
 const Interrupt = Schema.TaggedStruct("Interrupt", { consumer })
 const Close = Schema.TaggedStruct("Close", { consumer })
 
-// What is listed twice, or alone in its union, is tried more often.
+// Commands that are listed twice, or alone in their union, run more often.
 const Other = Schema.Union([
   Touch,
   Kick,
@@ -99,7 +99,7 @@ type Command = typeof Command.Type
 // Both sides
 // -----------------------------------------------------------------------------
 
-/** A lease of the past, with what the model knows of it. */
+/** A past lease, with the model's state of it. */
 interface PastLease {
   readonly lease: Lease
   readonly delivery: Delivery
@@ -113,14 +113,14 @@ class Comparison {
   readonly broker: Broker["Service"]
   readonly inspector: Inspector["Service"]
   readonly virtual: boolean
-  /** Can the broker list its jobs? */
+  /** Whether the broker can list its jobs. */
   readonly lists: boolean
-  /** Can an operator take jobs, to put them aside or to move them? */
+  /** Whether an operator can take jobs, to put them aside or to move them. */
   readonly takes: boolean
   readonly model = new Model(queueCount, watches)
   readonly queues = Array.from({ length: queueCount }, uniqueQueue)
   readonly consumers: Array<{ readonly consumer: Consumer; readonly scope: Scope.Closeable }> = []
-  /** All jobs that ever were, also those that are gone. */
+  /** All jobs ever put, including deleted ones. */
   readonly jobs: Array<ModelJob> = []
   readonly leases: Array<PastLease> = []
   readonly waiting = new Map<number, Reserving>()
@@ -147,7 +147,7 @@ class Comparison {
     })
   }
 
-  /** Both sides have delivered: are these the same jobs? */
+  /** Checks that both sides delivered the same jobs. */
   received(consumer: number, leases: ReadonlyArray<Lease>, deliveries: ReadonlyArray<Delivery>) {
     const received = leases.map(({ id }) => id)
     const expected = deliveries.map(({ job }) => job.id)
@@ -323,7 +323,7 @@ class Comparison {
     }
   }
 
-  /** Those who wait were served as in the model, and nobody else was. */
+  /** Checks that exactly the model's waiters were served. */
   compareWaiting(served: ReadonlyArray<Served>) {
     return Effect.gen({ self: this }, function*() {
       yield* Effect.yieldNow
@@ -384,7 +384,7 @@ class Comparison {
 
   step(command: Command) {
     return Effect.gen({ self: this }, function*() {
-      // A real clock goes on between two commands; so what is due later in reality is due later in the model.
+      // A real clock runs on between two commands, so a job due later in reality is due later in the model.
       if (!this.virtual) this.model.now++
       const servedByTime = yield* this.execute(command)
       yield* this.compareWaiting([...servedByTime ?? [], ...this.model.serve()])

@@ -33,7 +33,7 @@ import { Inspector, type QueueStats, type Services } from "../../src/Inspector.t
 export interface SuiteOptions {
   /** The broker. Built once for all tests. */
   readonly layer: Layer.Layer<Broker | Inspector, unknown>
-  /** Does the broker live on the TestClock, or does it have a clock of its own? */
+  /** Whether the broker runs on the TestClock, or has its own clock. */
   readonly time: "virtual" | "real"
   /** What the broker has to say of itself. What it claims is tested, and what it doesn't is tested to be refused. */
   readonly features: Features
@@ -68,7 +68,7 @@ export class Harness {
   readonly broker: Broker["Service"]
   readonly inspector: Inspector["Service"]
   readonly time: SuiteOptions["time"]
-  /** Can a delay of a millisecond be over before anybody looks? */
+  /** Whether a delay of a millisecond can end before anybody looks. */
   readonly isFine: boolean
   readonly queue: string = uniqueQueue()
 
@@ -91,7 +91,7 @@ export class Harness {
 
   /**
    * The end of a fiber that waits for two seconds from `began` on. Half a second earlier it must wait, and `check`
-   * hold; both are left out on a machine that is so busy that the two seconds are over by then.
+   * hold; both are left out if a busy machine takes longer than the two seconds.
    */
   endOf<A, E, E2 = never>(
     fiber: Fiber.Fiber<A, E>,
@@ -128,7 +128,7 @@ export class Harness {
     return this.inspector.statsQueue(queue)
   }
 
-  /** Asks until the answer is the wanted one; not for ever. */
+  /** Asks until the answer is the wanted one, or a limit is reached. */
   until<A>(ask: Effect.Effect<A, BrokerError>, wanted: (answer: A) => boolean): Effect.Effect<void, BrokerError> {
     const again = this.time === "virtual" ? Effect.yieldNow : Effect.sleep("5 millis")
     return ask.pipe(
@@ -205,7 +205,7 @@ export const requeue = (consumer: Consumer, lease: Lease) => settle(consumer, { 
 export const touch = (consumer: Consumer, lease: Lease): Effect.Effect<void, BrokerError> =>
   Effect.flatMap(consumer.touch([lease]), (results) => Effect.fromResult(results[0]!))
 
-/** What is known of a delivery, by the lease itself or by asking. */
+/** The known facts of a delivery, from the lease or from a request. */
 export const info = (consumer: Consumer, lease: Lease): Effect.Effect<LeaseInfo, BrokerError> =>
   lease.info !== undefined
     ? Effect.succeed(lease.info)

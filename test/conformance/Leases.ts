@@ -1,4 +1,4 @@
-/** The rules about leases: how they end, and what is counted. */
+/** The rules about leases: how they end, and the counts of a job. */
 import { assert } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -276,7 +276,7 @@ export const leases = (test: Test): void => {
       }))
   }
 
-  test("ttr: after its end delete tells the truth, if no consumer has the job yet", (h) =>
+  test("ttr: after its end delete still has a true result, if no consumer has the job yet", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       const id = yield* h.put("a", { ttr: "1 second" })
@@ -344,7 +344,7 @@ export const leases = (test: Test): void => {
       assert.isTrue(Option.isNone(yield* h.inspector.peek(id)))
     }))
 
-  test("touch: tells for each lease, in order, whether it is held", (h) =>
+  test("touch: returns for each lease, in order, whether it is held", (h) =>
     Effect.gen(function*() {
       const consumer = yield* h.consumer()
       for (const body of ["a", "b", "c"]) yield* h.put(body)

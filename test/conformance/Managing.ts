@@ -340,7 +340,7 @@ const restoring = (test: Test, features: Features) => {
     }))
 }
 
-/** Registers the tests of what the broker can. That it refuses the rest is told in `Telling.ts`. */
+/** Registers the tests of what the broker can. `Features.ts` tests that it refuses the rest. */
 export const managing = (test: Test, { features }: SuiteOptions): void => {
   if (features.canList) listing(test)
   if (features.keepsReasons) failing(test)

@@ -153,9 +153,9 @@ export class Model {
     this.jobs.filter((job) => job.state === "reserved" && job.holder === consumer).forEach((job) => this.forgive(job))
   }
 
-  // --- time, and those who wait
+  // --- time and waiters
 
-  /** Serves those who wait, the oldest first. */
+  /** Serves the waiters, the oldest first. */
   serve(): Array<Served> {
     const served: Array<Served> = []
     for (const waiter of Array.from(this.waiting)) {

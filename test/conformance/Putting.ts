@@ -1,4 +1,4 @@
-/** The rules about what is put, and the order in which it is served. */
+/** The rules about puts, and the order of deliveries. */
 import { assert } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -122,7 +122,7 @@ export const putting = (test: Test): void => {
       assert.strictEqual((yield* h.stats()).total, 1)
     }))
 
-  test("putAll: tells for each body, in order, whether it was accepted", (h) =>
+  test("putAll: returns for each body, in order, whether it was accepted", (h) =>
     Effect.gen(function*() {
       const { maxJobSize } = yield* h.inspector.stats
       const results = yield* h.broker.putAll(h.queue, [

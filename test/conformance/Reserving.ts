@@ -250,7 +250,7 @@ export const reserving = (test: Test): void => {
         concurrency: 50,
         discard: true
       })
-      // Whoever sees the last job ends the others, which wait.
+      // The fiber that takes the last job ends the other fibers, which wait.
       yield* Effect.all([publish, Effect.raceAll(consumers.map(work))], { concurrency: 2 })
       assert.strictEqual(seen.size, total)
       assert.isTrue(Array.from(seen.values()).every((times) => times === 1))

@@ -20,7 +20,7 @@ const root = join(import.meta.dirname, "..", "..")
 
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
 
-describe("the pages show what is tested", () => {
+describe("the pages show tested code", () => {
   it.each([
     ["docs/workers.md", "test/docs/foreign.ts"],
     ["docs/process.md", "test/docs/policies.ts"],

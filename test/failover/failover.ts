@@ -1,7 +1,7 @@
 /**
  * The primary of PostgreSQL fails in the middle of work, and its synchronous standby is promoted.
  *
- * What was acknowledged is there: each job that a put was answered for reaches
+ * No acknowledged job is lost: each job whose put was acknowledged reaches
  * the worker, and none comes again after its settlement was answered. Work goes
  * on by itself, and how long after the promotion is measured.
  */
@@ -30,7 +30,7 @@ const missedAfter = (fault: Fault): number => fault === "cut off" ? 3000 : 300
 /** How long work goes on before and after. */
 const workFor = "700 millis"
 
-/** What was seen of the jobs. */
+/** The observed jobs. */
 class Ledger {
   readonly acknowledged = new Set<string>()
   readonly received = new Set<string>()

@@ -33,7 +33,7 @@ const bytes = (given: Uint8Array) => ({ source: "a file", bytes: Redacted.make(g
 
 const good = { ...bytes(Hostile.bytesOf(cert)), key: bytes(Hostile.bytesOf(key)) }
 
-/** What is wrong is told without a part of what was given. */
+/** An error contains no part of its input. */
 const secret = Buffer.from(derOf(key)).toString("base64").slice(20, 44)
 const checkSecret = <A, E extends { readonly message: string }>(result: Result.Result<A, E>): Result.Result<A, E> => {
   if (Result.isFailure(result) && result.failure.message.includes(secret)) throw new Error("a part of a key is shown")

@@ -12,7 +12,7 @@ const types = [...Object.values(Type), 0x42]
 const flags = [0, 1, 4, 5, 8, 9, 0x20, 0x2d, 0xff]
 const streams = [0, 1, 1, 3, 5, 7, 9, 13, 2, 99, 0x7fffffff]
 
-/** Frames of an honest peer, and some that nobody asked for. */
+/** Frames of an honest peer, and some unexpected ones. */
 const frames = (random: Random, size: number): ReadonlyArray<Uint8Array> => {
   const kept: Array<Uint8Array> = []
   for (const frame of Peer.dialogue) {

@@ -51,7 +51,7 @@ const anything = (random: Random, size: number): unknown => {
   return random.chance(0.5) ? Hostile.text(random, size) : JSON.parse(Hostile.json(random, size))
 }
 
-/** Some left out, some replaced, one added; within what is in them, too. */
+/** Some fields missing, some replaced, one added; nested ones too. */
 const bend = (random: Random, size: number, options: Loose): Loose => ({
   ...Object.fromEntries(
     Object.entries(options).filter(() => random.chance(0.95)).map(([key, value]) => [

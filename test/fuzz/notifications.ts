@@ -22,7 +22,7 @@ const text = ({ body }: Encoder.Encoded): string => new TextDecoder().decode(bod
 
 const fields = { aps: { alert: { title: "Order 42", body: "Shipped" }, badge: 0, sound: "default" }, order: 42 }
 
-/** What reaches the device is what was published. */
+/** The device receives the published notification. */
 const feedJob = (payload: unknown) => {
   const job = decode({ tokens: ["00"], topic: "com.example.app", payload })
   if (Result.isFailure(job)) return
@@ -54,7 +54,7 @@ export const target = Fuzz.make<string>({
   make: (random, size) => random.chance(0.5) ? Hostile.jsonObject(random, size, fields) : Hostile.json(random, size),
   feed: (json) => {
     const parsed = Result.try(() => ExactNumbers.parse(json))
-    // not all of it is JSON, and not all is flat enough to be read with all digits
+    // some of it is not JSON, and some is nested too deeply to be read with all digits
     if (Result.isFailure(parsed)) return
     feedJob(parsed.success)
     feedData(parsed.success)

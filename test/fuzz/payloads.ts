@@ -86,7 +86,7 @@ const kinds: ReadonlyArray<readonly [job: string, payload: Record<string, unknow
 const envelope = (job: string, payload: string): Uint8Array =>
   Hostile.bytesOf(`{"backq":1,"id":${JSON.stringify(fields.id)},"job":${JSON.stringify(job)},"payload":${payload}}`)
 
-/** A payload some of whose fields, at any depth, are as nobody means them. */
+/** A payload with some bad fields, at any depth. */
 const bend = (random: Random, size: number, value: unknown): string => {
   if (random.chance(0.08)) return Hostile.json(random, size)
   if (random.chance(0.08)) return JSON.stringify(Hostile.text(random, random.pick([5, 50, size])))

@@ -45,7 +45,7 @@ interface Input {
   readonly written: Uint8Array
 }
 
-/** What a worker makes of a payload, but for the start of a process: that one fails with what it wrote. */
+/** Everything that a worker does with a payload, except for starting a process: the fake runner fails with the written input. */
 const work = (json: string, written: Uint8Array) =>
   Effect.gen(function*() {
     const parsed = Result.try(() => JSON.parse(json) as unknown)

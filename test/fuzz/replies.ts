@@ -35,7 +35,7 @@ export const replies = (random: Random, size: number): Uint8Array => {
   return random.chance(0.5) ? Hostile.mutate(random, all) : all
 }
 
-/** What a parser makes of bytes that come in pieces: the end of it, and the replies before. */
+/** The result of parsing bytes that come in pieces: the end, and the replies before it. */
 const parse = (bytes: Uint8Array, cuts: ReadonlyArray<number>): string => {
   const parser = new Parser()
   const out: Array<Reply> = []

@@ -56,7 +56,7 @@ const real = await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
 /** The real file, changed by statements. */
 const changed = (file: Uint8Array, ...statements: ReadonlyArray<string>): Uint8Array => {
   const database = new DatabaseSync(":memory:", { defensive: false })
-  // SQLite keeps no log of a database in memory, and refuses one that has it
+  // SQLite has no log for a database in memory, and refuses a file with one
   const plain = file.slice()
   plain.fill(1, 18, 20)
   database.deserialize(plain)

@@ -265,7 +265,7 @@ describe("TLS", () => {
       assert.deepInclude(reason, { _tag: "TlsRejected", kind: "Handshake" })
     }))
 
-  it.live("a server of HTTP/1.1 and one that closes are told apart", () =>
+  it.live("a server of HTTP/1.1 and a closing server are different errors", () =>
     Effect.gen(function*() {
       const old = yield* server({}, (socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))
       assert.strictEqual((yield* failure(old))._tag, "NotHttp2")

@@ -10,7 +10,7 @@ allow(withMuchData)
 
 const post = (size: number) => ({ body: Buffer.alloc(size, "x") })
 
-/** Has sent so many requests with bodies of so many bytes. */
+/** A session that has sent a number of requests with bodies of a given size. */
 const busy = (count: number, size: number) => {
   const play = Play.ready({ maxStreams: 10_000 }, [Setting.maxConcurrentStreams, 10_000])
   play.feed(Peer.windowUpdate(0, 2 ** 30))

@@ -279,7 +279,7 @@ describe("invalid blocks", () => {
     ["a string that is cut", "0005 6162"],
     ["no string at all", "00"],
     ["a value that is missing", "0001 61"],
-    ["a size update above what is allowed", "3fe2 1f"],
+    ["a size update above the limit", "3fe2 1f"],
     ["a size update amid the fields", "8220"],
     ["Huffman code of EOS", "0001 6184 ffff ffff"],
     ["Huffman padding of eight bits", "0001 6182 1fff"],
@@ -304,7 +304,7 @@ describe("invalid blocks", () => {
     const decoder = outdated()
     assert.deepStrictEqual(decode(decoder, bytesOf("2082")), [[":method", "GET"]])
     assert.isString(decode(decoder, bytesOf("be")))
-    // What is to enter a table of no size empties it: RFC 7541, section 4.4.
+    // An entry larger than the table empties it: RFC 7541, section 4.4.
     assert.deepStrictEqual(decode(decoder, bytesOf("4001 7801 31")), [["x", "1"]])
     assert.isString(decode(decoder, bytesOf("be")))
   })

@@ -1,4 +1,4 @@
-/** When a request has left and when it has not, whatever a `settle` does. */
+/** When a request counts as sent, for any behaviour of `settle`. */
 import { afterEach, assert, describe, it, vi } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -78,7 +78,7 @@ describe("during a write", () => {
 })
 
 describe("from inside a settle", () => {
-  /** A request that can't be written, which is found out when it is to leave. */
+  /** A request that can't be written: this is found only when it is sent. */
   const spoil = (play: Play, then: () => void) => play.session.submit(get(""), then)
 
   it("the session may be closed, and later requests fail", () => {

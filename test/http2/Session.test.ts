@@ -43,7 +43,7 @@ describe("opening", () => {
     assert.strictEqual(headers!.flags, Flag.endHeaders)
     assert.strictEqual(data!.flags, Flag.endStream)
     assert.strictEqual(data!.payload.toString(), "{}")
-    // The second time, what is constant takes a byte each.
+    // The second time, each constant header takes one byte.
     play.feed(Peer.answer(1))
     play.submit(1, { path: "/3/device/ab", shared })
     const [second] = play.sent()

@@ -151,7 +151,7 @@ describe("answers", () => {
     }
   })
 
-  it("a response to HEAD has no body, whatever its content-length", () => {
+  it("a response to HEAD has no body, for any content-length", () => {
     const play = Play.ready()
     play.submit(2, { method: "HEAD" })
     play.sent()

@@ -93,7 +93,7 @@ describe("GOAWAY and resets", () => {
     ]
   ]
 
-  it.each(words)("the reason is kept, whatever follows it: %s", (_, frames, expected) => {
+  it.each(words)("the reason stays after later frames: %s", (_, frames, expected) => {
     for (const together of [true, false]) {
       const play = Play.ready()
       play.submit(2)

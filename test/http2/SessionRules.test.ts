@@ -122,7 +122,7 @@ describe("a violation of the connection", () => {
     assert.deepInclude(play.ending, { violation: true, isTransient })
   })
 
-  it("bytes that start like another protocol are held back, but not for ever", () => {
+  it("bytes that start like another protocol are held back, but not forever", () => {
     const play = new Play()
     play.feed(Buffer.from("HTTP/1.1 503"))
     assert.isFalse(play.hasEnded)

@@ -89,7 +89,7 @@ export const dialogue: ReadonlyArray<Buffer> = [
   windowUpdate(3, 9),
   headers(1, [["x-trailer", "1"]], end),
   ping(0, Buffer.from("12345678")),
-  // A field enters the table; the next answer takes it from there; then there is no table any more.
+  // A field enters the table; the next answer takes it from there; then the table is gone.
   frame(Type.headers, end, 3, Buffer.from([0x88, 0x40, 1, 0x78, 1, 0x31])),
   frame(Type.headers, end, 5, Buffer.from([0x88, 0xbe])),
   frame(Type.settings, Flag.ack, 0),
@@ -144,7 +144,7 @@ export class Play {
     this.session.onRoom = () => this.rooms++
   }
 
-  /** One that has seen SETTINGS, whose own opening was read away. */
+  /** A session that has seen SETTINGS, and whose own opening was already read. */
   static ready(options: Partial<SessionOptions> = {}, ...pairs: ReadonlyArray<readonly [number, number]>): Play {
     const play = new Play(options)
     play.feed(settings(...pairs))

@@ -32,7 +32,7 @@ describe("a duration of a program", () => {
     assert.throws(() => DurationInput.fromInputUnsafe(input as never))
   })
 
-  it("is asked for by policies of processes", () => {
+  it("process policies reject them too", () => {
     assert.throws(() => Process.ExitPolicy.make({ retryAfter: { 75: NaN } }))
   })
 })

@@ -68,7 +68,7 @@ describe("a value in a message", () => {
     assert.notMatch(rule, /[\u001b\n]/)
   })
 
-  it("may be one that can't be turned into text", () => {
+  it("may be a value that can't become text", () => {
     const value = { [Symbol.toPrimitive]: () => assert.fail("read") }
     assert.strictEqual(Options.string(value), "must be a string, not object")
     assert.strictEqual(Options.finite(Symbol("x")), "must be a finite number, not Symbol(x)")

@@ -82,7 +82,7 @@ describe("retryAfter", () => {
 })
 
 describe("httpDate", () => {
-  it("takes a year of two digits for one that is near", () => {
+  it("reads a year of two digits as the nearest one", () => {
     const year = (text: string, now: number) => new Date(httpDate(text, now)!).getUTCFullYear()
     const now = Date.UTC(2026, 10, 30)
     assert.strictEqual(year("Sunday, 06-Nov-26 08:49:37 GMT", now), 2026)

@@ -26,7 +26,7 @@ describe("text of others", () => {
     assert.strictEqual(oneLine("x".repeat(10), 4), "xxxx … and 6 more characters")
   })
 
-  it("takes time linear in its length, whatever the text", () => {
+  it("takes time linear in its length, for any text", () => {
     for (const char of [" ", "\t", "\n", "\r", " \n", "\u001b[", "\ud800", "a "]) {
       const long = char.repeat(800_000 / char.length)
       assert.isBelow(growth((length) => void oneLine(long.slice(0, length))), 10, JSON.stringify(char))
@@ -59,7 +59,7 @@ describe("text of others", () => {
     assert.deepStrictEqual(JSON.parse(json), value)
   })
 
-  it("what is clipped does not keep the rest in memory", () => {
+  it("a clipped text does not keep the rest in memory", () => {
     setFlagsFromString("--expose-gc")
     const heapUsed = (): number => {
       runInNewContext("gc")()

@@ -5,7 +5,7 @@ import * as Uuid from "../../src/internal/uuid.ts"
 const v7 = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
 describe("uuid", () => {
-  it("version 7 begins with its time, whatever times come one after the other", () => {
+  it("version 7 begins with its time, for any sequence of times", () => {
     for (const time of [0, 1764000000000, 1764000000000, 1764000000000.7, 1764000000001, 0, 2 ** 48 - 1]) {
       const [, high, low] = v7.exec(Uuid.v7(time)) ?? []
       assert.strictEqual(parseInt(`${high}${low}`, 16), Math.floor(time))

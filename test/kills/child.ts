@@ -33,7 +33,7 @@ const chores = [easy!, easy!, easy!, easy!, flaky!, flaky!, flaky!, hopeless!]
 
 const upTo = (millis: number) => Effect.flatMap(Random.nextBetween(0, millis), (chosen) => Effect.sleep(chosen))
 
-/** Publishes for ever: one job, and several at once, some with a delay. */
+/** Publishes forever: one job, and several at once, some with a delay. */
 const feed = Effect.gen(function*() {
   const ledger = Ledger.open(path)
   const publisher = yield* Publisher.Publisher
@@ -52,7 +52,7 @@ const feed = Effect.gen(function*() {
 
 const words: Record<string, Ledger.Word> = { Done: "done", Retried: "retried", Buried: "buried" }
 
-/** Works for ever, and writes down when a handler begins and ends and what the broker answered. */
+/** Works forever, and records when a handler begins and ends and the broker's answers. */
 const serve = Effect.gen(function*() {
   const ledger = Ledger.open(path)
   const handler = Worker.handler(Chore, ({ kind }, delivery) =>

@@ -60,7 +60,7 @@ const child = (role: Ledger.Role, { ledger, url }: Campaign) =>
         spawned.stdout.once("data", () => resolve())
         void ended.then(() => reject(new Error(`a process ended by itself: ${complaints}`)))
       })
-      // Whoever ends before it is ready is told to the one who waits for it.
+      // A child that ends before it is ready fails the waiting caller.
       ready.catch(() => {})
       return {
         pid: spawned.pid!,
@@ -121,7 +121,7 @@ const finished = Effect.gen(function*() {
   yield* Effect.repeat(Effect.delay(look, "50 millis"), { until: (left) => left === 0 })
 })
 
-/** Runs the rounds, lets the workers finish, and compares the ledger with what is left. Returns what was counted. */
+/** Runs the rounds, lets the workers finish, and compares the ledger with the jobs that are left. Returns the counts. */
 export const run = Effect.fnUntraced(function*(campaign: Campaign) {
   const ledger = Ledger.open(campaign.ledger)
   const { check = Effect.void, publishers, random, rounds, workers } = campaign

@@ -8,15 +8,15 @@
  */
 import { openSync, readFileSync, writeSync } from "node:fs"
 
-/** What is written down: the word, what it is about, and by whom. */
+/** An entry: the event, its subject and its process. */
 export type Word =
-  /** The publisher was told that the broker has the job. */
+  /** The broker acknowledged the put to the publisher. */
   | "put"
   /** A handler begins, and what it came to. */
   | "start"
   | "handled"
   | "failed"
-  /** The worker was told that the settlement is on disk. */
+  /** The broker acknowledged the settlement to the worker. */
   | "done"
   | "retried"
   | "buried"

@@ -9,7 +9,7 @@ import { cluster } from "../support/postgres.ts"
 import { Random } from "../support/Random.ts"
 import * as Kills from "./kills.ts"
 
-// Each line of the server's log begins with the SQLSTATE of what it tells.
+// Each line of the server's log begins with the SQLSTATE of its message.
 const logged = [
   "logging_collector=on",
   "log_directory=log",
@@ -27,7 +27,7 @@ const refusals = (log: string): Record<string, number> => {
 
 /**
  * Runs some rounds on a new server, with as many publishers as workers. A process that any failure reaches ends by
- * itself, which is found. Returns what was counted, and what the server refused.
+ * itself, which is found. Returns the counts, and the server's errors.
  */
 export const postgresKills = Effect.fnUntraced(function*(seed: string, index: number, rounds: number, ofEach = 4) {
   const server = yield* cluster({ settings: logged })

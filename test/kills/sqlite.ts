@@ -27,7 +27,7 @@ const jobsIn = (path: string) =>
     return new Map(rows.map((row) => [String(row["id"]), row["state"] === 3 ? "buried" : "waiting"] as const))
   })
 
-/** Runs some rounds on a new file. Returns what was counted. */
+/** Runs some rounds on a new file. Returns the counts. */
 export const sqliteKills = Effect.fnUntraced(function*(seed: string, index: number, rounds: number) {
   const path = yield* file
   const url = `sqlite:${path}`

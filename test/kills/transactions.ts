@@ -26,10 +26,10 @@ export const Charge = Job.make("charge", {
   retry: Schedule.spaced("5 millis")
 })
 
-/** A process dies after it has ended at most this many transactions, and then at most so much later. */
+/** A process dies after at most this number of transactions and at most this much more time. */
 const killWithin = 80
 const killWithinMillis = 40
-/** So many jobs wait for the workers. */
+/** The number of jobs that wait for the workers. */
 const waiting = 100
 const drainWithin = "120 seconds"
 
@@ -83,7 +83,7 @@ const life = (role: "publish" | "work", name: Name, url: string, random: Random,
 
 const ofBody = "convert_from(body, 'UTF8')::json ->> 'payload'"
 
-/** Waits until the server has ended the sessions of those who died. */
+/** Waits until the server has ended the sessions of dead processes. */
 const ended = (psql: (sql: string) => Effect.Effect<string>) =>
   Effect.repeat(
     Effect.delay(psql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"), "50 millis"),
@@ -132,7 +132,7 @@ export const publishes = Effect.fnUntraced(function*(
 
 /**
  * Kills workers a number of times, whose handlers write and settle in one transaction. Returns the number of kills, of
- * jobs, and of those that were buried because too many of their workers died.
+ * jobs, and of jobs that were buried because too many of their workers died.
  */
 export const settles = Effect.fnUntraced(function*(seed: string, index: number, rounds: number, workers = 4) {
   const { psql, url } = yield* cluster()

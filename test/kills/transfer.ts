@@ -57,7 +57,7 @@ const put = Effect.fnUntraced(function*({ broker }: Services, name: string, coun
   return { names, ids: ids.map(Result.getOrThrow) }
 })
 
-/** The bodies of all jobs. A broker that can't list is asked for each id. */
+/** The bodies of all jobs. If the broker can't list, it asks for each id. */
 const bodiesOf = Effect.fnUntraced(function*({ inspector }: Services, maxJobs: number) {
   const bodies: Array<string> = []
   const add = ({ body }: { readonly body: Uint8Array }) => bodies.push(Buffer.from(body).toString())

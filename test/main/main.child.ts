@@ -16,7 +16,7 @@ const main = Process.run({ command: `trap "" TERM HUP INT QUIT; sleep 300 & echo
   ))
 )
 
-/** Ends the program from within, once it is told to. */
+/** Ends the program from within, on request. */
 const onUser = (end: () => void) => process.once("SIGUSR2", end)
 
 switch (how) {

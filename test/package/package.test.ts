@@ -218,16 +218,16 @@ describe("package", () => {
     assert.strictEqual(run(project(), "node", "--input-type=module", "-e", script), "true\n")
   })
 
-  it("type-checks the programs of the pages, with what the quick start tells", () => {
+  it("type-checks the programs of the pages, with the setup of the quick start", () => {
     assert.strictEqual(run(documented(), "tsc", "-p", "."), "")
   })
 
-  it("type-checks the programs to copy, with what the quick start tells", () => {
+  it("type-checks the programs to copy, with the setup of the quick start", () => {
     assert.isNotEmpty(Object.keys(examples))
     assert.strictEqual(run(join(project(), "examples"), "tsc", "-p", "."), "")
   })
 
-  it("type-checks, with what the quick start tells, a program that has what Node.js has and imports nothing", () => {
+  it("type-checks a program that uses globals of Node.js without imports, with the setup of the quick start", () => {
     const alone = join(project(), "alone")
     quickStart(alone, { "alone.ts": `console.log(process.pid, Buffer.from("a"), setTimeout(() => {}, 1).hasRef())` })
     assert.strictEqual(run(alone, "tsc", "-p", "."), "")

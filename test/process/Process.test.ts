@@ -63,7 +63,7 @@ describe("output", () => {
     Effect.gen(function*() {
       collectGarbage()
       const before = process.memoryUsage()
-      // what is only not collected yet is not kept
+      // memory that is not collected yet does not count
       yield* Effect.forkChild(Effect.forever(Effect.andThen(Effect.sync(collectGarbage), Effect.sleep("20 millis"))))
       const { stdout } = yield* exited({ command: "head -c 50000000 /dev/zero | tr '\\0' x; printf end" })
       const after = process.memoryUsage()

@@ -165,7 +165,7 @@ describe("ProcessPolicy", () => {
     assert.strictEqual(Result.getOrThrow(ProcessPolicy.check(strict, payload)).cwd, "/srv/images/b")
   })
 
-  it("names what is allowed, and shows no value of the environment", () => {
+  it("names the allowed values, and shows no value of the environment", () => {
     const refusal = Result.match(
       ProcessPolicy.check(strict, { command: ["convert"], env: { API_KEY: "hunter2" } }),
       { onSuccess: () => "", onFailure: (refused) => refused.message }
@@ -323,7 +323,7 @@ describe("the worker's variables that a process gets", () => {
     assert.deepEqual({ ...environmentOf(policy, { extendEnv: false }, own) }, {})
   })
 
-  it("the payload's variables come last, whatever their names", () => {
+  it("the payload's variables come last, with any names", () => {
     const env = JSON.parse(`{"A":"1","HOME":null,"TZ":"X","__proto__":"p","constructor":"c","toString":null}`)
     const environment = environmentOf(make({ programs: ["ls"], environment: "any" }), { env }, own)
     assert.deepStrictEqual(Object.entries(environment), [
@@ -432,7 +432,7 @@ describe("both", () => {
         for (const b of policies) {
           const allowed = [a, b].every((policy) => verdict(policy, payload) === "allowed")
           const together = verdict(both(a, b), payload)
-          // one that asks for no directory may have none that both allow
+          // a payload without a directory needs none that both policies allow
           if (allowed && together === "directories" && payload.cwd === undefined) continue
           assert.strictEqual(together === "allowed", allowed, JSON.stringify(payload))
         }

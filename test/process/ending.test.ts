@@ -1,4 +1,4 @@
-/** Whatever interrupts a process or lets it go: what is left of it, and of many. */
+/** Interrupted and detached processes: nothing unwanted is left of one, or of many. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

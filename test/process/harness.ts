@@ -1,4 +1,4 @@
-/** Processes for the tests, how they end, and what is left of them. */
+/** Processes for the tests, their ends, and checks that nothing is left. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -42,12 +42,12 @@ export const isTagged = <A extends { readonly _tag: string }, Tag extends A["_ta
   tag: Tag
 ): value is Extract<A, { readonly _tag: Tag }> => value._tag === tag
 
-/** Checks that nobody waited for a process that sleeps for a minute, nor for much of it. */
+/** Checks that nobody waited long for a process that sleeps for a minute. */
 export const assertNotAwaited = (started: number) => assert.isBelow(performance.now() - started, 60_000 / 20)
 
 export const openFiles = () => NodeFs.readdirSync("/proc/self/fd").length
 
-/** Kills a process group when the test is over, whatever its outcome. */
+/** Kills a process group when the test is over, also after a failure. */
 export const killAtEnd = (group: number) =>
   Effect.addFinalizer(() => Effect.sync(() => isRunning(group) && process.kill(-group, "SIGKILL")))
 

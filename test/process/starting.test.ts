@@ -28,7 +28,7 @@ describe("a process that can't start", () => {
       assert.strictEqual(yield* kind({ command: ["backq-no-such-program"], detach: true }), "NotFound")
     }))
 
-  it.live("a file that is not executable, a directory and a missing interpreter are told apart", () =>
+  it.live("a file that is not executable, a directory and a missing interpreter are different errors", () =>
     Effect.gen(function*() {
       const dir = yield* folder
       NodeFs.writeFileSync(NodePath.join(dir, "plain"), "")
@@ -70,7 +70,7 @@ describe("a process that can't start", () => {
       assert.match(below.message, /does not exist$/)
     }))
 
-  it.live("too long arguments are reported", () =>
+  it.live("arguments that are too long are an error", () =>
     Effect.gen(function*() {
       const reason = yield* fails("SpawnFailed", { command: ["echo", "x".repeat(3_000_000)] })
       assert.strictEqual(reason.kind, "Other")
@@ -86,7 +86,7 @@ describe("a process that can't start", () => {
       assert.notInclude(long.message, "\n")
     }))
 
-  it.live("messages are clipped and escaped, whatever the payload contains", () =>
+  it.live("messages are clipped and escaped, for any payload", () =>
     Effect.gen(function*() {
       const dir = yield* folder
       const bad = `${"\u001b[31m\u009b\u202e\u2028\r\n\ud800"}${"x".repeat(50)}`

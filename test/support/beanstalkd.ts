@@ -8,7 +8,7 @@ import { freePort, listening, scripted } from "./network.ts"
 
 const program = find("beanstalkd")
 
-/** For tests that need the real server: without it they are skipped, but not where it has to be there. */
+/** For tests that need the real server: without it they are skipped, unless the environment requires it. */
 export const isMissing = program === undefined && process.env["CI"] !== "true"
 
 /** Registers a test that needs the real server. */
@@ -122,7 +122,7 @@ export const jobReply = (id: string, changes: Record<string, unknown> = {}) =>
   })
 
 /**
- * A server that greets as the real one does, and answers by a table. It records what it was told, and how often it was called.
+ * A server that greets as the real one does, and answers by a table. It records the commands, and the number of connections.
  */
 export const answering = Effect.fnUntraced(
   function*(

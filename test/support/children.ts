@@ -5,7 +5,7 @@ import * as Schedule from "effect/Schedule"
 import { existsSync, readFileSync } from "node:fs"
 import { constants } from "node:os"
 
-/** Is there a `/proc`? */
+/** Whether there is a `/proc`. */
 export const hasProc = existsSync("/proc/self/stat")
 
 const read = (pid: number, file: string): string =>
@@ -20,16 +20,16 @@ const stat = (pid: number): ReadonlyArray<string> => {
 /** What it does: `S` sleeps, `R` runs, `T` is stopped, `Z` has ended and is not collected. */
 export const stateOf = (pid: number): string | undefined => stat(pid)[0]
 
-/** Is there a process that has not ended? */
+/** Whether a process exists and has not ended. */
 export const isRunning = (pid: number): boolean => !["Z", "X", undefined].includes(stateOf(pid))
 
-/** Is a signal in one of the sets that proc_pid_status(5) shows? */
+/** Whether a signal is in one of the sets that proc_pid_status(5) shows. */
 const isIn = (pid: number, set: "SigCgt" | "SigPnd" | "ShdPnd", signal: NodeJS.Signals): boolean => {
   const mask = new RegExp(`^${set}:\\s*([0-9a-f]+)$`, "m").exec(read(pid, "status"))?.[1]
   return mask !== undefined && (BigInt(`0x${mask}`) >> BigInt(constants.signals[signal] - 1) & 1n) === 1n
 }
 
-/** Has it asked to be told of a signal? */
+/** Whether the process listens to a signal. */
 export const listens = (pid: number, signal: NodeJS.Signals): boolean => isIn(pid, "SigCgt", signal)
 
 /** Sends a signal, and returns when it has arrived: one of the same kind before that would be lost. */

@@ -54,13 +54,13 @@ export interface Target {
 /** How a target is made. */
 export interface Options<Input> {
   readonly name: string
-  /** What is fed with what, in a line. */
+  /** The function and its input, in one line. */
   readonly about: string
   /** An input of about this size, in characters, bytes or entries. */
   readonly make: (random: Random, size: number) => Input
   /**
    * Feeds an input. A failure of a Result or an Effect is a typed error, which
-   * is fine; what is thrown, a defect, an interruption and a hang are not.
+   * is fine; a thrown value, a defect, an interruption and a hang are not.
    * Throw to say that the answer is wrong.
    */
   readonly feed: (input: Input) => void | Result.Result<unknown, unknown> | Effect.Effect<unknown, unknown>
@@ -79,7 +79,7 @@ const fail = (what: string): never => {
 }
 
 const maxMessageChars = 20_000
-// all that does something to a terminal, but for the line ends of a message of several lines
+// every character that controls a terminal, except for the line ends of a message of several lines
 const unsafe = /(?!\n)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
 
 /** A text that is kept or shown is bounded. */
@@ -198,7 +198,7 @@ export const feedMany = async (
   return fed
 }
 
-/** What takes less is taken for this: it may be noise, or nothing at all. */
+/** Shorter times count as this one: they may be noise. */
 const leastMillis = 0.3
 /** Sizes grow by this factor. */
 const step = 16
@@ -211,7 +211,7 @@ const memoryPerUnit = 256
 /** How coarse the processor's time may be. */
 const tickMillis = 4
 
-/** The best of some runs. What is long is told by the processor's time, so that other processes of the machine don't count. */
+/** The best of some runs. Long runs are measured in CPU time, so that other processes of the machine don't count. */
 const time = async (one: Case, times: number): Promise<number> => {
   let best = Infinity
   for (let i = 0; i < times; i++) {

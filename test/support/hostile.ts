@@ -1,6 +1,6 @@
 /**
  * What somebody who means harm, or a fault on the way, may send: texts, JSON and
- * bytes. Everything takes a {@link Random} and about how long it is to be.
+ * bytes. Everything takes a {@link Random} and the approximate length.
  */
 import type { Random } from "./Random.ts"
 
@@ -20,7 +20,7 @@ export const snippets: ReadonlyArray<string> = [
   ["\"", "'", "`", "$&", "$(id)", "${x}", "{", "}", "[", "]", "<b>", "'; --", "*", "-", "--"]
 ].flat()
 
-/** What is repeated to find code that takes more time per character, the more there are. */
+/** Pieces to repeat: they find code whose time per character grows with the length. */
 export const runs: ReadonlyArray<string> = [
   [" ", "\t", "\n", "\r\n", "a", "a ", "\u001b[", "\ud800", "\u202e", "😀", "0", "9", ".", ":", "@", "/", "%"],
   ["\"", "\\", "=", "&", "a=b&", "[", "-", "$&"]

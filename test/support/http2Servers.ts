@@ -13,10 +13,10 @@ import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
 import { folder } from "./folder.ts"
 import { freePort, listening } from "./network.ts"
 
-/** Is a program missing, where its absence is allowed? */
+/** Whether a program is missing, if it may be. */
 export const isMissing = (program: string): boolean => find(program) === undefined && process.env["CI"] !== "true"
 
-/** Is python3-h2 missing, where its absence is allowed? */
+/** Whether python3-h2 is missing, if it may be. */
 export const isPythonMissing = missing().includes("python3-h2") && process.env["CI"] !== "true"
 
 const exited = (child: ChildProcess) =>
@@ -67,7 +67,7 @@ export const certificates = Effect.gen(function*() {
 })
 
 /**
- * nginx. It ends each connection with a GOAWAY after so many requests, as its
+ * nginx. It ends each connection with a GOAWAY after a number of requests, as its
  * `keepalive_requests` say, and writes down the `apns-id` of each request.
  */
 export const nginx = Effect.fnUntraced(function*(requests: number) {
@@ -150,7 +150,7 @@ export const python = Effect.fnUntraced(
   }
 )
 
-/** nghttpd, which serves files: 200 for those that are there, 404 for all others. */
+/** nghttpd, which serves files: 200 for existing ones, 404 for all others. */
 export const nghttpd = Effect.fnUntraced(function*(files: Record<string, string>, ...options: ReadonlyArray<string>) {
   const certs = yield* certificates
   const port = yield* freePort
@@ -207,7 +207,7 @@ export const frames = (
   })
 }
 
-/** An address that does not answer: someone listens there whose queue is full, so that the kernel drops what comes. */
+/** An address that does not answer: a listener with a full queue, so that the kernel drops new connections. */
 export const silent = Effect.fnUntraced(function*(address: string, port: number) {
   const script = [
     "import socket, time",

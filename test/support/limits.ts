@@ -3,7 +3,7 @@
  * vitest.config.ts. A file asks for more at its top: `allow(withServers)`.
  *
  * These are limits for a hang, and far above what the slowest test needs on a
- * quiet machine, so that they hold on one that has much else to do.
+ * quiet machine, so that they also hold on a busy one.
  */
 import { vi } from "@effect/vitest"
 

@@ -80,7 +80,7 @@ export const relay = Effect.fnUntraced(function*(target: number) {
     hold: Effect.sync(() => {
       held = true
     }),
-    /** Lets through what comes from now on. What was held is lost. */
+    /** Lets new data through. Held data is lost. */
     release: Effect.sync(() => {
       held = false
     }),

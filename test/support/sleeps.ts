@@ -1,4 +1,4 @@
-/** A clock that tells of those who sleep on it: whoever sleeps has found nothing to do. */
+/** A clock that counts sleeping fibers: a sleeping fiber has found nothing to do. */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"

@@ -29,7 +29,7 @@ const withGetter = (target: object, key: PropertyKey): object =>
 const withField = (target: object, key: PropertyKey, value: unknown): object =>
   Object.defineProperty(target, key, { value, enumerable: true })
 
-/** An error with so many causes behind it. */
+/** An error with a chain of causes. */
 export const chain = (length: number): Error => {
   let error = new Error("the first")
   for (let i = 0; i < length; i++) error = new Error(`after ${i}`, { cause: error })
@@ -49,7 +49,7 @@ export const nested = (levels: number): unknown => {
   return value
 }
 
-/** A text of 2^levels pieces for whoever writes it down; a few objects in memory. */
+/** A text of 2^levels pieces when it is written out; a few objects in memory. */
 export const doubled = (levels: number): unknown => {
   let value: unknown = "x"
   for (let i = 0; i < levels; i++) value = { left: value, right: value }
@@ -106,7 +106,7 @@ export const failures: ReadonlyArray<readonly [what: string, failure: unknown]> 
   ["an empty text", ""]
 ]
 
-/** Values whose text is endless, or as good as that, for whoever prints all that they lead to. */
+/** Values whose text is endless, or as good as that, for code that prints everything they lead to. */
 export const endless: ReadonlyArray<readonly [what: string, failure: unknown]> = [
   ["40 levels, each twice", doubled(40)],
   ["40 levels, each twice, in an array", [doubled(40)]],

@@ -75,7 +75,7 @@ const offerUntil = (outcome: Outcome, seen: Fiber.Fiber<unknown, unknown>) =>
     Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: () => seen.pollUnsafe() !== undefined })
   )
 
-/** Waits until those who follow have looked at the folder once more: another worker was found there. */
+/** Waits until all followers have read the folder once more: they found another worker there. */
 const looked = (place: string) =>
   Effect.scoped(Effect.gen(function*() {
     const other = yield* Effect.acquireRelease(
@@ -103,7 +103,7 @@ const settable = () => {
   }
 }
 
-/** A clock for a worker whose only wait is that for its followers at its end: it is over when a condition holds. */
+/** A clock for a worker that waits only for its followers at its end: the wait ends when a condition holds. */
 const waitsUntil = (holds: () => boolean) => {
   const clock = Clock.Clock.defaultValue()
   const sleep = () => Effect.provideService(eventually("the followers have read", holds), Clock.Clock, clock)

@@ -9,7 +9,7 @@ import { fromOutcome, Line } from "../../src/tail/TailEvent.ts"
 const decode = Schema.decodeUnknownResult(Line)
 
 describe("TailEvent", () => {
-  it("a line is never too long, whatever the outcome contains", () => {
+  it("a line is never too long, for any outcome", () => {
     for (const char of ["x", "\u0001", "\u202e", "\ud800", "😀", "\n"]) {
       const text = char.repeat(100_000)
       const event = fromOutcome(

@@ -1,4 +1,4 @@
-/** The examples in docs/testing.md are those that run. */
+/** The examples in docs/testing.md are tested code. */
 import { assert, describe, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"

@@ -42,7 +42,7 @@ const make = Effect.gen(function*() {
 })
 
 describe("the deliveries in hand", () => {
-  it.effect("one that loses its lease while it waits leaves its place, however often that happens", () =>
+  it.effect("a job that loses its lease while it waits leaves its place, any number of times", () =>
     Effect.gen(function*() {
       const { attempts, deliver, ended } = yield* make
       attempts.admit([deliver(0)])
@@ -59,7 +59,7 @@ describe("the deliveries in hand", () => {
       }
     }))
 
-  it.effect("those that wait end in their order when the worker stops", () =>
+  it.effect("waiting jobs end in order when the worker stops", () =>
     Effect.gen(function*() {
       const { attempts, deliver, ended } = yield* make
       attempts.admit([deliver(0), deliver(1), deliver(2)])

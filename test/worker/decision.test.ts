@@ -25,10 +25,13 @@ describe("fromExit", () => {
     ]
   > = [
     ["what succeeds is done", Exit.succeed(7), undefined, { _tag: "Done", result: 7 }],
-    ["also when its end was asked for", Exit.succeed(7), { _tag: "Requeue" }, { _tag: "Done", result: 7 }],
+    ["a handler that succeeds after a stop request is done", Exit.succeed(7), { _tag: "Requeue" }, {
+      _tag: "Done",
+      result: 7
+    }],
     ["a success without its lease is lost, and was handled", Exit.succeed(7), lost, { ...lost, handled: true }],
     ["what fails has failed", Exit.fail(oops), undefined, { _tag: "Failed", reason: "Error: oops", failure: oops }],
-    ["a defect is told apart", Exit.die(oops), undefined, { _tag: "Failed", reason: "defect: Error: oops" }],
+    ["a defect is marked as one", Exit.die(oops), undefined, { _tag: "Failed", reason: "defect: Error: oops" }],
     ["an interruption decides", interrupted, { _tag: "Requeue" }, { _tag: "Requeue" }],
     ["a lost lease decides, too", interrupted, lost, lost],
     ["but not when the handler fails meanwhile", Exit.fail(oops), { _tag: "Requeue" }, {

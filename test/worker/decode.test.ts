@@ -84,7 +84,7 @@ describe("what can't be run", () => {
       }).pipe(Effect.provide(TestBroker.layer))
   )
 
-  it.effect("many of them do not stop those that can", () =>
+  it.effect("many of them do not stop the readable ones", () =>
     Effect.gen(function*() {
       for (let i = 0; i < 1000; i++) yield* putRaw("q", "garbage")
       yield* publish(3)

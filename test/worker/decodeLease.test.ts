@@ -55,9 +55,9 @@ describe("decodeLease", () => {
       rules,
       { work: 1 }
     ],
-    ["what is not JSON is buried", leaseOf("{"), rules, { Bury: "the body is not JSON", for: undefined }],
+    ["a body that is not JSON is buried", leaseOf("{"), rules, { Bury: "the body is not JSON", for: undefined }],
     [
-      "what is not an envelope is buried",
+      "a body that is not an envelope is buried",
       leaseOf({ backq: 2 }),
       rules,
       { Bury: "the body is not an envelope: Expected 1 at [\"backq\"]", for: undefined }
@@ -130,7 +130,7 @@ describe("decodeLease", () => {
     assert.deepStrictEqual(brief(decodeLease(lease, rules, now)), expected)
   })
 
-  it("the fields around the payload are told, of a foreign body with the broker's id", () => {
+  it("the result has the fields around the payload, and the broker's id for a foreign body", () => {
     const more = { publishedAt: 5, expiresAt: now + 5, traceparent: "00-0-0-01" }
     const { next: _, ...decoded } = decodeLease(leaseOf({ ...good, ...more }), rules, now)
     assert.deepStrictEqual(decoded, { job: "mail", id: "an-id", ...more })

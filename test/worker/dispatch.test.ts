@@ -8,7 +8,7 @@ import { TestBroker } from "../../src/testing/index.ts"
 import { Count, isGone, only, pass, publish, putRaw, rest, start, worked } from "./harness.ts"
 
 describe("success", () => {
-  it.effect("deletes the job, and tells the result", () =>
+  it.effect("deletes the job, and reports the result", () =>
     Effect.gen(function*() {
       const id = yield* Publisher.publish(Count, 4, { id: "key", priority: 7, ttr: "9 seconds", deadline: "1 minute" })
       const worker = yield* start({}, worked)
@@ -32,7 +32,7 @@ describe("success", () => {
       assert.strictEqual(only(worker, "Done").duration, 90_000)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("the handler is told of the delivery", () =>
+  it.effect("the handler sees the delivery", () =>
     Effect.gen(function*() {
       yield* pass("5 seconds")
       const id = yield* Publisher.publish(Count, 4, { id: "key", priority: 7, ttr: "9 seconds", deadline: "1 minute" })

@@ -1,4 +1,4 @@
-/** What user code throws, fails with or hands over is the user's: whatever it is, a worker decides and goes on. */
+/** User code may throw, fail with or return anything: the worker decides and goes on. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -52,11 +52,11 @@ describe("a worker decides, goes on, and is idle in time", () => {
     }))
 })
 
-describe("a handler's own word", () => {
+describe("a handler's own decision", () => {
   const outcomeOf = (verdict: () => Job.Directive) =>
     perform(Worker.handler(Count, () => Effect.suspend((): Effect.Effect<never, Job.Directive> => verdict())), 1)
 
-  it.effect("stands whatever its reason and its cause are", () =>
+  it.effect("holds with any reason and any cause", () =>
     Effect.gen(function*() {
       for (const [what, value] of Strange.failures) {
         const reason = value as string
@@ -81,7 +81,7 @@ describe("a handler's own word", () => {
       assert.strictEqual(outcome._tag === "Retried" && Duration.toMillis(outcome.delay), expected)
     }))
 
-  it("is told from everything else", () => {
+  it("differs from everything else", () => {
     for (const [what, value] of Strange.failures) assert.isFalse(Job.isDirective(value), what)
     assert.isTrue(Job.isDirective(Job.bury("x")))
   })
@@ -109,8 +109,8 @@ describe("a retry schedule", () => {
     ["dies", Schedule.tap(Schedule.forever, () => Effect.die(Strange.failures[0]![1]))],
     ["fails", Schedule.tap(Schedule.forever, () => Effect.fail(Strange.failures[0]![1]))],
     ["is none", {} as never],
-    ["goes on with what is no Effect", Schedule.tap(Schedule.forever, () => Object.create(null) as never)],
-    ["returns what is no delay", Schedule.modifyDelay(Schedule.forever, () => Effect.succeed(refuse as never))]
+    ["continues with a value that is no Effect", Schedule.tap(Schedule.forever, () => Object.create(null) as never)],
+    ["returns a value that is no delay", Schedule.modifyDelay(Schedule.forever, () => Effect.succeed(refuse as never))]
   ])("that %s buries the job", ([, retry]) =>
     Effect.gen(function*() {
       assert.strictEqual(reasonOf(yield* withRetry(retry)), "no; then its retry schedule failed")
@@ -358,7 +358,7 @@ describe("log lines", () => {
 })
 
 describe("a stop", () => {
-  it.effect("that dies settles what runs, and is told", () =>
+  it.effect("that dies is reported after running jobs settle", () =>
     Effect.gen(function*() {
       yield* publish(2)
       const exit = yield* TestBroker.advance("2 seconds").pipe(

@@ -40,7 +40,7 @@ export interface Running {
   readonly fiber: Fiber.Fiber<void, BrokerError>
 }
 
-/** Starts a worker, and lets it come to its first wait. Unless the test says more of it, it stops without grace. */
+/** Starts a worker, and lets it come to its first wait. By default it stops without grace. */
 export const start = Effect.fnUntraced(function*<const Handlers extends ReadonlyArray<Worker.Handler<any>>>(
   options: Worker.Options,
   ...handlers: Handlers
@@ -70,7 +70,7 @@ export const putRaw = Effect.fnUntraced(function*(queue: string, body: unknown, 
 /** What the broker knows of a job. */
 export const statsOf = (id: JobId) => Inspector.use((inspector) => inspector.statsJob(id))
 
-/** Is the job gone? */
+/** Whether the job is gone. */
 export const isGone = (id: JobId) => Inspector.use((inspector) => Effect.isFailure(inspector.statsJob(id)))
 
 /** How many jobs of a queue are in which state. */

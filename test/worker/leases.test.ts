@@ -66,7 +66,7 @@ describe("settle", () => {
       assert.include(only(worker, "LeaseLost"), { handled: true, error: outOfMemory })
     }).pipe(Effect.provide(refusing(outOfMemory, () => false))))
 
-  it.effect("one that may have been carried out is not tried again", () =>
+  it.effect("a settlement that may have happened is not tried again", () =>
     Effect.gen(function*() {
       yield* publish(1)
       const worker = yield* start({}, Worker.handler(Count, () => Effect.void))
@@ -102,7 +102,7 @@ describe("touch", () => {
       ])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("keeps jobs apart whose times to run differ", () =>
+  it.effect("separates jobs with different times to run", () =>
     Effect.gen(function*() {
       yield* publish(1, { ttr: "2 seconds" })
       yield* publish(1, { ttr: "1 hour" })
@@ -112,7 +112,7 @@ describe("touch", () => {
       assert.deepStrictEqual(worker.tags(), ["Done", "Done", "Done"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("works where the broker tells nothing of a delivery before it is asked", () =>
+  it.effect("works with a broker that gives no delivery facts in advance", () =>
     Effect.gen(function*() {
       yield* publish(1, { ttr: "1 second" })
       const worker = yield* start(
@@ -224,7 +224,7 @@ describe("a lease that is lost", () => {
     }))))
   })
 
-  it.effect("is told apart from other interruptions by the handler", () => {
+  it.effect("looks different from other interruptions to the handler", () => {
     const seen: Array<boolean> = []
     return Effect.gen(function*() {
       yield* publish(1, { ttr: "10 seconds" })
@@ -245,7 +245,7 @@ describe("a lease that is lost", () => {
     }))))
   })
 
-  it.effect("interrupts its handler, when the broker tells of it", () =>
+  it.effect("interrupts its handler when the broker reports it", () =>
     Effect.gen(function*() {
       const lost = yield* Deferred.make<Lease>()
       const leases: Array<Lease> = []
@@ -270,7 +270,7 @@ describe("a lease that is lost", () => {
       })))
     }))
 
-  it.effect("is not run at all when it was lost while it waited for a handler", () =>
+  it.effect("does not run when its lease was lost while it waited for a handler", () =>
     Effect.gen(function*() {
       const lost = yield* Deferred.make<Lease>()
       const leases: Array<Lease> = []
@@ -333,7 +333,7 @@ describe("a settlement that fails", () => {
 })
 
 describe("one lease and the others", () => {
-  // the broker does not answer about the first job any more
+  // the broker no longer answers about the first job
   const stuck = layerConsumer((consumer) => ({
     touch: (leases) =>
       leases.some(({ id }) => id === "1")
@@ -423,7 +423,7 @@ describe("poison", () => {
       assert.deepStrictEqual(worker.tags(), ["Buried", "Done"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a job whose lease ran out too often is buried and not run again", () =>
+  it.effect("a job whose lease expired too often is buried and does not run again", () =>
     Effect.gen(function*() {
       const [id] = yield* publish(1, { ttr: "1 second" })
       let runs = 0
@@ -483,7 +483,7 @@ describe("a broker that stays away", () => {
       assert.deepStrictEqual(yield* Fiber.await(worker.fiber), Exit.fail(unavailable))
     }).pipe(Effect.provide(layer(1))))
 
-  it.effect("does not wait for ever for a handler that can't be interrupted", () =>
+  it.effect("does not wait forever for a handler that can't be interrupted", () =>
     Effect.gen(function*() {
       yield* publish(1)
       const worker = yield* start({}, Worker.handler(Count, () => Effect.uninterruptible(Effect.sleep("1 day"))))

@@ -1,5 +1,5 @@
 /**
- * The worker as a property: whatever mix of jobs succeeds, fails, dies, hangs
+ * The worker as a property: when any mix of jobs succeeds, fails, dies, hangs
  * or has its own word, and however often the worker is stopped meanwhile, every
  * accepted job ends as a simple model says.
  */
@@ -75,7 +75,7 @@ const act = (what: Behaviour): Effect.Effect<void, string | Job.Directive> => {
   }
 }
 
-/** Is there still something to be done? */
+/** Whether there is work left. */
 const isUnfinished = Effect.map(
   Inspector.use((inspector) => inspector.stats),
   ({ delayed, ready, reserved }) => delayed + ready + reserved > 0

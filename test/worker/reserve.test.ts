@@ -52,7 +52,7 @@ describe("concurrency", () => {
       assert.deepStrictEqual(begun, [0, 1, 2])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a job that comes later starts beside those that run", () =>
+  it.effect("a later job starts while others run", () =>
     Effect.gen(function*() {
       let begun = 0
       yield* publish(1)
@@ -109,7 +109,7 @@ describe("queues and handlers", () => {
       ]])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("or those that it is told, and touches no others", () =>
+  it.effect("or only the listed queues, and no others", () =>
     Effect.gen(function*() {
       yield* Publisher.publish(A, 1, { queue: "three" })
       yield* Publisher.publish(B, "x", { queue: "three" })

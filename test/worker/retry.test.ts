@@ -166,7 +166,7 @@ describe("failure", () => {
       assert.match((yield* statsOf(id)).reason!, /schedule/)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("one that fails takes none of the others with it", () =>
+  it.effect("a failing job does not affect the others", () =>
     Effect.gen(function*() {
       yield* publish(20)
       const worker = yield* start(

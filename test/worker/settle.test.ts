@@ -1,4 +1,4 @@
-/** What the broker is told of a decision, and what the worker reports: a row per rule. */
+/** The settlement that the broker gets for a decision, and the outcome that the worker reports: one row per rule. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import type { JobId, Lease, Settlement } from "../../src/Broker.ts"

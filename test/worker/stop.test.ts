@@ -1,4 +1,4 @@
-/** How a worker ends: by itself, when it is told to, when it is interrupted. */
+/** How a worker ends: by itself, by a stop request, or by an interruption. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -26,7 +26,7 @@ const seconds = (seen: Array<string>) =>
 const fork = (effect: ReturnType<typeof Worker.run>) => Effect.tap(Effect.forkScoped(effect), () => rest)
 
 describe("idleTimeout", () => {
-  it.effect("ends a worker that had nothing to do for so long", () =>
+  it.effect("ends a worker after the idle timeout", () =>
     Effect.gen(function*() {
       const worker = yield* fork(Worker.run({ idleTimeout: "10 seconds" }, worked))
       yield* pass("9 seconds")
@@ -69,7 +69,7 @@ describe("idleTimeout", () => {
 })
 
 describe("maxJobs", () => {
-  it.effect("is exact, whatever the concurrency and the prefetch", () =>
+  it.effect("is exact, with any concurrency and prefetch", () =>
     Effect.gen(function*() {
       yield* publish(100)
       const exit = yield* Worker.run({ maxJobs: 5, concurrency: 64, prefetch: 64 }, worked)
@@ -86,7 +86,7 @@ describe("maxJobs", () => {
       assert.deepStrictEqual(yield* numbers(), { ready: 95, delayed: 0, reserved: 0, buried: 0 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("waits for those that run, and takes no more meanwhile", () =>
+  it.effect("waits for running jobs, and takes no more meanwhile", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       yield* publish(10)
@@ -98,7 +98,7 @@ describe("maxJobs", () => {
       assert.deepStrictEqual(seen.filter((line) => line.startsWith("begin")).length, 3)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("counts whatever was settled", () =>
+  it.effect("counts every settled job", () =>
     Effect.gen(function*() {
       yield* publish(3)
       yield* putRaw("q", "garbage")
@@ -109,7 +109,7 @@ describe("maxJobs", () => {
       assert.include(exit.counts, { Done: 2, Retried: 1, Buried: 1 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("0 takes nothing at all", () =>
+  it.effect("0 takes nothing", () =>
     Effect.gen(function*() {
       yield* publish(1)
       assert.include(yield* Worker.run({ maxJobs: 0 }, worked), { reason: "MaxJobs" })
@@ -245,7 +245,7 @@ describe("interruption", () => {
       assert.include(yield* statsOf(id!), { state: "delayed", reason: "no" })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a handler that can't be interrupted is waited for in vain only so long", () =>
+  it.effect("the worker waits only a limited time for a handler that can't be interrupted", () =>
     Effect.gen(function*() {
       const [id] = yield* publish(1)
       const worker = yield* start(

@@ -19,7 +19,7 @@ interface Line {
   readonly annotations: Record<string, unknown>
 }
 
-/** A broker, and a logger that keeps what is logged. */
+/** A broker, and a logger that keeps its messages. */
 const logged = (lines: Array<Line>) =>
   Layer.merge(TestBroker.layer, Logger.layer([Logger.map(Logger.formatStructured, (line) => void lines.push(line))]))
 
@@ -50,7 +50,7 @@ describe("log", () => {
     }).pipe(Effect.provide(logged(lines)))
   })
 
-  it.effect("what can't be read is told without quoting it", () => {
+  it.effect("an unreadable job is logged without its body", () => {
     const lines: Array<Line> = []
     return Effect.gen(function*() {
       const id = yield* putRaw("q", "hunter2")
@@ -68,7 +68,7 @@ describe("log", () => {
     }).pipe(Effect.provide(logged(lines)))
   })
 
-  it.effect("a defect is told with its cause", () => {
+  it.effect("a defect is logged with its cause", () => {
     const lines: Array<Line> = []
     return Effect.gen(function*() {
       yield* publish(1)
@@ -78,7 +78,7 @@ describe("log", () => {
     }).pipe(Effect.provide(logged(lines)))
   })
 
-  it.effect("what is discarded, expired or lost is told too; what is done is not", () => {
+  it.effect("discarded, expired and lost jobs are logged too; done jobs are not", () => {
     const lines: Array<Line> = []
     return Effect.gen(function*() {
       yield* publish(1, { deadline: 0 })
@@ -103,7 +103,7 @@ describe("log", () => {
     }).pipe(Effect.provide(logged(lines)))
   })
 
-  it.effect("what is done is told when debugging", () => {
+  it.effect("done jobs are logged at the debug level", () => {
     const lines: Array<Line> = []
     return Effect.gen(function*() {
       yield* publish(1)

@@ -23,7 +23,7 @@ export const checkDelay = integer("delay", 0, maxUint32, "seconds")
 /** A time to run in seconds. */
 export const checkTtr = integer("ttr", 1, maxUint32, "seconds")
 
-/** How long a reserve waits, in seconds. Servers before 1.13 take more for "for ever". */
+/** How long a reserve waits, in seconds. Servers before 1.13 take more for "forever". */
 export const checkTimeout = integer("timeout", 0, 2147483647, "seconds")
 
 const idPattern = /^[0-9]{1,20}$/

@@ -104,7 +104,7 @@ export interface BrokerOptions {
   /** The largest body that is accepted, in bytes, up to 64 MiB. Default: 65535, beanstalkd's own. */
   readonly maxJobSize?: number | undefined
   /**
-   * How long the server may be away before a worker's `reserve` fails. Default: for ever. Everything else fails at
+   * How long the server may be away before a worker's `reserve` fails. Default: forever. Everything else fails at
    * once while it is away.
    */
   readonly reconnectFor?: Duration.Input | undefined

@@ -293,7 +293,7 @@ describe("an idle consumer, and one at its limits", () => {
       }).pipe(onTestClock)
       yield* waiting(direct, "q", 1)
       const before = relay.bytes()
-      // the server is asked anew each 30 seconds
+      // the broker asks the server again every 30 seconds
       yield* onTestClock(TestClock.adjust("29 seconds"))
       yield* Effect.addFinalizer(() => Effect.forkDetach(onTestClock(Effect.forever(TestClock.adjust("1 second")))))
       // until the relay would have heard of it
@@ -318,7 +318,7 @@ describe("an idle consumer, and one at its limits", () => {
     }))
 
   Servers.real(
-    "a trickle of long jobs delays none of them, and idle connections are closed",
+    "a trickle of long jobs starts without delay, and idle connections close",
     () =>
       Effect.gen(function*() {
         const server = yield* Servers.beanstalkd()

@@ -1,4 +1,4 @@
-/** What became of a command that failed: `Unknown` only where its bytes may have reached the server. */
+/** The result of a failed command: `Unknown` only if its bytes may have reached the server. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -71,11 +71,11 @@ const later = (socket: Net.Socket, reply: () => void) => socket.once("data", rep
 
 const servers: ReadonlyArray<readonly [string, Network.Script]> = [
   ["a proxy that accepts and closes, because its server is down", (socket) => socket.end()],
-  ["one that resets", (socket) => socket.resetAndDestroy()],
-  ["one that closes when it was asked", (socket) => later(socket, () => socket.end())],
-  ["one that resets when it was asked", (socket) => later(socket, () => socket.resetAndDestroy())],
-  ["one that closes in the middle of an answer", (socket) => later(socket, () => socket.end("OK 900\r\n---\n"))],
-  ["one that says nothing", (socket) => socket.resume()],
+  ["a server that resets", (socket) => socket.resetAndDestroy()],
+  ["a server that closes after a request", (socket) => later(socket, () => socket.end())],
+  ["a server that resets after a request", (socket) => later(socket, () => socket.resetAndDestroy())],
+  ["a server that closes in the middle of an answer", (socket) => later(socket, () => socket.end("OK 900\r\n---\n"))],
+  ["a silent server", (socket) => socket.resume()],
   ["an HTTP server", (socket) => later(socket, () => socket.end("HTTP/1.1 503 Service Unavailable\r\n\r\n"))],
   ["garbage", (socket) => later(socket, () => socket.write("WHATEVER\r\n"))],
   ["statistics that are none", (socket) => later(socket, () => socket.write(Servers.ok("nonsense")))],
@@ -194,7 +194,7 @@ describe("a command that was written before the connection ended", () => {
       }))
   }
 
-  it.live("a body that has not left in full was not executed, nor the commands behind it", () =>
+  it.live("a partly sent body was not executed, and neither were the commands after it", () =>
     Effect.gen(function*() {
       const blocked = yield* blocking
       const stuck = yield* Deferred.make<Net.Socket>()
@@ -221,7 +221,7 @@ describe("a command that was written before the connection ended", () => {
   it.live("fivebeans: writes nothing to a connection that the server has half-closed", () =>
     Effect.gen(function*() {
       const halves = yield* Deferred.make<Net.Socket>()
-      // it never reads, so what was written keeps the connection from closing
+      // the server never reads, so unsent bytes keep the connection from closing
       const port = yield* Network.scripted((socket) => {
         socket.pause()
         Deferred.doneUnsafe(halves, Effect.succeed(socket))

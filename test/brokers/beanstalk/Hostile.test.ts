@@ -63,7 +63,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
     /"Buried" to Delete/
   ],
   [
-    "kick: more than asked for",
+    "kick: more than requested",
     to("kick", "KICKED 11\r\n"),
     ({ inspector }) => inspector.kick("q", 10),
     /11 jobs to Kick/
@@ -244,7 +244,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
   ]
 ]
 
-/** What ends the connection that it came over, and what it is told as. */
+/** Replies that end their connection, and the error that each one becomes. */
 const violates = Effect.fnUntraced(
   function*(driver: (options: { port: number }) => Driver, table: Table, ask: Ask, says: RegExp) {
     const closed = yield* Deferred.make<void>()
@@ -340,7 +340,7 @@ describe("the message", () => {
 })
 
 describe("a defect", () => {
-  it.live("in a greeting fails the waiting callers, whatever its cause", () =>
+  it.live("in a greeting fails the waiting callers, for any cause", () =>
     Effect.gen(function*() {
       const { connect, name } = Native.driver({ port: yield* Network.scripted(() => {}) })
       const broken: ReadonlyArray<Driver["connect"]> = [

@@ -34,7 +34,7 @@ const logging = <E, R>(run: (lines: ReadonlyArray<string>) => Effect.Effect<void
   return Effect.as(Effect.provide(run(lines), Logger.layer([logger])), lines)
 }
 
-/** Waits in real time, whatever clock the test runs on. */
+/** Waits in real time, also on the test clock. */
 const turn = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))
 const eventually = (holds: () => boolean) => Effect.repeat(turn, { until: holds })
 
@@ -225,7 +225,7 @@ describe("the log", () => {
         })
       )
       const fiber = yield* Effect.forkChild(Effect.scoped(running), { startImmediately: true })
-      // in small steps: what is opened meanwhile takes real time
+      // in small steps: connections that open meanwhile take real time
       yield* Effect.repeat(Effect.andThen(TestClock.adjust("500 millis"), turn), {
         until: () => fiber.pollUnsafe() !== undefined
       })

@@ -61,7 +61,7 @@ describe("Pipeline", () => {
     assert.isFalse(pipeline.answer(deleted))
   })
 
-  it("settles all batches at its end, and tells which commands were sent", () => {
+  it("settles all batches at its end, and marks the commands that were sent", () => {
     const { pipeline, reply, send, settled, submit } = setUp()
     submit("a", 3)
     submit("b", 2)

@@ -270,7 +270,7 @@ describe("replies", () => {
     assert.isBelow((process.memoryUsage().rss - before) / size, 300)
     parser.feed(latin1("\r\n"), replies)
     assert.lengthOf(replies, 1)
-    // nor for what was announced and does not come
+    // and not for announced bytes that never arrive
     const others = Array.from({ length: 1000 }, () => new Parser())
     const { external } = process.memoryUsage()
     for (const other of others) {
@@ -307,7 +307,7 @@ describe("statistics", () => {
     assert.strictEqual(decodeJobStats(latin1("---\n__proto__: 1\n"))._tag, "Failure")
   })
 
-  it("lists have names, whatever these look like", () => {
+  it("lists have names of any form", () => {
     assert.deepStrictEqual(parseList(latin1("---\n- 123\n- 1e5\n- true\n- .5\n- \"q\"\n")), [
       "123",
       "1e5",

@@ -78,7 +78,7 @@ describe("TLS", () => {
           const { port } = yield* secured(wrong)
           const options = { host: "localhost", port, tls: { ca: certs.ca } }
           assert.include(detail(yield* ask(port, options.tls)), "serverAuth")
-          // for ever, where that makes sense
+          // forever, if that makes sense
           const { broker } = yield* BeanstalkBroker.make(Native.driver(options))
           const consumer = Effect.flatMap(broker.consume(["q"]), (consumer) => consumer.reserve(1))
           const error = yield* Effect.flip(Effect.timeout(consumer, "5 seconds"))
@@ -177,7 +177,7 @@ describe("TLS", () => {
           assert.match(error.message, says)
           assert.notMatch(error.message, /error:|BEGIN .*KEY/, query)
         }
-        // what was fine stays so
+        // other forms of a valid certificate still work
         for (
           const ca of [certs.ca.replaceAll("\n", "\r\n"), `\ufeff# ours\n${certs.ca}`, certs.server.cert + certs.ca]
         ) {

@@ -1,4 +1,4 @@
-/** `beanstalk://HOST:PORT` as a broker's URL: what is read, what is refused and how, and what is never shown. */
+/** `beanstalk://HOST:PORT` as a broker's URL: the settings that it reads, the errors, and the secrets that it never shows. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"

@@ -11,7 +11,7 @@ const drain = <A>(heap: Heap<A>): Array<A> => {
 const numeric = (a: number, b: number) => a - b
 
 describe("Heap", () => {
-  it.prop("pops in order, whatever was removed from the middle", [
+  it.prop("pops in order after any removals from the middle", [
     Schema.Array(Schema.Natural),
     Schema.Array(Schema.Natural)
   ], ([values, picks]) => {

@@ -10,7 +10,7 @@ const request = (options: ListOptions): unknown =>
     onFailure: ({ reason }) => reason._tag === "OptionInvalid" ? reason.option : reason._tag
   })
 
-describe("a page that is asked for", () => {
+describe("a requested page", () => {
   const rows: ReadonlyArray<readonly [rule: string, options: ListOptions, expected: unknown]> = [
     ["100 jobs from the first, unless it says more", { state: "ready" }, [100, undefined]],
     ["1000 at most", { state: "ready", limit: 1000 }, [1000, undefined]],
@@ -36,8 +36,8 @@ describe("a page that is asked for", () => {
 describe("a page that was found", () => {
   const rows: ReadonlyArray<readonly [rule: string, found: number, shown: number, next: string | undefined]> = [
     ["none", 0, 0, undefined],
-    ["fewer than asked for", 1, 1, undefined],
-    ["as many as asked for", 2, 2, undefined],
+    ["fewer than requested", 1, 1, undefined],
+    ["as many as requested", 2, 2, undefined],
     ["more: the next begins after the last that is shown", 3, 2, "ready.10.2"]
   ]
 

@@ -18,10 +18,10 @@ const brief = (result: Result.Result<unknown, BrokerError>): string => {
 
 describe("rules of all brokers", () => {
   const settlements: ReadonlyArray<readonly [rule: string, settlement: Settlement, expected: string]> = [
-    ["nothing is asked for", { _tag: "Delete", lease }, "ok"],
+    ["no options", { _tag: "Delete", lease }, "ok"],
     ["no delay", released(Duration.zero), "ok"],
     ["the longest delay", released(maxDelay), "ok"],
-    ["a delay for ever", released(Duration.infinity), "delay"],
+    ["an infinite delay", released(Duration.infinity), "delay"],
     ["a delay of less than none", released(Duration.millis(-1)), "delay"],
     ["the most urgent", { _tag: "Bury", lease, reason: "", priority: 0 }, "ok"],
     ["the least urgent", { _tag: "Bury", lease, reason: "", priority: 2 ** 32 - 1 }, "ok"],

@@ -199,7 +199,7 @@ describe("Commits", () => {
     }))
 
   it.live.each(["onWritten", "afterwards", "sync"] as const)(
-    "whatever is thrown (%s), every operation completes, and the next one runs",
+    "after any thrown value (%s), every operation completes, and the next one runs",
     (where) =>
       Effect.gen(function*() {
         const { count, disk, faults, insert } = yield* make
@@ -210,7 +210,7 @@ describe("Commits", () => {
         for (const result of results) {
           if (Result.isFailure(result)) assert.include(result.failure.reason, { _tag: "Unavailable", fate: "Unknown" })
         }
-        // what was asked for meanwhile is told that it was not begun
+        // operations requested meanwhile fail as not begun
         yield* Effect.retry(insert(10), { times: 1, while: ({ message }) => message.includes("a fault") })
         assert.strictEqual(yield* count, 3)
       }).pipe(Effect.provide(Logger.layer([])))

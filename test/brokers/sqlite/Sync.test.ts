@@ -1,4 +1,4 @@
-/** A disk that fails says so once: nothing is told to be safe afterwards until it is. */
+/** A failing disk reports its error once: after that, no write is acknowledged until it is safe. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -42,7 +42,7 @@ const make = Effect.gen(function*() {
       fails = true
     },
     write: (name: string) => queue.run(name),
-    /** What is in the file itself, whatever its log has. */
+    /** The content of the file itself, without its log. */
     kept: () => {
       copyFileSync(path, `${path}.copy`)
       const copy = new DatabaseSync(`${path}.copy`)

@@ -1,4 +1,4 @@
-/** Whoever waits is woken: whatever fails meanwhile, and whichever clock is set. */
+/** Every waiter wakes up, after any failure and any change of the clock. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -8,7 +8,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { brokerClosed, type BrokerError } from "../../../src/BrokerError.ts"
 import { tickMillis, type Waiter, Waiters } from "../../../src/brokers/sqlite/waiters.ts"
 
-/** Somebody who waits for what never comes, and a file that is told what to do, on the clock of the test. */
+/** A waiter for a job that never comes, and a file that the test controls, on the test clock. */
 const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const file = {
@@ -58,7 +58,7 @@ describe("Waiters", () => {
       const { file } = yield* make
       const told = yield* Deferred.make<void>()
       file.changedSince = Deferred.await(told)
-      // it sleeps by now, for 700 ms more, unless it is told of a write
+      // it now sleeps for 700 ms more, unless a write wakes it
       yield* TestClock.adjust("1300 millis")
       const quiet = file.requested
       file.changedSince = Effect.never
@@ -111,7 +111,7 @@ describe("Waiters", () => {
       assert.deepStrictEqual(file.reported, [1])
     }))
 
-  it.effect("closing fails the waiters, and those that come later", () =>
+  it.effect("closing fails the waiters, and later ones too", () =>
     Effect.gen(function*() {
       const { failures, waiter, waiters } = yield* make
       const error = brokerClosed("test")

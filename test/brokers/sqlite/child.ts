@@ -1,6 +1,6 @@
 /**
  * A process that uses a file, for tests: `node child.ts ROLE PATH`.
- * It prints a line for each thing that it was told is done.
+ * It prints a line for each acknowledged operation.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
@@ -17,14 +17,14 @@ const [role, path = ""] = process.argv.slice(2)
 
 const say = (line: string) => Effect.sync(() => process.stdout.write(`${line}\n`))
 
-/** Puts jobs for ever, several at a time. */
+/** Puts jobs forever, several at a time. */
 const publish = Effect.gen(function*() {
   const broker = yield* Broker
   const put = (body: string) => Effect.flatMap(broker.put("q", request(body)), (id) => say(`put ${id}`))
   return yield* Effect.forever(Effect.all([put("a"), put("b"), put("c")], { concurrency: 3 }))
 })
 
-/** Works jobs for ever. Says which it runs before it deletes them, and which are deleted after. */
+/** Works jobs forever. Prints each job before it deletes it, and again after. */
 const work = Effect.gen(function*() {
   const broker = yield* Broker
   const consumer = yield* broker.consume(["q"])
@@ -38,7 +38,7 @@ const work = Effect.gen(function*() {
       const again: Array<Lease> = []
       for (const [i, lease] of left.entries()) {
         const result = results[i]!
-        // as a worker does: what was certainly not carried out is asked for again
+        // as a worker does: it repeats an operation that certainly did not happen
         if (Result.isFailure(result) && isNotSettled(result.failure)) again.push(lease)
         else yield* say(`${Result.isSuccess(result) ? "done" : "failed"} ${lease.id}`)
       }

@@ -88,7 +88,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
       const filler = join(place, "filler")
       spawnSync("dd", ["if=/dev/zero", `of=${filler}`, "bs=4k"], { stdio: "ignore" })
 
-      // What was written before may have left room for some pages.
+      // Earlier writes may have left room for some pages.
       const settle = Effect.map(
         consumer.settle([{ _tag: "Bury", lease: first, reason: "x".repeat(30_000) }]),
         (all) => all[0]!
@@ -134,7 +134,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
         yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), ({ broker }) => broker.put("q", request("b"))))
         const lease = yield* Effect.timeout(Fiber.join(waiting), "5 seconds")
         assert.strictEqual(text(lease), "b")
-        // what is held here is there again when the first is
+        // the broker works again once the first waiter has its job
         yield* broker.put("q", request("c"))
       }).pipe(Effect.ensuring(Effect.sync(() => execFileSync("umount", ["-l", place], { stdio: "ignore" }))))
       yield* Effect.eventually(broker.ping).pipe(Effect.timeout("5 seconds"))

@@ -1,4 +1,4 @@
-/** Files from elsewhere: with what is not backq's in them, with rows that no backq writes, and copies. */
+/** Files from elsewhere: with tables of others, with rows that backq never writes, and copies. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -191,7 +191,7 @@ describe("a row that backq would never write", () => {
       assert.include(message, "the pid of process")
     }))
 
-  it.effect("space that can't be returned is not tried for ever", () =>
+  it.effect("backq stops trying to return space that it can't return", () =>
     Effect.gen(function*() {
       const path = yield* file
       const database = new DatabaseSync(path)

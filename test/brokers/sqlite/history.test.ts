@@ -76,7 +76,7 @@ describe("history", () => {
       assert.deepStrictEqual((yield* inspector.list("other", { state: "done" })).jobs, [])
     }))
 
-  it.live("pages show each finished job once, whatever is finished meanwhile", () =>
+  it.live("pages show each finished job once, also while others finish", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* SqliteBroker.make({
         path: yield* file,
@@ -107,7 +107,7 @@ describe("history", () => {
       assert.deepStrictEqual(yield* listDone(inspector, 10), [])
     }))
 
-  it.live("can keep jobs for ever", () =>
+  it.live("can keep jobs forever", () =>
     Effect.gen(function*() {
       const { broker, inspector } = yield* SqliteBroker.make({ path: yield* file, history: Duration.infinity })
       const consumer = yield* broker.consume(["q"])
@@ -126,7 +126,7 @@ describe("history", () => {
       assert.strictEqual(rowsIn(path), 0)
     }))
 
-  it.live("removes jobs whose time has ended while idle, even in a process without history", () =>
+  it.live("removes expired jobs while idle, even in a process without history", () =>
     Effect.gen(function*() {
       const path = yield* file
       const longer = yield* SqliteBroker.make({ path, history: "1 hour", durability: "normal" })

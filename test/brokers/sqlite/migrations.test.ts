@@ -1,4 +1,4 @@
-/** Files of every older schema version are opened, and what is in them is served. */
+/** backq opens files of every older schema version and serves their jobs. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,4 @@
-/** A file that is moved, replaced or removed while it is open: it is noticed, told, and opened again. */
+/** A file that is moved, replaced or removed while it is open: backq notices, reports it, and opens the file again. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"

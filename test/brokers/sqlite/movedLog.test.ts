@@ -41,7 +41,7 @@ describe("a file that loses its log or its shared memory", () => {
           yield* broker.put("q", request("c"))
           yield* done(consumer, lease)
           assert.match(lines.join("\n"), /^Warn .*-wal or -shm was removed or replaced/)
-          // what is on the disk now is what another program finds
+          // another program finds exactly the content of the disk
           assert.deepStrictEqual(bodiesIn(path), ["b", "c"])
           const other = yield* SqliteBroker.make({ path })
           assert.include(yield* other.inspector.statsQueue("q"), { ready: 2, reserved: 0, total: 3 })

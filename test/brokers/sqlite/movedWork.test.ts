@@ -1,4 +1,4 @@
-/** Jobs and workers whose file is moved: nothing that was accepted is lost. */
+/** Jobs and workers whose file is moved: no accepted job is lost. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"

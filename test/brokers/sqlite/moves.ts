@@ -8,7 +8,7 @@ import { open } from "../../../src/brokers/sqlite/file.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
 import { request } from "./harness.ts"
 
-/** What was logged, one line each. */
+/** The log messages, one line each. */
 export const logs = () => {
   const lines: Array<string> = []
   const logger = Logger.make(({ logLevel, message }) => lines.push(`${logLevel} ${String(message)}`))
@@ -27,7 +27,7 @@ export const moveAll = (path: string, to: string) => {
 export const putElsewhere = (path: string, body: string) =>
   Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), ({ broker }) => broker.put("q", request(body))))
 
-/** The bodies of the jobs in a file, in whatever state. */
+/** The bodies of the jobs in a file, in any state. */
 export const bodiesIn = (path: string): ReadonlyArray<string> => {
   const database = open(path)
   const rows = database.prepare("SELECT small FROM job").all()

@@ -63,7 +63,7 @@ const unavailable = (path: string, why: string) =>
     assert.include(message, why)
   })
 
-/** Between two attempts on a file that another program has locked, whoever opens or writes it rests this long. */
+/** The pause between two attempts to open or write a file that another program has locked. */
 const longestPause = "6 millis"
 
 const large = request("x".repeat(60_000))

@@ -1,5 +1,5 @@
 /**
- * What is on the disk when the power fails: the write-ahead log up to any byte.
+ * The content of the disk when the power fails: the write-ahead log up to any byte.
  * Everything that was acknowledged before that byte was written is there.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -19,13 +19,13 @@ allow(withPrograms)
 interface Acknowledged {
   readonly id: JobId
   readonly what: "put" | "deleted"
-  /** How much of the log was written by then. */
+  /** The length of the log at that time. */
   readonly end: number
 }
 
 const frameSize = 24 + 4096
 
-/** Where the log ends: what comes after, of before it began anew, has other salts (https://sqlite.org/fileformat2.html). */
+/** Where the log ends: older frames after it have other salts (https://sqlite.org/fileformat2.html). */
 const endOf = (log: Buffer): number => {
   const salts = log.subarray(16, 24)
   let end = 32
@@ -33,7 +33,7 @@ const endOf = (log: Buffer): number => {
   return end
 }
 
-/** Puts and deletes jobs, and notes what was acknowledged when the log had which length. */
+/** Puts and deletes jobs, and records the length of the log at each acknowledgement. */
 const work = Effect.fnUntraced(function*(broker: Broker["Service"], wal: string, rounds: number) {
   const acknowledged: Array<Acknowledged> = []
   const note = (id: JobId, what: "put" | "deleted") => acknowledged.push({ id, what, end: endOf(readFileSync(wal)) })
@@ -70,7 +70,7 @@ const cutEverywhere = Effect.fnUntraced(function*(
 
     const safe = acknowledged.filter((one) => one.end <= cut)
     const deleted = new Set(safe.filter((one) => one.what === "deleted").map((one) => one.id))
-    // Those whose deletion was written may be gone, acknowledged or not.
+    // Jobs with a written deletion may be gone, acknowledged or not.
     const mayBeGone = new Set(acknowledged.filter((one) => one.what === "deleted").map((one) => one.id))
     yield* Effect.scoped(Effect.gen(function*() {
       const reopened = yield* SqliteBroker.make({ path: image })

@@ -145,7 +145,7 @@ describe("processes", () => {
             return { ...holder, id }
           }))
         const consumer = yield* broker.consume(["q"])
-        // whoever looks for the first sees that the second lives
+        // a search for the first process sees that the second lives
         for (const { id, kill } of holders) {
           const fiber = yield* Effect.forkChild(take(consumer))
           yield* Effect.repeat(broker.idleWorkers("q"), { until: (waiting) => waiting === 1 })
@@ -178,11 +178,11 @@ describe("processes", () => {
         const id = yield* broker.put("q", request("a", { ttr: "1 hour" }))
         const holder = yield* child("hold", path)
         yield* holder.until((line) => line === `holds ${id}`)
-        // who opens the file looks for the dead as well: only we are to look from here on
+        // opening the file also searches for dead processes: from here on only the test searches
         yield* (yield* child("flood", path)).until((line) => line === "flooding")
         const consumer = yield* broker.consume(["q"])
         const fiber = yield* Effect.forkChild(take(consumer))
-        // others are told who waits after the first search for the dead
+        // other processes see the waiters after the first search for dead ones
         yield* Effect.scoped(Effect.flatMap(SqliteBroker.make({ path }), ({ broker: other }) =>
           Effect.repeat(other.idleWorkers("q"), {
             until: (waiting) => waiting === 1

@@ -12,7 +12,7 @@ import { file, request } from "./harness.ts"
 
 allow(withManyCases)
 
-/** Is a job too big, delayed, and how urgent is it? */
+/** A job's size, delay and priority. */
 const Request = Schema.Struct({
   isTooBig: Schema.Boolean,
   isDelayed: Schema.Boolean,

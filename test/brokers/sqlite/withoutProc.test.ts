@@ -24,8 +24,8 @@ describe("without a /proc", () => {
 
   const others: ReadonlyArray<readonly [other: string, process: Liveness.Process]> = [
     ["this one", self],
-    ["one that is gone", { ...self, pid: 4_000_000 }],
-    ["one that is known elsewhere", { pid: 4_000_000, started: "1", world: "a-boot pid:[1]" }]
+    ["an ended process", { ...self, pid: 4_000_000 }],
+    ["a process of another boot or container", { pid: 4_000_000, started: "1", world: "a-boot pid:[1]" }]
   ]
 
   it.each(others)("no process is known to be dead: %s", (_, other) => {

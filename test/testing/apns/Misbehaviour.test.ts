@@ -168,7 +168,7 @@ describe("GOAWAY", () => {
       assert.deepStrictEqual(next.goaways, [])
     }))
 
-  it.effect("lets open pushes be answered, except those that it refuses", () =>
+  it.effect("answers open pushes, except the ones that it refuses", () =>
     Effect.gen(function*() {
       const { client, send, simulator } = yield* setUp({ script: { maxStreams: { before: 10 }, delay: "1 minute" } })
       const sent = yield* Effect.forEach(tokens(5), (to) => Effect.forkChild(outcome(send(to))))
@@ -303,6 +303,6 @@ const rawConnection = ({ ca, port }: Simulator.ApnsSimulator["Service"]) =>
 const connectTo = (simulator: Simulator.ApnsSimulator["Service"]) =>
   Effect.provideService(connect(), Simulator.ApnsSimulator, simulator)
 
-/** Waits until so many pushes have come. */
+/** Waits until a number of pushes has arrived. */
 const arrived = (simulator: Simulator.ApnsSimulator["Service"], count: number) =>
   TestClock.withLive(eventually(`${count} pushes`, Effect.map(simulator.counts, ({ pushes }) => pushes === count)))

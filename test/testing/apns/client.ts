@@ -31,7 +31,7 @@ export interface Client {
   /** Each SETTINGS_MAX_CONCURRENT_STREAMS that was announced. */
   readonly limits: Array<number>
   readonly closed: Effect.Effect<void>
-  /** A PING and its answer: all that was sent before is here by then. Nothing on a session that has ended. */
+  /** A PING and its answer: everything sent before has then arrived. Does nothing on an ended session. */
   readonly ping: Effect.Effect<void>
 }
 
@@ -94,7 +94,7 @@ export const topic = "com.example.app"
 
 export const payload = JSON.stringify({ aps: { alert: "hello" } })
 
-/** The headers of a good push, but for its provider token. */
+/** The headers of a good push, without its provider token. */
 export const push = (to = token("a1"), more: Http2.OutgoingHttpHeaders = {}): Http2.OutgoingHttpHeaders => ({
   ":method": "POST",
   ":path": `/3/device/${to}`,

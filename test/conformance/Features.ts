@@ -1,11 +1,11 @@
-/** The rules about what a broker says of itself: a feature that is claimed works, one that is not is refused. */
+/** The rules about a broker's features: a listed feature works, any other is refused. */
 import { assert } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { assertFails, bury, done, release, type SuiteOptions, take, type Test, text, uniqueQueue } from "./Harness.ts"
 
 /** Registers the tests. */
-export const telling = (test: Test, { features }: SuiteOptions): void => {
+export const featureTests = (test: Test, { features }: SuiteOptions): void => {
   test("features: both services have the expected value", (h) =>
     Effect.sync(() => {
       assert.deepStrictEqual(h.broker.features, features)
