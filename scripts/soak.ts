@@ -1,5 +1,5 @@
 /**
- * `npm run soak`: what the tests do for seconds, for as long as you like.
+ * `npm run soak`: runs the long tests for as long as you like.
  *
  *     npm run soak                                   lists the names
  *     npm run soak -- fuzz/envelope --rounds 100000  one of them
@@ -23,11 +23,11 @@ import * as Fuzz from "../test/support/fuzz.ts"
 interface Soak {
   readonly name: string
   readonly about: string
-  /** How many rounds it takes where nobody says. */
+  /** The number of rounds without `--rounds`. */
   readonly rounds: number
   /** At most this many rounds share a start and an end. */
   readonly together: number
-  /** Takes some rounds. Throws when a promise was broken. What it returns is printed. */
+  /** Runs some rounds. Throws when a guarantee was broken. The program prints the returned value. */
   readonly take: (seed: string, index: number, rounds: number) => Promise<unknown>
 }
 
@@ -143,7 +143,7 @@ const count = (option: string, text: string): number => {
 
 const listed = soaks.map(({ about, name }) => `${name.padEnd(28)} ${about}`).join("\n")
 
-/** Where it is, for what comes out of a callback. */
+/** The current round, for errors from callbacks. */
 let current = ""
 
 process.on("uncaughtException", (error) => {

@@ -76,7 +76,7 @@ const plan = (folder: string): ReadonlyArray<Planned> => [
 
 const lastLine = (output: OutputTail.Output): string => OutputTail.toText(output).trim().split("\n").at(-1) ?? ""
 
-/** What a handler's result says, in a few words. */
+/** A handler's result in a few words. */
 const noteOf = (result: unknown): string => {
   if (typeof result === "string") return result
   if (typeof result !== "object" || result === null) return ""
@@ -85,7 +85,7 @@ const noteOf = (result: unknown): string => {
   return dead > 0 ? "its token is dead: a job reports it to the application" : `accepted for ${accepted} devices`
 }
 
-/** What the board says of an outcome. */
+/** The text of an outcome on the board. */
 const rowOf = (outcome: Outcome.Outcome): Partial<Board.Row> => {
   switch (outcome._tag) {
     case "Done":
@@ -99,7 +99,7 @@ const rowOf = (outcome: Outcome.Outcome): Partial<Board.Row> => {
   }
 }
 
-/** Deletes what an earlier run has left. */
+/** Deletes the files of an earlier run. */
 const clear = Effect.gen(function*() {
   const inspector = yield* Inspector
   for (const state of ["ready", "delayed", "buried"] as const) {

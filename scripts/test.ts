@@ -28,7 +28,7 @@ let skippedSteps = 0
 const step = (script: string): void => {
   console.log(`> ${script}`)
   const { status } = spawnSync("npm", ["run", "--silent", script], { stdio: ["ignore", "inherit", "inherit"] })
-  // What this machine has no tool for is skipped, but not in CI.
+  // A step without its tool is skipped, except in CI.
   if (status === skipped && !ci) skippedSteps++
   else if (status !== 0) failedSteps.push(script)
 }

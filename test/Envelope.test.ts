@@ -89,7 +89,7 @@ describe("Envelope", () => {
     ["a deadline that is no number", `{"backq":1,"id":"a","job":"j","payload":1,"expiresAt":"soon"}`, /"expiresAt"/]
   ]
 
-  it.each(bad)("says what is wrong with %s, on one line", (_, body, expected) => {
+  it.each(bad)("names the fault of %s, on one line", (_, body, expected) => {
     assert.match(failure(body), expected)
     assert.notInclude(failure(body), "\n")
   })

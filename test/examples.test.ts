@@ -61,7 +61,7 @@ const place = Effect.map(folder, (cwd) => {
 })
 
 describe.concurrent("examples", () => {
-  it.live("retries.ts: what becomes of each job, and why", () =>
+  it.live("retries.ts: prints the outcome of each job, and the reason", () =>
     Effect.gen(function*() {
       const { run } = yield* place
       const output = yield* run("retries.ts")
@@ -143,7 +143,7 @@ describe.concurrent("examples", () => {
       assert.include(service.output(), "worker stopped: 1 done")
     }))
 
-  it.live("graceful-shutdown.ts: a short job finishes, a long one goes back, a third does not begin", () =>
+  it.live("graceful-shutdown.ts: a short job finishes, a long one is requeued, a third does not begin", () =>
     Effect.gen(function*() {
       const { start } = yield* place
       const worker = yield* start("graceful-shutdown.ts")
@@ -171,7 +171,7 @@ describe.concurrent("examples", () => {
       assert.include(worker.output(), "worker stopped: 2 done")
     }))
 
-  it.live("process-policy.ts: what the list names runs, all else is buried with the rule", () =>
+  it.live("process-policy.ts: listed programs run, all others are buried with the rule", () =>
     Effect.gen(function*() {
       const output = yield* (yield* place).run("process-policy.ts")
       assert.match(output, /^Done: \d{4}$/m)
@@ -227,7 +227,7 @@ describe("scripts/examples", () => {
     assert.include(tests, name)
   })
 
-  it("its index names every program, and no other", () => {
+  it("its index names exactly the programs", () => {
     const index = readFileSync(join(examples, "README.md"), "utf8")
     assert.deepStrictEqual(
       Array.from(index.matchAll(/\]\((\S+\.ts)\)/g), ([, name]) => name).toSorted(),

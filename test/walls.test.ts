@@ -1,5 +1,5 @@
 /**
- * The walls between the rooms of src: who may import what, through which door,
+ * The walls between the rooms of src: the allowed imports, through which door,
  * and which files are public. CONTRIBUTING.md says the same in words.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -39,7 +39,7 @@ const rooms = [
 
 type Room = typeof rooms[number] | "contract"
 
-/** The room of a file. A folder that nobody gave walls to has none, and fails. */
+/** The room of a file. A folder without walls has no room, and fails. */
 const roomOf = (path: string): Room | undefined =>
   path.includes("/") ? rooms.find((room) => path === room || path.startsWith(`${room}/`)) : "contract"
 
@@ -47,7 +47,7 @@ const effect = /^effect\//
 const node = /^(effect\/|node:)/
 const platform = /^(effect\/|@effect\/platform-node\/|node:)/
 
-/** What each room may import from the others (all may use `internal`), and from outside. */
+/** The imports that each room may use, from others (all may use `internal`) and from outside. */
 const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outside: RegExp }> = {
   internal: { rooms: [], outside: effect },
   contract: { rooms: ["worker"], outside: effect },

@@ -106,7 +106,7 @@ const bare: Candidate = (n) =>
     for (let i = 0; i < window; i++) next()
   })
 
-/** What takes a list of pushes at once gets as many as may be under way. */
+/** The candidates that take a list of pushes get as many as may be in flight. */
 const inBatches = (send: (size: number) => Promise<unknown>): Candidate => async (n) => {
   for (let sent = 0; sent < n; sent += window) await send(Math.min(window, n - sent))
 }
@@ -122,7 +122,7 @@ const nodeApn = inBatches(async (size) => {
 })
 
 const apns2Client = new ApnsClient({ team: teamId, keyId, signingKey: key, defaultTopic: topic, host: "localhost" })
-// it knows no other port than 443: the same pool as its own, for ours
+// its own pool supports only port 443: this is the same pool for our port
 const { Pool } = createRequire(createRequire(import.meta.url).resolve("apns2"))("undici")
 Object.assign(apns2Client, {
   client: new Pool(`https://localhost:${port}`, {

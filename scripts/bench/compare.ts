@@ -18,13 +18,13 @@ interface Figures {
 /** How candidates are compared. */
 export interface Options {
   readonly rounds: number
-  /** How often a candidate does it. */
+  /** How many jobs or requests a candidate does. */
   readonly n: (name: string) => number
   readonly before?: ((n: number, name: string) => Promise<void>) | undefined
   readonly after?: Candidate | undefined
   /** The column that relates a rate to the limit. */
   readonly ratio: { readonly title: string; readonly of: (rate: number, limit: number) => string }
-  /** The CPU time of a server so far, in microseconds, where there is one. */
+  /** The CPU time of a server so far, in microseconds, if there is one. */
   readonly serverCpu?: (() => number) | undefined
 }
 

@@ -1,5 +1,5 @@
 /**
- * What becomes of pushes when the server says GOAWAY after each 1000 of them,
+ * The results of pushes when the server sends GOAWAY after each 1000 of them,
  * as nginx does: by backq and by @parse/node-apn, counted in nginx's log.
  *
  *     npm run bench -- goaway [--pushes 20000] [--window 900] [--requests 1000]

@@ -1,5 +1,5 @@
 /**
- * What a worker costs while its queue is empty, and how soon it starts a job
+ * The cost of a worker while its queue is empty, and how soon it starts a job
  * that comes then.
  *
  *     npm run bench -- idle [--broker beanstalkd | sqlite | postgres] [--seconds 60] [--jobs 100]

@@ -23,7 +23,7 @@ const packagesOf = (lock: string | undefined): string => {
     .join("\n")
 }
 
-/** Whether what the lock file names is there. */
+/** Whether the packages of the lock file are installed. */
 export const isInstalled = (): boolean => {
   const wanted = packagesOf(read("package-lock.json"))
   return wanted !== "" && wanted === packagesOf(read("node_modules/.package-lock.json"))

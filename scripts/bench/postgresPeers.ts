@@ -18,7 +18,7 @@ export interface Peer {
   readonly work: Readonly<Record<string, Candidate>>
   /** Resolves when the handler of the next job begins. */
   readonly listen?: () => Promise<{ readonly next: () => Promise<void>; readonly end: () => Promise<void> }>
-  /** SQL that does to all waiting jobs what a worker does: it leases and settles them. None: it is not measured. */
+  /** SQL that leases and settles all waiting jobs, as a worker does. Without it, this part is not measured. */
   readonly settled: ReadonlyArray<string>
   /** Empties the queue. */
   readonly empty: () => Promise<unknown>

@@ -1,5 +1,5 @@
 /**
- * What a benchmark found, as ratios, for the page of benchmarks. `npm run bench`
+ * The results of a benchmark, as ratios, for the page of benchmarks. `npm run bench`
  * names the file with `--write`; without it nothing is recorded.
  */
 import { appendFileSync } from "node:fs"

@@ -5,7 +5,7 @@
  *     npm run bench -- waiting [--waiting 1000000] [--rounds 20] [--durability full]
  *
  * CPU time is that of this process, all threads. Elapsed time includes the
- * disk, whose mood changes: read the ratios, and those of CPU time first.
+ * disk, whose speed varies: read the ratios, and those of CPU time first.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -28,7 +28,7 @@ const rounds = Number(values.rounds)
 const durability = values.durability === "normal" ? "normal" : "full"
 const window = 500
 const batch = 64
-/** No step takes more than there are. */
+/** A step takes at most the jobs that exist. */
 const floor = 32 * batch
 const waiting = Math.max(floor, Number(values.waiting))
 

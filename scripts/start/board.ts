@@ -11,7 +11,7 @@ import type * as Scope from "effect/Scope"
 export interface Row {
   readonly title: string
   readonly state: "waiting" | "running" | "retry" | "done" | "buried"
-  /** What it wrote or why it failed, on one line. */
+  /** Its output or its failure, on one line. */
   readonly note: string
 }
 
@@ -36,7 +36,7 @@ export const render = (rows: Iterable<Row>, frame: number, columns: number): str
     (row) => `\x1b[${colors[row.state]}m${cell(row, frame)} ${line(row).slice(0, Math.max(0, columns - 3))}\x1b[0m\n`
   ).join("")
 
-/** A board that shows itself for as long as its scope lasts. */
+/** A board that is visible until its scope closes. */
 export const make = Effect.fnUntraced(function*(
   terminal: { readonly isTTY: boolean; readonly columns: number; readonly write: (text: string) => void }
 ): Effect.fn.Return<Board, never, Scope.Scope> {

@@ -9,7 +9,7 @@ import { spawnSync } from "node:child_process"
 import { accessSync, constants, globSync } from "node:fs"
 import { delimiter, isAbsolute, join } from "node:path"
 
-/** Debian's packages, each with the program, or the file (`*` is any part of a name), that it is wanted for. */
+/** Debian's packages, each with the program, or the file (`*` is any part of a name), that it is needed for. */
 export const servers = {
   beanstalkd: "beanstalkd",
   stunnel4: "stunnel4",
@@ -70,7 +70,7 @@ const sizes = (wanted: ReadonlyArray<Server>): string => {
   return sizesIn(stdout)
 }
 
-/** What apt-get says of sizes, on one line. */
+/** The sizes that apt-get prints, on one line. */
 export const sizesIn = (output: string): string => {
   const fetched = /^Need to get (.+) of archives/m.exec(output)?.[1]
   const written = /^After this operation, (.+) of additional disk space/m.exec(output)?.[1]
@@ -89,7 +89,7 @@ export const install = (wanted: ReadonlyArray<Server>): ReadonlyArray<Server> =>
       `> apt-get install ${wanted.join(" ")}${size === "" ? "" : ` (${size})`}; ` +
         `npm test -- --no-install leaves this machine as it is and skips the tests that need them`
     )
-    // One at a time: what can't be had does not keep the others away.
+    // One at a time: a missing package does not prevent the others.
     for (const server of wanted) aptGet("install", "-qq", "--no-install-recommends", server)
   }
   return missing()

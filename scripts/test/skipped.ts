@@ -1,2 +1,2 @@
-/** The exit code of a step that this machine has no tool for. */
+/** The exit code of a step whose tool is missing on this machine. */
 export const skipped = 77

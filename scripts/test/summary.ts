@@ -1,5 +1,5 @@
 /**
- * What a test run came to, in one line: `N passed, N failed[, N skipped]`.
+ * The result of a test run, in one line: `N passed, N failed[, N skipped]`.
  *
  * Everything that went wrong is counted: a test, a file that did not load, a
  * hook, an error outside of any test, a run that found no test.

@@ -1,4 +1,4 @@
-/** The `backq` command within this process: faster than a program of its own, for what needs no terminal and no signal. */
+/** The `backq` command within this process: faster than a child process, for tests without a terminal and signals. */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { main } from "../../src/cli/main.ts"

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import { spawnSync } from "node:child_process"
 import { run } from "./command.ts"
 
-/** What bash offers for the last of some words, as if Tab was pressed after it. */
+/** The completions that bash offers after the last word, as if Tab was pressed. */
 const offered = (script: string, ...words: ReadonlyArray<string>): ReadonlyArray<string> => {
   const quoted = words.map((word) => `'${word}'`)
   const [last, before] = [quoted.at(-1)!, quoted.at(-2)!]

@@ -1,4 +1,4 @@
-/** docs/cli.md says what `--help` says: every command, every argument and flag, in the same words, and no other. */
+/** docs/cli.md has the same commands, arguments, flags and words as `--help`. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { readFileSync } from "node:fs"
@@ -31,13 +31,13 @@ const flag = ([head, text]: readonly [string, string]) =>
 const common = ["--json", "--yes, -y"]
 
 describe("docs/cli.md", () => {
-  it.live("has every command, and no other", () =>
+  it.live("has exactly the commands", () =>
     Effect.gen(function*() {
       const headings = Array.from(page.matchAll(/^### (.*)$/gm), ([, title]) => title!)
       assert.sameMembers(headings.filter((title) => title !== "Completions"), yield* commandsBelow())
     }))
 
-  it.live("says of each command what its help says, with an example", () =>
+  it.live("has the help text of each command, with an example", () =>
     Effect.gen(function*() {
       for (const command of yield* commandsBelow()) {
         const help = yield* helpOf(...command.split(" "))
@@ -48,7 +48,7 @@ describe("docs/cli.md", () => {
       }
     }))
 
-  it.live("says of the flags that all commands share what the help says", () =>
+  it.live("has the help text of the shared flags", () =>
     Effect.gen(function*() {
       const rows = rowsOf(sectionOf("## Everywhere"))
       for (const one of part(yield* helpOf(), "FLAGS")) assert.include(rows, flag(one))

@@ -11,7 +11,7 @@ import { run } from "./command.ts"
 allow(withPrograms)
 
 describe("backq doctor", () => {
-  it.live("a file: says what is well, what is not and what to do", () =>
+  it.live("a file: prints good findings, problems and advice", () =>
     Effect.gen(function*() {
       const path = yield* file
       const broker = ["--broker", `sqlite:${path}`]
@@ -38,7 +38,7 @@ describe("backq doctor", () => {
       assert.includeMembers(findings.map((one: { check: string }) => one.check), ["permissions", "unknown", "ttr"])
     }))
 
-  it.live("a file that is not there is not made", () =>
+  it.live("a missing file is not created", () =>
     Effect.gen(function*() {
       const { code, stderr } = yield* run(["doctor", "--broker", `sqlite:${yield* file}`])
       assert.strictEqual(code, 2)

@@ -125,7 +125,7 @@ const cases: Record<string, Case> = {
   "apns-simulator": { args: () => ["--port", "0"] }
 }
 
-/** Starts the program; it is gone with its scope. */
+/** Starts the program. It ends with its scope. */
 const start = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv, stdio: StdioOptions) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -205,7 +205,7 @@ const shell = (line: string, { env }: World) =>
           ended: new Promise<number | null>((resolve) => child.once("close", resolve))
         }
       }),
-      // what the line started goes with it
+      // processes that the line started end with it
       ({ child }) => Effect.sync(() => ProcessGroup.signal(child.pid!, "SIGKILL"))
     )
     let stdout = ""
@@ -231,7 +231,7 @@ it.live("an output file that takes only a part is an error", () =>
   }))
 
 describe.concurrent("a slow reader", () => {
-  it.live("gets all of 1 MB, though the command is done long before", () =>
+  it.live("gets all of 1 MB, even if the command is done long before", () =>
     Effect.gen(function*() {
       const one = yield* world("peek")
       yield* putLarge(one.url)
@@ -263,9 +263,9 @@ describe.concurrent("a slow reader", () => {
 
 describe.skipIf(!existsSync("/proc/self/fd")).concurrent("a reader that leaves", () => {
   it.live.each([
-    ["watch in lines, of queues in which nothing happens", "watch --interval 50ms"],
+    ["watch in lines, of idle queues", "watch --interval 50ms"],
     ["watch that looks once an hour", "watch --json --interval 1h"],
-    ["a simulator that nobody pushes to", "apns-simulator --port 0 --json"]
+    ["a simulator without pushes", "apns-simulator --port 0 --json"]
   ])("ends %s", ([, line]) =>
     Effect.gen(function*() {
       const { stderr } = yield* shell(`{ backq ${line}; echo $? >&2; } | head -1`, yield* world("watch"))
@@ -402,14 +402,14 @@ const fullPipe = (path: string): number => {
 }
 
 describe.skipIf(!hasProc).concurrent(
-  "a signal ends what waits for a reader that is stuck",
+  "a signal ends a command that waits for a stuck reader",
   () => {
     it.live.each(
       [
         ["a command", "stdout", "queues --sample 0", "SIGTERM", [130]],
-        ["one that goes on", "stdout", "watch --json --interval 50ms", "SIGHUP", [0]],
+        ["a command without end", "stdout", "watch --json --interval 50ms", "SIGHUP", [0]],
         ["a simulator", "stdout", "apns-simulator --port 0", "SIGTERM", [0]],
-        ["one that only says what it is", "stdout", "--version", "SIGINT", [130]],
+        ["a command that prints its version", "stdout", "--version", "SIGINT", [130]],
         ["help", "stdout", "work process --help", "SIGINT", [130]],
         ["completions", "stdout", "--completions bash", "SIGINT", [130]],
         ["a wrong invocation", "stderr", "nonsense", "SIGTERM", [1, 130]],

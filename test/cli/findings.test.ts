@@ -1,4 +1,4 @@
-/** What `backq doctor` makes of what it sees. */
+/** The findings of `backq doctor`. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import type { Features, JobId } from "../../src/Broker.ts"
@@ -31,14 +31,14 @@ describe("beanstalkd", () => {
   it.each<[string, Partial<BrokerStats>, typeof way, ReadonlyArray<string>]>([
     ["all is well", {}, way, ["ok durability"]],
     ["without -b", { durable: false }, way, ["error durability"]],
-    ["room for an envelope, and hardly more", { maxJobSize: 128 }, way, ["ok durability", "error job size"]],
-    ["no room at all", { maxJobSize: 0 }, way, ["ok durability", "error job size"]],
+    ["little more room than an envelope", { maxJobSize: 128 }, way, ["ok durability", "error job size"]],
+    ["no room", { maxJobSize: 0 }, way, ["ok durability", "error job size"]],
     ["room for small jobs", { maxJobSize: 1024 }, way, ["ok durability", "warning job size"]],
     ["hardly room for a push", { maxJobSize: 16_383 }, way, ["ok durability", "warning job size"]],
-    ["room for all that comes in the box", { maxJobSize: 16_384 }, way, ["ok durability"]],
+    ["room for every built-in job", { maxJobSize: 16_384 }, way, ["ok durability"]],
     ["draining", { draining: true }, way, ["ok durability", "error draining"]],
     ["an old one", { version: "1.10" }, way, ["ok durability", "warning version"]],
-    ["a version of its own", { version: "unknown" }, way, ["ok durability"]],
+    ["an unknown version", { version: "unknown" }, way, ["ok durability"]],
     ["far away without TLS", {}, { host: "queue.internal", tls: false }, ["ok durability", "warning network"]],
     ["far away with TLS", {}, { host: "queue.internal", tls: true }, ["ok durability"]],
     ["on IPv6's loopback", {}, { host: "[::1]", tls: false }, ["ok durability"]]
@@ -69,7 +69,7 @@ describe("features", () => {
     [{ resolution: "second" }, "count time in less than a second"]
   ]
 
-  it("a broker that lacks nothing gets no note", () => {
+  it("a complete broker gets no note", () => {
     assert.deepStrictEqual(ofFeatures(all), [])
   })
 
@@ -79,7 +79,7 @@ describe("features", () => {
     ])
   })
 
-  it("one note names all that is lacking", () => {
+  it("one note names all missing features", () => {
     const none = Object.assign({}, all, ...lacks.map(([lacking]) => lacking))
     assert.deepStrictEqual(ofFeatures(none).map(({ message }) => message), [
       `the broker can't ${lacks.map(([, words]) => words).join("; ")}`
@@ -111,10 +111,10 @@ describe("a file", () => {
     ["on SMB, as a signed number", { type: 0xff534d42 | 0 }, ["ok durability", "error disk"]],
     ["in memory", { type: 0x01021994 }, ["ok durability", "warning disk"]],
     ["a log that grows", { logSize: gib }, ["ok durability", "warning log"]],
-    ["for everybody to write", { mode: 0o100666 }, ["ok durability", "error permissions"]],
-    ["for everybody to read", { mode: 0o100644 }, ["ok durability", "warning permissions"]],
-    ["for everybody to read, in a private folder", { mode: 0o100644, isReachable: false }, ["ok durability"]],
-    ["for everybody to replace", { isReplaceable: true }, ["ok durability", "error permissions"]],
+    ["writable by everybody", { mode: 0o100666 }, ["ok durability", "error permissions"]],
+    ["readable by everybody", { mode: 0o100644 }, ["ok durability", "warning permissions"]],
+    ["readable by everybody, in a private folder", { mode: 0o100644, isReachable: false }, ["ok durability"]],
+    ["replaceable by everybody", { isReplaceable: true }, ["ok durability", "error permissions"]],
     ["of somebody else", { isOwn: false }, ["ok durability", "warning permissions"]]
   ])("%s", (_, changed, expected) => {
     const findings = ofFile({ ...seen, ...changed })
@@ -139,7 +139,7 @@ describe("a queue", () => {
 
   it.each<[string, Partial<QueueNumbers>, ReadonlyArray<string>]>([
     ["an empty one", {}, []],
-    ["one that is worked on", { ready: 3, reserved: 1 }, ["ok queue"]],
+    ["a queue with a worker", { ready: 3, reserved: 1 }, ["ok queue"]],
     ["nobody works", { ready: 3, idleWorkers: 0 }, ["warning workers"]],
     ["paused, and nobody works", { ready: 3, idleWorkers: 0, pausedFor: Duration.hours(1) }, ["warning paused"]],
     ["buried jobs", { buried: 1 }, ["warning buried"]],

@@ -1,4 +1,4 @@
-/** What the command says of itself. */
+/** The help text of the command. */
 import * as Effect from "effect/Effect"
 import { run } from "./command.ts"
 

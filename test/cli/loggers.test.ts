@@ -1,4 +1,4 @@
-/** The loggers of the command, given what nobody would log on purpose. */
+/** The loggers of the command, with hostile messages. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"

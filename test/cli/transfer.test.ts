@@ -1,4 +1,4 @@
-/** `backq transfer`: what it says, with which code it ends, and what a kill leaves. */
+/** `backq transfer`: its output, its exit code, and the jobs after a kill. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"

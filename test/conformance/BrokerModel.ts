@@ -48,7 +48,7 @@ const watches = [[0, 1], [0], [1]]
 
 const queue = upTo(queueCount - 1)
 const consumer = upTo(watches.length - 1)
-/** Points to a job or a lease of the past: the nth last one. */
+/** Points to a past job or lease: the nth last one. */
 const recent = upTo(7)
 
 const Put = Schema.TaggedStruct("Put", { queue, priority: upTo(3), delay: upTo(3), ttr: from1To(4) })
@@ -58,7 +58,7 @@ const Settle = Schema.TaggedStruct("Settle", {
   how: Schema.Literals(["Delete", "Release", "Bury", "Requeue"]),
   delay: upTo(2),
   priority: Schema.UndefinedOr(upTo(3)),
-  /** Somebody who may not be the holder. */
+  /** A consumer that may not be the holder. */
   by: Schema.Literals(["Holder", "Holder", "Holder", "Other"])
 })
 const Touch = Schema.TaggedStruct("Touch", {
@@ -192,7 +192,7 @@ class Comparison {
     }
   }
 
-  /** Uses a lease of the past: it has to work when it is held, and by whom it is held. */
+  /** Uses a past lease: it must work while it is held, and only for its holder. */
   useLease(
     command: { readonly lease: number; readonly by: "Holder" | "Other" },
     use: (consumer: Consumer, lease: Lease) => Effect.Effect<ReadonlyArray<Result.Result<void, BrokerError>>>,
@@ -398,7 +398,7 @@ class Comparison {
 export const model = (name: string, options: ModelOptions): void => {
   layer(options.layer, { excludeTestServices: options.time === "real" })(name, (it) => {
     it.effect.prop(
-      "answers what the model answers",
+      "gives the same answers as the model",
       { commands: Schema.Array(Command).check(Schema.isMaxLength(120)) },
       ({ commands }) =>
         Effect.gen(function*() {

@@ -29,13 +29,13 @@ import {
 import type { BrokerError, BrokerErrorReason } from "../../src/BrokerError.ts"
 import { Inspector, type QueueStats, type Services } from "../../src/Inspector.ts"
 
-/** On what a suite runs. */
+/** The options of a suite. */
 export interface SuiteOptions {
   /** The broker. Built once for all tests. */
   readonly layer: Layer.Layer<Broker | Inspector, unknown>
   /** Whether the broker runs on the TestClock, or has its own clock. */
   readonly time: "virtual" | "real"
-  /** What the broker has to say of itself. What it claims is tested, and what it doesn't is tested to be refused. */
+  /** The broker's features. The suite tests that they work, and that other features are refused. */
   readonly features: Features
 }
 
@@ -84,7 +84,7 @@ export class Harness {
     return this.time === "virtual" ? TestClock.adjust(duration) : Effect.sleep(duration)
   }
 
-  /** Long enough for what should not happen to happen. */
+  /** Long enough for an unwanted event to happen. */
   get aWhile(): Effect.Effect<void> {
     return this.pass(this.time === "virtual" ? "1 second" : "200 millis")
   }
@@ -143,7 +143,7 @@ export class Harness {
     return this.until(this.broker.idleWorkers(queue), (waiting) => waiting === count)
   }
 
-  /** Begins to reserve, and comes back when the call waits. Takes it for granted that nobody else waits. */
+  /** Begins to reserve, and returns when the call waits. Assumes that nobody else waits. */
   reserveWaiting(
     consumer: Consumer,
     max: number,
@@ -221,7 +221,7 @@ export const assertInfo = Effect.fnUntraced(function*(
   assert.deepStrictEqual({ attempt, abandoned }, expected)
 })
 
-/** The reason for which an operation fails. Fails itself when it succeeds. */
+/** The reason of a failing operation. Fails if the operation succeeds. */
 export const reasonOf = <A>(effect: Effect.Effect<A, BrokerError>): Effect.Effect<BrokerErrorReason> =>
   Effect.map(
     Effect.result(effect),
@@ -234,7 +234,7 @@ export const assertFails = <A>(
   reason: BrokerErrorReason["_tag"]
 ): Effect.Effect<void> => Effect.map(reasonOf(effect), (actual) => assert.strictEqual(actual._tag, reason))
 
-/** Checks that a fiber has not come to its end. */
+/** Checks that a fiber still runs. */
 export const assertRunning = <A, E>(fiber: Fiber.Fiber<A, E>): void =>
   assert.isUndefined(fiber.pollUnsafe(), "should still wait")
 

@@ -88,7 +88,7 @@ const listing = (test: Test) => {
       assert.strictEqual((yield* h.inspector.list(h.queue, { state: "buried" })).jobs[0]!.reason, "no good")
     }))
 
-  test("list: a job that stays is listed exactly once, however many come and go between two pages", (h) =>
+  test("list: a job that stays is listed exactly once, while any number of others come and go between two pages", (h) =>
     Effect.gen(function*() {
       const stay: Array<string> = []
       for (let i = 0; i < 12; i++) {
@@ -340,7 +340,7 @@ const restoring = (test: Test, features: Features) => {
     }))
 }
 
-/** Registers the tests of what the broker can. `Features.ts` tests that it refuses the rest. */
+/** Registers the tests of the broker's features. `Features.ts` tests that it refuses the rest. */
 export const managing = (test: Test, { features }: SuiteOptions): void => {
   if (features.canList) listing(test)
   if (features.keepsReasons) failing(test)

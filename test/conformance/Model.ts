@@ -139,7 +139,7 @@ export class Model {
     return kicked.length
   }
 
-  /** Put aside by an operator: as if it had been delivered and buried. */
+  /** Buried by an operator: as if it had been delivered and buried. */
   putAside(job: ModelJob): void {
     job.deliveries++
     this.bury(job, undefined)

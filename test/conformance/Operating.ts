@@ -1,4 +1,4 @@
-/** The rules about what an operator does and sees. */
+/** The rules about an operator's actions and views. */
 import { assert } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"

@@ -76,7 +76,7 @@ describe("policies", () => {
 })
 
 describe("the topic of a credential", () => {
-  it.live("is that of notifications that have none", () =>
+  it.live("applies to notifications without a topic", () =>
     Effect.gen(function*() {
       const key = yield* Key.makeKey()
       const { ca, host, port, pushes } = yield* ApnsSimulator.make({ keys: [key] })

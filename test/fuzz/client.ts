@@ -31,7 +31,7 @@ const calls = (client: Client.Client["Service"]): ReadonlyArray<Effect.Effect<un
   client.reserveJob("42")
 ]
 
-/** What a server answers to the first command of a connection, the second, and so on. Later it says nothing. */
+/** The server's answers to the first command of a connection, the second, and so on. Later it is silent. */
 export const answers = (random: Random, size: number): ReadonlyArray<Uint8Array> => [
   random.chance(0.9) ? framed(greeting) : Hostile.mutate(random, framed(greeting)),
   ...Array.from(
@@ -40,11 +40,11 @@ export const answers = (random: Random, size: number): ReadonlyArray<Uint8Array>
   )
 ]
 
-/** A server that answers so on every connection. Returns its port. */
+/** A server with these answers on every connection. Returns its port. */
 export const answering = (answers: ReadonlyArray<Uint8Array>) =>
   scripted((socket) => {
     let next = 0
-    // a put is two lines, and one command: its answers come a little early
+    // a put is one command of two lines: its answers come a little early
     socket.on("data", (data) => {
       for (let i = data.toString("latin1").split("\r\n").length - 1; i > 0 && next < answers.length; i--) {
         socket.write(answers[next++]!)
@@ -52,7 +52,7 @@ export const answering = (answers: ReadonlyArray<Uint8Array>) =>
     })
   })
 
-/** Calls one after the other, two at a time. What they fail with may be shown. */
+/** Sequential calls, two at a time. Their errors may be shown. */
 export const callAll = (calls: ReadonlyArray<Effect.Effect<unknown, BrokerError>>) =>
   Effect.forEach(
     calls,

@@ -17,7 +17,7 @@ const Anything = Job.make("anything", { payload: Schema.Unknown, queue: "q" })
 
 const envelope = { ...fields, backq: 1, job: "send-welcome" }
 
-/** A good job that follows the others: who handles it survived them. */
+/** A good job after the others: a worker that handles it survived them. */
 const last = Hostile.bytesOf(JSON.stringify({ ...envelope, id: "last", job: "anything" }))
 
 const handlers = [Worker.handler(Welcome, () => Effect.void), Worker.handler(Anything, () => Effect.void)] as const

@@ -5,7 +5,7 @@ import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"
 import type { Random } from "../support/Random.ts"
 
-/** How much a session may owe to its peer and hold of what it sent, however much that is. */
+/** The limit of bytes that a session may hold from its peer and for its peer. */
 const maxHeldBytes = 8 * 1024 * 1024
 
 const types = [...Object.values(Type), 0x42]
@@ -36,7 +36,7 @@ interface Dialogue {
 
 const whole = (bytes: Uint8Array): Dialogue => ({ bytes, cuts: [16_384] })
 
-/** What a server says to seven requests, in pieces; then it is gone. */
+/** A server's bytes for seven requests, in pieces; then it closes. */
 const play = ({ bytes, cuts }: Dialogue): void => {
   const play = new Peer.Play({ requestTimeout: 1000, maxResponseSize: 10_000 })
   play.feed(Peer.settings([Setting.maxConcurrentStreams, 20]))

@@ -26,7 +26,7 @@ const Tree = Schema.Struct({
   children: Schema.Array(Schema.suspend((): Schema.Codec<Tree> => Tree))
 })
 
-/** What payloads of others may be made of. */
+/** The values in payloads of others. */
 const UserJob = Job.make("user", {
   queue: "q",
   payload: Schema.Struct({

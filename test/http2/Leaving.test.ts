@@ -30,7 +30,7 @@ describe("during a write", () => {
     return play
   }
 
-  it("requests that the socket has not taken are not sent", () => {
+  it("requests that the socket has not taken count as not sent", () => {
     const play = blocked()
     play.session.close("cut")
     assert.deepStrictEqual(play.brief(), Array.from({ length: 5 }, () => "NotSent"))

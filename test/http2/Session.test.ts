@@ -101,11 +101,11 @@ describe("a malformed request", () => {
     ["a method with a space", { method: "GE T" }],
     ["CONNECT", { method: "CONNECT" }],
     ["a path without a slash", { path: "3/device" }],
-    ["a star that is not of OPTIONS", { path: "*" }],
+    ["a star in another method than OPTIONS", { path: "*" }],
     ["a path with a space", { path: "/a b" }],
     ["a path of two lines", { path: "/a\r\nb" }],
     ["a path with a tab", { path: "/a\tb" }],
-    ["a content-length that is not the body's", { ...header("content-length", "7"), body: Buffer.from("{}") }],
+    ["a content-length of another body", { ...header("content-length", "7"), body: Buffer.from("{}") }],
     ["a content-length without a body", header("content-length", "1")],
     ["a shared content-length", { shared: header("content-length", "1", true).headers }]
   ]
@@ -166,7 +166,7 @@ describe("bytes", () => {
     assert.deepStrictEqual(play(Array.from({ length: dialogue.length - 1 }, (_, i) => i + 1)), whole)
   })
 
-  it("that end at any byte answer the requests whose response was whole", () => {
+  it("that end at any byte answer the requests with a complete response", () => {
     const first = Buffer.concat([
       Peer.headers(1, [[":status", "200"], ["content-length", "2"]]),
       Peer.data(1, "{}")

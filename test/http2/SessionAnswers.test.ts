@@ -70,18 +70,18 @@ describe("answers", () => {
 
   const malformed: ReadonlyArray<readonly [string, Buffer]> = [
     ["no status", Peer.headers(1, [["x", "y"]])],
-    ["a status that is none", Peer.headers(1, [[":status", "2x0"]])],
+    ["an invalid status", Peer.headers(1, [[":status", "2x0"]])],
     ["two statuses", Peer.headers(1, [[":status", "200"], [":status", "200"]])],
     ["a pseudo-header of a request", Peer.headers(1, [[":status", "200"], [":path", "/"]])],
     ["a pseudo-header after another", Peer.headers(1, [["x", "y"], [":status", "200"]])],
     ["a header of HTTP/1.1", Peer.headers(1, [[":status", "200"], ["transfer-encoding", "chunked"]])],
-    ["a content-length that is none", Peer.headers(1, [[":status", "200"], ["content-length", "-1"]])],
+    ["an invalid content-length", Peer.headers(1, [[":status", "200"], ["content-length", "-1"]])],
     [
       "two lengths",
       Peer.headers(1, [[":status", "200"], ["content-length", "1"], ["content-length", "2"]])
     ],
     ["a change of protocol", Peer.headers(1, [[":status", "101"]])],
-    ["information and nothing else", Peer.headers(1, [[":status", "100"]], Flag.endHeaders | Flag.endStream)],
+    ["an informational response only", Peer.headers(1, [[":status", "100"]], Flag.endHeaders | Flag.endStream)],
     ["a body before its headers", Peer.data(1, "body")],
     [
       "a body that is too short",
@@ -108,8 +108,8 @@ describe("answers", () => {
     ["a name in upper case in the trailers", trailer("X", "1")],
     ["a header of HTTP/1.1 in the trailers", trailer("transfer-encoding", "chunked")],
     ["a value of two lines in the trailers", trailer("x", "1\r\n2")],
-    ["a body of no content", Buffer.concat([Peer.headers(1, [[":status", "204"]]), Peer.data(1, "body")])],
-    ["a body of what has not changed", Buffer.concat([Peer.headers(1, [[":status", "304"]]), Peer.data(1, "body")])]
+    ["a body of 204", Buffer.concat([Peer.headers(1, [[":status", "204"]]), Peer.data(1, "body")])],
+    ["a body of 304", Buffer.concat([Peer.headers(1, [[":status", "304"]]), Peer.data(1, "body")])]
   ]
 
   it.each(malformed)("a malformed response resets only its stream: %s", (_, bytes) => {

@@ -9,7 +9,7 @@ describe("pauseMillis", () => {
     assert.deepStrictEqual(pauses, [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000])
   })
 
-  it("stays at the longest, however many failures there are", () => {
+  it("stays at the longest after any number of failures", () => {
     for (const failures of [100, 1024, 10_000, Number.MAX_SAFE_INTEGER]) {
       assert.strictEqual(pauseMillis(failures, 1, limits), 5000)
     }

@@ -27,7 +27,7 @@ describe("a duration of a program", () => {
     assert.deepStrictEqual(Option.map(DurationInput.fromInput(input), Duration.toMillis), Option.some(millis))
   })
 
-  it.each(others)("%o is none", (input) => {
+  it.each(others)("%o is not a duration", (input) => {
     assert.isTrue(Option.isNone(DurationInput.fromInput(input as never)))
     assert.throws(() => DurationInput.fromInputUnsafe(input as never))
   })

@@ -49,7 +49,7 @@ describe("numbers as they were written", () => {
     assert.strictEqual(again(number), written)
   })
 
-  it("leaves all else as it is", () => {
+  it("leaves everything else unchanged", () => {
     const text = `{"__proto__":{"a":12345678901234567890},"s":": 12345678901234567890 1e400","n":[null,true,-0.25]}`
     assert.strictEqual(JSON.stringify(ExactNumbers.parse(text)), text)
     assert.throws(() => ExactNumbers.parse("{\"a\":12345678901234567890"), SyntaxError)

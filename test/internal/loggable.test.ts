@@ -15,7 +15,7 @@ describe("a cause for loggers", () => {
     ["an error", new TypeError("x")],
     ["an error with fields", Object.assign(new Error("x"), { code: "E1", data: Strange.doubled(40) })],
     ["an object", { code: 42, at: new Date(0), rows: [1, 2, { a: "b" }] }],
-    ["an object that is in itself", circle()],
+    ["an object that contains itself", circle()],
     ["an object twice", [circle(), circle()]],
     ["a value of Effect's", Option.some({ a: 1 })],
     ["a text", "words"],

@@ -26,7 +26,7 @@ describe("integer", () => {
       assert.strictEqual(Options.integer(value, 1, 10), `must be an integer from 1 to 10, not ${quoted}`)
   )
 
-  it("names its unit, and only the limits that there are", () => {
+  it("names its unit, and only existing limits", () => {
     assert.strictEqual(Options.integer(0, 1, 8, "bytes"), "must be an integer number of bytes from 1 to 8, not 0")
     assert.strictEqual(Options.integer(0, 1), "must be an integer of at least 1, not 0")
   })

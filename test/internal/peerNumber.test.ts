@@ -72,7 +72,7 @@ describe("retryAfter", () => {
   ])("%j asks for %s s", (header, value) => assert.strictEqual(seconds(header), value))
 
   it.prop(
-    "is a time that can be waited for, or nothing",
+    "is a time that a fiber can wait for, or nothing",
     { header: Schema.String, now: Schema.Int },
     ({ header, now }) => {
       const wait = retryAfter(header, now)
@@ -114,7 +114,7 @@ describe("pastTime", () => {
     [undefined, undefined]
   ])("%j: %s", (value, expected) => assert.strictEqual(pastTime(value, now), expected))
 
-  it("believes the peer more than a clock of ours that was never set", () => {
+  it("trusts the peer more than our clock, if that was never set", () => {
     assert.strictEqual(pastTime(now, 3_600_000), now)
   })
 })

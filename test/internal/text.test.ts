@@ -18,7 +18,7 @@ const growth = (run: (length: number) => void): number => {
 }
 
 describe("text of others", () => {
-  it("a text of several lines comes on one", () => {
+  it("a text of several lines becomes one line", () => {
     assert.strictEqual(
       oneLine("Expected string\n  at [\"a\"]\r\n\n  at [\"b\"]\n"),
       "Expected string at [\"a\"] at [\"b\"]"
@@ -34,7 +34,7 @@ describe("text of others", () => {
     }
   })
 
-  it("what does something to a terminal is escaped", () => {
+  it("characters that control a terminal are escaped", () => {
     assert.strictEqual(safeLine("a\u001b]0;title\u0007b"), "a\\x1b]0;title\\x07b")
     assert.strictEqual(safeLine("one\r\ntwo\tthree"), "one\\r\\ntwo\\tthree")
     assert.strictEqual(
@@ -46,12 +46,12 @@ describe("text of others", () => {
     assert.strictEqual(safeLines("a\u0007\nb"), "a\\x07\nb")
   })
 
-  it("or is left out", () => {
+  it("or left out", () => {
     assert.strictEqual(blankLine("\u001b[31mred\u009b0m\u202e\r\n\u2028x\ud800"), " [31mred 0m    x ")
     assert.strictEqual(blankLine("Zażółć 😀"), "Zażółć 😀")
   })
 
-  it("JSON reads as the same value, and does nothing to a terminal", () => {
+  it("JSON reads as the same value, and never controls a terminal", () => {
     const value = { "\u202ekey": "\u001b[2J\u009b31m\u2028\ufeff\u{e0001}\ud800\n\\u0041 Zażółć 😀", n: [1, null] }
     const json = safeJson(value)
     assert.notMatch(json, /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u)

@@ -14,7 +14,7 @@ const unreadable: ReadonlyArray<readonly [string, unknown]> = [
   ["a proxy that answers nothing", new Proxy({}, { get: throwing, has: throwing, getPrototypeOf: throwing })]
 ]
 
-describe("what user code throws", () => {
+describe("values that user code throws", () => {
   for (const [name, failure] of unreadable) {
     it(`${name} has a description`, () => {
       assert.strictEqual(Thrown.describe(failure).text, "failed with an error that can't be read")

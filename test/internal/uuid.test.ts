@@ -12,12 +12,12 @@ describe("uuid", () => {
     }
   })
 
-  it("never gives the same one twice, also not when its pool of random bytes is used up", () => {
+  it("never repeats, even when its pool of random bytes is used up", () => {
     const all = Array.from({ length: 5000 }, () => Uuid.v7(1764000000000))
     assert.strictEqual(new Set(all).size, all.length)
   })
 
-  it("is random in every other place: each digit takes all of its values", () => {
+  it("is random in every other digit: each takes all of its values", () => {
     const values = Array.from({ length: 36 }, () => new Set<string>())
     for (let i = 0; i < 5000; i++) Array.from(Uuid.v7(1764000000000), (digit, at) => values[at]!.add(digit))
     const random = values.slice(15).map(({ size }) => size)

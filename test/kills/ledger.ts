@@ -2,7 +2,7 @@
  * The book that processes keep while they are killed, and its audit.
  *
  * Every process appends to one file, a line for each thing that happened, so
- * that the order of the lines is the order of events. Who is to be killed is
+ * that the order of the lines is the order of events. The process to kill is
  * written down before, so that what comes after a kill can be told from what
  * comes without one.
  */
@@ -12,7 +12,7 @@ import { openSync, readFileSync, writeSync } from "node:fs"
 export type Word =
   /** The broker acknowledged the put to the publisher. */
   | "put"
-  /** A handler begins, and what it came to. */
+  /** A handler begins, and its result. */
   | "start"
   | "handled"
   | "failed"

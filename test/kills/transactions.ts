@@ -1,7 +1,7 @@
 /**
  * Processes whose transactions publish and settle jobs die by `kill -9` at
  * random moments. Afterwards a job exists if and only if the row beside it
- * does, and what a handler wrote is there once for each job that is done.
+ * does, and the rows of a handler exist once for each done job.
  */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"

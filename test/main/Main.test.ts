@@ -1,4 +1,4 @@
-/** However a program ends that runs processes, they end first; and what `Main.run` does about signals and pipes. */
+/** The processes of a program end before it, at any end; and `Main.run` handles signals and pipes. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
@@ -115,7 +115,7 @@ describe.skipIf(!hasProc || !existsSync("/bin/bash")).concurrent("Ctrl-Z", () =>
             for (const pid of pids.filter(isRunning)) process.kill(pid, "SIGKILL")
           })
         )
-        // twice: it has to hear of the second as well
+        // twice: it must also get the second
         for (let i = 0; i < 2; i++) {
           process.kill(program, "SIGTSTP")
           yield* eventually("all are stopped", () => [program, ...pids].every((pid) => stateOf(pid) === "T"))

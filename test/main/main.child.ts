@@ -1,4 +1,4 @@
-/** A program with a process that ignores SIGTERM and prints its number. How it is run, its first argument says. */
+/** A program with a process that ignores SIGTERM and prints its number. Its first argument selects how it runs. */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -136,7 +136,7 @@ const quickStart = (folder: string, files: Record<string, string>): void => {
 describe("package", () => {
   let folder: string
   const project = () => join(folder, "consumer")
-  /** Its modules are those of the consumer. */
+  /** It uses the modules of the consumer. */
   const documented = () => join(folder, "consumer", "docs")
 
   beforeAll(() => {
@@ -150,7 +150,7 @@ describe("package", () => {
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  it("brings the compiled files, their types and nothing of the workshop", () => {
+  it("contains the compiled files, their types and nothing else", () => {
     const installed = join(project(), "node_modules", "backq")
     for (
       const name of ["README.md", "LICENSE", "CHANGELOG.md", "src/index.ts", "dist/index.js.map", "dist/index.d.ts.map"]
@@ -162,7 +162,7 @@ describe("package", () => {
     }
   })
 
-  it("installs no package but itself", () => {
+  it("installs only itself", () => {
     const { dependencies, optionalDependencies } = manifest
     assert.deepStrictEqual({ ...dependencies, ...optionalDependencies }, {})
     assert.isFalse(existsSync(join(project(), "node_modules", ".bin", "node")))
@@ -212,7 +212,7 @@ describe("package", () => {
     60_000
   )
 
-  it("loads backq/beanstalk/fivebeans where fivebeans is", () => {
+  it("loads backq/beanstalk/fivebeans where fivebeans is installed", () => {
     symlinkSync(join(modules, "fivebeans"), join(project(), "node_modules", "fivebeans"))
     const script = `console.log(Object.keys(await import("backq/beanstalk/fivebeans")).length > 0)`
     assert.strictEqual(run(project(), "node", "--input-type=module", "-e", script), "true\n")

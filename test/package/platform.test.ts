@@ -1,4 +1,4 @@
-/** The repository on other platforms: nothing that one platform needs keeps another from being set up. */
+/** The repository on other platforms: packages for one platform never break the setup of another. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { spawnSync } from "node:child_process"
 import {

@@ -1,4 +1,4 @@
-/** What a process is given, what it says, and how it ends. */
+/** The input, the output and the end of a process. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

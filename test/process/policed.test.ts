@@ -101,7 +101,7 @@ describe("under a policy", () => {
       for (const bad of ["dangling", "loop", "file", "missing"]) {
         assert.strictEqual(yield* end(at("allowed"), at("allowed", bad)), "BadCwd", bad)
       }
-      // where an allowed directory is a link itself, what it leads to is allowed
+      // if an allowed directory is a link, its target is allowed
       assert.strictEqual(yield* end(at("way"), at("way", "below")), at("allowed", "below"))
       assert.strictEqual(yield* end(at("way"), undefined), at("allowed"))
       assert.strictEqual(yield* end(at("way"), at("way", "out")), "directories")
@@ -132,7 +132,7 @@ describe("under a policy", () => {
         { concurrency: 16 }
       )
       assert.isTrue(results.every(({ stderr, stdout }) => stdout.bytes.length === outputLimit && stderr.truncated))
-      // of each of two streams twice as much as is kept, and the results
+      // twice the kept bytes of each of two streams, and the results
       assert.isBelow(peak, 16 * 2 * 3 * outputLimit + 8 * 1024 * 1024)
       const error = yield* Effect.flip(under({}, { command: ["true"], outputLimit: outputLimit + 1 }))
       assert.match(

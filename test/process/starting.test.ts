@@ -1,4 +1,4 @@
-/** Processes that do not start, and what messages say of them. */
+/** Processes that do not start, and their error messages. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

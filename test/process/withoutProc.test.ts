@@ -1,4 +1,4 @@
-/** Processes on a system without a `/proc`: a zombie counts as running, and nothing is left all the same. */
+/** Processes on a system without a `/proc`: a zombie counts as running, and still nothing is left. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,7 +17,7 @@ vi.mock("node:fs", async (original) => {
   return withoutProc(await original())
 })
 
-/** What really is: nobody collects orphans in a container without an init, so that they stay zombies. */
+/** The real states: nobody collects orphans in a container without an init, so that they stay zombies. */
 const hasEnded = (pid: number): boolean => {
   const stat = Result.try(() => process.getBuiltinModule("node:fs").readFileSync(`/proc/${pid}/stat`, "latin1"))
   return Result.isFailure(stat) || /^\d+ \(.*\) [ZX]/.test(stat.success)

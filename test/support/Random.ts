@@ -36,7 +36,7 @@ export class Random {
     return first + this.below(last - first + 1)
   }
 
-  /** True as often as `probability` says. */
+  /** True with this probability. */
   chance(probability: number): boolean {
     return this.next() < probability
   }

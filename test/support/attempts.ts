@@ -1,4 +1,4 @@
-/** Handlers that end in every way there is, with a value that nobody expects; and a worker that has to live with it. */
+/** Handlers that end in every possible way, with an unexpected value; and a worker that must survive it. */
 import { assert } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -53,7 +53,7 @@ const tracer = Tracer.make({
   }
 })
 
-/** Loggers as services have them: they read and print everything, and throw where it can't be read. */
+/** Loggers as services have them: they read and print everything, and throw if that fails. */
 const loggers = (lines: Array<string>) =>
   Logger.layer([
     Logger.map(Logger.formatLogFmt, (line) => void lines.push(line)),

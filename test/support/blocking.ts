@@ -6,7 +6,7 @@ import * as Net from "node:net"
 
 /**
  * Waits until the one other socket that is written to takes no more: what its peer does not read has filled all buffers
- * between them. To be called before there are sockets.
+ * between them. Call it before the test opens sockets.
  */
 export const blocking = Effect.map(
   Effect.acquireRelease(

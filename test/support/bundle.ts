@@ -17,7 +17,7 @@ declare module "vitest" {
 
 const root = join(import.meta.dirname, "..", "..")
 
-/** Provides the bundles, and returns what removes them. */
+/** Provides the bundles, and returns a function that removes them. */
 export default async (project: TestProject): Promise<() => void> => {
   const folder = mkdtempSync(join(tmpdir(), "backq-bundle-"))
   const remove = () => rmSync(folder, { recursive: true, force: true })

@@ -1,4 +1,4 @@
-/** Processes that tests start, as the operating system sees them: where there is a `/proc`. */
+/** Processes that tests start, as the operating system sees them, if there is a `/proc`. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -44,7 +44,7 @@ export const sendSignal = (pid: number, name: NodeJS.Signals): Effect.Effect<voi
     Effect.asVoid
   )
 
-/** Waits until a process has come to rest: it sleeps, and has done nothing between several looks. */
+/** Waits until a process is idle: it sleeps, and used no CPU time between several checks. */
 export const resting = (pid: number): Effect.Effect<void> => {
   let [calm, before] = [0, ""]
   const look = Effect.sync(() => {

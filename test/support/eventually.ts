@@ -1,4 +1,4 @@
-/** Waiting for what happens elsewhere: in another process, on another connection. */
+/** Waits for events elsewhere: in another process, on another connection. */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 

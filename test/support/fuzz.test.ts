@@ -1,4 +1,4 @@
-/** The harness finds what it is for. */
+/** The harness finds the faults that it is made for. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"

@@ -1,5 +1,5 @@
 /**
- * Feeds what takes the text of others with hostile input.
+ * Feeds hostile input to functions that read the text of others.
  *
  * A target is one entry: it makes inputs and feeds them. Of each input the
  * harness asks that it ends in success or in a typed error, in time, with a
@@ -88,14 +88,14 @@ export const checkBounded = (text: unknown): void => {
   if (text.length > maxMessageChars) fail(`a message of ${text.length} characters: ${text.slice(0, 200)}`)
 }
 
-/** A text that people will read is bounded and does nothing to a terminal. */
+/** A text for people is bounded and never controls a terminal. */
 export const checkWords = (text: string): void => {
   checkBounded(text)
   const found = unsafe.exec(text)
   if (found !== null) fail(`a message with ${JSON.stringify(found[0])} in it: ${JSON.stringify(text.slice(0, 500))}`)
 }
 
-/** What a failure is typed as, and whether its words may be shown. */
+/** The type of a failure, and whether its message may be shown. */
 export const checkError = (error: unknown): void => {
   if (typeof error === "string") return checkWords(error)
   if (!(error instanceof Error) || !("_tag" in error)) return fail(`not a typed error: ${inspect(error)}`)
@@ -166,7 +166,7 @@ const show = (input: unknown): string => inspect(readable(input), { depth: 8, ma
 /** The name by which a target is soaked. */
 export const soakName = ({ name }: Target): string => `fuzz/${name.replaceAll(" ", "-")}`
 
-/** One input, by the seed and its number. What it throws says how to feed it again. */
+/** One input, by the seed and its number. The thrown error says how to repeat it. */
 export const feedOne = async (target: Target, seed: string, index: number): Promise<void> => {
   const random = new Random(`${seed}/${target.name}/${index}`)
   const one = target.prepare(random, random.pick(sizes))
@@ -208,7 +208,7 @@ const maxRatio = 60
 const memoryBase = 256 * 1024 * 1024
 const memoryPerUnit = 256
 
-/** How coarse the processor's time may be. */
+/** The resolution of CPU time. */
 const tickMillis = 4
 
 /** The best of some runs. Long runs are measured in CPU time, so that other processes of the machine don't count. */

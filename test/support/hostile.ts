@@ -1,5 +1,5 @@
 /**
- * What somebody who means harm, or a fault on the way, may send: texts, JSON and
+ * Input that an attacker, or a fault on the way, may send: texts, JSON and
  * bytes. Everything takes a {@link Random} and the approximate length.
  */
 import type { Random } from "./Random.ts"
@@ -8,11 +8,11 @@ const utf8 = new TextEncoder()
 
 export const bytesOf = (text: string): Uint8Array => utf8.encode(text)
 
-/** Short texts that something goes wrong with. */
+/** Short texts that often cause faults. */
 export const snippets: ReadonlyArray<string> = [
-  // controls, and what a terminal obeys
+  // control characters, and sequences that a terminal obeys
   ["", " ", "\t", "\n", "\r\n", "\r", "\0", "\u001b[31m", "\u001b]0;title\u0007", "\u009b31m", "\u007f"],
-  // what hides, turns or is half of something
+  // invisible, reversing and half characters
   ["\u202e", "\u2066", "\u200b", "\u00ad", "\u2028", "\u2029", "\ufeff", "\ud800", "\udc00", "😀", "e\u0301", "日本"],
   ["__proto__", "constructor", "toString", "hasOwnProperty", "null", "undefined", "true", "NaN", "Infinity"],
   ["0", "-0", "-1", "1e400", "9007199254740993", "0x10", "1_000", " 7 ", "٣", "00", "1".repeat(400)],

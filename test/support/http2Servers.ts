@@ -249,7 +249,7 @@ export const connect = Effect.fnUntraced(function*(
   })
 })
 
-/** Waits until something is so. */
+/** Waits until a condition holds. */
 export const eventually = (isSo: () => boolean) =>
   Effect.suspend(() => isSo() ? Effect.void : Effect.fail("not yet")).pipe(
     Effect.retry({ times: 1000, schedule: Schedule.spaced("10 millis") })

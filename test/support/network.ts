@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Net from "node:net"
 
-/** A port that nobody listens on. */
+/** A free port. */
 export const freePort = Effect.callback<number>((resume) => {
   const server = Net.createServer().listen(0, "127.0.0.1", () => {
     const { port } = server.address() as Net.AddressInfo
@@ -75,7 +75,7 @@ export const relay = Effect.fnUntraced(function*(target: number) {
     port,
     /** How much the client has said. */
     bytes: () => bytes,
-    /** How many connections there were. */
+    /** The number of connections so far. */
     connections: () => connections,
     hold: Effect.sync(() => {
       held = true

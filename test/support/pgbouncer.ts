@@ -11,7 +11,7 @@ import * as Postgres from "./postgres.ts"
 
 const program = find("pgbouncer")
 
-/** For tests that need it: without it they are skipped, but not where it has to be there. */
+/** For tests that need it: without it they are skipped, unless the environment requires it. */
 export const isMissing = Postgres.isMissing || program === undefined && process.env["CI"] !== "true"
 
 /** Registers a test that needs it. */

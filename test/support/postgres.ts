@@ -16,7 +16,7 @@ import { freePort, listening } from "./network.ts"
 
 const initdb = locate("postgresql")
 
-/** For tests that need the real server: without it they are skipped, but not where it has to be there. */
+/** For tests that need the real server: without it they are skipped, unless the environment requires it. */
 export const isMissing = initdb === undefined && process.env["CI"] !== "true"
 
 /** Registers a test that needs the real server. */
@@ -156,7 +156,7 @@ export const cluster = Effect.fnUntraced(function*(options: ClusterOptions = {})
   return { port, url, urlOf, psql, refused, start, stop, folder, pid: () => child!.pid! }
 })
 
-/** A cluster that all tests of a file share. It is started before the first, and asked for in each. */
+/** A cluster that all tests of a file share. It starts before the first test. */
 export const sharedCluster = (options: ClusterOptions = {}) => {
   type Cluster = Effect.Success<ReturnType<typeof cluster>>
   let started: Cluster | undefined

@@ -1,4 +1,4 @@
-/** A program of this repository as a project would write it: what the pages show. */
+/** A program of this repository as a project would write it: the pages show this text. */
 import { readFileSync } from "node:fs"
 import { join, relative, resolve } from "node:path"
 

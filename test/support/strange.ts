@@ -1,5 +1,5 @@
 /**
- * What user code may throw, fail with, or hand over, and nobody expects: values
+ * Unexpected things that user code may throw, fail with, or return: values
  * that refuse to be read, or have no end.
  */
 import * as Exit from "effect/Exit"
@@ -56,7 +56,7 @@ export const doubled = (levels: number): unknown => {
   return value
 }
 
-/** As many objects, each of which leads to each: who follows all ways has no end. */
+/** That many objects, each linked to all others: following every path never ends. */
 export const friends = (count: number): object => {
   const all = Array.from({ length: count }, (): Record<string, unknown> => ({}))
   for (const one of all) all.forEach((other, index) => one[`friend${index}`] = other)

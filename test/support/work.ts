@@ -31,7 +31,7 @@ const consumerOf = (bodies: ReadonlyArray<Uint8Array>): Consumer => {
   }
 }
 
-/** What becomes of bodies. Dies where one has no outcome, a defect, or a reason without a bound. */
+/** The outcomes of bodies. Dies if one has no outcome, a defect, or an unbounded reason. */
 export const work = <const Handlers extends ReadonlyArray<Handler<any>>>(
   bodies: ReadonlyArray<Uint8Array>,
   ...handlers: Handlers

@@ -69,7 +69,7 @@ const outcomes: ReadonlyArray<Outcome> = [
   { ...delivered, _tag: "Requeued" }
 ]
 
-/** Offers one outcome again and again, until somebody who follows has seen one. */
+/** Offers one outcome again and again, until a follower has seen one. */
 const offerUntil = (outcome: Outcome, seen: Fiber.Fiber<unknown, unknown>) =>
   Tail.offer(outcome).pipe(
     Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: () => seen.pollUnsafe() !== undefined })

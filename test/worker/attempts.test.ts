@@ -1,4 +1,4 @@
-/** The deliveries in hand, without a broker. */
+/** The deliveries of a worker, without a broker. */
 import { assert, describe, it } from "@effect/vitest"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -41,7 +41,7 @@ const make = Effect.gen(function*() {
   return { attempts, ended, deliver: (id: number) => attempts.make(leaseOf(id), decoded, 0) }
 })
 
-describe("the deliveries in hand", () => {
+describe("the deliveries of a worker", () => {
   it.effect("a job that loses its lease while it waits leaves its place, any number of times", () =>
     Effect.gen(function*() {
       const { attempts, deliver, ended } = yield* make

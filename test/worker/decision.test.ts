@@ -1,4 +1,4 @@
-/** From the end of a handler to what becomes of its job: a row per rule. */
+/** From the end of a handler to the decision about its job: one row per rule. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -24,16 +24,16 @@ describe("fromExit", () => {
       expected: object
     ]
   > = [
-    ["what succeeds is done", Exit.succeed(7), undefined, { _tag: "Done", result: 7 }],
+    ["a success is done", Exit.succeed(7), undefined, { _tag: "Done", result: 7 }],
     ["a handler that succeeds after a stop request is done", Exit.succeed(7), { _tag: "Requeue" }, {
       _tag: "Done",
       result: 7
     }],
     ["a success without its lease is lost, and was handled", Exit.succeed(7), lost, { ...lost, handled: true }],
-    ["what fails has failed", Exit.fail(oops), undefined, { _tag: "Failed", reason: "Error: oops", failure: oops }],
+    ["a failure has failed", Exit.fail(oops), undefined, { _tag: "Failed", reason: "Error: oops", failure: oops }],
     ["a defect is marked as one", Exit.die(oops), undefined, { _tag: "Failed", reason: "defect: Error: oops" }],
     ["an interruption decides", interrupted, { _tag: "Requeue" }, { _tag: "Requeue" }],
-    ["a lost lease decides, too", interrupted, lost, lost],
+    ["a lost lease decides too", interrupted, lost, lost],
     ["but not when the handler fails meanwhile", Exit.fail(oops), { _tag: "Requeue" }, {
       _tag: "Failed",
       failure: oops
@@ -59,7 +59,7 @@ describe("fromExit", () => {
     ["bury buries", Exit.fail(Job.bury("never")), undefined, { _tag: "Bury", reason: "never" }],
     ["discard deletes", Exit.fail(Job.discard("old")), undefined, { _tag: "Discard", reason: "old" }],
     [
-      "a directive counts more than a failure beside it",
+      "a directive wins over a failure beside it",
       Exit.failCause(Cause.combine(Cause.fail(oops), Cause.fail(Job.bury("never")))),
       undefined,
       { _tag: "Bury", reason: "never" }
@@ -104,8 +104,8 @@ describe("fromSchedule", () => {
 
 describe("keptFailure", () => {
   const rows: ReadonlyArray<readonly [rule: string, why: Parameters<typeof keptFailure>[0], expected: object]> = [
-    ["an error by its name", { reason: "r", failure: new RangeError("far") }, { tag: "RangeError", message: "far" }],
-    ["a tag says more", { reason: "r", tag: "Poison", failure: oops }, { tag: "Poison", message: "oops" }],
+    ["an error has its name", { reason: "r", failure: new RangeError("far") }, { tag: "RangeError", message: "far" }],
+    ["a tag replaces the name", { reason: "r", tag: "Poison", failure: oops }, { tag: "Poison", message: "oops" }],
     ["without a failure it is the reason", { reason: "r" }, { tag: "Failure", message: "r" }]
   ]
 

@@ -1,4 +1,4 @@
-/** Versions of payloads, and what can't be run. */
+/** Versions of payloads, and jobs that can't run. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -25,7 +25,7 @@ describe("versions", () => {
       assert.deepStrictEqual(outcomes.map((outcome) => outcome._tag === "Done" && outcome.result), ["x of 2", "y of 1"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a newer payload waits for a newer worker, and is buried when none comes", () =>
+  it.effect("a newer payload waits for a newer worker, and is buried if none comes", () =>
     Effect.gen(function*() {
       yield* Publisher.publish(make(4), { to: "x" })
       const drain = TestBroker.drain(Worker.handler(make(3), () => Effect.die("must not run")))
@@ -35,7 +35,7 @@ describe("versions", () => {
       assert.deepInclude((yield* drain)[0], { _tag: "Buried", reason: `attempt 2 was the last: ${reason}` })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("an upgrade that throws buries the job, and the worker goes on", () =>
+  it.effect("an upgrade that throws buries the job, and the worker continues", () =>
     Effect.gen(function*() {
       const Broken = Job.make("broken", {
         payload: Schema.String,
@@ -51,11 +51,11 @@ describe("versions", () => {
     }).pipe(Effect.provide(TestBroker.layer)))
 })
 
-describe("what can't be run", () => {
+describe("a job that can't run", () => {
   const unreadable: ReadonlyArray<readonly [string, unknown, RegExp, string]> = [
     ["garbage", Uint8Array.of(0, 255, 13, 10), /^the body is not JSON$/, "Unreadable"],
     ["nothing", "", /^the body is not JSON$/, "Unreadable"],
-    ["JSON that is no envelope", { command: ["true"] }, /^the body is not an envelope/, "Unreadable"],
+    ["JSON that is not an envelope", { command: ["true"] }, /^the body is not an envelope/, "Unreadable"],
     [
       "an unknown job",
       { backq: 1, id: "a", job: "unheard-of", payload: 1 },
@@ -93,7 +93,7 @@ describe("what can't be run", () => {
       assert.deepStrictEqual(yield* numbers(), { ready: 0, delayed: 0, reserved: 0, buried: 1000 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a foreign decoder reads bodies that are no envelopes", () =>
+  it.effect("a foreign decoder reads bodies that are not envelopes", () =>
     Effect.gen(function*() {
       const id = yield* putRaw("q", "count 7")
       yield* putRaw("q", "something else")
@@ -111,7 +111,7 @@ describe("what can't be run", () => {
       assert.deepInclude(outcomes[2], { _tag: "Done" })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a foreign decoder that throws buries the job, and the worker goes on", () =>
+  it.effect("a foreign decoder that throws buries the job, and the worker continues", () =>
     Effect.gen(function*() {
       const id = yield* putRaw("q", "garbage")
       yield* publish(1)
@@ -124,7 +124,7 @@ describe("what can't be run", () => {
       assert.match((yield* statsOf(id)).reason!, /the decoder of foreign bodies threw Error/)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a Schema that needs to wait buries the job, and the worker goes on", () =>
+  it.effect("an asynchronous Schema buries the job, and the worker continues", () =>
     Effect.gen(function*() {
       const Waiting = Job.make("waiting", {
         queue: "q",

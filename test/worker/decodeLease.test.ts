@@ -1,4 +1,4 @@
-/** What a lease says, and which handler is for it: a row per rule. */
+/** The job in a lease, and its handler: one row per rule. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -71,7 +71,7 @@ describe("decodeLease", () => {
     ["a job expires at its time", leaseOf({ ...good, expiresAt: now }), rules, { Expire: now, for: "mail" }],
     ["but not before", leaseOf({ ...good, expiresAt: now + 1 }), rules, { work: { to: "Ada" } }],
     [
-      "a job that took its workers down is buried",
+      "a job that killed its workers is buried",
       leaseOf(good, infoOf({ abandoned: 3 })),
       rules,
       { Bury: "poison: 3 deliveries ended with a crash of the worker or an expired lease", for: undefined }
@@ -84,7 +84,7 @@ describe("decodeLease", () => {
       { work: { to: "Ada" } }
     ],
     [
-      "a version that is not known yet is a failed attempt",
+      "an unknown newer version is a failed attempt",
       leaseOf({ ...good, version: 3 }),
       rules,
       { Failed: "the payload has version 3, and this worker knows 2: update the worker", for: "mail" }
@@ -111,13 +111,13 @@ describe("decodeLease", () => {
       { work: { to: "Ada" } }
     ],
     [
-      "what its decoder refuses is buried",
+      "a foreign body that its decoder refuses is buried",
       leaseOf("Ada"),
       withForeign(() => Result.fail("no\nmail")),
       { Bury: "no mail", for: undefined }
     ],
     [
-      "a body at which its decoder throws is buried, without the message",
+      "a foreign body whose decoder throws is buried, without the message",
       leaseOf("Ada"),
       withForeign(() => {
         throw new RangeError("the secret of Ada")
@@ -139,7 +139,7 @@ describe("decodeLease", () => {
     assert.include(decodeLease(leaseOf("{"), rules, now), { job: undefined, id: undefined })
   })
 
-  it("numbers that JavaScript would change keep their digits where the job asks for it", () => {
+  it("numbers that JavaScript would change keep their digits if the job has this option", () => {
     const body = `{"backq":1,"id":"an-id","job":"exact","payload":12345678901234567890}`
     const { next } = decodeLease(leaseOf(body), rules, now)
     assert.strictEqual("decision" in next ? undefined : JSON.stringify(next.payload), "12345678901234567890")

@@ -24,7 +24,7 @@ describe("success", () => {
       assert.isTrue(yield* isGone(id))
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("says how long the handler ran", () =>
+  it.effect("the outcome has the duration of the handler", () =>
     Effect.gen(function*() {
       yield* publish(1)
       const worker = yield* start({}, Worker.handler(Count, () => Effect.sleep("90 seconds")))
@@ -82,7 +82,7 @@ describe("limits in time", () => {
       assert.instanceOf(only(worker, "Retried").failure, Worker.AttemptTimeout)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("an attempt that is in time is left alone", () =>
+  it.effect("an attempt that ends in time is not interrupted", () =>
     Effect.gen(function*() {
       yield* publish(1)
       const worker = yield* start({ timeout: "10 seconds" }, Worker.handler(Count, () => Effect.sleep("9 seconds")))
@@ -147,7 +147,7 @@ describe("limits in time", () => {
       assert.deepStrictEqual([...worker.tags()].sort(), ["Done", "Expired"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a deadline far in the past or in the future harms nobody", () =>
+  it.effect("a deadline far in the past or in the future is safe", () =>
     Effect.gen(function*() {
       const envelope = { backq: 1, id: "a", job: "count", payload: 1 }
       yield* putRaw("q", { ...envelope, expiresAt: -1e300 })

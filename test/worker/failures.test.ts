@@ -29,15 +29,15 @@ const refuse = (): never => {
 const reasonOf = (outcome: Outcome.Outcome | undefined): string =>
   outcome !== undefined && "reason" in outcome ? outcome.reason : `${outcome?._tag}`
 
-describe("a worker decides, goes on, and is idle in time", () => {
+describe("a worker decides, continues, and is idle in time", () => {
   for (const [what, failure] of [...Strange.failures, ...Strange.endless]) {
     it.effect(`when a handler ends with ${what}`, () => Attempts.check([[what, failure]]))
   }
 
-  it.effect("under a tracer that reads failures, too", () =>
+  it.effect("also under a tracer that reads failures", () =>
     Attempts.check([...Strange.failures, ...Strange.endless], { traced: true }))
 
-  it.effect("and says what it could read", () =>
+  it.effect("and reports the readable part", () =>
     Effect.gen(function*() {
       const reasons = (failure: unknown) =>
         Effect.map(perform(Worker.handler(Count, () => Effect.fail(failure)), 1), reasonOf)
@@ -71,10 +71,10 @@ describe("a handler's own decision", () => {
 
   it.effect.each<readonly [string, Duration.Input, number]>([
     ["the past", -5000, 0],
-    ["before all time", -Infinity, 0],
+    ["the infinite past", -Infinity, 0],
     ["never", Infinity, Duration.toMillis(maxDelay)],
-    ["the schedule's time, where it is no number", Number.NaN, 1000],
-    ["the schedule's time, where it is no duration", "soon" as Duration.Input, 1000]
+    ["the schedule's time, if it is not a number", Number.NaN, 1000],
+    ["the schedule's time, if it is not a duration", "soon" as Duration.Input, 1000]
   ])("asks for another attempt in %s", ([, delay, expected]) =>
     Effect.gen(function*() {
       const outcome = yield* outcomeOf(() => Job.retryAfter(delay))
@@ -108,16 +108,22 @@ describe("a retry schedule", () => {
     ["throws", Schedule.tap(Schedule.forever, refuse)],
     ["dies", Schedule.tap(Schedule.forever, () => Effect.die(Strange.failures[0]![1]))],
     ["fails", Schedule.tap(Schedule.forever, () => Effect.fail(Strange.failures[0]![1]))],
-    ["is none", {} as never],
-    ["continues with a value that is no Effect", Schedule.tap(Schedule.forever, () => Object.create(null) as never)],
-    ["returns a value that is no delay", Schedule.modifyDelay(Schedule.forever, () => Effect.succeed(refuse as never))]
+    ["is not a schedule", {} as never],
+    [
+      "continues with a value that is not an Effect",
+      Schedule.tap(Schedule.forever, () => Object.create(null) as never)
+    ],
+    [
+      "returns a value that is not a delay",
+      Schedule.modifyDelay(Schedule.forever, () => Effect.succeed(refuse as never))
+    ]
   ])("that %s buries the job", ([, retry]) =>
     Effect.gen(function*() {
       assert.strictEqual(reasonOf(yield* withRetry(retry)), "no; then its retry schedule failed")
     }))
 })
 
-describe("what can't be read is buried, and the next job is done:", () => {
+describe("an unreadable job is buried, and the next job is done:", () => {
   const Nested: Schema.Codec<unknown, unknown> = Schema.Array(Schema.suspend(() => Nested))
   const Slow = Schema.String.pipe(Schema.decodeTo(
     Schema.String,
@@ -167,7 +173,7 @@ describe("what can't be read is buried, and the next job is done:", () => {
       expects("its decoder must return a Result, and did not")
     ],
     ["a filter that throws", job(Loud), body(1), expects("its decoder threw Error")],
-    ["a decoder that takes its time", job(Slow), body("x"), expects("its decoder threw AsyncFiberError")],
+    ["an asynchronous decoder", job(Slow), body("x"), expects("its decoder threw AsyncFiberError")],
     [
       "an upgrade that throws",
       Job.make("j", { payload: Schema.Int, queue: "q", version: 2, upgrade: refuse }),
@@ -189,30 +195,34 @@ describe("what can't be read is buried, and the next job is done:", () => {
 
   it.effect.each<readonly [string, Envelope.ForeignDecoder, string]>([
     ["throws", refuse, `${decoder} threw Error`],
-    ["throws what can't be read", () => {
+    ["throws an unreadable value", () => {
       throw Strange.failures[0]![1]
     }, `${decoder} threw object`],
     ["returns nothing", foreign(undefined), `${decoder} threw TypeError`],
     ["returns a promise", foreign(Promise.resolve(1)), `${decoder} threw TypeError`],
     ["succeeds with nothing", foreign(Result.succeed(undefined)), `${decoder} threw TypeError`],
-    ["gives a name that is none", foreign(Result.succeed({ ...fields, job: 7 })), "Expected string at [\"job\"]"],
-    ["gives an id that is none", foreign(Result.succeed({ ...fields, id: 7 })), "Expected string at [\"id\"]"],
+    ["gives an invalid name", foreign(Result.succeed({ ...fields, job: 7 })), "Expected string at [\"job\"]"],
+    ["gives an invalid id", foreign(Result.succeed({ ...fields, id: 7 })), "Expected string at [\"id\"]"],
     [
-      "gives an end that is none",
+      "gives an invalid end",
       foreign(Result.succeed({ ...fields, expiresAt: Number.NaN })),
       "Expected a finite number at [\"expiresAt\"]"
     ],
     [
-      "gives an endless end",
+      "gives an infinite end",
       foreign(Result.succeed({ ...fields, expiresAt: Infinity })),
       "Expected a finite number at [\"expiresAt\"]"
     ],
     [
-      "gives a version that is none",
+      "gives an invalid version",
       foreign(Result.succeed({ ...fields, version: "2" })),
       "Expected number at [\"version\"]"
     ],
-    ["fails with no words", foreign(Result.fail(Strange.failures[0]![1])), "failed with an error that can't be read"]
+    [
+      "fails without a message",
+      foreign(Result.fail(Strange.failures[0]![1])),
+      "failed with an error that can't be read"
+    ]
   ])(
     "a decoder of foreign bodies that %s",
     ([, decode, reason]) => check(job(Schema.Int), "no envelope", reason, decode)
@@ -232,7 +242,7 @@ describe("log lines", () => {
     readonly cause: string
   }
 
-  /** What a logger of a service is given. */
+  /** The messages that a service's logger receives. */
   const logged = (lines: Array<Line>) =>
     Layer.merge(
       TestBroker.layer,
@@ -252,7 +262,7 @@ describe("log lines", () => {
     assert.notMatch(cause, /^level=/m)
   }
 
-  it.effect("what a job, a handler or a decoder says forges none, and is bounded", () => {
+  it.effect("a text of a job, a handler or a decoder forges none, and is bounded", () => {
     const lines: Array<Line> = []
     const long = hostile + "\u0007".repeat(3000)
     return Effect.gen(function*() {
@@ -299,7 +309,7 @@ describe("log lines", () => {
   })
 
   it.effect.each<readonly [string, string]>([["60 kB", "n".repeat(60_000)], [
-    "what moves a cursor",
+    "characters that move a cursor",
     hostile.repeat(500)
   ]])(
     "a worker's own job may have a name of %s",
@@ -327,7 +337,7 @@ describe("log lines", () => {
     }
   )
 
-  it.effect("a defect that is harmless reaches the loggers as it is", () => {
+  it.effect("a harmless defect reaches the loggers unchanged", () => {
     const defect = Object.assign(new TypeError("x is undefined"), { code: "E1" })
     const seen: Array<unknown> = []
     return Effect.gen(function*() {
@@ -342,7 +352,7 @@ describe("log lines", () => {
     )))
   })
 
-  it.effect("a logger that throws costs its lines, and nothing else", () =>
+  it.effect("a logger that throws loses only its lines", () =>
     Effect.gen(function*() {
       yield* publish(3)
       const worker = yield* start(

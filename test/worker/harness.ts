@@ -1,4 +1,4 @@
-/** What the tests of the worker are written with: a broker in memory, time on the TestClock. */
+/** The tools of the worker's tests: a broker in memory, time on the TestClock. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -23,17 +23,17 @@ export const Count = Job.make("count", {
   retry: Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 2 }))
 })
 
-/** Works them, and returns ten times the number. */
+/** A handler that returns ten times the number. */
 export const worked = Worker.handler(Count, (n) => Effect.succeed(n * 10))
 
-/** Lets time pass; fibers come to rest before and after. */
+/** Lets time pass. All fibers run until they wait, before and after. */
 export const pass = (duration: Parameters<typeof TestBroker.advance>[0]) =>
   Effect.andThen(TestBroker.advance(duration), TestBroker.advance(0))
 
-/** Lets fibers come to rest. */
+/** Runs all fibers until they wait. */
 export const rest = pass(0)
 
-/** A worker that runs in the test's scope, and what it reported so far. */
+/** A worker that runs in the test's scope, and its outcomes so far. */
 export interface Running {
   readonly outcomes: ReadonlyArray<Outcome.Outcome>
   readonly tags: () => ReadonlyArray<string>
@@ -58,7 +58,7 @@ export const start = Effect.fnUntraced(function*<const Handlers extends Readonly
 export const interrupt = (running: Running) =>
   Effect.forkChild(Fiber.interrupt(running.fiber), { startImmediately: true })
 
-/** Puts a body that no publisher made. */
+/** Puts a raw body, without a publisher. */
 export const putRaw = Effect.fnUntraced(function*(queue: string, body: unknown, options?: PutOptions) {
   const broker = yield* Broker
   const bytes = body instanceof Uint8Array
@@ -67,13 +67,13 @@ export const putRaw = Effect.fnUntraced(function*(queue: string, body: unknown, 
   return yield* broker.put(queue, Result.getOrThrow(putRequest(bytes, options)))
 })
 
-/** What the broker knows of a job. */
+/** The broker's figures of a job. */
 export const statsOf = (id: JobId) => Inspector.use((inspector) => inspector.statsJob(id))
 
 /** Whether the job is gone. */
 export const isGone = (id: JobId) => Inspector.use((inspector) => Effect.isFailure(inspector.statsJob(id)))
 
-/** How many jobs of a queue are in which state. */
+/** The number of jobs of a queue in each state. */
 export const numbers = (queue = "q") =>
   Effect.map(
     Inspector.use((inspector) => inspector.statsQueue(queue)),
@@ -87,7 +87,7 @@ export const publish = (count: number, options?: Publisher.PublishOptions) =>
     (results) => Effect.sync(() => results.map(Result.getOrThrow))
   )
 
-/** The one outcome that there is. */
+/** The only outcome. */
 export const only = <Tag extends Outcome.Outcome["_tag"]>(
   running: Running,
   tag: Tag

@@ -1,4 +1,4 @@
-/** Leases: kept, lost, run out; and jobs that take their worker down. */
+/** Leases that are kept, lost or expired; and jobs that kill their worker. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -24,7 +24,7 @@ const unavailable = brokerError(
   new Unavailable({ broker: "double:", fate: "Unknown", detail: "the connection closed" })
 )
 
-/** A handler that never ends, and says that it was interrupted. */
+/** A handler that never ends, and records its interruption. */
 const endless = (interrupted: Array<number>) =>
   Worker.handler(Count, (n) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted.push(n))))
 
@@ -34,7 +34,7 @@ describe("settle", () => {
     new Unavailable({ broker: "double:", fate: "NotSent", detail: "somebody holds the file" })
   )
 
-  /** A broker that refuses to settle for a time. */
+  /** A broker that refuses settlements for a time. */
   const refusing = (error: BrokerError, isOver: () => boolean) =>
     layerConsumer((consumer) => ({
       settle: (settlements) =>
@@ -56,7 +56,7 @@ describe("settle", () => {
     })
   }
 
-  it.effect("but not longer than its lease lasts for sure", () =>
+  it.effect("but not after its lease may have expired", () =>
     Effect.gen(function*() {
       yield* publish(1, { ttr: "10 seconds" })
       const worker = yield* start({}, Worker.handler(Count, () => Effect.void))
@@ -89,7 +89,7 @@ describe("touch", () => {
       assert.isTrue(yield* isGone(id!))
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("keeps leases of jobs that wait here for a free handler too", () =>
+  it.effect("also keeps leases of jobs that wait for a free handler", () =>
     Effect.gen(function*() {
       const handler = Worker.handler(Count, () => Effect.sleep("1 minute"))
       yield* publish(3, { ttr: "5 seconds" })
@@ -141,7 +141,7 @@ describe("touch", () => {
       }
     }))))
 
-  it.effect("an answer that does not come says nothing of the lease", () =>
+  it.effect("a missing answer does not lose the lease", () =>
     Effect.gen(function*() {
       yield* publish(1, { ttr: "5 seconds" })
       const worker = yield* start({}, Worker.handler(Count, () => Effect.sleep("1 minute")))
@@ -155,7 +155,7 @@ describe("touch", () => {
       }
     }))))
 
-  it.effect("touch: false leaves the lease to run out, and the work is done a second time", () =>
+  it.effect("touch: false lets the lease expire, and the work is done a second time", () =>
     Effect.gen(function*() {
       const [id] = yield* publish(1, { ttr: "5 seconds" })
       const worker = yield* start({ touch: false }, Worker.handler(Count, () => Effect.sleep("8 seconds")))
@@ -201,7 +201,7 @@ describe("a lease that is lost", () => {
       }
     }))))
 
-  it.effect("counts also for a handler that winds up after another interruption", () => {
+  it.effect("also counts for a handler that ends after another interruption", () => {
     const seen: Array<boolean> = []
     return Effect.gen(function*() {
       yield* publish(1, { ttr: "10 seconds" })
@@ -301,7 +301,7 @@ describe("a lease that is lost", () => {
 })
 
 describe("a settlement that fails", () => {
-  it.effect("is reported as LeaseLost, with whether the work was done", () =>
+  it.effect("is reported as LeaseLost, and the outcome says whether the work was done", () =>
     Effect.gen(function*() {
       yield* publish(2)
       const worker = yield* start(
@@ -316,7 +316,7 @@ describe("a settlement that fails", () => {
       settle: (settlements) => Effect.succeed(settlements.map(() => Result.fail(unavailable)))
     })))))
 
-  it.effect("does not touch the others of its batch", () =>
+  it.effect("does not affect the others of its batch", () =>
     Effect.gen(function*() {
       yield* publish(10)
       const worker = yield* start({ concurrency: 10 }, Worker.handler(Count, () => Effect.sleep("1 second")))
@@ -341,10 +341,10 @@ describe("one lease and the others", () => {
         : consumer.touch(leases)
   }))
 
-  it.effect("a renewal without an answer holds up no other renewal", () =>
+  it.effect("a renewal without an answer delays no other renewal", () =>
     Effect.gen(function*() {
       const inspector = yield* Inspector
-      // of different times to run, so that they are due apart
+      // with different times to run, so that they are due at different times
       yield* publish(1, { ttr: "2 seconds" })
       const [id] = yield* publish(1, { ttr: "3 seconds" })
       yield* start({}, Worker.handler(Count, () => Effect.sleep("1 minute")))
@@ -352,7 +352,7 @@ describe("one lease and the others", () => {
       assert.deepInclude(yield* inspector.statsJob(id!), { state: "reserved", attempt: 1, abandoned: 0 })
     }).pipe(Effect.provide(stuck)))
 
-  it.effect("a renewal without an answer holds up no limit of time", () =>
+  it.effect("a renewal without an answer delays no time limit", () =>
     Effect.gen(function*() {
       yield* publish(2, { ttr: "2 seconds" })
       const worker = yield* start({ timeout: "6 seconds" }, Worker.handler(Count, () => Effect.never))
@@ -360,7 +360,7 @@ describe("one lease and the others", () => {
       assert.strictEqual(worker.tags().length, 2)
     }).pipe(Effect.provide(stuck)))
 
-  it.effect("a job that ended keeps its lease until it is settled, however slow the outcomes are taken", () =>
+  it.effect("an ended job keeps its lease until it is settled, even if the outcomes are read slowly", () =>
     Effect.gen(function*() {
       const runs: Array<number> = []
       yield* publish(4, { ttr: "1 second" })
@@ -403,7 +403,7 @@ describe("one lease and the others", () => {
 })
 
 describe("poison", () => {
-  /** A worker that dies without a word, as far as the broker can see: its lease of a second runs out. */
+  /** A worker that seems to die silently: its lease of a second expires. */
   const dyingWorker = Effect.scoped(Effect.gen(function*() {
     const broker = yield* Broker
     const consumer = yield* broker.consume(["q"])
@@ -411,7 +411,7 @@ describe("poison", () => {
     yield* pass("1 second")
   }))
 
-  it.effect("who kicks a job that was buried as poison gives it as many deliveries again", () =>
+  it.effect("kicking a job that was buried as poison allows as many deliveries again", () =>
     Effect.gen(function*() {
       const inspector = yield* Inspector
       yield* publish(1, { ttr: "1 second" })
@@ -436,7 +436,7 @@ describe("poison", () => {
       assert.include(yield* statsOf(id!), { state: "buried" })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a job that took its worker down less often is run", () =>
+  it.effect("a job that killed its worker less often runs", () =>
     Effect.gen(function*() {
       yield* publish(1, { ttr: "1 second" })
       yield* dyingWorker
@@ -460,7 +460,7 @@ describe("a broker that stays away", () => {
       assert.strictEqual(error, unavailable)
     }).pipe(Effect.provide(layer(0))))
 
-  it.effect("ends the stream with Unavailable, after what ran was settled", () =>
+  it.effect("ends the stream with Unavailable, after running jobs are settled", () =>
     Effect.gen(function*() {
       const [id] = yield* publish(1)
       const worker = yield* start({}, Worker.handler(Count, () => Effect.sleep("5 seconds")))
@@ -491,7 +491,7 @@ describe("a broker that stays away", () => {
       assert.deepStrictEqual(yield* Fiber.await(worker.fiber), Exit.fail(unavailable))
     }).pipe(Effect.provide(layer(1))))
 
-  it.effect("fails the start of a worker that can't even begin", () =>
+  it.effect("fails the start of a worker that can't begin", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Worker.run({}, Worker.handler(Count, () => Effect.void)))
       assert.strictEqual(error, unavailable)
@@ -512,7 +512,7 @@ describe("leases at the end", () => {
       assert.deepStrictEqual(yield* numbers(), { ready: 3, delayed: 0, reserved: 0, buried: 0 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a delay that no broker takes does not lose the job", () =>
+  it.effect("a delay that the broker refuses does not lose the job", () =>
     Effect.gen(function*() {
       const [id] = yield* publish(1)
       const worker = yield* start({}, Worker.handler(Count, () => Job.retryAfter(Duration.infinity)))

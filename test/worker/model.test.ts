@@ -1,7 +1,7 @@
 /**
  * The worker as a property: when any mix of jobs succeeds, fails, dies, hangs
- * or has its own word, and however often the worker is stopped meanwhile, every
- * accepted job ends as a simple model says.
+ * or decides itself, and the worker stops any number of times meanwhile, every
+ * accepted job ends as in a simple model.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -18,7 +18,7 @@ import { pass, start } from "./harness.ts"
 
 allow(withManyCases)
 
-/** What a handler does in one attempt. */
+/** The behaviour of a handler in one attempt. */
 const Behaviour = Schema.Literals(["done", "slow", "fail", "die", "hang", "again", "bury", "discard"])
 type Behaviour = typeof Behaviour.Type
 
@@ -91,7 +91,7 @@ const ending = Effect.fnUntraced(function*(id: JobId) {
 })
 
 describe("the worker as a model", () => {
-  it.effect.prop("every accepted job ends as the model says", {
+  it.effect.prop("every accepted job ends as in the model", {
     scripts: Schema.Array(Script),
     concurrency: Schema.Literals([1, 2, 5]),
     prefetch: Schema.Literals([0, 3]),

@@ -31,7 +31,7 @@ describe("concurrency", () => {
       assert.strictEqual(most, 4)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("no lease is taken that no handler is free for", () =>
+  it.effect("a worker takes a lease only for a free handler", () =>
     Effect.gen(function*() {
       yield* publish(10)
       yield* start({ concurrency: 3 }, Worker.handler(Count, () => Effect.sleep("1 second")))
@@ -40,7 +40,7 @@ describe("concurrency", () => {
       assert.deepStrictEqual(yield* numbers(), { ready: 4, delayed: 0, reserved: 3, buried: 0 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("unless prefetch says so", () =>
+  it.effect("unless prefetch allows more", () =>
     Effect.gen(function*() {
       const begun: Array<number> = []
       yield* publish(10)
@@ -65,7 +65,7 @@ describe("concurrency", () => {
       assert.strictEqual(begun, 2)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("handlers that end at once do not overflow the stack, however many wait", () =>
+  it.effect("any number of handlers that end at once does not overflow the stack", () =>
     Effect.gen(function*() {
       yield* publish(10_000)
       const outcomes = yield* TestBroker.drainWith({ concurrency: 1, prefetch: 10_000 }, worked)
@@ -125,7 +125,7 @@ describe("queues and handlers", () => {
       assert.include(yield* numbers("default"), { ready: 1 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("the most urgent goes first, over all queues", () =>
+  it.effect("the most urgent job of all queues goes first", () =>
     Effect.gen(function*() {
       yield* Publisher.publish(A, 1, { priority: 10 })
       yield* Publisher.publish(B, "urgent", { priority: 1 })
@@ -133,21 +133,21 @@ describe("queues and handlers", () => {
       assert.deepStrictEqual(outcomes.map((outcome) => outcome.job), ["b", "a"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a worker of no queue is refused", () =>
+  it.effect("a worker without a queue is refused", () =>
     Effect.gen(function*() {
       const none = [] as unknown as readonly [string]
       const error = yield* Effect.flip(Worker.run({ queue: none }, ...handlers))
       assert.strictEqual(error.reason._tag, "OptionInvalid")
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("two handlers for jobs of one name are a mistake of the program", () =>
+  it.effect("two handlers for one job name are a defect", () =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(Worker.run({}, handlers[0], handlers[0]))
       assert.match(String(exit), /only one for each job name/)
       assert.match(String(yield* Effect.exit(Worker.run({ queue: "q" }))), /at least one handler/)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a queue name that is none ends the worker with a typed error", () =>
+  it.effect("an invalid queue name ends the worker with a typed error", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Worker.run({ queue: "a b" }, worked))
       assert.strictEqual(error.reason._tag, "QueueNameInvalid")

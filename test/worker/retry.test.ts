@@ -63,7 +63,7 @@ describe("failure", () => {
       assert.deepStrictEqual(worker.tags(), ["Retried", "Retried", "Buried", "Done"])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("Job.retryAfter goes before the schedule", () =>
+  it.effect("Job.retryAfter overrides the schedule", () =>
     Effect.gen(function*() {
       const [id] = yield* publish(1)
       const worker = yield* start({}, Worker.handler(Count, () => Job.retryAfter("30 seconds", "slow down", "429")))
@@ -78,7 +78,7 @@ describe("failure", () => {
       assert.deepStrictEqual(worker.tags(), Array.from({ length: 6 }, () => "Retried"))
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a delay that no broker can keep is the longest there is", () =>
+  it.effect("a delay that is too long for brokers becomes the longest delay", () =>
     Effect.gen(function*() {
       const [id] = yield* publish(1)
       yield* start({}, Worker.handler(Count, () => Job.retryAfter(Duration.infinity)))
@@ -119,7 +119,7 @@ describe("failure", () => {
       { tag: "RangeError", message: "too far" }
     ],
     [
-      "a handler that returns no Effect",
+      "a handler that does not return an Effect",
       () => undefined as any,
       "defect: Error: the handler must return an Effect, and did not",
       { tag: "Error", message: "the handler must return an Effect, and did not" }
@@ -149,7 +149,7 @@ describe("failure", () => {
       assert.deepStrictEqual((yield* statsOf(id!)).lastFailure, { ...failure, at: 0 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("a schedule that fails itself buries the job, and the worker goes on", () =>
+  it.effect("a failing schedule buries the job, and the worker continues", () =>
     Effect.gen(function*() {
       const Odd = Job.make("odd", {
         payload: Schema.Int,

@@ -59,7 +59,7 @@ describe("settle", () => {
   const refusals: ReadonlyArray<readonly [refusal: string, error: BrokerError.BrokerError, expected: boolean]> = [
     ["no space", BrokerError.make(new BrokerError.OutOfMemory({ broker: "test" })), true],
     ["not sent", unavailable("NotSent"), true],
-    ["an unknown fate", unavailable("Unknown"), false],
+    ["an unknown result", unavailable("Unknown"), false],
     ["no such job", BrokerError.make(new BrokerError.NotFound({ what: "job", name: "7" })), false]
   ]
 

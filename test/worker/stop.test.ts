@@ -14,7 +14,7 @@ import { Count, interrupt, isGone, numbers, only, pass, publish, putRaw, rest, s
 
 const worked = Worker.handler(Count, () => Effect.void)
 
-/** A handler that takes a second for each, and says who began and who ended. */
+/** A handler that takes a second for each job, and records begun and ended jobs. */
 const seconds = (seen: Array<string>) =>
   Worker.handler(Count, (n) =>
     Effect.gen(function*() {
@@ -37,7 +37,7 @@ describe("idleTimeout", () => {
       assert.deepInclude(yield* Fiber.join(worker), { reason: "IdleTimeout" })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("does not count the time in which a job runs", () =>
+  it.effect("does not count the time of a running job", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const worker = yield* fork(
@@ -59,7 +59,7 @@ describe("idleTimeout", () => {
       assert.include(exit.counts, { Done: 1 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("is not put off by jobs that only fail to be read", () =>
+  it.effect("is not delayed by unreadable jobs", () =>
     Effect.gen(function*() {
       yield* putRaw("q", "garbage")
       const worker = yield* fork(Worker.run({ idleTimeout: "10 seconds" }, worked))
@@ -118,7 +118,7 @@ describe("maxJobs", () => {
 })
 
 describe("stop", () => {
-  it.effect("lets what runs finish, and requeues what waits at once", () =>
+  it.effect("lets running jobs finish, and requeues waiting ones at once", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const stop = yield* Deferred.make<void>()
@@ -159,7 +159,7 @@ describe("stop", () => {
       assert.include(yield* Fiber.join(worker), { reason: "Stopped" })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("interrupts what did not finish within the grace time, and spends no attempt", () =>
+  it.effect("interrupts jobs that did not finish within the grace time, and spends no attempt", () =>
     Effect.gen(function*() {
       let interrupted = 0
       const stop = yield* Deferred.make<void>()
@@ -179,7 +179,7 @@ describe("stop", () => {
 })
 
 describe("interruption", () => {
-  it.effect("lets what runs finish, requeues what waits at once, takes no more", () =>
+  it.effect("lets running jobs finish, requeues waiting ones at once, and takes no more", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const ids = yield* publish(5)
@@ -202,7 +202,7 @@ describe("interruption", () => {
       assert.deepStrictEqual(worker.tags(), [])
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("after the grace time what runs is interrupted, and no attempt is spent", () =>
+  it.effect("interrupts running jobs after the grace time, and spends no attempt", () =>
     Effect.gen(function*() {
       let interrupted = 0
       const [id] = yield* publish(1)
@@ -219,7 +219,7 @@ describe("interruption", () => {
       assert.include(only(again, "Done"), { attempt: 1 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("leases are kept while what runs may finish", () =>
+  it.effect("keeps the leases of jobs that may finish", () =>
     Effect.gen(function*() {
       let runs = 0
       yield* publish(1, { ttr: "2 seconds" })
@@ -232,7 +232,7 @@ describe("interruption", () => {
       assert.strictEqual(runs, 1)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("what fails while the worker stops is tried again as ever", () =>
+  it.effect("a job that fails while the worker stops is tried again as usual", () =>
     Effect.gen(function*() {
       const [id] = yield* publish(1)
       const worker = yield* start(
@@ -269,7 +269,7 @@ describe("stream", () => {
       assert.strictEqual(outcomes.length, 500)
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("that is taken from only in part stops gracefully", () =>
+  it.effect("that is read only in part stops gracefully", () =>
     Effect.gen(function*() {
       yield* publish(10)
       const outcomes = yield* Worker.stream({ concurrency: 2 }, worked).pipe(Stream.take(3), Stream.runCollect)
@@ -290,7 +290,7 @@ describe("stream", () => {
 })
 
 describe("layer", () => {
-  it.effect("works for as long as it lives, and closes gracefully, before its broker", () =>
+  it.effect("works until its scope closes, and then stops gracefully, before its broker", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const broker = yield* Broker
@@ -309,7 +309,7 @@ describe("layer", () => {
       assert.deepStrictEqual(yield* numbers(), { ready: 1, delayed: 0, reserved: 0, buried: 0 })
     }).pipe(Effect.provide(TestBroker.layer)))
 
-  it.effect("handlers get their services from it", () =>
+  it.effect("gives services to the handlers", () =>
     Effect.gen(function*() {
       const names: Array<string> = []
       yield* publish(1)

@@ -1,4 +1,4 @@
-/** What a worker lets others see: log lines, spans, metrics. */
+/** The telemetry of a worker: log lines, spans, metrics. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -116,7 +116,7 @@ describe("log", () => {
     )
   })
 
-  it.effect("a handler's own lines say which job they belong to", () => {
+  it.effect("a handler's own lines name their job", () => {
     const lines: Array<Line> = []
     return Effect.gen(function*() {
       const [id] = yield* publish(1)
@@ -162,7 +162,7 @@ describe("spans", () => {
     }).pipe(Effect.provide(TestBroker.layer), Effect.provideService(Tracer.Tracer, tracer))
   })
 
-  it.effect("a traceparent that names no span harms nobody", () => {
+  it.effect("a traceparent without a span is ignored", () => {
     const spans: Array<Tracer.Span> = []
     const tracer = recording(spans)
     return Effect.gen(function*() {

@@ -10,7 +10,7 @@ import { beanstalkd, real } from "../../support/beanstalkd.ts"
 
 export interface SuiteOptions {
   readonly layer: (port: number) => Layer.Layer<Client, BrokerError>
-  /** Does the driver have every command? */
+  /** Whether the driver has every command. */
   readonly complete: boolean
 }
 

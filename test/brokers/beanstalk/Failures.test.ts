@@ -118,7 +118,7 @@ describe("a server that goes away", () => {
       })
   )
 
-  it.live("at the start lets consume and put not hang, and reserve goes on once the server is there", () =>
+  it.live("at the start does not block consume or put, and reserve works once the server is there", () =>
     Effect.gen(function*() {
       const { broker } = yield* brokerOn(yield* Network.freePort, { reconnectFor: "300 millis" })
       const put = yield* reasonOf(broker.put("q", request("a")))

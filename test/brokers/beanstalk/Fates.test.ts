@@ -78,7 +78,7 @@ const servers: ReadonlyArray<readonly [string, Network.Script]> = [
   ["a silent server", (socket) => socket.resume()],
   ["an HTTP server", (socket) => later(socket, () => socket.end("HTTP/1.1 503 Service Unavailable\r\n\r\n"))],
   ["garbage", (socket) => later(socket, () => socket.write("WHATEVER\r\n"))],
-  ["statistics that are none", (socket) => later(socket, () => socket.write(Servers.ok("nonsense")))],
+  ["unreadable statistics", (socket) => later(socket, () => socket.write(Servers.ok("nonsense")))],
   ["out of memory", (socket) => later(socket, () => socket.write("INTERNAL_ERROR\r\n"))]
 ]
 

@@ -159,7 +159,7 @@ const hostile: ReadonlyArray<readonly [string, Table, Ask, RegExp]> = [
   ],
   ["a line without end", to("put", "A".repeat(100_000)), put, /no end/],
   ["a line without end, of a reply", to("put", `INSERTED ${"1".repeat(100_000)}`), put, /no end/],
-  ["a body for what has none", to("put", "OK 4\r\nabcd\r\n"), put, /"Ok" to Put/],
+  ["a body in a reply without one", to("put", "OK 4\r\nabcd\r\n"), put, /"Ok" to Put/],
   [
     "more replies than questions",
     to("put", "INSERTED 1\r\nINSERTED 2\r\n"),

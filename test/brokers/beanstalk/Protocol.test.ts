@@ -259,7 +259,7 @@ describe("replies", () => {
     assert.isBelow(large / small, 4)
   })
 
-  it("take little more memory than their bytes, however they are cut", () => {
+  it("take little more memory than their bytes, cut at any place", () => {
     const size = 300_000
     const parser = new Parser()
     const replies: Array<Reply> = []

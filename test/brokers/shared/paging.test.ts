@@ -12,7 +12,7 @@ const request = (options: ListOptions): unknown =>
 
 describe("a requested page", () => {
   const rows: ReadonlyArray<readonly [rule: string, options: ListOptions, expected: unknown]> = [
-    ["100 jobs from the first, unless it says more", { state: "ready" }, [100, undefined]],
+    ["100 jobs from the first by default", { state: "ready" }, [100, undefined]],
     ["1000 at most", { state: "ready", limit: 1000 }, [1000, undefined]],
     ["more than 1000 is refused", { state: "ready", limit: 1001 }, "limit"],
     ["0 is refused", { state: "ready", limit: 0 }, "limit"],

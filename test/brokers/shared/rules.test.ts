@@ -22,7 +22,7 @@ describe("rules of all brokers", () => {
     ["no delay", released(Duration.zero), "ok"],
     ["the longest delay", released(maxDelay), "ok"],
     ["an infinite delay", released(Duration.infinity), "delay"],
-    ["a delay of less than none", released(Duration.millis(-1)), "delay"],
+    ["a negative delay", released(Duration.millis(-1)), "delay"],
     ["the most urgent", { _tag: "Bury", lease, reason: "", priority: 0 }, "ok"],
     ["the least urgent", { _tag: "Bury", lease, reason: "", priority: 2 ** 32 - 1 }, "ok"],
     ["a priority beyond it", { _tag: "Bury", lease, reason: "", priority: 2 ** 32 }, "priority"],

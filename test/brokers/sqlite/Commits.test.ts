@@ -32,7 +32,7 @@ const make = Effect.gen(function*() {
     fault: undefined as BrokerError | "Busy" | undefined,
     attempts: 0
   }
-  /** What is thrown once outside of an operation. */
+  /** A value that is thrown once outside of an operation. */
   const faults = { onWritten: false, afterwards: false, sync: false }
   const throwOnce = (where: keyof typeof faults) => {
     if (!faults[where]) return
@@ -96,7 +96,7 @@ const make = Effect.gen(function*() {
 })
 
 describe("Commits", () => {
-  it.live("a full disk fails all operations of the transaction with OutOfMemory and changes nothing, and work goes on", () =>
+  it.live("a full disk fails all operations of the transaction with OutOfMemory and changes nothing, and later operations work", () =>
     Effect.gen(function*() {
       const { count, database, insert } = yield* make
       yield* insert(10)
@@ -216,7 +216,7 @@ describe("Commits", () => {
       }).pipe(Effect.provide(Logger.layer([])))
   )
 
-  it.live("its time never stops", () =>
+  it.live("its clock never stops", () =>
     Effect.gen(function*() {
       const { commits } = yield* make
       const times = Array.from({ length: 1000 }, () => commits.now())

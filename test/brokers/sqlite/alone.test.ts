@@ -157,7 +157,7 @@ describe("SqliteBroker", () => {
       }
     }))
 
-  it.live("delivers a batch to a consumer that asks for everything", () =>
+  it.live("delivers a batch to a consumer that requests everything", () =>
     Effect.gen(function*() {
       const { broker } = yield* SqliteBroker.make({ path: yield* file, durability: "normal" })
       yield* broker.putAll("q", Array.from({ length: 700 }, () => request("a")))
@@ -222,7 +222,7 @@ describe("files that can't be used", () => {
       }))
   }
 
-  it.live("a missing folder, or one that is not a folder, is reported", () =>
+  it.live("a missing folder, or a file in its place, is an error", () =>
     Effect.gen(function*() {
       const path = yield* folder
       const missing = yield* unavailable(SqliteBroker.make({ path: join(path, "missing", "queue.db") }))

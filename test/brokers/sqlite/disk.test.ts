@@ -153,7 +153,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
 
       const { broker, inspector } = yield* SqliteBroker.make({ path })
       yield* broker.put("q", request("a"))
-      // A writer that is there keeps the disk from becoming read-only; a second mount of it does not.
+      // An open writer prevents the disk from becoming read-only; a second mount of it does not.
       const readOnly = join(yield* folder, "read-only")
       mkdirSync(readOnly)
       mount("--bind", place, readOnly)

@@ -58,7 +58,7 @@ describe("a file with foreign content", () => {
       ],
       ["a view", `view "v"`, "CREATE VIEW v AS SELECT 1"],
       [
-        "a view in the place of a table",
+        "a view instead of a table",
         `view "process"`,
         `DROP TABLE process; CREATE VIEW process AS ${endless} SELECT id, 1 AS pid, '' AS started, '' AS world FROM n`
       ],
@@ -73,7 +73,7 @@ describe("a file with foreign content", () => {
       ["no version", `table "queue"`, "PRAGMA user_version = 0"],
       ["a version below none", "-3", "PRAGMA user_version = -3"],
       [
-        "a name that does something to a terminal",
+        "a name that controls a terminal",
         String.raw`table "\x1b[2J\u{202e}"`,
         "CREATE TABLE \"\u001b[2J\u202e\" (a)"
       ]
@@ -117,11 +117,11 @@ describe("a row that backq would never write", () => {
     const [what, table, statement] of [
       ["a priority that is text", "job", `UPDATE job SET priority = ${text}`],
       ["a time to run that is text", "job", `UPDATE job SET ttr = ${text}`],
-      ["a time to run below none", "job", "UPDATE job SET ttr = -5"],
-      ["a time to run over all numbers", "job", "UPDATE job SET ttr = 9223372036854775807"],
+      ["a negative time to run", "job", "UPDATE job SET ttr = -5"],
+      ["the largest time to run of SQLite", "job", "UPDATE job SET ttr = 9223372036854775807"],
       ["attempts without end", "job", "UPDATE job SET deliveries = 9007199254740990"],
-      ["attempts below none", "job", "UPDATE job SET forgiven = -9"],
-      ["attempts that are no whole number", "job", "UPDATE job SET deliveries = 1.5"],
+      ["negative attempts", "job", "UPDATE job SET forgiven = -9"],
+      ["attempts that are not an integer", "job", "UPDATE job SET deliveries = 1.5"],
       ["attempts that are infinite", "job", "UPDATE job SET lost = 1e999"],
       ["no attempts", "job", "UPDATE job SET deliveries = NULL"],
       ["a body that is text", "job", `UPDATE job SET small = ${text}`],
@@ -156,7 +156,7 @@ describe("a row that backq would never write", () => {
       ["a time that is text", "UPDATE job SET put_at = 'now'"],
       ["an invalid state", "UPDATE job SET state = 77"],
       ["a failure that is a number", "UPDATE job SET failure_tag = 7"],
-      ["a failure without words", "UPDATE job SET failure_tag = 'Oops'"]
+      ["a failure without a message", "UPDATE job SET failure_tag = 'Oops'"]
     ] as const
   ) {
     it.live(`${what}: reading it reports that the file is damaged`, () =>
@@ -173,7 +173,7 @@ describe("a row that backq would never write", () => {
       }))
   }
 
-  it.live("a delay whose end is a text is reported to a waiting consumer, and causes no busy loop", () =>
+  it.live("a delay with a text as its end is reported to a waiting consumer, and causes no busy loop", () =>
     Effect.gen(function*() {
       const path = yield* filled
       force(path, "job", "UPDATE job SET state = 1, due = 'soon'")
@@ -182,7 +182,7 @@ describe("a row that backq would never write", () => {
       assert.include((yield* Effect.flip(consumer.reserve(1))).message, "the file is damaged")
     }))
 
-  it.live("a process whose pid is a path makes backq read nothing there", () =>
+  it.live("if the pid of a process is a path, backq does not read that path", () =>
     Effect.gen(function*() {
       const path = yield* filled
       force(path, "process", "INSERT INTO process (pid, started, world) VALUES ('../../etc', '', '')")

@@ -92,7 +92,7 @@ describe("history", () => {
       assert.deepStrictEqual(texts(yield* listDone(inspector, 2, finish("later"))), expected)
     }))
 
-  it.live("keeps only finished jobs: none that was deleted by hand, lost or buried", () =>
+  it.live("keeps only finished jobs: no deleted, lost or buried ones", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker, inspector } = yield* SqliteBroker.make({ path, history: "1 hour" })

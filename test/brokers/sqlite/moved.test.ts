@@ -36,8 +36,8 @@ const removeAll = (path: string) => {
 
 /** Moves the file of a path away by a way of its own. Afterwards another program may make one there. */
 const ways: ReadonlyArray<readonly [name: string, away: (path: string) => void]> = [
-  ["it is moved with all that lies beside it", (path) => moveAll(path, join(dirname(path), "away"))],
-  ["it is removed with all that lies beside it", removeAll],
+  ["it is moved with the files beside it", (path) => moveAll(path, join(dirname(path), "away"))],
+  ["it is removed with the files beside it", removeAll],
   ["its folder is moved, and created again", (path) => {
     renameSync(dirname(path), `${dirname(path)}.away`)
     mkdirSync(dirname(path))
@@ -95,7 +95,7 @@ describe("a file that is moved while it is open", () => {
       })
   )
 
-  it.live("fails every command without an effect, and says what to do", () =>
+  it.live("fails every command without an effect, and the error has advice", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker, inspector } = yield* SqliteBroker.make({ path })
@@ -277,7 +277,7 @@ describe("a folder that has not changed for a while", () => {
   for (
     const [name, standing, change] of [
       ["nothing", "Here", () => {}],
-      ["a file is made beside", "Here", (path: string) => writeFileSync(`${path}.other`, "")],
+      ["another file is created beside it", "Here", (path: string) => writeFileSync(`${path}.other`, "")],
       ["it is moved", "Gone", (path: string) => renameSync(path, `${path}.away`)],
       ["its folder is moved", "Gone", (path: string) => renameSync(dirname(path), `${dirname(path)}.away`)],
       ["its folder is replaced by a link to another", "Gone", (path: string) => {

@@ -21,7 +21,7 @@ describe("a file that loses its log or its shared memory", () => {
         unlinkSync(`${path}-shm`)
       }],
       ["its log, which is moved", (path: string) => renameSync(`${path}-wal`, `${path}.away`)],
-      ["its log, in the place of which there is another", (path: string) => {
+      ["its log, which is replaced by another", (path: string) => {
         copyFileSync(`${path}-wal`, `${path}.copy`)
         renameSync(`${path}.copy`, `${path}-wal`)
       }]
@@ -104,7 +104,7 @@ describe("a file that loses its log or its shared memory", () => {
       })
   )
 
-  it.live("because it was moved without them, and others use it by now: nothing is written to either", () =>
+  it.live("because it was moved without them, and others now use it: nothing is written to either", () =>
     Effect.gen(function*() {
       const path = yield* file
       const { broker } = yield* SqliteBroker.make({ path })

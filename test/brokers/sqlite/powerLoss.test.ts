@@ -98,7 +98,7 @@ describe("a loss of power", () => {
   )
 
   it.live(
-    "does so, too, after the log was copied and started again",
+    "also does so after the log was copied and started again",
     () =>
       Effect.gen(function*() {
         const path = yield* file

@@ -72,7 +72,7 @@ describe("processes", () => {
       })
   )
 
-  it.live("it is served so, too, while another process puts as many jobs as it can", () =>
+  it.live("it is also served in time while another process puts as many jobs as it can", () =>
     Effect.gen(function*() {
       const flooded = Effect.fnUntraced(function*(path: string, hogged: string) {
         const hog = yield* child("flood", hogged)
@@ -159,7 +159,7 @@ describe("processes", () => {
   )
 
   it.live.skipIf(noProc)(
-    "they are served so, too, under load, and after the wall clock was set back",
+    "they are also served in time under load, and after the wall clock was set back",
     () =>
       Effect.gen(function*() {
         const path = yield* file
@@ -236,7 +236,7 @@ describe("processes", () => {
       })
   )
 
-  it("a process is dead if another has its pid, and nothing is known about one of another world", () => {
+  it("a process is dead if another has its pid; a process of another boot or container is unknown", () => {
     const self = Liveness.self()
     assert.isFalse(Liveness.isDead(self, self))
     if (noProc) return

@@ -130,7 +130,7 @@ describe("sqlite:", () => {
     assert.include(detailOf("sqlite:a.db?reconnect-for=long"), "reconnect-for")
   })
 
-  it("says what is wrong", () => {
+  it("the error names the problem", () => {
     assert.include(detailOf("sqlite:jobs.db?durability=none"), "full or normal")
     assert.include(detailOf("sqlite:jobs.db?busy-timeout=long"), "must be a duration")
     assert.include(detailOf("sqlite:jobs.db?speed=high"), `no option "speed"`)

@@ -20,7 +20,7 @@ const server = sharedCluster()
 
 const programs = ["pg", "postgres", "kysely", "drizzle"]
 
-describe("docs/postgres.md shows what is tested", () => {
+describe("docs/postgres.md shows tested code", () => {
   const page = readFileSync(join(import.meta.dirname, "../../../docs/postgres.md"), "utf8")
 
   it.each(["send-welcome", "charge", ...programs.map((name) => `sign-up-${name}`)])("%s.ts", (name) => {

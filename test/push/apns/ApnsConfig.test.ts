@@ -95,7 +95,7 @@ describe("ApnsConfig", () => {
     ["a proxy with a path", { ...key, PROXY: "http://me:hunter2@proxy:1/x" }, /without a path/],
     ["a proxy's password that isn't encoded", { ...key, PROXY: "http://me:hunter2%zz@proxy:1" }, /percent-encoded/],
     ["another environment", { ...key, ENVIRONMENT: "staging" }, /production.*sandbox/s],
-    ["a port that is none", { ...key, PORT: "99999" }, /PORT/]
+    ["an invalid port", { ...key, PORT: "99999" }, /PORT/]
   ])("refuses %s", ([, variables, words]) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(load(variables))

@@ -123,7 +123,7 @@ describe("ApnsJob", () => {
       ["PayloadTooLarge", TestApns.reject(413, "PayloadTooLarge"), "Buried"],
       ["BadTopic", TestApns.reject(400, "BadTopic"), "Buried"],
       ["BadPath", TestApns.reject(404, "BadPath"), "Buried"],
-      ["a reason that nobody knows", TestApns.reject(400, "NewInAnyYear"), "Buried"],
+      ["an unknown reason", TestApns.reject(400, "NewInAnyYear"), "Buried"],
       ["Unregistered", TestApns.reject(410, "Unregistered", 1), "Done"],
       ["BadDeviceToken", TestApns.reject(400, "BadDeviceToken"), "Done"]
     ]
@@ -325,7 +325,7 @@ describe("ApnsJob", () => {
         assert.strictEqual(yield* pushesTo(B), 1)
       }).pipe(Effect.provide(world(answers({ [B]: TestApns.reject(413, "PayloadTooLarge") })))))
 
-    it.effect("are not sent again with those that wait", () =>
+    it.effect("are not sent again with the waiting ones", () =>
       Effect.gen(function*() {
         yield* publish([A, B, C])
         for (let hours = 0; hours < 30; hours += 2) {

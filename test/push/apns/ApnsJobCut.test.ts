@@ -1,4 +1,4 @@
-/** What becomes of a push job whose attempt the worker cuts short. */
+/** A push job whose attempt the worker cuts short. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -37,7 +37,7 @@ const publish = (tokens: ReadonlyArray<string>, options?: Publisher.PublishOptio
 
 const seconds = (count: number) => Effect.repeat(pass("1 second"), { times: count - 1 })
 
-/** A worker that stops when it is told to, and tells what became of its jobs. */
+/** A worker that stops on request, and returns the outcomes of its jobs. */
 const startToStop = Effect.fnUntraced(function*(
   handler: ReturnType<typeof ApnsJob.handler>,
   options: Worker.Options = {}

@@ -1,4 +1,4 @@
-/** What an application hands to the push job may throw: nothing is pushed twice for it, and what is good is published. */
+/** Values of an application may throw in a push job: no push is sent twice, and good pushes are published. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"

@@ -64,21 +64,25 @@ describe("ApnsPayload", () => {
     ["no tokens", { payload: { aps: { badge: 1 } } }, /at \["tokens"\]/],
     ["an empty list of tokens", { tokens: [], payload: { aps: { badge: 1 } } }, /at \["tokens"\]/],
     ["no payload", { tokens: ["00"] }, /at \["payload"\]/],
-    ["a push type that can't be told", { tokens: ["00"], payload: { aps: {} } }, /push type.*\n.*at \["pushType"\]/],
+    ["an unknown push type", { tokens: ["00"], payload: { aps: {} } }, /push type.*\n.*at \["pushType"\]/],
     ["expiration in words", { tokens: ["00"], payload: { aps: { badge: 1 } }, expiration: "1" }, /at \["expiration"\]/],
     [
-      "what breaks a rule",
+      "a notification that breaks a rule",
       { tokens: ["00"], payload: { aps: { "content-available": 1 } }, priority: 10 },
       /priority: must be 5 for background, not 10/
     ],
-    ["what is too large", { tokens: ["00"], payload: { aps: { alert: "a".repeat(4096) } } }, /at most 4096 bytes/]
+    [
+      "a notification that is too large",
+      { tokens: ["00"], payload: { aps: { alert: "a".repeat(4096) } } },
+      /at most 4096 bytes/
+    ]
   ])("refuses %s", (_, wire, message) =>
     Effect.runPromise(Effect.gen(function*() {
       const error = yield* Effect.flip(decode(wire))
       assert.match(error.message, message)
     })))
 
-  it.effect("refuses to publish what Apple would refuse", () =>
+  it.effect("refuses to publish a push that Apple would refuse", () =>
     Effect.gen(function*() {
       const notification = Notification.alert({ body: "a", expiration: -1 })
       const error = yield* Effect.flip(encode({ tokens: ["00"], notification }))
@@ -86,7 +90,7 @@ describe("ApnsPayload", () => {
     }))
 
   it.effect.prop(
-    "decodes what it encodes",
+    "decodes to the encoded value",
     {
       tokens: Schema.NonEmptyArray(Schema.String),
       badge: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),

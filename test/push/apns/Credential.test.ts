@@ -40,7 +40,7 @@ const files = (certificate: string, certificateKey?: string, passphrase?: Redact
 
 const read = (...names: Parameters<typeof files>) => Effect.flatMap(files(...names), Credential.read)
 
-/** Can TLS be opened with it? */
+/** Whether TLS works with it. */
 const tlsTakes = ({ tls }: Credential.Credential) => {
   const value = (u: unknown): any => Redacted.isRedacted(u) ? Redacted.value(u) : u
   const options = Object.fromEntries(Object.entries(tls).map(([name, u]) => [name, value(u)]))

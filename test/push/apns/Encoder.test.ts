@@ -25,7 +25,7 @@ const activity = (aps: Anything) =>
 const start = (aps: Anything) =>
   activity({ event: "start", "attributes-type": "A", attributes: {}, alert: { title: "a" }, ...aps })
 
-/** Can a JSON text be written in UTF-8, once it is read? */
+/** Whether a parsed JSON text can be written in UTF-8. */
 const isUtf8 = (json: string): boolean => {
   const wellFormed = (value: unknown): boolean =>
     typeof value === "string"
@@ -183,7 +183,7 @@ const accepted: ReadonlyArray<readonly [string, Notification.Notification]> = [
   ["an alert at 1", alert({ alert: "a" }, { priority: 1 })],
   ["a sound alone", alert({ sound: "default" })],
   ["a collapse id of 64 bytes", alert({ badge: 1 }, { collapseId: "é".repeat(32) })],
-  ["an app whose bundle id ends like a kind", alert({ badge: 1 }, { topic: "com.example.voip" })],
+  ["an app whose bundle id ends like a push type", alert({ badge: 1 }, { topic: "com.example.voip" })],
   ["a website", alert({ alert: { title: "a", body: "a", action: "a" }, "url-args": [] }, { topic: "web.com.example" })],
   ["a relevance over 1 of a Live Activity", activity({ "relevance-score": 100 })],
   ["a start on a channel", start({ "input-push-channel": "YWI=" })],
@@ -268,7 +268,7 @@ describe("encode", () => {
     assert.notInclude(failure(alert({ alert: "a" }, { topic, ...part })).message, "s3cret")
   })
 
-  /** A payload of exactly so many bytes; the text has two bytes for each character but perhaps the last. */
+  /** A payload of an exact number of bytes; the text has two bytes for each character, except perhaps the last. */
   const sized = (pushType: PushType.PushType, size: number): Notification.Notification => {
     const empty = { pushType, payload: { ...minimal[pushType], a: "" } }
     const room = size - JSON.stringify(empty.payload).length

@@ -27,9 +27,9 @@ const calls = gateway({ credential: "Certificate", topics: ["com.example.a.voip"
 
 describe("routing", () => {
   it.each<[string, ReadonlyArray<Gateway.Gateway>, string | undefined, Gateway.Gateway, string]>([
-    ["the one that names the topic", [a, b], "com.example.b", b, "com.example.b"],
-    ["the one that names it before the one that takes any", [any, b], "com.example.b", b, "com.example.b"],
-    ["the one that takes any", [a, any], "com.example.c", any, "com.example.c"],
+    ["the app that names the topic", [a, b], "com.example.b", b, "com.example.b"],
+    ["the app that names it, before an app for any topic", [any, b], "com.example.b", b, "com.example.b"],
+    ["the app for any topic", [a, any], "com.example.c", any, "com.example.c"],
     ["the first with a default", [any, a, b], undefined, a, "com.example.a"]
   ])("finds %s", (_, gateways, topic, gateway, found) => {
     const route = Result.getOrThrow(Gateway.route(gateways, topic))

@@ -138,7 +138,7 @@ describe.skipIf(Http2.isMissing("nginx"))("provider tokens that nginx calls expi
       for (const { result } of results) {
         assert.isTrue(Result.isFailure(result) && result.failure.action === "RenewAuthorization", word(result))
       }
-      // what has not left when the first answers come does not leave at all
+      // pushes that are not sent when the first answers arrive are never sent
       const seen = server.seen()
       assert.deepStrictEqual(twice(seen.map(({ id }) => id)), [])
       assert.isAtMost(seen.length, 1000)

@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { Action, classify, isReason, parseBody, table } from "../../../src/push/apns/answer/Reason.ts"
 
-/** Apple's lists, reason by reason, with the status that its pages give and what is to be done. */
+/** Apple's lists, reason by reason, with the status and the action that its pages give. */
 const apple: ReadonlyArray<readonly [number, string, Action]> = [
   [400, "BadCollapseId", "FixNotification"],
   [400, "BadDeviceToken", "CheckToken"],

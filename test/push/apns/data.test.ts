@@ -213,7 +213,7 @@ const unsendable: ReadonlyArray<readonly [string, unknown, RegExp]> = [
   ["5,000 levels", nested(5000), /500 levels/],
   ["100,000 levels", nested(100_000), /500 levels/],
   ["what holds itself", holdsItself, /no cycle/],
-  ["what is shared exponentially", shared(), /100000 values/],
+  ["an exponentially shared value", shared(), /100000 values/],
   ["more values than any payload", Array.from({ length: 200_000 }, () => 0), /100000 values/],
   ["a big integer", { id: 1n }, /\.id: .*bigint.*string/],
   ["a number that is none", [0, { id: NaN }], /\[1\]\.id: /],

@@ -24,12 +24,12 @@ export class FakeConnection {
   /** Every path that was ever sent here. */
   readonly paths: Array<string> = []
   limit = 1000
-  /** How many of those that were sent wait for a stream in fact. */
+  /** How many of the submitted requests really wait for a stream. */
   queued = 0
-  /** Does it answer when it is asked whether it is there? */
+  /** Whether it answers a PING. */
   answersPing = true
   pings = 0
-  /** Does the pool send nothing more on it? */
+  /** Whether the pool has stopped sending on it. */
   isRetired = false
   private isOpen = true
   private goaway: Connection.Goaway | undefined
@@ -93,7 +93,7 @@ export class FakeConnection {
     this.listener()
   }
 
-  /** The server says something more with its good-bye, while what was sent is still to be answered. */
+  /** The server sends a GOAWAY with a reason, before it answers the sent requests. */
   say(goaway: Partial<Connection.Goaway>): void {
     this.isOpen = false
     this.goaway = { lastStreamId: 2 ** 31 - 1, code: 0, debug: "", ...goaway }
@@ -101,7 +101,7 @@ export class FakeConnection {
     this.endIfDone()
   }
 
-  /** The socket ends. What was sent gets no answer. */
+  /** The socket ends. Sent requests get no answer. */
   cut(ending: Partial<Connection.Ending>): void {
     this.isOpen = false
     for (const { settle } of this.sent.splice(0)) {
@@ -110,7 +110,7 @@ export class FakeConnection {
     Deferred.doneUnsafe(this.closed, Effect.succeed({ detail: "cut", goaway: this.goaway, ...ending }))
   }
 
-  /** The server says good-bye. What was sent is refused. */
+  /** The server sends a GOAWAY. Sent requests are refused. */
   leave(debug = ""): void {
     this.isOpen = false
     this.goaway = { lastStreamId: 0, code: 0, debug }

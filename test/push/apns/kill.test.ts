@@ -1,7 +1,7 @@
 /**
  * Push jobs from a queue to a server that refuses, forgets and says good-bye,
  * by a worker that is killed twice: every job ends, every token has its push,
- * every dead token is told. `BACKQ_PUSH_JOBS=10000 vitest run
+ * every dead token is reported. `BACKQ_PUSH_JOBS=10000 vitest run
  * test/push/apns/kill.test.ts` does it at full size.
  */
 import { assert, describe, it } from "@effect/vitest"

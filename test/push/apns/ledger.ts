@@ -18,7 +18,7 @@ export const open = (path: string) => {
   }
 }
 
-/** What was to be done, and what was seen of it. */
+/** The expected work, and the observed work. */
 export interface Evidence {
   /** The tokens of each job. No token is in two jobs. */
   readonly jobs: ReadonlyMap<string, ReadonlyArray<string>>
@@ -26,7 +26,7 @@ export interface Evidence {
   readonly lines: ReadonlyArray<string>
   /** What the server saw, in order. */
   readonly pushes: ReadonlyArray<Pick<Push, "target" | "status">>
-  /** The tokens that the application was told of. */
+  /** The tokens that the application received. */
   readonly reported: ReadonlyArray<string>
 }
 
@@ -35,7 +35,7 @@ export interface Audit {
   readonly violations: ReadonlyArray<string>
   /** Live tokens that have their push. */
   readonly accepted: number
-  /** Those that have it more than once: their job was under way at a kill. */
+  /** The devices with a push more than once: their job ran at a kill. */
   readonly again: number
   /** Dead tokens that were reported. */
   readonly dead: number
@@ -75,7 +75,7 @@ const follow = (lines: ReadonlyArray<string>) => {
   return { cuts, outcomes, open }
 }
 
-/** Is everything that was begun settled, or its worker killed, and so many jobs buried? */
+/** Whether all begun work is settled or its worker killed, and that number of jobs is buried. */
 export const isSettled = (lines: ReadonlyArray<string>, buried: number): boolean => {
   const { open, outcomes } = follow(lines)
   return open.length === 0 && (outcomes["Buried"] ?? 0) >= buried

@@ -1,4 +1,4 @@
-/** Keys and certificates whose lines were changed on their way are as good as before. */
+/** Keys and certificates work after their line ends were changed. */
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,4 @@
-/** What people give in the place of a key or certificate is told as what it is, with the command that converts it. */
+/** A wrong file instead of a key or certificate: the error names its format and the command that converts it. */
 import { assert, layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -72,7 +72,7 @@ const seenIn = (file: string) => (): ReadonlyArray<Seen> =>
     }
   )
 
-/** nginx. It ends each connection with a GOAWAY after so many pushes, and gives each token the answer that it begins with. */
+/** nginx. It ends each connection with a GOAWAY after a number of pushes. The start of a token selects its answer. */
 export const nginx = Effect.fnUntraced(function*(requests: number, streams = 1000) {
   const certs = yield* Servers.certificates
   const port = yield* freePort
@@ -143,7 +143,7 @@ export const haproxy = Effect.gen(function*() {
     port,
     certs,
     seen: seenIn(at("haproxy.log")),
-    /** Starts anew; the old one says good-bye to its connections. */
+    /** Starts again; the old process sends GOAWAY to its connections. */
     reload: Effect.sync(() => master.kill("SIGUSR2"))
   }
 })
@@ -209,7 +209,7 @@ export const caddy = Effect.gen(function*() {
     port,
     certs,
     seen,
-    /** Takes its configuration anew; the connections of the old one get a GOAWAY. */
+    /** Reloads its configuration; the connections of the old process get a GOAWAY. */
     reload: Effect.callback<void>((resume) => {
       const args = ["reload", "--force", "--config", at("caddy.json"), "--address", admin]
       spawn(Programs.find("caddy") ?? "caddy", args, { stdio: "ignore" }).once("close", () => resume(Effect.void))
@@ -227,7 +227,7 @@ export const python = Effect.fnUntraced(function*(part: string) {
     took: ids("took"),
     answered: ids("answered"),
     refused: ids("refused"),
-    /** Whose answers were cut off. */
+    /** The devices whose answers were cut off. */
     cut: ids("cut"),
     connections: ids("connection")
   }
@@ -264,7 +264,7 @@ export const tinyproxy = Effect.gen(function*() {
   yield* Servers.run("tinyproxy", ["-d", "-c", join(path, "tinyproxy.conf")], port)
   return {
     port,
-    /** The tunnels that it was asked for. */
+    /** The tunnels that clients requested. */
     asked: () => readFileSync(join(path, "log"), "utf8").split("\n").filter((line) => line.includes("CONNECT "))
   }
 })

@@ -1,7 +1,7 @@
 /**
  * A worker for push jobs, for tests that kill it: `node worker.ts LEDGER`, with
  * broker and credential in the environment. It writes down which deliveries
- * begin and what became of them.
+ * begin and their outcomes.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"

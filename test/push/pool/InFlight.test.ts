@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as InFlight from "../../../src/push/pool/InFlight.ts"
 
-/** What a request does: it fails at once, or is answered after so many ticks. */
+/** A request: it fails at once, or is answered after a number of ticks. */
 const Request = Schema.Struct({
   refused: Schema.Boolean,
   failed: Schema.Boolean,

@@ -140,7 +140,7 @@ describe("connections that do not open", () => {
       assert.isAbove(two.paths.length, 0)
     }))
 
-  it.effect("a server that closes before it answers causes a pause, one that has answered does not", () =>
+  it.effect("a server that closes before its first answer causes a pause, and a later close does not", () =>
     Effect.gen(function*() {
       const [one, two, three] = [new FakeConnection(), new FakeConnection(), new FakeConnection()]
       const { dialed, end, submit } = yield* setUp([one, two, three])

@@ -208,7 +208,7 @@ describe("a new credential", () => {
       assert.deepStrictEqual(logged, [])
     }))
 
-  it.effect("ignores connections and signatures of the old one that arrive late", () =>
+  it.effect("ignores late connections and signatures of the old one", () =>
     Effect.gen(function*() {
       const fresh = new FakeConnection()
       const { dialed, end, pool, submit } = yield* setUp([untrusted], {

@@ -1,6 +1,6 @@
 /**
- * The pool as a property: whatever happens to its connections and credentials,
- * every request ends once, what was answered is not sent again, and nothing is
+ * The pool as a property: after any events of its connections and credentials,
+ * every request ends once, no answered request is sent again, and nothing is
  * left over.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -131,7 +131,7 @@ const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
       yield* TestClock.adjust(event.millis)
     }
     yield* turn
-    // what is not on its way is given up in time; the pool looks after it four times a second
+    // unsent requests time out; the pool checks them four times a second
     if (event._tag === "Pass" && event.millis >= 1100) {
       const sent = new Set(connections.flatMap(({ sent }) => sent.map(({ path }) => path)))
       for (let n = 0; n < cancels.length; n++) {

@@ -173,7 +173,7 @@ describe("a stuck connection", () => {
       }
     }))
 
-  it.effect("is not one that answers slowly", () =>
+  it.effect("is not a slow connection", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       one.limit = 2
@@ -186,7 +186,7 @@ describe("a stuck connection", () => {
       assert.strictEqual(dialed(), 1)
     }))
 
-  it.effect("is not one that was idle for long", () =>
+  it.effect("is not a connection after a long idle time", () =>
     Effect.gen(function*() {
       const one = new FakeConnection()
       const { dialed, end, submit } = yield* setUp([one])

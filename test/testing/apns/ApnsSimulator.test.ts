@@ -1,4 +1,4 @@
-/** The simulator as a client sees it: what it checks, and in which order. */
+/** The simulator as a client sees it: its checks and their order. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"

@@ -1,4 +1,4 @@
-/** The certificates are what openssl and Node.js take for ones. */
+/** openssl and Node.js accept the certificates. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { execFileSync } from "node:child_process"

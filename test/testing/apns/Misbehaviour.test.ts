@@ -1,4 +1,4 @@
-/** What the simulator does, as a script or a test says, that an APNs on a good day does not. */
+/** Faults that a script or a test makes the simulator show. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -288,7 +288,7 @@ describe("connections", () => {
     }))
 })
 
-/** Opens a connection, says no more than HTTP/2 asks for, and gives what it read until the other side ended it. */
+/** Opens a connection, sends only what HTTP/2 requires, and returns the bytes read until the other side ended it. */
 const rawConnection = ({ ca, port }: Simulator.ApnsSimulator["Service"]) =>
   Effect.callback<Buffer>((resume) => {
     const chunks: Array<Buffer> = []

@@ -1,4 +1,4 @@
-/** What `backq/apns` sends is what the simulator takes, and what the simulator answers is what `backq/apns` reads. */
+/** The simulator accepts everything that `backq/apns` sends, and `backq/apns` reads every answer of the simulator. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
