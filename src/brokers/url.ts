@@ -522,6 +522,8 @@ const ofPostgres = Effect.fnUntraced(function*(url: string, parsed: Extract<Pars
 export interface Options {
   /** How long workers wait for a server or file that is away. Default: forever for a server, 5 seconds for a file. */
   readonly reconnectFor?: Duration.Input | undefined
+  /** Whether a schema of PostgreSQL is created and brought up to date. Default: yes. */
+  readonly migrate?: boolean | undefined
 }
 
 /**
@@ -546,7 +548,11 @@ export const layer = (
     }
     if (parsed._tag === "Postgres") {
       const { PostgresBroker, options: postgres } = yield* ofPostgres(url, parsed)
-      return PostgresBroker.layer({ ...postgres, reconnectFor: options.reconnectFor ?? parsed.reconnectFor })
+      return PostgresBroker.layer({
+        ...postgres,
+        migrate: options.migrate ?? parsed.migrate,
+        reconnectFor: options.reconnectFor ?? parsed.reconnectFor
+      })
     }
     const { BeanstalkBroker } = yield* Effect.promise(() => import("./beanstalk/index.ts"))
     const { connectTimeout, host, port, replyTimeout } = parsed

@@ -5,7 +5,6 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
@@ -65,7 +64,7 @@ export const withLogging = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 /** Provides the broker and the log of the flags to a command. */
 export const withBroker = Effect.fnUntraced(function*<A, E, R>(
   effect: Effect.Effect<A, E, R>,
-  options: { readonly reconnectFor?: Duration.Duration | undefined } = {}
+  options: BrokerUrl.Options = {}
 ) {
   const { broker, logFormat } = yield* root
   return yield* Effect.provide(effect, Layer.provideMerge(BrokerUrl.layer(broker, options), logging(logFormat)))
@@ -73,8 +72,8 @@ export const withBroker = Effect.fnUntraced(function*<A, E, R>(
 
 /**
  * Provides the broker of the flags to an operator's command if the broker
- * already exists. A queue in memory would be empty, and so would a file that the
- * command itself creates.
+ * already exists. A queue in memory would be empty, and so would a file or schema
+ * that the command itself creates.
  */
 export const withExisting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
@@ -91,7 +90,7 @@ export const withExisting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
       const exists = yield* Effect.orElseSucceed(fs.exists(parsed.path), () => true)
       if (!exists) return yield* new NoFile({ path: parsed.path })
     }
-    return yield* withBroker(effect)
+    return yield* withBroker(effect, { migrate: false })
   })
 
 /** Ends a command when a signal comes before it is done. */

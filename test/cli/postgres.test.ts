@@ -14,7 +14,7 @@ const password = "pw%20of-the-test"
 describe.skipIf(isMissing)("backq on PostgreSQL", () => {
   real("publishes, works, watches, checks and measures, and shows no password", () =>
     Effect.gen(function*() {
-      const { port } = yield* cluster({ password: decodeURIComponent(password) })
+      const { port, psql } = yield* cluster({ password: decodeURIComponent(password) })
       const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`
       const shown: Array<string> = []
       const backq = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
@@ -41,6 +41,12 @@ describe.skipIf(isMissing)("backq on PostgreSQL", () => {
       const bad = yield* run(["queues", "--broker", url.replace(password, "other-secret")])
       assert.strictEqual(bad.code, 2)
       assert.match(bad.stderr, /password/)
+      const mistyped = yield* run(["doctor", "--broker", `${url}?schema=mistyped`])
+      assert.strictEqual(mistyped.code, 2)
+      assert.match(mistyped.stderr, /schema "mistyped": there is no such schema, .*: run backq migrate$/)
+      assert.strictEqual(yield* psql("SELECT count(*) FROM pg_namespace WHERE nspname = 'mistyped'"), "0")
+      const silent = yield* run(["queues", "--broker", `postgres://postgres@127.0.0.1:${port}/postgres`])
+      assert.match(silent.stderr, /set PGPASSWORD, or give it in the URL/)
       for (const text of [...shown, bad.stderr]) {
         assert.notInclude(text, password)
         assert.notInclude(text, decodeURIComponent(password))

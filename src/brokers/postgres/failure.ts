@@ -75,6 +75,9 @@ const hintOf = (error: DriverError): string | undefined => {
   if (error.code === "28000" && /client certificate/.test(error.detail)) {
     return "the server asks for a certificate of the client: name it with cert=FILE and key=FILE"
   }
+  if (error.code === undefined && /requested password/.test(error.detail)) {
+    return "the server asks for a password: set PGPASSWORD, or give it in the URL"
+  }
   return advice[error.code ?? ""] ?? networkDetail(error.code ?? codeOf(error.cause), "PostgreSQL")
 }
 
