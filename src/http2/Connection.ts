@@ -21,6 +21,7 @@ import { monotonicMillis } from "../internal/clock.ts"
 import * as OptionRules from "../internal/options.ts"
 import { dial, hostPort, serverName } from "./dial/dial.ts"
 import { tlsFailure } from "./dial/failure.ts"
+import { attach, watch } from "./dial/wire.ts"
 import * as Http2Error from "./Http2Error.ts"
 import {
   type Answer,
@@ -35,7 +36,6 @@ import {
 import type { Options } from "./Options.ts"
 import type { Exchange } from "./session/exchange.ts"
 import { Session, type SessionEnding, type SessionOptions } from "./session/session.ts"
-import { attach, watch } from "./session/wire.ts"
 
 export * from "./Message.ts"
 export type * from "./Options.ts"

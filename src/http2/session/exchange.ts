@@ -6,9 +6,9 @@
  */
 import { wholeNumber } from "../../internal/peerNumber.ts"
 import { safeName } from "../../internal/text.ts"
-import { maxHeaderListSize } from "../dial/preface.ts"
 import type { Field } from "../hpack/staticTable.ts"
 import type { Answer, Request, Response, Submitted } from "../Message.ts"
+import { maxHeaderListSize } from "./preface.ts"
 
 const nothing: Uint8Array = new Uint8Array(0)
 

@@ -3,7 +3,6 @@
  * section 6. A violation within one stream resets that stream. A violation of the
  * connection is returned as an error.
  */
-import { connectionWindow, maxHeaderListSize, maxPaddingBytes } from "../dial/preface.ts"
 import type { Flood } from "../frame/flood.ts"
 import { Code, type ConnectionError, connectionError, Flag, Type } from "../frame/frame.ts"
 import type { Settings } from "../frame/settings.ts"
@@ -12,6 +11,7 @@ import { HeaderBlocks } from "../hpack/headerBlocks.ts"
 import type { Field } from "../hpack/staticTable.ts"
 import type { Goaway } from "../Message.ts"
 import type { Exchange } from "./exchange.ts"
+import { connectionWindow, maxHeaderListSize, maxPaddingBytes } from "./preface.ts"
 
 /** At most this much of a GOAWAY's debug data is kept: a whole frame, since a part of it is no valid JSON. */
 const maxDebugBytes = 16384

@@ -1,6 +1,6 @@
 /** The connection preface of a client. RFC 9113, section 3.4. */
 import * as Frame from "../frame/frame.ts"
-import type { Output } from "../session/output.ts"
+import type { Output } from "./output.ts"
 
 /** The flow-control window for all responses together, in bytes. */
 export const connectionWindow = 16 * 1024 * 1024

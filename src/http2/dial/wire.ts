@@ -7,8 +7,8 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Tls from "node:tls"
-import { cutDetail, plain } from "../dial/failure.ts"
-import type { Session, SessionEnding } from "./session.ts"
+import type { Session, SessionEnding } from "../session/session.ts"
+import { cutDetail, plain } from "./failure.ts"
 
 /** The interval between two checks of the deadlines. */
 const tickMillis = 100
