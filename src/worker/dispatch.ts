@@ -5,6 +5,10 @@
  * It admits attempts as they come, also while downstream does not pull; `reserve`
  * bounds how many there are. When no more come, the stage ends after the last
  * one was settled.
+ *
+ * This stage starts the shutdown, because it knows when no more attempts come and
+ * which ones run. When the worker is interrupted nobody pulls `settle`, so
+ * `shutdown.ts` settles the rest with that stage's code.
  */
 import * as Effect from "effect/Effect"
 import * as Pull from "effect/Pull"
