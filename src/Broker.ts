@@ -30,6 +30,7 @@ import type * as Scope from "effect/Scope"
 import { BrokerError, optionInvalid, QueueNameInvalid } from "./BrokerError.ts"
 import * as Options from "./internal/options.ts"
 import { textOf } from "./internal/thrown.ts"
+import { maxUint32 } from "./internal/uint32.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -294,7 +295,6 @@ export const defaultPriority = 1024
  */
 export const defaultTtr = Duration.seconds(60)
 
-const maxUint32 = 4294967295
 /**
  * The longest delay, pause and time to run: 2^32 - 1 seconds.
  *

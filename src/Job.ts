@@ -19,10 +19,11 @@
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as DurationInput from "./internal/durationInput.ts"
 import * as Replay from "./internal/replay.ts"
+import * as RetrySchedule from "./internal/retrySchedule.ts"
 import { asCause, callSafely, messageOfThrown } from "./internal/thrown.ts"
 
 // -----------------------------------------------------------------------------
@@ -121,10 +122,7 @@ export interface Options<A> {
  * @category constants
  * @since 0.1.0
  */
-export const defaultRetry: Schedule.Schedule<unknown> = Schedule.min([
-  Schedule.exponential("1 second"),
-  Schedule.spaced("5 minutes")
-]).pipe(Schedule.upTo({ times: 10 }))
+export const defaultRetry: Schedule.Schedule<unknown> = RetrySchedule.doubling()
 
 /**
  * The Schema annotation that sets {@link Options.exactNumbers} of jobs with that payload.

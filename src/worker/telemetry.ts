@@ -7,7 +7,6 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,6 +20,7 @@ import * as Tracer from "effect/Tracer"
 import * as Envelope from "../Envelope.ts"
 import { loggable } from "../internal/loggable.ts"
 import { clip, maxReasonChars, safeLine, safeName } from "../internal/text.ts"
+import { formatTime } from "../internal/time.ts"
 import { logAnnotations, noCounts, type Outcome } from "../Outcome.ts"
 import type { Attempt } from "./attempt.ts"
 
@@ -51,10 +51,6 @@ const memoize = <A>(make: (key: string) => A): (key: string) => A => {
     return value
   }
 }
-
-/** Formats a time. A publisher may give one that is out of the calendar's range. */
-const time = (millis: number): string =>
-  Option.match(DateTime.make(millis), { onNone: () => `${millis}`, onSome: DateTime.formatIso })
 
 /** Writes a line of a worker's log. Publishers can't forge lines, and a logger that throws does not end the worker. */
 export const log = (
@@ -88,7 +84,7 @@ const line = (outcome: Outcome): Effect.Effect<void> => {
     case "Discarded":
       return log("Info", `discarded: ${outcome.reason}`)
     case "Expired":
-      return log("Warn", `expired at ${time(outcome.expiresAt)}, deleted`)
+      return log("Warn", `expired at ${formatTime(outcome.expiresAt)}, deleted`)
     case "LeaseLost":
       return log(
         "Warn",

@@ -5,8 +5,7 @@
 import * as Result from "effect/Result"
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
 import * as Options from "../../internal/options.ts"
-
-const maxUint32 = 4294967295
+import { maxUint32 } from "../../internal/uint32.ts"
 
 const integer =
   (option: string, min: number, max: number, unit?: string) => (value: number): Result.Result<number, BrokerError> => {

@@ -10,6 +10,7 @@
  * Source: beanstalkd's doc/protocol.txt, version 1.12.
  */
 import { clip, safeLine } from "../../internal/text.ts"
+import { maxUint32 } from "../../internal/uint32.ts"
 
 /** One reply. */
 export type Reply =
@@ -83,7 +84,6 @@ export interface Violation {
 const maxLineBytes = 1024
 /** beanstalkd's limit for `-z`. */
 const maxBodyBytes = 1073741824
-const maxUint32 = 4294967295
 const maxUint64 = "18446744073709551615"
 
 const isDigits = (text: string, from: number, to: number): boolean => {

@@ -11,6 +11,7 @@ import * as Record from "effect/Record"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import { type JobId, type JobState, type LeaseInfo, maxDelay } from "../../Broker.ts"
 import type { JobStats, ListedJob, Page } from "../../Inspector.ts"
+import { maxUint32 } from "../../internal/uint32.ts"
 import { Paging } from "../shared/index.ts"
 import { Damaged, isFull } from "./failure.ts"
 
@@ -37,8 +38,6 @@ export interface Counters {
   readonly priority: number
   readonly ttr: number
 }
-
-const maxUint32 = 4294967295
 
 const isCount = (value: unknown): boolean =>
   Number.isInteger(value) && value as number >= 0 && value as number <= maxUint32

@@ -5,10 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Broker } from "../../Broker.ts"
 import * as Handler from "../../Handler.ts"
+import * as RetrySchedule from "../../internal/retrySchedule.ts"
 import { logAnnotations, type Outcome } from "../../Outcome.ts"
 import { Tail } from "../../tail/index.ts"
 import * as Worker from "../../Worker.ts"
@@ -99,9 +100,7 @@ export const retryOf = ({ retryDelay, retryTimes }: {
 }): Schedule.Schedule<unknown> | undefined =>
   retryDelay === undefined && retryTimes === undefined
     ? undefined
-    : Schedule.min([Schedule.exponential(retryDelay ?? "1 second"), Schedule.spaced("5 minutes")]).pipe(
-      Schedule.upTo({ times: retryTimes ?? 10 })
-    )
+    : RetrySchedule.doubling(retryDelay, retryTimes)
 
 // -----------------------------------------------------------------------------
 // Running

@@ -2,13 +2,12 @@
  * Shows a job to an operator: its envelope, its payload, and its failures. Text
  * of the body is escaped, so it can't control a terminal. Pure.
  */
-import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Envelope from "../../Envelope.ts"
 import type { ListedJob } from "../../Inspector.ts"
 import { clip, safeLine, safeName } from "../../internal/text.ts"
+import { formatTime } from "../../internal/time.ts"
 import { safeBytes, shortDuration, utf8 } from "./text.ts"
 
 /** At most this many characters of a payload are shown. */
@@ -40,14 +39,11 @@ const layOut = (payload: unknown): string => {
   return line.length > maxPrettyChars ? line : JSON.stringify(payload, null, 2) ?? line
 }
 
-const time = (millis: number): string =>
-  Option.match(DateTime.make(millis), { onNone: () => `${millis}`, onSome: DateTime.formatIso })
-
 const ago = (millis: number, now: number): string => {
   const passed = now - millis
   return passed < 0
-    ? `${time(millis)}, in ${shortDuration(Duration.millis(-passed))}`
-    : `${time(millis)}, ${shortDuration(Duration.millis(passed))} ago`
+    ? `${formatTime(millis)}, in ${shortDuration(Duration.millis(-passed))}`
+    : `${formatTime(millis)}, ${shortDuration(Duration.millis(passed))} ago`
 }
 
 const stateOf = ({ state, timeLeft }: ListedJob): string => {

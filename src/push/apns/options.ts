@@ -8,7 +8,7 @@
 import { isIP } from "node:net"
 import { type Authority, type Environment, hosts } from "./Endpoint.ts"
 import { otherKind } from "./notification/PushType.ts"
-import { isBundleId } from "./notification/rules.ts"
+import { bundleIdRule, isBundleId } from "./notification/rules.ts"
 
 /** The rule that a value breaks, or `undefined`. */
 export type Check = (value: string) => string | undefined
@@ -26,7 +26,7 @@ const advice = (value: unknown): string => {
 export const topic: Check = (value) =>
   typeof value === "string" && isBundleId(value)
     ? undefined
-    : `must have only letters, digits, "-" and "_", with single dots between them${advice(value)}`
+    : `${bundleIdRule}${advice(value)}`
 
 /** The topic of notifications that have none: of any push type, whose suffix is added. */
 export const defaultTopic: Check = (value) => {
