@@ -33,6 +33,14 @@ export interface PeekedJob {
 }
 
 /**
+ * A state whose next job every broker shows.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type PeekableState = "ready" | "delayed" | "buried"
+
+/**
  * What a broker knows about a job.
  *
  * @category models
@@ -190,7 +198,7 @@ export class Inspector extends Context.Service<Inspector, {
   /** Returns the job that is next in a state of a queue; for `buried`, the one that is kicked first. */
   readonly peekNext: (
     queue: string,
-    state: "ready" | "delayed" | "buried"
+    state: PeekableState
   ) => Effect.Effect<Option.Option<PeekedJob>, BrokerError>
 
   /**

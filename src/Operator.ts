@@ -30,6 +30,7 @@ import {
   type ListedState,
   type ListOptions,
   type Page,
+  type PeekableState,
   type PeekedJob,
   type QueueStats,
   type RestoreRequest
@@ -52,12 +53,12 @@ export interface Look extends Page {
  * @category functions
  * @since 0.1.0
  */
-export const isPeekable = (state: ListedState): state is "ready" | "delayed" | "buried" =>
+export const isPeekable = (state: ListedState): state is PeekableState =>
   state === "ready" || state === "delayed" || state === "buried"
 
 const next = Effect.fnUntraced(function*(
   queue: string,
-  state: "ready" | "delayed" | "buried"
+  state: PeekableState
 ): Effect.fn.Return<Look, BrokerError, Inspector> {
   const inspector = yield* Inspector
   const peeked = yield* inspector.peekNext(queue, state)
@@ -93,7 +94,7 @@ export const look = (queue: string, options: ListOptions): Effect.Effect<Look, B
  * @since 0.1.0
  */
 export interface ForEachOptions {
-  readonly state: "ready" | "delayed" | "buried"
+  readonly state: PeekableState
   /** At most this many jobs. Default: as many as the queue has in this state at the start. */
   readonly max?: number | undefined
 }
@@ -171,7 +172,7 @@ export const peek = (id: JobId): Effect.Effect<Option.Option<PeekedJob>, BrokerE
  */
 export const peekNext = (
   queue: string,
-  state: "ready" | "delayed" | "buried"
+  state: PeekableState
 ): Effect.Effect<Option.Option<PeekedJob>, BrokerError, Inspector> =>
   Inspector.use((inspector) => inspector.peekNext(queue, state))
 

@@ -19,7 +19,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { Consumer, Features, JobId, Lease } from "./Broker.ts"
 import type { BrokerError } from "./BrokerError.ts"
-import { Inspector, type JobStats, type RestoreRequest, type Services } from "./Inspector.ts"
+import { Inspector, type JobStats, type PeekableState, type RestoreRequest, type Services } from "./Inspector.ts"
 import * as Operator from "./Operator.ts"
 
 /**
@@ -218,7 +218,7 @@ const transferReady = Effect.fnUntraced(function*(queue: string, options: Option
 const transferListed = Effect.fnUntraced(function*(
   queue: string,
   options: Options,
-  state: "ready" | "delayed" | "buried",
+  state: PeekableState,
   count: number
 ) {
   const { from: { inspector } } = options

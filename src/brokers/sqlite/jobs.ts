@@ -11,7 +11,7 @@
 import type * as Duration from "effect/Duration"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type { Failure, JobId, JobState, LeaseInfo, PutRequest } from "../../Broker.ts"
-import type { JobStats, Page, PeekedJob, RestoreRequest } from "../../Inspector.ts"
+import type { JobStats, Page, PeekableState, PeekedJob, RestoreRequest } from "../../Inspector.ts"
 import type { Paging } from "../shared/index.ts"
 import { Damaged } from "./failure.ts"
 import { rowsPerInsert, sql } from "./jobStatements.ts"
@@ -352,7 +352,7 @@ export class Jobs {
     return this.peeked(this.get("peek", { $id: rowId(id) }))
   }
 
-  peekNext(queue: number, state: "ready" | "delayed" | "buried"): PeekedJob | undefined {
+  peekNext(queue: number, state: PeekableState): PeekedJob | undefined {
     const name = ({ ready: "peekReady", delayed: "peekDelayed", buried: "peekBuried" } as const)[state]
     return this.peeked(this.get(name, { $queue: queue }))
   }

@@ -5,6 +5,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import { checkQueue, type JobId } from "../../Broker.ts"
 import { jobNotFound } from "../../BrokerError.ts"
+import type { PeekableState } from "../../Inspector.ts"
 import * as Operator from "../../Operator.ts"
 import { confirm, maxUnconfirmedJobs } from "../ask.ts"
 import { UsageError } from "../exitCode.ts"
@@ -17,7 +18,7 @@ const moveSome = Effect.fnUntraced(function*(
   from: string,
   to: string,
   { json, max, state, yes }: {
-    state: "ready" | "delayed" | "buried"
+    state: PeekableState
     max: number | undefined
     yes: boolean
     json: boolean

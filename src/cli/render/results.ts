@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { JobId } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
-import { Inspector, type ListedState, type QueueStats } from "../../Inspector.ts"
+import { Inspector, type ListedState, type PeekableState, type QueueStats } from "../../Inspector.ts"
 import { SomeMissing } from "../exitCode.ts"
 import { note, print, printJson, withDone } from "../output.ts"
 import { jobs as countJobs } from "./text.ts"
@@ -40,7 +40,7 @@ export const printCount = (done: string, count: number, json: boolean) => {
 export const noteOtherStates = (
   stats: QueueStats,
   asked: ListedState,
-  states: ReadonlyArray<"ready" | "delayed" | "buried">
+  states: ReadonlyArray<PeekableState>
 ) => {
   const others = states.filter((state) => state !== asked && stats[state] > 0)
   const where = others.map((state) => `${stats[state]} ${state}`).join(", ")
