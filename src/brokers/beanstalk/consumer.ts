@@ -18,7 +18,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { type Consumer, type Lease, type LeaseInfo, type Settlement } from "../../Broker.ts"
 import * as BrokerError from "../../BrokerError.ts"
-import { Rules } from "../shared/index.ts"
+import { Checked, Rules } from "../shared/index.ts"
 import { checkMax } from "./arguments.ts"
 import type { Command } from "./command.ts"
 import type { Driver } from "./Connection.ts"
@@ -64,12 +64,6 @@ const priorityOf = (settlement: Settlement): number | undefined =>
   settlement._tag === "Delete"
     ? 0
     : ("priority" in settlement ? settlement.priority : undefined) ?? settlement.lease.info?.priority
-
-/** The failure of a settlement that can't be sent. */
-const invalid = (settlement: Settlement): Settled | undefined => {
-  const checked = Rules.checkSettlement(settlement)
-  return Result.isFailure(checked) ? checked : undefined
-}
 
 const settleCommand = (settlement: Settlement, priority: number): Command => {
   const id = settlement.lease.id
@@ -159,13 +153,9 @@ class BeanstalkConsumer implements Consumer {
   }
 
   readonly settle: Consumer["settle"] = (settlements) => {
-    const bad = settlements.map(invalid)
-    if (bad.some((result) => result !== undefined)) {
-      const good = settlements.filter((_, i) => bad[i] === undefined)
-      return Effect.map(this.settle(good), (results) => {
-        const left = results.values()
-        return bad.map((result) => result ?? left.next().value!)
-      })
+    const checks = settlements.map(Rules.checkSettlement)
+    if (checks.some(Result.isFailure)) {
+      return Effect.map(this.settle(Checked.passed(settlements, checks)), (results) => Checked.merge(checks, results))
     }
     const unknown = settlements.filter((settlement) => priorityOf(settlement) === undefined)
     return unknown.length === 0

@@ -14,6 +14,7 @@ import { checkDuration, checkQueue, type Features, type JobId, type JobState, ma
 import * as BrokerError from "../../BrokerError.ts"
 import type { BrokerStats, Inspector, JobStats, PeekedJob, QueueStats, RestoreRequest } from "../../Inspector.ts"
 import { clip, maxNameChars } from "../../internal/text.ts"
+import { Checked } from "../shared/index.ts"
 import { checkMax } from "./arguments.ts"
 import type { Command } from "./command.ts"
 import { putAll, putMany } from "./putting.ts"
@@ -177,11 +178,11 @@ const restore = (
   if (!requests.some(({ isBuried }) => isBuried)) return put
   if (!features.canBury) {
     const error = withoutBuries(shared.name)
-    const rest = requests.filter(({ isBuried }) => !isBuried)
-    return Effect.map(restore(shared, features, queue, rest), (results) => {
-      let next = 0
-      return requests.map(({ isBuried }) => isBuried ? Result.fail(error) : results[next++]!)
-    })
+    const checks = requests.map(({ isBuried }) => isBuried ? Result.fail(error) : Result.void)
+    return Effect.map(
+      restore(shared, features, queue, Checked.passed(requests, checks)),
+      (results) => Checked.merge(checks, results)
+    )
   }
   return Effect.uninterruptible(Effect.flatMap(put, (results) =>
     Effect.forEach(

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { type Broker, checkQueue, type JobId, type PutRequest } from "../../Broker.ts"
 import * as BrokerError from "../../BrokerError.ts"
+import { Checked } from "../shared/index.ts"
 import type { Command } from "./command.ts"
 import type { Connection } from "./Connection.ts"
 import type { Answer } from "./pipeline.ts"
@@ -75,15 +76,14 @@ export const putMany = (
   requests: ReadonlyArray<PutRequest>
 ): Effect.Effect<ReadonlyArray<Put>> => {
   const limit = open.greeting.maxJobSize
-  const small = requests.filter((request) => request.body.length <= limit)
-  if (small.length === 0) return Effect.succeed(requests.map((request) => tooBig(queue, request.body.length, limit)))
-  return Effect.map(shared.inQueue(open, queue, small.map(command)), ({ answers, use }) => {
-    let next = 0
-    return requests.map((request) => {
-      if (request.body.length > limit) return tooBig(queue, request.body.length, limit)
-      return resultOf(shared, open, queue, request, answers[next++], use)
-    })
-  })
+  const sizes = requests.map(({ body }) => body.length > limit ? tooBig(queue, body.length, limit) : Result.void)
+  const fitting = Checked.passed(requests, sizes)
+  if (fitting.length === 0) return Effect.succeed(Checked.merge(sizes, []))
+  return Effect.map(
+    shared.inQueue(open, queue, fitting.map(command)),
+    ({ answers, use }) =>
+      Checked.merge(sizes, fitting.map((request, i) => resultOf(shared, open, queue, request, answers[i], use)))
+  )
 }
 
 /** The broker's `put`. Programs call this most, so it allocates no lists. */

@@ -39,7 +39,7 @@ import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
 import type { Inspector, Services } from "../../Inspector.ts"
 import * as DurationInput from "../../internal/durationInput.ts"
 import * as OptionRules from "../../internal/options.ts"
-import { Rules, Services as Shared } from "../shared/index.ts"
+import { Checked, Rules, Services as Shared } from "../shared/index.ts"
 import { Access } from "./access.ts"
 import { jobsPerOperation, split } from "./batches.ts"
 import { SqliteConsumer } from "./consumer.ts"
@@ -106,10 +106,9 @@ const putNow = (
   now: number
 ): ReadonlyArray<Put> => {
   const sizes = requests.map(({ body }) => Rules.checkSize(queue, body, maxJobSize))
-  const fitting = requests.filter((_, i) => Result.isSuccess(sizes[i]!))
+  const fitting = Checked.passed(requests, sizes)
   const ids = fitting.length > 0 ? jobs.add(queues.put(queue, fitting.length), fitting, now) : []
-  let next = 0
-  return sizes.map((size): Put => Result.map(size, () => ids[next++]!))
+  return Checked.merge(sizes, ids.map((id) => Result.succeed(id)))
 }
 
 const putting = (access: Access, maxJobSize: number): Pick<Broker["Service"], "put" | "putAll"> => ({
