@@ -9,9 +9,12 @@ allow(withPrograms)
 const script = join(import.meta.dirname, "..", "scripts", "soak.ts")
 
 const soak = (...args: ReadonlyArray<string>) => {
+  // The program runs outside of a test, so it must not take itself for one.
+  const { VITEST: _, ...env } = process.env
   const { status, stderr, stdout } = spawnSync(process.execPath, [script, ...args], {
     encoding: "utf8",
-    timeout: 60_000
+    timeout: 60_000,
+    env
   })
   return { status, stderr, stdout }
 }
