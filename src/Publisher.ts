@@ -313,8 +313,8 @@ type Put = Result.Result<JobId, PublishError["reason"]>
 class Batches {
   readonly results: Array<Result.Result<JobId, PublishError>> = []
   private readonly job: Job<any>
-  private readonly unguarded = new Map<string, Batch>()
-  private readonly guarded = new Map<string, Batch>()
+  private readonly others = new Map<string, Batch>()
+  private readonly requiring = new Map<string, Batch>()
   private position = 0
 
   constructor(job: Job<any>) {
@@ -328,7 +328,7 @@ class Batches {
       this.results[position] = this.failed(queue, built.failure)
       return undefined
     }
-    const batches = requireWorkers ? this.guarded : this.unguarded
+    const batches = requireWorkers ? this.requiring : this.others
     let batch = batches.get(queue)
     if (batch === undefined) batches.set(queue, batch = { queue, requireWorkers, requests: [], positions: [] })
     batch.requests.push(built.success)
@@ -340,7 +340,7 @@ class Batches {
 
   /** The batches that are not full. */
   get rest(): ReadonlyArray<Batch> {
-    return [...this.unguarded.values(), ...this.guarded.values()]
+    return [...this.others.values(), ...this.requiring.values()]
   }
 
   /** Keeps the results of a batch. */

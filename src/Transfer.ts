@@ -120,7 +120,7 @@ type Remove = (jobs: ReadonlyArray<Job>) => Effect.Effect<ReadonlyArray<Result.R
 /** This job alone can't be accepted; others can. */
 const isRefusal = ({ reason }: BrokerError): boolean => reason._tag === "JobTooBig" || reason._tag === "Unsupported"
 
-/** The job is still there, but somebody else has it. */
+/** Someone else has the job, or has ended it. */
 const isTaken = ({ reason }: BrokerError): boolean => reason._tag === "NotFound" || reason._tag === "LeaseLost"
 
 const mayHaveHappened = ({ reason }: BrokerError): boolean => "fate" in reason && reason.fate === "Unknown"

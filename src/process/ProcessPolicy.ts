@@ -153,14 +153,14 @@ const secret = "BACKQ_"
 const isPattern = (name: string): boolean => name.endsWith("*")
 
 /** Whether an entry of `inherit` covers all names of another. */
-const standsFor = (entry: string, other: string): boolean => {
+const covers = (entry: string, other: string): boolean => {
   if (!isPattern(entry)) return entry === other
   const start = entry.slice(0, -1)
   return other.startsWith(start) && (!other.startsWith(secret) || start.startsWith(secret))
 }
 
 /** The rule of an option that one of its words breaks, or `undefined`. */
-const unfit = (
+const brokenRule = (
   option: string,
   words: ReadonlyArray<string> | "any" | undefined,
   must: string,
@@ -203,7 +203,7 @@ const shapes: { readonly [Name in keyof Options]-?: readonly [is: (value: unknow
 }
 
 /** The first option of a wrong type, or with an unknown name: ignored, it would leave open what it should close. */
-const misshapen = (options: Options): string | undefined => {
+const wrongType = (options: Options): string | undefined => {
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(shapes, name)) {
       return `a policy has no option ${safeName(name)}: use ${Object.keys(shapes).join(", ")}`
@@ -216,7 +216,7 @@ const misshapen = (options: Options): string | undefined => {
 
 /** The first rule that the options break. */
 const faultOf = (options: Options): string | undefined => {
-  const fault = misshapen(options)
+  const fault = wrongType(options)
   if (fault !== undefined) return fault
   const { directories, environment, inherit, maxOutputLimit, maxTimeout, programs, shellLines } = options
   if (shellLines === true && programs !== undefined && programs !== "any") {
@@ -231,20 +231,20 @@ const faultOf = (options: Options): string | undefined => {
     ? undefined
     : OptionRules.integer(maxOutputLimit, 0, largestOutputLimit, "bytes")
   if (limitRule !== undefined) return `maxOutputLimit ${limitRule}`
-  return unfit(
+  return brokenRule(
     "a program (programs, --allow)",
     programs,
     "a name without a slash, or an absolute path without . and .., exactly as it is published",
     isProgram
   ) ??
-    unfit("a directory (directories, --allow-dir)", directories, "an absolute path without ..", isPath) ??
-    unfit(
+    brokenRule("a directory (directories, --allow-dir)", directories, "an absolute path without ..", isPath) ??
+    brokenRule(
       "a variable (environment, --allow-env)",
       environment,
       "a non-empty name without = and *",
       (name) => isVariable(name) && !name.includes("*")
     ) ??
-    unfit(
+    brokenRule(
       "a variable (inherit, --inherit-env)",
       inherit,
       "a non-empty name without =, or a prefix and *",
@@ -345,7 +345,7 @@ export const both = (a: ProcessPolicy, b: ProcessPolicy): ProcessPolicy => ({
     ? a.directories
     : overlap(contains, a.directories, b.directories),
   environment: common(a.environment, b.environment),
-  inherit: overlap(standsFor, a.inherit, b.inherit),
+  inherit: overlap(covers, a.inherit, b.inherit),
   maxTimeout: a.maxTimeout === undefined || b.maxTimeout === undefined
     ? a.maxTimeout ?? b.maxTimeout
     : Duration.min(a.maxTimeout, b.maxTimeout),
@@ -537,7 +537,7 @@ export const environmentOf = (
   const environment: Record<string, string | undefined> = Object.create(null)
   if (extendEnv !== false) {
     for (const [name, value] of Object.entries(own)) {
-      if (policy.inherit.some((entry) => standsFor(entry, name))) environment[name] = value
+      if (policy.inherit.some((entry) => covers(entry, name))) environment[name] = value
     }
   }
   for (const [name, value] of Object.entries(env)) {

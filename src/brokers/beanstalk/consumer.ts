@@ -39,9 +39,6 @@ export interface ConsumerOptions {
 
 type Settled<A = void> = Result.Result<A, BrokerError.BrokerError>
 
-/** How long closing waits for the server to requeue the leases. */
-const closeFor = "1 second"
-
 const leaseLost = (lease: Lease) => Result.fail(BrokerError.leaseLost(lease))
 
 /** At most this many commands wait for others to leave with. With more, the server should start at once. */
@@ -210,7 +207,7 @@ class BeanstalkConsumer implements Consumer {
     yield* this.settle(leases.map((lease) => ({ _tag: "Requeue", lease }))).pipe(
       Effect.andThen(Effect.repeat(Effect.sleep("1 millis"), { while: () => this.reserving.isBusy })),
       Effect.interruptible,
-      Effect.timeoutOption(closeFor)
+      Effect.timeoutOption(Rules.closeFor)
     )
     for (const holder of holders) holder.leases.clear()
   })

@@ -37,7 +37,7 @@ import { type Broker, checkQueue, type Consumer, type Features, type Lease, type
 import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
 import type { Inspector, Services } from "../../Inspector.ts"
 import * as OptionRules from "../../internal/options.ts"
-import { Rules, Services as Shared } from "../shared/index.ts"
+import { Checked, Rules, Services as Shared } from "../shared/index.ts"
 import { PostgresConsumer } from "./consumer.ts"
 import * as Driver from "./driver.ts"
 import { failure } from "./failure.ts"
@@ -83,19 +83,19 @@ export type TlsOptions = Servers.TlsOptions
 export type Pooler = Pooling.Mode
 
 /**
- * What every broker of this kind is told, however it connects.
+ * The options of every PostgreSQL broker, however it connects.
  *
  * @category models
  * @since 0.1.0
  */
 export interface BrokerOptions {
-  /** The schema that has the jobs. It is created where there is none. Default: `backq`. */
+  /** The schema with the jobs. The broker creates it if it does not exist. Default: `backq`. */
   readonly schema?: string | undefined
-  /** Is the schema created and brought up to date by this program? Default: yes. */
+  /** Whether this program creates the schema and brings it up to date. Default: `true`. */
   readonly migrate?: boolean | undefined
   /**
-   * What an acknowledged operation survives: a crash of the server, or with `"normal"` only one of its programs; a
-   * crash of the server may then undo the last half second. Behind a pooler in transaction mode the server's own
+   * What an acknowledged operation survives. `"full"`: a crash of the server. `"normal"`: only a crash of a program; a
+   * crash of the server may undo about the last 0.6 seconds. Behind a pooler in transaction mode the server's own
    * setting decides. Default: `"full"`.
    */
   readonly durability?: "full" | "normal" | undefined
@@ -109,18 +109,17 @@ export interface BrokerOptions {
    */
   readonly reconnectFor?: Duration.Input | undefined
   /**
-   * Is a pooler in transaction mode between this program and the server? `"auto"` finds out. `"none"` insists on
-   * sessions of its own. Default: `"auto"`.
+   * Whether a pooler in transaction mode is in between. `"auto"` detects it. `"none"` requires sessions. Default:
+   * `"auto"`.
    */
   readonly pooler?: Pooler | undefined
   /**
-   * How often a waiting worker looks for jobs while it is told of none. Default: 1 second, and 100 ms behind a pooler
-   * in transaction mode.
+   * How often an idle worker polls. Default: 1 second, and 100 ms behind a pooler in transaction mode.
    */
   readonly poll?: Duration.Input | undefined
   /**
-   * A URL of the same database without a pooler, for the one session of each process that listens. User, password and
-   * database that it does not name are those of the others.
+   * A URL of the same database without a pooler, for the session of each process that listens. The user, password and
+   * database default to those of the other sessions.
    */
   readonly listen?: string | Redacted.Redacted | undefined
 }
@@ -144,22 +143,22 @@ export interface Host {
  */
 export interface Options extends BrokerOptions {
   /**
-   * `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Of several hosts (`HOST:PORT,HOST:PORT`) the first that takes writes
-   * is used. Has no options: they are the fields beside it.
+   * `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. If it has several hosts (`HOST:PORT,HOST:PORT`), the broker uses the
+   * first that takes writes. The URL has no options: they are the fields beside it.
    */
   readonly url?: string | Redacted.Redacted | undefined
-  /** The hosts, instead of the URL's. The first that takes writes is used. */
+  /** The hosts, instead of the URL's. The broker uses the first that takes writes. */
   readonly hosts?: ReadonlyArray<Host> | undefined
-  /** The user, where the URL names none. Default: `postgres`. */
+  /** The user, if the URL names none. Default: `postgres`. */
   readonly user?: string | undefined
-  /** The database, where the URL names none. Default: the user's name. */
+  /** The database, if the URL names none. Default: the user's name. */
   readonly database?: string | undefined
-  /** The password, instead of the URL's; an Effect is asked at every connect, for one that changes. */
+  /** The password, instead of the URL's. An Effect runs at every connect, for a password that changes. */
   readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted> | undefined
-  /** How the server is made sure of. Default: `verify-full`, and `disable` on this machine. */
+  /** How the server is authenticated. Default: `verify-full`, and `disable` on this machine. */
   readonly sslmode?: SslMode | undefined
   readonly tls?: TlsOptions | undefined
-  /** How long a connection may take to be made. Default: 5 seconds. */
+  /** How long opening a connection may take. Default: 5 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
 }
 
@@ -236,12 +235,9 @@ const putting = (
       const checked = checkQueue(queue)
       if (Result.isFailure(checked)) return Effect.succeed(requests.map(() => Result.fail(checked.failure)))
       const sizes = requests.map(({ body }) => Rules.checkSize(queue, body, maxJobSize))
-      const fitting = requests.filter((_, i) => Result.isSuccess(sizes[i]!))
+      const fitting = Checked.passed(requests, sizes)
       const put = fitting.length === 0 ? Effect.succeed([]) : putFitting(queue, fitting)
-      return Effect.map(put, (results) => {
-        let next = 0
-        return sizes.map((size): Put => Result.flatMap(size, () => results[next++]!))
-      })
+      return Effect.map(put, (results) => Checked.merge(sizes, results))
     }
   }
 }
@@ -333,9 +329,9 @@ const makeOn = Effect.fnUntraced(function*(
     pooling,
     isApart: listening !== undefined,
     link: takeLink,
-    found: (host) => Effect.andThen(link.leaveOthers(host), takeLink.leaveOthers(host)),
-    told: store.told,
-    lost: store.lost,
+    onPrimary: (host) => Effect.andThen(link.leaveOthers(host), takeLink.leaveOthers(host)),
+    onNotified: store.onNotified,
+    onLeasesLost: store.onLeasesLost,
     counts: () => store.waiters.counts()
   })
   yield* Effect.addFinalizer(() => Effect.andThen(presence.leave, Effect.andThen(link.close, takeLink.close)))
@@ -374,7 +370,7 @@ const makeOn = Effect.fnUntraced(function*(
 })
 
 /**
- * Connects, brings the schema up to date, and makes a broker and its inspector. Fails with what keeps it from that.
+ * Connects, migrates the schema, and makes a broker and its inspector.
  *
  * @category constructors
  * @since 0.1.0
@@ -417,21 +413,21 @@ export interface Roles {
 }
 
 /**
- * What became of a schema.
+ * The result of a migration.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Migrated {
   readonly schema: string
-  /** Its version before; 0 where there was none. */
+  /** Its version before; 0 if there was no schema. */
   readonly from: number
   readonly to: number
 }
 
 /**
- * Brings a schema up to date, and gives roles their rights in it. It changes nothing where nothing is missing. A schema
- * of a newer version is refused.
+ * Brings a schema up to date, and grants roles their rights in it. If nothing is missing it changes nothing. It refuses
+ * a schema of a newer version.
  *
  * @category functions
  * @since 0.1.0

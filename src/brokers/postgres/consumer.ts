@@ -12,6 +12,7 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type { Consumer, Lease, Settlement } from "../../Broker.ts"
 import { type BrokerError, consumerClosed, leaseLost } from "../../BrokerError.ts"
+import { monotonicMillis } from "../../internal/clock.ts"
 import { Rules } from "../shared/index.ts"
 import * as Done from "./done.ts"
 import * as Driver from "./driver.ts"
@@ -23,17 +24,15 @@ import type { Receiver, Store } from "./store.ts"
 import type { Waiter } from "./waiters.ts"
 
 /** At most this many jobs are leased, and deleted, by one statement. */
-const together = 500
+const maxJobsPerStatement = 500
 /** At most this many leases share a statement that changes each in its own way: it looks each up in a list. */
-const changedTogether = 100
+const maxChangesPerStatement = 100
 /** About this many bytes of bodies are read at a time. */
-const mostBytes = 4 * 1024 * 1024
-
-const closeFor = "1 second"
+const maxBytesPerStatement = 4 * 1024 * 1024
 
 const concurrently = { concurrency: "unbounded", discard: true } as const
 
-type Outcome<A = void> = Result.Result<A, BrokerError>
+type Settled<A = void> = Result.Result<A, BrokerError>
 
 /** A lease, and what is asked for it: the item of a call at an index. */
 interface Place<A> {
@@ -53,7 +52,7 @@ const named = (places: ReadonlyArray<Place<unknown>>): ReadonlyArray<unknown> =>
   ]
 }
 
-const how = { Release: 1, Bury: 2, Requeue: 3 } as const
+const changeCodes = { Release: 1, Bury: 2, Requeue: 3 } as const
 
 /** Whether nothing can be done with a lease after a failure. */
 const isOverBy = ({ reason }: BrokerError): boolean => reason._tag === "LeaseLost" || reason._tag === "AlreadyDone"
@@ -64,7 +63,7 @@ type Change = Exclude<Settlement, { readonly _tag: "Delete" }>
 
 /** Says what becomes of each lease, as `settle` reads it. */
 const changes = (settlements: ReadonlyArray<Change>): ReadonlyArray<unknown> => [
-  Driver.int8s(settlements.map(({ _tag }) => how[_tag])),
+  Driver.int8s(settlements.map(({ _tag }) => changeCodes[_tag])),
   Driver.int8s(settlements.map((one) => one._tag === "Release" ? wholeMillis(one.delay) : 0)),
   Driver.int8s(settlements.map((one) => "priority" in one ? one.priority : undefined)),
   Driver.texts(settlements.map((one) => "reason" in one ? one.reason : undefined)),
@@ -132,7 +131,7 @@ export class PostgresConsumer implements Consumer, Receiver {
             resume(Effect.succeed(leases))
           },
           failed: (error) => resume(Effect.fail(error)),
-          giveBack: (leases) => this.giveBack(leases)
+          requeue: (leases) => this.requeue(leases)
         }
         this.waiter = waiter
         this.store.waiters.add(waiter)
@@ -140,7 +139,7 @@ export class PostgresConsumer implements Consumer, Receiver {
         return Effect.suspend(() => {
           this.store.waiters.remove(waiter)
           for (const { row } of served) this.held.delete(row)
-          return this.giveBack(served)
+          return this.requeue(served)
         })
       })
     })
@@ -149,8 +148,12 @@ export class PostgresConsumer implements Consumer, Receiver {
   private take(max: number): Waiter<PostgresLease>["take"] {
     return Effect.gen({ self: this }, function*() {
       const clock = yield* Clock.Clock
-      const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-      const size = Math.min(max, together, Math.max(1, Math.floor(mostBytes / Math.max(1, this.bodyBytes))))
+      const now = () => monotonicMillis(clock)
+      const size = Math.min(
+        max,
+        maxJobsPerStatement,
+        Math.max(1, Math.floor(maxBytesPerStatement / Math.max(1, this.bodyBytes)))
+      )
       const from = this.mark.begin(now())
       const isSweep = from === Marks.beginning
       const leases = isSweep ? [] : yield* this.store.reserve(this.queues, size, from)
@@ -172,16 +175,16 @@ export class PostgresConsumer implements Consumer, Receiver {
     })
   }
 
-  /** Requeues what nobody got to see. Where that fails, the leases end by themselves. */
-  private giveBack(leases: ReadonlyArray<PostgresLease>): Effect.Effect<void> {
+  /** Requeues jobs that were never delivered. If that fails, their leases expire. */
+  private requeue(leases: ReadonlyArray<PostgresLease>): Effect.Effect<void> {
     if (leases.length === 0) return Effect.void
     const places = leases.map((lease, index): Place<Settlement> => ({ lease, index, of: { _tag: "Requeue", lease } }))
-    return inParts(places, changedTogether, (part) => Effect.asVoid(this.change(part)))
+    return inParts(places, maxChangesPerStatement, (part) => Effect.asVoid(this.change(part)))
   }
 
   readonly settle: Consumer["settle"] = (settlements) =>
     Effect.suspend(() => {
-      const results: Array<Outcome> = []
+      const results: Array<Settled> = []
       const sent = new Set<number>()
       const deletes: Array<Place<Settlement>> = []
       const others: Array<Place<Settlement>> = []
@@ -202,7 +205,7 @@ export class PostgresConsumer implements Consumer, Receiver {
         const places = isHandedOver ? handedOver : settlement._tag === "Delete" ? deletes : others
         places.push({ lease, index: i, of: settlement })
       }
-      const answered = ({ index, lease }: Place<Settlement>, outcome: Outcome) => {
+      const answered = ({ index, lease }: Place<Settlement>, outcome: Settled) => {
         results[index] = outcome
         this.forget(lease, outcome, true)
       }
@@ -213,12 +216,15 @@ export class PostgresConsumer implements Consumer, Receiver {
           }))
       if (handedOver.length > 0) {
         const ask = this.settleHandedOver(handedOver, answered)
-        return Effect.as(Effect.all([ask, run(deletes, together), run(others, changedTogether)], concurrently), results)
+        return Effect.as(
+          Effect.all([ask, run(deletes, maxJobsPerStatement), run(others, maxChangesPerStatement)], concurrently),
+          results
+        )
       }
-      if (others.length === 0) return Effect.as(run(deletes, together), results)
-      if (deletes.length === 0) return Effect.as(run(others, changedTogether), results)
+      if (others.length === 0) return Effect.as(run(deletes, maxJobsPerStatement), results)
+      if (deletes.length === 0) return Effect.as(run(others, maxChangesPerStatement), results)
       return Effect.as(
-        Effect.all([run(deletes, together), run(others, changedTogether)], concurrently),
+        Effect.all([run(deletes, maxJobsPerStatement), run(others, maxChangesPerStatement)], concurrently),
         results
       )
     })
@@ -226,11 +232,11 @@ export class PostgresConsumer implements Consumer, Receiver {
   /** Answers for leases that transactions of their handlers settle; settles those whose transaction rolled back. */
   private settleHandedOver(
     places: ReadonlyArray<Place<Settlement>>,
-    answered: (place: Place<Settlement>, outcome: Outcome) => void
+    answered: (place: Place<Settlement>, outcome: Settled) => void
   ): Effect.Effect<void> {
-    const one = (place: Place<Settlement>): Effect.Effect<Outcome> =>
+    const one = (place: Place<Settlement>): Effect.Effect<Settled> =>
       Effect.matchEffect(this.fate(place), {
-        onFailure: (error): Effect.Effect<Outcome> => Effect.succeed(Result.fail(error)),
+        onFailure: (error): Effect.Effect<Settled> => Effect.succeed(Result.fail(error)),
         onSuccess: (fate) => {
           if (fate === "Committed") place.lease.commit()
           if (fate === "RolledBack") place.lease.takeBack()
@@ -265,7 +271,7 @@ export class PostgresConsumer implements Consumer, Receiver {
         leases.map((lease) => handedOver.includes(lease) ? Result.void : results[others.indexOf(lease)]!))
     })
 
-  private touchHeld(leases: ReadonlyArray<Lease>): Effect.Effect<ReadonlyArray<Outcome>> {
+  private touchHeld(leases: ReadonlyArray<Lease>): Effect.Effect<ReadonlyArray<Settled>> {
     if (leases.length === 0) return Effect.succeed([])
     return Effect.tap(
       PostgresLease.touched(
@@ -283,7 +289,7 @@ export class PostgresConsumer implements Consumer, Receiver {
     const places = open.map((lease, index): Place<void> => ({ lease, index, of: undefined }))
     return inParts(
       places,
-      together,
+      maxJobsPerStatement,
       (part) => Effect.ignore(this.store.link.query(this.store.sql.touchFree, named(part)))
     )
   }
@@ -291,7 +297,7 @@ export class PostgresConsumer implements Consumer, Receiver {
   readonly inspect: Consumer["inspect"] = (leases) =>
     this.each(leases, this.store.sql.inspect, (row) => Result.succeed(leaseInfo(row, 1)))
 
-  /** Requeues what is held. Nobody can receive or settle by it afterwards. */
+  /** Requeues the held jobs. The consumer can't receive or settle afterwards. */
   readonly end: Effect.Effect<void> = Effect.suspend(() => {
     this.isClosed = true
     this.store.consumers.delete(this)
@@ -300,10 +306,10 @@ export class PostgresConsumer implements Consumer, Receiver {
     this.held.clear()
     const handedOver = leases.filter(({ isHandedOver }) => isHandedOver)
       .map((lease, index): Place<Settlement> => ({ lease, index, of: { _tag: "Requeue", lease } }))
-    return this.giveBack(leases.filter(({ isHandedOver }) => !isHandedOver)).pipe(
+    return this.requeue(leases.filter(({ isHandedOver }) => !isHandedOver)).pipe(
       Effect.andThen(this.settleHandedOver(handedOver, () => {})),
       Effect.interruptible,
-      Effect.timeoutOption(closeFor),
+      Effect.timeoutOption(Rules.closeFor),
       Effect.asVoid
     )
   })
@@ -314,13 +320,13 @@ export class PostgresConsumer implements Consumer, Receiver {
   }
 
   /** Forgets a lease that is over. */
-  private forget(lease: PostgresLease, result: Outcome, isSettled: boolean): void {
+  private forget(lease: PostgresLease, result: Settled, isSettled: boolean): void {
     const isOver = Result.isSuccess(result) ? isSettled : isOverBy(result.failure)
     if (isOver && this.held.get(lease.row) === lease) this.held.delete(lease.row)
   }
 
   /** Carries out settlements that are all deletes, or none of them. */
-  private change(places: ReadonlyArray<Place<Settlement>>): Effect.Effect<ReadonlyArray<Outcome>> {
+  private change(places: ReadonlyArray<Place<Settlement>>): Effect.Effect<ReadonlyArray<Settled>> {
     const { sql } = this.store
     if (places[0]!.of._tag === "Delete") return this.answer(places, sql.done, named(places), () => Result.void)
     const parameters = [...named(places), ...changes(places.map(({ of }) => of as Change))]
@@ -340,10 +346,10 @@ export class PostgresConsumer implements Consumer, Receiver {
   private each<A>(
     leases: ReadonlyArray<Lease>,
     sql: string,
-    read: (row: Row) => Outcome<A>
-  ): Effect.Effect<ReadonlyArray<Outcome<A>>> {
+    read: (row: Row) => Settled<A>
+  ): Effect.Effect<ReadonlyArray<Settled<A>>> {
     return Effect.suspend(() => {
-      const results: Array<Outcome<A>> = []
+      const results: Array<Settled<A>> = []
       const places: Array<Place<Lease>> = []
       leases.forEach((lease, index) => {
         const held = this.heldLease(lease)
@@ -352,7 +358,7 @@ export class PostgresConsumer implements Consumer, Receiver {
       })
       const run = inParts(
         places,
-        together,
+        maxJobsPerStatement,
         (part) =>
           Effect.map(this.answer(part, sql, named(part), read), (outcomes) =>
             part.forEach(({ index }, i) => {
@@ -368,14 +374,14 @@ export class PostgresConsumer implements Consumer, Receiver {
     places: ReadonlyArray<Place<unknown>>,
     sql: string,
     parameters: ReadonlyArray<unknown>,
-    read: (row: Row) => Outcome<A>
-  ): Effect.Effect<ReadonlyArray<Outcome<A>>> {
+    read: (row: Row) => Settled<A>
+  ): Effect.Effect<ReadonlyArray<Settled<A>>> {
     const link: Link = this.store.link
     return Effect.match(link.query(sql, parameters), {
-      onFailure: (error) => places.map((): Outcome<A> => Result.fail(error)),
+      onFailure: (error) => places.map((): Settled<A> => Result.fail(error)),
       onSuccess: (rows) => {
         const found = new Map(rows.map((row) => [Number(row[0]), row]))
-        return places.map(({ lease }): Outcome<A> => {
+        return places.map(({ lease }): Settled<A> => {
           const row = found.get(lease.row)
           return row === undefined ? Result.fail(leaseLost(lease)) : read(row)
         })

@@ -3,8 +3,8 @@
  * only if the handler's own writes committed.
  *
  * The transaction deletes the job's row by its lease, so it holds the row until
- * it ends: meanwhile nobody else gets the job, whatever its time to run. A lease
- * that is lost aborts the transaction in the server, so that the writes of a
+ * it ends, and no other worker gets the job meanwhile, even beyond its time to
+ * run. A lost lease aborts the transaction in the server, so that the writes of a
  * handler that came too late can't commit.
  *
  * The worker learns of the commit from the client, or asks for the row when the
@@ -102,7 +102,7 @@ export const settleIn = Effect.fnUntraced(function*(
   return yield* leaseLost(lease)
 })
 
-/** What became of a lease that a transaction settles. */
+/** The state of a lease that a transaction settles. */
 export type Fate = "Committed" | "RolledBack" | "Open" | "Lost"
 
 /** Reads the row of the statement `fate`: whether the job has the lease still, and whether no transaction locks it. */

@@ -70,7 +70,7 @@ export interface Target {
   readonly connectTimeout: Duration.Duration
   /** Settings of the session. */
   readonly settings: Readonly<Record<string, string>>
-  /** Does the session keep the statements that it has parsed? */
+  /** Whether the session keeps prepared statements. */
   readonly isPrepared: boolean
 }
 
@@ -186,7 +186,7 @@ export const transactionIn = (client: PgClient, context: Context.Context<never>)
 }
 
 /** What a client of others failed with. Some wrap the server's error in one of their own. */
-export const failedElsewhere = (thrown: unknown): DriverError => {
+export const errorOfClient = (thrown: unknown): DriverError => {
   let cause = thrown
   for (let depth = 0; depth < 5 && stateOf(cause) === undefined; depth++) {
     if (!(cause instanceof Error) || cause.cause === undefined) break

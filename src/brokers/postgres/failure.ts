@@ -63,7 +63,7 @@ const tlsDetail = (error: DriverError): string | undefined => {
   return undefined
 }
 
-/** Was a session lost, or never there? */
+/** Whether a session was lost, or never opened. */
 const isWithoutAnswer = ({ code }: DriverError): boolean => code === undefined || code.startsWith("08")
 
 const isUnknown = (error: DriverError): boolean =>
@@ -97,13 +97,13 @@ const setUpHint = (schema: string, { code, detail }: DriverError): string =>
     code === "42501" ? Grants.advice(schema, detail) : "run backq migrate, or leave migrate on"
   }`
 
-/** Can the statement be sent again, because the server undid it on account of others? */
+/** Whether the statement can be sent again, because the server undid it in favor of others. */
 export const isUndone = ({ code }: DriverError): boolean => code !== undefined && isUndoneBy.has(code)
 
-/** Has the session to be given up: the server is not the primary any more? */
+/** Whether the session must end, because the server is no longer the primary. */
 export const isDemoted = ({ code }: DriverError): boolean => code === readOnlyTransaction
 
-/** Does something between refuse the settings of a session, as poolers do? */
+/** Whether a relay refuses the settings of a session, as poolers do. */
 export const isSettingsRefused = ({ code, detail, phase }: DriverError): boolean =>
   phase === "connect" && code === protocolViolation && /startup (parameter|option)/i.test(detail)
 
@@ -129,7 +129,7 @@ export const failure = (broker: string, schema: string, error: DriverError): Bro
   )
 }
 
-/** Is it worth waiting for the server? Not when a setting is wrong. */
+/** Whether waiting for the server may help. It does not if a setting is wrong. */
 export const isWorthWaiting = ({ reason }: BrokerError): boolean =>
   reason._tag === "OutOfMemory" || reason._tag === "Unavailable" && !isMisconfigured(reason.cause)
 

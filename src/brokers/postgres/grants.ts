@@ -15,7 +15,7 @@ export interface Roles {
   readonly publishers: ReadonlyArray<string>
 }
 
-/** PostgreSQL cuts a longer name off, and would give the rights to somebody else. */
+/** PostgreSQL truncates a longer name, and would grant the rights to another role. */
 const maxRoleBytes = 63
 
 const isRole = (name: unknown): name is string =>

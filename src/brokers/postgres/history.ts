@@ -13,7 +13,7 @@ import type { Rows } from "./driver.ts"
 const portion = 500
 
 const sweepEvery = "5 seconds"
-/** From the very beginning only now and then: whoever keeps dead rows makes that dear. */
+/** A full sweep is rare, because it is slow while something keeps dead rows. */
 const sweepAllMillis = 600_000
 
 const kept = "put_at, failure_at, priority, ttr, queue, deliveries, forgiven, lost, buries, reason, failure_tag, " +

@@ -56,10 +56,10 @@ const brokerStats = (store: Store, maxJobSize: number, row: Row): BrokerStats =>
   durable: row[8] === true
 })
 
-/** So many dead rows are more than autovacuum leaves when nothing keeps them. */
+/** More dead rows than autovacuum leaves unless something keeps them. */
 const manyDead = 20_000
 
-/** Names who keeps dead rows; empty while there are few, or nobody does. */
+/** What keeps dead rows; empty if there are few. */
 const horizonConcern = ([row]: Driver.Rows): ReadonlyArray<Concern> => {
   const dead = Number(row?.[0] ?? 0)
   if (row === undefined || dead < manyDead) return []

@@ -8,7 +8,7 @@
  */
 import * as History from "./history.ts"
 
-/** Delays and leases that are over are noticed in portions, so that a flood of them holds nobody up for long. */
+/** Delays and leases that have ended are handled in portions, so that many of them block nothing for long. */
 export const portion = 200
 
 /** Leases of a process that has died are returned in portions. */
@@ -129,7 +129,7 @@ export const make = (s: string, keepMillis = 0) => {
         ORDER BY c.priority, c.id LIMIT $2))
       RETURNING id, queue, body, ${counters}`,
     queueNames: `SELECT id, name FROM ${s}.queue WHERE id = ANY ($1::int[])`,
-    /** What a reserve took that was never answered: nobody worked on it. */
+    /** Requeues the jobs of a reserve without an answer, which never ran. */
     takeBack: `UPDATE ${s}.job SET ${ready}, forgiven = forgiven + 1
       WHERE id = ANY (ARRAY(SELECT id FROM ${s}.job WHERE state = 2 AND holder = $1 AND lease = $2))`,
     /** What a process held by a number that the others took for dead. */
@@ -221,7 +221,7 @@ export const make = (s: string, keepMillis = 0) => {
         ${idle("queue = q.id")}, (SELECT coalesce(sum(jobs), 0)::bigint FROM ${s}.tally WHERE queue = q.id),
         greatest(0, ceil(extract(epoch FROM q.paused_until - clock_timestamp()) * 1000))::bigint
       FROM ${s}.queue AS q WHERE q.name = $1`,
-    /** A queue that is gone begins anew when it comes back. */
+    /** A queue that is gone and comes back starts with no counts. */
     forget: `WITH q AS MATERIALIZED (SELECT id FROM ${s}.queue WHERE name = $1)
       DELETE FROM ${s}.tally WHERE queue = (SELECT q.id FROM q WHERE NOT ${has("q.id")})`,
     idleWorkers: `SELECT ${idle(`queue = ${ofQueue}`)}`,
@@ -273,7 +273,8 @@ export const make = (s: string, keepMillis = 0) => {
         AND (SELECT count(*) FROM freed) < ${gonePortion}),
       w AS (DELETE FROM ${s}.waiting WHERE process = ANY (ARRAY(SELECT id FROM dead)))
       SELECT count(*) FROM freed`,
-    tell: `WITH q AS MATERIALIZED (SELECT queue.id, n.workers FROM unnest($2::text[], $3::int[]) AS n(name, workers)
+    reportIdle:
+      `WITH q AS MATERIALIZED (SELECT queue.id, n.workers FROM unnest($2::text[], $3::int[]) AS n(name, workers)
         JOIN ${s}.queue ON queue.name = n.name),
       gone AS (DELETE FROM ${s}.waiting WHERE process = $1 AND NOT (queue = ANY (ARRAY(SELECT id FROM q))))
       INSERT INTO ${s}.waiting (process, queue, workers) SELECT $1, id, workers FROM q

@@ -24,8 +24,8 @@ export class PostgresLease implements Lease {
   readonly reserve: number
   readonly origin: Origin
   /**
-   * Who settles it: the worker; a transaction of the handler, of which nobody knows yet whether it commits; or
-   * nobody, since that has committed. `Worker` becomes `Settling` when the worker begins.
+   * Who settles it: the worker; the handler's transaction, while its result is unknown; or no one, because it has
+   * committed. `Worker` becomes `Settling` when the worker begins.
    */
   private settler: "Worker" | "Settling" | "Transaction" | "Done" = "Worker"
   private touching: Deferred.Deferred<void> | undefined

@@ -22,7 +22,7 @@ export interface Options {
   readonly broker: string
   readonly schema: string
   readonly open: Effect.Effect<Session, BrokerError, Scope.Scope>
-  /** Are there several hosts? */
+  /** Whether there are several hosts. */
   readonly hasOthers: boolean
 }
 

@@ -1,13 +1,13 @@
 /**
  * Whether a pooler in transaction mode is between this program and the server.
  *
- * Behind one a session is nobody's own: it keeps no settings, no locks, and what
- * it listens for never arrives. The broker then polls, and says by heartbeats
- * that it is alive. It finds out by itself, and logs it once.
+ * Behind one, a session keeps no settings and no locks, and receives no
+ * notifications. The broker then polls and sends heartbeats. It detects the pooler
+ * itself and logs it once.
  */
 import * as Effect from "effect/Effect"
 
-/** What a user says of a pooler: `auto` finds out, `none` insists on sessions of its own. */
+/** The option `pooler`: `auto` detects one, `none` requires sessions. */
 export type Mode = "auto" | "none" | "transaction"
 
 export const modes: ReadonlyArray<Mode> = ["auto", "none", "transaction"]
@@ -23,12 +23,12 @@ export class Pooling {
     this.mode = mode
   }
 
-  /** Is a pooler there, as far as is known? */
+  /** Whether a pooler is known to be there. */
   get isPooled(): boolean {
     return this.mode === "transaction" || this.isFound
   }
 
-  /** May a pooler be there that nobody named? */
+  /** Whether there may be a pooler that no option names. */
   get isOpen(): boolean {
     return this.mode === "auto" && !this.isFound
   }

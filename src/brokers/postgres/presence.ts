@@ -2,10 +2,9 @@
  * This process, as the others know it: a row, a heartbeat, and an advisory lock
  * that its session holds.
  *
- * The lock is gone within a moment of the process' death, and then somebody who
- * waits returns what the process held: within two seconds. The heart of a
- * machine that was cut off stops: what it held is returned within ten seconds.
- * Both are long before the leases are over.
+ * When the process dies the lock is free at once, and a waiting process requeues
+ * its jobs within two seconds. If its machine is cut off the heartbeat stops, and
+ * its jobs are requeued within ten. Both are long before the leases end.
  *
  * The session that holds the lock also listens for what others put, and does
  * nothing long. When it is lost it is opened again and takes the same lock: if
@@ -30,23 +29,23 @@ import type { Pooling } from "./pooling.ts"
 import type { Session } from "./servers.ts"
 
 const pauses: Limits = { firstMillis: 50, longestMillis: 500 }
-/** How often others are looked after while somebody waits here. Milliseconds. */
-const judgeEvery = 500
-/** After its session was opened again a process judges nobody: after a failover all have to take their locks again. */
-const noJudgement = 5000
-const tellEvery = 100
-/** The heart beats this often, and each beat vouches for the process for so long. Milliseconds. */
-const beatEvery = 1000
-const vouchFor = 7000
-/** A session that does not answer a beat for so long is given up. */
+/** How often a process with waiting workers looks for dead ones. */
+const judgeEveryMillis = 500
+/** After its session reopened, a process judges no other for this long: after a failover all must take their locks again. */
+const graceAfterEntryMillis = 5000
+const reportEveryMillis = 100
+/** The interval of heartbeats, and how long each is valid. */
+const beatEveryMillis = 1000
+const beatValidMillis = 7000
+/** A session that does not answer a heartbeat for this long is given up. */
 const beatWithin = "2 seconds"
 /**
- * How many looks in a row have to find a process dead: two by its lock. By its heart more than there are between two
- * beats, so that a clock that is set forward kills nobody.
+ * How many looks in a row must find a process dead: two by its lock. By its heartbeat, more looks than there are between
+ * two beats, so that setting a clock forward kills no process.
  */
 const looksAtLock = 2
 const looksAtHeart = 4
-/** What others say arrives within this time, if it ever does. */
+/** A notification arrives within this time, or never. */
 const heardWithin = "2 seconds"
 
 /** What a presence is made of. */
@@ -59,16 +58,16 @@ export interface Options {
   readonly open: Effect.Effect<Session, BrokerError, Scope.Scope>
   /** What is known of a pooler between this program and the server of that session. */
   readonly pooling: Pooling
-  /** Is that session with a server that was named for it alone? */
+  /** Whether that session has a server of its own, the option `listen`. */
   readonly isApart: boolean
   /** The sessions that judge others. */
   readonly link: Link
   /** The primary is at this host. */
-  readonly found: (host: string) => Effect.Effect<void>
-  /** Somebody told of jobs on a queue; without a name, of all. */
-  readonly told: (queue: string | undefined) => void
+  readonly onPrimary: (host: string) => Effect.Effect<void>
+  /** Another process put jobs on a queue, or on any queue if there is no name. */
+  readonly onNotified: (queue: string | undefined) => void
   /** The leases of this process are lost. */
-  readonly lost: () => void
+  readonly onLeasesLost: () => void
   readonly counts: () => ReadonlyMap<string, number>
 }
 
@@ -93,7 +92,7 @@ export class Presence {
   /** How many looks in a row found each process dead. */
   private looks: ReadonlyMap<number, number> = new Map()
   private enteredAt = 0
-  private told = ""
+  private reportedCounts = ""
 
   constructor(options: Options) {
     this.options = options
@@ -105,9 +104,9 @@ export class Presence {
       (error) => failure(this.options.broker, this.options.schema, error)
     )
 
-  /** Says that this process lives. `false`: the others took it for dead. */
+  /** Sends a heartbeat. `false`: the others took this process for dead. */
   private beat(ask: Ask, id: number): Effect.Effect<boolean, BrokerError> {
-    return Effect.map(ask(this.options.sql.beat, [id, vouchFor]), (rows) => rows.length > 0)
+    return Effect.map(ask(this.options.sql.beat, [id, beatValidMillis]), (rows) => rows.length > 0)
   }
 
   /** Enters this process where it is not, by a number that `lock` makes sure of. */
@@ -116,7 +115,7 @@ export class Presence {
     ask: Ask,
     isLocked: boolean
   ) {
-    const { lost, schema, sql } = this.options
+    const { onLeasesLost, schema, sql } = this.options
     const lock = (id: number) => isLocked ? ask(sql.lock, [lockClass(schema), id]) : Effect.void
     const known = this.id
     // The lock may be held by the session before this one for some seconds more: the first beat covers that wait.
@@ -127,10 +126,10 @@ export class Presence {
     const [row] = yield* ask(sql.newProcess)
     const id = isLocked ? Number(row![0]) : -Number(row![0])
     yield* lock(id)
-    yield* ask(sql.addProcess, [id, vouchFor])
+    yield* ask(sql.addProcess, [id, beatValidMillis])
     this.id = id
     if (known === undefined) return
-    lost()
+    onLeasesLost()
     // Also what it reserved after the others had returned the rest.
     yield* Effect.repeat(ask(sql.returnHeld, [known]), { while: (rows) => rows.length >= gonePortion })
   })
@@ -139,9 +138,9 @@ export class Presence {
   private readonly begin = Effect.fnUntraced(function*(this: Presence, entered: Effect.Effect<void>) {
     this.enteredAt = yield* Clock.currentTimeMillis
     this.looks = new Map()
-    this.told = ""
+    this.reportedCounts = ""
     yield* entered
-    this.options.told(undefined)
+    this.options.onNotified(undefined)
   })
 
   /** Beats until the others take this process for dead, or no beat comes through. */
@@ -150,13 +149,13 @@ export class Presence {
     const silent = brokerError(new Unavailable({ broker, fate: "NotSent", detail: `it is silent for ${beatWithin}` }))
     return Effect.suspend(() => this.beat(ask, this.id!)).pipe(
       Effect.timeoutOrElse({ duration: beatWithin, orElse: () => Effect.fail(silent) }),
-      Effect.tap(Effect.sleep(beatEvery)),
+      Effect.tap(Effect.sleep(beatEveryMillis)),
       Effect.repeat({ while: (isAlive) => isAlive }),
       Effect.asVoid
     )
   }
 
-  /** Does what others say arrive at a session? Behind a pooler in transaction mode it does not. */
+  /** Whether notifications arrive at a session. Behind a pooler in transaction mode they do not. */
   private readonly isHeard = Effect.fnUntraced(function*(
     this: Presence,
     session: Session,
@@ -172,7 +171,7 @@ export class Presence {
   /** One session, from its beginning to its end. `entered` is called when others know of this process. */
   private readonly session = (entered: Effect.Effect<void>): Effect.Effect<void, BrokerError> =>
     Effect.scoped(Effect.gen({ self: this }, function*() {
-      const { broker, channel, found, isApart, open, pooling, schema, told } = this.options
+      const { broker, channel, isApart, onNotified, onPrimary, open, pooling, schema } = this.options
       const session = yield* open
       if (pooling.isPooled) return
       const ask = this.askOn(session)
@@ -181,9 +180,9 @@ export class Presence {
         return yield* pooling.found(isApart ? "listen" : undefined)
       }
       yield* this.enter(ask, true)
-      if (!isApart) yield* found(session.host)
+      if (!isApart) yield* onPrimary(session.host)
       yield* this.begin(entered)
-      const listen = Effect.forever(Effect.map(next, (queue) => told(queue)))
+      const listen = Effect.forever(Effect.map(next, (queue) => onNotified(queue)))
       yield* Effect.raceAllFirst([session.closed, listen, this.beating(ask)])
     }))
 
@@ -221,7 +220,7 @@ export class Presence {
     return this.error === undefined ? Effect.andThen(this.known.await, this.entered) : Effect.fail(this.error)
   })
 
-  /** Looks who is dead. */
+  /** The processes that are dead. */
   private readonly suspects = Effect.gen({ self: this }, function*() {
     const { link, schema, sql } = this.options
     const looks = new Map<number, number>()
@@ -236,41 +235,41 @@ export class Presence {
     return dead
   })
 
-  /** Returns what dead processes held. */
+  /** Requeues the jobs of dead processes. */
   private readonly judge = Effect.gen({ self: this }, function*() {
-    const { link, schema, sql, told } = this.options
+    const { link, onNotified, schema, sql } = this.options
     const now = yield* Clock.currentTimeMillis
-    if (now - this.enteredAt < noJudgement) return
+    if (now - this.enteredAt < graceAfterEntryMillis) return
     const dead = yield* this.suspects
     if (dead.length === 0) return
     const [row] = yield* link.query(sql.holderGone, [Driver.int4s(dead), lockClass(schema)])
-    if (Number(row![0]) > 0) told(undefined)
+    if (Number(row![0]) > 0) onNotified(undefined)
   })
 
-  /** Tells others who waits here, when that changed. */
-  private readonly tell = Effect.suspend(() => {
+  /** Reports how many workers wait here, if that changed. */
+  private readonly reportIdle = Effect.suspend(() => {
     const { counts, link, sql } = this.options
     const now = counts()
     const text = JSON.stringify(Array.from(now))
-    if (text === this.told || this.id === undefined) return Effect.void
+    if (text === this.reportedCounts || this.id === undefined) return Effect.void
     const [queues, workers] = [Driver.texts(Array.from(now.keys())), Driver.int4s(Array.from(now.values()))]
     return Effect.andThen(
       link.query(sql.openQueues, [queues]),
-      Effect.map(link.query(sql.tell, [this.id, queues, workers]), () => {
-        this.told = text
+      Effect.map(link.query(sql.reportIdle, [this.id, queues, workers]), () => {
+        this.reportedCounts = text
       })
     )
   })
 
-  /** Looks after others for as long as it is not interrupted. */
+  /** Reports idle workers and requeues the jobs of dead processes, until it is interrupted. */
   readonly watch: Effect.Effect<never> = Effect.suspend(() => {
     let judgedAt = 0
     return Effect.forever(Effect.gen({ self: this }, function*() {
-      yield* Effect.sleep(tellEvery)
+      yield* Effect.sleep(reportEveryMillis)
       const now = yield* Clock.currentTimeMillis
-      const isDue = now - judgedAt >= judgeEvery && this.options.counts().size > 0
+      const isDue = now - judgedAt >= judgeEveryMillis && this.options.counts().size > 0
       if (isDue) judgedAt = now
-      yield* Effect.ignore(Effect.andThen(this.tell, isDue ? this.judge : Effect.void))
+      yield* Effect.ignore(Effect.andThen(this.reportIdle, isDue ? this.judge : Effect.void))
     }))
   })
 

@@ -1,9 +1,9 @@
 /**
- * Puts, in groups: what many fibers put on a queue while a commit is under way
- * is the next statement and the next commit. A lone put goes at once.
+ * Groups puts: what many fibers put on a queue during a commit becomes the next
+ * statement and commit. A lone put is sent at once.
  *
- * An answer means that the commit was. Whoever is interrupted before its group
- * was sent has put nothing; afterwards the job may be accepted.
+ * An answer means that the commit succeeded. A put that is interrupted before its
+ * group is sent does nothing; later, the job may be accepted.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -13,10 +13,10 @@ import * as Driver from "./driver.ts"
 import type { Statements } from "./jobStatements.ts"
 import { idOf, wholeMillis } from "./rows.ts"
 
-/** So many jobs share one statement. */
-const together = 500
-/** About so many bytes of bodies share one statement. */
-const bytesTogether = 4 * 1024 * 1024
+/** One statement puts at most this many jobs. */
+const maxJobsPerStatement = 500
+/** One statement puts about this many bytes of bodies at most. */
+const maxBytesPerStatement = 4 * 1024 * 1024
 
 export type Put = Result.Result<JobId, BrokerError>
 
@@ -32,7 +32,7 @@ export const portions = <Request extends PutRequest>(
   for (const request of requests) {
     const last = parts.at(-1)
     bytes += request.body.length
-    if (last === undefined || last.length === together || bytes > bytesTogether) {
+    if (last === undefined || last.length === maxJobsPerStatement || bytes > maxBytesPerStatement) {
       parts.push([request])
       bytes = request.body.length
     } else last.push(request)
@@ -87,14 +87,14 @@ interface Entry {
 /** The puts of a broker. */
 export class Puts {
   private readonly waiting = new Map<string, Array<Entry>>()
-  private readonly under: Set<string> = new Set()
+  private readonly flushing: Set<string> = new Set()
   private readonly fork: (effect: Effect.Effect<void>) => void
   private readonly put: (
     queue: string,
     requests: ReadonlyArray<PutRequest>
   ) => Effect.Effect<ReadonlyArray<JobId>, BrokerError>
 
-  /** `fork` runs what nobody waits for; `put` puts jobs by one statement. */
+  /** `fork` runs an effect in the background; `put` puts jobs by one statement. */
   constructor(fork: Puts["fork"], put: Puts["put"]) {
     this.fork = fork
     this.put = put
@@ -107,8 +107,8 @@ export class Puts {
       const waiting = this.waiting.get(queue)
       if (waiting === undefined) this.waiting.set(queue, [entry])
       else waiting.push(entry)
-      if (!this.under.has(queue)) {
-        this.under.add(queue)
+      if (!this.flushing.has(queue)) {
+        this.flushing.add(queue)
         this.fork(this.flush(queue))
       }
       return Effect.sync(() => this.forget(queue, entry))
@@ -126,7 +126,7 @@ export class Puts {
     Effect.suspend(() => {
       const entries = this.take(queue)
       if (entries.length === 0) {
-        this.under.delete(queue)
+        this.flushing.delete(queue)
         return Effect.void
       }
       const put = Effect.exit(this.put(queue, entries.map(({ request }) => request)))

@@ -121,7 +121,7 @@ END $migrate$`
 
 /** The transaction that brings a schema up to date, and gives roles their rights. Each statement returns no row. */
 const transaction = (schema: string, roles: Grants.Roles): ReadonlyArray<string> => [
-  // Otherwise whoever waited for the lock would not see what was done meanwhile.
+  // Otherwise a program that waited for the lock would not see the other's migration.
   "BEGIN ISOLATION LEVEL READ COMMITTED",
   "SET LOCAL search_path = pg_catalog",
   "SET LOCAL statement_timeout = 0",
@@ -146,7 +146,7 @@ const noRoles: Grants.Roles = { workers: [], publishers: [] }
 
 /** The version of a schema; 0 where there is none. */
 const versionOf = Effect.fnUntraced(function*(run: Run, schema: string) {
-  // Not by `to_regclass`, which may remember that there was none before somebody else's migration.
+  // Not by `to_regclass`, which may remember that there was none before another program's migration.
   const found = yield* run("SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'meta'", [schema])
   if (found.length === 0) return 0
   const [row] = yield* run(`SELECT version FROM "${schema}".meta`)
@@ -177,7 +177,7 @@ const refuseRole = (broker: string, schema: string, from: number) => (error: Bro
     )
     : Effect.fail(error)
 
-/** What became of a schema. */
+/** The result of a migration. */
 export interface Migrated {
   /** Its version before; 0 where there was none. */
   readonly from: number

@@ -18,7 +18,7 @@ import { failure, isSettingsRefused, isWorthWaiting, notPrimary, settingsRefused
 import type { Pooling } from "./pooling.ts"
 
 /**
- * How the server is made sure of.
+ * How the server is authenticated.
  *
  * @category models
  * @since 0.1.0
@@ -54,13 +54,13 @@ export interface Servers {
 
 /** A session with the primary. */
 export interface Session extends Driver.Session {
-  /** Is something between, which may be a pooler? */
+  /** Whether a relay, which may be a pooler, is in between. */
   readonly isRelayed: boolean
   /** The host that it is with. */
   readonly host: string
 }
 
-/** The mode of those who name none: what nobody can listen to or stand in for. */
+/** The default mode: no TLS on this machine, full verification elsewhere. */
 export const defaultMode = (host: string): SslMode => isLocal(host) ? "disable" : "verify-full"
 
 const pem = (text: string | Uint8Array): string | Buffer => typeof text === "string" ? text : Buffer.from(text)
@@ -101,16 +101,16 @@ export const settings = {
 /** The oldest server that has all that the statements need: 13. */
 const oldestVersion = 130_000
 
-/** When the next of several hosts is asked, beside one that has not answered. */
+/** How long after a host the next one is tried, if the first has not answered. */
 const nextAfter = "250 millis"
 
 /** How a session is used. */
 export interface Use {
-  /** Do statements of many fibers share it? */
+  /** Whether many fibers share it. */
   readonly isShared: boolean
-  /** Is an answer to wait for the disk? */
+  /** Whether an answer waits for the disk. */
   readonly isDurable: boolean
-  /** Has its end to be noticed within seconds, also of a machine that was cut off? */
+  /** Whether its end must be noticed within seconds, even if a machine is cut off. */
   readonly isWatched: boolean
 }
 
@@ -222,9 +222,8 @@ const ofAll = (broker: string, hosts: ReadonlyArray<Host>, failures: ReadonlyMap
 }
 
 /**
- * Opens a session with the primary. Each host is asked a moment after the one before it, or when that one has failed, so
- * that a silent one keeps nobody from the next. While one is silent the others are asked again: a standby may become the
- * primary meanwhile.
+ * Opens a session with the primary. Tries each host a moment after the one before, or when that one fails, so a silent
+ * host delays no other. While one is silent the others are tried again: a standby may become the primary.
  */
 export const open = (servers: Servers, use: Use): Effect.Effect<Session, BrokerError, Scope.Scope> => {
   const { broker, hosts } = servers

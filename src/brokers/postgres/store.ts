@@ -12,6 +12,7 @@ import type * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { JobId, PutRequest } from "../../Broker.ts"
 import { type BrokerError, notSent } from "../../BrokerError.ts"
+import { monotonicMillis } from "../../internal/clock.ts"
 import * as Done from "./done.ts"
 import * as Driver from "./driver.ts"
 import { failure } from "./failure.ts"
@@ -26,16 +27,16 @@ import type { Transaction } from "./transaction.ts"
 import { Waiters } from "./waiters.ts"
 
 /** The least milliseconds between two notifications of other processes. */
-const notifyEvery = 5
-/** For how many milliseconds nobody is told, after nobody was found to wait. */
-const nobodyFor = 100
-/** Milliseconds after which delays and leases that are over are looked for again under load. */
-const advanceEvery = 100
-/** Milliseconds after which they are looked for from the very beginning. */
-const advanceAllEvery = 5000
-/** Seconds: since ever. */
+const notifyEveryMillis = 5
+/** How long notifications pause after one found no listener. */
+const noListenerPauseMillis = 100
+/** How often ended delays and leases are looked for under load. */
+const advanceEveryMillis = 100
+/** How often that search starts at the very beginning. */
+const advanceAllEveryMillis = 5000
+/** Seconds that no delay exceeds. */
 const ever = 1e9
-/** So many puts make it worth while to add up what they counted. */
+/** After this many puts the counters are rolled up. */
 const rollUpEvery = 1000
 
 /** What a store is made of. */
@@ -48,13 +49,13 @@ export interface Options {
   readonly takeLink: Link
   readonly clock: Clock.Clock
   readonly patience: number
-  /** For how long jobs that are done are kept, in milliseconds. */
+  /** How long finished jobs are kept, in milliseconds. */
   readonly keepMillis: number
-  /** Milliseconds between two looks of those who wait. */
+  /** How often waiters poll, in milliseconds. */
   readonly poll: () => number
-  /** The transaction of the program that a caller is in. */
+  /** The transaction of the program that the caller runs in. */
   readonly transaction: Effect.Effect<Option.Option<Transaction>>
-  /** Runs what nobody waits for, until the broker is closed. */
+  /** Runs an effect in the background, until the broker is closed. */
   readonly fork: (effect: Effect.Effect<void>) => void
 }
 
@@ -82,13 +83,13 @@ export class Store implements Origin {
   private advancedAt = -Infinity
   private advancedAllAt = -Infinity
   private dueAt = 0
-  /** Whether the server was asked what is due since the last reserve. Then a job that comes meanwhile is leased at once. */
-  private isAsked = false
+  /** Whether the next due time is known since the last reserve. Then a job that comes meanwhile is leased at once. */
+  private isDueKnown = false
   private readonly names = new Map<number, string>()
   private readonly ids = new Map<string, number>()
-  private readonly toTell = new Set<string>()
-  /** Before this time other processes are not told of jobs. */
-  private tellAt = 0
+  private readonly changedQueues = new Set<string>()
+  /** Before this time other processes are not notified. */
+  private notifyAfter = 0
   private puts = 0
 
   constructor(options: Options) {
@@ -100,7 +101,7 @@ export class Store implements Origin {
   }
 
   private now(): number {
-    return Number(this.options.clock.monotonicTimeNanosUnsafe()) / 1e6
+    return monotonicMillis(this.options.clock)
   }
 
   // ---------------------------------------------------------------------------
@@ -125,52 +126,52 @@ export class Store implements Origin {
     this.wake(names)
   }
 
-  /** Another process told of jobs on a queue; without a name, of all. */
-  readonly told = (queue: string | undefined): void => {
-    let isWanted = false
+  /** Another process put jobs on a queue, or on any queue if there is no name. */
+  readonly onNotified = (queue: string | undefined): void => {
+    let hasConsumer = false
     for (const consumer of this.consumers) {
       if (queue === undefined) consumer.mark.lower(beginning)
       else if (consumer.queues.includes(queue)) consumer.mark.suspect()
       else continue
-      isWanted = true
+      hasConsumer = true
     }
-    if (isWanted) this.waiters.look()
+    if (hasConsumer) this.waiters.look()
   }
 
   /** The leases of this process are lost. */
-  readonly lost = (): void => {
+  readonly onLeasesLost = (): void => {
     for (const consumer of this.consumers) consumer.lose()
   }
 
-  /** Something changed on queues: those who wait look again, and other processes are told. */
+  /** Queues changed: local waiters look again, and other processes are notified. */
   wake(queues: Iterable<string>): void {
-    const isFirst = this.toTell.size === 0
-    for (const queue of queues) this.toTell.add(queue)
+    const isFirst = this.changedQueues.size === 0
+    for (const queue of queues) this.changedQueues.add(queue)
     for (const consumer of this.consumers) {
-      if (consumer.queues.some((queue) => this.toTell.has(queue))) {
+      if (consumer.queues.some((queue) => this.changedQueues.has(queue))) {
         this.waiters.look()
         break
       }
     }
     if (isFirst) {
-      const pause = this.tellAt - this.now()
-      // Puts of one turn are told of together.
+      const pause = this.notifyAfter - this.now()
+      // One notification covers the puts of a turn.
       this.options.fork(Effect.andThen(pause <= 0 ? Effect.yieldNow : Effect.sleep(pause), this.notify))
     }
   }
 
   /** Not in the transaction of a put: a notification makes all commits of the server go one by one. */
   private readonly notify: Effect.Effect<void> = Effect.suspend(() => {
-    const queues = Array.from(this.toTell)
-    this.toTell.clear()
-    this.tellAt = this.now() + notifyEvery
-    const told = this.link.query(this.sql.notify, [
+    const queues = Array.from(this.changedQueues)
+    this.changedQueues.clear()
+    this.notifyAfter = this.now() + notifyEveryMillis
+    const notified = this.link.query(this.sql.notify, [
       channelOf(this.options.schema),
       Driver.texts(queues),
       this.presence?.id ?? 0
     ])
-    return Effect.map(told, (rows) => {
-      if (rows.length === 0) this.tellAt = this.now() + nobodyFor
+    return Effect.map(notified, (rows) => {
+      if (rows.length === 0) this.notifyAfter = this.now() + noListenerPauseMillis
     })
   }).pipe(Effect.ignore)
 
@@ -178,7 +179,7 @@ export class Store implements Origin {
   // Time
   // ---------------------------------------------------------------------------
 
-  /** Seconds since delays and leases were looked for, and one more. */
+  /** Seconds since the last search for ended delays and leases, plus one. */
   private get sinceAdvance(): number {
     return this.advancedAt === -Infinity ? ever : (this.now() - this.advancedAt) / 1000 + 1
   }
@@ -187,7 +188,7 @@ export class Store implements Origin {
   advanceOn(link: Link): Effect.Effect<void, BrokerError> {
     return Effect.suspend(() => {
       const began = this.now()
-      const isAll = began - this.advancedAllAt >= advanceAllEvery
+      const isAll = began - this.advancedAllAt >= advanceAllEveryMillis
       return Effect.flatMap(link.query(this.sql.advance, [isAll ? ever : this.sinceAdvance]), (rows) => {
         if (rows.length > 0) this.readyAgain(rows)
         if (rows.length >= JobStatements.portion) return this.advanceOn(link)
@@ -198,7 +199,7 @@ export class Store implements Origin {
     })
   }
 
-  /** Delays and leases were over: the jobs are before others. */
+  /** Delays and leases have ended: these jobs may come before others. */
   private readyAgain(rows: Driver.Rows): void {
     const places = rows.map(([priority, id]): Place => ({ priority: Number(priority), id: Number(id) }))
     const first = places.reduce(earliest)
@@ -212,11 +213,11 @@ export class Store implements Origin {
   private readonly advanceIfDue: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
     const now = this.now()
     const isDue = now >= this.dueAt
-    const { isAsked } = this
-    this.isAsked = false
-    if (!isDue && (isAsked || now - this.advancedAt < advanceEvery)) return Effect.void
+    const { isDueKnown } = this
+    this.isDueKnown = false
+    if (!isDue && (isDueKnown || now - this.advancedAt < advanceEveryMillis)) return Effect.void
     if (isDue) {
-      // A pause may be over as well. What is due next is asked again when somebody waits.
+      // A pause may have ended as well. The next due time is read again when a call waits.
       this.dueAt = Infinity
       for (const consumer of this.consumers) consumer.mark.lower(beginning)
     }
@@ -227,7 +228,7 @@ export class Store implements Origin {
     Effect.map(this.options.takeLink.query(this.sql.nextDue, [this.sinceAdvance]), ([row]) => {
       const millis = row?.[0] === null || row === undefined ? Infinity : Math.max(0, Number(row[0]))
       this.dueAt = this.now() + millis
-      this.isAsked = true
+      this.isDueKnown = true
       return millis
     })
   )
@@ -246,7 +247,7 @@ export class Store implements Origin {
       (ids) => Effect.sync(() => this.put(queue, requests, ids))
     )
 
-  /** Puts jobs as a part of a transaction. Those who wait are told when it commits. */
+  /** Puts jobs as a part of a transaction. Its commit wakes waiters. */
   putWithin(
     transaction: Transaction,
     queue: string,
@@ -254,11 +255,11 @@ export class Store implements Origin {
   ): Effect.Effect<ReadonlyArray<Put>> {
     const put = Effect.gen({ self: this }, function*() {
       const id = yield* this.queueId(queue)
-      const isTold = yield* transaction.afterCommit(Effect.sync(() => this.changed([queue])))
+      const isAfterCommit = yield* transaction.afterCommit(Effect.sync(() => this.changed([queue])))
       const ids: Array<JobId> = []
       for (const part of portions(requests)) {
         ids.push(
-          ...yield* isTold
+          ...yield* isAfterCommit
             ? this.runWithin(transaction, this.sql.putWithin, textsOf(id, part))
             : this.runWithin(transaction, this.sql.putWithinAndTell, [
               ...textsOf(id, part),
@@ -302,7 +303,7 @@ export class Store implements Origin {
     })
   }
 
-  /** The number of a queue, which is made where there is none. It never changes. */
+  /** The number of a queue, which is created if it does not exist. It never changes. */
   private readonly queueId = Effect.fnUntraced(function*(
     this: Store,
     queue: string
@@ -316,7 +317,7 @@ export class Store implements Origin {
     return id
   })
 
-  /** Returns what was leased to this process without its knowing. */
+  /** Requeues jobs that were leased to this process by a reserve without an answer. */
   private readonly takeBack: Effect.Effect<void, BrokerError> = Effect.suspend(() => {
     const id = this.presence?.id
     const [lease] = this.unanswered

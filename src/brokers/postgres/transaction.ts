@@ -52,7 +52,7 @@ class Within implements Transaction {
         Effect.tryPromise({
           // An executor may throw before it returns a promise.
           try: () => Promise.resolve().then(() => this.executor(sql, values)),
-          catch: Driver.failedElsewhere
+          catch: Driver.errorOfClient
         }),
         (rows) => rows.map(idIn)
       )

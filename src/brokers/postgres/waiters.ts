@@ -1,11 +1,10 @@
 /**
- * Those who wait for a job, and the one fiber that serves them.
+ * Calls that wait for a job, and the one fiber that serves them, the longest
+ * waiting first. If a queue is empty, only the first of its waiters asks the
+ * server.
  *
- * The longest waiting is served first, and of those who wait for a queue that
- * is found empty only one has asked. The fiber wakes for what this process
- * puts, for what others tell, and when a delay, a lease or a pause is over. It
- * looks by itself, too: soon after a change, then each second, since no
- * notification is trusted.
+ * The fiber wakes when this process puts, on notifications, and when a delay,
+ * lease or pause ends. It also polls, because notifications can get lost.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -27,9 +26,9 @@ export interface Waiter<Lease> {
   readonly take: Effect.Effect<{ readonly leases: ReadonlyArray<Lease>; readonly isShort: boolean }, BrokerError>
   readonly served: (leases: NonEmptyReadonlyArray<Lease>) => void
   readonly failed: (error: BrokerError) => void
-  /** Gives back what was leased for a call that ended meanwhile. */
-  readonly giveBack: (leases: ReadonlyArray<Lease>) => Effect.Effect<void>
-  /** Has it looked for jobs already? */
+  /** Requeues jobs that were leased for a call that has ended. */
+  readonly requeue: (leases: ReadonlyArray<Lease>) => Effect.Effect<void>
+  /** Whether it has looked for jobs already. */
   isWaiting: boolean
 }
 
@@ -119,7 +118,7 @@ export class Waiters<Lease> {
       }
       const { isShort, leases } = yield* waiter.take
       if (isShort) { for (const queue of waiter.queues) empty.add(queue) }
-      if (!this.all.has(waiter)) yield* waiter.giveBack(leases)
+      if (!this.all.has(waiter)) yield* waiter.requeue(leases)
       else if (isReadonlyArrayNonEmpty(leases)) {
         this.all.delete(waiter)
         waiter.served(leases)

@@ -21,6 +21,9 @@ export const checkMax = (max: number): Result.Result<number, BrokerError> => {
   return rule === undefined ? Result.succeed(max) : Result.fail(optionInvalid("max", rule))
 }
 
+/** A consumer that closes waits at most this long for the broker. */
+export const closeFor = "1 second"
+
 /** The default limit of a body in bytes, as in beanstalkd. */
 export const defaultMaxJobSize = 65535
 

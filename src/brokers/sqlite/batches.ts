@@ -1,13 +1,10 @@
 /**
- * How much one operation works on, and how long one may wait at the end. Large
- * calls are split, so that none of them holds the event loop for long.
+ * How much one operation works on. Large calls are split, so that none of them
+ * holds the event loop for long.
  */
 
 /** One operation works on at most this many jobs. */
 export const jobsPerOperation = 250
-
-/** How long closing waits for a file that another process has locked. */
-export const closeFor = "1 second"
 
 /** Splits a list into parts of at most `maxItems` items and at most `maxWeight`. An item above that has its own part. */
 export const split = <A>(

@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import { type Consumer, type JobId, type Lease, type LeaseInfo, type Settlement } from "../../Broker.ts"
 import { type BrokerError, consumerClosed, leaseLost } from "../../BrokerError.ts"
 import { Rules } from "../shared/index.ts"
-import { closeFor, split } from "./batches.ts"
+import { split } from "./batches.ts"
 import type { Commits } from "./commits.ts"
 import { isMoved } from "./failure.ts"
 import type { History } from "./history.ts"
@@ -219,7 +219,7 @@ export class SqliteConsumer implements Consumer {
           const found = isConsumed(queue) ? undefined : queues.find(queue)
           if (found !== undefined) queues.removeUnused(found.id, now)
         }
-      }).pipe(Effect.interruptible, Effect.timeoutOption(closeFor), Effect.ignore)
+      }).pipe(Effect.interruptible, Effect.timeoutOption(Rules.closeFor), Effect.ignore)
     })
 
   private waiter: Waiter<SqliteLease> | undefined

@@ -15,7 +15,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { brokerClosed, type BrokerError } from "../../BrokerError.ts"
 import { monotonicMillis } from "../../internal/clock.ts"
 import { callSafely } from "../../internal/thrown.ts"
-import { closeFor } from "./batches.ts"
+import { Rules } from "../shared/index.ts"
 import * as Checkpoints from "./checkpoints.ts"
 import { Commits, type Content, type Options as CommitOptions, type Storage } from "./commits.ts"
 import type { ConsumerSession, SqliteLease } from "./consumer.ts"
@@ -273,7 +273,7 @@ class OpenFile implements Session, Housekeeping.Parts {
     return this.commits.run(() => this.processes.leave())
   }).pipe(
     Effect.interruptible,
-    Effect.timeoutOption(closeFor),
+    Effect.timeoutOption(Rules.closeFor),
     Effect.ignore,
     Effect.andThen(Effect.sync(() => this.commits.close(this.retired ?? brokerClosed(this.broker))))
   )

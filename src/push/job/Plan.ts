@@ -101,7 +101,7 @@ export interface Progress {
 // -----------------------------------------------------------------------------
 
 /** The interval of retries after a configuration fault, and after the end of the schedule. */
-const fixDelay = Duration.minutes(5)
+export const fixDelay = Duration.minutes(5)
 
 /** A job that reaches the service is retried for at least this long after its publication, even beyond its schedule. */
 export const minRetryPeriod = Duration.days(1)

@@ -107,7 +107,9 @@ const makeAlarm = () => {
       const fault = rest.find(Plan.isConfigFault)?.error.message
       if (fault === undefined || raised.get(scope) === fault) return Effect.void
       raised.set(scope, fault)
-      return Effect.logError(`${fault}. The jobs are kept and retried every 5 minutes`)
+      return Effect.logError(
+        `${fault}. The jobs are kept and retried every ${Duration.toMinutes(Plan.fixDelay)} minutes`
+      )
     })
 }
 
@@ -196,7 +198,7 @@ const conclude = Effect.fnUntraced(function*<P, T, E extends Plan.Failure, R, E2
 
   const over = { accepted, dead, dropped: dropped.length }
   if (!Arr.isReadonlyArrayNonEmpty(rest)) {
-    if (accepted + dead === 0) return yield* Job.discard(dropped[0]?.error.message ?? "no tokens")
+    if (accepted + dead === 0) return yield* Job.discard(dropped[0]?.error.message ?? "no targets")
     return { ...over, again: 0, buried: 0 } satisfies Summary
   }
   return { ...over, ...(yield* publishRest(service, rest, attempt, cut, now)) } satisfies Summary
