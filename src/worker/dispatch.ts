@@ -32,20 +32,40 @@ const infoOf = (attempt: Attempt, consumer: Parts["consumer"]): Effect.Effect<Le
         Effect.tap(Effect.fromResult(answer!), (info) => Effect.sync(() => attempt.inform(info))))
   )
 
-/** What a handler receives in addition to the payload. */
-const deliveryOf = (attempt: Attempt, consumer: Parts["consumer"]): Delivery => {
-  const { decoded, lease } = attempt
-  const info = infoOf(attempt, consumer)
-  return {
-    id: decoded.id ?? lease.id,
-    jobId: lease.id,
-    queue: lease.queue,
-    lease,
-    publishedAt: decoded.publishedAt,
-    expiresAt: decoded.expiresAt,
-    attempt: Effect.map(info, ({ attempt }) => attempt),
-    info,
-    isLost: Effect.sync(() => attempt.interruption?._tag === "LeaseLost")
+/** What a handler receives in addition to the payload. Few handlers ask for more, so its Effects are made on demand. */
+class AttemptDelivery implements Delivery {
+  readonly id: string
+  readonly jobId: Delivery["jobId"]
+  readonly queue: string
+  readonly lease: Delivery["lease"]
+  readonly publishedAt: number | undefined
+  readonly expiresAt: number | undefined
+  readonly #attempt: Attempt
+  readonly #consumer: Parts["consumer"]
+
+  constructor(attempt: Attempt, consumer: Parts["consumer"]) {
+    const { decoded, lease } = attempt
+    this.id = decoded.id ?? lease.id
+    this.jobId = lease.id
+    this.queue = lease.queue
+    this.lease = lease
+    this.publishedAt = decoded.publishedAt
+    this.expiresAt = decoded.expiresAt
+    this.#attempt = attempt
+    this.#consumer = consumer
+  }
+
+  get info(): Delivery["info"] {
+    return infoOf(this.#attempt, this.#consumer)
+  }
+
+  get attempt(): Delivery["attempt"] {
+    return Effect.map(this.info, ({ attempt }) => attempt)
+  }
+
+  get isLost(): Delivery["isLost"] {
+    const attempt = this.#attempt
+    return Effect.sync(() => attempt.interruption?._tag === "LeaseLost")
   }
 }
 
@@ -73,7 +93,7 @@ export const makeRunner = (parts: Omit<Parts, "attempts" | "broker" | "ending">)
   run: (attempt, { handler, payload }) =>
     parts.telemetry.run(
       attempt,
-      effectOf("the handler", () => handler.run(payload, deliveryOf(attempt, parts.consumer)))
+      effectOf("the handler", () => handler.run(payload, new AttemptDelivery(attempt, parts.consumer)))
     )
 })
 
