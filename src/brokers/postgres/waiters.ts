@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { type BrokerError, notSent } from "../../BrokerError.ts"
 import { type Limits, pauseMillis } from "../../internal/backoff.ts"
+import { Waiting } from "../shared/index.ts"
 import { isWorthWaiting } from "./failure.ts"
 
 /** Milliseconds after a change at which others may see what it brought. After the last the waiters poll. */
@@ -20,16 +21,12 @@ const looks = [10, 50, 250]
 const pauses: Limits = { firstMillis: 50, longestMillis: 500 }
 
 /** A call of `reserve`. */
-export interface Waiter<Lease> {
-  readonly queues: ReadonlyArray<string>
+export interface Waiter<Lease> extends Waiting.Waiter {
   /** Leases what is ready. `isShort`: there is no more for it. */
   readonly take: Effect.Effect<{ readonly leases: ReadonlyArray<Lease>; readonly isShort: boolean }, BrokerError>
   readonly served: (leases: NonEmptyReadonlyArray<Lease>) => void
-  readonly failed: (error: BrokerError) => void
   /** Requeues jobs that were leased for a call that has ended. */
   readonly requeue: (leases: ReadonlyArray<Lease>) => Effect.Effect<void>
-  /** Whether it has looked for jobs already. */
-  isWaiting: boolean
 }
 
 /** What the waiters need of the server. */
@@ -46,7 +43,7 @@ export interface Source {
 
 /** The calls that wait. */
 export class Waiters<Lease> {
-  private readonly all = new Set<Waiter<Lease>>()
+  private readonly all = new Waiting.WaiterSet<Waiter<Lease>>()
   private readonly source: Source
   private wake: (() => void) | undefined
   private isWoken = false
@@ -77,27 +74,18 @@ export class Waiters<Lease> {
   }
 
   /** Fails some of those who wait. */
-  fail(error: BrokerError, which: (waiter: Waiter<Lease>) => boolean = () => true): void {
-    for (const waiter of Array.from(this.all).filter(which)) {
-      this.all.delete(waiter)
-      waiter.failed(error)
-    }
+  fail(error: BrokerError, which?: (waiter: Waiter<Lease>) => boolean): void {
+    this.all.fail(error, which)
   }
 
   /** How many wait on each queue. */
   counts(): ReadonlyMap<string, number> {
-    const counts = new Map<string, number>()
-    for (const waiter of this.all) {
-      if (waiter.isWaiting) { for (const queue of waiter.queues) counts.set(queue, (counts.get(queue) ?? 0) + 1) }
-    }
-    return counts
+    return this.all.counts()
   }
 
   /** How many wait. */
   get size(): number {
-    let waiting = 0
-    for (const waiter of this.all) if (waiter.isWaiting) waiting++
-    return waiting
+    return this.all.waiting
   }
 
   private readonly woken = Effect.callback<void>((resume) => {

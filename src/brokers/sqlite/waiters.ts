@@ -12,6 +12,7 @@
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { BrokerError } from "../../BrokerError.ts"
+import { Waiting } from "../shared/index.ts"
 import * as Supervise from "./supervise.ts"
 
 /** How often the file is checked. A job of another process starts within twice this time. */
@@ -24,14 +25,10 @@ const reportIntervalMillis = 100
 const quietAfterMillis = 1000
 
 /** A call of `reserve` that waits. */
-export interface Waiter<Lease> {
-  readonly queues: ReadonlyArray<string>
+export interface Waiter<Lease> extends Waiting.Waiter {
   /** Leases ready jobs. Call it within a transaction. */
   readonly take: (now: number) => ReadonlyArray<Lease>
   readonly served: (leases: NonEmptyReadonlyArray<Lease>) => void
-  readonly failed: (error: BrokerError) => void
-  /** Whether it has looked for jobs once, and found none. */
-  isWaiting: boolean
 }
 
 /** Reports changes of the file. */
@@ -75,7 +72,7 @@ const sameCounts = (a: ReadonlyMap<string, number>, b: ReadonlyMap<string, numbe
 
 /** The waiters of this process. */
 export class Waiters<Lease> {
-  private readonly all = new Set<Waiter<Lease>>()
+  private readonly all = new Waiting.WaiterSet<Waiter<Lease>>()
   private readonly source: Source
   private changeAt = Infinity
   private wakeWatcher: (() => void) | undefined
@@ -99,18 +96,12 @@ export class Waiters<Lease> {
 
   /** The number of waiters by queue. */
   counts(): ReadonlyMap<string, number> {
-    const counts = new Map<string, number>()
-    for (const waiter of this.all) {
-      if (waiter.isWaiting) { for (const queue of waiter.queues) counts.set(queue, (counts.get(queue) ?? 0) + 1) }
-    }
-    return counts
+    return this.all.counts()
   }
 
   /** The number of waiters. */
   get size(): number {
-    let waiting = 0
-    for (const waiter of this.all) if (waiter.isWaiting) waiting++
-    return waiting
+    return this.all.waiting
   }
 
   /** Fails all waiters, and every later one. */
@@ -153,11 +144,8 @@ export class Waiters<Lease> {
   }
 
   /** Fails all waiters, or some of them. */
-  fail(error: BrokerError, which: (waiter: Waiter<Lease>) => boolean = () => true): void {
-    for (const waiter of Array.from(this.all).filter(which)) {
-      this.all.delete(waiter)
-      waiter.failed(error)
-    }
+  fail(error: BrokerError, which?: (waiter: Waiter<Lease>) => boolean): void {
+    this.all.fail(error, which)
   }
 
   /** Milliseconds until something becomes ready, at most `limit` and at least 1. */
