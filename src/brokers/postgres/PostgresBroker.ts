@@ -34,9 +34,8 @@ import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { type Broker, checkQueue, type Consumer, type Features, type Lease, type PutRequest } from "../../Broker.ts"
-import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
+import type { BrokerError } from "../../BrokerError.ts"
 import type { Inspector, Services } from "../../Inspector.ts"
-import * as OptionRules from "../../internal/options.ts"
 import { Checked, Rules, Services as Shared } from "../shared/index.ts"
 import { PostgresConsumer } from "./consumer.ts"
 import * as Driver from "./driver.ts"
@@ -178,16 +177,9 @@ export const features: Features = {
   keepsAttempts: true
 }
 
-/** Milliseconds between two looks of a waiting worker, where others tell it of jobs and where they can't. */
-const pollDirect = 1000
-const pollPooled = 100
-
-const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> => {
-  const rule = OptionRules.integer(bytes, 1, largestBody, "bytes")
-  return rule === undefined
-    ? Effect.succeed(bytes)
-    : Effect.fail(optionInvalid("maxJobSize (max-job-size in the URL)", rule))
-}
+/** How often an idle worker polls: with notifications, and behind a pooler, where there are none. */
+const pollDirectMillis = 1000
+const pollPooledMillis = 100
 
 // -----------------------------------------------------------------------------
 // Parts
@@ -280,7 +272,7 @@ const makeOn = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Services, BrokerError, Scope.Scope> {
   const { broker, schema } = servers
   const { pooling } = listening ?? servers
-  const maxJobSize = yield* checkMaxJobSize(options.maxJobSize ?? Rules.defaultMaxJobSize)
+  const maxJobSize = yield* Rules.checkMaxJobSize(options.maxJobSize, largestBody)
   const patience = yield* Reach.duration("reconnectFor", options.reconnectFor ?? Duration.infinity, { minMillis: 0 })
   const poll = options.poll === undefined ? undefined : Duration.toMillis(
     yield* Reach.duration("poll", options.poll, { minMillis: 10, isFinite: true })
@@ -316,7 +308,7 @@ const makeOn = Effect.fnUntraced(function*(
     clock,
     patience: Duration.toMillis(patience),
     keepMillis,
-    poll: () => poll ?? (pooling.isPooled ? pollPooled : pollDirect),
+    poll: () => poll ?? (pooling.isPooled ? pollPooledMillis : pollDirectMillis),
     transaction,
     fork: (effect) => void fork(effect)
   })

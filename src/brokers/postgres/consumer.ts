@@ -214,19 +214,11 @@ export class PostgresConsumer implements Consumer, Receiver {
           Effect.map(this.change(part), (outcomes) => {
             for (let i = 0; i < part.length; i++) answered(part[i]!, outcomes[i]!)
           }))
-      if (handedOver.length > 0) {
-        const ask = this.settleHandedOver(handedOver, answered)
-        return Effect.as(
-          Effect.all([ask, run(deletes, maxJobsPerStatement), run(others, maxChangesPerStatement)], concurrently),
-          results
-        )
-      }
-      if (others.length === 0) return Effect.as(run(deletes, maxJobsPerStatement), results)
-      if (deletes.length === 0) return Effect.as(run(others, maxChangesPerStatement), results)
-      return Effect.as(
-        Effect.all([run(deletes, maxJobsPerStatement), run(others, maxChangesPerStatement)], concurrently),
-        results
-      )
+      const steps: Array<Effect.Effect<void>> = []
+      if (deletes.length > 0) steps.push(run(deletes, maxJobsPerStatement))
+      if (others.length > 0) steps.push(run(others, maxChangesPerStatement))
+      if (handedOver.length > 0) steps.push(this.settleHandedOver(handedOver, answered))
+      return Effect.as(steps.length === 1 ? steps[0]! : Effect.all(steps, concurrently), results)
     })
 
   /** Answers for leases that transactions of their handlers settle; settles those whose transaction rolled back. */
@@ -265,10 +257,12 @@ export class PostgresConsumer implements Consumer, Receiver {
     Effect.suspend(() => {
       const isHandedOver = (lease: Lease) => this.heldLease(lease)?.isHandedOver === true
       if (!leases.some(isHandedOver)) return this.touchHeld(leases)
-      const handedOver = leases.filter(isHandedOver)
-      const others = leases.filter((lease) => !handedOver.includes(lease))
-      return Effect.map(Effect.andThen(this.touchFree(handedOver), this.touchHeld(others)), (results) =>
-        leases.map((lease) => handedOver.includes(lease) ? Result.void : results[others.indexOf(lease)]!))
+      const handedOver = new Set(leases.filter(isHandedOver))
+      const others = leases.filter((lease) => !handedOver.has(lease))
+      return Effect.map(Effect.andThen(this.touchFree(Array.from(handedOver)), this.touchHeld(others)), (results) => {
+        let next = 0
+        return leases.map((lease) => handedOver.has(lease) ? Result.void : results[next++]!)
+      })
     })
 
   private touchHeld(leases: ReadonlyArray<Lease>): Effect.Effect<ReadonlyArray<Settled>> {

@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import { checkQueue } from "../../Broker.ts"
 import { type BrokerError, make as brokerError, ProtocolViolation } from "../../BrokerError.ts"
 import type { RestoreRequest } from "../../Inspector.ts"
-import { Rules } from "../shared/index.ts"
+import { Checked, Rules } from "../shared/index.ts"
 import * as Driver from "./driver.ts"
 import { portions, type Put } from "./puts.ts"
 import { idOf, wholeMillis } from "./rows.ts"
@@ -63,15 +63,11 @@ export const restore = (
   const checked = checkQueue(queue)
   if (Result.isFailure(checked)) return Effect.succeed(failAll(requests)(checked.failure))
   const sizes = requests.map(({ body }) => Rules.checkSize(queue, body, maxJobSize))
-  const fitting = requests.filter((_, i) => Result.isSuccess(sizes[i]!))
+  const fitting = Checked.passed(requests, sizes)
   const restored = Effect.forEach(
     portions(fitting),
     (part) =>
       Effect.match(restorePortion(store, queue, part), { onFailure: failAll(part), onSuccess: (results) => results })
   )
-  return Effect.map(Effect.uninterruptible(restored), (results) => {
-    const found = results.flat()
-    let next = 0
-    return sizes.map((size): Put => Result.flatMap(size, () => found[next++]!))
-  })
+  return Effect.map(Effect.uninterruptible(restored), (results) => Checked.merge(sizes, results.flat()))
 }

@@ -1,4 +1,5 @@
 /** The checks of arguments that all brokers share. */
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { checkDuration, checkPriority, type Settlement } from "../../Broker.ts"
 import { type BrokerError, jobTooBig, optionInvalid } from "../../BrokerError.ts"
@@ -26,6 +27,18 @@ export const closeFor = "1 second"
 
 /** The default limit of a body in bytes, as in beanstalkd. */
 export const defaultMaxJobSize = 65535
+
+/** Checks the option for the largest body. `largest` is what the broker can keep, in bytes. */
+export const checkMaxJobSize = (
+  bytes: number | undefined,
+  largest: number
+): Effect.Effect<number, BrokerError> => {
+  if (bytes === undefined) return Effect.succeed(defaultMaxJobSize)
+  const rule = Options.integer(bytes, 1, largest, "bytes")
+  return rule === undefined
+    ? Effect.succeed(bytes)
+    : Effect.fail(optionInvalid("maxJobSize (max-job-size in the URL)", rule))
+}
 
 const raiseLimit = "raise the limit (max-job-size in the broker's URL, maxJobSize in a program)"
 

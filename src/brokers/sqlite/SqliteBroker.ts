@@ -35,10 +35,9 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { type Broker, checkQueue, type Consumer, type JobId, type Lease, type PutRequest } from "../../Broker.ts"
-import { type BrokerError, optionInvalid } from "../../BrokerError.ts"
+import type { BrokerError } from "../../BrokerError.ts"
 import type { Inspector, Services } from "../../Inspector.ts"
 import * as DurationInput from "../../internal/durationInput.ts"
-import * as OptionRules from "../../internal/options.ts"
 import { Checked, Rules, Services as Shared } from "../shared/index.ts"
 import { Access } from "./access.ts"
 import { jobsPerOperation, split } from "./batches.ts"
@@ -83,13 +82,6 @@ export interface Options {
 }
 
 const sizeOf = ({ body }: PutRequest) => body.length
-
-const checkMaxJobSize = (bytes: number): Effect.Effect<number, BrokerError> => {
-  const rule = OptionRules.integer(bytes, 1, File.maxBodyBytes, "bytes")
-  return rule === undefined
-    ? Effect.succeed(bytes)
-    : Effect.fail(optionInvalid("maxJobSize (max-job-size in the URL)", rule))
-}
 
 // -----------------------------------------------------------------------------
 // Putting
@@ -169,7 +161,7 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Services, BrokerError, Scope.Scope> {
   const name = `sqlite:${options.path}`
-  const maxJobSize = yield* checkMaxJobSize(options.maxJobSize ?? Rules.defaultMaxJobSize)
+  const maxJobSize = yield* Rules.checkMaxJobSize(options.maxJobSize, File.maxBodyBytes)
   const history = DurationInput.fromInputUnsafe(options.history ?? 0)
   const clock = yield* Clock.Clock
   const startedAt = clock.monotonicTimeNanosUnsafe()
