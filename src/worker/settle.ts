@@ -15,7 +15,7 @@ import * as Stream from "effect/Stream"
 import type { Consumer, Settlement } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import type { Job } from "../Job.ts"
-import type { Delivered, Outcome } from "../Outcome.ts"
+import { type Delivered, logAnnotations, type Outcome } from "../Outcome.ts"
 import type { Attempt } from "./attempt.ts"
 import { type FinalDecision, fromSchedule, keptFailure } from "./decision.ts"
 import type { Parts } from "./parts.ts"
@@ -110,9 +110,12 @@ export const isNotSettled = ({ reason }: BrokerError): boolean =>
   reason._tag === "OutOfMemory" || reason._tag === "Unavailable" && reason.fate === "NotSent"
 
 /** Warns of a handler that failed after its own transaction had settled the job. */
-const warnOfFailure = (decision: FinalDecision): Effect.Effect<void> =>
+const warnOfFailure = (decision: FinalDecision, done: Outcome): Effect.Effect<void> =>
   "reason" in decision
-    ? log("Warn", `failed after its own transaction had settled the job, so it does not run again: ${decision.reason}`)
+    ? Effect.annotateLogs(
+      log("Warn", `failed after its own transaction had settled the job, so it does not run again: ${decision.reason}`),
+      logAnnotations(done)
+    )
     : Effect.void
 
 /** Until when a lease lasts for sure, since it is renewed after half of its time. */
@@ -156,8 +159,9 @@ const settleAll = Effect.fnUntraced(function*(
     }
     const { failure } = answer
     if (failure.reason._tag === "AlreadyDone") {
-      yield* warnOfFailure(decision)
-      outcomes.push(outcome(attempt, { _tag: "Done", result: undefined }))
+      const done = outcome(attempt, { _tag: "Done", result: undefined })
+      yield* warnOfFailure(decision, done)
+      outcomes.push(done)
       continue
     }
     if (failure.reason._tag === "RolledBack") {

@@ -50,11 +50,16 @@ const cleanly = Effect.fnUntraced(function*(make: Make, url = server().url) {
   const { psql } = server()
   yield* psql("DROP SCHEMA IF EXISTS backq CASCADE; DROP TABLE IF EXISTS ledger; CREATE TABLE ledger (word text)")
   const { broker, transaction } = yield* make(url)
-  const lines: Array<string> = []
+  const lines: Array<{ readonly message: string; readonly annotations: Record<string, unknown> }> = []
   const context = yield* Layer.build(
     Layer.merge(
       Publisher.layer.pipe(Layer.provideMerge(broker)),
-      Logger.layer([Logger.make(({ message }) => void lines.push(String(message)))])
+      Logger.layer([
+        Logger.map(
+          Logger.formatStructured,
+          ({ annotations, message }) => void lines.push({ message: String(message), annotations })
+        )
+      ])
     )
   )
   /** How often the handler's write is there, and the states of the jobs that are left. */
@@ -143,7 +148,10 @@ describe.skipIf(isMissing)("A job that its handler's transaction settles", () =>
             ))
           assert.deepStrictEqual(tags(outcomes), ["Done"], name)
           assert.deepStrictEqual(yield* seen, ["1", "none"], name)
-          assert.strictEqual(lines.filter((line) => line.includes("does not run again: Undone")).length, 1)
+          const warnings = lines.filter(({ message }) => message.includes("does not run again: Undone"))
+          assert.strictEqual(warnings.length, 1)
+          assert.include(warnings[0]!.annotations, { queue: "charge", job: "charge", attempt: 1 })
+          assert.property(warnings[0]!.annotations, "jobId")
         }))
       }
     }))
