@@ -13,14 +13,13 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import { createRequire } from "node:module"
 import { parseArgs } from "node:util"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
-import * as Job from "../../src/Job.ts"
 import * as Publisher from "../../src/Publisher.ts"
 import * as Worker from "../../src/Worker.ts"
 import { type Candidate, compare, type Options } from "./compare.ts"
+import { bodyOf, payloadOf, Small } from "./job.ts"
 import * as Plain from "./plain.ts"
 import * as Server from "./server.ts"
 
@@ -44,16 +43,8 @@ const serverCpu = () => Server.cpuOf(server.pid)
 
 // -- the jobs: all candidates publish the same bytes
 
-const Empty = Job.make("bench", { payload: Schema.Struct({ userId: Schema.String, text: Schema.String }) })
-const payloads = Array.from({ length: window }, (_, i) => ({ userId: String(i), text: "a few words for the user" }))
-const body = JSON.stringify({
-  backq: 1,
-  id: "01933d3c-6a80-7000-8000-000000000000",
-  job: "bench",
-  version: 1,
-  payload: payloads[500],
-  publishedAt: 1764000000000
-})
+const payloads = Array.from({ length: window }, (_, i) => payloadOf(i))
+const body = bodyOf(payloads[500]!)
 const bytes = Buffer.from(body)
 const putLine = `put 1024 0 60 ${body.length}\r\n${body}\r\n`
 
@@ -94,7 +85,7 @@ const putOne: Record<string, Candidate> = {
   plain: (n) => times(n, () => plain.exchange(putLine, 1)),
   backq: (n) =>
     backq.runPromise(Effect.gen(function*() {
-      for (let i = 0; i < n; i++) yield* Publisher.publish(Empty, payloads[i % window]!)
+      for (let i = 0; i < n; i++) yield* Publisher.publish(Small, payloads[i % window]!)
     })),
   fivebeans: (n) => times(n, () => bean("put", 1024, 0, 60, bytes)),
   jackd: (n) => times(n, () => jack.put(body))
@@ -105,7 +96,7 @@ const putMany: Record<string, Candidate> = {
   backq: (n) =>
     backq.runPromise(Effect.gen(function*() {
       for (let left = n; left > 0; left -= window) {
-        const results = yield* Publisher.publishAll(Empty, payloads.slice(0, Math.min(window, left)))
+        const results = yield* Publisher.publishAll(Small, payloads.slice(0, Math.min(window, left)))
         if (!results.every(Result.isSuccess)) return yield* Effect.die("a job was not accepted")
       }
     })),
@@ -130,7 +121,7 @@ const plainBatches: Candidate = async (n) => {
 }
 
 const backqWorker = (concurrency: number, prefetch = 0): Candidate => (n) =>
-  backq.runPromise(Worker.run({ concurrency, prefetch, maxJobs: n }, Worker.handler(Empty, () => Effect.void))).then(
+  backq.runPromise(Worker.run({ concurrency, prefetch, maxJobs: n }, Worker.handler(Small, () => Effect.void))).then(
     () => {}
   )
 

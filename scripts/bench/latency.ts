@@ -13,7 +13,6 @@
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
-import * as Schema from "effect/Schema"
 import { once } from "node:events"
 import { mkdtempSync, rmSync } from "node:fs"
 import * as http from "node:http"
@@ -26,7 +25,8 @@ import { parseArgs } from "node:util"
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads"
 import * as BeanstalkBroker from "../../src/brokers/beanstalk/BeanstalkBroker.ts"
 import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
-import { Job, Publisher } from "../../src/index.ts"
+import { Publisher } from "../../src/index.ts"
+import { bodyOf, payloadOf, Small } from "./job.ts"
 import { plainjob } from "./peers.ts"
 import * as Plain from "./plain.ts"
 import { record, times } from "./record.ts"
@@ -112,16 +112,8 @@ const compare = async (title: string, candidates: Record<string, Publish>, reque
 
 // -- candidates: all publish the same job
 
-const Small = Job.make("bench", { payload: Schema.Struct({ userId: Schema.String, text: Schema.String }) })
-const payload = { userId: "400", text: "a few words for the user" }
-const body = JSON.stringify({
-  backq: 1,
-  id: "01933d3c-6a80-7000-8000-000000000000",
-  job: "bench",
-  version: 1,
-  payload,
-  publishedAt: 1764000000000
-})
+const payload = payloadOf(400)
+const body = bodyOf(payload)
 const silent = Layer.provideMerge(Logger.layer([]))
 
 const overBeanstalkd = async (requests: number): Promise<void> => {

@@ -20,16 +20,16 @@ import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { parseArgs } from "node:util"
 import { Client } from "pg"
 import * as Driver from "../../src/brokers/postgres/driver.ts"
 import * as JobStatements from "../../src/brokers/postgres/jobStatements.ts"
 import * as PostgresBroker from "../../src/brokers/postgres/PostgresBroker.ts"
-import { Job, Publisher, Worker } from "../../src/index.ts"
+import { Publisher, Worker } from "../../src/index.ts"
 import * as Cluster from "./cluster.ts"
 import { type Candidate, compare } from "./compare.ts"
+import { bodyOf, Small } from "./job.ts"
 import { bullmq, graphile, type Peer, pgBoss } from "./postgresPeers.ts"
 import { record, times } from "./record.ts"
 
@@ -55,17 +55,9 @@ const { port } = new URL(server.url)
 
 // -- the jobs: all candidates put the same payload of 200 bytes
 
-const Small = Job.make("bench", { payload: Schema.Struct({ userId: Schema.String, text: Schema.String }) })
 const payload = { userId: "01933d3c-6a80-7000-8000-000000000000", text: "a few words ".repeat(11).padEnd(140, ".") }
 const payloads = Array.from({ length: window }, () => payload)
-const body = new TextEncoder().encode(JSON.stringify({
-  backq: 1,
-  id: "01933d3c-6a80-7000-8000-000000000000",
-  job: "bench",
-  version: 1,
-  payload,
-  publishedAt: 1764000000000
-}))
+const body = new TextEncoder().encode(bodyOf(payload))
 
 // -- the limit: bare statements
 

@@ -15,7 +15,6 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -23,9 +22,10 @@ import { DatabaseSync } from "node:sqlite"
 import { parseArgs } from "node:util"
 import * as Broker from "../../src/Broker.ts"
 import * as SqliteBroker from "../../src/brokers/sqlite/SqliteBroker.ts"
-import { Job, Publisher, Worker } from "../../src/index.ts"
+import { Publisher, Worker } from "../../src/index.ts"
 import * as Inspector from "../../src/Inspector.ts"
 import { type Candidate, compare } from "./compare.ts"
+import { bodyOf, payloadOf, schema, Small } from "./job.ts"
 import { type Peer, persistedQueue, plainjob } from "./peers.ts"
 
 const { values } = parseArgs({
@@ -47,18 +47,9 @@ const folder = mkdtempSync(join(tmpdir(), "backq-bench-"))
 
 // -- the jobs: all candidates put the same bytes
 
-const schema = Schema.Struct({ userId: Schema.String, text: Schema.String })
-const Small = Job.make("bench", { payload: schema })
-const payloads = Array.from({ length: window }, (_, i) => ({ userId: String(i), text: "a few words for the user" }))
+const payloads = Array.from({ length: window }, (_, i) => payloadOf(i))
 const payload = payloads[400]!
-const body = new TextEncoder().encode(JSON.stringify({
-  backq: 1,
-  id: "01933d3c-6a80-7000-8000-000000000000",
-  job: "bench",
-  version: 1,
-  payload,
-  publishedAt: 1764000000000
-}))
+const body = new TextEncoder().encode(bodyOf(payload))
 
 // -- the limit: bare statements
 
