@@ -7,11 +7,10 @@ import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { spawn } from "node:child_process"
-import { join } from "node:path"
 import { Inspector } from "../../src/Inspector.ts"
 import type { Random } from "../support/Random.ts"
 import * as Ledger from "./ledger.ts"
+import * as Victim from "./victim.ts"
 
 /** How many handlers run at once in a worker. */
 export const serveConcurrency = 8
@@ -40,50 +39,15 @@ export interface Campaign {
   readonly left: Effect.Effect<ReadonlyMap<string, "buried" | "waiting">>
 }
 
-interface Child {
-  readonly pid: number
-  readonly ready: Effect.Effect<void>
-  readonly kill: Effect.Effect<void>
-  readonly complaints: () => string
-}
-
-const child = (role: Ledger.Role, { ledger, url }: Campaign) =>
-  Effect.acquireRelease(
-    Effect.sync((): Child => {
-      const spawned = spawn(process.execPath, [join(import.meta.dirname, "child.ts"), role, url, ledger])
-      let complaints = ""
-      spawned.stderr.setEncoding("utf8").on("data", (text: string) => {
-        complaints += text
-      })
-      const ended = new Promise<void>((resolve) => spawned.once("close", () => resolve()))
-      const ready = new Promise<void>((resolve, reject) => {
-        spawned.stdout.once("data", () => resolve())
-        void ended.then(() => reject(new Error(`a process ended by itself: ${complaints}`)))
-      })
-      // A child that ends before it is ready fails the waiting caller.
-      ready.catch(() => {})
-      return {
-        pid: spawned.pid!,
-        complaints: () => complaints,
-        ready: Effect.promise(() => ready),
-        kill: Effect.promise(() => {
-          spawned.kill("SIGKILL")
-          return ended
-        })
-      }
-    }),
-    (child) => child.kill
-  )
-
 interface Running {
   readonly role: Ledger.Role
   readonly scope: Scope.Closeable
-  readonly child: Child
+  readonly child: Victim.Victim
 }
 
 const start = Effect.fnUntraced(function*(role: Ledger.Role, campaign: Campaign) {
   const scope = yield* Scope.fork(yield* Scope.Scope)
-  const started = yield* Scope.provide(child(role, campaign), scope)
+  const started = yield* Scope.provide(Victim.start("child.ts", role, campaign.url, campaign.ledger), scope)
   yield* started.ready
   const running: Running = { role, scope, child: started }
   return running

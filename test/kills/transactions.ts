@@ -8,13 +8,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { spawn } from "node:child_process"
-import { join } from "node:path"
 import * as PostgresBroker from "../../src/brokers/postgres/PostgresBroker.ts"
 import { Inspector, Job, Publisher } from "../../src/index.ts"
 import { type Name, names } from "../brokers/postgres/clients.ts"
 import { cluster } from "../support/postgres.ts"
 import { Random } from "../support/Random.ts"
+import * as Victim from "./victim.ts"
 
 /** The job that is published beside a row. */
 export const Welcome = Job.make("welcome", { payload: Schema.String })
@@ -33,39 +32,21 @@ const killWithinMillis = 40
 const waiting = 100
 const drainWithin = "120 seconds"
 
-interface Child {
-  /** How many transactions have ended. */
-  readonly count: () => number
-  readonly ready: Effect.Effect<void>
-  readonly kill: Effect.Effect<void>
-}
-
-const child = (role: "publish" | "work", name: Name, url: string) =>
-  Effect.acquireRelease(
-    Effect.sync((): Child => {
-      const spawned = spawn(process.execPath, [join(import.meta.dirname, "transactionsChild.ts"), role, name, url])
-      let complaints = ""
-      let said = ""
-      spawned.stderr.setEncoding("utf8").on("data", (text: string) => complaints += text)
-      spawned.stdout.setEncoding("utf8").on("data", (text: string) => said += text)
-      const ended = new Promise<void>((resolve) => spawned.once("close", () => resolve()))
-      const ready = new Promise<void>((resolve, reject) => {
-        spawned.stdout.once("data", () => resolve())
-        void ended.then(() => reject(new Error(`a process ended by itself: ${complaints}`)))
-      })
-      ready.catch(() => {})
-      return {
-        count: () => said.split(".").length - 1,
-        ready: Effect.promise(() => ready),
-        kill: Effect.promise(() => {
-          assert.strictEqual(complaints, "")
-          spawned.kill("SIGKILL")
-          return ended
-        })
-      }
-    }),
-    ({ kill }) => kill
-  )
+/** A process whose transactions go well until it is killed. */
+const child = Effect.fnUntraced(function*(role: "publish" | "work", name: Name, url: string) {
+  const victim = yield* Victim.start("transactionsChild.ts", role, name, url)
+  const kill = Effect.suspend(() => {
+    assert.strictEqual(victim.complaints(), "")
+    return victim.kill
+  })
+  yield* Effect.addFinalizer(() => kill)
+  return {
+    /** How many transactions have ended. */
+    count: () => victim.output().split(".").length - 1,
+    ready: victim.ready,
+    kill
+  }
+})
 
 /** One life of a process. Returns how many transactions ended in it. */
 const life = (role: "publish" | "work", name: Name, url: string, random: Random, within = killWithin) => {
