@@ -27,7 +27,7 @@ import {
   type Settlement
 } from "../../src/Broker.ts"
 import type { BrokerError, BrokerErrorReason } from "../../src/BrokerError.ts"
-import { Inspector, type QueueStats, type Services } from "../../src/Inspector.ts"
+import { Inspector, type ListedJob, type ListedState, type QueueStats, type Services } from "../../src/Inspector.ts"
 
 /** The options of a suite. */
 export interface SuiteOptions {
@@ -210,6 +210,28 @@ export const info = (consumer: Consumer, lease: Lease): Effect.Effect<LeaseInfo,
   lease.info !== undefined
     ? Effect.succeed(lease.info)
     : Effect.flatMap(consumer.inspect([lease]), (results) => Effect.fromResult(results[0]!))
+
+/** All jobs of a queue in a state, page by page; something may happen in between. */
+export const listAll = Effect.fnUntraced(function*(
+  { inspector, queue }: { readonly inspector: Inspector["Service"]; readonly queue: string },
+  state: ListedState,
+  limit: number,
+  between: Effect.Effect<unknown, BrokerError> = Effect.void
+): Effect.fn.Return<ReadonlyArray<ListedJob>, BrokerError> {
+  const jobs: Array<ListedJob> = []
+  let after: string | undefined
+  do {
+    const page = yield* inspector.list(queue, { state, limit, after })
+    assert.isAtMost(page.jobs.length, limit)
+    jobs.push(...page.jobs)
+    after = page.next
+    yield* between
+  } while (after !== undefined)
+  return jobs
+})
+
+/** The bodies of jobs. */
+export const texts = (jobs: ReadonlyArray<ListedJob>): Array<string> => jobs.map(text)
 
 /** Checks which attempt a delivery is, and how many were abandoned before. */
 export const assertInfo = Effect.fnUntraced(function*(

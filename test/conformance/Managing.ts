@@ -10,43 +10,23 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { type Features, type JobId, putRequest } from "../../src/Broker.ts"
 import type { BrokerError } from "../../src/BrokerError.ts"
-import type { ListedJob, ListedState, RestoreRequest } from "../../src/Inspector.ts"
+import type { RestoreRequest } from "../../src/Inspector.ts"
 import {
   assertFails,
   assertInfo,
   bury,
   bytes,
   done,
-  type Harness,
+  listAll,
   release,
   type SuiteOptions,
   take,
   takeMany,
   type Test,
   text,
+  texts,
   uniqueQueue
 } from "./Harness.ts"
-
-/** All jobs of a state, page by page; something may happen in between. */
-const listAll = Effect.fnUntraced(function*(
-  h: Harness,
-  state: ListedState,
-  limit: number,
-  between: Effect.Effect<unknown, BrokerError> = Effect.void
-): Effect.fn.Return<ReadonlyArray<ListedJob>, BrokerError> {
-  const jobs: Array<ListedJob> = []
-  let after: string | undefined
-  do {
-    const page = yield* h.inspector.list(h.queue, { state, limit, after })
-    assert.isAtMost(page.jobs.length, limit)
-    jobs.push(...page.jobs)
-    after = page.next
-    yield* between
-  } while (after !== undefined)
-  return jobs
-})
-
-const texts = (jobs: ReadonlyArray<ListedJob>) => jobs.map(text)
 
 const listing = (test: Test) => {
   test("list: each state in the order in which its jobs will be served, page by page", (h) =>

@@ -3,33 +3,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { DatabaseSync } from "node:sqlite"
-import type { BrokerError } from "../../../src/BrokerError.ts"
 import * as SqliteBroker from "../../../src/brokers/sqlite/SqliteBroker.ts"
-import type { Inspector, ListedJob } from "../../../src/Inspector.ts"
-import { assertFails, bury, done, take, text } from "../../conformance/Harness.ts"
+import { assertFails, bury, done, take, texts } from "../../conformance/Harness.ts"
+import { assertKept, finishTwo, listDone } from "../../conformance/History.ts"
 import { allow, withFiles } from "../../support/limits.ts"
 import { file, request } from "./harness.ts"
 
 allow(withFiles)
-
-/** All that is kept of a queue, page by page; something may happen in between. */
-const listDone = Effect.fnUntraced(function*(
-  inspector: Inspector["Service"],
-  limit: number,
-  between: Effect.Effect<unknown, BrokerError> = Effect.void
-): Effect.fn.Return<ReadonlyArray<ListedJob>, BrokerError> {
-  const jobs: Array<ListedJob> = []
-  let after: string | undefined
-  do {
-    const page = yield* inspector.list("q", { state: "done", limit, after })
-    jobs.push(...page.jobs)
-    after = page.next
-    yield* between
-  } while (after !== undefined)
-  return jobs
-})
-
-const texts = (jobs: ReadonlyArray<ListedJob>) => jobs.map(text)
 
 /** Jobs of the history, whether or not they can be listed. */
 const rowsIn = (path: string) => {
@@ -45,35 +25,13 @@ describe("history", () => {
       const path = yield* file
       const before = Date.now()
       const ids = yield* Effect.scoped(Effect.gen(function*() {
-        const { broker, inspector } = yield* SqliteBroker.make({ path, history: "1 hour" })
-        const consumer = yield* broker.consume(["q"])
-        const tried = yield* broker.put("q", request("tried", { priority: 7 }))
-        yield* consumer.settle([{
-          _tag: "Release",
-          lease: yield* take(consumer),
-          delay: Duration.zero,
-          reason: "not yet",
-          failure: { tag: "Busy", message: "not yet" }
-        }])
-        yield* done(consumer, yield* take(consumer))
-        const plain = yield* broker.put("q", request("plain"))
-        yield* done(consumer, yield* take(consumer))
-        yield* assertFails(inspector.statsJob(plain), "NotFound")
-        yield* assertFails(inspector.statsQueue("other"), "NotFound")
-        return [plain, tried]
+        const services = yield* SqliteBroker.make({ path, history: "1 hour" })
+        const ids = yield* finishTwo(services)
+        yield* assertFails(services.inspector.statsQueue("other"), "NotFound")
+        return ids
       }))
       const { inspector } = yield* SqliteBroker.make({ path })
-      const jobs = yield* listDone(inspector, 100)
-      assert.deepStrictEqual(jobs.map((job) => job.id), ids)
-      assert.deepStrictEqual(texts(jobs), ["plain", "tried"])
-      assert.include(jobs[0], { state: "done", queue: "q", attempt: 1, lastFailure: undefined })
-      assert.include(jobs[1], { state: "done", queue: "q", attempt: 2, priority: 7, reason: "not yet" })
-      assert.include(jobs[1]!.lastFailure, { tag: "Busy", message: "not yet" })
-      for (const { finishedAt } of jobs) {
-        assert.isAtLeast(finishedAt!, before)
-        assert.isAtMost(finishedAt!, Date.now() + 1)
-      }
-      assert.deepStrictEqual((yield* inspector.list("other", { state: "done" })).jobs, [])
+      yield* assertKept(inspector, ids, before)
     }))
 
   it.live("pages show each finished job once, also while others finish", () =>
