@@ -231,6 +231,30 @@ const maxJobSizeOf = (
     : fail("max-job-size must be an integer number of bytes of at least 1")
 }
 
+/** One of some words, or none. */
+const wordOf = <Word extends string>(
+  query: URLSearchParams,
+  name: string,
+  words: ReadonlyArray<Word>,
+  fail: Fail
+): Result.Result<Word | undefined, BrokerUrlError> => {
+  const text = query.get(name)
+  const word = words.find((word) => word === text)
+  return text === null || word !== undefined
+    ? Result.succeed(word)
+    : fail(`${name} must be ${words.slice(0, -1).join(", ")} or ${words.at(-1)}`)
+}
+
+/** The options that name files of PEM. */
+const pemFiles = ["ca", "cert", "key"] as const
+
+const checkPemFiles = (query: URLSearchParams, fail: Fail): Result.Result<void, BrokerUrlError> => {
+  const contents = pemFiles.find((name) => isPem(query.get(name) ?? ""))
+  return contents === undefined
+    ? Result.void
+    : fail(`${contents} must be the name of a file, not its content: save the content to a file`)
+}
+
 const parseMemory = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlError> => {
   const [path, search] = rest.split(/\?(.*)/s)
   if (path !== "") return fail("memory: takes no path: for a file write sqlite:PATH")
@@ -270,17 +294,14 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
     (detail) => fail(`${detail}; write a ? in the path as %3F`)
   )
   if (Result.isFailure(names)) return Result.fail(names.failure)
-  const durability = query.get("durability") ?? undefined
-  if (durability !== undefined && durability !== "full" && durability !== "normal") {
-    return fail("durability must be full or normal")
-  }
   const options = Result.all([
+    wordOf(query, "durability", ["full", "normal"], fail),
     durationOf(query, "busy-timeout", fail),
     durationOf(query, "history", fail),
     maxJobSizeOf(query, fail),
     durationOf(query, "reconnect-for", fail)
   ])
-  return Result.map(options, ([busyTimeout, history, limit, reconnectFor]) => ({
+  return Result.map(options, ([durability, busyTimeout, history, limit, reconnectFor]) => ({
     _tag: "Sqlite",
     path: path.success === "" ? "./backq.db" : path.success,
     durability,
@@ -292,20 +313,6 @@ const parseSqlite = (rest: string, fail: Fail): Result.Result<Parsed, BrokerUrlE
 }
 
 const sslModes = ["disable", "require", "verify-ca", "verify-full"] as const
-
-/** One of some words, or none. */
-const wordOf = <Word extends string>(
-  query: URLSearchParams,
-  name: string,
-  words: ReadonlyArray<Word>,
-  fail: Fail
-): Result.Result<Word | undefined, BrokerUrlError> => {
-  const text = query.get(name)
-  const word = words.find((word) => word === text)
-  return text === null || word !== undefined
-    ? Result.succeed(word)
-    : fail(`${name} must be ${words.slice(0, -1).join(", ")} or ${words.at(-1)}`)
-}
 
 const postgresParameters = [
   "schema",
@@ -330,9 +337,9 @@ const parsePostgres = (input: string, fail: Fail): Result.Result<Parsed, BrokerU
   const { hosts, query } = read.success
   const names = checkNames(query, postgresParameters, fail)
   if (Result.isFailure(names)) return Result.fail(names.failure)
-  const contents = (["ca", "cert", "key"] as const).find((name) => isPem(query.get(name) ?? ""))
-  if (contents !== undefined) return fail(`${contents} is the name of a file, not what is in it`)
-  const files = (["ca", "cert", "key"] as const).flatMap((name) => query.has(name) ? [[name, query.get(name)!]] : [])
+  const contents = checkPemFiles(query, fail)
+  if (Result.isFailure(contents)) return Result.fail(contents.failure)
+  const files = pemFiles.flatMap((name) => query.has(name) ? [[name, query.get(name)!]] : [])
   const listen = query.get("listen")
   const listening = listen === null ? undefined : PostgresUrl.parse(listen)
   if (listening !== undefined && (Result.isFailure(listening) || listening.success.query.size > 0)) {
@@ -441,14 +448,10 @@ const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlEr
   if (Result.isFailure(durations)) return Result.fail(durations.failure)
   const [connectTimeout, replyTimeout, reconnectFor] = durations.success
   const text = (name: typeof tlsParameters[number]) => query.get(name) ?? undefined
-  const minVersion = text("min-version")
-  if (minVersion !== undefined && minVersion !== "TLSv1.2" && minVersion !== "TLSv1.3") {
-    return fail("min-version must be TLSv1.2 or TLSv1.3")
-  }
-  const contents = (["ca", "cert", "key"] as const).find((name) => isPem(text(name) ?? ""))
-  if (contents !== undefined) {
-    return fail(`${contents} must be the name of a file, not its content: save the content to a file`)
-  }
+  const version = wordOf(query, "min-version", ["TLSv1.2", "TLSv1.3"], fail)
+  if (Result.isFailure(version)) return Result.fail(version.failure)
+  const contents = checkPemFiles(query, fail)
+  if (Result.isFailure(contents)) return Result.fail(contents.failure)
   return Result.succeed({
     _tag: "Beanstalk",
     host: hostOf(url)!,
@@ -460,7 +463,7 @@ const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlEr
           cert: text("cert"),
           key: text("key"),
           servername: text("servername"),
-          minVersion
+          minVersion: version.success
         }).filter(([, value]) => value !== undefined)
       )
       : undefined,

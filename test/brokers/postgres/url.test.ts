@@ -65,6 +65,7 @@ describe("a URL of PostgreSQL", () => {
     ["postgres://db/app?colour=red", "there is no option"],
     ["postgres://db/app?schema=a&schema=b", "must be given once"],
     ["postgres://db/app?connect-timeout=0s", "must be more than 0"],
+    ["postgres://db/app?ca=-----BEGIN%20CERTIFICATE-----", "ca must be the name of a file, not its content"],
     ["postgres://db/%ff", "percent-encoded"]
   ]
 
