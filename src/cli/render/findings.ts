@@ -141,6 +141,18 @@ export const ofBeanstalkd = (
   return found
 }
 
+/** What a mode of TLS leaves open on the way to a host. */
+const networkRisk = (host: string, sslmode: string | undefined): string | undefined => {
+  switch (sslmode) {
+    case "disable":
+      return `the connection to ${host} is not encrypted: anyone on the network path can read the password and the jobs`
+    case "require":
+      return `any server that stands in for ${host} is believed (sslmode=require)`
+    default:
+      return undefined
+  }
+}
+
 /** PostgreSQL: what its settings say, and the connection to it. */
 export const ofPostgres = (
   stats: BrokerStats,
@@ -159,25 +171,10 @@ export const ofPostgres = (
   )
   found.push(...ofJobSize(stats, "raise max-job-size in the URL, or leave it out"))
   const away = way.hosts.find(({ host }) => !isLocal(host))?.host
-  if (away !== undefined && way.sslmode === "disable") {
+  const risk = away === undefined ? undefined : networkRisk(safeLine(away), way.sslmode)
+  if (risk !== undefined) {
     found.push(
-      finding(
-        "warning",
-        "network",
-        `the connection to ${
-          safeLine(away)
-        } is not encrypted: anyone on the network path can read the password and the jobs`,
-        "leave sslmode out of the URL; name the server's authority with ca=FILE"
-      )
-    )
-  } else if (away !== undefined && way.sslmode === "require") {
-    found.push(
-      finding(
-        "warning",
-        "network",
-        `any server that stands in for ${safeLine(away)} is believed (sslmode=require)`,
-        "leave sslmode out of the URL; name the server's authority with ca=FILE"
-      )
+      finding("warning", "network", risk, "leave sslmode out of the URL; name the server's authority with ca=FILE")
     )
   }
   return found
