@@ -5,9 +5,9 @@
 import { execFileSync, spawn } from "node:child_process"
 import { chownSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { locate } from "../test/servers.ts"
+import { isInstalled, owner, program } from "../test/postgres.ts"
 import { freePort } from "./server.ts"
 
 export interface Cluster {
@@ -41,23 +41,25 @@ const cpuWithChildren = (pid: number): number => {
   return microsecondsPerTick * children.reduce((sum, fields) => sum + ticks(fields, 11, 13), own)
 }
 
-/** PostgreSQL refuses to run as root. Debian's package makes a user for it. */
-const owner = (): { readonly uid?: number; readonly gid?: number } => {
-  if (process.getuid?.() !== 0) return {}
-  const id = (flag: string) => Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }))
-  return { uid: id("-u"), gid: id("-g") }
-}
-
 /** Starts a server and waits until it answers. Without `fsync` a commit does not wait for the disk. */
 export const start = async (fsync: "on" | "off" = "on"): Promise<Cluster> => {
-  const initdb = locate("postgresql")
-  if (initdb === undefined) throw new Error("there is no initdb: install postgresql")
-  const program = (name: string) => join(dirname(initdb), name)
+  if (!isInstalled) throw new Error("there is no initdb: install postgresql")
   const user = owner()
   const folder = mkdtempSync(join(tmpdir(), "backq-bench-pg-"))
   if (user.uid !== undefined) chownSync(folder, user.uid, user.gid!)
   const data = join(folder, "data")
-  execFileSync(initdb, ["-D", data, "-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync"], {
+  execFileSync(program("initdb"), [
+    "-D",
+    data,
+    "-U",
+    "postgres",
+    "-A",
+    "trust",
+    "--no-locale",
+    "-E",
+    "UTF8",
+    "--no-sync"
+  ], {
     ...user,
     cwd: folder,
     stdio: "ignore"

@@ -5,6 +5,7 @@ import { spawn } from "node:child_process"
 import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { owner as ownerOf } from "../../scripts/test/postgres.ts"
 import { find } from "../../scripts/test/servers.ts"
 import { freePort, listening } from "./network.ts"
 import * as Postgres from "./postgres.ts"
@@ -27,7 +28,7 @@ export interface Options {
 /** A pooler in front of a server on a port, which trusts everybody. */
 export const pgbouncer = Effect.fnUntraced(
   function*(server: number, { lines = [], mode = "transaction" }: Options = {}) {
-    const owner = Postgres.user()
+    const owner = ownerOf()
     const folder = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const folder = mkdtempSync(join(tmpdir(), "backq-pgbouncer-"))

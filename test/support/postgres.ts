@@ -10,27 +10,15 @@ import * as Scope from "effect/Scope"
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
 import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
-import { locate } from "../../scripts/test/servers.ts"
+import { join } from "node:path"
+import { isInstalled, owner as ownerOf, program } from "../../scripts/test/postgres.ts"
 import { freePort, listening } from "./network.ts"
 
-const initdb = locate("postgresql")
-
 /** For tests that need the real server: without it they are skipped, unless the environment requires it. */
-export const isMissing = initdb === undefined && process.env["CI"] !== "true"
+export const isMissing = !isInstalled && process.env["CI"] !== "true"
 
 /** Registers a test that needs the real server. */
 export const real = it.live.skipIf(isMissing)
-
-/** Where one of PostgreSQL's programs is. */
-export const program = (name: string): string => join(dirname(initdb ?? name), name)
-
-/** PostgreSQL refuses to run as root. Debian's package makes a user for it. */
-export const user = (): { readonly uid?: number; readonly gid?: number } => {
-  if (process.getuid?.() !== 0) return {}
-  const id = (flag: string) => Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }))
-  return { uid: id("-u"), gid: id("-g") }
-}
 
 const exited = (child: ChildProcess) =>
   Effect.callback<void>((resume) => {
@@ -50,7 +38,7 @@ export interface ClusterOptions {
   readonly copy?: (folder: string) => void
 }
 
-const makeFolder = (options: ClusterOptions, owner: ReturnType<typeof user>) => {
+const makeFolder = (options: ClusterOptions, owner: ReturnType<typeof ownerOf>) => {
   const folder = mkdtempSync(join(tmpdir(), "backq-pg-"))
   if (owner.uid !== undefined) chownSync(folder, owner.uid, owner.gid!)
   const passwordFile = join(folder, "password")
@@ -77,7 +65,7 @@ const makeFolder = (options: ClusterOptions, owner: ReturnType<typeof user>) => 
 
 /** A cluster on a port of its own, with the database `postgres` and the superuser `postgres`, whom it trusts. */
 export const cluster = Effect.fnUntraced(function*(options: ClusterOptions = {}) {
-  const owner = user()
+  const owner = ownerOf()
   const folder = yield* Effect.acquireRelease(
     Effect.sync(() => makeFolder(options, owner)),
     (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))

@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { execFile, spawnSync } from "node:child_process"
 import { join } from "node:path"
-import { cluster, program, user } from "./postgres.ts"
+import { owner, program } from "../../scripts/test/postgres.ts"
+import { cluster } from "./postgres.ts"
 
 type Cluster = Effect.Success<ReturnType<typeof cluster>>
 
@@ -47,7 +48,7 @@ export const standbyOf = Effect.fnUntraced(function*(primary: Cluster) {
           "-c",
           "fast"
         ],
-        { ...user(), cwd: folder, encoding: "utf8" }
+        { ...owner(), cwd: folder, encoding: "utf8" }
       )
       if (made.status !== 0) throw new Error(`pg_basebackup failed: ${made.stderr}`)
     }

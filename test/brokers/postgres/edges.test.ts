@@ -9,13 +9,14 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
 import { join } from "node:path"
+import { program } from "../../../scripts/test/postgres.ts"
 import { type Consumer, putRequest } from "../../../src/Broker.ts"
 import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts"
 import { currentVersion } from "../../../src/brokers/postgres/schema.ts"
 import { bytes, done, reasonOf, take, text, uniqueQueue } from "../../conformance/Harness.ts"
 import { allow, withPrograms } from "../../support/limits.ts"
 import { relay } from "../../support/network.ts"
-import { cluster, isMissing, program, real } from "../../support/postgres.ts"
+import { cluster, isMissing, real } from "../../support/postgres.ts"
 
 allow(withPrograms)
 
