@@ -12,14 +12,18 @@ export interface Authorization {
   readonly until: number
 }
 
-/** Makes the authorization of one credential. It obeys the service's limits on how often that may change. */
-export interface Authorizer {
+/**
+ * Makes the authorization of one credential. It obeys the service's limits on how often
+ * that may change. `E` is the failure of an authorizer that asks a server: all requests
+ * fail with it, and after a pause the next request tries again.
+ */
+export interface Authorizer<out E = never> {
   /** The authorization to send now. Makes a new one when the last expires. */
-  readonly current: Effect.Effect<Authorization>
+  readonly current: Effect.Effect<Authorization, E>
   /**
    * Call this when the service says that the authorization of this generation has
    * expired. Returns the one for the next attempt. It has the same generation if
    * the limits allow no new one yet.
    */
-  readonly expired: (generation: number) => Effect.Effect<Authorization>
+  readonly expired: (generation: number) => Effect.Effect<Authorization, E>
 }

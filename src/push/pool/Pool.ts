@@ -48,15 +48,15 @@ export interface Answered<out R> {
 export type Reply<R, E> = Result.Result<Answered<R>, E>
 
 /** How a credential opens connections and signs requests. */
-export interface Credential {
+export interface Credential<out E = never> {
   /** Opens a connection, which the scope closes. */
   readonly open: Open
   /** Authorizes requests; `undefined` if the client certificate of the connection does. */
-  readonly authorizer: Authorizer | undefined
+  readonly authorizer: Authorizer<E> | undefined
 }
 
 /** The options of a pool. */
-export interface Options extends Credential {
+export interface Options<out E = never> extends Credential<E> {
   readonly maxConnections: number
   /** How long a request may wait for a connection. */
   readonly queueTimeout: Duration.Duration
@@ -78,14 +78,14 @@ interface Pending<R, E> {
   /** Whether it was settled or cancelled. */
   isSettled: boolean
   /** Where it was sent, while it waits for its answer. */
-  sent: Sent | undefined
+  sent: Sent<E> | undefined
 }
 
 /** The connection and the signer of a sent request. */
-interface Sent {
+interface Sent<E> {
   readonly member: Member
   readonly submitted: Message.Submitted
-  readonly signer: Signer
+  readonly signer: Signer<E>
   readonly generation: number
 }
 
@@ -117,18 +117,18 @@ const isUnprocessed = ({ fate, reason }: Http2Error.Http2Error): boolean =>
 /** The requests of one credential to one host. The methods are in the order in which a request passes them. */
 export class Pool<R extends Refusal, E extends Failure> {
   private readonly provider: Provider<R, E>
-  private readonly options: Options
+  private readonly options: Options<E>
   private readonly runtime: Runtime.Runtime
   private readonly queueMillis: number
   private readonly waiting = new Waiting<Pending<R, E>>()
   private readonly circuits: Circuits<Pending<R, E>, E>
   private readonly connections: Connections<R, E>
-  private signer: Signer
+  private signer: Signer<E>
   private isClosed = false
   private isTicking = false
   private isWoken = false
 
-  constructor(provider: Provider<R, E>, options: Options, runtime: Runtime.Runtime) {
+  constructor(provider: Provider<R, E>, options: Options<E>, runtime: Runtime.Runtime) {
     this.provider = provider
     this.options = options
     this.runtime = runtime
@@ -152,13 +152,18 @@ export class Pool<R extends Refusal, E extends Failure> {
     this.signer = this.signerOf(options.authorizer)
   }
 
-  private signerOf(authorizer: Authorizer | undefined): Signer {
-    const signer: Signer = new Signer({
+  private signerOf(authorizer: Authorizer<E> | undefined): Signer<E> {
+    const signer: Signer<E> = new Signer({
       authorizer,
       isRepeated: this.provider.isRepeated,
       onReady: (isRefused) => {
         if (signer !== this.signer) return
         if (isRefused) this.configFault(everything, this.provider.failures.unauthorized())
+        this.pump()
+      },
+      onFailed: (error) => {
+        if (signer !== this.signer) return
+        this.configFault(everything, error)
         this.pump()
       }
     }, this.runtime)
@@ -271,7 +276,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     else this.unanswered(pending, answer.failure, sent)
   }
 
-  private unanswered(pending: Pending<R, E>, error: Http2Error.Http2Error, { member }: Sent): void {
+  private unanswered(pending: Pending<R, E>, error: Http2Error.Http2Error, { member }: Sent<E>): void {
     const { _tag } = error.reason
     if (_tag === "Timeout") this.connections.retireUseless(member, error.message)
     if (_tag === "Unknown") this.connections.requestUnknown(member, error.message)
@@ -282,7 +287,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     else this.fail(pending, this.provider.failures.unanswered(error))
   }
 
-  private answered(pending: Pending<R, E>, response: Message.Response, sent: Sent): void {
+  private answered(pending: Pending<R, E>, response: Message.Response, sent: Sent<E>): void {
     const judgement = this.provider.judge(response, this.runtime.epochMillis)
     const { refusal, policy: { fault, renew } } = judgement
     const isCurrent = this.connections.isCurrent(sent.member)
@@ -308,7 +313,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   }
 
   /** Renews what the answer asks for. Returns whether to send the request again. */
-  private renewFor(pending: Pending<R, E>, renew: AnswerPolicy["renew"], { generation, signer }: Sent): boolean {
+  private renewFor(pending: Pending<R, E>, renew: AnswerPolicy["renew"], { generation, signer }: Sent<E>): boolean {
     if (renew === "Nothing") return false
     if (renew === "Connection") return pending.attempts < maxReconnects
     if (pending.isRenewed || !signer.expire(generation)) {
@@ -423,7 +428,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   // ---------------------------------------------------------------------------
 
   /** Replaces the credential. New connections use the new one; the old ones close when their requests have ended. */
-  replace({ authorizer, open }: Credential): void {
+  replace({ authorizer, open }: Credential<E>): void {
     this.signer = this.signerOf(authorizer)
     this.connections.replace(open)
     this.putBack(this.circuits.closeAll())
@@ -447,7 +452,7 @@ export class Pool<R extends Refusal, E extends Failure> {
 /** Makes a pool. Its first request opens its first connection. When the scope closes, the pool waits for sent requests. */
 export const make = <R extends Refusal, E extends Failure>(
   provider: Provider<R, E>,
-  options: Options
+  options: Options<E>
 ): Effect.Effect<Pool<R, E>, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.map(Runtime.make, (runtime) => new Pool(provider, options, runtime)),

@@ -5,7 +5,9 @@
  * A signer serves one credential. The pool makes a new signer for a new credential and
  * ignores the old one.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Message } from "../../http2/index.ts"
 import type { Authorization, Authorizer } from "./Authorizer.ts"
@@ -13,27 +15,29 @@ import type { Headers } from "./Provider.ts"
 import type { Runtime } from "./runtime.ts"
 
 /** The options of a signer. */
-export interface Options {
+export interface Options<E> {
   /** `undefined` if the client certificate of the connection authorizes requests. */
-  readonly authorizer: Authorizer | undefined
+  readonly authorizer: Authorizer<E> | undefined
   /** Whether the server may store the value of a shared header (HPACK). A stored value costs a byte. */
   readonly isRepeated: (name: string) => boolean
   /** Called when requests can be signed again. `isRefused`: with the authorization that the service calls expired. */
   readonly onReady: (isRefused: boolean) => void
+  /** Called when the authorizer failed. The next call of `isReady` tries again. */
+  readonly onFailed: (error: E) => void
 }
 
 /** Signs requests with the current authorization. */
-export class Signer {
+export class Signer<E> {
   private authorization: Authorization | undefined
   private isRenewing = false
-  private readonly options: Options
+  private readonly options: Options<E>
   private readonly runtime: Runtime
   private readonly shared = new WeakMap<
     Headers,
     { readonly generation: number; readonly made: ReadonlyArray<Message.Header> }
   >()
 
-  constructor(options: Options, runtime: Runtime) {
+  constructor(options: Options<E>, runtime: Runtime) {
     this.options = options
     this.runtime = runtime
   }
@@ -80,17 +84,21 @@ export class Signer {
     return made
   }
 
-  private renew(made: Effect.Effect<Authorization>, refused: number): void {
+  private renew(made: Effect.Effect<Authorization, E>, refused: number): void {
     if (this.isRenewing) return
     this.isRenewing = true
     this.runtime.fork(
-      Effect.onExit(made, (exit) =>
-        Effect.sync(() => {
-          this.isRenewing = false
-          if (exit._tag === "Failure") return
-          this.authorization = exit.value
-          this.options.onReady(exit.value.generation === refused)
-        }))
+      Effect.map(Effect.exit(made), (exit) => {
+        this.isRenewing = false
+        if (exit._tag === "Failure") return this.failed(exit.cause)
+        this.authorization = exit.value
+        this.options.onReady(exit.value.generation === refused)
+      })
     )
+  }
+
+  private failed(cause: Cause.Cause<E>): void {
+    const error = Cause.findErrorOption(cause)
+    if (Option.isSome(error)) this.options.onFailed(error.value)
   }
 }

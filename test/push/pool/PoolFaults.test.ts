@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as ApnsError from "../../../src/push/apns/answer/ApnsError.ts"
 import { FakeConnection, fakeToken } from "../apns/fakeConnection.ts"
 import { pass, settle, setUp, times, untrusted } from "./poolHarness.ts"
 
@@ -235,5 +236,32 @@ describe("a new credential", () => {
       yield* settle
       fresh.answer(200)
       assert.deepStrictEqual([end(0), end(1)], ["403", "200"])
+    }))
+})
+
+describe("an authorizer that asks a server", () => {
+  it.effect("a failure fails the waiting pushes, and a later push asks again", () =>
+    Effect.gen(function*() {
+      const one = new FakeConnection()
+      let asked = 0
+      const noToken = ApnsError.make(new ApnsError.ConfigFault({ detail: "the token server refused the account" }))
+      const signs = fakeToken("jwt")
+      const current = Effect.suspend(() => ++asked === 1 ? Effect.fail(noToken) : signs.current)
+      const { end, ends, logged, submit, submitAll } = yield* setUp([one], {
+        authorizer: { ...signs, current }
+      })
+      submitAll(0, 2)
+      yield* settle
+      submit(3)
+      yield* settle
+      assert.deepStrictEqual(ends(0, 3), times(4, "ConfigFault"))
+      assert.strictEqual(asked, 1)
+      assert.lengthOf(logged.filter((line) => line.includes("the token server")), 1)
+      yield* pass("2 seconds")
+      submit(4)
+      yield* settle
+      one.answer(200)
+      assert.strictEqual(end(4), "200")
+      assert.strictEqual(asked, 2)
     }))
 })

@@ -8,6 +8,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
+import type * as ApnsError from "../../../src/push/apns/answer/ApnsError.ts"
 import type { Reply } from "../../../src/push/apns/answer/receipt.ts"
 import { provider } from "../../../src/push/apns/provider.ts"
 import * as Pool from "../../../src/push/pool/Pool.ts"
@@ -28,7 +29,7 @@ export const pass = (time: Duration.Input) => Effect.andThen(TestClock.adjust(ti
 /** A pool whose n-th connection is the n-th of the list: one of the test's, or an error. */
 export const setUp = Effect.fnUntraced(function*(
   dials: ReadonlyArray<FakeConnection | Http2Error.Http2Error>,
-  options: Partial<Pool.Options> = {}
+  options: Partial<Pool.Options<ApnsError.ApnsError>> = {}
 ) {
   const scope = yield* Scope.fork(yield* Effect.scope)
   let dialed = 0
