@@ -144,14 +144,16 @@ export const cluster = Effect.fnUntraced(function*(options: ClusterOptions = {})
   return { port, url, urlOf, psql, refused, start, stop, folder, pid: () => child!.pid! }
 })
 
-/** A cluster that all tests of a file share. It starts before the first test. */
-export const sharedCluster = (options: ClusterOptions = {}) => {
-  type Cluster = Effect.Success<ReturnType<typeof cluster>>
-  let started: Cluster | undefined
+/** Something that all tests of a file share. It is made before the first test. */
+export const shared = <A>(make: Effect.Effect<A, unknown, Scope.Scope>) => {
+  let made: A | undefined
   const scope = Scope.makeUnsafe()
   beforeAll(async () => {
-    if (!isMissing) started = await Effect.runPromise(Scope.provide(cluster(options), scope))
+    if (!isMissing) made = await Effect.runPromise(Scope.provide(make, scope))
   })
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
-  return (): Cluster => started!
+  return (): A => made!
 }
+
+/** A cluster that all tests of a file share. */
+export const sharedCluster = (options: ClusterOptions = {}) => shared(cluster(options))

@@ -220,40 +220,9 @@ describe.skipIf(isMissing)("PostgresBroker and dead rows", () => {
 describe.skipIf(isMissing)("PostgresBroker refuses", () => {
   const refused = (options: PostgresBroker.Options) => reasonOf(Effect.scoped(PostgresBroker.make(options)))
 
-  real("a wrong password, and never shows it", () =>
+  real("a server that is not there", () =>
     Effect.gen(function*() {
-      const { port } = yield* cluster({ password: "right" })
-      const url = `postgres://postgres:verysecret@127.0.0.1:${port}/postgres`
-      const failure = yield* Effect.flip(PostgresBroker.make({ url }))
-      assert.include(failure.message, "check user and password")
-      assert.notInclude(JSON.stringify(failure) + failure.message + String(failure.stack), "verysecret")
-      const { broker } = yield* PostgresBroker.make({ url: url.replace("verysecret", "right") })
-      assert.notInclude(broker.name, "right")
-    }))
-
-  real(
-    "a database that is not there, a server that is not there, and a host that can't be verified",
-    () =>
-      Effect.gen(function*() {
-        const { port, url } = yield* cluster()
-        const missing = yield* refused({ url: url.replace(/postgres$/, "nowhere") })
-        assert.include(missing.message, "create the database")
-        assert.include((yield* refused({ url: through(1) })).message, "the connection was refused")
-        const plain = yield* refused({ url: through(port), sslmode: "verify-full" })
-        assert.include(plain.message, "sslmode")
-      })
-  )
-
-  real("a schema of a newer version, untouched, and one that nobody made", () =>
-    Effect.gen(function*() {
-      const { psql, url } = yield* cluster()
-      const absent = yield* refused({ url, migrate: false })
-      assert.include(absent, { _tag: "Unsupported" })
-      assert.strictEqual(yield* psql("SELECT count(*) FROM pg_namespace WHERE nspname = 'backq'"), "0")
-      yield* Effect.scoped(PostgresBroker.make({ url }))
-      yield* psql("UPDATE backq.meta SET version = 99")
-      assert.include((yield* refused({ url })).message, "update backq")
-      assert.strictEqual(yield* psql("SELECT version FROM backq.meta"), "99")
+      assert.include((yield* refused({ url: through(1) })).message, "the connection was refused")
     }))
 
   real("a server that takes no writes, and finds the one of several that does", () =>

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { putRequest } from "../../../src/Broker.ts"
 import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts"
-import { migrations } from "../../../src/brokers/postgres/schema.ts"
+import { currentVersion, migrations } from "../../../src/brokers/postgres/schema.ts"
 import { bury, bytes, done, reasonOf, take } from "../../conformance/Harness.ts"
 import { allow, withServers } from "../../support/limits.ts"
 import { isMissing, real, sharedCluster } from "../../support/postgres.ts"
@@ -110,7 +110,8 @@ describe.skipIf(isMissing)("roles of PostgreSQL", () => {
         ${migrations("aged")[0]!.join(";\n")}`)
       const told = {
         aged:
-          "it is of version 1, this backq needs version 2, and the role of the URL may not bring it there: run backq migrate",
+          `it is of version 1, this backq needs version ${currentVersion}, and the role of the URL may not bring it ` +
+          "there: run backq migrate",
         nowhere: "run GRANT CREATE ON DATABASE ... TO it, or backq migrate"
       }
       for (const [schema, said] of Object.entries(told)) {
