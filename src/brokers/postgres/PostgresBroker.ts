@@ -32,7 +32,7 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { type Broker, checkQueue, type Consumer, type Features, type Lease, type PutRequest } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
 import type { Inspector, Services } from "../../Inspector.ts"
@@ -282,6 +282,8 @@ const makeOn = Effect.fnUntraced(function*(
   ))
   const can: Features = { ...features, keepsDone: keepMillis > 0 }
   const scope = yield* Effect.scope
+  // It closes last, so that a process that ends can still say so.
+  const links = yield* Scope.fork(scope)
   const isDurable = options.durability !== "normal"
   const linkOf = (isDurable: boolean) =>
     new Link(
@@ -291,7 +293,7 @@ const makeOn = Effect.fnUntraced(function*(
         open: Servers.open(servers, { isShared: true, isDurable, isWatched: false }),
         hasOthers: servers.hosts.length > 1
       },
-      scope
+      links
     )
   const link = linkOf(isDurable)
   const takeLink = linkOf(false)

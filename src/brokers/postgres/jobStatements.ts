@@ -74,7 +74,7 @@ export const make = (s: string, keepMillis = 0) => {
       RETURNING ${returning}`
   const idle = (condition: string) =>
     `(SELECT coalesce(sum(workers), 0) FROM ${s}.waiting WHERE process <> $2 AND ${condition}
-      AND process IN (SELECT id FROM ${s}.process))`
+      AND process IN (SELECT id FROM ${s}.process WHERE alive_until >= clock_timestamp()))`
   /** The lock of a process is free, or its heart has stopped. One with a negative number has no lock. */
   const isDead = "(alive_until < clock_timestamp() OR id > 0 AND pg_try_advisory_xact_lock($2, id))"
   return {
@@ -261,7 +261,10 @@ export const make = (s: string, keepMillis = 0) => {
       RETURNING id`,
     /** A heartbeat. No row: the others took the process for dead. */
     beat: `UPDATE ${s}.process SET alive_until = clock_timestamp() + ${ms("$2::bigint")} WHERE id = $1 RETURNING id`,
-    removeProcess: `WITH w AS (DELETE FROM ${s}.waiting WHERE process = $1) DELETE FROM ${s}.process WHERE id = $1`,
+    /** The row of a process with jobs stays: by it the others find them. */
+    removeProcess: `WITH w AS (DELETE FROM ${s}.waiting WHERE process = $1)
+      DELETE FROM ${s}.process WHERE id = $1
+        AND NOT EXISTS (SELECT 1 FROM ${s}.job WHERE state = 2 AND holder = $1)`,
     suspects: `SELECT id, alive_until < clock_timestamp() FROM ${s}.process WHERE id <> $1 AND ${isDead}`,
     /** Returns what dead processes held; they are forgotten with the last of it. */
     holderGone: `WITH dead AS MATERIALIZED (SELECT id FROM ${s}.process WHERE id = ANY ($1::int[])

@@ -97,6 +97,56 @@ describe.skipIf(isMissing)("PostgresBroker when something ends", () => {
       assert.isBelow(Duration.toMillis(took), 600)
     }))
 
+  real("a process that ended is not counted as one with idle workers, and leaves no row", () =>
+    Effect.gen(function*() {
+      const { psql, url } = yield* cluster()
+      const publisher = yield* PostgresBroker.make({ url })
+      const idle = publisher.broker.idleWorkers("q")
+      yield* Effect.scoped(Effect.gen(function*() {
+        const { broker } = yield* PostgresBroker.make({ url })
+        const consumer = yield* broker.consume(["q"])
+        yield* Effect.forkScoped(consumer.reserve(1))
+        yield* waitFor(idle, (count) => count === 1)
+      }))
+      assert.strictEqual(yield* idle, 0)
+      assert.strictEqual(yield* psql("SELECT count(*) FROM backq.process"), "0")
+    }))
+
+  real(
+    "a dead process that nobody has found yet is not counted as one with idle workers",
+    () =>
+      Effect.gen(function*() {
+        const { psql, url } = yield* cluster()
+        const { broker, inspector } = yield* PostgresBroker.make({ url })
+        yield* broker.put("q", request("a"))
+        // What a process leaves behind that was killed while its worker waited.
+        yield* psql(`INSERT INTO backq.process SELECT 77, clock_timestamp() - interval '1 second'`)
+        yield* psql(`INSERT INTO backq.waiting SELECT 77, id, 3 FROM backq.queue`)
+        assert.strictEqual(yield* broker.idleWorkers("q"), 0)
+        assert.include(yield* inspector.statsQueue("q"), { idleWorkers: 0 })
+        assert.include(yield* inspector.stats, { idleWorkers: 0 })
+      })
+  )
+
+  real(
+    "a process that ends with jobs in its hands is still known to those that take them back",
+    () =>
+      Effect.gen(function*() {
+        const { psql, url } = yield* cluster()
+        const leases = yield* Effect.scoped(Effect.gen(function*() {
+          const scope = yield* Scope.make()
+          const { broker } = yield* Scope.provide(PostgresBroker.make({ url }), scope)
+          const consumer = yield* broker.consume(["q"])
+          yield* broker.put("q", request("a"))
+          const leases = yield* consumer.reserve(1)
+          yield* Scope.close(scope, Exit.void)
+          return leases
+        }))
+        assert.strictEqual(leases.length, 1)
+        assert.strictEqual(yield* psql("SELECT count(*) FROM backq.process JOIN backq.job ON holder = process.id"), "1")
+      })
+  )
+
   real(
     "a server that is killed and started again loses nothing, and workers go on by themselves",
     () =>
