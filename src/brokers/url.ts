@@ -46,23 +46,27 @@ import { type BrokerError, optionInvalid } from "../BrokerError.ts"
 import type { Inspector } from "../Inspector.ts"
 import * as PostgresUrl from "../internal/postgresUrl.ts"
 import { clip, maxReasonChars, safeLine, safeName } from "../internal/text.ts"
+import { messageOfThrown } from "../internal/thrown.ts"
 import type { Connection } from "./beanstalk/index.ts"
 import type { PostgresBroker } from "./postgres/index.ts"
 import type { SqliteBroker } from "./sqlite/index.ts"
 
 /**
- * The URL does not name a broker.
+ * The URL does not name a broker, or needs something that is missing here.
  *
  * @category errors
  * @since 0.1.0
  */
 export class BrokerUrlError extends Schema.TaggedError<BrokerUrlError>()("BrokerUrlError", {
   url: Schema.String,
-  detail: Schema.String
+  detail: Schema.String,
+  /** Set if the URL itself is right, and a file or package that it needs is missing. */
+  namesBroker: Schema.optionalKey(Schema.Literal(true))
 }) {
   override get message() {
-    return `"${safeName(this.url)}" is not a broker's URL: ` +
-      `${safeLine(clip(this.detail, maxReasonChars))}. ` +
+    const detail = safeLine(clip(this.detail, maxReasonChars))
+    if (this.namesBroker === true) return `"${safeName(this.url)}" can't be used: ${detail}`
+    return `"${safeName(this.url)}" is not a broker's URL: ${detail}. ` +
       `Write sqlite:PATH, beanstalk://HOST:PORT, beanstalks://HOST:PORT (TLS), postgres://HOST/DATABASE or memory:`
   }
 }
@@ -473,6 +477,9 @@ const parseWith = (input: string, fail: Fail): Result.Result<Parsed, BrokerUrlEr
   })
 }
 
+const missing = (url: string, detail: string): BrokerUrlError =>
+  new BrokerUrlError({ url: withoutSecret(url.trim()), detail, namesBroker: true })
+
 const readTls = Effect.fnUntraced(
   function*(url: string, files: NonNullable<Extract<Parsed, { _tag: "Beanstalk" }>["tls"]>) {
     const fs = yield* FileSystem.FileSystem
@@ -480,12 +487,12 @@ const readTls = Effect.fnUntraced(
       const path = files[option]
       return path === undefined ? Effect.undefined : fs.readFileString(path).pipe(
         Effect.mapError(({ message }) =>
-          new BrokerUrlError({
-            url: withoutSecret(url.trim()),
-            detail: `${option}=${path} can't be read: ${message}${
+          missing(
+            url,
+            `${option}=${path} can't be read: ${message}${
               path.includes(" ") ? "; + means a blank in a query: write %2B" : ""
             }`
-          })
+          )
         )
       )
     }
@@ -505,11 +512,8 @@ const readTls = Effect.fnUntraced(
 const ofPostgres = Effect.fnUntraced(function*(url: string, parsed: Extract<Parsed, { _tag: "Postgres" }>) {
   const { PostgresBroker } = yield* Effect.tryPromise({
     try: () => import("./postgres/index.ts"),
-    catch: () =>
-      new BrokerUrlError({
-        url: withoutSecret(url.trim()),
-        detail: "PostgreSQL needs the package @effect/sql-pg: install it beside backq"
-      })
+    catch: (error) =>
+      missing(url, `install the package @effect/sql-pg beside backq: npm i @effect/sql-pg (${messageOfThrown(error)})`)
   })
   const { ca, cert, key } = yield* readTls(url, parsed.tls)
   const { _tag: _, hosts: __, ...rest } = parsed

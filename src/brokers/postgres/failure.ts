@@ -78,6 +78,9 @@ const hintOf = (error: DriverError): string | undefined => {
   if (error.code === undefined && /requested password/.test(error.detail)) {
     return "the server asks for a password: set PGPASSWORD, or give it in the URL"
   }
+  if (error.code === undefined && /No username/.test(error.detail)) {
+    return "name the user in the URL, as in postgres://USER@HOST/DATABASE"
+  }
   return advice[error.code ?? ""] ?? networkDetail(error.code ?? codeOf(error.cause), "PostgreSQL")
 }
 

@@ -101,7 +101,7 @@ describe("TLS", () => {
         [`beanstalks://localhost:${port}${ca}&cert=${certs.path("none")}`, /cert in the URL, .* must be PEM/],
         [`beanstalks://localhost:${port}${ca}&key=${certs.path("none")}`, /key in the URL, .* must be PEM/],
         [`beanstalks://localhost:${port}?ca=/nowhere/a+b.pem`, /ca=\/nowhere\/a b\.pem can't be read.*write %2B/],
-        [`beanstalks://localhost:${port}?ca=/nowhere`, /ca=\/nowhere can't be read/],
+        [`beanstalks://localhost:${port}?ca=/nowhere`, /^"beanstalks:[^"]*" can't be used: ca=\/nowhere can't be read/],
         [`beanstalks://localhost:${port}${ca}&cert=/nowhere`, /cert=\/nowhere can't be read/],
         [
           `beanstalks://localhost:${strict.port}?ca=${strict.certs.path("ca.crt")}`,

@@ -82,6 +82,7 @@ describe.skipIf(isMissing)("a server refuses", () => {
       assertNotSent(failure.reason, /check user and password/)
       assert.notInclude(JSON.stringify(failure) + failure.message + String(failure.stack), "verysecret")
       assertNotSent(yield* refused({ url: urlOf("keyed") }), /set PGPASSWORD, or give it in the URL/)
+      assertNotSent(yield* refused({ url: urlOf("").replace("@", "") }), /name the user in the URL, as in postgres:/)
       const { broker } = yield* PostgresBroker.make({ url: urlOf("keyed:right") })
       assert.notInclude(broker.name, "right")
     }))
