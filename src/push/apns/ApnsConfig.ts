@@ -25,9 +25,9 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { KeyMaterial } from "../credential/index.ts"
 import type * as Credential from "./credential/Credential.ts"
 import * as CredentialError from "./credential/CredentialError.ts"
-import { contentIn, isPath, type Kind } from "./credential/keyMaterial.ts"
 import * as Endpoint from "./Endpoint.ts"
 import * as OptionRules from "./options.ts"
 
@@ -116,15 +116,15 @@ const materialRule = "must be PEM, base64 of PEM, or a path such as AuthKey_ABC1
 
 const keyMaterial = (
   variable: string,
-  kind: Kind,
+  kind: KeyMaterial.Kind,
   value: Redacted.Redacted
 ): Effect.Effect<Credential.KeyMaterial, CredentialError.CredentialError> => {
   const text = Redacted.value(value)
-  if (contentIn(text, kind) !== undefined) return Effect.succeed(value)
-  return isPath(text) ? Effect.succeed({ file: text }) : invalid(variable, materialRule)
+  if (KeyMaterial.contentIn(text, kind) !== undefined) return Effect.succeed(value)
+  return KeyMaterial.isPath(text) ? Effect.succeed({ file: text }) : invalid(variable, materialRule)
 }
 
-const optionalKeyMaterial = (variable: string, kind: Kind, value: Redacted.Redacted | undefined) =>
+const optionalKeyMaterial = (variable: string, kind: KeyMaterial.Kind, value: Redacted.Redacted | undefined) =>
   value === undefined ? Effect.undefined : keyMaterial(variable, kind, value)
 
 /** The key's id in the file name of the developer account. */

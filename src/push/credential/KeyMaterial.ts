@@ -11,7 +11,7 @@
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Result from "effect/Result"
-import * as Der from "../../../internal/der.ts"
+import * as Der from "../../internal/der.ts"
 
 /** A key, certificate or other object in a text or file. */
 export interface Block {

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Crypto from "node:crypto"
 import { readFileSync } from "node:fs"
-import { contentIn, isPath } from "../../../src/push/apns/credential/keyMaterial.ts"
+import { contentIn, isPath } from "../../../src/push/credential/KeyMaterial.ts"
 import * as Key from "../../../src/testing/apns/Key.ts"
 import { certificates } from "./certificates.ts"
 

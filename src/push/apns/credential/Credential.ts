@@ -24,11 +24,11 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import { KeyMaterial as Material } from "../../credential/index.ts"
 import { table } from "../notification/PushType.ts"
 import * as OptionRules from "../options.ts"
 import * as Certificate from "./certificate.ts"
 import * as CredentialError from "./CredentialError.ts"
-import { isPath, maxBytes } from "./keyMaterial.ts"
 import * as ProviderToken from "./ProviderToken.ts"
 
 // -----------------------------------------------------------------------------
@@ -151,14 +151,16 @@ const load = Effect.fnUntraced(function*(material: KeyMaterial, name: string): E
   const unreadable = (detail: string) =>
     CredentialError.make(
       // The value may be the key itself, given by mistake instead of its file.
-      new CredentialError.FileUnreadable({ file: isPath(file) ? file : `the file of the ${name}`, detail })
+      new CredentialError.FileUnreadable({ file: Material.isPath(file) ? file : `the file of the ${name}`, detail })
     )
   const failed = ({ reason }: PlatformError) =>
-    unreadable(reason._tag === "NotFound" ? "there is no such file" : isPath(file) ? reason.message : reason._tag)
+    unreadable(
+      reason._tag === "NotFound" ? "there is no such file" : Material.isPath(file) ? reason.message : reason._tag
+    )
   const { size, type } = yield* Effect.mapError(fs.stat(file), failed)
   if (type === "CharacterDevice" || type === "BlockDevice") return yield* unreadable("it is a device")
   if (type === "Directory") return yield* unreadable("it is a directory")
-  if (size > maxBytes) return yield* unreadable(`it has ${size} bytes; at most ${maxBytes} are read`)
+  if (size > Material.maxBytes) return yield* unreadable(`it has ${size} bytes; at most ${Material.maxBytes} are read`)
   const bytes = yield* Effect.mapError(fs.readFile(file), failed)
   return { source: file, bytes: Redacted.make(bytes, { label: name }) }
 })

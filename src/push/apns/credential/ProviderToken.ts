@@ -33,9 +33,9 @@ import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Crypto from "node:crypto"
 import { safeName } from "../../../internal/text.ts"
+import { KeyMaterial as Material } from "../../credential/index.ts"
 import * as OptionRules from "../options.ts"
 import * as CredentialError from "./CredentialError.ts"
-import * as Material from "./keyMaterial.ts"
 
 // -----------------------------------------------------------------------------
 // Models

@@ -13,8 +13,8 @@ import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
 import * as NodeTls from "node:tls"
 import { elementAt, elements, tags } from "../../../internal/der.ts"
+import { KeyMaterial as Material } from "../../credential/index.ts"
 import * as CredentialError from "./CredentialError.ts"
-import * as Material from "./keyMaterial.ts"
 
 // -----------------------------------------------------------------------------
 // Models
