@@ -141,6 +141,9 @@ const checkHost = (option: string, host: string): Effect.Effect<void, Http2Error
 const sessionOptions = Effect.fnUntraced(function*(options: Options) {
   yield* checkHost("host", options.host)
   if (options.proxy !== undefined) yield* checkHost("proxy.host", options.proxy.host)
+  if (options.proxy !== undefined && options.refuseAddress !== undefined) {
+    return yield* invalid("refuseAddress", "must not be set with a proxy, which resolves the name itself")
+  }
   const clock = yield* Clock.Clock
   const port = yield* countOf("port", options.port, 443, 65535)
   const session: SessionOptions = {

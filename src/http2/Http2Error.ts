@@ -118,6 +118,20 @@ export class HostNotFound extends Schema.TaggedError<HostNotFound>()("HostNotFou
   }
 }
 
+/** The option `refuseAddress` refuses an address of the host. No connection was opened. */
+export class AddressRefused extends Schema.TaggedError<AddressRefused>()("AddressRefused", {
+  host: Schema.String,
+  address: Schema.String,
+  detail: Schema.String
+}) {
+  get fate(): Fate {
+    return "NotProcessed"
+  }
+  override get message() {
+    return `no connection to ${this.host}: its address ${this.address} ${this.detail}`
+  }
+}
+
 /** The server can't be reached: it refused the connection, there is no route, or the connection broke while it opened. */
 export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", {
   server: Schema.String,
@@ -250,6 +264,7 @@ export const Http2ErrorReason = Schema.Union([
   Timeout,
   RequestInvalid,
   HostNotFound,
+  AddressRefused,
   Unreachable,
   ConnectTimeout,
   ProxyRefused,

@@ -46,6 +46,13 @@ export interface Options {
    * Default: a new DNS lookup for each connection.
    */
   readonly lookup?: ((host: string) => Effect.Effect<ReadonlyArray<string>, Http2Error>) | undefined
+  /**
+   * Looks at every address of `host` before one is dialled: returns why it must not be, as `is a private address`,
+   * or `undefined`. A refused address refuses the host, so that a name with a public and a private address opens
+   * nothing. The connection dials the very addresses that were looked at. A proxy resolves the name itself, so its
+   * options must not go together with this one. Default: dials any address.
+   */
+  readonly refuseAddress?: ((address: string) => string | undefined) | undefined
   /** The deadline to open: DNS, TCP, proxy, TLS and first SETTINGS together. Default: 10 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /** The time from `submit` to the answer. Default: 30 seconds. */
@@ -57,7 +64,7 @@ export interface Options {
    * allow for large bodies on a slow line. Default: 10 seconds.
    */
   readonly pingTimeout?: Duration.Input | undefined
-  /** How long the peer may be silent before an idle connection sends a PING. Default: 1 minute. */
+  /** How long the peer may be silent before an idle connection sends a PING. Infinite: it sends none. Default: 1 minute. */
   readonly idlePing?: Duration.Input | undefined
   /** The connection opens at most this many streams, even if the peer allows more. Default: 1000. */
   readonly maxStreams?: number | undefined

@@ -66,6 +66,57 @@ describe("TCP and DNS", () => {
       assert.include(reason.message, "nowhere.test")
     }))
 
+  it.live("an address that the options refuse is not dialled, nor another address of its host", () =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server()
+      const looked: Array<string> = []
+      const refuseAddress = (address: string) => {
+        looked.push(address)
+        return address === "127.0.0.9" ? "is a private address" : undefined
+      }
+      const lookup = () => Effect.succeed(["127.0.0.1", "127.0.0.9"])
+      const reason = yield* failure({ host: "mixed.test", port, tls, lookup, refuseAddress })
+      assert.strictEqual(reason._tag, "AddressRefused")
+      assert.strictEqual(
+        reason.message,
+        "no connection to mixed.test: its address 127.0.0.9 is a private address"
+      )
+      const literal = yield* failure({ host: "127.0.0.9", port, tls, refuseAddress })
+      assert.strictEqual(literal._tag, "AddressRefused")
+      assert.strictEqual(
+        (yield* attempt({ host: "good.test", port, tls, lookup: () => Effect.succeed(["127.0.0.1"]), refuseAddress }))
+          .status,
+        200
+      )
+      assert.strictEqual(looked.at(-1), "127.0.0.1")
+    }))
+
+  it.live("a new connection looks at the addresses again, as a name may change its address", () =>
+    Effect.gen(function*() {
+      const { port, tls } = yield* server()
+      const answers = [["127.0.0.1"], ["127.0.0.9"]]
+      const lookup = () => Effect.sync(() => answers.shift()!)
+      const options = {
+        host: "rebind.test",
+        port,
+        tls,
+        lookup,
+        refuseAddress: (address: string) => address === "127.0.0.9" ? "is a private address" : undefined
+      }
+      assert.strictEqual((yield* attempt(options)).status, 200)
+      assert.strictEqual((yield* failure(options))._tag, "AddressRefused")
+    }))
+
+  it.live("a proxy resolves the name itself, so its addresses can't be looked at", () =>
+    Effect.gen(function*() {
+      const reason = yield* failure({
+        host: "x.test",
+        proxy: { host: "127.0.0.1", port: 1 },
+        refuseAddress: () => undefined
+      })
+      assert.include(reason.message, "the option refuseAddress must not be set with a proxy")
+    }))
+
   it.live("each connection resolves the name again and skips addresses that refuse", () =>
     Effect.gen(function*() {
       const { port, tls } = yield* server()

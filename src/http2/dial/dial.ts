@@ -45,6 +45,17 @@ const resolve = (host: string): Effect.Effect<ReadonlyArray<string>, Http2Error.
 const addressesOf = (options: Options, host: string) =>
   Net.isIP(host) !== 0 ? Effect.succeed([host]) : Effect.flatMap((options.lookup ?? resolve)(host), Random.shuffle)
 
+/** Fails for the first address that the options refuse. */
+const checked = ({ host, refuseAddress }: Options, addresses: ReadonlyArray<string>) => {
+  for (const address of addresses) {
+    const detail = refuseAddress?.(address)
+    if (detail !== undefined) {
+      return Effect.fail(Http2Error.make(new Http2Error.AddressRefused({ host, address, detail })))
+    }
+  }
+  return Effect.succeed(addresses)
+}
+
 /** Waits for an event of a socket, or for its failure. The scope owns the socket. */
 const wait = (
   socket: Net.Socket,
@@ -147,7 +158,7 @@ export const dial = Effect.fnUntraced(function*(options: Options, reached: (stag
 
   reached("lookup")
   const next = proxy ?? { host, port }
-  const addresses = yield* addressesOf(options, next.host)
+  const addresses = yield* Effect.flatMap(addressesOf(options, next.host), (all) => checked(options, all))
   reached("connect")
   const name = proxy === undefined ? server : `the proxy ${hostPort(proxy.host, proxy.port)}`
   const socket = yield* tcpAny(addresses, next.host, next.port, name)

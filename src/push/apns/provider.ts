@@ -14,6 +14,8 @@ export const provider: Provider.Provider<Reason.Classification, ApnsError.ApnsEr
   judgeDial,
   failures: {
     refused: (refusal) => ApnsError.fromClassification(refusal),
+    // No answer of APNs asks for a pause.
+    paused: (refusal, retryAfter) => ApnsError.fromClassification(refusal, { retryAfter }),
     unanswered: (error) => make(failureOf(error)),
     unprocessed: (detail) => make(new ApnsError.Refused({ detail })),
     notSent: (detail) => make(new ApnsError.NotSent({ detail })),

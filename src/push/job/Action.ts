@@ -1,4 +1,7 @@
-/** What to do about a push that was not accepted. All push services use the same actions. */
+/**
+ * What to do about a push that was not accepted. All push services use the same actions.
+ * A token is whatever names the target: a device token, a registration, a subscription.
+ */
 import * as Schema from "effect/Schema"
 
 /**
@@ -6,15 +9,15 @@ import * as Schema from "effect/Schema"
  *
  * | action | who acts | the push |
  * |---|---|---|
- * | `DropToken` | the application deletes the device token, unless it was registered again after the answer's timestamp | has ended |
- * | `CheckToken` | the application checks the token: it is malformed, or belongs to another environment or app | has ended |
+ * | `DropToken` | the application deletes the token, unless it was registered again after the answer's timestamp | has ended |
+ * | `CheckToken` | the application checks the token: it is malformed, or belongs to another environment, app or key | has ended |
  * | `DropChannel` | the application deletes the broadcast channel | has ended |
  * | `FixNotification` | a developer changes the notification | can't succeed unchanged |
- * | `FixConfiguration` | an operator changes key, certificate, topic or environment; stop pushing until then | is kept |
+ * | `FixConfiguration` | an operator changes key, certificate, account, topic or environment; stop pushing until then | is kept |
  * | `RenewAuthorization` | the client renews the authorization and the connection | is sent once more |
  * | `Reconnect` | the client opens a new connection | was not processed and is sent again |
  * | `RetryLater` | - | is sent again after a growing delay |
- * | `Retry` | - | was not processed and is sent again |
+ * | `Retry` | - | was not processed and is sent again, after the delay if the service asked for one |
  * | `RetryMayDuplicate` | the sender chooses between at least once and at most once | may have been processed |
  * | `Discard` | - | has expired |
  * | `ReportBug` | the authors of the client | can't succeed unchanged |

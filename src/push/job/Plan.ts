@@ -5,7 +5,7 @@
  * |---|---|---|
  * | `DropToken`, `CheckToken` | ends once the target is reported | if the report fails: by the job's schedule, for at least a day |
  * | `Discard` | has ended | |
- * | `Retry`, `Reconnect` | was not processed | by the job's schedule, without end |
+ * | `Retry`, `Reconnect` | was not processed | by the job's schedule, and not before the service's delay, without end |
  * | `RetryMayDuplicate` | may have been processed | by the job's schedule, for at least a day; none with `"Drop"` |
  * | `RetryLater` | was deferred by the service | after the service's delay, doubled each time, for at least a day |
  * | `FixConfiguration`, `RenewAuthorization` | is kept | every 5 minutes, without end |
@@ -130,7 +130,7 @@ type Rule =
 const again = (delay: Delay): Rule => ({ delay, mayDuplicate: false })
 
 const reported: Rule = { over: "Dead" }
-const withoutEnd = again(({ scheduled }) => scheduled ?? fixDelay)
+const withoutEnd = again(({ scheduled }, asked) => Duration.max(scheduled ?? fixDelay, asked))
 const untilFixed = again(() => fixDelay)
 const bury = again(() => undefined)
 

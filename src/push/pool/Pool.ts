@@ -5,8 +5,9 @@
  * another connection if the service certainly did not process it. Every request ends
  * once, with an answer or an error. The pool grows while requests wait and all
  * connections are full, and shrinks when connections are idle: see `connections`.
- * Requests fail at once while the configuration is at fault: see `circuit`. The
- * {@link Provider} defines what an answer means, and the errors.
+ * Requests fail at once while the configuration is at fault: see `circuit`, and while
+ * the service asks for a pause: see `pauses`. The {@link Provider} defines what an
+ * answer means, and the errors.
  *
  * A new credential may replace the old one at any time. Waiting requests use the new
  * one, and so do requests that the service refused because of the old one. Other
@@ -24,6 +25,7 @@ import type { Http2Error, Message } from "../../http2/index.ts"
 import type { Authorizer } from "./Authorizer.ts"
 import { Circuits, everything } from "./circuit.ts"
 import { Connections, type Member, type Open } from "./connections.ts"
+import { type Paused, Pauses } from "./pauses.ts"
 import type { AnswerPolicy, Failure, Judgement, Provider, Refusal, Request } from "./Provider.ts"
 import * as Runtime from "./runtime.ts"
 import { Signer } from "./signer.ts"
@@ -62,6 +64,10 @@ export interface Options<out E = never> extends Credential<E> {
   readonly queueTimeout: Duration.Duration
   /** Closes surplus connections after this idle time. */
   readonly idleTimeout: Duration.Duration
+  /** Whether to close the last connection too after that time. Default: false. */
+  readonly closesLast?: boolean | undefined
+  /** An idle connection must answer a PING after this time, before its next request. Infinite: never. Default: 5 seconds. */
+  readonly doubtAfter?: Duration.Duration | undefined
   /** How long the pool waits for answers when it closes. */
   readonly drainTimeout: Duration.Duration
 }
@@ -105,6 +111,9 @@ const maxReconnects = 3
 /** After this many refusals of one request the pool replaces the connection of the last one. */
 const refusalsPerConnection = 5
 
+/** An idle connection must answer a PING after this time, before its next request. */
+const doubtAfter = Duration.seconds(5)
+
 /** Whether the request was certainly not processed, and another connection may succeed. A service needs the whole body. */
 const isUnprocessed = ({ fate, reason }: Http2Error.Http2Error): boolean =>
   (reason._tag === "Timeout" && reason.isPartial === true) ||
@@ -122,6 +131,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   private readonly queueMillis: number
   private readonly waiting = new Waiting<Pending<R, E>>()
   private readonly circuits: Circuits<Pending<R, E>, E>
+  private readonly pauses: Pauses<Pending<R, E>, R>
   private readonly connections: Connections<R, E>
   private signer: Signer<E>
   private isClosed = false
@@ -133,13 +143,17 @@ export class Pool<R extends Refusal, E extends Failure> {
     this.options = options
     this.runtime = runtime
     this.queueMillis = Duration.toMillis(options.queueTimeout)
-    this.circuits = new Circuits(({ request }) => provider.scopeOf(request), () => runtime.random())
+    const scopeOf = ({ request }: Pending<R, E>) => provider.scopeOf(request)
+    this.circuits = new Circuits(scopeOf, () => runtime.random())
+    this.pauses = new Pauses(scopeOf, () => runtime.random())
     this.connections = new Connections(
       options.open,
       provider,
       {
         maxConnections: options.maxConnections,
         idleTimeout: Duration.toMillis(options.idleTimeout),
+        closesLast: options.closesLast ?? false,
+        doubtAfter: Duration.toMillis(options.doubtAfter ?? doubtAfter),
         queueTimeout: this.queueMillis
       },
       {
@@ -198,7 +212,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     const { sent } = pending
     pending.isSettled = true
     if (sent !== undefined) sent.member.connection.cancel(sent.submitted)
-    this.endProbe(pending)
+    this.endRoles(pending)
   }
 
   /** Dispatches the requests of one tick together. */
@@ -221,10 +235,23 @@ export class Pool<R extends Refusal, E extends Failure> {
   /** Sends the waiting requests, or fails them. */
   private dispatch(): void {
     if (this.isClosed || this.waiting.size === 0) return
-    const fault = this.circuits.faultOfAll(this.runtime.now())
+    const fault = this.faultOfAll
     if (fault !== undefined) return this.failAll(this.waiting.takeAll(), fault)
     if (this.signer.isReady) this.sendWaiting()
     if (!this.isTicking && this.isAnyWaiting) this.tick()
+  }
+
+  /** Why no request is sent now, if there is a reason. */
+  private get faultOfAll(): E | undefined {
+    const now = this.runtime.now()
+    const fault = this.circuits.faultOfAll(now)
+    if (fault !== undefined) return fault
+    const paused = this.pauses.ofAll(now)
+    return paused && this.pausedError(paused)
+  }
+
+  private pausedError({ millis, refusal }: Paused<R>): E {
+    return this.provider.failures.paused(refusal, Duration.millis(Math.ceil(millis)))
   }
 
   /** Sends while requests wait and a connection has room. */
@@ -239,11 +266,17 @@ export class Pool<R extends Refusal, E extends Failure> {
     if (this.waiting.size > 0 && this.connections.usable === 0) this.connections.openOne()
   }
 
-  /** Returns whether to send a request now. Otherwise it has failed, or it waits for a probe. */
+  /** Returns whether to send a request now. Otherwise it has failed, or it waits for a probe or a slow start. */
   private admit(pending: Pending<R, E>): boolean {
     const { expiresAt } = pending.request
     if (expiresAt !== undefined && expiresAt <= this.runtime.epochMillis()) {
       this.fail(pending, this.provider.failures.expired(expiresAt))
+      return false
+    }
+    const start = this.pauses.admit(pending, this.runtime.now())
+    if (start === "Wait") return false
+    if (start !== "Send") {
+      this.fail(pending, this.pausedError(start))
       return false
     }
     const admission = this.circuits.admit(pending, this.runtime.now())
@@ -295,6 +328,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     // The new credential may succeed where the old one was refused.
     if (!isCurrent && (renew !== "Nothing" || fault !== "None")) return this.sendAgain(pending)
     this.updateCircuits(pending, judgement)
+    this.updatePauses(pending, judgement)
     if (this.renewFor(pending, renew, sent)) return this.sendAgain(pending)
     const duration = this.runtime.now() - pending.since
     this.settle(pending, Result.succeed({ response, refusal, attempts: pending.attempts, duration }))
@@ -310,6 +344,23 @@ export class Pool<R extends Refusal, E extends Failure> {
     } else if (renew === "Nothing" && !isServerError && !this.circuits.areClosed) {
       this.putBack(this.circuits.answered(pending))
     }
+  }
+
+  private updatePauses(pending: Pending<R, E>, { pause, refusal }: Judgement<R>): void {
+    const now = this.runtime.now()
+    if (refusal !== undefined && pause !== undefined) {
+      const ofAll = pause.reach === "All"
+      const scope = ofAll ? everything : this.provider.scopeOf(pending.request)
+      const { millis, waited } = this.pauses.begin(scope, pending, refusal, pause.millis, now)
+      if (millis === undefined) return
+      const { name, scopeOf } = this.provider
+      const what = ofAll ? "" : ` for ${scope}`
+      this.runtime.fork(Effect.logWarning(
+        `${name} takes no pushes${what} for now: none is sent for ${Math.ceil(millis / 1000)} s`
+      ))
+      const waiting = this.waiting.takeIf(({ request }) => ofAll || scopeOf(request) === scope)
+      this.failAll([...waited, ...waiting], this.pausedError({ refusal, millis }))
+    } else if (!this.pauses.isEmpty) this.putBack(this.pauses.answered(pending, now))
   }
 
   /** Renews what the answer asks for. Returns whether to send the request again. */
@@ -342,14 +393,14 @@ export class Pool<R extends Refusal, E extends Failure> {
     if (pending.attempts >= maxAttempts) {
       return this.fail(pending, this.provider.failures.unprocessed(`it was refused ${pending.attempts} times`))
     }
-    this.endProbe(pending)
+    this.endRoles(pending)
     this.waiting.putBack(pending)
   }
 
   private settle(pending: Pending<R, E>, reply: Reply<R, E>): void {
     if (pending.isSettled) return
     pending.isSettled = true
-    this.endProbe(pending)
+    this.endRoles(pending)
     pending.settle(reply)
   }
 
@@ -365,9 +416,10 @@ export class Pool<R extends Refusal, E extends Failure> {
     return this.provider.failures.notSent("the connections were closed")
   }
 
-  /** Ends its role as a probe, if it had one. */
-  private endProbe(pending: Pending<R, E>): void {
+  /** Ends its role as a probe or in a slow start, if it had one. */
+  private endRoles(pending: Pending<R, E>): void {
     if (!this.circuits.areClosed) this.putBack(this.circuits.unanswered(pending))
+    if (!this.pauses.isEmpty) this.putBack(this.pauses.unanswered(pending))
   }
 
   /** Puts requests back at the front, to be sent as soon as possible. */
@@ -381,7 +433,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   // ---------------------------------------------------------------------------
 
   private get isAnyWaiting(): boolean {
-    return this.waiting.size > 0 || this.circuits.hasWaiting || this.connections.hasQueued
+    return this.waiting.size > 0 || this.circuits.hasWaiting || this.pauses.hasWaiting || this.connections.hasQueued
   }
 
   private tick(): void {
@@ -402,7 +454,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     this.runtime.forgetTime()
     this.failLate()
     if (this.waiting.size > 0 || this.connections.hasQueued) this.connections.replaceStuck()
-    this.connections.grow(this.waiting.size > 0 && this.circuits.faultOfAll(this.runtime.now()) === undefined)
+    this.connections.grow(this.waiting.size > 0 && this.faultOfAll === undefined)
     this.connections.shrink()
     this.pump()
   }
@@ -410,9 +462,10 @@ export class Pool<R extends Refusal, E extends Failure> {
   private failLate(): void {
     const now = this.runtime.now()
     const isLate = ({ since }: Pending<R, E>): boolean => now - since >= this.queueMillis
-    for (const pending of [...this.waiting.takeWhile(isLate), ...this.circuits.takeIf(isLate)]) {
-      this.fail(pending, this.lateError)
-    }
+    const late = [...this.waiting.takeWhile(isLate), ...this.circuits.takeIf(isLate)]
+    if (late.length > 0) this.failAll(late, this.lateError)
+    const slow = this.pauses.takeIf(isLate)
+    if (slow.length > 0) this.failAll(slow, this.slowError)
   }
 
   private get lateError(): E {
@@ -421,6 +474,11 @@ export class Pool<R extends Refusal, E extends Failure> {
     return lastFailure === undefined
       ? failures.timedOut(this.options.queueTimeout, whyWaiting)
       : failures.notSent(lastFailure)
+  }
+
+  private get slowError(): E {
+    const { failures, name } = this.provider
+    return failures.timedOut(this.options.queueTimeout, `${name} asked for a pause, and pushes start slowly after it`)
   }
 
   // ---------------------------------------------------------------------------
@@ -439,7 +497,8 @@ export class Pool<R extends Refusal, E extends Failure> {
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.isClosed = true
-      this.failAll([...this.waiting.takeAll(), ...this.circuits.closeAll()], this.closedError)
+      const waiting = [...this.waiting.takeAll(), ...this.circuits.closeAll(), ...this.pauses.takeIf(() => true)]
+      this.failAll(waiting, this.closedError)
       return Effect.andThen(this.connections.retireAll(this.options.drainTimeout), this.runtime.close)
     })
   }

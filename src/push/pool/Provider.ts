@@ -51,11 +51,24 @@ export interface Refusal {
   readonly reason: string | undefined
 }
 
+/**
+ * The service takes no more requests for a while, such as after a 429. Requests fail
+ * at once until the pause ends, and then start slowly: see `pauses`.
+ */
+export interface Pause {
+  /** Which requests pause: those of the request's scope, or all of the credential. */
+  readonly reach: "Scope" | "All"
+  /** How long, in milliseconds, if the service says so. Default: 60 seconds, doubled for each pause in a row. */
+  readonly millis: number | undefined
+}
+
 /** The judgement of an answer. The sender of the request gets the refusal, so that nothing judges it twice. */
 export interface Judgement<out R extends Refusal> {
   readonly policy: AnswerPolicy
   /** `undefined` if the service accepted the request. */
   readonly refusal: R | undefined
+  /** The pause that a refusal asks for. The request itself ends with the refusal. */
+  readonly pause?: Pause | undefined
 }
 
 /** The judgement of an accepted request. */
@@ -77,6 +90,8 @@ export interface Failure {
 export interface Failures<in R extends Refusal, out E extends Failure> {
   /** The service refused the request. */
   readonly refused: (refusal: R) => E
+  /** The request was not sent, because this refusal paused its scope. `delay`: how long the pause still lasts. */
+  readonly paused: (refusal: R, delay: Duration.Duration) => E
   /** The request has no answer: it left, or it is invalid. */
   readonly unanswered: (error: Http2Error.Http2Error) => E
   /** The service did not process the request, in any of its attempts. */

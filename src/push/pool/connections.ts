@@ -4,7 +4,7 @@
  * After a connection that does not open, or proves useless, the pool pauses before
  * it opens the next. The pause doubles from one second to a minute; the useful
  * connections go on meanwhile. An idle connection must answer a PING before it gets
- * a request. A stuck connection is replaced: it may allow no streams or accept no
+ * a request, unless the service punishes PINGs. A stuck connection is replaced: it may allow no streams or accept no
  * bytes, and still answer PINGs. When the credential changes, the old connections
  * no longer count, and close when their requests have ended.
  */
@@ -48,8 +48,11 @@ export interface Member {
 /** The limits of the connections. Times are in milliseconds. */
 export interface Limits {
   readonly maxConnections: number
-  /** Closes surplus connections after this idle time. */
+  /** Closes surplus connections after this idle time, or all of them. */
   readonly idleTimeout: number
+  readonly closesLast: boolean
+  /** An idle connection must answer a PING after this time, before its next request. */
+  readonly doubtAfter: number
   /** How long a request may wait for a connection. */
   readonly queueTimeout: number
 }
@@ -68,9 +71,6 @@ const limitsText = "because of its limit of streams or its window"
 
 /** A connection is replaced after this many server errors in a row. */
 const maxServerErrors = 2
-
-/** An idle connection must answer a PING after this time, before it gets a request. */
-const pingAfterMillis = 5000
 
 /** A connection is stuck after a third of the queue timeout, within these bounds. */
 const minStuckMillis = 5000
@@ -146,7 +146,7 @@ export class Connections<R extends Refusal, E extends Failure> {
     const { connection, heardAt, usedAt } = member
     const now = this.runtime.now()
     if (connection.pending() > 0) return this.isStuck(member, now) ? 0 : connection.room()
-    if (now - Math.max(heardAt, usedAt) < pingAfterMillis) return connection.room()
+    if (now - Math.max(heardAt, usedAt) < this.limits.doubtAfter) return connection.room()
     this.pingFirst(member)
     return 0
   }
@@ -266,6 +266,19 @@ export class Connections<R extends Refusal, E extends Failure> {
     }
   }
 
+  /** Closes a connection after its idle time, even if it is the last one. */
+  private closeWhenIdle(member: Member): Effect.Effect<void> {
+    const { idleTimeout } = this.limits
+    return Effect.gen({ self: this }, function*() {
+      while (!member.isRetired) {
+        this.runtime.forgetTime()
+        const idle = member.connection.pending() > 0 ? 0 : this.runtime.now() - member.usedAt
+        if (idle >= idleTimeout) return this.retire(member)
+        yield* Effect.sleep(idleTimeout - idle)
+      }
+    })
+  }
+
   private add(connection: Connection.Connection, own: Scope.Closeable): void {
     const now = this.runtime.now()
     const member: Member = {
@@ -287,6 +300,7 @@ export class Connections<R extends Refusal, E extends Failure> {
       if (!connection.isOpen()) this.serverRetired(member, { goaway: connection.goaway() })
       this.listener.changed()
     })
+    if (this.limits.closesLast) this.runtime.fork(this.closeWhenIdle(member))
     this.runtime.fork(Effect.flatMap(connection.closed, (ending) => {
       this.serverRetired(member, ending)
       this.members.delete(member)

@@ -50,4 +50,9 @@ export class Waiting<A> {
   takeWhile(holds: (request: A) => boolean): Array<A> {
     return [...takeIf(this.back, holds), ...takeWhile(this.fresh, holds)]
   }
+
+  /** Takes the requests for which `holds` is true. */
+  takeIf(holds: (request: A) => boolean): Array<A> {
+    return [...takeIf(this.back, holds), ...takeIf(this.fresh, holds)]
+  }
 }

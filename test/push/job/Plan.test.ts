@@ -52,6 +52,11 @@ describe("the rule for a failed push", () => {
     assert.strictEqual(becomes(failure(action, delay), "Drop"), dropped)
   })
 
+  it("a push that a pause held back waits for its end, without end and without doubling", () => {
+    assert.strictEqual(becomes(failure("Retry", Duration.minutes(3))), "3m, 5m, 5m")
+    assert.strictEqual(becomes(failure("Retry", Duration.minutes(15))), "15m, 15m, 15m")
+  })
+
   it("a push without an answer was interrupted: it is retried at once, or dropped", () => {
     const ended = (onUnknown: Plan.OnUnknown) => Plan.sort([7, 8], [], { interrupted, onUnknown })
     assert.strictEqual(afterAll(ended("Repeat").rest), "0, 0, 0")

@@ -11,10 +11,10 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
 import type { Reply } from "../../../src/push/apns/answer/receipt.ts"
-import { provider } from "../../../src/push/apns/provider.ts"
 import * as Pool from "../../../src/push/pool/Pool.ts"
 import { allow, withManyCases } from "../../support/limits.ts"
 import { FakeConnection, fakeToken, push } from "../apns/fakeConnection.ts"
+import { pausing } from "./poolHarness.ts"
 
 allow(withManyCases)
 
@@ -33,6 +33,9 @@ const answers = [
   [500, "InternalServerError"],
   [503, "Shutdown"]
 ] as const
+
+/** Answers that ask for a pause, of everything or of a topic. */
+const pauses = [[429, "Pause"], [429, "Pause5"], [429, "PauseTopic"], [429, "PauseTopic20"]] as const
 
 const Index = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 99 }))
 
@@ -53,7 +56,9 @@ const pick = <A>(all: ReadonlyArray<A>, index: number): A | undefined => all[ind
 
 const turn = Effect.promise(() => new Promise((done) => setImmediate(done)))
 
-const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
+type Answers = ReadonlyArray<readonly [status: number, reason?: string]>
+
+const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>, answers: Answers) {
   const connections: Array<FakeConnection> = []
   let next: "opens" | "fails" | "untrusted" = "opens"
   const open = Effect.suspend(() => {
@@ -70,7 +75,7 @@ const play = Effect.fnUntraced(function*(events: ReadonlyArray<Event>) {
     connections.push(one)
     return Effect.acquireRelease(Effect.succeed(one.connection), () => Effect.sync(() => one.leave()))
   })
-  const pool = yield* Pool.make(provider, {
+  const pool = yield* Pool.make(pausing, {
     open,
     authorizer: fakeToken("KEY", { renews: true }),
     maxConnections: 3,
@@ -164,7 +169,14 @@ describe("the pool as a model", () => {
   it.effect.prop(
     "ends every request once",
     { events: Schema.Array(Event).check(Schema.isMaxLength(60)) },
-    ({ events }) => Effect.scoped(play(events)),
+    ({ events }) => Effect.scoped(play(events, answers)),
     { arbitrary: { runs: 250, size: 80 } }
+  )
+
+  it.effect.prop(
+    "ends every request once while the service asks for pauses",
+    { events: Schema.Array(Event).check(Schema.isMaxLength(60)) },
+    ({ events }) => Effect.scoped(play(events, [[200], [200], [403, "ExpiredProviderToken"], [500], ...pauses])),
+    { arbitrary: { runs: 100, size: 80 } }
   )
 })

@@ -3,7 +3,7 @@
  * It shows what a provider has to say, and that the pool needs no more.
  */
 import * as Data from "effect/Data"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { createSecureServer, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2"
@@ -46,6 +46,7 @@ export const provider: Provider.Provider<No, PigeonError> = {
   judgeDial: ({ message, reason }) => reason._tag === "TlsRejected" ? error("caught")(message) : undefined,
   failures: {
     refused: ({ reason }) => error("refused")(reason),
+    paused: ({ reason }, delay) => error("paused")(`${reason}, for ${Duration.format(delay)}`),
     unanswered: ({ message }) => error("lost")(message),
     unprocessed: error("came back"),
     notSent: error("grounded"),

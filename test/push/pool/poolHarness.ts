@@ -10,13 +10,31 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Http2Error from "../../../src/http2/Http2Error.ts"
 import type * as ApnsError from "../../../src/push/apns/answer/ApnsError.ts"
 import type { Reply } from "../../../src/push/apns/answer/receipt.ts"
-import { provider } from "../../../src/push/apns/provider.ts"
+import { provider as apns } from "../../../src/push/apns/provider.ts"
 import * as Pool from "../../../src/push/pool/Pool.ts"
 import { FakeConnection, push, word } from "../apns/fakeConnection.ts"
 
 export const untrusted = Http2Error.make(
   new Http2Error.TlsRejected({ server: "fake", kind: "Expired", detail: "its certificate is not valid now" })
 )
+
+/** APNs that asks for a pause with a 429: `Pause` and perhaps seconds, `PauseTopic` for the topic of the push alone. */
+export const pausing: typeof apns = {
+  ...apns,
+  judge: (response, now) => {
+    const judged = apns.judge(response, now)
+    const asked = /Pause(Topic)?(\d*)/.exec(Buffer.from(response.body).toString())
+    if (asked === null) return judged
+    const [, topic, seconds] = asked
+    return {
+      ...judged,
+      pause: {
+        reach: topic === undefined ? "All" : "Scope",
+        millis: seconds === "" ? undefined : Number(seconds) * 1000
+      }
+    }
+  }
+}
 
 /** Lets forked fibers and microtasks run. */
 export const settle = Effect.andThen(
@@ -29,7 +47,7 @@ export const pass = (time: Duration.Input) => Effect.andThen(TestClock.adjust(ti
 /** A pool whose n-th connection is the n-th of the list: one of the test's, or an error. */
 export const setUp = Effect.fnUntraced(function*(
   dials: ReadonlyArray<FakeConnection | Http2Error.Http2Error>,
-  options: Partial<Pool.Options<ApnsError.ApnsError>> = {}
+  options: Partial<Pool.Options<ApnsError.ApnsError>> & { readonly provider?: typeof apns } = {}
 ) {
   const scope = yield* Scope.fork(yield* Effect.scope)
   let dialed = 0
@@ -38,7 +56,7 @@ export const setUp = Effect.fnUntraced(function*(
     return next instanceof FakeConnection ? Effect.succeed(next.connection) : Effect.fail(next)
   })
   const logged: Array<string> = []
-  const pool = yield* Pool.make(provider, {
+  const pool = yield* Pool.make(options.provider ?? apns, {
     open,
     authorizer: undefined,
     maxConnections: 4,
@@ -72,6 +90,11 @@ export const setUp = Effect.fnUntraced(function*(
     failure: (n: number) => {
       const outcome = outcomes[n]
       return outcome !== undefined && Result.isFailure(outcome) ? outcome.failure.message : undefined
+    },
+    /** The error of a request that failed. */
+    error: (n: number) => {
+      const outcome = outcomes[n]
+      return outcome !== undefined && Result.isFailure(outcome) ? outcome.failure : undefined
     },
     close: Scope.close(scope, Exit.void)
   }
