@@ -11,6 +11,8 @@
  * `shutdown.ts` settles the rest with that stage's code.
  */
 import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
+import * as Inspectable from "effect/Inspectable"
 import * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -32,7 +34,54 @@ const infoOf = (attempt: Attempt, consumer: Parts["consumer"]): Effect.Effect<Le
         Effect.tap(Effect.fromResult(answer!), (info) => Effect.sync(() => attempt.inform(info))))
   )
 
-/** What a handler receives in addition to the payload. Few handlers ask for more, so its Effects are made on demand. */
+// Few handlers run the Effects of a delivery, so these classes make them when they run. An Effect that is made for each
+// job would cost several closures.
+
+class Info extends Effectable.Class<LeaseInfo, BrokerError> {
+  private readonly delivered: Attempt
+  private readonly consumer: Parts["consumer"]
+
+  constructor(delivered: Attempt, consumer: Parts["consumer"]) {
+    super()
+    this.delivered = delivered
+    this.consumer = consumer
+  }
+
+  asEffect(): Delivery["info"] {
+    return infoOf(this.delivered, this.consumer)
+  }
+}
+
+class AttemptNumber extends Effectable.Class<number, BrokerError> {
+  private readonly info: Info
+
+  constructor(info: Info) {
+    super()
+    this.info = info
+  }
+
+  asEffect(): Delivery["attempt"] {
+    return Effect.map(this.info, ({ attempt }) => attempt)
+  }
+}
+
+class IsLost extends Effectable.Class<boolean> {
+  private readonly delivered: Attempt
+
+  constructor(delivered: Attempt) {
+    super()
+    this.delivered = delivered
+  }
+
+  asEffect(): Delivery["isLost"] {
+    return Effect.sync(() => this.delivered.interruption?._tag === "LeaseLost")
+  }
+}
+
+/**
+ * What a handler receives in addition to the payload. All of it is in own properties, so that a handler can copy it
+ * (`{ ...delivery }`) or wrap it.
+ */
 class AttemptDelivery implements Delivery {
   readonly id: string
   readonly jobId: Delivery["jobId"]
@@ -40,32 +89,32 @@ class AttemptDelivery implements Delivery {
   readonly lease: Delivery["lease"]
   readonly publishedAt: number | undefined
   readonly expiresAt: number | undefined
-  readonly #attempt: Attempt
-  readonly #consumer: Parts["consumer"]
+  readonly attempt: Delivery["attempt"]
+  readonly info: Delivery["info"]
+  readonly isLost: Delivery["isLost"]
 
   constructor(attempt: Attempt, consumer: Parts["consumer"]) {
     const { decoded, lease } = attempt
+    const info = new Info(attempt, consumer)
     this.id = decoded.id ?? lease.id
     this.jobId = lease.id
     this.queue = lease.queue
     this.lease = lease
     this.publishedAt = decoded.publishedAt
     this.expiresAt = decoded.expiresAt
-    this.#attempt = attempt
-    this.#consumer = consumer
+    this.attempt = new AttemptNumber(info)
+    this.info = info
+    this.isLost = new IsLost(attempt)
   }
 
-  get info(): Delivery["info"] {
-    return infoOf(this.#attempt, this.#consumer)
+  /** What a log shows of it: not the body, and nothing of the broker. */
+  toJSON(): Pick<Delivery, "id" | "jobId" | "queue" | "publishedAt" | "expiresAt"> {
+    const { expiresAt, id, jobId, publishedAt, queue } = this
+    return { id, jobId, queue, publishedAt, expiresAt }
   }
 
-  get attempt(): Delivery["attempt"] {
-    return Effect.map(this.info, ({ attempt }) => attempt)
-  }
-
-  get isLost(): Delivery["isLost"] {
-    const attempt = this.#attempt
-    return Effect.sync(() => attempt.interruption?._tag === "LeaseLost")
+  [Inspectable.NodeInspectSymbol](): unknown {
+    return this.toJSON()
   }
 }
 

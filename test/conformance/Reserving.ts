@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import { inspect } from "node:util"
 import type { Consumer, Lease } from "../../src/Broker.ts"
 import {
   assertFails,
@@ -90,6 +91,15 @@ export const reserving = (test: Test): void => {
       }
       assert.include(yield* h.stats(a), { reserved: 2, idleWorkers: 0 })
       assert.include(yield* h.stats(b), { reserved: 2, idleWorkers: 0 })
+    }))
+
+  test("reserve: a log of a lease shows the job, and nothing of its broker", (h) =>
+    Effect.gen(function*() {
+      yield* h.put("{}")
+      const lease = yield* take(yield* h.consumer())
+      const { id, queue } = JSON.parse(JSON.stringify(lease))
+      assert.deepStrictEqual([id, queue], [lease.id, lease.queue])
+      assert.isBelow(inspect(lease, { depth: 10 }).length, 2000)
     }))
 
   test("reserve: the most urgent job of all queues of a consumer comes first", (h) =>

@@ -3,9 +3,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { Job, Publisher, Worker } from "../../src/index.ts"
+import { inspect } from "node:util"
+import { type Handler, Job, Publisher, Worker } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { Count, isGone, only, pass, publish, putRaw, rest, start, worked } from "./harness.ts"
+
+type Delivery = Handler.Delivery
 
 describe("success", () => {
   it.effect("deletes the job, and reports the result", () =>
@@ -30,6 +33,48 @@ describe("success", () => {
       const worker = yield* start({}, Worker.handler(Count, () => Effect.sleep("90 seconds")))
       yield* pass("90 seconds")
       assert.strictEqual(only(worker, "Done").duration, 90_000)
+    }).pipe(Effect.provide(TestBroker.layer)))
+
+  it.effect("the handler can copy and wrap the delivery, and keep it", () =>
+    Effect.gen(function*() {
+      yield* publish(1)
+      const kept: Array<Delivery> = []
+      const worker = yield* start(
+        {},
+        Worker.handler(Count, (_, delivery) =>
+          Effect.gen(function*() {
+            kept.push(delivery)
+            const copies: ReadonlyArray<Delivery> = [
+              { ...delivery },
+              Object.assign({}, delivery),
+              new Proxy(delivery, {}),
+              Object.create(delivery)
+            ]
+            return yield* Effect.forEach(copies, (copy) => Effect.all([copy.attempt, copy.isLost, copy.info]))
+          }))
+      )
+      const { result } = only(worker, "Done")
+      assert.deepStrictEqual((result as Array<Array<unknown>>).map(([attempt, isLost]) => [attempt, isLost]), [
+        [1, false],
+        [1, false],
+        [1, false],
+        [1, false]
+      ])
+      const [delivery] = kept
+      const [attempt, again] = yield* Effect.all([delivery!.attempt, delivery!.attempt], { concurrency: "unbounded" })
+      assert.deepStrictEqual([attempt, again, yield* delivery!.isLost], [1, 1, false])
+    }).pipe(Effect.provide(TestBroker.layer)))
+
+  it.effect("a log of the delivery says which job it is, without its body", () =>
+    Effect.gen(function*() {
+      const jobId = yield* Publisher.publish(Count, 4, { id: "key" })
+      const worker = yield* start(
+        {},
+        Worker.handler(Count, (_, delivery) => Effect.succeed([JSON.stringify(delivery), inspect(delivery)]))
+      )
+      const [json, shown] = only(worker, "Done").result as [string, string]
+      assert.deepStrictEqual(JSON.parse(json), { id: "key", jobId, queue: "q", publishedAt: 0 })
+      assert.notInclude(shown, "body")
     }).pipe(Effect.provide(TestBroker.layer)))
 
   it.effect("the handler sees the delivery", () =>

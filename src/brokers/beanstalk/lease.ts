@@ -27,14 +27,19 @@ export class BeanstalkLease implements Lease {
   readonly id: JobId
   readonly queue: string
   readonly body: Uint8Array
-  readonly holder: Holder
   info: LeaseInfo | undefined
+  // A `#private` field, because a log of the lease would print the whole connection.
+  readonly #holder: Holder
 
   constructor(id: JobId, queue: string, body: Uint8Array, holder: Holder, info: LeaseInfo | undefined) {
     this.id = id
     this.queue = queue
     this.body = body
-    this.holder = holder
     this.info = info
+    this.#holder = holder
+  }
+
+  get holder(): Holder {
+    return this.#holder
   }
 }

@@ -22,7 +22,8 @@ export class PostgresLease implements Lease {
   readonly priority: number
   readonly holder: number
   readonly reserve: number
-  readonly origin: Origin
+  // A `#private` field, because a log of the lease would print the whole broker.
+  readonly #origin: Origin
   /**
    * Who settles it: the worker; the handler's transaction, while its result is unknown; or no one, because it has
    * committed. `Worker` becomes `Settling` when the worker begins.
@@ -39,7 +40,11 @@ export class PostgresLease implements Lease {
     this.priority = this.info.priority
     this.holder = holder
     this.reserve = reserve
-    this.origin = origin
+    this.#origin = origin
+  }
+
+  get origin(): Origin {
+    return this.#origin
   }
 
   /** Whether a transaction of the handler settles it, or has settled it. */
