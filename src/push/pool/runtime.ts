@@ -57,12 +57,13 @@ export class Runtime {
   }
 }
 
-/** Makes the runtime of a pool. */
-export const make: Effect.Effect<Runtime> = Effect.gen(function*() {
-  return new Runtime(
-    yield* Scope.make(),
-    yield* Clock.Clock,
-    yield* Random.Random,
-    Effect.runForkWith(yield* Effect.context())
-  )
+/** Returns a function that makes the runtimes of pools with this fiber's services. */
+export const maker: Effect.Effect<() => Runtime> = Effect.gen(function*() {
+  const clock = yield* Clock.Clock
+  const random = yield* Random.Random
+  const run = Effect.runForkWith(yield* Effect.context())
+  return () => new Runtime(Scope.makeUnsafe(), clock, random, run)
 })
+
+/** Makes the runtime of a pool. */
+export const make: Effect.Effect<Runtime> = Effect.map(maker, (make) => make())
