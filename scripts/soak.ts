@@ -12,7 +12,7 @@
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
 import { startVitest } from "vitest/node"
-import { faults, round } from "../test/failover/failover.ts"
+import { possible, round } from "../test/failover/failover.ts"
 import { postgresKills } from "../test/kills/postgres.ts"
 import { sqliteKills } from "../test/kills/sqlite.ts"
 import * as Transactions from "../test/kills/transactions.ts"
@@ -53,10 +53,10 @@ const kills = (
 
 const failover: Soak = {
   name: "postgres-failover",
-  about: "a primary of PostgreSQL fails under load, its standby is promoted, and nothing acknowledged is lost",
-  rounds: 20,
+  about: "a primary of PostgreSQL fails or its disk is full under load, and nothing acknowledged is lost",
+  rounds: 28,
   together: 1,
-  take: (_, index) => Effect.runPromise(round(faults[index % faults.length]!))
+  take: (_, index) => Effect.runPromise(round(possible[index % possible.length]!))
 }
 
 /** Takes a file of vitest that is too long for `npm test`. */

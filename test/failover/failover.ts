@@ -8,19 +8,32 @@
 import { assert } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import { type Broker, type Lease, putRequest } from "../../src/Broker.ts"
+import type { BrokerError } from "../../src/BrokerError.ts"
 import * as PostgresBroker from "../../src/brokers/postgres/PostgresBroker.ts"
 import { bytes, text } from "../conformance/Harness.ts"
+import * as Disk from "../support/disk.ts"
+import { eventually } from "../support/eventually.ts"
 import { relay } from "../support/network.ts"
 import { cluster } from "../support/postgres.ts"
 import { replicated, standbyOf } from "../support/standby.ts"
 
-/** What becomes of the primary. */
-export const faults = ["killed", "immediate", "fast", "terminated", "cut off"] as const
+/**
+ * What becomes of the primary. A full disk of its data (`disk full`) leaves it running, and there is room again after a
+ * while. A full disk of its write-ahead log (`log full`) ends it.
+ */
+export const faults = ["killed", "immediate", "fast", "terminated", "cut off", "disk full", "log full"] as const
 
 export type Fault = typeof faults[number]
+
+/** What has a disk of its own, which the fault fills. */
+const fills: Partial<Record<Fault, "data" | "log">> = { "disk full": "data", "log full": "log" }
+
+/** The faults that this machine lets us have. */
+export const possible = faults.filter((fault) => !Disk.isMissing || fills[fault] === undefined)
 
 const signals = { killed: "SIGKILL", immediate: "SIGQUIT", fast: "SIGINT" } as const
 
@@ -38,6 +51,10 @@ class Ledger {
   /** Came again after its settlement was answered. */
   readonly repeated: Array<string> = []
   unknown = 0
+  /** Failed, and certainly were not put. */
+  readonly notPut = new Set<string>()
+  /** Puts that found no room on the disk. */
+  withoutRoom = 0
   /** When a put was answered last, and a job came last. */
   putAt = 0
   receivedAt = 0
@@ -64,12 +81,17 @@ const publish = (broker: Broker["Service"], ledger: Ledger, who: number) => {
       yield* Effect.sleep("2 millis")
     } else {
       const { reason } = put.failure
-      assert.strictEqual(reason._tag, "Unavailable", reason.message)
+      if (reason._tag === "OutOfMemory") ledger.withoutRoom++
+      else assert.strictEqual(reason._tag, "Unavailable", reason.message)
       if (reason._tag === "Unavailable" && reason.fate === "Unknown") ledger.unknown++
+      else ledger.notPut.add(body)
       yield* Effect.sleep("20 millis")
     }
   }))
 }
+
+const isNotCarriedOut = ({ reason }: BrokerError): boolean =>
+  reason._tag === "OutOfMemory" || reason._tag === "Unavailable" && reason.fate === "NotSent"
 
 const work = (broker: Broker["Service"], ledger: Ledger) =>
   Effect.scoped(Effect.gen(function*() {
@@ -81,12 +103,10 @@ const work = (broker: Broker["Service"], ledger: Ledger) =>
         results.forEach((result, i) => {
           if (Result.isSuccess(result)) ledger.settled.add(text(left[i]!))
         })
-        const unsent = left.filter((_, i) => {
+        left = left.filter((_, i) => {
           const result = results[i]!
-          return Result.isFailure(result) && result.failure.reason._tag === "Unavailable"
-            && result.failure.reason.fate === "NotSent"
+          return Result.isFailure(result) && isNotCarriedOut(result.failure)
         })
-        left = unsent
         if (left.length > 0) yield* Effect.sleep("20 millis")
       }
     })
@@ -98,12 +118,48 @@ const work = (broker: Broker["Service"], ledger: Ledger) =>
     }))
   }))
 
-/** One round. Returns how long after the promotion a put was answered and a job came, in milliseconds. */
+/** A primary with a disk that can be filled, where the fault asks for it, its standby, and the way to the primary. */
+const serversFor = Effect.fnUntraced(function*(fault: Fault) {
+  const full = fills[fault]
+  const disk = full === undefined ? undefined : yield* Disk.smallDisk(128)
+  const disks = disk === undefined ? undefined : { [full!]: disk.path }
+  const primary = yield* cluster({ settings: replicated, disks })
+  return { disk, primary, standby: yield* standbyOf(primary), way: yield* relay(primary.port) }
+})
+
+/** Has the primary fail. Returns when work can go on. */
+const strike = Effect.fnUntraced(function*(
+  fault: Fault,
+  { disk, primary, standby, way }: Effect.Success<ReturnType<typeof serversFor>>,
+  ledger: Ledger
+) {
+  switch (fault) {
+    case "terminated":
+      yield* primary.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'backq'")
+      return
+    case "disk full":
+      yield* disk!.fill
+      yield* eventually("a put finds no room", () => ledger.withoutRoom > 10)
+      yield* Effect.sleep(workFor)
+      return yield* disk!.empty
+    case "log full":
+      yield* disk!.fill
+      yield* Effect.repeat(Effect.exit(primary.psql("SELECT pg_switch_wal()")), { until: Exit.isFailure })
+      break
+    case "cut off":
+      yield* way.hold
+      break
+    default:
+      yield* Effect.forkChild(primary.stop(signals[fault]))
+  }
+  yield* Effect.sleep(missedAfter(fault))
+  yield* standby.promote
+})
+
+/** One round. Returns how long after work could go on a put was answered and a job came, in milliseconds. */
 export const round = Effect.fnUntraced(function*(fault: Fault) {
-  const primary = yield* cluster({ settings: replicated })
-  const standby = yield* standbyOf(primary)
-  const way = yield* relay(primary.port)
-  const url = `postgres://postgres@127.0.0.1:${way.port},127.0.0.1:${standby.port}/postgres`
+  const servers = yield* serversFor(fault)
+  const url = `postgres://postgres@127.0.0.1:${servers.way.port},127.0.0.1:${servers.standby.port}/postgres`
   const publisher = yield* PostgresBroker.make({ url })
   const worker = yield* PostgresBroker.make({ url })
   const ledger = new Ledger()
@@ -114,22 +170,12 @@ export const round = Effect.fnUntraced(function*(fault: Fault) {
   yield* Effect.sleep(workFor)
   assert.isAbove(ledger.acknowledged.size, 0)
 
-  if (fault === "terminated") {
-    yield* primary.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'backq'")
-  } else {
-    if (fault === "cut off") yield* way.hold
-    else yield* Effect.forkChild(primary.stop(signals[fault]))
-    yield* Effect.sleep(missedAfter(fault))
-    yield* standby.promote
-  }
-  const promotedAt = yield* Clock.currentTimeMillis
-  const isBack = Effect.sync(() => ledger.putAt > promotedAt && ledger.receivedAt > promotedAt)
-  yield* Effect.timeout(
-    Effect.repeat(Effect.tap(isBack, Effect.sleep("1 millis")), { until: (isBack) => isBack }),
-    "20 seconds"
-  )
-  const took = (yield* Clock.currentTimeMillis) - promotedAt
+  yield* strike(fault, servers, ledger)
+  const from = yield* Clock.currentTimeMillis
+  yield* eventually("work goes on", () => ledger.putAt > from && ledger.receivedAt > from)
+  const took = (yield* Clock.currentTimeMillis) - from
   yield* Effect.sleep(workFor)
+  for (const fiber of fibers) assert.isUndefined(fiber.pollUnsafe(), "a publisher or the worker ended")
 
   yield* Effect.forEach(fibers.slice(0, -1), Fiber.interrupt)
   yield* Effect.timeout(
@@ -140,6 +186,14 @@ export const round = Effect.fnUntraced(function*(fault: Fault) {
   ).pipe(Effect.ignore)
   assert.deepStrictEqual(ledger.missing, [], "jobs that were acknowledged are missing")
   assert.deepStrictEqual(ledger.repeated, [], "jobs came again after their settlement was answered")
+  const wrong = Array.from(ledger.notPut).filter((body) => ledger.received.has(body))
+  assert.deepStrictEqual(wrong, [], "jobs came whose put failed with NotSent or for lack of room")
   yield* Fiber.interrupt(fibers.at(-1)!)
-  return { fault, took, acknowledged: ledger.acknowledged.size, unknown: ledger.unknown }
+  return {
+    fault,
+    took,
+    acknowledged: ledger.acknowledged.size,
+    unknown: ledger.unknown,
+    withoutRoom: ledger.withoutRoom
+  }
 }, Effect.scoped)

@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
-import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { isInstalled, owner as ownerOf, program } from "../../scripts/test/postgres.ts"
@@ -36,11 +36,19 @@ export interface ClusterOptions {
   readonly files?: Readonly<Record<string, string>>
   /** Makes the folder of the data, instead of initdb. */
   readonly copy?: (folder: string) => void
+  /** Folders for the data and for its log, each on a disk of its own. Default: they share the temporary folder. */
+  readonly disks?: { readonly data?: string; readonly log?: string } | undefined
 }
 
 const makeFolder = (options: ClusterOptions, owner: ReturnType<typeof ownerOf>) => {
   const folder = mkdtempSync(join(tmpdir(), "backq-pg-"))
   if (owner.uid !== undefined) chownSync(folder, owner.uid, owner.gid!)
+  if (options.disks?.data !== undefined) {
+    const data = join(options.disks.data, "data")
+    mkdirSync(data, { mode: 0o700 })
+    if (owner.uid !== undefined) chownSync(data, owner.uid, owner.gid!)
+    symlinkSync(data, join(folder, "data"))
+  }
   const passwordFile = join(folder, "password")
   writeFileSync(passwordFile, `${options.password ?? ""}\n`)
   for (const [name, content] of Object.entries(options.files ?? {})) {
@@ -54,9 +62,21 @@ const makeFolder = (options: ClusterOptions, owner: ReturnType<typeof ownerOf>) 
   const withPassword = options.password === undefined
     ? ["-A", "trust"]
     : ["-A", "scram-sha-256", `--pwfile=${passwordFile}`]
+  const withLog = options.disks === undefined ? [] : ["-X", join(options.disks.log ?? folder, "log")]
   const made = spawnSync(
     program("initdb"),
-    ["-D", join(folder, "data"), "-U", "postgres", "--no-locale", "-E", "UTF8", "--no-sync", ...withPassword],
+    [
+      "-D",
+      join(folder, "data"),
+      "-U",
+      "postgres",
+      "--no-locale",
+      "-E",
+      "UTF8",
+      "--no-sync",
+      ...withLog,
+      ...withPassword
+    ],
     { ...owner, cwd: folder, encoding: "utf8" }
   )
   if (made.status !== 0) throw new Error(`initdb failed: ${made.stderr}`)
