@@ -259,13 +259,18 @@ export const make = (s: string, keepMillis = 0) => {
     lock: "SELECT pg_advisory_lock($1, $2)",
     addProcess: `INSERT INTO ${s}.process (id, alive_until) VALUES ($1, clock_timestamp() + ${ms("$2::bigint")})
       RETURNING id`,
-    /** A heartbeat. No row: the others took the process for dead. */
-    beat: `UPDATE ${s}.process SET alive_until = clock_timestamp() + ${ms("$2::bigint")} WHERE id = $1 RETURNING id`,
+    /**
+     * A heartbeat of `$1`, and the dead processes if `$4`: each with whether its heart stopped. No row of `$1`: the others
+     * took it for dead. One statement: each that an idle process sends every second costs 0.15 s of CPU a minute.
+     */
+    beat: `WITH me AS (UPDATE ${s}.process SET alive_until = clock_timestamp() + ${ms("$3::bigint")} WHERE id = $1
+        RETURNING id)
+      SELECT id, NULL::boolean FROM me
+      UNION ALL SELECT id, alive_until < clock_timestamp() FROM ${s}.process WHERE $4 AND id <> $1 AND ${isDead}`,
     /** The row of a process with jobs stays: by it the others find them. */
     removeProcess: `WITH w AS (DELETE FROM ${s}.waiting WHERE process = $1)
       DELETE FROM ${s}.process WHERE id = $1
         AND NOT EXISTS (SELECT 1 FROM ${s}.job WHERE state = 2 AND holder = $1)`,
-    suspects: `SELECT id, alive_until < clock_timestamp() FROM ${s}.process WHERE id <> $1 AND ${isDead}`,
     /** Returns what dead processes held; they are forgotten with the last of it. */
     holderGone: `WITH dead AS MATERIALIZED (SELECT id FROM ${s}.process WHERE id = ANY ($1::int[])
         AND ${isDead}),

@@ -29,14 +29,14 @@ import type { Pooling } from "./pooling.ts"
 import type { Session } from "./servers.ts"
 
 const pauses: Limits = { firstMillis: 50, longestMillis: 500 }
-/** How often a process with waiting workers looks for dead ones. */
-const judgeEveryMillis = 500
+/** A process that looks dead is looked at again after this time. */
+const judgeAgainMillis = 500
 /** After its session reopened, a process judges no other for this long: after a failover all must take their locks again. */
 const graceAfterEntryMillis = 5000
 const reportEveryMillis = 100
-/** The interval of heartbeats, and how long each is valid. */
+/** The interval of heartbeats, each of which also looks for dead processes, and how long each is valid. */
 const beatEveryMillis = 1000
-const beatValidMillis = 7000
+const beatValidMillis = 6500
 /** A session that does not answer a heartbeat for this long is given up. */
 const beatWithin = "2 seconds"
 /**
@@ -91,8 +91,11 @@ export class Presence {
   private error: BrokerError | undefined
   /** How many looks in a row found each process dead. */
   private looks: ReadonlyMap<number, number> = new Map()
+  private dead: ReadonlyArray<number> = []
   private enteredAt = 0
   private reportedCounts = ""
+  /** Is open while there may be something to report, or a dead process. */
+  private readonly news = Latch.makeUnsafe()
 
   constructor(options: Options) {
     this.options = options
@@ -104,9 +107,31 @@ export class Presence {
       (error) => failure(this.options.broker, this.options.schema, error)
     )
 
-  /** Sends a heartbeat. `false`: the others took this process for dead. */
-  private beat(ask: Ask, id: number): Effect.Effect<boolean, BrokerError> {
-    return Effect.map(ask(this.options.sql.beat, [id, beatValidMillis]), (rows) => rows.length > 0)
+  /** Sends a heartbeat, and looks for dead processes. `false`: the others took this process for dead. */
+  private beat(ask: Ask, id: number, judges = false): Effect.Effect<boolean, BrokerError> {
+    return Effect.map(
+      ask(this.options.sql.beat, [id, lockClass(this.options.schema), beatValidMillis, judges]),
+      (rows) => {
+        const others = rows.filter(([row]) => row !== id)
+        if (judges) this.judge(others)
+        return others.length < rows.length
+      }
+    )
+  }
+
+  /** Counts looks that found a process dead. */
+  private judge(suspects: Driver.Rows): void {
+    const looks = new Map<number, number>()
+    const dead: Array<number> = []
+    for (const [row, isSilent] of suspects) {
+      const id = Number(row)
+      const count = (this.looks.get(id) ?? 0) + 1
+      looks.set(id, count)
+      if (count >= (isSilent === true ? looksAtHeart : looksAtLock)) dead.push(id)
+    }
+    this.looks = looks
+    this.dead = dead
+    if (dead.length > 0) this.news.openUnsafe()
   }
 
   /** Enters this process where it is not, by a number that `lock` makes sure of. */
@@ -138,7 +163,9 @@ export class Presence {
   private readonly begin = Effect.fnUntraced(function*(this: Presence, entered: Effect.Effect<void>) {
     this.enteredAt = yield* Clock.currentTimeMillis
     this.looks = new Map()
+    this.dead = []
     this.reportedCounts = ""
+    this.news.openUnsafe()
     yield* entered
     this.options.onNotified(undefined)
   })
@@ -147,9 +174,13 @@ export class Presence {
   private beating(ask: Ask): Effect.Effect<void, BrokerError> {
     const { broker } = this.options
     const silent = brokerError(new Unavailable({ broker, fate: "NotSent", detail: `it is silent for ${beatWithin}` }))
-    return Effect.suspend(() => this.beat(ask, this.id!)).pipe(
+    const beat = Effect.flatMap(
+      Clock.currentTimeMillis,
+      (now) => this.beat(ask, this.id!, now - this.enteredAt >= graceAfterEntryMillis)
+    )
+    return beat.pipe(
       Effect.timeoutOrElse({ duration: beatWithin, orElse: () => Effect.fail(silent) }),
-      Effect.tap(Effect.sleep(beatEveryMillis)),
+      Effect.tap(() => Effect.sleep(this.looks.size > 0 ? judgeAgainMillis : beatEveryMillis)),
       Effect.repeat({ while: (isAlive) => isAlive }),
       Effect.asVoid
     )
@@ -220,30 +251,14 @@ export class Presence {
     return this.error === undefined ? Effect.andThen(this.known.await, this.entered) : Effect.fail(this.error)
   })
 
-  /** The processes that are dead. */
-  private readonly suspects = Effect.gen({ self: this }, function*() {
-    const { link, schema, sql } = this.options
-    const looks = new Map<number, number>()
-    const dead: Array<number> = []
-    for (const [row, isSilent] of yield* link.query(sql.suspects, [this.id, lockClass(schema)])) {
-      const id = Number(row)
-      const count = (this.looks.get(id) ?? 0) + 1
-      looks.set(id, count)
-      if (count >= (isSilent === true ? looksAtHeart : looksAtLock)) dead.push(id)
-    }
-    this.looks = looks
-    return dead
-  })
-
   /** Requeues the jobs of dead processes. */
-  private readonly judge = Effect.gen({ self: this }, function*() {
-    const { link, onNotified, schema, sql } = this.options
-    const now = yield* Clock.currentTimeMillis
-    if (now - this.enteredAt < graceAfterEntryMillis) return
-    const dead = yield* this.suspects
-    if (dead.length === 0) return
-    const [row] = yield* link.query(sql.holderGone, [Driver.int4s(dead), lockClass(schema)])
-    if (Number(row![0]) > 0) onNotified(undefined)
+  private readonly requeueOfDead = Effect.suspend(() => {
+    const { dead, options: { link, onNotified, schema, sql } } = this
+    if (dead.length === 0) return Effect.void
+    this.dead = []
+    return Effect.map(link.query(sql.holderGone, [Driver.int4s(dead), lockClass(schema)]), ([row]) => {
+      if (Number(row![0]) > 0) onNotified(undefined)
+    })
   })
 
   /** Reports how many workers wait here, if that changed. */
@@ -261,17 +276,19 @@ export class Presence {
     )
   })
 
+  /** The number of idle workers may have changed. */
+  readonly changed = (): void => void this.news.openUnsafe()
+
   /** Reports idle workers and requeues the jobs of dead processes, until it is interrupted. */
-  readonly watch: Effect.Effect<never> = Effect.suspend(() => {
-    let judgedAt = 0
-    return Effect.forever(Effect.gen({ self: this }, function*() {
+  readonly watch: Effect.Effect<never> = Effect.forever(
+    Effect.gen({ self: this }, function*() {
+      yield* this.news.await
+      this.news.closeUnsafe()
+      const both = Effect.andThen(this.requeueOfDead, this.reportIdle)
+      yield* Effect.catch(both, () => Effect.sync(this.changed))
       yield* Effect.sleep(reportEveryMillis)
-      const now = yield* Clock.currentTimeMillis
-      const isDue = now - judgedAt >= judgeEveryMillis && this.options.counts().size > 0
-      if (isDue) judgedAt = now
-      yield* Effect.ignore(Effect.andThen(this.reportIdle, isDue ? this.judge : Effect.void))
-    }))
-  })
+    })
+  )
 
   /** Forgets this process. */
   readonly leave: Effect.Effect<void> = Effect.suspend(() =>

@@ -97,7 +97,12 @@ export class Store implements Origin {
     this.broker = options.broker
     this.link = options.link
     this.sql = JobStatements.make(`"${options.schema}"`, options.keepMillis)
-    this.waiters = new Waiters({ advance: this.advanceIfDue, nextDue: this.nextDue, ...options })
+    this.waiters = new Waiters({
+      advance: this.advanceIfDue,
+      nextDue: this.nextDue,
+      onIdle: () => this.presence?.changed(),
+      ...options
+    })
   }
 
   private now(): number {

@@ -9,6 +9,7 @@
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import { type BrokerError, notSent } from "../../BrokerError.ts"
 import { type Limits, pauseMillis } from "../../internal/backoff.ts"
@@ -39,6 +40,8 @@ export interface Source {
   readonly poll: () => number
   /** For how many milliseconds the server may be away. */
   readonly patience: number
+  /** The number of those who wait may have changed. */
+  readonly onIdle: () => void
 }
 
 /** The calls that wait. */
@@ -48,6 +51,8 @@ export class Waiters<Lease> {
   private wake: (() => void) | undefined
   private isWoken = false
   private looked = 0
+  /** Milliseconds until the next delay, lease or pause is over, if that was just asked. */
+  private due: number | undefined
   private awaySince: number | undefined
   private failures = 0
 
@@ -63,7 +68,14 @@ export class Waiters<Lease> {
 
   /** Takes a call out. */
   remove(waiter: Waiter<Lease>): void {
-    this.all.delete(waiter)
+    if (this.all.delete(waiter) && waiter.isWaiting) this.source.onIdle()
+  }
+
+  /** A call found no job, and waits. */
+  private idle(waiter: Waiter<Lease>): void {
+    if (waiter.isWaiting || !this.all.has(waiter)) return
+    waiter.isWaiting = true
+    this.source.onIdle()
   }
 
   /** Something may be ready. */
@@ -76,6 +88,7 @@ export class Waiters<Lease> {
   /** Fails some of those who wait. */
   fail(error: BrokerError, which?: (waiter: Waiter<Lease>) => boolean): void {
     this.all.fail(error, which)
+    this.source.onIdle()
   }
 
   /** How many wait on each queue. */
@@ -101,16 +114,16 @@ export class Waiters<Lease> {
     const empty = new Set<string>()
     for (const waiter of Array.from(this.all)) {
       if (waiter.queues.every((queue) => empty.has(queue))) {
-        waiter.isWaiting = this.all.has(waiter)
+        this.idle(waiter)
         continue
       }
       const { isShort, leases } = yield* waiter.take
       if (isShort) { for (const queue of waiter.queues) empty.add(queue) }
       if (!this.all.has(waiter)) yield* waiter.requeue(leases)
       else if (isReadonlyArrayNonEmpty(leases)) {
-        this.all.delete(waiter)
+        this.remove(waiter)
         waiter.served(leases)
-      } else waiter.isWaiting = true
+      } else this.idle(waiter)
     }
     this.awaySince = undefined
     this.failures = 0
@@ -128,28 +141,40 @@ export class Waiters<Lease> {
     this.isWoken = true
   })
 
+  /** Waits until jobs may be ready. `true`: nothing says that there are any. */
   private readonly rest = Effect.gen({ self: this }, function*() {
-    if (this.isWoken) return
-    if (this.all.size === 0) return yield* this.woken
-    const due = yield* this.source.nextDue
+    if (this.isWoken) return false
+    if (this.all.size === 0) return yield* Effect.as(this.woken, false)
+    const due = this.due ?? (yield* this.source.nextDue)
     const poll = this.source.poll() * (0.9 + 0.2 * (yield* Random.next))
     const look = Math.min(looks[this.looked] ?? poll, poll)
     this.looked++
-    yield* Effect.timeoutOption(this.woken, Math.max(1, Math.min(due, look)))
+    const heard = yield* Effect.timeoutOption(this.woken, Math.max(1, Math.min(due, look)))
+    return Option.isNone(heard) && look < due
   })
+
+  /**
+   * Serves where there is most likely no job, and asks beside it when there will be one: one write, one wake-up of the
+   * server. A failure of the second question must not interrupt the first, which may be leasing jobs.
+   */
+  private readonly poll = Effect.suspend(() =>
+    Effect.map(
+      Effect.all([this.serve, Effect.option(this.source.nextDue)], { concurrency: 2 }),
+      ([, due]) => {
+        this.due = Option.getOrUndefined(due)
+      }
+    )
+  )
 
   /** Serves for as long as it is not interrupted. */
   readonly run: Effect.Effect<never> = Effect.forever(
     Effect.catch(
-      Effect.andThen(
-        Effect.andThen(
-          this.rest,
-          Effect.sync(() => {
-            this.isWoken = false
-          })
-        ),
-        Effect.suspend(() => this.all.size === 0 ? Effect.void : this.serve)
-      ),
+      Effect.flatMap(this.rest, (isPoll) => {
+        this.isWoken = false
+        this.due = undefined
+        if (this.all.size === 0) return Effect.void
+        return isPoll ? this.poll : this.serve
+      }),
       (error) => this.away(error)
     )
   )
