@@ -153,11 +153,17 @@ export const parseDuration = (text: string): Option.Option<Duration.Duration> =>
   return Duration.fromInput((short === null ? text.trim() : `${short[1]} ${units[short[2]!]}`) as Duration.Input)
 }
 
-/** Hides all up to the last `@`, which may be percent-encoded. A path may contain an `@`, and is shown. */
+/** A password that stands in front of the query: in `DATABASE&password=...`, or in a list of words for libpq. */
+const assignedPassword = /^([^?]*?(?:password|passwd|pass|pwd)\s*=)[^?]*/is
+
+/**
+ * Hides all up to the last `@`, which may be percent-encoded, and a password that is assigned in front of the query. A
+ * path may contain an `@`, and is shown.
+ */
 const withoutUser = (input: string): string =>
   /^(sqlite|memory):(?!\/\/)/i.test(input)
     ? input
-    : input.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*(?:@|%40)/is, "$1…@")
+    : input.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*(?:@|%40)/is, "$1…@").replace(assignedPassword, "$1…")
 
 /** Whether an option holds the content of a key or certificate file instead of its name. */
 const isPem = (text: string): boolean => text.includes("-----BEGIN") || /^MI[A-Za-z0-9+/=\s]{60}/.test(text)

@@ -55,6 +55,10 @@ export const parse = (url: string): Result.Result<Address, string> => {
   const found = shape.exec(url)
   if (found === null) return Result.fail("it must be postgres://USER:PASSWORD@HOST:PORT/DATABASE")
   const [, login, authority = "", path, search] = found
+  // A password with a / in it ends up here, and so does what should be an option.
+  if (/[@&;=]/.test(path ?? "")) {
+    return Result.fail("its database has one of @ & ; = in it: write / in a password as %2F, and options after ?")
+  }
   const [name, password] = login === undefined ? [] : login.split(/:(.*)/s)
   return Result.map(
     Result.all({

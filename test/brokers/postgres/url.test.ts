@@ -66,7 +66,10 @@ describe("a URL of PostgreSQL", () => {
     ["postgres://db/app?schema=a&schema=b", "must be given once"],
     ["postgres://db/app?connect-timeout=0s", "must be more than 0"],
     ["postgres://db/app?ca=-----BEGIN%20CERTIFICATE-----", "ca must be the name of a file, not its content"],
-    ["postgres://db/%ff", "percent-encoded"]
+    ["postgres://db/%ff", "percent-encoded"],
+    ["postgres://app:123/4@db/app", "write / in a password as %2F"],
+    ["postgres://u@db/app&sslmode=require", "options after ?"],
+    ["postgres://u@db/app;schema=jobs", "options after ?"]
   ]
 
   it.each(refused)("%s is refused", (url, why) => assert.include(messageOf(url), why))
@@ -77,6 +80,12 @@ describe("a URL of PostgreSQL", () => {
     "postgres://u:very@secret:verysecret@db/app?x=1",
     "postgres://u:verysecret%40db/app",
     "postgres://u:verysecret@db/app?password=verysecret",
+    "postgres://u:123/verysecret@db/app",
+    "postgres://u@db/app&password=verysecret",
+    "postgres://u@db/app;pwd=verysecret?schema=jobs",
+    "postgres://u@db/app password = 'verysecret verysecret'",
+    "host=db user=u password=verysecret",
+    "host=db user=u password='very secret verysecret' port=5432",
     "postgresql://verysecret@db/app?key=-----BEGIN verysecret",
     "postgresql://db/app?pooler=x&listen=postgres%3A%2F%2Fu%3Averysecret%40db"
   ])("no message shows the password of %s", (url) => {
