@@ -1,13 +1,13 @@
 /**
- * Checks whether a payload is JSON that a device can read. It returns a fault with its
- * place, never throws, and takes bounded time and memory, whatever the payload is.
+ * Checks whether a value is JSON that any device can read. It returns a fault with its
+ * place, never throws, and takes bounded time and memory, whatever the value is.
  *
  * It refuses values that JSON can't express (a big integer, a date, `undefined`),
  * objects with `toJSON`, cycles, and nesting deeper than the parser of Apple's
  * Foundation allows. Pure.
  */
-import { isRawNumber } from "../../../internal/exactNumbers.ts"
-import { callSafely, describe } from "../../../internal/thrown.ts"
+import { isRawNumber } from "./exactNumbers.ts"
+import { callSafely, describe } from "./thrown.ts"
 
 /** A fault and its place: the keys and indices below the value. */
 export interface Fault {

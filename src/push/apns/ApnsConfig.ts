@@ -26,6 +26,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { KeyMaterial } from "../credential/index.ts"
+import { Servers } from "../pool/index.ts"
 import type * as Credential from "./credential/Credential.ts"
 import * as CredentialError from "./credential/CredentialError.ts"
 import * as Endpoint from "./Endpoint.ts"
@@ -97,13 +98,13 @@ const trimmed = (provider: ConfigProvider.ConfigProvider): ConfigProvider.Config
 const checkAll = (
   { environment, host, keyId, port, teamId, topic }: Variables
 ): Effect.Effect<void, CredentialError.CredentialError> => {
-  const checks: ReadonlyArray<readonly [variable: string, value: string | undefined, check: OptionRules.Check]> = [
+  const checks: ReadonlyArray<readonly [variable: string, value: string | undefined, check: Servers.Check]> = [
     ["TOPIC", topic, OptionRules.defaultTopic],
     ["KEY_ID", keyId, OptionRules.id],
     ["TEAM_ID", teamId, OptionRules.id],
     ["ENVIRONMENT", environment, OptionRules.environment],
     ["HOST", host, OptionRules.pushHost(environment === "sandbox" ? environment : "production")],
-    ["PORT", port, OptionRules.port]
+    ["PORT", port, Servers.port]
   ]
   for (const [variable, value, check] of checks) {
     const rule = value === undefined ? undefined : check(value)

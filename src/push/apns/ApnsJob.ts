@@ -34,7 +34,7 @@ import type { JobId } from "../../Broker.ts"
 import type * as Handler from "../../Handler.ts"
 import * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
-import { Plan, PushJob } from "../job/index.ts"
+import { Plan, PushJob, splitTokens } from "../job/index.ts"
 import * as ApnsError from "./answer/ApnsError.ts"
 import * as Apns from "./Apns.ts"
 import * as DeadTokenJob from "./DeadTokenJob.ts"
@@ -67,10 +67,6 @@ export type Summary = PushJob.Summary
 // Publishing
 // -----------------------------------------------------------------------------
 
-/** The limits of a job's tokens: a worker sends them in a second, and the job fits into beanstalkd's default size. */
-const maxTokens = 500
-const maxCharacters = 40_000
-
 /** Removes duplicate tokens. Upper and lower case mean the same device, and the first spelling is kept. */
 const distinct = (tokens: Iterable<string>): Array<string> => {
   const spellings = new Map<string, string>()
@@ -81,19 +77,7 @@ const distinct = (tokens: Iterable<string>): Array<string> => {
   return [...spellings.values()]
 }
 
-const split = (tokens: Iterable<string>): Array<Arr.NonEmptyReadonlyArray<string>> => {
-  const jobs: Array<Arr.NonEmptyArray<string>> = []
-  let characters = 0
-  for (const token of distinct(tokens)) {
-    const last = jobs.at(-1)
-    characters += token.length
-    if (last === undefined || last.length >= maxTokens || characters > maxCharacters) {
-      jobs.push([token])
-      characters = token.length
-    } else last.push(token)
-  }
-  return jobs
-}
+const split = (tokens: Iterable<string>): Array<Arr.NonEmptyReadonlyArray<string>> => splitTokens(distinct(tokens))
 
 /** Splits the tokens into jobs lazily, so that tokens that throw fail the publication. */
 const payloads = (notification: Notification, tokens: Iterable<string>): Iterable<ApnsPayload> => ({

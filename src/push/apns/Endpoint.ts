@@ -4,9 +4,9 @@
  * Source: Apple, "Sending notification requests to APNs" and "Sending channel
  * management requests to APNs".
  */
-import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { Servers } from "../pool/index.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -35,10 +35,7 @@ export type Environment = typeof Environment.Type
  * @category models
  * @since 0.1.0
  */
-export interface Authority {
-  readonly host: string
-  readonly port: number
-}
+export interface Authority extends Servers.Authority {}
 
 /**
  * An HTTP proxy that supports CONNECT (RFC 9110, section 9.3.6). TLS ends at Apple, not at the proxy.
@@ -46,11 +43,7 @@ export interface Authority {
  * @category models
  * @since 0.1.0
  */
-export interface Proxy extends Authority {
-  /** For basic authentication (RFC 7617). Default: none. */
-  readonly username?: string | undefined
-  readonly password?: Redacted.Redacted | undefined
-}
+export interface Proxy extends Servers.Proxy {}
 
 /**
  * The servers for pushes, broadcasts and channel requests.
@@ -145,26 +138,4 @@ export const make = (options: Options = {}): Endpoint => {
  * @category functions
  * @since 0.1.0
  */
-export const parseProxy = (text: string): Result.Result<Proxy, string> => {
-  // The URL parser would remove them silently.
-  if (/[\t\r\n]/.test(text.trim())) return Result.fail("must have no line end and no tab in it")
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || url.protocol !== "http:" || url.hostname === "") {
-    return Result.fail("must be a URL such as http://proxy.example.com:3128")
-  }
-  if (url.pathname !== "/" || url.search !== "" || url.hash !== "") {
-    return Result.fail("must be a URL of a host and a port, without a path")
-  }
-  return Result.mapError(
-    Result.try((): Proxy => ({
-      // brackets are the URL's, not the address's
-      host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
-      port: url.port === "" ? 80 : Number(url.port),
-      ...(url.username === "" && url.password === "" ? undefined : {
-        username: decodeURIComponent(url.username),
-        password: Redacted.make(decodeURIComponent(url.password))
-      })
-    })),
-    () => "must have its user and password percent-encoded"
-  )
-}
+export const parseProxy: (text: string) => Result.Result<Proxy, string> = Servers.parseProxy

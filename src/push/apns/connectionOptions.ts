@@ -1,7 +1,6 @@
 /** The options of the connections to Apple: how many there are, how long they wait, defaults and rules. */
 import * as Duration from "effect/Duration"
-import * as Redacted from "effect/Redacted"
-import * as Options from "../../internal/options.ts"
+import { ConnectionRules, Servers } from "../pool/index.ts"
 import * as CredentialError from "./credential/CredentialError.ts"
 import type * as Endpoint from "./Endpoint.ts"
 import * as OptionRules from "./options.ts"
@@ -31,56 +30,26 @@ export interface ConnectionOptions {
   readonly drainTimeout?: Duration.Input | undefined
 }
 
-type Rule = readonly [option: string, broken: string | undefined]
-
-const integer = (option: string, value: number, max: number): Rule => [option, Options.integer(value, 1, max)]
-
-const host = (option: string, value: string): Rule => [option, OptionRules.host(value)]
-
-const proxyRules = ({ host: name, password, port, username }: Endpoint.Proxy): ReadonlyArray<Rule> => [
-  host("proxy.host", name),
-  integer("proxy.port", port, 65_535),
-  ["proxy.username", username === undefined ? undefined : OptionRules.proxyUser(username)],
-  [
-    "proxy.password",
-    password === undefined
-      ? undefined
-      : OptionRules.proxyPassword(Redacted.isRedacted(password) ? Redacted.value(password) : undefined as never)
-  ]
-]
-
-const duration = (option: string, value: Duration.Input | undefined, minMillis = 1): Rule => [
-  option,
-  value === undefined ? undefined : Options.duration(value, { minMillis })
-]
+const host = (option: string, value: string): Servers.Rule => [option, OptionRules.host(value)]
 
 /** The first option of endpoint or connections that breaks its rule. */
 export const wrongOption = (
   endpoint: Endpoint.Endpoint,
   options: ConnectionOptions
 ): CredentialError.OptionInvalid | undefined => {
-  const rules: ReadonlyArray<Rule> = [
+  const rules: ReadonlyArray<Servers.Rule> = [
     ["host", OptionRules.pushHost(endpoint.environment)(endpoint.push.host)],
     host("broadcast.host", endpoint.broadcast.host),
     host("channels.host", endpoint.channels.host),
-    ...(endpoint.proxy === undefined ? [] : proxyRules(endpoint.proxy)),
-    integer("port", endpoint.push.port, 65_535),
+    ...(endpoint.proxy === undefined ? [] : Servers.proxyRules(endpoint.proxy)),
+    ConnectionRules.integer("port", endpoint.push.port, 65_535),
     ["port", OptionRules.pushPort(endpoint.push)],
-    integer("broadcast.port", endpoint.broadcast.port, 65_535),
-    integer("channels.port", endpoint.channels.port, 65_535),
-    integer("maxConnections", options.maxConnections ?? 1, 1000),
-    duration("connectTimeout", options.connectTimeout),
-    duration("requestTimeout", options.requestTimeout),
-    duration("queueTimeout", options.queueTimeout),
-    duration("idleTimeout", options.idleTimeout),
-    duration("idlePing", options.idlePing),
-    duration("pingTimeout", options.pingTimeout),
-    duration("drainTimeout", options.drainTimeout, 0)
+    ConnectionRules.integer("broadcast.port", endpoint.broadcast.port, 65_535),
+    ConnectionRules.integer("channels.port", endpoint.channels.port, 65_535),
+    ...ConnectionRules.rules(options)
   ]
-  for (const [option, rule] of rules) {
-    if (rule !== undefined) return new CredentialError.OptionInvalid({ option, rule })
-  }
-  return undefined
+  const wrong = ConnectionRules.firstBroken(rules)
+  return wrong && new CredentialError.OptionInvalid(wrong)
 }
 
 /** The limits of a pool, from options that were checked. */

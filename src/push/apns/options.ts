@@ -4,32 +4,19 @@
  * port from 1 to 65535`, or `undefined`. None quotes the value: what stands in
  * an environment variable by mistake may be a secret. Pure.
  */
-// @effect-diagnostics nodeBuiltinImport:off
-import { isIP } from "node:net"
+import { Servers } from "../pool/index.ts"
 import { type Authority, type Environment, hosts } from "./Endpoint.ts"
 import { otherKind } from "./notification/PushType.ts"
 import { bundleIdRule, isBundleId } from "./notification/rules.ts"
 
-/** The rule that a value breaks, or `undefined`. */
-export type Check = (value: string) => string | undefined
-
-/** What to do about the blanks, quotes and line ends that a copied value often has. */
-const advice = (value: unknown): string => {
-  if (typeof value !== "string") return ""
-  if (value === "") return ", and is empty"
-  if (/[\r\n]/.test(value)) return ": remove the line end"
-  if (/\s/.test(value)) return ": remove the blanks"
-  return /["'`]/.test(value) ? ": remove the quotes" : ""
-}
-
 /** A topic: a bundle id, perhaps with the suffix of a push type. */
-export const topic: Check = (value) =>
+export const topic: Servers.Check = (value) =>
   typeof value === "string" && isBundleId(value)
     ? undefined
-    : `${bundleIdRule}${advice(value)}`
+    : `${bundleIdRule}${Servers.advice(value)}`
 
 /** The topic of notifications that have none: of any push type, whose suffix is added. */
-export const defaultTopic: Check = (value) => {
+export const defaultTopic: Servers.Check = (value) => {
   const wrong = topic(value)
   if (wrong !== undefined) return wrong
   const kind = otherKind("alert", value)
@@ -39,20 +26,14 @@ export const defaultTopic: Check = (value) => {
 }
 
 /** The id of a key, or of a team. */
-export const id: Check = (value) =>
+export const id: Servers.Check = (value) =>
   typeof value === "string" && /^[A-Z0-9]{10}$/.test(value)
     ? undefined
-    : `must have 10 capital letters and digits, as the developer account shows it${advice(value)}`
+    : `must have 10 capital letters and digits, as the developer account shows it${Servers.advice(value)}`
 
 /** Apple's environment. */
-export const environment: Check = (value) =>
+export const environment: Servers.Check = (value) =>
   Object.hasOwn(hosts, value) ? undefined : `must be ${Object.keys(hosts).join(" or ")}`
-
-/** A port, in digits. */
-export const port: Check = (value) =>
-  /^\d{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535
-    ? undefined
-    : `must be a port from 1 to 65535${advice(value)}`
 
 /** Apple's servers for pushes, by what is theirs in the name; `development` is the sandbox's older one. */
 const appleHost = /^api\.(?:(sandbox|development)\.)?push\.apple\.com\.?$/i
@@ -71,35 +52,15 @@ const otherHost = (value: string, environment: Environment): string | undefined 
     : `must not be Apple's server for ${world} when the environment is ${environment}: set the environment, and leave the host out`
 }
 
+/** The name of a server, or its address. */
+export const host = Servers.host("api.push.apple.com")
+
 /** The server that pushes go to: another one than Apple's, or Apple's for this environment. */
-export const pushHost = (environment: Environment): Check => (value) => host(value) ?? otherHost(value, environment)
+export const pushHost = (environment: Environment): Servers.Check => (value) =>
+  host(value) ?? otherHost(value, environment)
 
 /** Apple's server has two ports. */
 export const pushPort = ({ host, port }: Authority): string | undefined =>
   !appleHost.test(host) || port === 443 || port === 2197
     ? undefined
     : "must be 443 or 2197 for Apple's server"
-
-/** RFC 7617, section 2. */
-export const proxyUser: Check = (value) =>
-  typeof value !== "string" || /[:\p{Cc}]/u.test(value)
-    ? "must be a string without colons and control characters"
-    : undefined
-
-/** RFC 7617, section 2. */
-export const proxyPassword: Check = (value) =>
-  typeof value !== "string" || /\p{Cc}/u.test(value)
-    ? "must be a Redacted string without control characters"
-    : undefined
-
-/** The name of a server, or its address. */
-export const host: Check = (value) => {
-  const name = "must be a host name, such as api.push.apple.com, or an address"
-  if (typeof value !== "string") return name
-  if (isIP(value) !== 0) return undefined
-  if (/[/@?#\\]|^https?:/i.test(value)) return `${name}, not a URL or a part of one: give the host alone`
-  if (value.startsWith("[")) return `${name}: remove the brackets`
-  if (value.includes(":")) return `${name}: give the port in its own option`
-  // also names in other alphabets
-  return /^[\p{L}\p{N}_-]+(?:\.[\p{L}\p{N}_-]+)*\.?$/u.test(value) ? undefined : `${name}${advice(value)}`
-}

@@ -4,7 +4,9 @@
  *
  * When the files of the credential change, new connections use the new credential. The
  * old connections close when their pushes have ended. A bad device token is not sent to
- * Apple again: see `badTokens`.
+ * Apple again, since APNs closes the connection of a client that keeps pushing to such
+ * tokens: see `BadTokens`. Dead tokens are not kept: APNs does not count them as errors
+ * of the client, and the app may register them again.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Clock from "effect/Clock"
@@ -14,11 +16,10 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { Connection } from "../../http2/index.ts"
-import { Pool } from "../pool/index.ts"
+import { BadTokens, InFlight, Pool } from "../pool/index.ts"
 import type * as ApnsError from "./answer/ApnsError.ts"
 import type * as Reason from "./answer/Reason.ts"
 import { badToken, isBadToken, receiptOf } from "./answer/receipt.ts"
-import { BadTokens } from "./badTokens.ts"
 import { type ConnectionOptions, limitsOf, wrongOption } from "./connectionOptions.ts"
 import { authorizerOf } from "./credential/authorizer.ts"
 import * as Credential from "./credential/Credential.ts"
@@ -94,13 +95,6 @@ const exchange = (pool: ApnsPool, { body, expiration, headers, method, path }: B
     return Effect.sync(cancel)
   })
 
-/** Settles in a microtask, since `settle` must not be called before `submit` returns. */
-const settleLater = (settle: () => void): () => void => {
-  let isCancelled = false
-  queueMicrotask(() => isCancelled || settle())
-  return () => isCancelled = true
-}
-
 /** Makes the gateway of one credential. Its first push opens its first connection. */
 export const make = Effect.fnUntraced(function*(
   credential: Credential.Options,
@@ -127,7 +121,7 @@ export const make = Effect.fnUntraced(function*(
     },
     inFlight: limitsOf(options).maxConnections * streamsPerConnection,
     submit: ({ apnsId, encoded, token }, settle) => {
-      if (bad.has(token, now)) return settleLater(() => settle(badToken(token)))
+      if (bad.has(token, now)) return InFlight.settleLater(() => settle(badToken(token)))
       return push.submit({
         method: "POST",
         path: DeviceToken.path(token),

@@ -16,6 +16,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import { maxDelay } from "../../Broker.ts"
 import * as Handler from "../../Handler.ts"
 import * as Job from "../../Job.ts"
@@ -29,16 +30,19 @@ import { untilAccepted } from "./untilAccepted.ts"
 // -----------------------------------------------------------------------------
 
 /** The first job of pushes that were published again. */
-export interface Origin {
+export const Origin = Schema.Struct({
   /** The id of its envelope, which determines the ids of the pushes. */
-  readonly id: string
+  id: Schema.String,
   /** The number of attempts so far. */
-  readonly attempts: number
+  attempts: Schema.Natural,
   /** When it was published, in milliseconds since 1970. */
-  readonly publishedAt: number
+  publishedAt: Schema.Finite,
   /** Why the pushes are buried, and in which queue. A worker sends them only after an operator kicks or moves the job. */
-  readonly buried?: { readonly reason: string; readonly queue: string }
-}
+  buried: Schema.optionalKey(Schema.Struct({ reason: Schema.String, queue: Schema.String }))
+})
+
+/** The decoded {@link Origin}. */
+export type Origin = typeof Origin.Type
 
 /** How the pushes of a job ended. */
 export interface Summary {

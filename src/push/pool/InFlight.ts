@@ -38,6 +38,13 @@ export const one = <I, A, E>(submit: Submit<I, A, E>, input: I): Effect.Effect<A
     return resume(Effect.fail(started.failure))
   })
 
+/** Settles in a microtask, since `settle` must not be called before `submit` returns. Returns the function that cancels. */
+export const settleLater = (settle: () => void): () => void => {
+  let isCancelled = false
+  queueMicrotask(() => isCancelled || settle())
+  return () => isCancelled = true
+}
+
 /** The requests of one stream that were taken from the input and not yet emitted. */
 class Taken<I, A, E, EI> {
   private readonly submit: Submit<I, A, E>

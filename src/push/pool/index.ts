@@ -1,6 +1,10 @@
 /** A pool of connections to any push service. */
 export type { Authorization, Authorizer } from "./Authorizer.ts"
+export { BadTokens } from "./BadTokens.ts"
+export * as ConnectionRules from "./ConnectionRules.ts"
 export * as InFlight from "./InFlight.ts"
 export * as Pool from "./Pool.ts"
 export * as Pools from "./Pools.ts"
 export * as Provider from "./Provider.ts"
+export * as Servers from "./Servers.ts"
+export * as Unanswered from "./Unanswered.ts"

@@ -13,6 +13,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
+import { Unanswered } from "../../pool/index.ts"
 import type { Action } from "./Reason.ts"
 import * as Reason from "./Reason.ts"
 
@@ -63,27 +64,25 @@ export class Expired extends Schema.TaggedError<Expired>()("Expired", {
   }
 }
 
+// -----------------------------------------------------------------------------
+// Reasons: not answered
+// -----------------------------------------------------------------------------
+
 /**
  * The push never left: there was no connection, or it closed before the push was written.
  *
  * @category errors
  * @since 0.1.0
  */
-export class NotSent extends Schema.TaggedError<NotSent>()("NotSent", {
-  detail: Schema.String,
-  cause: Schema.optional(Schema.Defect())
-}) {
-  get action(): Action {
-    return "Retry"
-  }
-  override get message() {
-    return `the push was not sent: ${this.detail}. It is safe to send it again`
-  }
-}
+export const NotSent = Unanswered.NotSent
 
-// -----------------------------------------------------------------------------
-// Reasons: sent, and not answered
-// -----------------------------------------------------------------------------
+/**
+ * An instance of {@link NotSent}.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type NotSent = Unanswered.NotSent
 
 /**
  * APNs closed the stream or the connection, and said that it had not processed the push.
@@ -91,16 +90,15 @@ export class NotSent extends Schema.TaggedError<NotSent>()("NotSent", {
  * @category errors
  * @since 0.1.0
  */
-export class Refused extends Schema.TaggedError<Refused>()("Refused", {
-  detail: Schema.String
-}) {
-  get action(): Action {
-    return "Retry"
-  }
-  override get message() {
-    return `the push was not processed: ${this.detail}. It is safe to send it again`
-  }
-}
+export const Refused = Unanswered.Refused
+
+/**
+ * An instance of {@link Refused}.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type Refused = Unanswered.Refused
 
 /**
  * The push was sent and has no answer. It may have been delivered.
@@ -108,18 +106,15 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
  * @category errors
  * @since 0.1.0
  */
-export class Unknown extends Schema.TaggedError<Unknown>()("Unknown", {
-  detail: Schema.String,
-  cause: Schema.optional(Schema.Defect())
-}) {
-  get action(): Action {
-    return "RetryMayDuplicate"
-  }
-  override get message() {
-    return `the push was sent but not answered: ${this.detail}. ` +
-      `It may have been delivered: send it again only if a duplicate does no harm, and set a collapse id`
-  }
-}
+export const Unknown = Unanswered.Unknown
+
+/**
+ * An instance of {@link Unknown}.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type Unknown = Unanswered.Unknown
 
 /**
  * The push timed out.
@@ -127,26 +122,15 @@ export class Unknown extends Schema.TaggedError<Unknown>()("Unknown", {
  * @category errors
  * @since 0.1.0
  */
-export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", {
-  /** What took too long. `"Queue"`: the push waited and was not sent. `"Answer"`: it was sent and not answered. */
-  stage: Schema.Literals(["Queue", "Answer"]),
-  after: Schema.Duration,
-  /** What delayed it, if that is known. */
-  detail: Schema.optional(Schema.String)
-}) {
-  get action(): Action {
-    return this.stage === "Queue" ? "Retry" : "RetryMayDuplicate"
-  }
-  override get message() {
-    const after = Duration.format(this.after)
-    const why = this.detail === undefined ? "" : `: ${this.detail}`
-    return this.stage === "Queue"
-      ? `the push was not sent within ${after}${why}. It is safe to send it again` +
-        (this.detail === undefined ? "; allow more connections, or send fewer pushes at once" : "")
-      : `the push was sent but not answered within ${after}${why}. It may have been delivered: ` +
-        `send it again only if a duplicate does no harm, and set a collapse id`
-  }
-}
+export const Timeout = Unanswered.Timeout
+
+/**
+ * An instance of {@link Timeout}.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type Timeout = Unanswered.Timeout
 
 // -----------------------------------------------------------------------------
 // Reasons: answered by APNs

@@ -3,9 +3,8 @@
  *
  * The sender of a request gets the answer, unless the pool sends the request again.
  */
-import * as Duration from "effect/Duration"
 import { type Http2Error, Message } from "../../../http2/index.ts"
-import { Provider } from "../../pool/index.ts"
+import { Provider, Unanswered } from "../../pool/index.ts"
 import * as ApnsError from "./ApnsError.ts"
 import * as Reason from "./Reason.ts"
 
@@ -99,21 +98,6 @@ export const judgeDial = ({ message, reason }: Http2Error.Http2Error): ApnsError
 
 /** The failure of a push whose request has no answer, or is invalid. */
 export const failureOf = (error: Http2Error.Http2Error): ApnsError.ApnsErrorReason => {
-  const { message: detail, reason } = error
-  switch (reason._tag) {
-    case "Timeout":
-      return new ApnsError.Timeout({
-        stage: reason.sent ? "Answer" : "Queue",
-        after: Duration.millis(reason.millis),
-        ...(reason.detail === undefined ? undefined : { detail: reason.detail })
-      })
-    case "Refused":
-      return new ApnsError.Refused({ detail: reason.detail })
-    case "RequestInvalid":
-      return new ApnsError.InvalidNotification({ field: "headers", rule: reason.detail })
-    default:
-      return error.fate === "Unknown"
-        ? new ApnsError.Unknown({ detail: "detail" in reason ? reason.detail : detail, cause: error })
-        : new ApnsError.NotSent({ detail, cause: error })
-  }
+  const reason = Unanswered.reasonOf(error)
+  return "rule" in reason ? new ApnsError.InvalidNotification({ field: "headers", rule: reason.rule }) : reason
 }

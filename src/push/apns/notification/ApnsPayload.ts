@@ -24,6 +24,7 @@
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { exactNumbers } from "../../../Job.ts"
+import { PushJob } from "../../job/index.ts"
 import { check } from "./Encoder.ts"
 import { Notification } from "./Notification.ts"
 import type { Payload } from "./Payload.ts"
@@ -49,16 +50,7 @@ export const inferPushType = ({ aps = {} }: Payload): PushType | undefined => {
  * @category models
  * @since 0.1.0
  */
-export const Origin = Schema.Struct({
-  /** The id of its envelope, which determines the ids of the pushes. */
-  id: Schema.String,
-  /** The number of attempts so far. */
-  attempts: Schema.Natural,
-  /** When it was published, in milliseconds since 1970. */
-  publishedAt: Schema.Finite,
-  /** Why the pushes are buried, and in which queue. A worker sends them only after an operator kicks or moves the job. */
-  buried: Schema.optionalKey(Schema.Struct({ reason: Schema.String, queue: Schema.String }))
-})
+export const Origin = PushJob.Origin
 
 /**
  * The decoded {@link Origin}.
@@ -66,7 +58,7 @@ export const Origin = Schema.Struct({
  * @category models
  * @since 0.1.0
  */
-export type Origin = typeof Origin.Type
+export type Origin = PushJob.Origin
 
 const tokens = Schema.NonEmptyArray(Schema.String)
 const origin = Schema.optionalKey(Origin)

@@ -20,7 +20,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import { isPlain } from "./json.ts"
+import { isPlain } from "../../../internal/plainJson.ts"
 import { isMade } from "./madeKeys.ts"
 import type { AlertKeys, Aps, ApsKeys } from "./Payload.ts"
 import { Payload } from "./Payload.ts"

@@ -5,9 +5,9 @@
  * A rule is a pure function of the notification. A rule that APNs enforces names the
  * reason that APNs would give. The device enforces the others and reports nothing.
  */
+import { isPlain } from "../../../internal/plainJson.ts"
 import { safeName } from "../../../internal/text.ts"
 import type { Reason } from "../answer/Reason.ts"
-import { isPlain } from "./json.ts"
 import { isMade } from "./madeKeys.ts"
 import type { Notification } from "./Notification.ts"
 import type { Aps } from "./Payload.ts"

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { BadTokens } from "../../../src/push/apns/badTokens.ts"
+import { BadTokens } from "../../../src/push/pool/BadTokens.ts"
 
 const hour = 3_600_000
 

@@ -1,12 +1,7 @@
 /**
- * The device tokens that APNs refused as BadDeviceToken in the last hour. APNs closes
- * the connection of a client that keeps pushing to such tokens. So each is sent once,
- * and later pushes get the same answer from here.
- *
- * Dead tokens are not kept: APNs does not count them as errors of the client, and the
- * app may register them again.
- *
- * Source: Apple, "Handling notification responses from APNs".
+ * The tokens that a service has refused for good in the last hour. Later pushes to them
+ * get the same answer from here, so that each is sent once: services count such requests
+ * against their client.
  */
 
 /** How long a token is kept. */
@@ -15,11 +10,11 @@ const lifetimeMillis = 3_600_000
 /** At most this many tokens are kept. The oldest goes first. */
 const maxTokens = 10_000
 
-/** The bad device tokens and their expiry, the oldest first. */
+/** The refused tokens and their expiry, the oldest first. */
 export class BadTokens {
   private readonly until = new Map<string, number>()
 
-  /** Whether APNs refused this token. */
+  /** Whether the service refused this token. */
   has(token: string, now: () => number): boolean {
     if (this.until.size === 0) return false
     const until = this.until.get(token)
