@@ -270,7 +270,7 @@ describe("walls", () => {
     { from: "brokers/beanstalk/Native.ts", specifier: "@effect/platform-node/NodeSocket" },
     { from: "push/apns/Apns.ts", specifier: "../../http2/index.ts" },
     { from: "testing/index.ts", specifier: "../brokers/memory/index.ts" },
-    { from: "testing/apns/Certificate.ts", specifier: "node:crypto" },
+    { from: "testing/push/Certificate.ts", specifier: "node:crypto" },
     { from: "cli/bin.ts", specifier: "../brokers/url.ts" }
   ]
 

@@ -8,7 +8,7 @@ import * as Certificate from "../../src/push/apns/credential/certificate.ts"
 import type { CredentialErrorReason } from "../../src/push/apns/credential/CredentialError.ts"
 import * as ProviderToken from "../../src/push/apns/credential/ProviderToken.ts"
 import * as Material from "../../src/push/credential/KeyMaterial.ts"
-import * as TestCertificate from "../../src/testing/apns/Certificate.ts"
+import * as TestCertificate from "../../src/testing/push/Certificate.ts"
 import * as Fuzz from "../support/fuzz.ts"
 import * as Hostile from "../support/hostile.ts"
 

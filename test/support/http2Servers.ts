@@ -9,7 +9,7 @@ import * as Tls from "node:tls"
 import { find, missing } from "../../scripts/test/servers.ts"
 import * as Connection from "../../src/http2/Connection.ts"
 import { FrameReader, preface } from "../../src/http2/frame/frame.ts"
-import { makeAuthority } from "../../src/testing/apns/Certificate.ts"
+import { makeAuthority } from "../../src/testing/push/Certificate.ts"
 import { folder } from "./folder.ts"
 import { freePort, listening } from "./network.ts"
 

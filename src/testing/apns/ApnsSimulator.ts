@@ -25,14 +25,14 @@ import * as Http2 from "node:http2"
 import type { AddressInfo } from "node:net"
 import type { TLSSocket } from "node:tls"
 import type { Endpoint } from "../../push/apns/index.ts"
-import * as Certificate from "./Certificate.ts"
-import { Connection } from "./connection.ts"
+import * as Certificate from "../push/Certificate.ts"
+import { Connection } from "../push/Connection.ts"
+import { type Counts, type Push, Recorder, type Tally } from "../push/Recorder.ts"
 import * as ProviderTokens from "./providerTokens.ts"
-import { type Counts, type Push, Recorder, type Tally } from "./recorder.ts"
 import { Responder } from "./responder.ts"
 import type { Goaway, Script } from "./Script.ts"
 
-export type { Counts, Push } from "./recorder.ts"
+export type { Counts, Push } from "../push/Recorder.ts"
 
 // -----------------------------------------------------------------------------
 // Services

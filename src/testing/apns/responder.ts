@@ -5,12 +5,12 @@
 import * as Duration from "effect/Duration"
 import * as Uuid from "../../internal/uuid.ts"
 import { type Endpoint, Reason } from "../../push/apns/index.ts"
+import type { Connection, Reacted, Reaction } from "../push/Connection.ts"
+import type { Push } from "../push/Recorder.ts"
 import * as Channels from "./channels.ts"
 import { check } from "./checks.ts"
-import type { Connection, Reacted, Reaction } from "./connection.ts"
 import { type Incoming, isUuid, kindOf, type Refusal, tokenOf } from "./incoming.ts"
 import type { Judge } from "./providerTokens.ts"
-import type { Push } from "./recorder.ts"
 import { type Behaviour, compile, type Script } from "./Script.ts"
 
 /** The collaborators of a responder. */

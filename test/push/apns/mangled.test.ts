@@ -9,7 +9,7 @@ import * as Crypto from "node:crypto"
 import * as ApnsConfig from "../../../src/push/apns/ApnsConfig.ts"
 import * as Credential from "../../../src/push/apns/credential/Credential.ts"
 import * as Material from "../../../src/push/credential/KeyMaterial.ts"
-import * as TestCertificate from "../../../src/testing/apns/Certificate.ts"
+import * as TestCertificate from "../../../src/testing/push/Certificate.ts"
 import { cpuMillis } from "../../support/cpu.ts"
 import { allow, withManyCases } from "../../support/limits.ts"
 

@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import type { OutgoingHttpHeaders } from "node:http2"
 import * as Simulator from "../../../src/testing/apns/ApnsSimulator.ts"
-import * as Certificate from "../../../src/testing/apns/Certificate.ts"
+import * as Certificate from "../../../src/testing/push/Certificate.ts"
 import { authorization, type Client, connect, outcome, payload, push, setUp, token, topic } from "./client.ts"
 
 const uuid = "01234567-89ab-4cde-8f01-23456789abcd"

@@ -12,9 +12,9 @@ import { encode } from "../../../src/push/apns/notification/Encoder.ts"
 import * as Notification from "../../../src/push/apns/notification/Notification.ts"
 import { PushType } from "../../../src/push/apns/notification/PushType.ts"
 import * as Simulator from "../../../src/testing/apns/ApnsSimulator.ts"
-import * as Certificate from "../../../src/testing/apns/Certificate.ts"
 import * as Key from "../../../src/testing/apns/Key.ts"
 import * as ProviderTokens from "../../../src/testing/apns/providerTokens.ts"
+import * as Certificate from "../../../src/testing/push/Certificate.ts"
 import { connect, outcome, setUp, token, topic } from "./client.ts"
 
 const state = { timestamp: 1_700_000_000, contentState: { score: [1, 0] } }

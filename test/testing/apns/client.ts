@@ -2,8 +2,8 @@
 import * as Effect from "effect/Effect"
 import * as Http2 from "node:http2"
 import * as Simulator from "../../../src/testing/apns/ApnsSimulator.ts"
-import type { Identity } from "../../../src/testing/apns/Certificate.ts"
 import * as Key from "../../../src/testing/apns/Key.ts"
+import type { Identity } from "../../../src/testing/push/Certificate.ts"
 
 export interface Response {
   readonly status: number

@@ -6,11 +6,11 @@
 // @effect-diagnostics nodeBuiltinImport:off
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2"
 import type { TLSSocket } from "node:tls"
-import type { Provider } from "./checks.ts"
-import { topicsOf } from "./clientCertificate.ts"
-import type { Incoming } from "./incoming.ts"
-import type { Shown } from "./providerTokens.ts"
-import type { Goaway } from "./Script.ts"
+import type { Provider } from "../apns/checks.ts"
+import { topicsOf } from "../apns/clientCertificate.ts"
+import type { Incoming } from "../apns/incoming.ts"
+import type { Shown } from "../apns/providerTokens.ts"
+import type { Goaway } from "../apns/Script.ts"
 
 /** What the simulator does with a request. */
 export type Reaction =

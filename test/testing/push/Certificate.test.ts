@@ -6,7 +6,7 @@ import { X509Certificate } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Certificate from "../../../src/testing/apns/Certificate.ts"
+import * as Certificate from "../../../src/testing/push/Certificate.ts"
 
 const openssl = (...args: ReadonlyArray<string>): string => execFileSync("openssl", args, { encoding: "utf8" })
 
