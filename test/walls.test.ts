@@ -33,6 +33,7 @@ const rooms = [
   "process",
   "main",
   "tail",
+  "testing/push",
   "testing/apns",
   "testing",
   "cli",
@@ -75,7 +76,8 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   main: { rooms: ["process"], outside: platform },
   tail: { rooms: ["contract"], outside: platform },
   testing: { rooms: ["contract", "brokers/memory", "process"], outside: effect },
-  "testing/apns": { rooms: ["contract", "push/apns"], outside: node },
+  "testing/push": { rooms: [], outside: node },
+  "testing/apns": { rooms: ["contract", "push/apns", "testing/push"], outside: node },
   cli: {
     rooms: [
       "contract",

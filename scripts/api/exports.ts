@@ -37,6 +37,8 @@ interface Source {
   readonly reexported: ReadonlyArray<Import>
   /** Files of which everything is exported. */
   readonly all: ReadonlyArray<string>
+  /** Files of which everything is exported under one name, by that name. */
+  readonly namespaces: ReadonlyMap<string, string>
 }
 
 const declaration = /^(export )?(?:declare )?(?:abstract )?(const|class|interface|type|function\*?) (\w+)/
@@ -69,6 +71,7 @@ const read = (file: string): Source => {
   const listed: Array<string> = []
   const reexported: Array<Import> = []
   const all: Array<string> = []
+  const namespaces = new Map<string, string>()
   for (const [line, content] of lines.entries()) {
     const found = declaration.exec(content)
     if (found?.[1] !== undefined) {
@@ -76,17 +79,19 @@ const read = (file: string): Source => {
       continue
     }
     if (!content.startsWith("export ")) continue
-    const everything = /^export (?:type )?\*(?: as \w+)? from "(\.[^"]+)"/.exec(content)
+    const everything = /^export (?:type )?\*(?: as (\w+))? from "(\.[^"]+)"/.exec(content)
     const some = /^export (?:type )?\{([^}]*)\}(?: from "(\.[^"]+)")?/.exec(lines.slice(line).join("\n"))
-    if (everything !== null) all.push(resolve(everything[1]!))
-    else if (some !== null) {
+    if (everything !== null) {
+      all.push(resolve(everything[2]!))
+      if (everything[1] !== undefined) namespaces.set(everything[1], resolve(everything[2]!))
+    } else if (some !== null) {
       for (const [from] of names(some[1]!)) {
         if (some[2] === undefined) listed.push(from)
         else reexported.push({ file: resolve(some[2]), name: from })
       }
     } else throw new Error(`${file}:${line + 1} exports in a form that is not known here: ${content}`)
   }
-  return { lines, declared, imported, listed, reexported, all }
+  return { lines, declared, imported, listed, reexported, all, namespaces }
 }
 
 const sources = new Map<string, Source>()
@@ -99,7 +104,9 @@ const sourceOf = (file: string): Source => {
 
 /** The declarations of one name of a file. */
 const named = ({ file, name }: Import): ReadonlyArray<Exported> => {
-  const { all, declared, imported, lines, reexported } = sourceOf(file)
+  const { all, declared, imported, lines, namespaces, reexported } = sourceOf(file)
+  const namespace = namespaces.get(name)
+  if (namespace !== undefined) return allOf(namespace)
   const here = declared.filter((one) => one.name === name)
   if (here.length > 0) return here
   const from = imported.get(name) ?? reexported.find((one) => one.name === name)

@@ -10,29 +10,30 @@
  * client must offer `h2` by ALPN. It answers a PING in all cases, also when it
  * leaves pushes unanswered.
  */
-// @effect-diagnostics nodeBuiltinImport:off
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as FiberHandle from "effect/FiberHandle"
-import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Http2 from "node:http2"
-import type { AddressInfo } from "node:net"
-import type { TLSSocket } from "node:tls"
 import type { Endpoint } from "../../push/apns/index.ts"
-import * as Certificate from "../push/Certificate.ts"
-import { Connection } from "../push/Connection.ts"
-import { type Counts, type Push, Recorder, type Tally } from "../push/Recorder.ts"
+import { type Certificate, Recorder, Server } from "../push/index.ts"
+import { Connection, goawayOf } from "./connection.ts"
 import * as ProviderTokens from "./providerTokens.ts"
+import type { Push } from "./push.ts"
 import { Responder } from "./responder.ts"
 import type { Goaway, Script } from "./Script.ts"
 
-export type { Counts, Push } from "../push/Recorder.ts"
+export type { Push } from "./push.ts"
+
+/**
+ * The counts of a simulator since it was started or cleared.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Counts = Recorder.Counts
 
 // -----------------------------------------------------------------------------
 // Services
@@ -98,141 +99,26 @@ export interface Options {
  * @category errors
  * @since 0.1.0
  */
-export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
-  host: Schema.String,
-  port: Schema.Int,
-  detail: Schema.String
-}) {
-  override get message() {
-    return `the APNs simulator can't listen on ${this.host}:${this.port}: ${this.detail}. ` +
-      `Choose another port, or 0 for a free one`
-  }
-}
+export const ListenError = Server.ListenError
 
-// -----------------------------------------------------------------------------
-// The server
-// -----------------------------------------------------------------------------
-
-/** The SETTINGS of Apple's server (observed). */
-const settings = { maxHeaderListSize: 8000 }
-
-/** Tests send faulty requests, so the limits of node:http2 must not get in the way. */
-const unlimited = {
-  maxOutstandingSettings: 1_000_000,
-  maxSessionMemory: 1000,
-  maxSessionInvalidFrames: 1_000_000,
-  maxSessionRejectedStreams: 1_000_000,
-  streamResetBurst: 1_000_000,
-  streamResetRate: 1_000_000
-}
-
-const makeServer = ({ cert, key }: Certificate.Identity, maxStreams: number): Http2.Http2SecureServer =>
-  Http2.createSecureServer({
-    cert,
-    key,
-    requestCert: true,
-    rejectUnauthorized: false,
-    settings: { ...settings, maxConcurrentStreams: maxStreams },
-    ...unlimited
-  })
-
-const listen = (
-  server: Http2.Http2SecureServer,
-  host: string,
-  port: number
-): Effect.Effect<number, ListenError> =>
-  Effect.callback((resume) => {
-    server.once("error", (error) => resume(Effect.fail(new ListenError({ host, port, detail: error.message }))))
-    server.listen(port, host, () => resume(Effect.succeed((server.address() as AddressInfo).port)))
-  })
-
-/** Calls `use` for every session, with its socket. */
-const onSession = (
-  server: Http2.Http2SecureServer,
-  use: (session: Http2.ServerHttp2Session, socket: TLSSocket) => void
-): void => {
-  // the next listener of this event is node:http2's, which makes the session
-  let connecting: TLSSocket | undefined
-  server.prependListener("secureConnection", (socket) => {
-    connecting = socket
-  })
-  server.on("session", (session) => use(session, connecting!))
-  server.on("sessionError", () => {})
-  server.on("tlsClientError", (_error, socket) => socket.destroy())
-}
+/**
+ * The type of {@link ListenError}.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ListenError = Server.ListenError
 
 // -----------------------------------------------------------------------------
 // Construction
 // -----------------------------------------------------------------------------
 
-const makeTls = Effect.fnUntraced(function*(host: string) {
-  const authority = yield* Certificate.makeAuthority
-  const names = new Set(["localhost", "127.0.0.1", "::1", host])
-  return { ...(yield* authority.issue({ names: Array.from(names) })), ca: authority.cert }
-})
+/** The SETTINGS of Apple's server (observed). */
+const settingsOf = (maxStreams: number) => ({ maxHeaderListSize: 8000, maxConcurrentStreams: maxStreams })
 
-/** The open connections of a simulator, and the server that accepts them. */
-class Connections {
-  private readonly server: Http2.Http2SecureServer
-  private readonly open = new Set<Connection>()
-
-  constructor(server: Http2.Http2SecureServer) {
-    this.server = server
-  }
-
-  get size(): number {
-    return this.open.size
-  }
-
-  add(connection: Connection, session: Http2.ServerHttp2Session): void {
-    this.open.add(connection)
-    session.once("close", () => this.open.delete(connection))
-  }
-
-  /** Sets how many streams a connection may have, before and after its first good provider token. */
-  allow({ after, before }: Responder["maxStreams"]): void {
-    this.server.updateSettings({ ...settings, maxConcurrentStreams: before })
-    for (const connection of this.open) {
-      connection.setMaxStreams(connection.proven || connection.certificate !== undefined ? after : before)
-    }
-  }
-
-  goaway(goaway: Goaway, now: number): void {
-    for (const connection of this.open) connection.goaway(goaway, now)
-  }
-
-  cut(): void {
-    for (const connection of this.open) connection.cut()
-  }
-}
-
-/** Starts to accept connections, until the scope closes. */
-const accept = Effect.fnUntraced(function*(
-  tls: Certificate.Identity,
-  responder: Responder,
-  tally: Tally
-): Effect.fn.Return<{ server: Http2.Http2SecureServer; connections: Connections }, never, Scope.Scope> {
-  const fork = yield* FiberSet.makeRuntime<never, void, never>()
-  const server = makeServer(tls, responder.maxStreams.before)
-  const connections = new Connections(server)
-  onSession(server, (session, socket) => {
-    const connection = new Connection(++tally.connections, session, socket)
-    connections.add(connection, session)
-    if (connection.certificate !== undefined) connection.setMaxStreams(responder.maxStreams.after)
-    connection.open({
-      react: responder.react,
-      reacted: responder.reacted,
-      later: (millis, run) => void fork(Effect.andThen(Effect.sleep(millis), Effect.sync(run)))
-    })
-  })
-  yield* Effect.addFinalizer(() =>
-    Effect.callback<void>((resume) => {
-      connections.cut()
-      server.close(() => resume(Effect.void))
-    })
-  )
-  return { server, connections }
-})
+/** How many streams a connection may have, before and after its first good provider token. */
+const maxStreamsOf = ({ certificate, proven }: Connection, { after, before }: Responder["maxStreams"]): number =>
+  proven || certificate !== undefined ? after : before
 
 /**
  * Starts a simulator. It stops when the scope closes.
@@ -245,46 +131,57 @@ export const make = Effect.fnUntraced(
     options: Options = {}
   ): Effect.fn.Return<ApnsSimulator["Service"], ListenError, Scope.Scope> {
     const { environment = "sandbox", host = "127.0.0.1", record = 10_000 } = options
-    const tls = options.tls ?? (yield* makeTls(host))
     const clock = yield* Clock.Clock
     const now = () => clock.currentTimeMillisUnsafe()
     const live = yield* PubSub.sliding<Push>(1024)
-    const recorder = new Recorder(record === false ? 0 : record, (push) => PubSub.publishUnsafe(live, push))
+    const recorder = new Recorder.Recorder<Push>(
+      record === false ? 0 : record,
+      (push) => PubSub.publishUnsafe(live, push)
+    )
     const judge = ProviderTokens.make(options.keys, environment)
     const script = options.script ?? {}
     const responder = new Responder({ environment, judge, now, script, record: recorder.record })
-    const { connections, server } = yield* accept(tls, responder, recorder.tally)
-    const regularly = yield* FiberHandle.make<void>()
-    const port = yield* listen(server, host, options.port ?? 0)
+    const server = yield* Server.make<Connection>({
+      service: "APNs",
+      host,
+      port: options.port ?? 0,
+      tls: options.tls,
+      asksCertificate: true,
+      settings: settingsOf(responder.maxStreams.before),
+      connect: (number, session, socket) => new Connection(number, session, socket),
+      opened: (connection) => {
+        recorder.tally.connections++
+        if (connection.certificate !== undefined) connection.setMaxStreams(responder.maxStreams.after)
+      },
+      reactions: responder
+    })
 
-    const goaway = (goaway: Goaway = {}) => Effect.sync(() => connections.goaway(goaway, now()))
     const sayGoodbyeRegularly = Effect.suspend(() => {
       const { every, ...frame } = responder.script.goaway ?? {}
-      return every === undefined
-        ? FiberHandle.clear(regularly)
-        : Effect.asVoid(
-          FiberHandle.run(regularly, Effect.forever(Effect.andThen(Effect.sleep(every), goaway(frame))))
-        )
+      return server.goawayEvery(every, () => goawayOf(frame, now()))
     })
     yield* sayGoodbyeRegularly
     const setScript = (script: Script) =>
       Effect.suspend(() => {
         responder.script = script
-        connections.allow(responder.maxStreams)
+        server.setSettings(settingsOf(responder.maxStreams.before))
+        for (const connection of server.connections) {
+          connection.setMaxStreams(maxStreamsOf(connection, responder.maxStreams))
+        }
         return sayGoodbyeRegularly
       })
 
     return ApnsSimulator.of({
       host,
-      port,
-      ca: tls.ca,
+      port: server.port,
+      ca: server.ca,
       environment,
       script: { get: Effect.sync(() => responder.script), set: setScript },
-      goaway,
-      cut: Effect.sync(() => connections.cut()),
+      goaway: (goaway = {}) => Effect.sync(() => server.goaway(goawayOf(goaway, now()))),
+      cut: Effect.sync(server.cut),
       pushes: Effect.sync(() => recorder.pushes()),
       changes: Stream.fromPubSub(live),
-      counts: Effect.sync(() => recorder.tally.counts(connections.size)),
+      counts: Effect.sync(() => recorder.tally.counts(server.connections.size)),
       clear: Effect.sync(() => recorder.clear())
     })
   }

@@ -8,6 +8,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { Reason } from "../../push/apns/index.ts"
+import { Behaviour as Base } from "../push/index.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -19,19 +20,10 @@ import type { Reason } from "../../push/apns/index.ts"
  * @category models
  * @since 0.1.0
  */
-export type Behaviour =
-  /** The simulator refuses it. */
-  | { readonly _tag: "Refuse"; readonly reason: Reason.Reason; readonly retryAfter: Duration.Duration | undefined }
-  /** The simulator accepts it later. */
-  | { readonly _tag: "Delay"; readonly duration: Duration.Duration }
-  /** The simulator ends the connection without an answer. */
-  | { readonly _tag: "CutBefore" }
-  /** The simulator accepts it and ends the connection. */
-  | { readonly _tag: "CutAfter" }
-  /** The simulator resets its stream with an HTTP/2 error code. */
-  | { readonly _tag: "Reset"; readonly code: number }
-  /** The simulator never answers. */
-  | { readonly _tag: "Silence" }
+export type Behaviour = Base.Behaviour<{
+  readonly reason: Reason.Reason
+  readonly retryAfter: Duration.Duration | undefined
+}>
 
 /**
  * Refuses a push with one of Apple's reasons.
@@ -54,10 +46,7 @@ export const refuse = (
  * @category constructors
  * @since 0.1.0
  */
-export const delay = (duration: Duration.Input): Behaviour => ({
-  _tag: "Delay",
-  duration: Duration.fromInputUnsafe(duration)
-})
+export const delay: (duration: Duration.Input) => Behaviour = Base.delay
 
 /**
  * Ends the connection instead of answering, so that the sender can't know whether the push was accepted.
@@ -65,7 +54,7 @@ export const delay = (duration: Duration.Input): Behaviour => ({
  * @category constructors
  * @since 0.1.0
  */
-export const cutBefore: Behaviour = { _tag: "CutBefore" }
+export const cutBefore: Behaviour = Base.cutBefore
 
 /**
  * Accepts a push and ends the connection right after the answer.
@@ -73,7 +62,7 @@ export const cutBefore: Behaviour = { _tag: "CutBefore" }
  * @category constructors
  * @since 0.1.0
  */
-export const cutAfter: Behaviour = { _tag: "CutAfter" }
+export const cutAfter: Behaviour = Base.cutAfter
 
 /**
  * Resets the stream of a push with an HTTP/2 error code. Default: 7 (REFUSED_STREAM), which means that it was not processed.
@@ -81,7 +70,7 @@ export const cutAfter: Behaviour = { _tag: "CutAfter" }
  * @category constructors
  * @since 0.1.0
  */
-export const reset = (code = 7): Behaviour => ({ _tag: "Reset", code })
+export const reset: (code?: number) => Behaviour = Base.reset
 
 /**
  * Never answers a push.
@@ -89,7 +78,7 @@ export const reset = (code = 7): Behaviour => ({ _tag: "Reset", code })
  * @category constructors
  * @since 0.1.0
  */
-export const silence: Behaviour = { _tag: "Silence" }
+export const silence: Behaviour = Base.silence
 
 /**
  * Which pushes get a behaviour. Default: all.
@@ -199,29 +188,13 @@ export interface Target {
 // Deciding
 // -----------------------------------------------------------------------------
 
-/** A number from 0 to 1 for a push (FNV-1a, and the finalizer of MurmurHash3). */
-const draw = (seed: number, { nth, target }: Target): number => {
-  let hash = 0x811c9dc5
-  const mix = (byte: number) => {
-    hash = Math.imul(hash ^ byte, 0x01000193)
-  }
-  for (let index = 0; index < target.length; index++) mix(target.charCodeAt(index))
-  for (let shift = 0; shift < 32; shift += 8) {
-    mix((seed >>> shift) & 0xff)
-    mix((nth >>> shift) & 0xff)
-  }
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-  return ((hash ^ (hash >>> 16)) >>> 0) / 0x1_0000_0000
-}
-
 /**
  * Decides on a push that would otherwise be accepted; `undefined` accepts it.
  *
  * @category models
  * @since 0.1.0
  */
-export type Decide = (target: string) => Behaviour | undefined
+export type Decide = Base.Decide<Behaviour>
 
 /**
  * Compiles a script to a function, which counts the pushes to each target.
@@ -229,26 +202,4 @@ export type Decide = (target: string) => Behaviour | undefined
  * @category functions
  * @since 0.1.0
  */
-export const compile = (script: Script): Decide => {
-  const { decide, seed = 0 } = script
-  const rules = (script.rules ?? []).map((rule) => ({
-    do: rule.do,
-    share: rule.share ?? 1,
-    times: rule.times ?? Infinity,
-    targets: rule.targets === undefined ? undefined : new Set(rule.targets)
-  }))
-  if (rules.length === 0 && decide === undefined) return () => undefined
-  const seen = new Map<string, number>()
-
-  return (target) => {
-    const nth = (seen.get(target) ?? 0) + 1
-    seen.set(target, nth)
-    let drawn = draw(seed, { target, nth })
-    for (const rule of rules) {
-      if (nth > rule.times || rule.targets?.has(target) === false) continue
-      if (drawn < rule.share) return rule.do
-      drawn -= rule.share
-    }
-    return decide?.({ target, nth })
-  }
-}
+export const compile = (script: Script): Decide => Base.compile(script)

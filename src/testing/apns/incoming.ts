@@ -1,23 +1,14 @@
 /** Requests to the simulator, and functions that read them. Pure. */
 import * as Result from "effect/Result"
 import type { Reason } from "../../push/apns/index.ts"
+import type { Connection } from "../push/index.ts"
+
+/** A complete request. */
+export type Incoming = Omit<Connection.Incoming, "bytes">
 
 // -----------------------------------------------------------------------------
 // Models
 // -----------------------------------------------------------------------------
-
-/** A complete request. */
-export interface Incoming {
-  readonly method: string
-  readonly path: string
-  readonly headers: Readonly<Record<string, string | undefined>>
-  /** Names and values in turn, unchanged. */
-  readonly rawHeaders: ReadonlyArray<string>
-  /** The body, or only its first part if it is over every limit. */
-  readonly body: string
-  /** The size of the whole body in bytes. */
-  readonly size: number
-}
 
 /** Why the simulator refuses a request. */
 export interface Refusal {

@@ -1,5 +1,5 @@
 /** A local APNs for tests, with certificates and keys. */
-export * as Certificate from "../push/Certificate.ts"
+export { Certificate } from "../push/index.ts"
 export * as ApnsSimulator from "./ApnsSimulator.ts"
 export * as Key from "./Key.ts"
 export * as Script from "./Script.ts"

@@ -5,12 +5,13 @@
 import * as Duration from "effect/Duration"
 import * as Uuid from "../../internal/uuid.ts"
 import { type Endpoint, Reason } from "../../push/apns/index.ts"
-import type { Connection, Reacted, Reaction } from "../push/Connection.ts"
-import type { Push } from "../push/Recorder.ts"
+import { Behaviour as Base, Connection as Answers } from "../push/index.ts"
 import * as Channels from "./channels.ts"
 import { check } from "./checks.ts"
+import { type Connection, goawayOf } from "./connection.ts"
 import { type Incoming, isUuid, kindOf, type Refusal, tokenOf } from "./incoming.ts"
 import type { Judge } from "./providerTokens.ts"
+import type { Push } from "./push.ts"
 import { type Behaviour, compile, type Script } from "./Script.ts"
 
 /** The collaborators of a responder. */
@@ -43,9 +44,6 @@ const prepare = (script: Script) => ({
 
 type Headers = Record<string, string>
 
-const statusOf = (reaction: Reaction): number | undefined =>
-  reaction._tag === "Answer" ? Number(reaction.headers[":status"]) : undefined
-
 /** Reacts to requests. */
 export class Responder {
   private readonly options: Options
@@ -69,7 +67,7 @@ export class Responder {
     return this.prepared.maxStreams
   }
 
-  readonly react = (connection: Connection, request: Incoming): Reacted => {
+  readonly react = (connection: Connection, request: Incoming): Answers.Reacted => {
     const now = this.options.now()
     const { apps, dead } = this.prepared
     const kind = kindOf(request.path)
@@ -95,9 +93,9 @@ export class Responder {
   readonly reacted = (connection: Connection): void => {
     const { patience, script: { goaway } } = this.prepared
     const every = goaway?.everyPushes
-    if (every !== undefined && connection.pushes % every === 0) connection.goaway(goaway!, this.options.now())
+    if (every !== undefined && connection.pushes % every === 0) connection.goaway(goawayOf(goaway!, this.options.now()))
     if (connection.refusals >= patience.refusals || connection.badTokens >= patience.badTokens) {
-      connection.goaway({}, this.options.now())
+      connection.goaway()
     }
   }
 
@@ -111,11 +109,11 @@ export class Responder {
       readonly apnsId: string
       readonly now: number
     }
-  ): Reacted {
+  ): Answers.Reacted {
     const target = kind === "push" ? tokenOf(request.path) : request.headers["apns-channel-id"] ?? ""
     const behaviour = refusal === undefined ? this.prepared.decide(target) : undefined
     const reaction = refusal !== undefined ? this.refuse(headers, refusal) : this.behave(headers, behaviour)
-    const status = statusOf(reaction)
+    const status = Answers.statusOf(reaction)
     const reason = refusal?.reason ?? (behaviour?._tag === "Refuse" ? behaviour.reason : undefined)
     connection.pushes++
     if (status === 200) this.accepted(connection)
@@ -141,16 +139,11 @@ export class Responder {
       : { [idHeader]: id }
   }
 
-  private answer(
-    headers: Headers,
-    status: number,
-    body: string,
-    { cut = false, delay = this.prepared.delay }: { readonly cut?: boolean; readonly delay?: number } = {}
-  ): Reaction {
-    return { _tag: "Answer", headers: { ":status": String(status), ...headers }, body, delay, cut }
+  private answer(headers: Headers, status: number, body: string): Answers.Reaction {
+    return Answers.answer(headers, status, body, this.prepared)
   }
 
-  private refuse(headers: Headers, { reason, timestamp }: Refusal): Reaction {
+  private refuse(headers: Headers, { reason, timestamp }: Refusal): Answers.Reaction {
     return this.answer(
       { ...headers, "content-type": "application/json" },
       Reason.table[reason].status,
@@ -158,31 +151,21 @@ export class Responder {
     )
   }
 
-  private behave(headers: Headers, behaviour: Behaviour | undefined): Reaction {
-    switch (behaviour?._tag) {
-      case undefined:
-        return this.answer(headers, 200, "")
-      case "Refuse":
-        return this.refuse(
-          behaviour.retryAfter === undefined
-            ? headers
-            : { ...headers, "retry-after": String(Math.ceil(Duration.toSeconds(behaviour.retryAfter))) },
-          behaviour
-        )
-      case "Delay":
-        return this.answer(headers, 200, "", { delay: Duration.toMillis(behaviour.duration) })
-      case "CutAfter":
-        return this.answer(headers, 200, "", { cut: true })
-      case "CutBefore":
-        return { _tag: "Cut" }
-      case "Reset":
-      case "Silence":
-        return behaviour
+  private behave(headers: Headers, behaviour: Behaviour | undefined): Answers.Reaction {
+    if (behaviour?._tag !== "Refuse") {
+      return Base.reactionOf(behaviour, { headers, status: 200, body: "", delay: this.prepared.delay })
     }
+    const { retryAfter } = behaviour
+    return this.refuse(
+      retryAfter === undefined
+        ? headers
+        : { ...headers, "retry-after": String(Math.ceil(Duration.toSeconds(retryAfter))) },
+      behaviour
+    )
   }
 
   /** Reacts to a request about channels that passed the checks. */
-  private manage(request: Incoming, headers: Headers): Reaction {
+  private manage(request: Incoming, headers: Headers): Answers.Reaction {
     const answered = this.channels.answer(request)
     if ("reason" in answered) return this.refuse(headers, answered)
     const { body, channelId, status } = answered

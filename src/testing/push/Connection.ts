@@ -6,11 +6,31 @@
 // @effect-diagnostics nodeBuiltinImport:off
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2"
 import type { TLSSocket } from "node:tls"
-import type { Provider } from "../apns/checks.ts"
-import { topicsOf } from "../apns/clientCertificate.ts"
-import type { Incoming } from "../apns/incoming.ts"
-import type { Shown } from "../apns/providerTokens.ts"
-import type { Goaway } from "../apns/Script.ts"
+
+/** A complete request. */
+export interface Incoming {
+  readonly method: string
+  readonly path: string
+  readonly headers: Readonly<Record<string, string | undefined>>
+  /** Names and values in turn, unchanged. */
+  readonly rawHeaders: ReadonlyArray<string>
+  /** The body as text, or only its first part if it is over every limit. */
+  readonly body: string
+  /** The same as bytes. */
+  readonly bytes: Buffer
+  /** The size of the whole body in bytes. */
+  readonly size: number
+}
+
+/** A GOAWAY frame. RFC 9113, section 6.8. */
+export interface Goaway {
+  /** The HTTP/2 error code. Default: 0 (NO_ERROR). */
+  readonly code?: number | undefined
+  /** The debug data. Default: none. */
+  readonly debug?: string | undefined
+  /** At most this many of the newest open streams are reported as not processed. Default: 0. */
+  readonly unprocessed?: number | undefined
+}
 
 /** What the simulator does with a request. */
 export type Reaction =
@@ -27,6 +47,18 @@ export type Reaction =
   | { readonly _tag: "Reset"; readonly code: number }
   | { readonly _tag: "Silence" }
 
+/** An answer, at once or after `delay` milliseconds. */
+export const answer = (
+  headers: Readonly<Record<string, string>>,
+  status: number,
+  body: string,
+  { cut = false, delay = 0 }: { readonly cut?: boolean | undefined; readonly delay?: number | undefined } = {}
+): Reaction => ({ _tag: "Answer", headers: { ":status": String(status), ...headers }, body, delay, cut })
+
+/** The status of an answer; `undefined` without one. */
+export const statusOf = (reaction: Reaction): number | undefined =>
+  reaction._tag === "Answer" ? Number(reaction.headers[":status"]) : undefined
+
 /** A reaction to a recorded request. */
 export interface Reacted {
   readonly reaction: Reaction
@@ -35,10 +67,12 @@ export interface Reacted {
 }
 
 /** Decides what a connection does. */
-export interface Reactions {
-  readonly react: (connection: Connection, request: Incoming) => Reacted
+export interface Reactions<in C> {
+  readonly react: (connection: C, request: Incoming) => Reacted
   /** The connection calls it after each reaction. */
-  readonly reacted: (connection: Connection) => void
+  readonly reacted: (connection: C) => void
+  /** The peer has sent a PING, which the connection answers. */
+  readonly pinged?: ((connection: C) => void) | undefined
   /** Runs a callback after this many milliseconds. */
   readonly later: (millis: number, run: () => void) => void
 }
@@ -49,19 +83,9 @@ const refusedStream = 7
 /** The rest of a longer body is counted and not kept. */
 const maxKeptBytes = 16_384
 
-/** One connection. It starts to read when {@link Connection.open} is called. */
-export class Connection implements Provider {
+/** One connection. It starts to read when {@link Connection.open} is called. A simulator adds its own state. */
+export class Connection {
   readonly number: number
-  readonly certificate: Provider["certificate"]
-  shown: Shown | undefined
-  /** Whether a push with a provider token was accepted. */
-  proven = false
-  /** How many pushes arrived. */
-  pushes = 0
-  /** How many pushes were refused since the last accepted one, without dead tokens. */
-  refusals = 0
-  /** How many of these had bad device tokens. */
-  badTokens = 0
   readonly #session: ServerHttp2Session
   readonly #socket: TLSSocket
   readonly #streams = new Map<number, ServerHttp2Stream>()
@@ -75,14 +99,11 @@ export class Connection implements Provider {
     this.number = number
     this.#session = session
     this.#socket = socket
-    const x509 = socket.getPeerX509Certificate()
-    this.certificate = x509 === undefined
-      ? undefined
-      : { topics: topicsOf(x509), validUntil: x509.validToDate.getTime() }
   }
 
-  open({ later, react, reacted }: Reactions): void {
+  open({ later, pinged, react, reacted }: Reactions<this>): void {
     this.#session.on("error", () => {})
+    if (pinged !== undefined) this.#session.on("ping", () => pinged(this))
     this.#session.on("stream", (stream, headers, _flags, rawHeaders) => {
       // node:http2 still handles streams that it read before its GOAWAY
       if (stream.id! > this.#last) {
@@ -109,16 +130,20 @@ export class Connection implements Provider {
     if (!this.#session.destroyed) this.#session.settings({ maxConcurrentStreams: count })
   }
 
+  /** How many streams are open. */
+  get streams(): number {
+    return this.#streams.size
+  }
+
   /** Sends a GOAWAY, and closes when the last stream is answered. */
-  goaway({ code = 0, reason, unprocessed = 0 }: Goaway, now: number): void {
+  goaway({ code = 0, debug, unprocessed = 0 }: Goaway = {}): void {
     if (this.#leaving || this.#session.destroyed) return
     this.#leaving = true
     const disowned = this.#newestUnanswered(unprocessed)
     // node:http2 takes 0 for the newest stream, so the first can't be disowned
     const last = disowned === undefined ? this.#newest : Math.max(1, disowned - 2)
     this.#last = last
-    const debug = reason === undefined ? undefined : Buffer.from(JSON.stringify({ reason, timestamp: now }))
-    this.#session.goaway(code, last, debug)
+    this.#session.goaway(code, last, debug === undefined ? undefined : Buffer.from(debug))
     if (disowned !== undefined) {
       for (const [id, stream] of this.#streams) {
         if (id <= last) continue
@@ -171,9 +196,10 @@ export class Connection implements Provider {
     stream.once("end", () => {
       // a GOAWAY disowned it after its last byte
       if (stream.destroyed) return
-      const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+      const bytes = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
       const { ":method": method = "", ":path": path = "" } = headers
-      done({ method, path, headers: headers as Incoming["headers"], rawHeaders, body: body.toString(), size })
+      const body = bytes.toString()
+      done({ method, path, headers: headers as Incoming["headers"], rawHeaders, body, bytes, size })
     })
   }
 

@@ -1,26 +1,10 @@
 /** Records the pushes of a simulator: the newest ones, and counts of all. */
 
-/**
- * A push or a broadcast, and its answer.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Push {
-  /** The number of its connection, from 1. */
-  readonly connection: number
-  /** When it arrived, in milliseconds since the epoch. */
-  readonly at: number
-  /** The device token, or the channel id of a broadcast. */
-  readonly target: string
-  readonly headers: Readonly<Record<string, string | undefined>>
-  /** The payload, unchanged. */
-  readonly body: string
-  /** The `apns-id` of the answer. */
-  readonly apnsId: string
-  /** The HTTP status of the answer; `undefined` if the script left it unanswered or a GOAWAY disowned it. */
+/** What a recorder reads of a push. */
+export interface Recorded {
+  /** The HTTP status of the answer; `undefined` if it had none. */
   readonly status: number | undefined
-  /** Apple's reason, if the push was refused. */
+  /** The service's reason, if the push was refused. */
   readonly reason: string | undefined
 }
 
@@ -35,15 +19,15 @@ export interface Counts {
   readonly connections: number
   /** Open connections. */
   readonly open: number
-  /** All pushes and broadcasts. */
+  /** All pushes. */
   readonly pushes: number
-  /** Accepted pushes and broadcasts. */
+  /** Accepted pushes. */
   readonly accepted: number
-  /** Pushes and broadcasts that the script left unanswered or a GOAWAY disowned. */
+  /** Pushes that the script left unanswered or a GOAWAY disowned. */
   readonly unanswered: number
   /** Answers by HTTP status. */
   readonly statuses: Readonly<Record<number, number>>
-  /** Refusals by Apple's reason. */
+  /** Refusals by the service's reason. */
   readonly reasons: Readonly<Record<string, number>>
 }
 
@@ -110,7 +94,7 @@ export class Tally {
       connections: this.connections,
       open,
       pushes: this.#pushes,
-      accepted: this.#statuses[200] ?? 0,
+      accepted: (this.#statuses[200] ?? 0) + (this.#statuses[201] ?? 0),
       unanswered: this.#unanswered,
       statuses: { ...this.#statuses },
       reasons: { ...this.#reasons }
@@ -127,19 +111,19 @@ export class Tally {
 }
 
 /** Records pushes, and counts them. */
-export class Recorder {
+export class Recorder<P extends Recorded> {
   readonly tally = new Tally()
-  readonly #newest: Newest<Push>
-  readonly #onPush: (push: Push) => void
+  readonly #newest: Newest<P>
+  readonly #onPush: (push: P) => void
 
   /** Keeps at most `capacity` pushes. Calls `onPush` with each. */
-  constructor(capacity: number, onPush: (push: Push) => void) {
+  constructor(capacity: number, onPush: (push: P) => void) {
     this.#newest = new Newest(capacity)
     this.#onPush = onPush
   }
 
   /** Records a push. Call the returned function if it was not processed after all. */
-  readonly record = (push: Push): () => void => {
+  readonly record = (push: P): () => void => {
     const { reason, status } = push
     this.tally.add(status, reason)
     this.#newest.add(push)
@@ -151,7 +135,7 @@ export class Recorder {
   }
 
   /** The kept pushes, the oldest first. */
-  pushes(): Array<Push> {
+  pushes(): Array<P> {
     return this.#newest.toArray()
   }
 

@@ -7,7 +7,7 @@
  * again as a new job are counted with the job that they came from.
  */
 import { openSync, readFileSync, writeSync } from "node:fs"
-import type { Push } from "../../../src/testing/push/Recorder.ts"
+import type { Push } from "../../../src/testing/apns/push.ts"
 
 /** Opens the book. Words are `start`, an outcome's tag, and `kill`, before a process is killed. */
 export const open = (path: string) => {
