@@ -23,6 +23,7 @@ import * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Net from "node:net"
 import type { ConnectionOptions } from "node:tls"
+import { messageOfThrown } from "../../internal/thrown.ts"
 
 export { PgClient }
 
@@ -192,6 +193,5 @@ export const errorOfClient = (thrown: unknown): DriverError => {
     if (!(cause instanceof Error) || cause.cause === undefined) break
     cause = cause.cause
   }
-  const detail = cause instanceof Error ? cause.message : String(cause)
-  return new DriverError({ phase: "query", code: stateOf(cause), detail, cause })
+  return new DriverError({ phase: "query", code: stateOf(cause), detail: messageOfThrown(cause), cause })
 }

@@ -23,7 +23,7 @@ import { beginning, earliest, type Mark, type Place } from "./marks.ts"
 import type { Presence } from "./presence.ts"
 import { portions, type Put, putNow, textsOf } from "./puts.ts"
 import { channelOf } from "./schema.ts"
-import type { Transaction } from "./transaction.ts"
+import { rowsInvalid, type Transaction } from "./transaction.ts"
 import { Waiters } from "./waiters.ts"
 
 /** The least milliseconds between two notifications of other processes. */
@@ -263,15 +263,15 @@ export class Store implements Origin {
       const isAfterCommit = yield* transaction.afterCommit(Effect.sync(() => this.changed([queue])))
       const ids: Array<JobId> = []
       for (const part of portions(requests)) {
-        ids.push(
-          ...yield* isAfterCommit
-            ? this.runWithin(transaction, this.sql.putWithin, textsOf(id, part))
-            : this.runWithin(transaction, this.sql.putWithinAndTell, [
-              ...textsOf(id, part),
-              channelOf(this.options.schema),
-              queue
-            ])
-        )
+        const put = yield* isAfterCommit
+          ? this.runWithin(transaction, this.sql.putWithin, textsOf(id, part))
+          : this.runWithin(transaction, this.sql.putWithinAndTell, [
+            ...textsOf(id, part),
+            channelOf(this.options.schema),
+            queue
+          ])
+        if (put.length !== part.length) return yield* rowsInvalid
+        ids.push(...put)
       }
       return ids
     })

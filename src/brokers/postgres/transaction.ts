@@ -8,7 +8,10 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Semaphore from "effect/Semaphore"
+import { optionInvalid } from "../../BrokerError.ts"
+import { callOr } from "../../internal/thrown.ts"
 import * as Driver from "./driver.ts"
 import type { Executor } from "./executors.ts"
 
@@ -34,7 +37,25 @@ const transactionOver = new Driver.DriverError({
   cause: undefined
 })
 
-const idIn = (row: unknown): string => typeof row === "object" && row !== null && "id" in row ? String(row.id) : ""
+/** The rows of an executor are not what it must return. */
+export const rowsInvalid = optionInvalid(
+  "the executor of within",
+  "must return the rows of the statement, all of them and as an array of objects: return result.rows"
+)
+
+const rowsRefused = Driver.errorOfClient(rowsInvalid)
+
+const idIn = (row: unknown): string | undefined => {
+  const id = Predicate.hasProperty(row, "id") ? row.id : undefined
+  return typeof id === "string" || typeof id === "number" || typeof id === "bigint" ? String(id) : undefined
+}
+
+/** The ids of rows; `undefined` where they are no rows. They are what user code returned, and may throw. */
+const idsIn = (rows: unknown): ReadonlyArray<string> | undefined =>
+  callOr(() => {
+    const ids = Array.isArray(rows) ? rows.map(idIn) : [undefined]
+    return ids.every((id) => id !== undefined) ? ids : undefined
+  }, () => undefined)
 
 /** The transaction of an executor, for as long as `within` runs. */
 class Within implements Transaction {
@@ -47,16 +68,21 @@ class Within implements Transaction {
   }
 
   run(sql: string, values: ReadonlyArray<string>): ReturnType<Transaction["run"]> {
-    return this.oneAtATime.withPermits(1)(Effect.suspend(() =>
-      this.isOver ? Effect.fail(transactionOver) : Effect.map(
-        Effect.tryPromise({
-          // An executor may throw before it returns a promise.
-          try: () => Promise.resolve().then(() => this.executor(sql, values)),
-          catch: Driver.errorOfClient
-        }),
-        (rows) => rows.map(idIn)
+    return this.oneAtATime.withPermits(1)(
+      Effect.suspend(() =>
+        this.isOver ? Effect.fail(transactionOver) : Effect.flatMap(
+          Effect.tryPromise({
+            // An executor may throw before it returns a promise.
+            try: () => Promise.resolve().then(() => this.executor(sql, values)),
+            catch: Driver.errorOfClient
+          }),
+          (rows) => {
+            const ids = idsIn(rows)
+            return ids === undefined ? Effect.fail(rowsRefused) : Effect.succeed(ids)
+          }
+        )
       )
-    ))
+    )
   }
 
   /** A client of others says nothing of its commits. */

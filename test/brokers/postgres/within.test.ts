@@ -130,6 +130,40 @@ describe.skipIf(isMissing)("A publish within a transaction", () => {
       assert.include((yield* reasonOf(thrown(put))).message, "no client")
     }))
 
+  real("an executor that does not return the rows is refused, and says what to return", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* PostgresBroker.make({ url: server().url })
+      const put = broker.put("q", request("a"))
+      const wrong: ReadonlyArray<unknown> = [
+        undefined,
+        null,
+        "id",
+        { rows: [{ id: "1" }] },
+        [],
+        [null],
+        [["1"]],
+        [{}],
+        [{ id: {} }],
+        [{ id: "1" }, { id: "2" }],
+        [{
+          get id() {
+            throw new Error("unreadable")
+          }
+        }]
+      ]
+      for (const rows of wrong) {
+        const executor = (() => Promise.resolve(rows)) as PostgresBroker.Executor
+        const reason = yield* reasonOf(PostgresBroker.within(executor)(put))
+        assert.include(reason, { _tag: "OptionInvalid", option: "the executor of within" })
+        assert.include(reason.message, "must return the rows")
+      }
+      const strange = [undefined, Object.create(null), Symbol("no"), { message: 1 }]
+      for (const thrown of strange) {
+        const executor = () => Promise.reject(thrown)
+        assert.include(yield* reasonOf(PostgresBroker.within(executor)(put)), { _tag: "Unavailable", fate: "NotSent" })
+      }
+    }))
+
   real("makes a queue outside of it, so that two transactions never wait for each other", () =>
     Effect.gen(function*() {
       const { psql, url } = server()
