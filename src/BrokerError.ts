@@ -180,7 +180,7 @@ export class Draining extends Schema.TaggedError<Draining>()("Draining", {
 }
 
 /**
- * The server has no memory or disk space left for the job.
+ * The server or file has no memory or disk space left for an operation, such as a put. It was not carried out.
  *
  * @category errors
  * @since 0.1.0
@@ -189,7 +189,7 @@ export class OutOfMemory extends Schema.TaggedError<OutOfMemory>()("OutOfMemory"
   broker: Schema.String
 }) {
   override get message() {
-    return `${this.broker} is out of memory or disk space and did not accept the job: free space, then publish again`
+    return `${this.broker} is out of memory or disk space and did not carry this out: free space, then try again`
   }
 }
 

@@ -45,7 +45,7 @@ describe.skipIf(isMissing || Disk.isMissing)("a disk without room", () => {
           else {
             const { message, reason } = result.failure
             assert.strictEqual(reason._tag, "OutOfMemory")
-            assert.include(message, "out of memory or disk space and did not accept the job: free space")
+            assert.include(message, "out of memory or disk space and did not carry this out: free space")
             isFull = true
           }
         }
