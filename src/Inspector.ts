@@ -171,6 +171,8 @@ export interface BrokerStats {
 export interface Concern {
   /** The name of the rule, for programs. */
   readonly check: string
+  /** Whether work may be lost or slow (`warning`), or has a limit (`note`). */
+  readonly level: "warning" | "note"
   readonly message: string
   readonly todo: string
 }

@@ -359,7 +359,7 @@ const makeOn = Effect.fnUntraced(function*(
       consume: consuming(store, enter),
       idleWorkers: (queue) => Inspection.idleWorkersOn(store, queue)
     },
-    inspector: Inspection.make(store, can, maxJobSize)
+    inspector: Inspection.make(store, can, maxJobSize, pooling)
   }
 })
 

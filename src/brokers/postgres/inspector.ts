@@ -5,9 +5,11 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { checkDuration, checkQueue, type Features } from "../../Broker.ts"
 import { type BrokerError, jobNotFound, queueNotFound } from "../../BrokerError.ts"
-import type { BrokerStats, Concern, Inspector, Page, QueueStats } from "../../Inspector.ts"
+import type { BrokerStats, Inspector, Page, QueueStats } from "../../Inspector.ts"
 import { Paging, Rules } from "../shared/index.ts"
+import * as Concerns from "./concerns.ts"
 import * as Driver from "./driver.ts"
+import type { Pooling } from "./pooling.ts"
 import { restore } from "./restoring.ts"
 import { idOf, jobStats, page, peeked, type Row, rowId, wholeMillis } from "./rows.ts"
 import type { Store } from "./store.ts"
@@ -55,24 +57,6 @@ const brokerStats = (store: Store, maxJobSize: number, row: Row): BrokerStats =>
   draining: row[7] === true,
   durable: row[8] === true
 })
-
-/** More dead rows than autovacuum leaves unless something keeps them. */
-const manyDead = 20_000
-
-/** What keeps dead rows; empty if there are few. */
-const horizonConcern = ([row]: Driver.Rows): ReadonlyArray<Concern> => {
-  const dead = Number(row?.[0] ?? 0)
-  if (row === undefined || dead < manyDead) return []
-  const [, what, name, seconds] = row
-  const age = seconds === null ? "" : `, open for ${Math.round(Number(seconds))} seconds`
-  return [{
-    check: "horizon",
-    message: `${dead} dead rows of jobs can't be removed: the ${String(what)}${
-      name === null || name === "" ? "" : ` (${String(name)})`
-    } keeps them${age}`,
-    todo: "end it, or have it end earlier: see idle_in_transaction_session_timeout"
-  }]
-}
 
 const listStatement = {
   ready: "listReady",
@@ -122,7 +106,12 @@ const inTurn = <A, B>(first: Effect.Effect<A, BrokerError>, second: Effect.Effec
   Effect.map(Effect.all([first, second], { concurrency: 2 }), ([, second]) => second)
 
 /** The inspector of a schema. */
-export const make = (store: Store, features: Features, maxJobSize: number): Inspector["Service"] => {
+export const make = (
+  store: Store,
+  features: Features,
+  maxJobSize: number,
+  pooling: Pooling
+): Inspector["Service"] => {
   const { link, sql } = store
   const look = (statement: string, parameters: ReadonlyArray<unknown> = []): Effect.Effect<Driver.Rows, BrokerError> =>
     inTurn(store.advance, link.query(statement, parameters))
@@ -188,7 +177,14 @@ export const make = (store: Store, features: Features, maxJobSize: number): Insp
       ),
     statsJob: (id) =>
       Effect.map(orJobNotFound(first(sql.stats, [rowId(id)]), id), (row) => jobStats(row, String(row[0]))),
-    concerns: Effect.map(link.query(sql.horizon), horizonConcern),
+    concerns: Effect.map(
+      Effect.all([link.query(sql.settingsOff), link.query(sql.horizon)], { concurrency: 2 }),
+      ([off, horizon]) => [
+        ...Concerns.ofSettings(off),
+        ...Concerns.ofHorizon(horizon),
+        ...(pooling.isPooled ? [Concerns.pooled] : [])
+      ]
+    ),
     queues: Effect.map(look(sql.queues), (rows) => {
       const consumed = Array.from(store.consumers).flatMap(({ queues }) => queues)
       return Array.from(new Set([...rows.map(([name]) => String(name)), ...consumed]))

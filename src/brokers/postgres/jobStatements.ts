@@ -6,6 +6,7 @@
  * cheap. `id = ANY (ARRAY(SELECT ...))` has one plan whatever the statistics
  * say. Times are the server's; programs send and get durations.
  */
+import * as Concerns from "./concerns.ts"
 import * as History from "./history.ts"
 
 /** Delays and leases that have ended are handled in portions, so that many of them block nothing for long. */
@@ -231,24 +232,8 @@ export const make = (s: string, keepMillis = 0) => {
         (extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000)::bigint,
         pg_is_in_recovery(), current_setting('fsync')::boolean AND current_setting('full_page_writes')::boolean
           AND current_setting('synchronous_commit') <> 'off'`,
-    /** Dead rows of the jobs, and who has kept them for the longest: what, its name, its age in seconds if it is known. */
-    horizon:
-      `SELECT (SELECT n_dead_tup FROM pg_stat_all_tables WHERE relid = '${s}.job'::regclass), h.what, h.name, h.seconds
-      FROM (
-        SELECT 'transaction of process ' || pid AS what, application_name AS name, age(backend_xmin) AS held,
-          extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds
-        FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid()
-          AND backend_type <> 'walsender' AND (xact_start IS NULL OR xact_start < clock_timestamp() - interval '5 seconds')
-        UNION ALL
-        SELECT 'replication slot', slot_name, greatest(age(xmin), age(catalog_xmin)), NULL FROM pg_replication_slots
-        WHERE xmin IS NOT NULL OR catalog_xmin IS NOT NULL
-        UNION ALL
-        SELECT 'prepared transaction', gid, age(transaction), extract(epoch FROM clock_timestamp() - prepared)::float8
-        FROM pg_prepared_xacts
-        UNION ALL
-        SELECT 'standby with hot_standby_feedback', application_name, age(backend_xmin), NULL
-        FROM pg_stat_replication WHERE backend_xmin IS NOT NULL) AS h
-      ORDER BY h.held DESC, h.seconds DESC NULLS LAST LIMIT 1`,
+    horizon: Concerns.horizon(s),
+    settingsOff: Concerns.settingsOff,
     queues: `SELECT q.name FROM ${s}.queue AS q
       WHERE ${has("q.id")} OR coalesce(q.paused_until > clock_timestamp(), false)`,
     rollUp: `WITH old AS (DELETE FROM ${s}.tally WHERE ctid = ANY (ARRAY(

@@ -62,7 +62,7 @@ export const ofFeatures = (features: Features, todo?: string): ReadonlyArray<Fin
 
 /** What the broker itself is concerned about. */
 export const ofConcerns = (concerns: ReadonlyArray<Concern>): ReadonlyArray<Finding> =>
-  concerns.map(({ check, message, todo }) => finding("warning", check, safeLine(message), todo))
+  concerns.map(({ check, level, message, todo }) => finding(level, check, safeLine(message), todo))
 
 const versionOf = (text: string): readonly [number, number] | undefined => {
   const match = /^"?(\d+)\.(\d+)/.exec(text)
@@ -159,16 +159,12 @@ export const ofPostgres = (
   way: { readonly hosts: ReadonlyArray<{ readonly host: string }>; readonly sslmode: string | undefined }
 ): ReadonlyArray<Finding> => {
   const found: Array<Finding> = []
-  found.push(
-    stats.durable
-      ? finding("ok", "durability", "what is acknowledged is on the server's disk (fsync, synchronous_commit)")
-      : finding(
-        "warning",
-        "durability",
-        "a crash of the server may undo what it acknowledged: fsync, full_page_writes or synchronous_commit is off",
-        "set them to on in postgresql.conf, and leave durability=normal out of the URL"
-      )
-  )
+  // What is off is a concern of the broker.
+  if (stats.durable) {
+    found.push(
+      finding("ok", "durability", "what is acknowledged is on the server's disk (fsync, synchronous_commit)")
+    )
+  }
   found.push(...ofJobSize(stats, "raise max-job-size in the URL, or leave it out"))
   const away = way.hosts.find(({ host }) => !isLocal(host))?.host
   const risk = away === undefined ? undefined : networkRisk(safeLine(away), way.sslmode)

@@ -9,7 +9,6 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
 import { join } from "node:path"
-import { program } from "../../../scripts/test/postgres.ts"
 import { type Consumer, putRequest } from "../../../src/Broker.ts"
 import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts"
 import { currentVersion } from "../../../src/brokers/postgres/schema.ts"
@@ -234,36 +233,6 @@ describe.skipIf(isMissing)("PostgresBroker when something ends", () => {
       yield* Effect.forEach(made, ({ broker }) => broker.put("q", request("a")), { concurrency: "unbounded" })
       assert.strictEqual(yield* psql("SELECT count(*) FROM jobs.job"), "12")
       assert.strictEqual(yield* psql("SELECT version FROM jobs.meta"), String(currentVersion))
-    }))
-})
-
-describe.skipIf(isMissing)("PostgresBroker and dead rows", () => {
-  real("an operator learns who keeps them", () =>
-    Effect.gen(function*() {
-      const { port, psql, url } = yield* cluster()
-      const { inspector } = yield* PostgresBroker.make({ url })
-      assert.deepStrictEqual(yield* inspector.concerns!, [])
-      const hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class; SELECT pg_sleep(100)"
-      yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          spawn(program("psql"), ["-X", "-h", "127.0.0.1", "-p", String(port), "-U", "postgres", "-c", hold], {
-            stdio: "ignore",
-            env: { ...process.env, PGAPPNAME: "report" }
-          })
-        ),
-        (child) => Effect.sync(() => child.kill("SIGKILL"))
-      )
-      yield* waitFor(psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'report'"), (n) => n === "1")
-      yield* psql(
-        "INSERT INTO backq.job (priority, ttr, queue, state, body) SELECT 1, 1, 1, 0, '' FROM generate_series(1, 25000);" +
-          "DELETE FROM backq.job"
-      )
-      const [concern] = yield* waitFor(
-        Effect.tap(inspector.concerns!, Effect.sleep("200 millis")),
-        ({ length }) => length > 0
-      )
-      assert.strictEqual(concern!.check, "horizon")
-      assert.match(concern!.message, /25000 dead rows.*transaction of process \d+ \(report\).*open for \d+ seconds/)
     }))
 })
 
