@@ -93,12 +93,18 @@ export class Unhealthy extends Schema.TaggedError<Unhealthy>()("Unhealthy", { er
   }
 }
 
+/** The error of a push service. */
+const PushError = Schema.Union([ApnsError.ApnsError])
+
+/** The decoded {@link PushError}. */
+export type PushError = typeof PushError.Type
+
 /** Some pushes were not accepted. Each failure was already printed. */
 export class PushesFailed extends Schema.TaggedError<PushesFailed>()("PushesFailed", {
   failed: Schema.Int,
   total: Schema.Int,
   /** The first failure. */
-  error: ApnsError.ApnsError
+  error: PushError
 }) {
   override get message() {
     return `${this.failed} of ${this.total} ${this.total === 1 ? "push" : "pushes"} failed: see above`
@@ -156,7 +162,7 @@ const ofReason = (reason: (BrokerError | PublishError)["reason"]): number => {
   }
 }
 
-const ofPush = ({ reason }: ApnsError.ApnsError): number => {
+const ofPush = ({ reason }: PushError): number => {
   switch (reason._tag) {
     case "InvalidNotification":
       return 1

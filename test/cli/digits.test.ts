@@ -33,7 +33,7 @@ describe("digits", () => {
       const broker = ["--broker", `sqlite:${at("queue.db")}`]
       const what = ["--payload", at("payload.json"), "--token", token]
 
-      assert.strictEqual((yield* run(["push", ...apns, ...what])).code, 0)
+      assert.strictEqual((yield* run(["push", "apns", ...apns, ...what])).code, 0)
       assert.strictEqual((yield* run(["publish", "apns", ...broker, ...what])).code, 0)
       assert.strictEqual((yield* run(["move", "apns", "other", "--state", "ready", "--yes", ...broker])).code, 0)
       const shown = yield* run(["peek", "other", ...broker])

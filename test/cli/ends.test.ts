@@ -65,7 +65,7 @@ const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) 
     return { buried: yield* put("some"), deleted: yield* put("some") }
   }).pipe(Effect.provide(BrokerUrl.layer(url)))
 
-  const apns = name === "push" || name === "work apns" ? yield* simulator(path, script) : []
+  const apns = name === "push apns" || name === "work apns" ? yield* simulator(path, script) : []
   yield* Layer.build(Tail.layerOptions({ folder: join(path, "backq") })).pipe(
     Effect.flatMap((tail) =>
       Tail.offer({
@@ -99,7 +99,7 @@ const cases: Record<string, Case> = {
   "work apns": { args: ({ apns }) => ["--idle-timeout", "0s", "--queue", "none", ...apns], isSilent: true },
   "publish process": { args: () => ["--queue", "new", "--", "true"], done: /^job \d+ was accepted$/ },
   "publish apns": { args: () => ["--queue", "new", "--body", "Hi", "--token", token], done: /^accepted: \d+$/ },
-  push: {
+  "push apns": {
     args: ({ apns }) => ["--body", "Hi", "--token", token, ...apns],
     done: /^the pushes were accepted: see above$/
   },
@@ -302,7 +302,7 @@ const waiting: Record<string, { readonly args: Case["args"]; readonly asked: num
   "work process": { args: () => [], asked: 0 },
   "work apns": { args: ({ apns }) => apns, asked: 0 },
   "publish process": { args: () => ["--input-file", "-", "--", "cat"], asked: 130 },
-  push: { args: ({ apns }) => ["--body", "Hi", "--token", token, "--drain-timeout", "0", ...apns], asked: 130 },
+  "push apns": { args: ({ apns }) => ["--body", "Hi", "--token", token, "--drain-timeout", "0", ...apns], asked: 130 },
   watch: { args: () => [], asked: 0 },
   tail: { args: () => ["--queue", "none"], asked: 0 },
   bench: { args: () => ["--jobs", "100000000"], asked: 130 },

@@ -84,7 +84,20 @@ describe("lines", () => {
         ["publish", "apns", "--topic", hostile, "--body", "Hi", "--token", hostile],
         ["publish", "apns", "--topic", "com.example.app", "--body", "Hi", "--tokens", tokens],
         ["publish", "apns", "--topic", "com.example.app", "--payload", payload, "--token", "a1".repeat(32)],
-        ["push", "--key", hostile, "--team-id", hostile, "--topic", "a", "--body", "Hi", "--token", "a1".repeat(32)]
+        [
+          "push",
+          "apns",
+          "--key",
+          hostile,
+          "--team-id",
+          hostile,
+          "--topic",
+          "a",
+          "--body",
+          "Hi",
+          "--token",
+          "a1".repeat(32)
+        ]
       ]
       for (const args of commands) {
         assertSafe(yield* run([...args, "--broker", url]))

@@ -1,4 +1,4 @@
-/** `backq push` and `backq work apns`, to the APNs simulator. */
+/** `backq push apns` and `backq work apns`, to the APNs simulator. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -35,11 +35,11 @@ const world = Effect.fnUntraced(function*(script?: Script.Script) {
 
 const dead: Script.Script = { dead: { [gone]: { since: 1_700_000_000_000 } } }
 
-describe("push", () => {
+describe("push apns", () => {
   it.live("prints the id of the push, and its token", () =>
     Effect.gen(function*() {
       const { flags, simulator } = yield* world()
-      const { code, stderr, stdout } = yield* run(["push", ...flags, "--body", "Hello", "--token", alive])
+      const { code, stderr, stdout } = yield* run(["push", "apns", ...flags, "--body", "Hello", "--token", alive])
       assert.strictEqual(stderr, "")
       assert.strictEqual(code, 0)
       const [push] = yield* simulator.pushes
@@ -50,7 +50,7 @@ describe("push", () => {
   it.live("prints the result of each push, as JSON too", () =>
     Effect.gen(function*() {
       const { flags } = yield* world(dead)
-      const args = ["push", ...flags, "--body", "Hello", "--token", alive, "--token", gone]
+      const args = ["push", "apns", ...flags, "--body", "Hello", "--token", alive, "--token", gone]
       const text = yield* run(args)
       assert.strictEqual(text.code, 4)
       assert.match(text.stdout, /^[0-9a-f-]{36} (a1){32}$/)
@@ -67,9 +67,9 @@ describe("push", () => {
     Effect.gen(function*() {
       const { flags, path } = yield* world()
       const push = (...more: ReadonlyArray<string>) =>
-        run(["push", ...flags, "--body", "Hi", "--token", alive, ...more])
+        run(["push", "apns", ...flags, "--body", "Hi", "--token", alive, ...more])
       const without = (name: string) => flags.toSpliced(flags.indexOf(name), 2)
-      const only = (args: ReadonlyArray<string>) => run(["push", ...args, "--body", "Hi", "--token", alive])
+      const only = (args: ReadonlyArray<string>) => run(["push", "apns", ...args, "--body", "Hi", "--token", alive])
 
       const missing = yield* only([...without("--key"), "--key", join(path, "none.p8"), "--key-id", "ABC123DEFG"])
       assert.strictEqual(missing.code, 1)
@@ -105,7 +105,7 @@ describe("the flags of the connections", () => {
     Effect.gen(function*() {
       const { flags, simulator } = yield* world()
       const push = (proxy: string) =>
-        run(["push", ...flags, "--body", "Hi", "--token", alive, "--queue-timeout", "1s", "--proxy", proxy])
+        run(["push", "apns", ...flags, "--body", "Hi", "--token", alive, "--queue-timeout", "1s", "--proxy", proxy])
       const secret = yield* push("http://me:hunter2@127.0.0.1:1")
       assert.strictEqual(secret.code, 1)
       assert.match(secret.stderr, /--proxy must have no user and password.*BACKQ_APNS_PROXY/)
@@ -119,7 +119,7 @@ describe("the flags of the connections", () => {
     Effect.gen(function*() {
       const { flags } = yield* world({ rules: [{ do: Script.silence }] })
       const push = (...more: ReadonlyArray<string>) =>
-        run(["push", ...flags, "--body", "Hi", "--token", alive, ...more])
+        run(["push", "apns", ...flags, "--body", "Hi", "--token", alive, ...more])
       const { code, stderr } = yield* push("--request-timeout", "200ms")
       assert.strictEqual(code, 2)
       assert.match(stderr, /not answered within 200ms/)

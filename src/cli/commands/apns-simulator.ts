@@ -147,7 +147,7 @@ Push to it:
   export BACKQ_APNS_HOST=${place.host} BACKQ_APNS_PORT=${place.port} BACKQ_APNS_CA=${quoted(place.ca)} \\
     BACKQ_APNS_KEY=${quoted(place.key)} BACKQ_APNS_TEAM_ID=${place.teamId} \\
     BACKQ_APNS_TOPIC=com.example.app BACKQ_APNS_ENVIRONMENT=${place.environment}
-  ${program} push --body hello --token ${exampleToken}
+  ${program} push apns --body hello --token ${exampleToken}
 
 Ctrl-C ends it.
 `
