@@ -1,6 +1,7 @@
 /** The rules about puts, and the order of deliveries. */
 import { assert } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { type PutOptions, type PutRequest, putRequest } from "../../src/Broker.ts"
@@ -137,6 +138,20 @@ export const putting = (test: Test): void => {
       assert.deepStrictEqual(leases.map(text), ["b", "a", "c"])
       const ids = [results[2]!, results[0]!, results[3]!].map(Result.getOrThrow)
       assert.deepStrictEqual(leases.map((lease) => lease.id), ids)
+    }))
+
+  test("putAll: each job has its own priority, delay and ttr", (h) =>
+    Effect.gen(function*() {
+      const results = yield* h.broker.putAll(h.queue, [
+        request(bytes("a"), { priority: 7, ttr: "30 seconds" }),
+        request(bytes("b"), { priority: 9, delay: "1 hour", ttr: "30 seconds" }),
+        request(bytes("c"), { priority: 9, ttr: "40 seconds" })
+      ])
+      const stats = yield* Effect.forEach(results, (id) => h.inspector.statsJob(Result.getOrThrow(id)))
+      assert.deepStrictEqual(
+        stats.map(({ priority, state, ttr }) => [priority, state, Duration.toSeconds(ttr)]),
+        [[7, "ready", 30], [9, "delayed", 30], [9, "ready", 40]]
+      )
     }))
 
   test("putAll: no bodies have no results", (h) =>

@@ -206,7 +206,7 @@ const putting = (
         onNone: () =>
           Effect.map(
             Effect.forEach(portions(requests), putPortion(queue), { concurrency: "unbounded" }),
-            (results) => results.flat()
+            (results) => results.length === 1 ? results[0]! : results.flat()
           ),
         onSome: Effect.succeed
       })

@@ -87,6 +87,42 @@ const failed = (phase: DriverError["phase"]) => ({ reason }: SqlError): DriverEr
   return new DriverError({ phase, code: stateOf(cause), detail, cause })
 }
 
+/** Bodies of a statement are written to a buffer that is kept, up to this many bytes. */
+const keptBytes = 1024 * 1024
+let kept = Buffer.alloc(0)
+
+const bufferOf = (bytes: number): Buffer => {
+  if (bytes > keptBytes) return Buffer.allocUnsafe(bytes)
+  if (kept.length < bytes) kept = Buffer.allocUnsafeSlow(Math.min(keptBytes, 2 * bytes))
+  return kept
+}
+
+/** An array of bytea in PostgreSQL's binary format, which is valid until the next one is made. */
+const byteaArray = (values: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const header = [1, 0, PgTypes.OID.bytea, values.length, 1]
+  const bytes = values.reduce((sum, { length }) => sum + 4 + length, 4 * header.length)
+  const buffer = bufferOf(bytes)
+  let offset = 0
+  for (const number of header) offset = buffer.writeInt32BE(number, offset)
+  for (const value of values) {
+    offset = buffer.writeInt32BE(value.length, offset)
+    buffer.set(value, offset)
+    offset += value.length
+  }
+  return buffer.subarray(0, offset)
+}
+
+/**
+ * The driver writes an array into a buffer that it doubles until all fits. For 500 bodies it leaves half a megabyte to the
+ * garbage collector, which then takes a third of the CPU of a put. Given the whole array, it doubles once: 3 us of 9 less
+ * for each job.
+ */
+const types = PgTypes.makeRegistry()
+types.register<ReadonlyArray<Uint8Array>>(PgTypes.OID.byteaArray, {
+  encode: (values) => Result.succeed(byteaArray(values)),
+  decode: () => Result.succeed([])
+})
+
 const keepAliveMillis = 5000
 
 /** The largest row that is read, in bytes. */
@@ -138,6 +174,7 @@ export const connect = Effect.fnUntraced(function*(
     startupParameters: settings,
     multiplex: isShared,
     prepare: target.isPrepared,
+    types,
     maxMessageSize
   }).pipe(Effect.mapError(failed("connect")))
   const own = isShared ? connection : yield* connection.pin

@@ -40,12 +40,26 @@ export const portions = <Request extends PutRequest>(
   return parts
 }
 
+/** A number of each job; only one if all have the same. */
+const numbers = <A>(
+  requests: ReadonlyArray<PutRequest>,
+  of: (request: PutRequest) => A,
+  numberOf: (value: A) => number
+): unknown => {
+  const first = of(requests[0]!)
+  return Driver.int8s(
+    requests.every((request) => of(request) === first)
+      ? [numberOf(first)]
+      : requests.map((request) => numberOf(of(request)))
+  )
+}
+
 const parametersOf = (queue: string, requests: ReadonlyArray<PutRequest>): ReadonlyArray<unknown> => [
   queue,
   Driver.bodies(requests.map(({ body }) => body)),
-  Driver.int8s(requests.map(({ priority }) => priority)),
-  Driver.int8s(requests.map(({ delay }) => wholeMillis(delay))),
-  Driver.int8s(requests.map(({ ttr }) => wholeMillis(ttr)))
+  numbers(requests, ({ priority }) => priority, (priority) => priority),
+  numbers(requests, ({ delay }) => delay, wholeMillis),
+  numbers(requests, ({ ttr }) => ttr, wholeMillis)
 ]
 
 /** The same as texts, for a client of the program, with the number of the queue. */

@@ -15,6 +15,7 @@ export const merge = <A, E>(
   checks: Checks<E>,
   results: ReadonlyArray<Result.Result<A, E>>
 ): ReadonlyArray<Result.Result<A, E>> => {
+  if (results.length === checks.length) return results
   let next = 0
   return checks.map((check) => Result.isSuccess(check) ? results[next++]! : Result.fail(check.failure))
 }
