@@ -41,7 +41,7 @@ describe("backq migrate", () => {
         assert.deepStrictEqual([yield* rights("app"), yield* rights("web")], ["t", "f"])
         const absent = yield* run(["migrate", "--broker", url, "--worker", "nobody"])
         assert.notStrictEqual(absent.code, 0)
-        assert.include(absent.stderr, "role \"nobody\" does not exist")
+        assert.include(absent.stderr, "create the role, or name another (role \"nobody\" does not exist)")
       }))
 
     real("prints a script that psql runs", () =>

@@ -72,6 +72,7 @@ const isUnknown = (error: DriverError): boolean =>
 
 const hintOf = (error: DriverError): string | undefined => {
   if (isSettingsRefused(error)) return ofPooler
+  if (error.code === "42704" && error.detail.startsWith("role ")) return "create the role, or name another"
   if (error.code === "28000" && /client certificate/.test(error.detail)) {
     return "the server asks for a certificate of the client: name it with cert=FILE and key=FILE"
   }

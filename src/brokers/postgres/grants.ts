@@ -50,11 +50,19 @@ const ofPublisher = (s: string, role: string): ReadonlyArray<string> => [
   `GRANT SELECT (id), INSERT ON ${s}.job TO ${role}`
 ]
 
+/** The owner of the schema may be named as a worker, and must keep its rights: it migrates. */
+const keepOwner = (schema: string): string =>
+  `DO $owner$ BEGIN
+  EXECUTE (SELECT format('GRANT ALL ON %I.meta TO %I', schemaname, tableowner)
+    FROM pg_tables WHERE schemaname = '${schema}' AND tablename = 'meta');
+END $owner$`
+
 /** The statements that give roles their rights in a schema. */
 export const statements = (schema: string, { publishers, workers }: Roles): ReadonlyArray<string> => {
   const s = `"${schema}"`
   return [
     ...workers.flatMap((role) => ofWorker(s, quoted(role))),
+    ...(workers.length === 0 ? [] : [keepOwner(schema)]),
     ...publishers.flatMap((role) => ofPublisher(s, quoted(role)))
   ]
 }

@@ -56,6 +56,22 @@ describe.skipIf(isMissing)("roles of PostgreSQL", () => {
       assert.strictEqual(yield* psql(`SELECT count(*) FROM ${schema}.job WHERE state = 0`), "4")
     }))
 
+  real("the owner of a schema can be named as a worker, and still migrates", () =>
+    Effect.gen(function*() {
+      const { psql, url, urlOf } = server()
+      const schema = "owned"
+      yield* psql("CREATE ROLE keeper LOGIN; GRANT CREATE ON DATABASE postgres TO keeper")
+      yield* PostgresBroker.migrate({ url: urlOf("keeper"), schema, workers: ["keeper"] })
+      yield* PostgresBroker.migrate({ url, schema, workers: ["keeper"] })
+      yield* psql(yield* PostgresBroker.migrationScript({ schema, workers: ["keeper"] }), "keeper")
+      assert.deepStrictEqual(yield* PostgresBroker.migrate({ url: urlOf("keeper"), schema, workers: ["keeper"] }), {
+        schema,
+        from: currentVersion,
+        to: currentVersion
+      })
+      yield* psql("UPDATE owned.meta SET version = version", "keeper")
+    }))
+
   real("put and publish are granted one by one, and need no other right", () =>
     Effect.gen(function*() {
       const { psql, refused, url } = server()
