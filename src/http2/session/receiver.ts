@@ -12,6 +12,7 @@ import type { Field } from "../hpack/staticTable.ts"
 import type { Goaway } from "../Message.ts"
 import type { Exchange } from "./exchange.ts"
 import { connectionWindow, maxHeaderListSize, maxPaddingBytes } from "./preface.ts"
+import type { Streams } from "./streams.ts"
 
 /** At most this much of a GOAWAY's debug data is kept: a whole frame, since a part of it is no valid JSON. */
 const maxDebugBytes = 16384
@@ -34,7 +35,7 @@ export interface Target {
     readonly maxResponseSize: number
   }
   /** The open streams, by id. */
-  readonly streams: ReadonlyMap<number, Exchange>
+  readonly streams: Pick<Streams, "get" | "has">
   readonly settings: Settings
   /** Whether the peer's first SETTINGS have arrived. */
   readonly isReady: boolean
