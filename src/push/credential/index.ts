@@ -1,2 +1,3 @@
 /** The credentials of push services: what they have in common. */
+export * as Es256 from "./Es256.ts"
 export * as KeyMaterial from "./KeyMaterial.ts"

@@ -217,7 +217,7 @@ describe("AddressGuard", () => {
   it.each(others)("%s is not public", (address) => assert.isFalse(AddressGuard.isPublic(address)))
 
   const look = (addresses: ReadonlyArray<string>) =>
-    Effect.flatMap(AddressGuard.lookup, (lookup) => lookup("push.example.com")).pipe(
+    Effect.flatMap(AddressGuard.guard, ({ lookup }) => lookup("push.example.com")).pipe(
       Effect.provideService(AddressGuard.Resolver, () => Effect.succeed(addresses)),
       Effect.exit
     )

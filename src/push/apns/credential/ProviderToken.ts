@@ -21,19 +21,15 @@
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import * as Clock from "effect/Clock"
-import * as KeyFormat from "effect/crypto/KeyFormat"
-import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Signature from "effect/crypto/Signature"
+import type * as Signature from "effect/crypto/Signature"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Base64Url from "effect/encoding/Base64Url"
-import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Crypto from "node:crypto"
 import { safeName } from "../../../internal/text.ts"
-import { KeyMaterial as Material } from "../../credential/index.ts"
+import { Es256, KeyMaterial as Material } from "../../credential/index.ts"
 import * as OptionRules from "../options.ts"
 import * as CredentialError from "./CredentialError.ts"
 
@@ -172,8 +168,6 @@ const asApple = (pem: string): string =>
     () => pem
   )
 
-const keyFormat = KeyFormat.pem(KeyFormat.pkcs8)
-
 const readKey = Effect.fnUntraced(function*({ key, source = "the key" }: Options) {
   const invalid = (detail: string) => CredentialError.make(new CredentialError.KeyInvalid({ source, detail }))
   const given = Redacted.value(key)
@@ -185,7 +179,7 @@ const readKey = Effect.fnUntraced(function*({ key, source = "the key" }: Options
   if (found === undefined) return yield* invalid(otherThanKey(blocks))
   const pem = Material.toPem(found)
   return yield* Effect.mapError(
-    KeyFormat.decodePrivate(keyFormat, Signature.ecdsaP256, asApple(pem)),
+    Es256.readKey(asApple(pem)),
     () => invalid(unfit(pem))
   )
 })
@@ -201,10 +195,6 @@ const checkId = (option: string, value: string) => {
     : Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option, rule })))
 }
 
-const utf8 = new TextEncoder()
-
-const signer = Layer.provide(Signature.layerWebCrypto, SecureRandom.layerWebCrypto)
-
 /**
  * Reads the key. The first call of {@link ProviderToken.current} makes the first token.
  *
@@ -216,14 +206,7 @@ export const make = Effect.fnUntraced(
     yield* checkId("keyId", options.keyId)
     yield* checkId("teamId", options.teamId)
     const key = yield* readKey(options)
-    const signature = yield* Signature.Signature
-    const header = Base64Url.encode(JSON.stringify({ alg: "ES256", kid: options.keyId }))
-
-    const sign = Effect.fnUntraced(function*(iat: number) {
-      const signed = `${header}.${Base64Url.encode(JSON.stringify({ iss: options.teamId, iat }))}`
-      const bytes = yield* Effect.orDie(signature.sign(key, utf8.encode(signed)))
-      return Redacted.make(`${signed}.${Base64Url.encode(bytes)}`, { label: "provider token" })
-    })
+    const sign = yield* Es256.signer(key, { alg: "ES256", kid: options.keyId }, "provider token")
 
     let token: Token | undefined
     let madeAt = 0
@@ -231,7 +214,7 @@ export const make = Effect.fnUntraced(
     const isFresh = (token: Token, now: number) => now < token.until && now > madeAt - minIntervalMillis
     const makeNew = Effect.fnUntraced(function*(now: number, issuedAt: number) {
       const iat = Math.floor(issuedAt / 1000)
-      const jwt = yield* sign(iat)
+      const jwt = yield* sign({ iss: options.teamId, iat })
       madeAt = now
       return token = { jwt, iat, generation: (token?.generation ?? 0) + 1, until: replaceAt(now, issuedAt) }
     })
@@ -255,5 +238,5 @@ export const make = Effect.fnUntraced(
 
     return { current, expired }
   },
-  Effect.provide(signer)
+  Effect.provide(Es256.layer)
 )

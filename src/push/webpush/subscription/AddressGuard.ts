@@ -31,6 +31,14 @@ export {
 }
 
 /**
+ * Resolves a host to all of its addresses.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Resolve = (host: string) => Effect.Effect<ReadonlyArray<string>, Http2Error.Http2Error>
+
+/**
  * Decides which addresses connections may dial. Default: public ones only.
  *
  * @category services
@@ -42,14 +50,14 @@ export const AddressGuard: Context.Reference<(address: string) => boolean> = Con
 )
 
 /**
- * Resolves a host to all of its addresses.
+ * Resolves hosts. Default: the system's resolver.
  *
  * @category services
  * @since 0.1.0
  */
-export const Resolver: Context.Reference<
-  (host: string) => Effect.Effect<ReadonlyArray<string>, Http2Error.Http2Error>
-> = Context.Reference("backq/webpush/Resolver", { defaultValue: () => resolve })
+export const Resolver: Context.Reference<Resolve> = Context.Reference("backq/webpush/Resolver", {
+  defaultValue: () => resolve
+})
 
 /**
  * Allows further addresses, for a push service of your own in a private network.
@@ -66,10 +74,9 @@ export const Resolver: Context.Reference<
 export const layer = (isAllowed: (address: string) => boolean): Layer.Layer<never> =>
   Layer.succeed(AddressGuard, isAllowed)
 
-const notFound = (host: string, detail: string, cause?: unknown) =>
-  Http2Error.make(new Http2Error.HostNotFound({ host, detail, ...(cause === undefined ? {} : { cause }) }))
+const notFound = (host: string, detail: string) => Http2Error.make(new Http2Error.HostNotFound({ host, detail }))
 
-const resolve = (host: string): Effect.Effect<ReadonlyArray<string>, Http2Error.Http2Error> =>
+const resolve: Resolve = (host) =>
   Effect.callback((resume) => {
     Dns.lookup(host, { all: true }, (error, addresses) =>
       resume(
@@ -79,20 +86,33 @@ const resolve = (host: string): Effect.Effect<ReadonlyArray<string>, Http2Error.
       ))
   })
 
-/** What the failure of a refused host says, so that the provider knows it. */
-export const refusedDetail = "it resolves to an address that is not public"
+/** The guard of one program. */
+export interface Guard {
+  readonly resolve: Resolve
+  /** Why an address must not be dialled, or `undefined`. */
+  readonly refuse: (address: string) => string | undefined
+  /** The addresses of a host that a connection may dial: all of them, or none. */
+  readonly lookup: Resolve
+}
 
-/** The addresses of a host that a connection may dial: all of them, or none. */
-export const lookup: Effect.Effect<
-  (host: string) => Effect.Effect<ReadonlyArray<string>, Http2Error.Http2Error>
-> = Effect.gen(function*() {
+/** The guard, with the services that tests replace. */
+export const guard: Effect.Effect<Guard> = Effect.gen(function*() {
   const isAllowed = yield* AddressGuard
-  const resolved = yield* Resolver
-  const check = (addresses: ReadonlyArray<string>) =>
-    addresses.length === 0 ? "it has no address" : addresses.every(isAllowed) ? undefined : refusedDetail
-  return Effect.fnUntraced(function*(host: string) {
-    const addresses = isIP(host) === 0 ? yield* resolved(host) : [host]
-    const refused = check(addresses)
-    return refused === undefined ? addresses : yield* notFound(host, refused)
-  })
+  const resolve = yield* Resolver
+  const refuse = (address: string) => isAllowed(address) ? undefined : "is not public"
+  return {
+    resolve,
+    refuse,
+    lookup: Effect.fnUntraced(function*(host: string) {
+      const addresses = isIP(host) === 0 ? yield* resolve(host) : [host]
+      if (addresses.length === 0) return yield* notFound(host, "it has no address")
+      for (const address of addresses) {
+        const detail = refuse(address)
+        if (detail !== undefined) {
+          return yield* Http2Error.make(new Http2Error.AddressRefused({ host, address, detail }))
+        }
+      }
+      return addresses
+    })
+  }
 })

@@ -1,0 +1,235 @@
+/**
+ * The job that sends a message to one or many browsers, and its handler.
+ *
+ * ```ts
+ * yield* WebPushJob.publish({ body: "Hello", ttl: 3600 }, subscriptions)
+ * Worker.layer({ concurrency: 16 }, WebPushJob.handler()).pipe(Layer.provide(webPush))
+ * ```
+ *
+ * The handler tracks each message of a job. It guarantees:
+ *
+ * - A message that a push service accepted is not sent again, unless the worker dies or
+ *   loses the lease before the job is settled. With a topic the second replaces the first
+ *   while neither is delivered.
+ * - If some messages have ended and others have not, the handler publishes the unfinished
+ *   ones as a new job before the old job is settled.
+ * - If the worker stops or the attempt takes too long, it does the same with messages
+ *   without an answer. If none has ended, the job is requeued unchanged.
+ * - `push/job/Plan.ts` says what happens to a failed message. A configuration fault buries
+ *   no job: the handler logs once what to do, and the jobs wait.
+ * - It reports dead and wrong subscriptions to the application before the job is settled:
+ *   see `DeadSubscriptionJob`.
+ *
+ * The `ttl` counts from when the push service gets the message. Give the job a deadline if
+ * it is worthless after a time in the queue.
+ */
+import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import type { JobId } from "../../Broker.ts"
+import type * as Handler from "../../Handler.ts"
+import * as Job from "../../Job.ts"
+import * as Publisher from "../../Publisher.ts"
+import { Plan, PushJob } from "../job/index.ts"
+import * as WebPushError from "./answer/WebPushError.ts"
+import * as DeadSubscriptionJob from "./DeadSubscriptionJob.ts"
+import type { Message } from "./Message.ts"
+import type { Subscription } from "./subscription/Subscription.ts"
+import * as WebPush from "./WebPush.ts"
+import { WebPushPayload } from "./WebPushPayload.ts"
+
+// -----------------------------------------------------------------------------
+// The job
+// -----------------------------------------------------------------------------
+
+/**
+ * Sends a message to one or many browsers. The job and its default queue are named `webpush`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const job: Job.Job<WebPushPayload> = Job.make("webpush", { payload: WebPushPayload })
+
+/**
+ * The result of the handler: how the job's messages ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Summary = PushJob.Summary
+
+// -----------------------------------------------------------------------------
+// Publishing
+// -----------------------------------------------------------------------------
+
+/** A job fits into beanstalkd's default size of 65,535 bytes, and a worker encrypts it in a moment. */
+const maxCharacters = 44_000
+const maxSubscriptions = 200
+
+/** Removes subscriptions with the same endpoint. The first one is kept. */
+const distinct = (subscriptions: Iterable<Subscription>): Array<Subscription> => {
+  const byEndpoint = new Map<string, Subscription>()
+  for (const subscription of subscriptions) {
+    if (!byEndpoint.has(subscription.endpoint)) byEndpoint.set(subscription.endpoint, subscription)
+  }
+  return [...byEndpoint.values()]
+}
+
+const split = (
+  message: Message,
+  subscriptions: Iterable<Subscription>
+): Array<Arr.NonEmptyReadonlyArray<Subscription>> => {
+  const jobs: Array<Arr.NonEmptyArray<Subscription>> = []
+  const room = maxCharacters - JSON.stringify(message).length
+  let characters = 0
+  for (const subscription of distinct(subscriptions)) {
+    const last = jobs.at(-1)
+    const size = JSON.stringify(subscription).length
+    characters += size
+    if (last === undefined || last.length >= maxSubscriptions || characters > room) {
+      jobs.push([subscription])
+      characters = size
+    } else last.push(subscription)
+  }
+  return jobs
+}
+
+/** Splits lazily, so that subscriptions that throw fail the publication. */
+const payloads = (message: Message, subscriptions: Iterable<Subscription>): Iterable<WebPushPayload> => ({
+  *[Symbol.iterator]() {
+    for (const some of split(message, subscriptions)) yield { subscriptions: some, message }
+  }
+})
+
+/**
+ * Publishes a message for any number of subscriptions, in jobs of at most 200. Returns a
+ * result for each job. Without subscriptions it publishes no job.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const publish = (
+  message: Message,
+  subscriptions: Iterable<Subscription>,
+  options: Publisher.PublishOptions & { readonly job?: Job.Job<WebPushPayload> | undefined } = {}
+): Effect.Effect<ReadonlyArray<Result.Result<JobId, Publisher.PublishError>>, never, Publisher.Publisher> => {
+  const { id, job: chosen = job, ...rest } = options
+  return Publisher.publishAll(
+    chosen,
+    payloads(message, subscriptions),
+    (_, index) => ({ ...rest, id: id === undefined || index === 0 ? id : `${id}/${index + 1}` })
+  )
+}
+
+// -----------------------------------------------------------------------------
+// The handler
+// -----------------------------------------------------------------------------
+
+/**
+ * The options of the {@link handler}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * What to do with a message that was sent and not answered, or that had no answer when
+   * the attempt was interrupted. `"Repeat"`: send it again; the page may get it twice.
+   * `"Drop"`: do not; the page may never get it. Default: `"Repeat"`.
+   */
+  readonly onUnknown?: Plan.OnUnknown | undefined
+  /** The job to handle, for a job with another policy. Default: {@link job}. */
+  readonly job?: Job.Job<WebPushPayload> | undefined
+}
+
+type Failed = Plan.Failed<Subscription, WebPushError.WebPushError>
+
+type Needs = WebPush.WebPush | Publisher.Publisher
+
+type Service = PushJob.Service<WebPushPayload, Subscription, WebPushError.WebPushError, Needs>
+
+const interrupted = WebPushError.make(new WebPushError.Unknown({ detail: "the attempt was interrupted" }))
+
+/** When the messages of an attempt were sent. A page that subscribed later is alive. */
+const sentAt = new WeakMap<Subscription, number>()
+
+const send: Service["send"] = ({ message }, subscriptions, _, ended) =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Stream.fromIterable(subscriptions).pipe(
+      Stream.map((subscription) => ({ message, subscription })),
+      WebPush.sendAll,
+      Stream.runForEachArray((some) =>
+        Effect.sync(() => {
+          for (const { push: { subscription }, result } of some) {
+            sentAt.set(subscription, now)
+            ended({ target: subscription, result })
+          }
+        })
+      )
+    ))
+
+const deadSubscription = ({ error, target }: Failed, now: number): DeadSubscriptionJob.DeadSubscription => {
+  const { reason, status } = WebPushError.answerOf(error)
+  return {
+    endpoint: target.endpoint,
+    ...(target.key === undefined ? undefined : { key: target.key }),
+    kind: error.action === "DropToken" ? "Dead" : "Wrong",
+    cause: error.reason._tag,
+    ...(status === undefined ? undefined : { status }),
+    ...(reason === undefined ? undefined : { reason }),
+    sentAt: sentAt.get(target) ?? now
+  }
+}
+
+const isOfOtherKey = ({ error }: Failed): boolean => error.reason._tag === "WrongKey"
+
+/** Logs, for instance, `2 of 80 subscriptions are dead or wrong and were reported: 1 DeadSubscription, 1 WrongKey`. */
+const logDead = (dead: ReadonlyArray<Failed>, total: number): Effect.Effect<void> => {
+  const causes = new Map<string, number>()
+  for (const { error } of dead) causes.set(error.reason._tag, (causes.get(error.reason._tag) ?? 0) + 1)
+  const counts = Array.from(causes, ([cause, count]) => `${count} ${cause}`).join(", ")
+  const line = `${dead.length} of ${total} subscriptions are dead or wrong and were reported: ${counts}`
+  const others = dead.filter(isOfOtherKey).length
+  if (total > 1 && others * 2 > total) {
+    return Effect.logError(
+      `${line}. Most belong to another VAPID key: was a wrong key deployed? Configure the key that the pages use`
+    )
+  }
+  // Dead subscriptions are normal; a wrong one is a fault of the application, or an attack.
+  return dead.some(({ error }) => error.action === "CheckToken") ? Effect.logWarning(line) : Effect.logInfo(line)
+}
+
+/** Reports dead subscriptions to the application. Succeeds with those whose report failed. */
+const report: Service["report"] = (_, dead, total) =>
+  Arr.isReadonlyArrayNonEmpty(dead)
+    ? Effect.flatMap(
+      Clock.currentTimeMillis,
+      (now) => DeadSubscriptionJob.report(Arr.map(dead, (failed) => deadSubscription(failed, now)))
+    ).pipe(
+      Effect.tap(() => logDead(dead, total)),
+      Effect.match({ onSuccess: () => [], onFailure: (error) => Plan.unreported(dead, error) })
+    )
+    : Effect.succeed([])
+
+/**
+ * Sends the messages of a queue. Succeeds with the {@link Summary}.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const handler = (options: Options = {}): Handler.Handler<Needs> =>
+  PushJob.handler<WebPushPayload, Subscription, WebPushError.WebPushError, Needs>({
+    job: options.job ?? job,
+    onUnknown: options.onUnknown ?? "Repeat",
+    interrupted,
+    targetsOf: ({ subscriptions }) => distinct(subscriptions),
+    originOf: ({ origin }) => origin,
+    // A job from another language may be larger than the limits here.
+    split: ({ message }, targets, origin) =>
+      split(message, targets).map((subscriptions) => ({ subscriptions, message, origin })),
+    send,
+    scopeOf: () => undefined,
+    report
+  })
