@@ -35,6 +35,7 @@ const rooms = [
   "tail",
   "testing/push",
   "testing/apns",
+  "testing/webpush",
   "testing",
   "cli",
   "internal",
@@ -78,6 +79,7 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   testing: { rooms: ["contract", "brokers/memory", "process"], outside: effect },
   "testing/push": { rooms: [], outside: node },
   "testing/apns": { rooms: ["contract", "push/apns", "testing/push"], outside: node },
+  "testing/webpush": { rooms: ["contract", "push/webpush", "testing/push"], outside: node },
   cli: {
     rooms: [
       "contract",
@@ -97,7 +99,8 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
 /** The one file of a room that may know the package of its driver. */
 const drivers: Record<string, RegExp> = {
   "brokers/beanstalk/Fivebeans.ts": /^fivebeans$/,
-  "brokers/postgres/driver.ts": /^@effect\/sql-pg\//
+  "brokers/postgres/driver.ts": /^@effect\/sql-pg\//,
+  "push/webpush/http1.ts": /^undici$/
 }
 
 /** The files that users enter by, from the subpaths of the package. */

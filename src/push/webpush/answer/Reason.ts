@@ -14,15 +14,7 @@ import { clip, oneLine, safeLine } from "../../../internal/text.ts"
 import { callSafely } from "../../../internal/thrown.ts"
 import { Action } from "../../job/index.ts"
 
-export {
-  /**
-   * What to do about a message that was not accepted.
-   *
-   * @category models
-   * @since 0.1.0
-   */
-  Action
-}
+export { Action }
 
 // -----------------------------------------------------------------------------
 // Services
@@ -201,7 +193,12 @@ const said = (service: Service, { body, headers }: Message.Response): Said => {
 const fits = (rule: Rule, status: number): boolean =>
   rule === "DropToken" ? status >= 400 && status < 500 : rule === "CheckToken" ? status < 500 : status >= 400
 
-/** What a refusal means. `now` is in milliseconds since 1970. */
+/**
+ * What a refusal means. `now` is in milliseconds since 1970.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const classify = (service: Service, response: Message.Response, now: number): Refusal => {
   const { headers, status } = response
   const { rule: own, text } = said(service, response)
@@ -222,6 +219,11 @@ export const classify = (service: Service, response: Message.Response, now: numb
   }
 }
 
-/** Whether the service takes no more messages for a while: Microsoft says so by 406. */
+/**
+ * Whether the service takes no more messages for a while: Microsoft says so by 406.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const isThrottle = ({ action, status }: Refusal): boolean =>
   action === "RetryLater" && (status === 429 || status === 406)

@@ -349,7 +349,12 @@ const clockAdvice = (skew: number | undefined): string =>
     ? ""
     : `. This machine's clock is ${Math.abs(skew)} s ${skew > 0 ? "behind" : "ahead of"} the service's: set it first`
 
-/** What to do about a refused authorization. */
+/**
+ * What to do about a refused authorization.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
 export const authorizationAdvice = (skew?: number): string =>
   "it refuses the VAPID token: check that the contact (sub) is real, " +
   `that no proxy changes the host (aud), and the clock (exp)${clockAdvice(skew)}`

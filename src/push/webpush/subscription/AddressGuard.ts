@@ -20,15 +20,7 @@ import { Http2Error } from "../../../http2/index.ts"
 import { codeOf } from "../../../internal/tls.ts"
 import { isPublic } from "./address.ts"
 
-export {
-  /**
-   * Whether an address is public: not of this machine, a private network, a cloud's metadata, a test or reserved range.
-   *
-   * @category functions
-   * @since 0.1.0
-   */
-  isPublic
-}
+export { isPublic }
 
 /**
  * Resolves a host to all of its addresses.
@@ -86,7 +78,12 @@ const resolve: Resolve = (host) =>
       ))
   })
 
-/** The guard of one program. */
+/**
+ * The guard of one program.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Guard {
   readonly resolve: Resolve
   /** Why an address must not be dialled, or `undefined`. */
@@ -95,7 +92,12 @@ export interface Guard {
   readonly lookup: Resolve
 }
 
-/** The guard, with the services that tests replace. */
+/**
+ * The guard, with the services that tests replace.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const guard: Effect.Effect<Guard> = Effect.gen(function*() {
   const isAllowed = yield* AddressGuard
   const resolve = yield* Resolver

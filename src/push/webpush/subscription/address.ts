@@ -89,6 +89,9 @@ const carried = (address: string): string | undefined => {
  * Whether an address is public. Anything but an address is not. A mapped IPv4 address
  * and one behind the well-known prefix of NAT64 is judged by the IPv4 address; 6to4
  * and Teredo, which nobody serves any more, are never public.
+ *
+ * @category guards
+ * @since 0.1.0
  */
 export const isPublic = (address: string): boolean => {
   if (isIPv4(address)) return !blocked4.check(address, "ipv4")

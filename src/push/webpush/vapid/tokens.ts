@@ -39,6 +39,8 @@ export interface Tokens {
 
 type Sign = (claims: object) => Effect.Effect<Redacted.Redacted>
 
+const isFresh = ({ from, until }: Authorization, now: number): boolean => now < until && now > from
+
 const makeAuthorizer = (sign: Sign, origin: string, subject: string, publicKey: string): Authorizer => {
   let token: Authorization | undefined
   let renewedAt: number | undefined
@@ -52,7 +54,6 @@ const makeAuthorizer = (sign: Sign, origin: string, subject: string, publicKey: 
       until: now + useMillis
     }
   })
-  const isFresh = (token: Authorization, now: number) => now < token.until && now > token.from
   const isRenewable = (now: number) => renewedAt === undefined || Math.abs(now - renewedAt) >= renewMillis
 
   const alone = Semaphore.makeUnsafe(1).withPermit
