@@ -100,7 +100,8 @@ interface Entry {
 
 /** The puts of a broker. */
 export class Puts {
-  private readonly waiting = new Map<string, Array<Entry>>()
+  /** Sets, because many may be interrupted at once. */
+  private readonly waiting = new Map<string, Set<Entry>>()
   private readonly flushing: Set<string> = new Set()
   private readonly fork: (effect: Effect.Effect<void>) => void
   private readonly put: (
@@ -119,8 +120,8 @@ export class Puts {
     return Effect.callback((resume) => {
       const entry: Entry = { request, resume }
       const waiting = this.waiting.get(queue)
-      if (waiting === undefined) this.waiting.set(queue, [entry])
-      else waiting.push(entry)
+      if (waiting === undefined) this.waiting.set(queue, new Set([entry]))
+      else waiting.add(entry)
       if (!this.flushing.has(queue)) {
         this.flushing.add(queue)
         this.fork(this.flush(queue))
@@ -130,9 +131,8 @@ export class Puts {
   }
 
   private forget(queue: string, entry: Entry): void {
-    const left = this.waiting.get(queue)?.filter((other) => other !== entry) ?? []
-    if (left.length === 0) this.waiting.delete(queue)
-    else this.waiting.set(queue, left)
+    const waiting = this.waiting.get(queue)
+    if (waiting?.delete(entry) === true && waiting.size === 0) this.waiting.delete(queue)
   }
 
   /** Puts what waits, until nothing does. */
@@ -152,11 +152,18 @@ export class Puts {
       })
     })
 
+  /** Takes those that share the next statement, as in {@link portions}. */
   private take(queue: string): ReadonlyArray<Entry> {
-    const waiting = this.waiting.get(queue) ?? []
-    const count = portions(waiting.map(({ request }) => request))[0]?.length ?? 0
-    if (count === waiting.length) this.waiting.delete(queue)
-    else this.waiting.set(queue, waiting.slice(count))
-    return waiting.slice(0, count)
+    const waiting = this.waiting.get(queue) ?? new Set()
+    const taken: Array<Entry> = []
+    let bytes = 0
+    for (const entry of waiting) {
+      bytes += entry.request.body.length
+      if (taken.length === maxJobsPerStatement || taken.length > 0 && bytes > maxBytesPerStatement) break
+      taken.push(entry)
+      waiting.delete(entry)
+    }
+    if (waiting.size === 0) this.waiting.delete(queue)
+    return taken
   }
 }
