@@ -80,6 +80,37 @@ const decoder = new TextDecoder("utf-8", { fatal: true })
 const decodeEnvelope = Schema.decodeUnknownResult(Envelope)
 
 /**
+ * Whether it is an envelope without unknown fields, as publishers write it. This costs a tenth of the Schema, which
+ * reads the others and says what is wrong with them.
+ */
+const isOrdinary = (json: unknown): json is Envelope => {
+  if (typeof json !== "object" || json === null) return false
+  for (const field in json) {
+    const value: unknown = json[field as keyof typeof json]
+    switch (field) {
+      case "backq":
+        if (value !== 1) return false
+        break
+      case "id":
+      case "job":
+      case "traceparent":
+        if (typeof value !== "string") return false
+        break
+      case "version":
+      case "publishedAt":
+      case "expiresAt":
+        if (!Number.isFinite(value)) return false
+        break
+      case "payload":
+        break
+      default:
+        return false
+    }
+  }
+  return "backq" in json && "id" in json && "job" in json && "payload" in json
+}
+
+/**
  * Encodes an envelope as a body. The payload must already be JSON. Undefined fields are omitted.
  *
  * @category functions
@@ -100,6 +131,7 @@ export const decode = (body: Uint8Array): Result.Result<Envelope, string> => {
     catch: () => "the body is not JSON"
   })
   if (Result.isFailure(json)) return Result.fail(json.failure)
+  if (isOrdinary(json.success)) return Result.succeed(json.success)
   const envelope = decodeEnvelope(json.success)
   return Result.isFailure(envelope)
     ? Result.fail(`the body is not an envelope: ${oneLine(envelope.failure.message)}`)
