@@ -36,13 +36,11 @@ export interface Connection {
 
   /**
    * Like `request`, but `done` gets the answers even after a cancellation. Returns a function that cancels the commands
-   * that were not sent yet. With `mayWait` the commands leave together with the next ones, at the latest in the next turn
-   * of the event loop.
+   * that were not sent yet.
    */
   readonly submit: (
     commands: ReadonlyArray<Command>,
-    done: (answers: ReadonlyArray<Answer>) => void,
-    mayWait?: boolean
+    done: (answers: ReadonlyArray<Answer>) => void
   ) => () => void
 
   /** Whether the connection has not ended. */
@@ -239,21 +237,14 @@ const watch = (
 class Flushes {
   private readonly transportFlush: () => void
   private isDue = false
-  private isLateDue = false
   private resume: ((effect: Effect.Effect<void>) => void) | undefined
 
   constructor(transportFlush: () => void) {
     this.transportFlush = transportFlush
   }
 
-  /** Requests a flush. With `mayWait` it may come in the next turn of the event loop. */
-  readonly request = (mayWait: boolean): void => {
+  readonly request = (): void => {
     if (this.isDue) return
-    if (mayWait) {
-      if (!this.isLateDue) setImmediate(this.flushLate)
-      this.isLateDue = true
-      return
-    }
     this.isDue = true
     queueMicrotask(this.flush)
   }
@@ -268,11 +259,6 @@ class Flushes {
     this.transportFlush()
     this.resume?.(Effect.void)
     this.resume = undefined
-  }
-
-  private readonly flushLate = (): void => {
-    this.isLateDue = false
-    this.flush()
   }
 }
 
@@ -313,7 +299,7 @@ export const make = Effect.fnUntraced(function*<E, R>(
         const cancel = pipeline.submit(commands, (answers) => resume(Effect.succeed(answers)))
         return Effect.sync(cancel)
       }),
-    submit: (commands, done, mayWait) => pipeline.submit(commands, done, mayWait),
+    submit: (commands, done) => pipeline.submit(commands, done),
     isOpen: () => !pipeline.isEnded,
     closed: Deferred.await(closed),
     giveUp: (detail) => end({ detail, violation: true }),

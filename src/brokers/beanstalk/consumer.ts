@@ -41,21 +41,14 @@ type Settled<A = void> = Result.Result<A, BrokerError.BrokerError>
 
 const leaseLost = (lease: Lease) => Result.fail(BrokerError.leaseLost(lease))
 
-/** At most this many commands wait for others to leave with. With more, the server should start at once. */
-const maxWaitingCommands = 4
-
-/**
- * Sends commands. An interruption of the caller does not stop them. A few commands wait for the reserve that usually
- * follows. That saves a worker with one job at a time half of its writes, and a sixth of its CPU.
- */
+/** Sends commands. An interruption of the caller does not stop them. */
 const send = (holder: Holder, commands: ReadonlyArray<Command>): Effect.Effect<ReadonlyArray<Answer>> =>
   Effect.callback((resume) => {
-    holder.connection.submit(
-      commands,
-      (answers) => resume(Effect.succeed(answers)),
-      commands.length <= maxWaitingCommands
-    )
+    holder.connection.submit(commands, (answers) => resume(Effect.succeed(answers)))
   })
+
+/** Most settlements are deletes. They have nothing to check, and need no priority. */
+const isDelete = (settlement: Settlement): boolean => settlement._tag === "Delete"
 
 const priorityOf = (settlement: Settlement): number | undefined =>
   settlement._tag === "Delete"
@@ -149,7 +142,10 @@ class BeanstalkConsumer implements Consumer {
     )
   }
 
-  readonly settle: Consumer["settle"] = (settlements) => {
+  readonly settle: Consumer["settle"] = (settlements) =>
+    settlements.every(isDelete) ? this.settleNow(settlements) : this.settleChecked(settlements)
+
+  private settleChecked(settlements: ReadonlyArray<Settlement>): Effect.Effect<ReadonlyArray<Settled>> {
     const checks = settlements.map(Rules.checkSettlement)
     if (checks.some(Result.isFailure)) {
       return Effect.map(this.settle(Checked.passed(settlements, checks)), (results) => Checked.merge(checks, results))
@@ -213,20 +209,17 @@ class BeanstalkConsumer implements Consumer {
   })
 
   private settleNow(settlements: ReadonlyArray<Settlement>): Effect.Effect<ReadonlyArray<Settled>> {
-    return this.each(settlements, (settlement) => settlement.lease, (holder, group) =>
-      Effect.suspend(() => {
-        const commands = group.map((settlement) => settleCommand(settlement, priorityOf(settlement) ?? 0))
-        for (const settlement of group) holder.leases.delete(settlement.lease.id)
-        const sent = send(holder, commands)
-        const results = (answers: ReadonlyArray<Answer>) => answers.map((answer, i) => this.settled(group[i]!, answer))
-        return group.some((settlement) => settlement._tag === "Requeue")
-          ? Effect.flatMap(sent, (answers) => {
-            const requeues = commands.filter((_, i) => group[i]!._tag === "Requeue")
-            const requeueAnswers = answers.filter((_, i) => group[i]!._tag === "Requeue")
-            return Effect.as(send(holder, kicksFor(requeues, requeueAnswers)), results(answers))
-          })
-          : Effect.map(sent, results)
-      }))
+    return this.each(settlements, (settlement) => settlement.lease, (holder, group) => {
+      const commands = group.map((settlement) => settleCommand(settlement, priorityOf(settlement) ?? 0))
+      for (const settlement of group) holder.leases.delete(settlement.lease.id)
+      return Effect.flatMap(send(holder, commands), (answers) => {
+        const results = answers.map((answer, i) => this.settled(group[i]!, answer))
+        if (!group.some((settlement) => settlement._tag === "Requeue")) return Effect.succeed(results)
+        const requeues = commands.filter((_, i) => group[i]!._tag === "Requeue")
+        const requeueAnswers = answers.filter((_, i) => group[i]!._tag === "Requeue")
+        return Effect.as(send(holder, kicksFor(requeues, requeueAnswers)), results)
+      })
+    })
   }
 
   private settled(settlement: Settlement, answer: Answer): Settled {

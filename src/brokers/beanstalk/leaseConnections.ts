@@ -109,14 +109,29 @@ export class LeaseConnections {
     })
   }
 
-  /** Sends a command every second while there are leases, so that the server ends those that have expired. */
-  readonly sendKeepAlive: Effect.Effect<never> = Effect.suspend(() => {
-    const holding = Array.from(this.all).filter((holder) => holder.leases.size > 0)
-    for (const holder of holding) holder.connection.submit([{ _tag: "ListTubeUsed" }], () => {})
-    return holding.length > 0 ? Effect.sleep("1 second") : Effect.callback<void>((resume) => {
-      this.wakeKeepAlive = () => resume(Effect.void)
-    })
-  }).pipe(Effect.forever)
+  /**
+   * Sends a command every second while there are leases, so that the server ends those that have expired. A worker whose
+   * jobs are short wakes this fiber once a second, not once a job.
+   */
+  readonly sendKeepAlive: Effect.Effect<never> = Effect.suspend(() =>
+    Effect.andThen(this.isHolding ? Effect.void : this.nextHold, Effect.sleep("1 second"))
+  ).pipe(
+    Effect.andThen(Effect.sync(() => {
+      for (const { connection, leases } of this.all) {
+        if (leases.size > 0) connection.submit([{ _tag: "ListTubeUsed" }], () => {})
+      }
+    })),
+    Effect.forever
+  )
+
+  private readonly nextHold = Effect.callback<void>((resume) => {
+    this.wakeKeepAlive = () => resume(Effect.void)
+  })
+
+  private get isHolding(): boolean {
+    for (const { leases } of this.all) if (leases.size > 0) return true
+    return false
+  }
 
   /** Adds leases to a connection. */
   hold(holder: Holder, leases: ReadonlyArray<BeanstalkLease>): void {

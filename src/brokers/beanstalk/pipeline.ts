@@ -50,8 +50,8 @@ export class Pipeline {
   isCutOff = false
   /** The size limit of the server's jobs, in bytes. */
   maxJobSize = maxJobBytes
-  /** Called when there are commands to send. With `mayWait` they may wait for others of this turn of the event loop. */
-  wake: (mayWait: boolean) => void = () => {}
+  /** Called when there are commands to send. */
+  wake: () => void = () => {}
 
   get isEnded(): boolean {
     return this.ended !== undefined
@@ -63,11 +63,7 @@ export class Pipeline {
    *
    * Returns a function that cancels the commands that were not sent yet. Then `done` gets the answers to the others.
    */
-  submit(
-    commands: ReadonlyArray<Command>,
-    done: (answers: ReadonlyArray<Answer>) => void,
-    mayWait = false
-  ): () => void {
+  submit(commands: ReadonlyArray<Command>, done: (answers: ReadonlyArray<Answer>) => void): () => void {
     const batch: Batch = { commands, answers: [], done, limit: commands.length, sent: 0, next: undefined }
     if (this.ended !== undefined || commands.length === 0) {
       this.finish(batch)
@@ -77,7 +73,7 @@ export class Pipeline {
     else this.tail.next = batch
     this.tail = batch
     this.sending ??= batch
-    this.wake(mayWait)
+    this.wake()
     return () => {
       batch.limit = batch.sent
       this.settle()

@@ -134,9 +134,9 @@ const bodyHead = (kind: BodyHead["kind"], text: string, idAt: number): BodyHead 
 
 /** Parses one line, without its CRLF. */
 export const parseLine = (text: string): Reply | BodyHead | Violation => {
+  if (text.startsWith("RESERVED ")) return bodyHead("Reserved", text, 9)
   const word = words.get(text)
   if (word !== undefined) return word
-  if (text.startsWith("RESERVED ")) return bodyHead("Reserved", text, 9)
   if (text.startsWith("INSERTED ") && isId(text, 9, text.length)) return { _tag: "Inserted", id: text.slice(9) }
   if (text.startsWith("OK ")) return bodyHead("Ok", text, 3)
   if (text.startsWith("FOUND ")) return bodyHead("Found", text, 6)
@@ -293,18 +293,19 @@ export class Parser {
   }
 
   private endOfBody(head: BodyHead, last: Buffer, out: Replies): Violation | undefined {
-    let whole: Buffer
+    let whole = last
     if (this.parts.length > 0 || this.used > 0) {
       this.keep(last)
       this.endRoom()
       whole = Buffer.concat(this.parts)
       this.parts = []
-    } else whole = Buffer.from(last)
+    }
     this.head = undefined
     if (whole[head.size] !== CR || whole[head.size + 1] !== LF) {
       return violation(`a body of ${head.size} bytes is not followed by an end of line`)
     }
-    out.push(withBody(head, whole.subarray(0, head.size)))
+    const body = whole.subarray(0, head.size)
+    out.push(withBody(head, whole === last ? Buffer.from(body) : body))
     return undefined
   }
 }

@@ -98,8 +98,11 @@ export class Reserving {
   next(max: number): Effect.Effect<Batch, BrokerError> {
     if (this.round !== undefined) return this.takeOver(this.round)
     const count = Math.min(max, this.batchSize)
-    const { free, loaded } = this.connections
-    if (free !== undefined && (this.wasEmpty || count === 1)) return this.begin(free, 1, true)
+    if (this.wasEmpty || count === 1) {
+      const { free } = this.connections
+      if (free !== undefined) return this.begin(free, 1, true)
+    }
+    const { loaded } = this.connections
     return loaded === undefined || this.wasEmpty
       ? Effect.flatMap(this.open, () => Effect.suspend(() => this.next(max)))
       : this.begin(loaded, count, false)
