@@ -22,11 +22,9 @@
  * A job can run more than once: after a crash, or when an acknowledgement is
  * lost. Use `delivery.id` as an idempotency key where that matters.
  */
-import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Broker } from "./Broker.ts"
@@ -35,7 +33,6 @@ import * as Handler from "./Handler.ts"
 import { monotonicMillis } from "./internal/clock.ts"
 import type { Counts, Outcome } from "./Outcome.ts"
 import {
-  type Attempt,
   Attempts,
   type Clocks,
   decode,
@@ -117,7 +114,7 @@ const build = Effect.fnUntraced(function*<R>(
   const consumer = yield* broker.consume(settings.queues)
   const renewal = new Renewal(consumer, settings.touch, clocks.now)
   const runner = makeRunner({ settings, clocks, consumer, renewal, telemetry })
-  const attempts = new Attempts(settings, clocks, runner, yield* Queue.unbounded<Attempt, BrokerError | Cause.Done>())
+  const attempts = new Attempts(settings, clocks, runner)
   const ending: Ending = { reason: "Stopped", isBrokerAway: false }
   const parts: Parts = { settings, clocks, broker, consumer, attempts, renewal, telemetry, ending }
 

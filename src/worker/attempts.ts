@@ -5,18 +5,18 @@
  * At most `concurrency` handlers run at once, each in its own fiber, so that one
  * can be interrupted alone. A job costs no other fiber, timer or span.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
+import * as Exit from "effect/Exit"
 import * as MutableList from "effect/MutableList"
-import * as Queue from "effect/Queue"
 import type { Lease } from "../Broker.ts"
 import { type BrokerError, leaseLost } from "../BrokerError.ts"
 import { type Counts, noCounts, type Outcome } from "../Outcome.ts"
 import * as Attempt from "./attempt.ts"
 import type { Decision } from "./decision.ts"
 import type { Decoded, Work } from "./decodeLease.ts"
+import { Gate } from "./gate.ts"
 import type { Settings } from "./options.ts"
 
 /** At most this many attempts, or twice the concurrency if that is more, wait for their settlement. */
@@ -39,8 +39,8 @@ const interruptLost = (attempt: Attempt.Attempt): void =>
 /** The attempts in progress. */
 export class Attempts {
   readonly all = new Set<Attempt.Attempt>()
-  /** Opens when there may be capacity for more leases, or when attempts were settled. */
-  readonly changed = Latch.makeUnsafe(false)
+  /** Checked when there may be capacity for more leases, and when attempts were settled. */
+  readonly changed = new Gate()
   /** When an attempt was last admitted or ended. */
   lastActiveAt: number
   /** How many jobs were settled, without requeued ones and lost leases. */
@@ -48,11 +48,18 @@ export class Attempts {
   private readonly counts: { [Tag in Outcome["_tag"]]: number } = { ...noCounts }
   /** Only those that wait for a free handler. */
   private readonly queue = MutableList.make<Attempt.Attempt>()
-  private readonly ended: Queue.Queue<Attempt.Attempt, BrokerError | Cause.Done>
+  /** Only those that ended and that nobody settles yet. */
+  private ended: Array<Attempt.Attempt> = []
+  /** Set when no more attempts come. */
+  private ending: Exit.Exit<never, BrokerError | Cause.Done> | undefined
+  /** Checked when attempts have ended. */
+  private readonly hasEnded = new Gate()
   /** Those whose settlement was refused and is retried. */
   private refused: ReadonlyArray<Attempt.Attempt> = []
   private runningCount = 0
   private isStarting = false
+  private isAdmitting = false
+  private isWakeDue = false
   private readonly settings: Settings
   private readonly clocks: Clocks
   private readonly runner: Attempt.Runner
@@ -60,13 +67,11 @@ export class Attempts {
   constructor(
     settings: Settings,
     clocks: Clocks,
-    runner: Attempt.Runner,
-    ended: Queue.Queue<Attempt.Attempt, BrokerError | Cause.Done>
+    runner: Attempt.Runner
   ) {
     this.settings = settings
     this.clocks = clocks
     this.runner = runner
-    this.ended = ended
     this.lastActiveAt = clocks.now()
   }
 
@@ -100,9 +105,13 @@ export class Attempts {
     return Attempt.make(lease, decoded, leasedAt, this.clocks.now, this.onEnd)
   }
 
-  /** Admits attempts: each starts now, or as soon as a handler is free. */
+  /**
+   * Admits attempts: each starts now, or as soon as a handler is free. Those that end within this call are settled
+   * together, before it returns.
+   */
   admit(attempts: ReadonlyArray<Attempt.Attempt>): void {
     this.markActive()
+    this.isAdmitting = true
     for (const attempt of attempts) {
       this.all.add(attempt)
       const { next } = attempt.decoded
@@ -111,6 +120,8 @@ export class Attempts {
       else if (this.waiting === 0 && this.runningCount < this.settings.concurrency) this.start(attempt)
       else MutableList.append(this.queue, attempt)
     }
+    this.isAdmitting = false
+    this.hasEnded.check()
   }
 
   /** Interrupts the attempts whose leases the broker reports as lost. */
@@ -130,23 +141,27 @@ export class Attempts {
   }
 
   /** Waits for attempts that ended. Those whose settlement was refused come again after a pause. */
-  readonly takeEnded: Effect.Effect<NonEmptyReadonlyArray<Attempt.Attempt>, BrokerError | Cause.Done> = Effect
-    .suspend(() =>
-      this.refused.length === 0
-        ? Queue.takeAll(this.ended)
-        : Effect.map(Effect.delay(Queue.clear(this.ended), settleAgainAfterMillis), (ended) => {
-          const [first, ...rest] = this.refused
-          this.refused = []
-          return [first!, ...rest, ...ended] as const
-        })
-    )
+  readonly takeEnded: Effect.Effect<NonEmptyReadonlyArray<Attempt.Attempt>, BrokerError | Cause.Done> = Effect.suspend(
+    () =>
+      Effect.andThen(
+        this.refused.length === 0
+          ? this.hasEnded.until(() => this.ended.length > 0 || this.ending !== undefined)
+          : Effect.sleep(settleAgainAfterMillis),
+        this.takeNow
+      )
+  )
 
-  /** Ends the stream of ended attempts. */
-  readonly end: Effect.Effect<unknown> = Effect.suspend(() => Queue.end(this.ended))
+  private readonly takeNow = Effect.suspend(() => {
+    const taken = this.refused.length === 0 ? this.ended : [...this.refused, ...this.ended]
+    this.refused = []
+    this.ended = []
+    return isReadonlyArrayNonEmpty(taken) ? Effect.succeed(taken) : this.ending!
+  })
 
-  /** Fails the stream of ended attempts, because the broker is gone. */
-  fail(cause: Cause.Cause<BrokerError>): Effect.Effect<unknown> {
-    return Queue.failCause(this.ended, cause)
+  /** Ends `takeEnded` after the last attempt, or fails it because the broker is gone. */
+  end(ending: Exit.Exit<never, BrokerError | Cause.Done>): void {
+    this.ending = ending
+    this.hasEnded.check()
   }
 
   /** Retries the settlement of these attempts later. */
@@ -161,7 +176,7 @@ export class Attempts {
       this.counts[_tag]++
       if (_tag !== "Requeued" && _tag !== "LeaseLost") this.settled++
     }
-    this.changed.openUnsafe()
+    this.changed.check()
   }
 
   /** A copy of the counts so far. */
@@ -174,9 +189,24 @@ export class Attempts {
     if (attempt.isStarted) this.runningCount--
     else if (this.waiting > 0) MutableList.remove(this.queue, attempt)
     this.lastActiveAt = attempt.endedAt
-    Queue.offerUnsafe(this.ended, attempt)
-    this.changed.openUnsafe()
+    this.ended.push(attempt)
+    if (!this.isAdmitting) this.wakeSoon()
     this.startWaiting()
+  }
+
+  // All attempts that end in one turn of the event loop are settled together. The reserve that follows leaves in the
+  // same write, because its fiber goes on right after the settlement was sent.
+  private wakeSoon(): void {
+    if (this.isWakeDue) return
+    this.isWakeDue = true
+    Effect.runFork(Effect.andThen(
+      Effect.yieldNow,
+      Effect.sync(() => {
+        this.isWakeDue = false
+        this.hasEnded.check()
+        this.changed.check()
+      })
+    ))
   }
 
   // A handler that ends at once calls this from within `start`; then the outer loop continues.

@@ -126,9 +126,11 @@ const limitOf = (
 ): Limit | undefined => {
   const limit = settings.attemptLimits.get(handler)
   const limitAt = limit === undefined ? Infinity : startedAt + limit.millis
-  const { expiresAt = Infinity } = decoded
-  const expiryAt = startedAt + expiresAt - clocks.wallNow()
-  if (expiryAt < limitAt) return { at: expiryAt, interruption: { _tag: "Expire", expiresAt } }
+  const { expiresAt } = decoded
+  if (expiresAt !== undefined) {
+    const expiryAt = startedAt + expiresAt - clocks.wallNow()
+    if (expiryAt < limitAt) return { at: expiryAt, interruption: { _tag: "Expire", expiresAt } }
+  }
   return limit === undefined ? undefined : { at: limitAt, interruption: limit.interruption }
 }
 
@@ -150,10 +152,9 @@ export const makeRunner = (parts: Omit<Parts, "attempts" | "broker" | "ending">)
 export const dispatch =
   (parts: Parts) => (attempts: Stream.Stream<Attempt, BrokerError>): Stream.Stream<Attempt, BrokerError> =>
     Stream.transformPull(attempts, (next, scope) => {
-      const admit = Effect.flatMap(next, (batch) => {
-        parts.attempts.admit(batch)
+      const admit = Effect.map(next, (batch) => {
         for (const attempt of batch) parts.renewal.begin(attempt)
-        return Effect.yieldNow
+        parts.attempts.admit(batch)
       })
       const admitAll = Pull.catchDone(Effect.forever(admit, { disableYield: true }), () => Effect.void)
       return Scope.addFinalizer(scope, Shutdown.finish(parts)).pipe(

@@ -97,14 +97,6 @@ const inspectFailed = Effect.fnUntraced(function*(consumer: Consumer, unknown: R
 /** The job of a failed attempt. A job that is buried before it ran has none, and such a job never needs its retry schedule. */
 const jobOf = ({ decoded: { next } }: Attempt): Job<any> => ("decision" in next ? next.job : next.handler.job)!
 
-/** The result of settling attempts. */
-interface Settled {
-  /** The outcomes of those that are over, in the order of the input. */
-  readonly outcomes: Array<Outcome>
-  /** Those whose settlement is retried. */
-  readonly again: ReadonlySet<Attempt>
-}
-
 /** Whether the broker certainly did not carry out a settlement, so that it may be retried. */
 export const isNotSettled = ({ reason }: BrokerError): boolean =>
   reason._tag === "OutOfMemory" || reason._tag === "Unavailable" && reason.fate === "NotSent"
@@ -129,29 +121,57 @@ interface Decided {
   readonly settlement: Settlement | undefined
 }
 
-/** Settles attempts that have a decision. `mayWaitUntil` says whether a refused settlement may be retried until then. */
-const settleAll = Effect.fnUntraced(function*(
-  consumer: Consumer,
-  attempts: ReadonlyArray<Attempt>,
-  mayWaitUntil: (time: number) => boolean
-): Effect.fn.Return<Settled> {
+const decided = (attempt: Attempt, decision: FinalDecision): Decided => ({
+  attempt,
+  decision,
+  settlement: settlementOf(attempt, decision)
+})
+
+/** Decides attempts of which some failed, by their retry schedules. */
+const decideFailed = Effect.fnUntraced(function*(consumer: Consumer, attempts: ReadonlyArray<Attempt>) {
   if (attempts.some(isUncounted)) yield* inspectFailed(consumer, attempts.filter(isUncounted))
-  const decided: Array<Decided> = []
-  const settlements: Array<Settlement> = []
+  const all: Array<Decided> = []
   for (const attempt of attempts) {
     const given = attempt.decision!
-    const decision = given._tag === "Failed"
-      ? yield* fromSchedule(given, jobOf(attempt), attempt.info!.attempt)
-      : given
-    const settlement = settlementOf(attempt, decision)
-    if (settlement !== undefined) settlements.push(settlement)
-    decided.push({ attempt, decision, settlement })
+    all.push(decided(
+      attempt,
+      given._tag === "Failed" ? yield* fromSchedule(given, jobOf(attempt), attempt.info!.attempt) : given
+    ))
   }
-  const answers = settlements.length > 0 ? yield* consumer.settle(settlements) : []
+  return all
+})
+
+const decideAll = (consumer: Consumer, attempts: ReadonlyArray<Attempt>): Effect.Effect<ReadonlyArray<Decided>> => {
+  const all: Array<Decided> = []
+  for (const attempt of attempts) {
+    const decision = attempt.decision!
+    if (decision._tag === "Failed") return decideFailed(consumer, attempts)
+    all.push(decided(attempt, decision))
+  }
+  return Effect.succeed(all)
+}
+
+/** The result of settling attempts. */
+interface Settled {
+  /** The outcomes of those that are over, in the order of the input. */
+  readonly outcomes: Array<Outcome>
+  /** Those whose settlement is retried. */
+  readonly again: Set<Attempt>
+  /** Log lines. */
+  readonly warnings: Array<Effect.Effect<void>>
+}
+
+/** Sorts attempts by the broker's answers. */
+const settled = (
+  all: ReadonlyArray<Decided>,
+  answers: ReadonlyArray<Result.Result<void, BrokerError>>,
+  mayWaitUntil: (time: number) => boolean
+): Settled => {
   const outcomes: Array<Outcome> = []
   const again = new Set<Attempt>()
+  const warnings: Array<Effect.Effect<void>> = []
   let answered = 0
-  for (const { attempt, decision, settlement } of decided) {
+  for (const { attempt, decision, settlement } of all) {
     const answer = settlement && answers[answered++]
     if (answer === undefined || Result.isSuccess(answer)) {
       outcomes.push(outcome(attempt, decision))
@@ -160,7 +180,7 @@ const settleAll = Effect.fnUntraced(function*(
     const { failure } = answer
     if (failure.reason._tag === "AlreadyDone") {
       const done = outcome(attempt, { _tag: "Done", result: undefined })
-      yield* warnOfFailure(decision, done)
+      warnings.push(warnOfFailure(decision, done))
       outcomes.push(done)
       continue
     }
@@ -173,8 +193,14 @@ const settleAll = Effect.fnUntraced(function*(
     if (isNotSettled(failure) && mayWaitUntil(lastsUntil(attempt))) again.add(attempt)
     else outcomes.push(outcome(attempt, { _tag: "LeaseLost", handled: decision._tag === "Done", error }))
   }
-  return { outcomes, again }
-})
+  return { outcomes, again, warnings }
+}
+
+const settleAll = (consumer: Consumer, all: ReadonlyArray<Decided>): ReturnType<Consumer["settle"]> => {
+  const settlements: Array<Settlement> = []
+  for (const { settlement } of all) if (settlement !== undefined) settlements.push(settlement)
+  return settlements.length === 0 ? Effect.succeed([]) : consumer.settle(settlements)
+}
 
 /** Waits for attempts that ended and settles them. An interruption does not stop a settlement that has started. */
 export const settleNext = <E>(
@@ -182,14 +208,20 @@ export const settleNext = <E>(
   next: Effect.Effect<ReadonlyArray<Attempt>, E>
 ): Effect.Effect<ReadonlyArray<Outcome>, E> => {
   const mayWaitUntil = (time: number) => !ending.isBrokerAway && clocks.now() < time
+
+  const remove = (ended: ReadonlyArray<Attempt>, { again, outcomes, warnings }: Settled) => {
+    if (again.size > 0) attempts.settleAgain([...again])
+    attempts.remove(again.size === 0 ? ended : ended.filter((attempt) => !again.has(attempt)), outcomes)
+    return warnings.length === 0
+      ? Effect.succeed(outcomes)
+      : Effect.as(Effect.all(warnings, { discard: true }), outcomes)
+  }
+
   return Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(restore(next), (ended) => {
       for (const attempt of ended) attempt.settle()
-      return Effect.map(settleAll(consumer, ended, mayWaitUntil), ({ again, outcomes }) => {
-        attempts.settleAgain([...again])
-        attempts.remove(again.size === 0 ? ended : ended.filter((attempt) => !again.has(attempt)), outcomes)
-        return outcomes
-      })
+      return Effect.flatMap(decideAll(consumer, ended), (all) =>
+        Effect.flatMap(settleAll(consumer, all), (answers) => remove(ended, settled(all, answers, mayWaitUntil))))
     })
   ).pipe(Effect.tap(telemetry.report))
 }

@@ -7,8 +7,10 @@
  * requeues the rest. When the broker stays away, handlers may run until their
  * leases are over for certain; then the worker interrupts the rest and fails.
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { defaultTtr } from "../Broker.ts"
 import type { BrokerError } from "../BrokerError.ts"
 import { formatCounts } from "../Outcome.ts"
@@ -20,15 +22,7 @@ import { log } from "./telemetry.ts"
 const maxCleanupMillis = 10_000
 
 /** Waits until all attempts are settled. */
-const allSettled = ({ attempts }: Parts): Effect.Effect<void> =>
-  Effect.whileLoop({
-    while: () => attempts.all.size > 0,
-    body: () => {
-      attempts.changed.closeUnsafe()
-      return attempts.changed.await
-    },
-    step: () => {}
-  })
+const allSettled = ({ attempts }: Parts): Effect.Effect<void> => attempts.changed.until(() => attempts.all.size === 0)
 
 /** Requeues jobs that have not started, and after the grace time those that have not ended. */
 const requeueAll = Effect.fnUntraced(function*({ attempts, settings }: Parts) {
@@ -62,10 +56,13 @@ export const runUntilStopped = (parts: Parts, admitAll: Effect.Effect<void, Brok
       )
     ),
     Effect.matchCauseEffect({
-      onSuccess: () => attempts.end,
+      onSuccess: () => Effect.sync(() => attempts.end(Exit.fail(Cause.Done()))),
       onFailure: (cause) => {
         ending.isBrokerAway = true
-        return Effect.andThen(Effect.raceFirst(allSettled(parts), loseAll(parts)), attempts.fail(cause))
+        return Effect.map(
+          Effect.raceFirst(allSettled(parts), loseAll(parts)),
+          () => attempts.end(Exit.failCause(cause))
+        )
       }
     })
   )

@@ -1,12 +1,8 @@
 /** The deliveries of a worker, without a broker. */
 import { assert, describe, it } from "@effect/vitest"
-import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import type { JobId, Lease } from "../../src/Broker.ts"
-import type { BrokerError } from "../../src/BrokerError.ts"
 import { Worker } from "../../src/index.ts"
-import type { Attempt } from "../../src/worker/attempt.ts"
 import { Attempts } from "../../src/worker/attempts.ts"
 import * as Settings from "../../src/worker/options.ts"
 import { Count } from "./harness.ts"
@@ -25,11 +21,10 @@ const run = () => Effect.runFork(Effect.never)
 const make = Effect.gen(function*() {
   const handler = Worker.handler(Count, () => Effect.never)
   const settings = yield* Settings.make({ concurrency: 1, prefetch: 2 }, [handler])
-  const ended = yield* Queue.unbounded<Attempt, BrokerError | Cause.Done>()
   const attempts = new Attempts(settings, { now: () => 0, wallNow: () => 0 }, {
     startLimit: () => undefined,
     run
-  }, ended)
+  })
   const decoded = {
     job: "count",
     id: "id",
@@ -38,13 +33,13 @@ const make = Effect.gen(function*() {
     traceparent: undefined,
     next: { handler, payload: 1 }
   }
-  return { attempts, ended, deliver: (id: number) => attempts.make(leaseOf(id), decoded, 0) }
+  return { attempts, deliver: (id: number) => attempts.make(leaseOf(id), decoded, 0) }
 })
 
 describe("the deliveries of a worker", () => {
   it.effect("a job that loses its lease while it waits leaves its place, any number of times", () =>
     Effect.gen(function*() {
-      const { attempts, deliver, ended } = yield* make
+      const { attempts, deliver } = yield* make
       attempts.admit([deliver(0)])
       assert.strictEqual(attempts.running, 1)
       for (let round = 1; round <= 100; round++) {
@@ -54,17 +49,17 @@ describe("the deliveries of a worker", () => {
         assert.strictEqual(attempts.capacity, 0)
         attempts.lose(waiting.map(({ lease }) => lease))
         assert.strictEqual(attempts.waiting, 0)
-        attempts.remove(yield* Queue.takeAll(ended), [])
+        attempts.remove(yield* attempts.takeEnded, [])
         assert.strictEqual(attempts.capacity, 2)
       }
     }))
 
   it.effect("waiting jobs end in order when the worker stops", () =>
     Effect.gen(function*() {
-      const { attempts, deliver, ended } = yield* make
+      const { attempts, deliver } = yield* make
       attempts.admit([deliver(0), deliver(1), deliver(2)])
       attempts.endWaiting({ _tag: "Requeue" })
-      assert.deepStrictEqual((yield* Queue.takeAll(ended)).map(({ lease }) => lease.id), ["1", "2"])
+      assert.deepStrictEqual((yield* attempts.takeEnded).map(({ lease }) => lease.id), ["1", "2"])
       assert.strictEqual(attempts.waiting, 0)
       assert.strictEqual(attempts.running, 1)
     }))
