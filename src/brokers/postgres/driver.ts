@@ -75,9 +75,10 @@ export interface Target {
   readonly isPrepared: boolean
 }
 
+/** The code of a failure that the server reports. All of them have a digit; those of Node.js, such as `EPIPE`, have none. */
 const stateOf = (cause: unknown): string | undefined =>
   typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
-    && /^[0-9A-Z]{5}$/.test(cause.code)
+    && /^(?=.*\d)[0-9A-Z]{5}$/.test(cause.code)
     ? cause.code
     : undefined
 

@@ -1,6 +1,6 @@
 /** What each failure of the server means: its reason, its fate, what to do, and what the broker does. */
 import { assert, describe, it } from "@effect/vitest"
-import { DriverError } from "../../../src/brokers/postgres/driver.ts"
+import { DriverError, errorOfClient } from "../../../src/brokers/postgres/driver.ts"
 import {
   failure,
   isDemoted,
@@ -23,6 +23,18 @@ const doneAbout = (error: DriverError): Does => {
 }
 
 const network = (code: string) => Object.assign(new Error(code), { code })
+
+describe("a failure of the network", () => {
+  it.each(["EPIPE", "ECONNRESET", "EPERM", "ENOMEM", "EPROTO"])("%s is no answer of the server", (code) => {
+    const error = errorOfClient(network(code))
+    assert.isUndefined(error.code)
+    assert.include(failure("pg", "jobs", error).reason, { _tag: "Unavailable", fate: "Unknown" })
+  })
+
+  it.each(["40001", "57P01", "XX000", "HV00B", "P0001"])("%s is an answer of the server", (code) => {
+    assert.strictEqual(errorOfClient(network(code)).code, code)
+  })
+})
 
 describe("a failure of PostgreSQL", () => {
   const table: ReadonlyArray<
