@@ -322,7 +322,7 @@ export class PostgresConsumer implements Consumer, Receiver {
   /** Carries out settlements that are all deletes, or none of them. */
   private change(places: ReadonlyArray<Place<Settlement>>): Effect.Effect<ReadonlyArray<Settled>> {
     const { sql } = this.store
-    if (places[0]!.of._tag === "Delete") return this.answer(places, sql.done, named(places), () => Result.void)
+    if (places[0]!.of._tag === "Delete") return this.delete(places)
     const parameters = [...named(places), ...changes(places.map(({ of }) => of as Change))]
     return Effect.tap(
       this.answer(places, sql.settle, parameters, () => Result.void),
@@ -334,6 +334,17 @@ export class PostgresConsumer implements Consumer, Receiver {
           else this.store.changed(queues, first)
         })
     )
+  }
+
+  private delete(places: ReadonlyArray<Place<Settlement>>): Effect.Effect<ReadonlyArray<Settled>> {
+    return Effect.match(this.store.link.query(this.store.sql.done, named(places)), {
+      onFailure: (error) => places.map((): Settled => Result.fail(error)),
+      onSuccess: ([row]) => {
+        if (row![0] === places.length) return places.map(() => Result.void)
+        const done = new Set((row![1] ?? []) as ReadonlyArray<number>)
+        return places.map(({ lease }): Settled => done.has(lease.row) ? Result.void : Result.fail(leaseLost(lease)))
+      }
+    })
   }
 
   /** Does something for the leases of this consumer; other leases are lost. */

@@ -88,7 +88,7 @@ const failed = (phase: DriverError["phase"]) => ({ reason }: SqlError): DriverEr
   return new DriverError({ phase, code: stateOf(cause), detail, cause })
 }
 
-/** Bodies of a statement are written to a buffer that is kept, up to this many bytes. */
+/** Arrays of a statement are written to a buffer that is kept, up to this many bytes. */
 const keptBytes = 1024 * 1024
 let kept = Buffer.alloc(0)
 
@@ -98,31 +98,62 @@ const bufferOf = (bytes: number): Buffer => {
   return kept
 }
 
-/** An array of bytea in PostgreSQL's binary format, which is valid until the next one is made. */
-const byteaArray = (values: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const header = [1, 0, PgTypes.OID.bytea, values.length, 1]
-  const bytes = values.reduce((sum, { length }) => sum + 4 + length, 4 * header.length)
-  const buffer = bufferOf(bytes)
+/** An array in PostgreSQL's binary format, which is valid until the next one is made. `write` returns the next offset. */
+const binaryArray = <A>(
+  type: number,
+  values: ReadonlyArray<A>,
+  bytesOfValues: number,
+  write: (buffer: Buffer, value: A, offset: number) => number
+): Uint8Array => {
+  const header = [1, values.includes(undefined as A) ? 1 : 0, type, values.length, 1]
+  const buffer = bufferOf(4 * (header.length + values.length) + bytesOfValues)
   let offset = 0
   for (const number of header) offset = buffer.writeInt32BE(number, offset)
   for (const value of values) {
-    offset = buffer.writeInt32BE(value.length, offset)
-    buffer.set(value, offset)
-    offset += value.length
+    if (value === undefined) offset = buffer.writeInt32BE(-1, offset)
+    else {
+      const end = write(buffer, value, offset + 4)
+      buffer.writeInt32BE(end - offset - 4, offset)
+      offset = end
+    }
   }
   return buffer.subarray(0, offset)
 }
 
+const byteaArray = (values: ReadonlyArray<Uint8Array>): Uint8Array =>
+  binaryArray(
+    PgTypes.OID.bytea,
+    values,
+    values.reduce((sum, { length }) => sum + length, 0),
+    (buffer, value, offset) => {
+      buffer.set(value, offset)
+      return offset + value.length
+    }
+  )
+
+const int8Array = (values: ReadonlyArray<number | undefined>): Uint8Array =>
+  binaryArray(
+    PgTypes.OID.int8,
+    values,
+    8 * values.length,
+    (buffer, value, offset) =>
+      buffer.writeUInt32BE(value! >>> 0, buffer.writeInt32BE(Math.floor(value! / 2 ** 32), offset))
+  )
+
 /**
  * The driver writes an array into a buffer that it doubles until all fits. For 500 bodies it leaves half a megabyte to the
  * garbage collector, which then takes a third of the CPU of a put. Given the whole array, it doubles once: 3 us of 9 less
- * for each job.
+ * for each job. Its arrays of numbers would need a `bigint` for each.
  */
 const types = PgTypes.makeRegistry()
-types.register<ReadonlyArray<Uint8Array>>(PgTypes.OID.byteaArray, {
-  encode: (values) => Result.succeed(byteaArray(values)),
-  decode: () => Result.succeed([])
-})
+const registerArray = <A>(type: number, arrayOf: (values: ReadonlyArray<A>) => Uint8Array) =>
+  types.register<ReadonlyArray<A>>(type, {
+    encode: (values) => Result.succeed(arrayOf(values)),
+    // No statement returns such an array.
+    decode: () => Result.succeed([])
+  })
+registerArray(PgTypes.OID.byteaArray, byteaArray)
+registerArray(PgTypes.OID.int8Array, int8Array)
 
 const keepAliveMillis = 5000
 
@@ -189,10 +220,8 @@ export const connect = Effect.fnUntraced(function*(
 const arrayOf = (values: ReadonlyArray<unknown>, type: number): unknown =>
   Result.getOrThrow(PgTypes.array(values, type))
 
-const big = (value: number | undefined): bigint | null => value === undefined ? null : BigInt(value)
-
 /** Whole numbers of 8 bytes; `undefined` is NULL. */
-export const int8s = (values: ReadonlyArray<number | undefined>): unknown => arrayOf(values.map(big), PgTypes.OID.int8)
+export const int8s = (values: ReadonlyArray<number | undefined>): unknown => arrayOf(values, PgTypes.OID.int8)
 
 /** Whole numbers of 4 bytes. */
 export const int4s = (values: ReadonlyArray<number>): unknown => arrayOf(values, PgTypes.OID.int4)

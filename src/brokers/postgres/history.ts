@@ -19,14 +19,19 @@ const sweepAllMillis = 600_000
 const kept = "put_at, failure_at, priority, ttr, queue, deliveries, forgiven, lost, buries, reason, failure_tag, " +
   "failure_message, body"
 
-/** The end of a job: it is deleted, and kept where `millis` is more than 0. `s` is the schema's name, quoted. */
-export const end = (s: string, condition: string, millis: number, id: (column: string) => string): string => {
-  if (millis === 0) return `DELETE FROM ${s}.job WHERE ${condition} RETURNING ${id("id")}`
+/**
+ * The end of jobs: they are deleted, and kept where `millis` is more than 0. `s` is the schema's name, quoted. `columns`
+ * are what the statement returns of them, by the name of their id.
+ */
+export const end = (s: string, condition: string, millis: number, columns: (id: string) => string): string => {
+  if (millis === 0) {
+    return `WITH gone AS (DELETE FROM ${s}.job WHERE ${condition} RETURNING id) SELECT ${columns("id")} FROM gone`
+  }
   const until = millis === Infinity ? "timestamptz 'infinity'" : `now.at + ${millis} * interval '1 millisecond'`
   return `WITH gone AS (DELETE FROM ${s}.job WHERE ${condition} RETURNING *),
     kept AS (INSERT INTO ${s}.done (job, finished_at, keep_until, ${kept})
       SELECT gone.id, now.at, ${until}, ${kept} FROM gone, (SELECT clock_timestamp() AS at OFFSET 0) AS now RETURNING job)
-    SELECT ${id("job")} FROM kept`
+    SELECT ${columns("job")} FROM kept`
 }
 
 /** Removes what was kept until now, and from `$1` seconds ago on. Returns a row for each. */
