@@ -12,6 +12,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { Lease, Settlement } from "../../Broker.ts"
 import {
@@ -24,6 +25,7 @@ import {
   Unsupported
 } from "../../BrokerError.ts"
 import type { Delivery } from "../../Handler.ts"
+import { textOf } from "../../internal/thrown.ts"
 import { PostgresLease } from "./lease.ts"
 import type { Row } from "./rows.ts"
 import type { Transaction } from "./transaction.ts"
@@ -53,7 +55,10 @@ const unsupported = (broker: string, hint: string) =>
 export const done = ({ lease }: Pick<Delivery, "lease">): Effect.Effect<void, BrokerError> =>
   lease instanceof PostgresLease
     ? lease.origin.done(lease)
-    : unsupported(`the broker of queue "${lease.queue}"`, "the job must come from a PostgresBroker")
+    : unsupported(
+      Predicate.hasProperty(lease, "queue") ? `the broker of queue "${textOf(lease.queue)}"` : "a broker",
+      "the job must come from a PostgresBroker, and its lease be the one that the handler got"
+    )
 
 const alreadyDone = ({ id, queue }: Lease): BrokerError => brokerError(new AlreadyDone({ queue, id }))
 

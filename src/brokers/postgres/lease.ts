@@ -2,6 +2,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Inspectable from "effect/Inspectable"
 import type { JobId, Lease, LeaseInfo } from "../../Broker.ts"
 import type { BrokerError } from "../../BrokerError.ts"
 import type { Place } from "./marks.ts"
@@ -22,8 +23,7 @@ export class PostgresLease implements Lease {
   readonly priority: number
   readonly holder: number
   readonly reserve: number
-  // A `#private` field, because a log of the lease would print the whole broker.
-  readonly #origin: Origin
+  readonly origin: Origin
   /**
    * Who settles it: the worker; the handler's transaction, while its result is unknown; or no one, because it has
    * committed. `Worker` becomes `Settling` when the worker begins.
@@ -40,11 +40,17 @@ export class PostgresLease implements Lease {
     this.priority = this.info.priority
     this.holder = holder
     this.reserve = reserve
-    this.#origin = origin
+    this.origin = origin
   }
 
-  get origin(): Origin {
-    return this.#origin
+  /** What a log shows of it: nothing of the broker. Private fields would do so, too, but `done` may get a proxy. */
+  toJSON(): Pick<PostgresLease, "id" | "queue" | "body" | "info"> {
+    const { body, id, info, queue } = this
+    return { id, queue, body, info }
+  }
+
+  [Inspectable.NodeInspectSymbol](): unknown {
+    return this.toJSON()
   }
 
   /** Whether a transaction of the handler settles it, or has settled it. */

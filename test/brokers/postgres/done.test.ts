@@ -37,6 +37,8 @@ class Undone extends Data.TaggedError("Undone") {}
 
 const request = Result.getOrThrow(putRequest(bytes("a"), { ttr: "2 seconds" }))
 
+const strangeLease = "the job must come from a PostgresBroker, and its lease be the one that the handler got"
+
 const write = ({ query }: Transaction) => query("INSERT INTO ledger VALUES ('charged')")
 
 /** Settles the job of a delivery, or of a lease, in a transaction. */
@@ -305,11 +307,15 @@ describe.skipIf(isMissing)("PostgresBroker.done", () => {
       const outside = yield* reasonOf(PostgresBroker.done({ lease }))
       assert.include(outside, { _tag: "Unsupported" })
       assert.include(outside.message, "within(executor)")
+      for (const strange of [{}, { lease: { ...lease } }, JSON.parse(JSON.stringify({ lease }))]) {
+        const refused = yield* reasonOf(PostgresBroker.done(strange))
+        assert.include(refused, { _tag: "Unsupported", hint: strangeLease })
+      }
       const twice = yield* Effect.exit(
         transaction((open) => Effect.andThen(settle(open, { lease }), settle(open, { lease })))
       )
       assert.isTrue(Exit.isFailure(twice))
-      yield* transaction((open) => settle(open, { lease }))
+      yield* transaction((open) => settle(open, { lease: new Proxy(lease, {}) }))
       const again = yield* Effect.exit(transaction((open) => reasonOf(settle(open, { lease }))))
       assert.strictEqual(Exit.isSuccess(again) ? again.value._tag : undefined, "AlreadyDone")
       assert.strictEqual((yield* reasonOf(release(consumer, lease)))._tag, "AlreadyDone")
