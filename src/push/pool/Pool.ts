@@ -274,7 +274,7 @@ export class Pool<R extends Refusal, E extends Failure> {
   private get faultOfAll(): E | undefined {
     const now = this.runtime.now()
     const fault = this.circuits.faultOfAll(now)
-    if (fault !== undefined) return fault
+    if (fault !== undefined || this.pauses.isEmpty) return fault
     const paused = this.pauses.ofAll(now)
     return paused && this.pausedError(paused)
   }
@@ -302,15 +302,17 @@ export class Pool<R extends Refusal, E extends Failure> {
       this.fail(pending, this.provider.failures.expired(expiresAt))
       return false
     }
-    const start = this.pauses.admit(pending, this.runtime.now())
-    if (start === "Wait") return false
-    if (start !== "Send") {
-      this.fail(pending, this.pausedError(start))
-      return false
-    }
+    if (!this.pauses.isEmpty && !this.admitPaused(pending)) return false
     const admission = this.circuits.admit(pending, this.runtime.now())
     if (admission === "Send") return true
     if (admission !== "Wait") this.fail(pending, admission)
+    return false
+  }
+
+  private admitPaused(pending: Pending<R, E>): boolean {
+    const start = this.pauses.admit(pending, this.runtime.now())
+    if (start === "Send") return true
+    if (start !== "Wait") this.fail(pending, this.pausedError(start))
     return false
   }
 
@@ -352,7 +354,7 @@ export class Pool<R extends Refusal, E extends Failure> {
     // The new credential may succeed where the old one was refused.
     if (!isCurrent && (renew !== "Nothing" || fault !== "None")) return this.sendAgain(pending)
     this.updateCircuits(pending, judgement)
-    this.updatePauses(pending, judgement)
+    if (judgement.pause !== undefined || !this.pauses.isEmpty) this.updatePauses(pending, judgement)
     if (this.renewFor(pending, renew, sent)) return this.sendAgain(pending)
     const duration = this.runtime.now() - pending.since
     this.settle(pending, Result.succeed({ response, refusal, attempts: pending.attempts, duration }))
@@ -384,7 +386,7 @@ export class Pool<R extends Refusal, E extends Failure> {
       ))
       const waiting = this.waiting.takeIf((pending) => ofAll || scopeOf(pending) === scope)
       this.failAll([...waited, ...waiting], this.pausedError({ refusal, millis }))
-    } else if (!this.pauses.isEmpty) this.putBack(this.pauses.answered(pending, now))
+    } else this.putBack(this.pauses.answered(pending, now))
   }
 
   /** Renews what the answer asks for. Returns whether to send the request again. */
