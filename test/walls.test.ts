@@ -87,10 +87,12 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
       "brokers/memory",
       "brokers/beanstalk",
       "push/apns",
+      "push/webpush",
       "process",
       "main",
       "tail",
-      "testing/apns"
+      "testing/apns",
+      "testing/webpush"
     ],
     outside: platform
   }

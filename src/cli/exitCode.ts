@@ -6,9 +6,9 @@
  * |---|---|
  * | 0 | done: published, shown, changed, or a worker that stopped normally |
  * | 1 | usage: an invalid flag or value, or a confirmation that was not answered with yes |
- * | 2 | the broker, Apple, or the workers' folder (`tail`) can't be reached, can't be used, or does not support the command |
+ * | 2 | the broker, a push service, or the workers' folder (`tail`) can't be reached, can't be used, or does not support the command |
  * | 3 | no worker is idle on the queue (with `--require-workers`) |
- * | 4 | the broker refused the job, or Apple refused a push |
+ * | 4 | the broker refused the job, or a push service refused a push |
  * | 5 | the queue, the job in a state that allows the action, or the worker does not exist |
  * | 6 | `doctor` found an error |
  * | 7 | stdout can't be written: a full disk, a broken terminal |
@@ -21,6 +21,7 @@ import { BrokerError } from "../BrokerError.ts"
 import type { BrokerUrlError } from "../brokers/url.ts"
 import type { PublishError } from "../Publisher.ts"
 import { ApnsError } from "../push/apns/index.ts"
+import { WebPushError } from "../push/webpush/index.ts"
 import type { Tail } from "../tail/index.ts"
 import type { OutputError } from "./output.ts"
 
@@ -94,7 +95,7 @@ export class Unhealthy extends Schema.TaggedError<Unhealthy>()("Unhealthy", { er
 }
 
 /** The error of a push service. */
-const PushError = Schema.Union([ApnsError.ApnsError])
+const PushError = Schema.Union([ApnsError.ApnsError, WebPushError.WebPushError])
 
 /** The decoded {@link PushError}. */
 export type PushError = typeof PushError.Type
@@ -165,16 +166,22 @@ const ofReason = (reason: (BrokerError | PublishError)["reason"]): number => {
 const ofPush = ({ reason }: PushError): number => {
   switch (reason._tag) {
     case "InvalidNotification":
+    case "InvalidMessage":
       return 1
     case "NotSent":
     case "Refused":
     case "Unknown":
     case "Timeout":
     case "ConfigFault":
+    case "Unreachable":
       return 2
     case "Expired":
     case "DeadToken":
     case "WrongToken":
+    case "InvalidSubscription":
+    case "EndpointRefused":
+    case "DeadSubscription":
+    case "WrongKey":
     case "TooManyRequests":
     case "Rejected":
       return 4

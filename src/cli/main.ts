@@ -32,7 +32,9 @@ import { resume } from "./commands/resume.ts"
 import { stats } from "./commands/stats.ts"
 import { tail } from "./commands/tail.ts"
 import { transfer } from "./commands/transfer.ts"
+import { vapidKeys } from "./commands/vapid-keys.ts"
 import { watch } from "./commands/watch.ts"
+import { webPushSimulator } from "./commands/webpush-simulator.ts"
 import { work } from "./commands/work.ts"
 import * as Completions from "./completions.ts"
 import { exitCode, type Failure, fault, Interrupted } from "./exitCode.ts"
@@ -47,7 +49,7 @@ const command = Command.withSubcommands(root, [
   push,
   { group: "Inspect", commands: [queues, stats, watch, peek, tail] },
   { group: "Repair", commands: [kick, bury, move, transfer, del, drain, pause, resume] },
-  { group: "Check", commands: [doctor, migrate, bench, apnsSimulator] }
+  { group: "Check", commands: [doctor, migrate, bench, vapidKeys, apnsSimulator, webPushSimulator] }
 ])
 
 const formatter = Effect.gen(function*() {

@@ -20,8 +20,10 @@ import { Inspector } from "../../src/Inspector.ts"
 import * as ProcessGroup from "../../src/process/processGroup.ts"
 import * as ProcessJob from "../../src/process/ProcessJob.ts"
 import * as Publisher from "../../src/Publisher.ts"
+import { VapidKey } from "../../src/push/webpush/index.ts"
 import * as Tail from "../../src/tail/Tail.ts"
 import { ApnsSimulator, Key, Script } from "../../src/testing/apns/index.ts"
+import { WebPushSimulator } from "../../src/testing/webpush/index.ts"
 import { hasProc, isRunning, listens, resting, sendSignal } from "../support/children.ts"
 import { eventually } from "../support/eventually.ts"
 import { folder } from "../support/folder.ts"
@@ -53,6 +55,23 @@ const simulator = Effect.fnUntraced(function*(path: string, script: Script.Scrip
   ].flat()
 })
 
+/** Flags for a simulator of a push service for browsers, and for a file with a subscription. */
+const webSimulator = Effect.fnUntraced(function*(path: string) {
+  const { allow, ca, subscribe } = yield* WebPushSimulator.make({ name: "localhost" })
+  const { privateKey } = yield* VapidKey.generate
+  const files = { key: join(path, "vapid.key"), ca: join(path, "web.pem"), subscriptions: join(path, "web.json") }
+  writeFileSync(files.key, Redacted.value(privateKey))
+  writeFileSync(files.ca, ca)
+  writeFileSync(files.subscriptions, JSON.stringify(yield* subscribe()))
+  return {
+    to: ["--subscriptions", files.subscriptions, "--ttl", "1h", "--body", "Hi"],
+    by: [
+      ["--key", files.key, "--subject", "mailto:ops@example.com", "--ca", files.ca],
+      ["--allow", allow, "--allow-address", "127.0.0.1"]
+    ].flat()
+  }
+})
+
 /** A file with jobs, an APNs for the commands that need one, and a worker that prints the results of jobs. */
 const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) {
   const path = yield* folder
@@ -66,6 +85,7 @@ const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) 
   }).pipe(Effect.provide(BrokerUrl.layer(url)))
 
   const apns = name === "push apns" || name === "work apns" ? yield* simulator(path, script) : []
+  const web = name.endsWith(" webpush") ? yield* webSimulator(path) : { to: [], by: [] }
   yield* Layer.build(Tail.layerOptions({ folder: join(path, "backq") })).pipe(
     Effect.flatMap((tail) =>
       Tail.offer({
@@ -81,7 +101,7 @@ const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) 
     )
   )
   const env = { ...environment(), BACKQ_BROKER: url, XDG_RUNTIME_DIR: path }
-  return { path, url, env, ids, apns }
+  return { path, url, env, ids, apns, web }
 })
 
 type World = Effect.Success<ReturnType<typeof world>>
@@ -103,6 +123,12 @@ const cases: Record<string, Case> = {
     args: ({ apns }) => ["--body", "Hi", "--token", token, ...apns],
     done: /^the pushes were accepted: see above$/
   },
+  "work webpush": { args: ({ web }) => ["--idle-timeout", "0s", "--queue", "none", ...web.by], isSilent: true },
+  "publish webpush": { args: ({ web }) => ["--queue", "new", ...web.to], done: /^accepted: \d+$/ },
+  "push webpush": {
+    args: ({ web }) => [...web.to, ...web.by],
+    done: /^the pushes were accepted: see above$/
+  },
   queues: { args: () => ["--sample", "0"] },
   stats: { args: () => [] },
   watch: { args: () => ["--json", "--interval", "50ms"] },
@@ -122,7 +148,9 @@ const cases: Record<string, Case> = {
   doctor: { args: () => ["--json"] },
   migrate: { args: () => ["--print", "--broker", "postgres://localhost/app"] },
   bench: { args: () => ["--jobs", "100"] },
-  "apns-simulator": { args: () => ["--port", "0"] }
+  "vapid-keys": { args: () => [] },
+  "apns-simulator": { args: () => ["--port", "0"] },
+  "webpush-simulator": { args: () => ["--port", "0"] }
 }
 
 /** Starts the program. It ends with its scope. */
@@ -301,12 +329,14 @@ it.live("a worker goes on without its log", () =>
 const waiting: Record<string, { readonly args: Case["args"]; readonly asked: number }> = {
   "work process": { args: () => [], asked: 0 },
   "work apns": { args: ({ apns }) => apns, asked: 0 },
+  "work webpush": { args: ({ web }) => web.by, asked: 0 },
   "publish process": { args: () => ["--input-file", "-", "--", "cat"], asked: 130 },
   "push apns": { args: ({ apns }) => ["--body", "Hi", "--token", token, "--drain-timeout", "0", ...apns], asked: 130 },
   watch: { args: () => [], asked: 0 },
   tail: { args: () => ["--queue", "none"], asked: 0 },
   bench: { args: () => ["--jobs", "100000000"], asked: 130 },
-  "apns-simulator": { args: () => ["--port", "0"], asked: 0 }
+  "apns-simulator": { args: () => ["--port", "0"], asked: 0 },
+  "webpush-simulator": { args: () => ["--port", "0"], asked: 0 }
 }
 
 /** Whether a process listens to SIGQUIT, SIGHUP and SIGTERM. */

@@ -20,6 +20,7 @@ import { UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
 import { print, printJson, whileRead } from "../output.ts"
 import { Shutdown } from "../shutdown.ts"
+import { program, quoted } from "../thisProgram.ts"
 
 // -----------------------------------------------------------------------------
 // Flags
@@ -121,20 +122,7 @@ interface Place {
 
 const exampleToken = "a1".repeat(32)
 
-/** Quotes a word for a shell. */
-const quoted = (word: string): string => /^[\w./:=@-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
-
 const authority = ({ host, port }: Place): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
-
-/** The command that started this program, for the example that it prints. */
-const program = Effect.map(Path.Path, (path) => {
-  const script = process.argv[1] ?? ""
-  return script.endsWith(".ts")
-    ? `npx tsx ${quoted(path.relative(process.cwd(), script))}`
-    : script.includes("node_modules")
-    ? "npx backq"
-    : "backq"
-})
 
 const introduce = (place: Place, program: string): string =>
   `APNs simulator (${place.environment}) on https://${authority(place)}

@@ -2,9 +2,10 @@
 import * as Command from "effect/cli/Command"
 import { apns } from "./publish-apns.ts"
 import { process } from "./publish-process.ts"
+import { webpush } from "./publish-webpush.ts"
 
 /** `backq publish`. */
 export const publish = Command.make("publish").pipe(
   Command.withDescription("Publish a job"),
-  Command.withSubcommands([process, apns])
+  Command.withSubcommands([process, apns, webpush])
 )
