@@ -25,6 +25,7 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { trimmed } from "../../internal/trimmedConfig.ts"
 import { KeyMaterial } from "../credential/index.ts"
 import { Servers } from "../pool/index.ts"
 import type * as Credential from "./credential/Credential.ts"
@@ -73,27 +74,6 @@ const invalid = (variable: string, rule: string) =>
 
 const missing = (variable: string, rule: string) =>
   Effect.fail(CredentialError.make(new CredentialError.OptionMissing({ option: `${prefix}${variable}`, rule })))
-
-const isLineEnd = (char: string | undefined): boolean => char === "\n" || char === "\r"
-
-/** Removes the line end that `echo` adds. */
-const withoutLineEnds = (value: string): string => {
-  let end = value.length
-  while (isLineEnd(value[end - 1])) end--
-  return value.slice(0, end)
-}
-
-/** An empty variable, or one with only a line end, counts as absent. */
-const withValue = (node: ConfigProvider.Node, value: string): ConfigProvider.Node | undefined =>
-  value === "" ? undefined : { ...node, value } as ConfigProvider.Node
-
-const trimmed = (provider: ConfigProvider.ConfigProvider): ConfigProvider.ConfigProvider =>
-  ConfigProvider.make((path) =>
-    Effect.map(
-      provider.load(path),
-      (node) => node?.value === undefined ? node : withValue(node, withoutLineEnds(node.value))
-    )
-  )
 
 const checkAll = (
   { environment, host, keyId, port, teamId, topic }: Variables

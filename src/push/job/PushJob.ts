@@ -74,10 +74,12 @@ export interface Service<P, T, E extends Plan.Failure, R> {
     payload: P,
     targets: ReadonlyArray<T>,
     id: string,
-    ended: (push: Plan.Ended<T, E>) => void
+    ended: (push: Plan.Ended<T, E>) => void,
+    /** When the first job was published, in milliseconds since 1970, if that is known. */
+    publishedAt: number | undefined
   ) => Effect.Effect<void, E, R>
-  /** What a fault of the configuration belongs to, such as an app. */
-  readonly scopeOf: (payload: P) => string | undefined
+  /** What a fault of the configuration belongs to, such as an app; without an error, what the job belongs to. */
+  readonly scopeOf: (payload: P, fault?: E) => string | undefined
   /** Reports dead targets to the application. Succeeds with those whose report failed. */
   readonly report: (
     payload: P,
@@ -100,19 +102,18 @@ interface Attempt<P, T, E> {
 // -----------------------------------------------------------------------------
 
 /** Logs a configuration fault once per scope, until the service accepts a push of that scope again. */
-const makeAlarm = () => {
+const makeAlarm = <P, T, E extends Plan.Failure, R>({ scopeOf }: Service<P, T, E, R>) => {
   const raised = new Map<string | undefined, string>()
-  return (
-    scope: string | undefined,
-    { accepted, rest }: Plan.Sorted<unknown, { readonly message: string }>
-  ): Effect.Effect<void> =>
+  return (payload: P, { accepted, rest }: Plan.Sorted<T, E>): Effect.Effect<void> =>
     Effect.suspend(() => {
-      if (accepted > 0) raised.delete(scope)
-      const fault = rest.find(Plan.isConfigFault)?.error.message
-      if (fault === undefined || raised.get(scope) === fault) return Effect.void
-      raised.set(scope, fault)
+      if (accepted > 0) raised.delete(scopeOf(payload))
+      const fault = rest.find(Plan.isConfigFault)?.error
+      if (fault === undefined) return Effect.void
+      const scope = scopeOf(payload, "action" in fault ? fault : undefined)
+      if (raised.get(scope) === fault.message) return Effect.void
+      raised.set(scope, fault.message)
       return Effect.logError(
-        `${fault}. The jobs are kept and retried every ${Duration.toMinutes(Plan.fixDelay)} minutes`
+        `${fault.message}. The jobs are kept and retried every ${Duration.toMinutes(Plan.fixDelay)} minutes`
       )
     })
 }
@@ -186,14 +187,14 @@ const publishRest = Effect.fnUntraced(function*<P, T, E extends Plan.Failure, R,
 /** Reports dead targets and publishes the unfinished pushes. `cut` is why some pushes have no result. */
 const conclude = Effect.fnUntraced(function*<P, T, E extends Plan.Failure, R, E2>(
   service: Service<P, T, E, R>,
-  alarm: ReturnType<typeof makeAlarm>,
+  alarm: ReturnType<typeof makeAlarm<P, T, E, R>>,
   attempt: Attempt<P, T, E>,
   cut: Cause.Cause<E2> | undefined
 ) {
   const { delivery, ended, payload, targets } = attempt
   const sorted = Plan.sort(targets, ended, service)
   const { accepted, dropped } = sorted
-  yield* alarm(service.scopeOf(payload), sorted)
+  yield* alarm(payload, sorted)
   const unreported = yield* service.report(payload, sorted.dead, targets.length)
   const dead = sorted.dead.length - unreported.length
   const rest = [...sorted.rest, ...unreported]
@@ -219,15 +220,15 @@ const cutShort = ({ accepted, again, dead }: Summary) =>
 export const handler = <P, T, E extends Plan.Failure, R>(
   service: Service<P, T, E, R>
 ): Handler.Handler<R | Publisher.Publisher> => {
-  const alarm = makeAlarm()
+  const alarm = makeAlarm(service)
   return Handler.make(service.job, (payload, delivery) =>
     Effect.gen(function*() {
-      const { buried, id } = firstJob(service.originOf(payload), delivery)
+      const { buried, id, publishedAt } = firstJob(service.originOf(payload), delivery)
       // After an operator kicks or moves the job, it is sent.
       if (buried?.queue === delivery.queue && (yield* delivery.info).buries === 0) return yield* Job.bury(buried.reason)
       const attempt: Attempt<P, T, E> = { payload, targets: service.targetsOf(payload), ended: [], delivery }
       return yield* finalize(
-        service.send(payload, attempt.targets, id, (push) => void attempt.ended.push(push)),
+        service.send(payload, attempt.targets, id, (push) => void attempt.ended.push(push), publishedAt),
         (cut) => conclude(service, alarm, attempt, cut),
         { isLost: delivery.isLost, cutShort }
       )

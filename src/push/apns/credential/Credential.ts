@@ -18,13 +18,12 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
-import type { PlatformError } from "effect/PlatformError"
+import type * as FileSystem from "effect/FileSystem"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import { KeyMaterial as Material } from "../../credential/index.ts"
+import { readFile } from "../../credential/index.ts"
 import { table } from "../notification/PushType.ts"
 import * as OptionRules from "../options.ts"
 import * as Certificate from "./certificate.ts"
@@ -147,21 +146,10 @@ const load = Effect.fnUntraced(function*(material: KeyMaterial, name: string): E
     return { source: `the given ${name}`, bytes: Redacted.make(bytes, { label: name }) }
   }
   const { file } = material
-  const fs = yield* FileSystem.FileSystem
-  const unreadable = (detail: string) =>
-    CredentialError.make(
-      // The value may be the key itself, given by mistake instead of its file.
-      new CredentialError.FileUnreadable({ file: Material.isPath(file) ? file : `the file of the ${name}`, detail })
-    )
-  const failed = ({ reason }: PlatformError) =>
-    unreadable(
-      reason._tag === "NotFound" ? "there is no such file" : Material.isPath(file) ? reason.message : reason._tag
-    )
-  const { size, type } = yield* Effect.mapError(fs.stat(file), failed)
-  if (type === "CharacterDevice" || type === "BlockDevice") return yield* unreadable("it is a device")
-  if (type === "Directory") return yield* unreadable("it is a directory")
-  if (size > Material.maxBytes) return yield* unreadable(`it has ${size} bytes; at most ${Material.maxBytes} are read`)
-  const bytes = yield* Effect.mapError(fs.readFile(file), failed)
+  const bytes = yield* Effect.mapError(
+    readFile(file, name),
+    (unreadable) => CredentialError.make(new CredentialError.FileUnreadable(unreadable))
+  )
   return { source: file, bytes: Redacted.make(bytes, { label: name }) }
 })
 

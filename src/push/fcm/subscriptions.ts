@@ -1,0 +1,50 @@
+/** Reads Google's answer about topic subscriptions: a result for each token, by its index. Pure. */
+import * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+import * as FcmError from "./answer/FcmError.ts"
+import type { TopicResult } from "./Gateway.ts"
+
+const failureOf = (token: string, errorCode: string): FcmError.FcmError => {
+  switch (errorCode) {
+    case "NOT_FOUND":
+      return FcmError.make(new FcmError.DeadToken({ status: 200, errorCode, token }))
+    case "INVALID_ARGUMENT":
+      return FcmError.make(new FcmError.WrongToken({ status: 200, errorCode, token, kind: "Malformed" }))
+    case "PERMISSION_DENIED":
+      return FcmError.make(new FcmError.WrongToken({ status: 200, errorCode, token, kind: "OtherProject" }))
+    case "TOO_MANY_TOPICS":
+      return FcmError.make(
+        new FcmError.InvalidMessage({ field: "topic", rule: "must be one of at most 2000 topics of an installation" })
+      )
+    default:
+      return FcmError.make(
+        new FcmError.TooManyRequests({
+          status: 200,
+          errorCode,
+          scope: "Target",
+          delay: Duration.minutes(1),
+          wasSent: true
+        })
+      )
+  }
+}
+
+const strange = FcmError.make(
+  new FcmError.ConfigFault({ detail: "the server for topics answered without a result for each token: check the host" })
+)
+
+/** The results of a change. */
+export const resultsOf = (
+  tokens: ReadonlyArray<string>,
+  body: string
+): Result.Result<ReadonlyArray<TopicResult>, FcmError.FcmError> => {
+  const answer: unknown = Result.getOrUndefined(Result.try((): unknown => JSON.parse(body)))
+  const results: unknown = typeof answer === "object" && answer !== null && "results" in answer
+    ? answer.results
+    : undefined
+  if (!Array.isArray(results) || results.length !== tokens.length) return Result.fail(strange)
+  return Result.succeed(tokens.map((token, index): TopicResult => {
+    const error: unknown = results[index]?.error
+    return { token, result: typeof error === "string" ? Result.fail(failureOf(token, error)) : Result.void }
+  }))
+}
