@@ -30,7 +30,8 @@ export const end = (s: string, condition: string, millis: number, columns: (id: 
   const until = millis === Infinity ? "timestamptz 'infinity'" : `now.at + ${millis} * interval '1 millisecond'`
   return `WITH gone AS (DELETE FROM ${s}.job WHERE ${condition} RETURNING *),
     kept AS (INSERT INTO ${s}.done (job, finished_at, keep_until, ${kept})
-      SELECT gone.id, now.at, ${until}, ${kept} FROM gone, (SELECT clock_timestamp() AS at OFFSET 0) AS now RETURNING job)
+      SELECT gone.id, now.at, ${until}, ${kept}
+      FROM gone, (SELECT pg_catalog.clock_timestamp() AS at OFFSET 0) AS now RETURNING job)
     SELECT ${columns("job")} FROM kept`
 }
 

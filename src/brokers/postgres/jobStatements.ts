@@ -24,7 +24,7 @@ const time = (place: string): string => `timestamptz 'epoch' + ${place}::bigint 
 const ready = "state = 0, due = NULL, holder = NULL, lease = NULL"
 
 /** The lease of one delivery that is not over. What is added hides the rest of the condition from partial indexes. */
-const isHeld = "state + 0 = 2 AND due + interval '0' > clock_timestamp()"
+const isHeld = "state + 0 = 2 AND due + interval '0' > pg_catalog.clock_timestamp()"
 
 const held = `id = ANY ($1::bigint[]) AND holder = $2 AND lease = ANY ($3::int[]) AND ${isHeld}`
 
@@ -64,14 +64,17 @@ export const make = (s: string, keepMillis = 0) => {
       OR EXISTS (SELECT 1 FROM ${s}.job WHERE queue = ${queue} AND state = 1)
       OR EXISTS (SELECT 1 FROM ${s}.job WHERE queue = ${queue} AND state = 3)
       OR EXISTS (SELECT 1 FROM ${s}.job WHERE queue = ${queue} AND state = 2 AND due IS NOT NULL))`
-  /** Puts jobs. An array of numbers has one for each of them, or one for all: that is 1.5 us of 15 less for each job. */
+  /**
+   * Puts jobs. An array of numbers has one for each of them, or one for all: that is 1.5 us of 15 less for each job. It also
+   * runs in transactions of others, whatever their search path. PostgreSQL takes several `unnest` for its own.
+   */
   const put = (queue: string, parameter: typeof native, returning: string) => {
     const number = (name: string, place: number) => `coalesce(u.${name}, (${parameter(place, "bigint[]")})[1])`
     return `WITH q AS MATERIALIZED (${queue}),
-      t AS (INSERT INTO ${s}.tally (queue, jobs) SELECT q.id, cardinality(${parameter(2, "bytea[]")}) FROM q)
+      t AS (INSERT INTO ${s}.tally (queue, jobs) SELECT q.id, pg_catalog.cardinality(${parameter(2, "bytea[]")}) FROM q)
       INSERT INTO ${s}.job (queue, state, priority, due, ttr, body)
       SELECT q.id, CASE WHEN n.delay > 0 THEN 1 ELSE 0 END, n.priority,
-        CASE WHEN n.delay > 0 THEN clock_timestamp() + ${ms("n.delay")} END, n.ttr, u.body
+        CASE WHEN n.delay > 0 THEN pg_catalog.clock_timestamp() + ${ms("n.delay")} END, n.ttr, u.body
       FROM q, unnest(${parameter(2, "bytea[]")}, ${parameter(3, "bigint[]")}, ${parameter(4, "bigint[]")},
           ${parameter(5, "bigint[]")}) WITH ORDINALITY AS u(body, priority, delay, ttr, ord),
         LATERAL (SELECT ${number("priority", 3)}, ${number("delay", 4)}, ${number("ttr", 5)}) AS n(priority, delay, ttr)
@@ -94,7 +97,7 @@ export const make = (s: string, keepMillis = 0) => {
     putWithinAndTell: put(
       `SELECT ${fromText(1, "int")} AS id`,
       fromText,
-      "id::text AS id, (SELECT pg_notify($6::text, $7::text)) IS NULL AS told"
+      "id::text AS id, (SELECT pg_catalog.pg_notify($6::text, $7::text)) IS NULL AS told"
     ),
     /** In a transaction of the program: settles one lease. */
     doneWithin: History.end(

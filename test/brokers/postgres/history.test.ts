@@ -1,13 +1,19 @@
 /** Finished jobs that are kept for some time. */
+import { PgClient } from "@effect/sql-pg"
 import { assert, describe } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import { putRequest } from "../../../src/Broker.ts"
+import { Pool } from "pg"
+import { type Lease, putRequest } from "../../../src/Broker.ts"
 import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts"
 import * as BrokerUrl from "../../../src/brokers/url.ts"
 import { Inspector } from "../../../src/Inspector.ts"
-import { assertFails, bury, bytes, done, take } from "../../conformance/Harness.ts"
+import { assertFails, bury, bytes, done, take, text } from "../../conformance/Harness.ts"
 import { assertKept, finishTwo, listDone } from "../../conformance/History.ts"
 import { allow, withServers } from "../../support/limits.ts"
 import { isMissing, real, sharedCluster } from "../../support/postgres.ts"
@@ -79,6 +85,43 @@ describe.skipIf(isMissing)("history of PostgreSQL", () => {
         })
       }).pipe(Effect.provide(BrokerUrl.layer(`${url}?schema=swept&history=1d`)))
     }))
+
+  real(
+    "keeps a job that its handler's transaction settled, if it committed, whichever client has it",
+    () =>
+      Effect.gen(function*() {
+        const { psql, url } = server()
+        yield* psql("CREATE TABLE written (body text)")
+        const client = yield* Layer.build(PgClient.layer({ url: Redacted.make(url) }))
+        const sql = Context.get(client, PgClient.PgClient)
+        const made = PostgresBroker.makeSql({ schema: "settled", history: "1 hour" })
+        const { broker, inspector } = yield* Effect.provide(made, client)
+        const pool = yield* Effect.acquireRelease(
+          Effect.sync(() => new Pool({ connectionString: url })),
+          (pool) => Effect.promise(() => pool.end())
+        )
+        const byPg = PostgresBroker.within((text, values) => pool.query(text, [...values]).then(({ rows }) => rows))
+        const consumer = yield* broker.consume(["q"])
+        const settle = (body: string, how: (lease: Lease) => Effect.Effect<unknown, unknown>) =>
+          Effect.gen(function*() {
+            yield* broker.put("q", request(body))
+            const lease = yield* take(consumer)
+            yield* Effect.exit(how(lease))
+            const settled = yield* Effect.exit(done(consumer, lease))
+            return Exit.isSuccess(settled)
+          })
+        const write = (lease: Lease) => sql`INSERT INTO written VALUES (${text(lease)})`
+        const settleAndWrite = (lease: Lease) => Effect.andThen(PostgresBroker.done({ lease }), write(lease))
+        assert.isTrue(yield* settle("sql", (lease) => sql.withTransaction(settleAndWrite(lease))))
+        assert.isTrue(yield* settle("pg", (lease) => byPg(PostgresBroker.done({ lease }))))
+        const failing = (lease: Lease) =>
+          sql.withTransaction(Effect.andThen(settleAndWrite(lease), Effect.fail("undone")))
+        assert.isFalse(yield* settle("undone", failing))
+        assert.deepStrictEqual((yield* listDone(inspector, 10)).map(text), ["pg", "sql"])
+        assert.strictEqual(yield* psql("SELECT string_agg(body, ' ') FROM written"), "sql")
+        assert.include(yield* inspector.statsQueue("q"), { reserved: 1, ready: 0 })
+      })
+  )
 
   real("an option of a URL", () =>
     Effect.gen(function*() {

@@ -2,6 +2,7 @@
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import { Client } from "pg"
 import { putRequest } from "../../../src/Broker.ts"
 import * as PostgresBroker from "../../../src/brokers/postgres/PostgresBroker.ts"
 import { currentVersion, migrations, script } from "../../../src/brokers/postgres/schema.ts"
@@ -155,6 +156,7 @@ describe.skipIf(isMissing)("migrations of PostgreSQL", () => {
         "pg_notify(text, text) RETURNS void",
         "hashtextextended(text, bigint) RETURNS bigint",
         "octet_length(bytea) RETURNS int",
+        "cardinality(anyarray) RETURNS int",
         "pg_advisory_lock(int, int) RETURNS void",
         "pg_advisory_xact_lock(bigint) RETURNS void"
       ].map((one) => `CREATE FUNCTION evil.${one} LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'evil was used'; END $$`)
@@ -170,13 +172,32 @@ describe.skipIf(isMissing)("migrations of PostgreSQL", () => {
         ...tables
       ].join(";"))
       assert.include(yield* refused("SELECT clock_timestamp()", "tricked"), "evil was used")
-      const { broker, inspector } = yield* PostgresBroker.make({ url: urlOf("tricked"), schema: "safe" })
+      const { broker, inspector } = yield* PostgresBroker.make({
+        url: urlOf("tricked"),
+        schema: "safe",
+        history: "1 hour"
+      })
       const consumer = yield* broker.consume(["q"])
       yield* broker.put("q", request("a"))
       yield* psql("SELECT safe.publish('q', 'job', '1')", "tricked")
       yield* psql(script("safe_too", noRoles), "tricked")
       yield* done(consumer, yield* take(consumer))
-      yield* done(consumer, yield* take(consumer))
-      assert.include(yield* inspector.statsQueue("q"), { ready: 0, total: 2 })
+      const lease = yield* take(consumer)
+      // In a transaction of the program's own client.
+      const client = yield* Effect.acquireRelease(
+        Effect.promise(async () => {
+          const client = new Client({ connectionString: urlOf("tricked") })
+          await client.connect()
+          return client
+        }),
+        (client) => Effect.promise(() => client.end())
+      )
+      yield* Effect.promise(() => client.query("BEGIN"))
+      yield* PostgresBroker.within(PostgresBroker.fromPg(client))(
+        Effect.andThen(broker.put("q", request("b")), PostgresBroker.done({ lease }))
+      )
+      yield* Effect.promise(() => client.query("COMMIT"))
+      yield* done(consumer, lease)
+      assert.include(yield* inspector.statsQueue("q"), { ready: 1, reserved: 0, total: 3 })
     }))
 })
