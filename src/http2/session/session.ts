@@ -97,7 +97,8 @@ export class Session implements Target {
   private readonly reader: Frame.FrameReader
   /**
    * When V8 collects the whole heap, it drops the hidden classes that no object has, and the code compiled for them.
-   * This exchange, and what belongs to it, keeps them: 20,000 pushes after such a collection take half the CPU.
+   * This exchange, and what belongs to it, keeps them. Without it 20,000 pushes after such a collection cost 1.4 times
+   * the CPU.
    */
   lastAnswered: Exchange | undefined
   private nextId = 1
