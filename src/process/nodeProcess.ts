@@ -67,7 +67,8 @@ const supervise = Effect.fnUntraced(function*(
   payload: ProcessPayload,
   grace: Duration.Duration
 ): Effect.fn.Return<ProcessResult, ProcessError> {
-  if (Running.isOver()) return yield* Effect.interrupt
+  // A failure would be settled in the moments until the program ends, and could be the job's last attempt.
+  if (Running.isOver()) return yield* Effect.never
   const timeout = DurationInput.fromInputUnsafe(payload.timeout ?? Duration.infinity)
   const [duration, [child, end]] = yield* Effect.acquireUseRelease(
     spawn(payload, "pipe"),
@@ -78,7 +79,7 @@ const supervise = Effect.fnUntraced(function*(
       )),
     (child) => finish(child, grace)
   )
-  if (Running.isOver()) return yield* Effect.interrupt
+  if (Running.isOver()) return yield* Effect.never
   const { pid } = child
   const command = display(payload.command)
   const output = { stdout: child.stdout.output(), stderr: child.stderr.output() }

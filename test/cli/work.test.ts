@@ -195,6 +195,24 @@ describe.concurrent("work process", () => {
       assert.deepStrictEqual([ready + delayed, buried], [2, 0])
     }))
 
+  real("a second signal buries no job, even at its last attempt", () =>
+    Effect.gen(function*() {
+      const { port } = yield* beanstalkd()
+      const { inspector } = yield* look(port)
+      const file = join(yield* folder, "pid")
+      yield* publishAll(port, [{ command: ["sh", "-c", `echo $$ >> ${file}; exec sleep 60`] }])
+      const program = yield* worker(port, "--retry-times", "0")
+      yield* eventually("it runs", () => linesOf(file).length === 1)
+      yield* program.signal("SIGTERM")
+      // Two of the same at once may arrive as one.
+      yield* program.signal("SIGINT")
+      const { code, stderr } = yield* program.ended
+      assert.strictEqual(code, 130)
+      assert.notInclude(stderr, "interrupted itself")
+      const { buried, delayed, ready } = yield* inspector.statsQueue("process")
+      assert.deepStrictEqual([ready, delayed, buried], [1, 0, 0])
+    }))
+
   real("stops when it was idle for long enough", () =>
     Effect.gen(function*() {
       const { port } = yield* beanstalkd()
