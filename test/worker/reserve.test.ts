@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Job, Publisher, Worker } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
-import { Count, numbers, pass, publish, rest, start, worked } from "./harness.ts"
+import { Count, layerConsumer, numbers, pass, publish, rest, start, worked } from "./harness.ts"
 
 describe("concurrency", () => {
   it.effect("is never exceeded, and always used", () =>
@@ -51,6 +51,34 @@ describe("concurrency", () => {
       assert.deepStrictEqual(yield* numbers(), { ready: 5, delayed: 0, reserved: 5, buried: 0 })
       assert.deepStrictEqual(begun, [0, 1, 2])
     }).pipe(Effect.provide(TestBroker.layer)))
+
+  it.effect.each<readonly [when: string, end: Effect.Effect<void>]>([
+    ["at once", Effect.void],
+    ["later", Effect.yieldNow]
+  ])(
+    "a handler that ends %s is settled in the turn of the next reserve, so that both can leave in one write",
+    ([, end]) => {
+      let isTurnOfSettle = false
+      const reserves: Array<boolean> = []
+      const settling = Effect.sync(() => {
+        isTurnOfSettle = true
+        queueMicrotask(() => isTurnOfSettle = false)
+      })
+      return Effect.gen(function*() {
+        yield* publish(4)
+        yield* Worker.run({ concurrency: 1, maxJobs: 4 }, Worker.handler(Count, () => end))
+        assert.deepStrictEqual(reserves, [false, true, true, true])
+      }).pipe(Effect.provide(layerConsumer((consumer) => ({
+        settle: (settlements) =>
+          Effect.andThen(settling, Effect.andThen(Effect.yieldNow, consumer.settle(settlements))),
+        reserve: (max) =>
+          Effect.suspend(() => {
+            reserves.push(isTurnOfSettle)
+            return Effect.andThen(Effect.yieldNow, consumer.reserve(max))
+          })
+      }))))
+    }
+  )
 
   it.effect("a later job starts while others run", () =>
     Effect.gen(function*() {
