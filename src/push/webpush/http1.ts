@@ -83,6 +83,8 @@ interface Running extends Message.Submitted {
 
 type Settle = (answer: Message.Answer) => void
 
+const closedHere = "this program closed the connection"
+
 /** The state of a connection. */
 class Http1 {
   readonly server: string
@@ -91,6 +93,7 @@ class Http1 {
   private readonly ended: (ending: Message.Ending) => void
   private running = 0
   private isRetired = false
+  private detail = ""
   private listener: () => void = () => {}
 
   constructor(server: string, pool: Undici.Pool, options: Options, ended: (ending: Message.Ending) => void) {
@@ -156,7 +159,11 @@ class Http1 {
         else controller.abort(Object.assign(new Error("the answer is too large"), { code: "ANSWER_TOO_LARGE" }))
       },
       onResponseEnd: () => end(Result.succeed({ status, headers: fields, body: Buffer.concat(parts) })),
-      onResponseError: (_, error) => end(Result.fail(this.failureOf(error, running.hasLeft)))
+      onResponseError: (_, error) => {
+        // The pool opens another connection after its pause. This one would fail again at once.
+        if (!running.hasLeft && !running.isSettled) this.retire(`no socket opened (${codeOf(error)})`)
+        end(Result.fail(this.failureOf(error, running.hasLeft)))
+      }
     }
   }
 
@@ -190,16 +197,17 @@ class Http1 {
     running.controller?.abort(new Error("the message was cancelled"))
   }
 
-  retire(): void {
+  retire(detail: string): void {
     if (this.isRetired) return
     this.isRetired = true
+    this.detail = detail
     this.listener()
     this.closeIfDone()
   }
 
   private closeIfDone(): void {
     if (this.isRetired && this.running === 0) {
-      this.ended({ detail: "this program closed the connection", goaway: undefined })
+      this.ended({ detail: this.detail, goaway: undefined })
     }
   }
 }
@@ -225,7 +233,7 @@ const connectionOf = (http1: Http1, closed: Effect.Effect<Message.Ending>): Conn
     },
     isOpen: () => http1.isOpen,
     retire: Effect.suspend(() => {
-      http1.retire()
+      http1.retire(closedHere)
       return Effect.asVoid(closed)
     }),
     goaway: () => undefined,
@@ -265,6 +273,6 @@ export const make = Effect.fnUntraced(function*(
   )
   const closed = Deferred.makeUnsafe<Message.Ending>()
   const http1 = new Http1(server, pool, options, (ending) => Deferred.doneUnsafe(closed, Exit.succeed(ending)))
-  yield* Effect.addFinalizer(() => Effect.sync(() => http1.retire()))
+  yield* Effect.addFinalizer(() => Effect.sync(() => http1.retire(closedHere)))
   return connectionOf(http1, Deferred.await(closed))
 })
