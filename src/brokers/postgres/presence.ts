@@ -33,7 +33,13 @@ const pauses: Limits = { firstMillis: 50, longestMillis: 500 }
 const judgeAgainMillis = 500
 /** After its session reopened, a process judges no other for this long: after a failover all must take their locks again. */
 const graceAfterEntryMillis = 5000
+/** The least time between two reports of idle workers. */
 const reportEveryMillis = 100
+/**
+ * Workers that are idle at the beginning or the end of this time are reported. One that takes a job is idle again in 2 ms,
+ * and a process that found none pauses its notifications for 100 ms.
+ */
+const settleMillis = 10
 /** The interval of heartbeats, each of which also looks for dead processes, and how long each is valid. */
 const beatEveryMillis = 1000
 const beatValidMillis = 6500
@@ -262,18 +268,17 @@ export class Presence {
   })
 
   /** Reports how many workers wait here, if that changed. */
-  private readonly reportIdle = Effect.suspend(() => {
+  private readonly reportIdle = Effect.gen({ self: this }, function*() {
     const { counts, link, sql } = this.options
-    const now = counts()
+    const now = new Map(counts())
+    yield* Effect.sleep(settleMillis)
+    for (const [queue, workers] of counts()) now.set(queue, Math.max(workers, now.get(queue) ?? 0))
     const text = JSON.stringify(Array.from(now))
-    if (text === this.reportedCounts || this.id === undefined) return Effect.void
+    if (text === this.reportedCounts || this.id === undefined) return
     const [queues, workers] = [Driver.texts(Array.from(now.keys())), Driver.int4s(Array.from(now.values()))]
-    return Effect.andThen(
-      link.query(sql.openQueues, [queues]),
-      Effect.map(link.query(sql.reportIdle, [this.id, queues, workers]), () => {
-        this.reportedCounts = text
-      })
-    )
+    yield* link.query(sql.openQueues, [queues])
+    yield* link.query(sql.reportIdle, [this.id, queues, workers])
+    this.reportedCounts = text
   })
 
   /** The number of idle workers may have changed. */
