@@ -134,10 +134,10 @@ type Problem = readonly [field: string, rule: string]
 
 const bodyRule = "must be a text, { base64 } or { json }"
 
-const decodeBase64 = (text: unknown): Buffer | undefined =>
-  typeof text === "string" && /^[A-Za-z0-9+/_-]*={0,2}$/.test(text) && text.replace(/=+$/, "").length % 4 !== 1
-    ? Buffer.from(text, "base64")
-    : undefined
+const decodeBase64 = (text: unknown): Buffer | undefined => {
+  const digits = typeof text === "string" ? /^([A-Za-z0-9+/_-]*)={0,2}$/.exec(text)?.[1] : undefined
+  return digits === undefined || digits.length % 4 === 1 ? undefined : Buffer.from(digits, "base64")
+}
 
 const jsonOf = (value: unknown): Buffer | undefined => {
   const text: string | undefined = JSON.stringify(value)
