@@ -116,13 +116,14 @@ const maxTopics = 5
 
 const maxConditionChars = 5000
 
-/** The parts of a condition: a topic, an operator or a bracket. */
-const lexeme = /\s*(?:'([^']*)'\s+in\s+topics\b|(&&|\|\||!|\(|\)))\s*/y
+/** A part of a condition, and the space after it: a topic, an operator or a bracket. */
+const lexeme = /(?:'([^']*)'\s+in\s+topics\b|(&&|\|\||!|\(|\)))\s*/y
 
 /** Splits a condition. A topic becomes `T`; `undefined` if it has other parts. */
-const lexemes = (text: string): { readonly words: Array<string>; readonly topics: Array<string> } | undefined => {
+const lexemes = (condition: string): { readonly words: Array<string>; readonly topics: Array<string> } | undefined => {
   const words: Array<string> = []
   const topics: Array<string> = []
+  const text = condition.trimStart()
   lexeme.lastIndex = 0
   while (lexeme.lastIndex < text.length) {
     const found = lexeme.exec(text)
