@@ -32,6 +32,12 @@ export const clip = (text: string, maxChars: number): string => {
 export const oneLine = (text: string, maxChars = maxReasonChars): string =>
   clip(text.split(/[\r\n]/).map((line) => line.trim()).filter((line) => line !== "").join(" "), maxChars)
 
+// Tokens, keys and endpoints have long runs of these characters; words and names have not.
+const opaque = /[\w:+-]{40,}/g
+
+/** Keeps only the first characters of what may be a secret, such as a token that a server repeats in its answer. */
+export const withoutSecrets = (text: string): string => text.replace(opaque, (run) => `${run.slice(0, 8)}...`)
+
 // Control characters, invisible and direction characters, line ends, and halves of characters.
 const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 

@@ -5,6 +5,7 @@
  */
 import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import { safeName } from "../../internal/text.ts"
 import * as FcmError from "./answer/FcmError.ts"
 import type { Encoded } from "./message/Encoder.ts"
 import type { Message } from "./message/Message.ts"
@@ -99,6 +100,6 @@ export const route = (
   const found = project === undefined ? gateways[0] : gateways.find((gateway) => gateway.project === project)
   if (found !== undefined) return Result.succeed(found)
   const known = gateways.map((gateway) => gateway.project).join(", ") || "none"
-  const detail = `no credential covers the project ${project} (covered: ${known}): add one that does`
+  const detail = `no credential covers the project ${safeName(String(project))} (covered: ${known}): add one that does`
   return Result.fail(FcmError.make(new FcmError.ConfigFault({ detail })))
 }

@@ -124,8 +124,11 @@ export const make = Effect.fnUntraced(function*(
   const { ca, connectTimeout, pingTimeout = "20 seconds", proxy, requestTimeout = "15 seconds" } = connection
   const { authorizer, project } = yield* Credential.make(options, { ca, proxy, connectTimeout })
 
-  const open = ({ host, port }: Servers.Authority): Effect.Effect<FcmPool, never, Scope.Scope> =>
-    Pool.make(makeProvider(), {
+  const open = (
+    { host, port }: Servers.Authority,
+    field: "name" | "results"
+  ): Effect.Effect<FcmPool, never, Scope.Scope> =>
+    Pool.make(makeProvider(field), {
       ...limitsOf(connection),
       authorizer,
       open: Connection.make({
@@ -141,8 +144,8 @@ export const make = Effect.fnUntraced(function*(
       })
     })
   const servers = serversOf(connection)
-  const pushes = yield* open(servers.push)
-  const topics = yield* open(servers.topics)
+  const pushes = yield* open(servers.push, "name")
+  const topics = yield* open(servers.topics, "results")
   const clock = yield* Clock.Clock
   const now = () => clock.currentTimeMillisUnsafe()
   const refused = new RefusedTokens()

@@ -27,11 +27,14 @@ const header = (headers: Message.Response["headers"], name: string): string | un
   return undefined
 }
 
-/** A JSON object begins the body of each accepted push. A page does not: a login portal sends it with the status 200. */
 const isObject = (body: Uint8Array): boolean => {
   for (const byte of body) if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return byte === 0x7b
   return false
 }
+
+/** An acceptance is an object with this field. A portal's page or another server's JSON is none, although its status is 200. */
+const hasField = (body: Uint8Array, field: string): boolean =>
+  isObject(body) && Buffer.from(body.buffer, body.byteOffset, body.length).includes(field)
 
 const notFcm = (status: number): Classification => ({
   ...ErrorCode.classify(404, ErrorCode.parseBody("")),
@@ -56,9 +59,12 @@ export const judgeDial = ({ message, reason }: Http2Error.Http2Error): FcmError.
   return isFault ? make(new FcmError.ConfigFault({ detail: message })) : undefined
 }
 
-/** The provider of a pool. */
-export const makeProvider = (): Provider.Provider<Classification, FcmError.FcmError> => {
+/** The provider of a pool. `field`: what an accepted request has in its answer. */
+export const makeProvider = (
+  field: "name" | "results" = "name"
+): Provider.Provider<Classification, FcmError.FcmError> => {
   let inRow = 0
+  const quoted = `"${field}"`
 
   const refusalOf = ({ body, headers, status }: Message.Response, now: () => number): Classification => {
     const after = header(headers, "retry-after")
@@ -71,7 +77,7 @@ export const makeProvider = (): Provider.Provider<Classification, FcmError.FcmEr
   }
 
   const judge = (response: Message.Response, now: () => number): Provider.Judgement<Classification> => {
-    if (response.status === 200 && isObject(response.body)) {
+    if (response.status === 200 && hasField(response.body, quoted)) {
       inRow = 0
       return Provider.accepted
     }

@@ -1,6 +1,8 @@
 /** Reads Google's answer about topic subscriptions: a result for each token, by its index. Pure. */
 import * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import * as ErrorCode from "./answer/ErrorCode.ts"
 import * as FcmError from "./answer/FcmError.ts"
 import type { TopicResult } from "./Gateway.ts"
 
@@ -42,9 +44,12 @@ export const resultsOf = (
   const results: unknown = typeof answer === "object" && answer !== null && "results" in answer
     ? answer.results
     : undefined
-  if (!Array.isArray(results) || results.length !== tokens.length) return Result.fail(strange)
+  if (!Array.isArray(results) || results.length !== tokens.length || !results.every(Predicate.isObject)) {
+    return Result.fail(strange)
+  }
   return Result.succeed(tokens.map((token, index): TopicResult => {
-    const error: unknown = results[index]?.error
-    return { token, result: typeof error === "string" ? Result.fail(failureOf(token, error)) : Result.void }
+    const error = results[index]?.["error"]
+    if (error === undefined) return { token, result: Result.void }
+    return { token, result: Result.fail(failureOf(token, ErrorCode.codeOf(error) ?? "UNKNOWN")) }
   }))
 }

@@ -2,9 +2,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as ErrorCode from "../../../src/push/fcm/answer/ErrorCode.ts"
 import * as FcmError from "../../../src/push/fcm/answer/FcmError.ts"
 import { makeProvider } from "../../../src/push/fcm/provider.ts"
+import * as Subscriptions from "../../../src/push/fcm/subscriptions.ts"
 
 const fcmError = (errorCode: string) => ({ "@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", errorCode })
 const badRequest = (field: string) => ({
@@ -28,6 +30,18 @@ const cases: ReadonlyArray<Case> = [
     "DropToken"
   ],
   ["404 without an FcmError", 404, body("NOT_FOUND", "no project"), "NotFcm", "FixConfiguration"],
+  [
+    "UNREGISTERED with a 400",
+    400,
+    body("INVALID_ARGUMENT", "x", fcmError("UNREGISTERED")),
+    "WrongTarget",
+    "CheckToken"
+  ],
+  ["UNREGISTERED with a 401", 401, body("X", "x", fcmError("UNREGISTERED")), "Unauthenticated", "RenewAuthorization"],
+  ["UNREGISTERED with a 429", 429, body("X", "x", fcmError("UNREGISTERED")), "ProjectQuota", "RetryLater"],
+  ["UNREGISTERED with a 502", 502, body("X", "x", fcmError("UNREGISTERED")), "ServerError", "RetryLater"],
+  ["a mismatch with a 500", 500, body("X", "x", fcmError("SENDER_ID_MISMATCH")), "ServerError", "RetryLater"],
+  ["a bad argument with a 503", 503, body("X", "x", fcmError("INVALID_ARGUMENT")), "ServerError", "RetryLater"],
   ["404 as a page", 404, "<html>UNREGISTERED</html>", "NotFcm", "FixConfiguration"],
   [
     "a malformed token",
@@ -152,6 +166,24 @@ describe("an answer", () => {
     assert.include(message, "Invalid JSON\\npayload")
   })
 
+  it("shows only the first characters of a token that the answer repeats", () => {
+    const token = `dQw4-w9WgXc:APA91b${"x".repeat(140)}`
+    for (const text of [body("NOT_FOUND", `no ${token}`), JSON.stringify({ error: `${"word ".repeat(90)}${token}` })]) {
+      const { message } = FcmError.fromClassification(ErrorCode.classify(404, ErrorCode.parseBody(text)), { token })
+      assert.notInclude(message, token.slice(0, 12))
+    }
+  })
+
+  it("reads the results of topics safely", () => {
+    const read = (results: unknown) => Subscriptions.resultsOf(["token"], JSON.stringify({ results }))
+    for (const strange of [[null], ["x"], [7], {}, "x", [{}, {}]]) assert.isTrue(Result.isFailure(read(strange)))
+    for (const error of ["a\u001b[31m\nline", { a: 1 }, 7, "x".repeat(9000)]) {
+      const results = read([{ error }])
+      const first = Result.isSuccess(results) ? results.success[0]!.result : Result.void
+      assert.include(Result.isFailure(first) ? first.failure.message : "", "UNKNOWN")
+    }
+  })
+
   it("shows only the first characters of a token", () => {
     const { message } = FcmError.make(new FcmError.DeadToken({ status: 404, token: "abcdefgh-secret" }))
     assert.include(message, "abcdefgh...")
@@ -200,6 +232,17 @@ describe("the provider", () => {
     assert.strictEqual(refusal?.action, "FixConfiguration")
     assert.strictEqual(policy.fault, "All")
     assert.isUndefined(makeProvider().judge(answer(200, `\n {"name":"a"}`), () => 0).refusal)
+  })
+
+  it.each(["{}", "[]", "null", "", "{\"error\":\"login\"}", "[{\"name\":\"a\"}]", "{\"results\":[]}"])(
+    "does not take the body %s with the status 200 for an accepted push",
+    (text) => assert.strictEqual(makeProvider().judge(answer(200, text), () => 0).refusal?.action, "FixConfiguration")
+  )
+
+  it("takes results for an accepted change of topics", () => {
+    const { judge } = makeProvider("results")
+    assert.isUndefined(judge(answer(200, `{"results":[{}]}`), () => 0).refusal)
+    assert.isDefined(judge(answer(200, `{"name":"a"}`), () => 0).refusal)
   })
 
   it("opens no circuit for a third party's fault, since Android goes on", () => {

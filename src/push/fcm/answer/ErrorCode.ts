@@ -6,15 +6,15 @@
  * failures and `ErrorInfo`; then `status`; then the HTTP status. A body may be HTML,
  * empty, or have another form: reading never fails.
  *
- * Only `UNREGISTERED` means that a token is dead. A 404 without an FcmError comes from a
- * wrong project, path or proxy, and INVALID_ARGUMENT may be a fault of the message, so
- * neither drops a token.
+ * Only a 404 with `UNREGISTERED` means that a token is dead. A 404 without an FcmError comes
+ * from a wrong project, path or proxy, and INVALID_ARGUMENT may be a fault of the message,
+ * so neither drops a token. A code that does not fit its HTTP status counts by the status.
  *
  * Source: Google, "FCM Error Codes" and "Scale".
  */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
-import { clip, safeLine } from "../../../internal/text.ts"
+import { clip, safeLine, withoutSecrets } from "../../../internal/text.ts"
 import { Action } from "../../job/index.ts"
 
 export { Action }
@@ -216,14 +216,19 @@ const objectOf = (value: unknown): Json =>
 
 const listOf = (value: unknown): ReadonlyArray<Json> => Array.isArray(value) ? value.map(objectOf) : []
 
-/** Codes have the form of `QUOTA_EXCEEDED`. Logs and errors show no other text. */
-const codeOf = (value: unknown): string | undefined =>
+/**
+ * Codes have the form of `QUOTA_EXCEEDED`. Logs and errors show no other text.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
+export const codeOf = (value: unknown): string | undefined =>
   typeof value === "string" && /^[A-Z][A-Z0-9_]{0,62}$/.test(value) ? value : undefined
 
 const maxShownChars = 500
 
 const lineOf = (value: unknown): string | undefined =>
-  typeof value === "string" && value !== "" ? safeLine(clip(value, maxShownChars)) : undefined
+  typeof value === "string" && value !== "" ? safeLine(clip(withoutSecrets(value), maxShownChars)) : undefined
 
 /**
  * Reads a body. Parts that can't be read are absent.
@@ -259,8 +264,10 @@ export const parseBody = (text: string): Body => {
 // -----------------------------------------------------------------------------
 
 /** Whether a 400 is about the token, not about the message. */
-const isAboutTarget = ({ message = "", violations }: Body): boolean =>
-  violations.some(({ field }) => field === "message.token" || field === "message.fid") ||
+const isAboutTarget = ({ errorCode, message = "", violations }: Body): boolean =>
+  errorCode === "UNREGISTERED" || violations.some(({ field }) =>
+    field === "message.token" || field === "message.fid"
+  ) ||
   (violations.length === 0 && /registration token|installation id/i.test(message))
 
 /**
@@ -286,6 +293,10 @@ const codes: Readonly<Record<string, Kind | "BadRequest" | "Quota">> = {
   UNAVAILABLE: "ServerError",
   INTERNAL: "ServerError"
 }
+
+/** Whether a code can come with a status: a token is dead by a 404 only, and no failure of a server blames a push. */
+const fits = (kind: Kind | "BadRequest" | "Quota", status: number): boolean =>
+  kind === "Unregistered" ? status === 404 || status === 410 : kind === "ServerError" || status < 500
 
 const byStatus = (status: number, { isGoogles }: Body): Kind | "BadRequest" | "Quota" => {
   if (status >= 500) return "ServerError"
@@ -330,7 +341,7 @@ export const classify = (
   } = {}
 ): Classification => {
   const coded = body.errorCode === undefined ? undefined : codes[body.errorCode]
-  const found = coded ?? byStatus(status, body)
+  const found = coded !== undefined && fits(coded, status) ? coded : byStatus(status, body)
   const kind = found === "BadRequest"
     ? isAboutTarget(body) ? "WrongTarget" : "InvalidArgument"
     : found === "Quota"
