@@ -265,6 +265,62 @@ const onSession = <A>(
       )
   ))
 
+const millis = (name: string, input: Duration.Input, limits: Parameters<typeof Reach.duration>[2]) =>
+  Effect.map(Reach.duration(name, input, limits), Duration.toMillis)
+
+/** The numbers of the options, checked. Times are in milliseconds. */
+const limitsOf = Effect.fnUntraced(function*(options: BrokerOptions) {
+  const { history = Duration.zero, poll, reconnectFor = Duration.infinity } = options
+  return {
+    maxJobSize: yield* Rules.checkMaxJobSize(options.maxJobSize, largestBody),
+    patience: yield* millis("reconnectFor", reconnectFor, { minMillis: 0 }),
+    poll: poll === undefined ? undefined : yield* millis("poll", poll, { minMillis: 10, isFinite: true }),
+    keepMillis: Math.ceil(yield* millis("history", history, { minMillis: 0 }))
+  }
+})
+
+/** Opens its session when it is needed, and closes it with the scope. */
+const linkTo = (servers: Servers.Servers, scope: Scope.Scope, isDurable: boolean): Link =>
+  new Link(
+    {
+      broker: servers.broker,
+      schema: servers.schema,
+      open: Servers.open(servers, { isShared: true, isDurable, isWatched: false }),
+      hasOthers: servers.hosts.length > 1
+    },
+    scope
+  )
+
+/** Makes this process one that works, when it consumes first. */
+const entering = (
+  store: Store,
+  presence: Presence,
+  link: Link
+): Effect.Effect<Effect.Effect<void>, never, Scope.Scope> =>
+  Effect.map(Effect.scope, (scope) =>
+    Effect.suspend(() => {
+      if (store.presence !== undefined) return Effect.void
+      store.presence = presence
+      const sweep = History.sweep(link.query, store.sql.forgetDone)
+      return Effect.forEach(
+        [presence.keep, presence.watch, store.waiters.run, sweep],
+        (run) => Effect.forkIn(run, scope),
+        { discard: true }
+      )
+    }))
+
+/** Puts within the transaction of the program that the caller is in, if it is in one. */
+const joining =
+  (store: Store, transaction: ReturnType<typeof Transaction.current>) =>
+  (queue: string, requests: ReadonlyArray<PutRequest>): Effect.Effect<Option.Option<ReadonlyArray<Put>>> =>
+    Effect.flatMap(
+      transaction,
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: (open) => Effect.asSome(store.putWithin(open, queue, requests))
+      })
+    )
+
 const makeOn = Effect.fnUntraced(function*(
   { listening, servers }: Reach.Reach,
   options: BrokerOptions,
@@ -272,31 +328,12 @@ const makeOn = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Services, BrokerError, Scope.Scope> {
   const { broker, schema } = servers
   const { pooling } = listening ?? servers
-  const maxJobSize = yield* Rules.checkMaxJobSize(options.maxJobSize, largestBody)
-  const patience = yield* Reach.duration("reconnectFor", options.reconnectFor ?? Duration.infinity, { minMillis: 0 })
-  const poll = options.poll === undefined ? undefined : Duration.toMillis(
-    yield* Reach.duration("poll", options.poll, { minMillis: 10, isFinite: true })
-  )
-  const keepMillis = Math.ceil(Duration.toMillis(
-    yield* Reach.duration("history", options.history ?? Duration.zero, { minMillis: 0 })
-  ))
+  const { keepMillis, maxJobSize, patience, poll } = yield* limitsOf(options)
   const can: Features = { ...features, keepsDone: keepMillis > 0 }
-  const scope = yield* Effect.scope
   // It closes last, so that a process that ends can still say so.
-  const links = yield* Scope.fork(scope)
-  const isDurable = options.durability !== "normal"
-  const linkOf = (isDurable: boolean) =>
-    new Link(
-      {
-        broker,
-        schema,
-        open: Servers.open(servers, { isShared: true, isDurable, isWatched: false }),
-        hasOthers: servers.hosts.length > 1
-      },
-      links
-    )
-  const link = linkOf(isDurable)
-  const takeLink = linkOf(false)
+  const links = yield* Scope.fork(yield* Effect.scope)
+  const link = linkTo(servers, links, options.durability !== "normal")
+  const takeLink = linkTo(servers, links, false)
   yield* onSession(servers, (run) => Schema.prepare(broker, schema, run, options.migrate ?? true))
 
   const fork = yield* FiberSet.makeRuntime<never>()
@@ -308,7 +345,7 @@ const makeOn = Effect.fnUntraced(function*(
     link,
     takeLink,
     clock,
-    patience: Duration.toMillis(patience),
+    patience,
     keepMillis,
     poll: () => poll ?? (pooling.isPooled ? pollPooledMillis : pollDirectMillis),
     transaction,
@@ -329,34 +366,14 @@ const makeOn = Effect.fnUntraced(function*(
     counts: () => store.waiters.counts()
   })
   yield* Effect.addFinalizer(() => Effect.andThen(presence.leave, Effect.andThen(link.close, takeLink.close)))
-  const enter = Effect.suspend(() => {
-    if (store.presence !== undefined) return Effect.void
-    store.presence = presence
-    const sweep = History.sweep(takeLink.query, store.sql.forgetDone)
-    return Effect.forEach(
-      [presence.keep, presence.watch, store.waiters.run, sweep],
-      (run) => Effect.forkIn(run, scope),
-      {
-        discard: true
-      }
-    )
-  })
   const puts = new Puts((effect) => void fork(effect), store.putTogether)
-  const inTransaction = (queue: string, requests: ReadonlyArray<PutRequest>) =>
-    Effect.flatMap(
-      transaction,
-      Option.match({
-        onNone: () => Effect.succeedNone,
-        onSome: (open) => Effect.asSome(store.putWithin(open, queue, requests))
-      })
-    )
   return {
     broker: {
       name: broker,
       features: can,
       ping: Effect.asVoid(link.query("SELECT 1")),
-      ...putting(store, puts, maxJobSize, inTransaction),
-      consume: consuming(store, enter),
+      ...putting(store, puts, maxJobSize, joining(store, transaction)),
+      consume: consuming(store, yield* entering(store, presence, takeLink)),
       idleWorkers: (queue) => Inspection.idleWorkersOn(store, queue)
     },
     inspector: Inspection.make(store, can, maxJobSize, pooling)
