@@ -63,6 +63,9 @@ const forms: ReadonlyArray<readonly [name: string, value: string | Uint8Array]> 
   ]
 ]
 
+/** A key whose last characters matter. */
+const whole = "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw"
+
 const other = Crypto.generateKeyPairSync("ec", { namedCurve: "P-384" }).privateKey
 const wrong: ReadonlyArray<readonly [rule: RegExp, value: unknown]> = [
   [/no private key/, ""],
@@ -75,7 +78,16 @@ const wrong: ReadonlyArray<readonly [rule: RegExp, value: unknown]> = [
   [/public key/, Crypto.createPublicKey(keyObject).export({ type: "spki", format: "pem" })],
   [/not JSON/, "{"],
   [/no private key/, JSON.stringify({ kty: "EC" })],
-  [/a string or bytes/, 7]
+  [/a string or bytes/, 7],
+  [/no private key/, "default"],
+  [/no private key/, "hunter2hunter2"],
+  [/no private key/, whole.slice(0, -1)],
+  [/no private key/, whole.slice(0, -2)],
+  [/no private key/, whole.slice(0, -3)],
+  [/no private key/, JSON.stringify({ privateKey: whole.slice(0, -1) })],
+  [/another private key/, JSON.stringify({ ...keyObject.export({ format: "jwk" }), d: whole })],
+  [/another private key/, JSON.stringify({ publicKey: short.publicKey, privateKey: whole })],
+  [/another private key/, JSON.stringify({ publicKey: "default", privateKey: whole })]
 ]
 
 describe("VapidKey", () => {

@@ -79,12 +79,32 @@ const privateBytes = 32
 
 const forms = "give 32 bytes in base64url, PEM, or a JSON Web Key; `backq vapid-keys` makes one"
 
-/** The bytes of a private key. Some libraries drop zeros at its beginning. */
+/**
+ * The bytes of a private key. Some libraries drop a zero at its beginning. But a word, or a
+ * key of which characters are missing, must not become another key. Base64 that lost its
+ * last character has bits left over, and nearly always some of them are set.
+ */
 const fromRaw = (text: string): Buffer | undefined => {
-  if (!/^[A-Za-z0-9+/_-]{2,44}={0,2}$/.test(text)) return undefined
-  const bytes = Buffer.from(text, "base64")
-  if (bytes.length > privateBytes) return undefined
+  const digits = /^([A-Za-z0-9+/_-]{2,44})={0,2}$/.exec(text)?.[1]
+  if (digits === undefined) return undefined
+  const bytes = Buffer.from(digits, "base64")
+  const isWhole = bytes.toString("base64url") === digits.replaceAll("+", "-").replaceAll("/", "_")
+  if (!isWhole || bytes.length > privateBytes || bytes.length < privateBytes - 1) return undefined
   return Buffer.concat([Buffer.alloc(privateBytes - bytes.length), bytes])
+}
+
+/** The public key that JSON has beside the private one, in base64url. */
+const publicIn = ({ publicKey, x, y }: Readonly<Record<string, unknown>>): string | undefined => {
+  if (typeof x === "string" && typeof y === "string") {
+    return Buffer.concat([Buffer.of(4), Buffer.from(x, "base64"), Buffer.from(y, "base64")]).toString("base64url")
+  }
+  return typeof publicKey === "string" ? publicKey : undefined
+}
+
+const isPublicOf = (text: string, bytes: Buffer): boolean => {
+  const point = publicOf(bytes)
+  // The reader says what is wrong with a private key without a point.
+  return Result.isFailure(point) || Buffer.from(text, "base64").equals(point.success)
 }
 
 /** A JSON Web Key, or an object with the private key in base64url. */
@@ -95,9 +115,11 @@ const fromJson = (text: string): Result.Result<Buffer, string> => {
   if (crv !== undefined && crv !== "P-256") return Result.fail("it is a key of another curve than P-256")
   const raw = typeof d === "string" ? d : privateKey
   const bytes = typeof raw === "string" ? fromRaw(raw) : undefined
-  return bytes === undefined
-    ? Result.fail("it has no private key: a JSON Web Key of P-256 has it in d")
-    : Result.succeed(bytes)
+  if (bytes === undefined) return Result.fail("it has no private key: a JSON Web Key of P-256 has it in d")
+  const beside = publicIn(json as Record<string, unknown>)
+  return beside === undefined || isPublicOf(beside, bytes)
+    ? Result.succeed(bytes)
+    : Result.fail("the public key in it belongs to another private key: give the pair")
 }
 
 const fromBlock = (block: KeyMaterial.Block): Result.Result<Buffer, string> =>
