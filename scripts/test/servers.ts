@@ -18,6 +18,7 @@ export const servers = {
   haproxy: "haproxy",
   caddy: "caddy",
   tinyproxy: "tinyproxy",
+  chromium: "chromium",
   "python3-h2": "/usr/lib/python3/dist-packages/h2/__init__.py",
   // Debian has a folder for each version, outside of PATH.
   postgresql: "/usr/lib/postgresql/*/bin/initdb",
