@@ -35,6 +35,7 @@ const rooms = [
   "tail",
   "testing/push",
   "testing/apns",
+  "testing/fcm",
   "testing/webpush",
   "testing",
   "cli",
@@ -79,6 +80,7 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
   testing: { rooms: ["contract", "brokers/memory", "process"], outside: effect },
   "testing/push": { rooms: [], outside: node },
   "testing/apns": { rooms: ["contract", "push/apns", "testing/push"], outside: node },
+  "testing/fcm": { rooms: ["testing/push"], outside: node },
   "testing/webpush": { rooms: ["contract", "push/webpush", "testing/push"], outside: node },
   cli: {
     rooms: [

@@ -81,7 +81,7 @@ export interface Reactions<in C> {
 const refusedStream = 7
 
 /** The rest of a longer body is counted and not kept. */
-const maxKeptBytes = 16_384
+const maxKeptBytes = 262_144
 
 /** One connection. It starts to read when {@link Connection.open} is called. A simulator adds its own state. */
 export class Connection {

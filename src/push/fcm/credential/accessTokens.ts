@@ -141,9 +141,9 @@ const post = Effect.fnUntraced(function*(tokenUri: URL, body: string, { ca, conn
 
 const grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
-/** What is shown of a duration. */
+/** Says how far this machine's clock is off. */
 const shownSkew = (millis: number): string =>
-  `${Duration.format(Duration.seconds(Math.abs(Math.round(millis / 1000))))} ${millis > 0 ? "behind" : "ahead"}`
+  `${Duration.format(Duration.seconds(Math.abs(Math.round(millis / 1000))))} ${millis > 0 ? "slow" : "fast"}`
 
 /** Gets tokens for a service account. */
 export const ofServiceAccount = (account: ServiceAccount, options: ServerOptions): Source => {
@@ -177,7 +177,7 @@ export const ofServiceAccount = (account: ServiceAccount, options: ServerOptions
     if (response.status === 400 && fields["error"] === "invalid_grant" && isOff) {
       skew = off - now
       yield* Effect.logWarning(
-        `this machine's clock is ${shownSkew(skew)} of the clock of ${account.tokenUri.host}: set it. ` +
+        `this machine's clock is ${shownSkew(skew)}, by the clock of ${account.tokenUri.host}: set it. ` +
           `Access tokens are asked for with the corrected time`
       )
       ;({ fields, now, response } = yield* ask())
