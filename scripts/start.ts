@@ -1,7 +1,7 @@
 /**
  * What backq does, in a few seconds and without a server: a publisher and a
- * worker in one program, over the queue in a file. Pushes go to a simulator of
- * Apple's servers, which runs within the program too.
+ * worker in one program, over the queue in a file. Pushes go to simulators of Apple's
+ * and Google's servers and of a browser's push service, which run within the program too.
  *
  *     npm start
  *
@@ -10,6 +10,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -29,7 +30,11 @@ import { Inspector } from "../src/Inspector.ts"
 import { Main } from "../src/main/index.ts"
 import { OutputTail, Process, ProcessJob, ProcessPayload } from "../src/process/index.ts"
 import { Apns, ApnsJob, ApnsPayload, DeadTokenJob, Notification } from "../src/push/apns/index.ts"
+import { Fcm, FcmJob, FcmPayload, Target } from "../src/push/fcm/index.ts"
+import { type Subscription, VapidKey, WebPush, WebPushJob, WebPushPayload } from "../src/push/webpush/index.ts"
 import { ApnsSimulator, Key } from "../src/testing/apns/index.ts"
+import { FcmSimulator } from "../src/testing/fcm/index.ts"
+import { WebPushSimulator } from "../src/testing/webpush/index.ts"
 import * as Board from "./start/board.ts"
 
 const Demo = Job.make("process", {
@@ -39,6 +44,10 @@ const Demo = Job.make("process", {
 })
 
 const DemoPush = Job.make("apns", { queue: "demo", payload: ApnsPayload.ApnsPayload })
+
+const DemoFcm = Job.make("fcm", { queue: "demo", payload: FcmPayload.FcmPayload })
+
+const DemoWebPush = Job.make("webpush", { queue: "demo", payload: WebPushPayload.WebPushPayload })
 
 /** A device whose app was removed. */
 const gone = "dead".repeat(16)
@@ -55,12 +64,17 @@ const attempts = (folder: string, line: string): ProcessPayload.ProcessPayload =
 
 type Planned =
   & { readonly title: string; readonly delay?: Duration.Input }
-  & ({ readonly command: ProcessPayload.ProcessPayload } | { readonly push: ApnsPayload.ApnsPayload })
+  & (
+    | { readonly command: ProcessPayload.ProcessPayload }
+    | { readonly push: ApnsPayload.ApnsPayload }
+    | { readonly fcm: FcmPayload.FcmPayload }
+    | { readonly webPush: WebPushPayload.WebPushPayload }
+  )
 
 /** The job that a push to a dead token leads to. */
 const deadToken = "report of the dead token"
 
-const plan = (folder: string): ReadonlyArray<Planned> => [
+const plan = (folder: string, browser: Subscription.Subscription): ReadonlyArray<Planned> => [
   { title: "process that succeeds", command: { command: ["uname", "-sr"] } },
   { title: "process that takes 2 seconds", command: { command: ["sh", "-c", "sleep 2; echo 2 seconds later"] } },
   {
@@ -71,6 +85,14 @@ const plan = (folder: string): ReadonlyArray<Planned> => [
   { title: "program that is missing", command: { command: ["no-such-program"] } },
   { title: "process delayed by 3 seconds", command: { command: ["date", "+%T"] }, delay: "3 seconds" },
   { title: "push to two devices", push: push("Hello", "a1".repeat(32), "b2".repeat(32)) },
+  {
+    title: "push to an Android device",
+    fcm: { targets: [Target.token("dQw4:APA91b")], message: { notification: { title: "backq", body: "Hello" } } }
+  },
+  {
+    title: "push to a browser",
+    webPush: { subscriptions: [browser], message: { body: { json: { title: "Hello" } }, ttl: 3600 } }
+  },
   { title: "push to a dead token", push: push("Hello?", gone) }
 ]
 
@@ -82,7 +104,8 @@ const noteOf = (result: unknown): string => {
   if (typeof result !== "object" || result === null) return ""
   if ("stdout" in result) return lastLine((result as Process.Exited).stdout)
   const { accepted, dead } = result as ApnsJob.Summary
-  return dead > 0 ? "its token is dead: a job reports it to the application" : `accepted for ${accepted} devices`
+  if (dead > 0) return "its token is dead: a job reports it to the application"
+  return `accepted for ${accepted} ${accepted === 1 ? "device" : "devices"}`
 }
 
 /** The text of an outcome on the board. */
@@ -122,7 +145,7 @@ const terminal = {
 }
 
 const run = Effect.gen(function*() {
-  const planned = plan(yield* temporaryFolder)
+  const planned = plan(yield* temporaryFolder, yield* Browser)
   const board = yield* Board.make(terminal)
   const allEnded = yield* Deferred.make<void>()
 
@@ -132,6 +155,10 @@ const run = Effect.gen(function*() {
     const options = { id: title, delay }
     yield* "push" in job
       ? Publisher.publish(DemoPush, job.push, options)
+      : "fcm" in job
+      ? Publisher.publish(DemoFcm, job.fcm, options)
+      : "webPush" in job
+      ? Publisher.publish(DemoWebPush, job.webPush, options)
       : Publisher.publish(Demo, job.command, options)
   }
   yield* board.set(deadToken, { title: deadToken, state: "waiting", note: "" })
@@ -139,11 +166,15 @@ const run = Effect.gen(function*() {
   const running = (id: string) => board.set(id, { state: "running", note: "" })
   const processes = ProcessJob.handler({ job: Demo })
   const pushes = ApnsJob.handler({ job: DemoPush })
+  const fcmPushes = FcmJob.handler({ job: DemoFcm })
+  const webPushes = WebPushJob.handler({ job: DemoWebPush })
 
   yield* Worker.stream(
     { concurrency: 4, stop: Deferred.await(allEnded) },
     Worker.handler(Demo, (payload, job) => Effect.andThen(running(job.id), processes.run(payload, job))),
     Worker.handler(DemoPush, (payload, job) => Effect.andThen(running(job.id), pushes.run(payload, job))),
+    Worker.handler(DemoFcm, (payload, job) => Effect.andThen(running(job.id), fcmPushes.run(payload, job))),
+    Worker.handler(DemoWebPush, (payload, job) => Effect.andThen(running(job.id), webPushes.run(payload, job))),
     Worker.handler(
       DeadTokenJob.job,
       ({ reason, token }) =>
@@ -197,9 +228,28 @@ const apns = Layer.unwrap(Effect.gen(function*() {
   })
 }))
 
+/** Pushes to a simulator of Google's servers. */
+const fcm = Layer.unwrap(Effect.gen(function*() {
+  const { ca, host, port, serviceAccount } = yield* FcmSimulator.make()
+  return Fcm.layer({ credential: { serviceAccount: serviceAccount() }, host, port, ca })
+}))
+
+/** The subscription of a browser. */
+class Browser extends Context.Service<Browser, Subscription.Subscription>()("demo/Browser") {}
+
+/** Pushes to a simulator of a browser's push service. */
+const webPush = Layer.unwrap(Effect.gen(function*() {
+  const { allow, ca, subscribe } = yield* WebPushSimulator.make()
+  const { privateKey, publicKey } = yield* VapidKey.generate
+  const browser = Layer.effect(Browser, subscribe({ applicationServerKey: publicKey }))
+  const sender = WebPush.layer({ keys: { privateKey }, subject: "mailto:ops@example.com", allow: [allow], ca })
+  return Layer.merge(browser, Layer.provide(sender, WebPushSimulator.layerLoopback))
+}))
+
 // The board shows what the worker would log.
-const services = Layer.mergeAll(Publisher.layer, Process.ProcessRunner.layer, apns, Logger.layer([])).pipe(
-  Layer.provideMerge(BrokerUrl.layerConfig())
-)
+const services = Layer.mergeAll(Publisher.layer, Process.ProcessRunner.layer, apns, fcm, webPush, Logger.layer([]))
+  .pipe(
+    Layer.provideMerge(BrokerUrl.layerConfig())
+  )
 
 demo.pipe(Effect.provide(services), Main.run)

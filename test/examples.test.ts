@@ -6,11 +6,16 @@ import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { spawn } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as BrokerUrl from "../src/brokers/url.ts"
 import { Job, Operator, Publisher, Worker } from "../src/index.ts"
+import { ApnsJob, Notification } from "../src/push/apns/index.ts"
+import { FcmJob } from "../src/push/fcm/index.ts"
+import { VapidKey, WebPushJob } from "../src/push/webpush/index.ts"
 import { ApnsSimulator, Key } from "../src/testing/apns/index.ts"
+import { FcmSimulator } from "../src/testing/fcm/index.ts"
+import { WebPushSimulator } from "../src/testing/webpush/index.ts"
 import { eventually } from "./support/eventually.ts"
 import { folder } from "./support/folder.ts"
 import { allow, withPrograms } from "./support/limits.ts"
@@ -214,6 +219,61 @@ describe.concurrent("examples", () => {
       yield* worker.says(`token ${gone.slice(0, 8)}...: Unregistered`)
       const pushes = yield* apple.pushes
       assert.deepStrictEqual(pushes.map(({ target }) => target).toSorted(), [alive, gone])
+      assert.strictEqual(yield* worker.stop, 130)
+    }))
+})
+
+describe("push-worker.ts", () => {
+  it.live("one worker pushes to Apple, Google and browsers, and hears of what is dead", () =>
+    Effect.gen(function*() {
+      const { broker, start } = yield* place
+      const ca = join(yield* folder, "ca.pem")
+      const [alive, gone] = ["a1".repeat(32), "b2".repeat(32)]
+      const key = yield* Key.makeKey({ bundleIds: ["com.example.app"] })
+      const apple = yield* ApnsSimulator.make({
+        keys: [key],
+        script: { dead: { [gone]: { since: 1_700_000_000_000 } } }
+      })
+      const google = yield* FcmSimulator.make({ script: { dead: [gone] } })
+      const { privateKey } = yield* VapidKey.generate
+      const browsers = yield* WebPushSimulator.make({ name: "localhost" })
+      const subscriptions = [yield* browsers.subscribe(), yield* browsers.subscribe()]
+      yield* browsers.unsubscribe(subscriptions[1]!)
+      writeFileSync(ca, browsers.ca)
+      const worker = yield* start("push-worker.ts", [], {
+        BACKQ_APNS_KEY: Redacted.value(key.key),
+        BACKQ_APNS_KEY_ID: key.keyId,
+        BACKQ_APNS_TEAM_ID: key.teamId,
+        BACKQ_APNS_TOPIC: "com.example.app",
+        BACKQ_APNS_ENVIRONMENT: apple.environment,
+        BACKQ_APNS_HOST: apple.host,
+        BACKQ_APNS_PORT: String(apple.port),
+        BACKQ_APNS_CA: apple.ca,
+        BACKQ_FCM_SERVICE_ACCOUNT: Redacted.value(google.serviceAccount()),
+        BACKQ_FCM_HOST: google.host,
+        BACKQ_FCM_PORT: String(google.port),
+        BACKQ_FCM_CA: google.ca,
+        BACKQ_WEBPUSH_PRIVATE_KEY: Redacted.value(privateKey),
+        BACKQ_WEBPUSH_SUBJECT: "mailto:ops@example.com",
+        BACKQ_WEBPUSH_ALLOW: browsers.allow,
+        BACKQ_WEBPUSH_CA: ca,
+        SIMULATED: "true"
+      })
+      yield* worker.says("worker started")
+      const notification = Notification.alert({ title: "Hello" })
+      yield* Effect.gen(function*() {
+        yield* ApnsJob.publish(notification, [alive, gone])
+        yield* FcmJob.publish({ notification: { title: "Hello" } }, [alive, gone])
+        yield* WebPushJob.publish({ body: "Hello", ttl: 60 }, subscriptions)
+      }).pipe(Effect.provide(Layer.provide(Publisher.layer, broker)))
+      for (const what of ["dead token of Apple", "dead token of Google", "dead subscription"]) yield* worker.says(what)
+      const statuses = (pushes: ReadonlyArray<{ readonly status: number | undefined }>) =>
+        pushes.map(({ status }) => status).toSorted()
+      assert.deepStrictEqual(
+        [yield* apple.pushes, yield* google.pushes, yield* browsers.pushes].map(statuses),
+        [[200, 410], [200, 404], [201, 410]]
+      )
+      for (const { endpoint } of subscriptions) assert.notInclude(worker.output(), endpoint)
       assert.strictEqual(yield* worker.stop, 130)
     }))
 })

@@ -25,7 +25,7 @@ const start = async (command: string, ...args: ReadonlyArray<string>): Promise<s
   }
 }
 
-const summary = /9 jobs in \d+\.\d s: 7 done, 2 buried with their reason, none lost/
+const summary = /11 jobs in \d+\.\d s: 9 done, 2 buried with their reason, none lost/
 
 describe.concurrent("npm start", () => {
   it("prints a line for each change, and what to try next", async () => {
@@ -41,6 +41,8 @@ describe.concurrent("npm start", () => {
         /^process delayed by 3 seconds +waiting +ready in 3 seconds$/m,
         /^process delayed by 3 seconds +done +\d\d:\d\d:\d\d$/m,
         /^push to two devices +done +accepted for 2 devices$/m,
+        /^push to an Android device +done +accepted for 1 device$/m,
+        /^push to a browser +done +accepted for 1 device$/m,
         /^push to a dead token +done +its token is dead/m,
         /^report of the dead token +done +deaddead\.\.\. is Unregistered/m,
         summary,
@@ -52,11 +54,11 @@ describe.concurrent("npm start", () => {
 
   it("updates a table in place on a terminal", async () => {
     const output = await start("script", "-qec", `"${process.execPath}" "${script}"`, "/dev/null")
-    assert.include(output, "\x1b[9A\x1b[J")
-    assert.isTrue(output.lastIndexOf("\x1b[?25h") > output.lastIndexOf("\x1b[9A"), "the cursor is shown again")
+    assert.include(output, "\x1b[11A\x1b[J")
+    assert.isTrue(output.lastIndexOf("\x1b[?25h") > output.lastIndexOf("\x1b[11A"), "the cursor is shown again")
     assert.match(output, summary)
-    const last = output.slice(output.lastIndexOf("\x1b[9A"), output.lastIndexOf("\x1b[?25h"))
-    assert.strictEqual(last.match(/✔/g)?.length, 7)
+    const last = output.slice(output.lastIndexOf("\x1b[11A"), output.lastIndexOf("\x1b[?25h"))
+    assert.strictEqual(last.match(/✔/g)?.length, 9)
     assert.strictEqual(last.match(/✘/g)?.length, 2)
   })
 })

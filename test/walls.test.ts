@@ -89,11 +89,13 @@ const walls: Record<Room, { readonly rooms: ReadonlyArray<Room>; readonly outsid
       "brokers/memory",
       "brokers/beanstalk",
       "push/apns",
+      "push/fcm",
       "push/webpush",
       "process",
       "main",
       "tail",
       "testing/apns",
+      "testing/fcm",
       "testing/webpush"
     ],
     outside: platform

@@ -21,6 +21,7 @@ import { BrokerError } from "../BrokerError.ts"
 import type { BrokerUrlError } from "../brokers/url.ts"
 import type { PublishError } from "../Publisher.ts"
 import { ApnsError } from "../push/apns/index.ts"
+import { FcmError } from "../push/fcm/index.ts"
 import { WebPushError } from "../push/webpush/index.ts"
 import type { Tail } from "../tail/index.ts"
 import type { OutputError } from "./output.ts"
@@ -95,7 +96,7 @@ export class Unhealthy extends Schema.TaggedError<Unhealthy>()("Unhealthy", { er
 }
 
 /** The error of a push service. */
-const PushError = Schema.Union([ApnsError.ApnsError, WebPushError.WebPushError])
+const PushError = Schema.Union([ApnsError.ApnsError, FcmError.FcmError, WebPushError.WebPushError])
 
 /** The decoded {@link PushError}. */
 export type PushError = typeof PushError.Type
@@ -173,6 +174,7 @@ const ofPush = ({ reason }: PushError): number => {
     case "Unknown":
     case "Timeout":
     case "ConfigFault":
+    case "ThirdPartyFault":
     case "Unreachable":
       return 2
     case "Expired":

@@ -20,6 +20,7 @@ import { bury } from "./commands/bury.ts"
 import { del } from "./commands/delete.ts"
 import { doctor } from "./commands/doctor.ts"
 import { drain } from "./commands/drain.ts"
+import { fcmSimulator } from "./commands/fcm-simulator.ts"
 import { kick } from "./commands/kick.ts"
 import { migrate } from "./commands/migrate.ts"
 import { move } from "./commands/move.ts"
@@ -49,7 +50,7 @@ const command = Command.withSubcommands(root, [
   push,
   { group: "Inspect", commands: [queues, stats, watch, peek, tail] },
   { group: "Repair", commands: [kick, bury, move, transfer, del, drain, pause, resume] },
-  { group: "Check", commands: [doctor, migrate, bench, vapidKeys, apnsSimulator, webPushSimulator] }
+  { group: "Check", commands: [doctor, migrate, bench, vapidKeys, apnsSimulator, fcmSimulator, webPushSimulator] }
 ])
 
 const formatter = Effect.gen(function*() {

@@ -23,6 +23,7 @@ import * as Publisher from "../../src/Publisher.ts"
 import { VapidKey } from "../../src/push/webpush/index.ts"
 import * as Tail from "../../src/tail/Tail.ts"
 import { ApnsSimulator, Key, Script } from "../../src/testing/apns/index.ts"
+import { FcmSimulator } from "../../src/testing/fcm/index.ts"
 import { WebPushSimulator } from "../../src/testing/webpush/index.ts"
 import { hasProc, isRunning, listens, resting, sendSignal } from "../support/children.ts"
 import { eventually } from "../support/eventually.ts"
@@ -72,6 +73,15 @@ const webSimulator = Effect.fnUntraced(function*(path: string) {
   }
 })
 
+/** Flags for a simulator of FCM. */
+const fcmSimulator = Effect.fnUntraced(function*(path: string) {
+  const { ca, host, port, serviceAccount } = yield* FcmSimulator.make()
+  const files = { account: join(path, "account.json"), ca: join(path, "fcm.pem") }
+  writeFileSync(files.account, Redacted.value(serviceAccount()))
+  writeFileSync(files.ca, ca)
+  return ["--account", files.account, "--host", host, "--port", String(port), "--ca", files.ca]
+})
+
 /** A file with jobs, an APNs for the commands that need one, and a worker that prints the results of jobs. */
 const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) {
   const path = yield* folder
@@ -85,6 +95,7 @@ const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) 
   }).pipe(Effect.provide(BrokerUrl.layer(url)))
 
   const apns = name === "push apns" || name === "work apns" ? yield* simulator(path, script) : []
+  const fcm = name === "push fcm" || name === "work fcm" ? yield* fcmSimulator(path) : []
   const web = name.endsWith(" webpush") ? yield* webSimulator(path) : { to: [], by: [] }
   yield* Layer.build(Tail.layerOptions({ folder: join(path, "backq") })).pipe(
     Effect.flatMap((tail) =>
@@ -101,7 +112,7 @@ const world = Effect.fnUntraced(function*(name: string, script?: Script.Script) 
     )
   )
   const env = { ...environment(), BACKQ_BROKER: url, XDG_RUNTIME_DIR: path }
-  return { path, url, env, ids, apns, web }
+  return { path, url, env, ids, apns, fcm, web }
 })
 
 type World = Effect.Success<ReturnType<typeof world>>
@@ -121,6 +132,12 @@ const cases: Record<string, Case> = {
   "publish apns": { args: () => ["--queue", "new", "--body", "Hi", "--token", token], done: /^accepted: \d+$/ },
   "push apns": {
     args: ({ apns }) => ["--body", "Hi", "--token", token, ...apns],
+    done: /^the pushes were accepted: see above$/
+  },
+  "work fcm": { args: ({ fcm }) => ["--idle-timeout", "0s", "--queue", "none", ...fcm], isSilent: true },
+  "publish fcm": { args: () => ["--queue", "new", "--body", "Hi", "--token", token], done: /^accepted: \d+$/ },
+  "push fcm": {
+    args: ({ fcm }) => ["--body", "Hi", "--token", token, ...fcm],
     done: /^the pushes were accepted: see above$/
   },
   "work webpush": { args: ({ web }) => ["--idle-timeout", "0s", "--queue", "none", ...web.by], isSilent: true },
@@ -150,6 +167,7 @@ const cases: Record<string, Case> = {
   bench: { args: () => ["--jobs", "100"] },
   "vapid-keys": { args: () => [] },
   "apns-simulator": { args: () => ["--port", "0"] },
+  "fcm-simulator": { args: () => ["--port", "0"] },
   "webpush-simulator": { args: () => ["--port", "0"] }
 }
 
@@ -329,6 +347,7 @@ it.live("a worker goes on without its log", () =>
 const waiting: Record<string, { readonly args: Case["args"]; readonly asked: number }> = {
   "work process": { args: () => [], asked: 0 },
   "work apns": { args: ({ apns }) => apns, asked: 0 },
+  "work fcm": { args: ({ fcm }) => fcm, asked: 0 },
   "work webpush": { args: ({ web }) => web.by, asked: 0 },
   "publish process": { args: () => ["--input-file", "-", "--", "cat"], asked: 130 },
   "push apns": { args: ({ apns }) => ["--body", "Hi", "--token", token, "--drain-timeout", "0", ...apns], asked: 130 },
@@ -336,6 +355,7 @@ const waiting: Record<string, { readonly args: Case["args"]; readonly asked: num
   tail: { args: () => ["--queue", "none"], asked: 0 },
   bench: { args: () => ["--jobs", "100000000"], asked: 130 },
   "apns-simulator": { args: () => ["--port", "0"], asked: 0 },
+  "fcm-simulator": { args: () => ["--port", "0"], asked: 0 },
   "webpush-simulator": { args: () => ["--port", "0"], asked: 0 }
 }
 
