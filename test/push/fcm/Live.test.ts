@@ -264,7 +264,7 @@ describe("access tokens", () => {
       })
   )
 
-  it.live("a program's own source is asked once, and its failure is a retry", () =>
+  it.live("a token of a program's own source that Google refuses is renewed once, and then a fault of the configuration", () =>
     Effect.gen(function*() {
       const server = yield* simulator()
       let asked = 0
