@@ -9,6 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as Undici from "undici"
@@ -71,7 +72,8 @@ const lookupOf =
     )
   }
 
-const timeouts: ReadonlySet<string> = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"])
+/** The code of an answer that was not whole in time. */
+const late = "ANSWER_LATE"
 
 /** One request in flight. */
 interface Running extends Message.Submitted {
@@ -79,7 +81,11 @@ interface Running extends Message.Submitted {
   /** Whether it has been written to a socket. */
   hasLeft: boolean
   controller: Undici.Dispatcher.DispatchController | undefined
+  /** Ends the request if its answer is late. */
+  deadline: Fiber.Fiber<void> | undefined
 }
+
+type Run = (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 
 type Settle = (answer: Message.Answer) => void
 
@@ -90,16 +96,24 @@ class Http1 {
   readonly server: string
   private readonly pool: Undici.Pool
   private readonly options: Options
+  private readonly run: Run
   private readonly ended: (ending: Message.Ending) => void
   private running = 0
   private isRetired = false
   private detail = ""
   private listener: () => void = () => {}
 
-  constructor(server: string, pool: Undici.Pool, options: Options, ended: (ending: Message.Ending) => void) {
+  constructor(
+    server: string,
+    pool: Undici.Pool,
+    options: Options,
+    run: Run,
+    ended: (ending: Message.Ending) => void
+  ) {
     this.server = server
     this.pool = pool
     this.options = options
+    this.run = run
     this.ended = ended
   }
 
@@ -120,7 +134,7 @@ class Http1 {
   }
 
   submit({ body, headers = [], method, path, shared = [] }: Message.Request, settle: Settle): Running {
-    const running: Running = { isSettled: false, hasLeft: false, controller: undefined }
+    const running: Running = { isSettled: false, hasLeft: false, controller: undefined, deadline: undefined }
     const fields: Record<string, string> = {}
     for (const { name, value } of [...shared, ...headers]) fields[name] = value
     this.running++
@@ -148,6 +162,13 @@ class Http1 {
         running.controller = controller
         running.hasLeft = true
         if (running.isSettled) controller.abort(new Error("the message was cancelled"))
+        // One time for the whole answer: a server that sends a byte now and then must not keep a socket.
+        running.deadline = this.run(
+          Effect.delay(
+            Effect.sync(() => controller.abort(Object.assign(new Error("the answer is late"), { code: late }))),
+            this.options.requestTimeout
+          )
+        )
       },
       onResponseStart: (_, statusCode, headers) => {
         status = statusCode
@@ -171,7 +192,7 @@ class Http1 {
   private failureOf(error: unknown, hasLeft: boolean): Http2Error.Http2Error {
     const { server } = this
     const code = codeOf(error) || "no code"
-    if (timeouts.has(code)) {
+    if (code === late) {
       return Http2Error.make(
         new Http2Error.Timeout({ server, millis: Duration.toMillis(this.options.requestTimeout), sent: true })
       )
@@ -185,6 +206,7 @@ class Http1 {
 
   private end(running: Running, settle: Settle, answer: Message.Answer): void {
     this.running--
+    running.deadline?.interruptUnsafe()
     const isWanted = !running.isSettled
     running.isSettled = true
     if (isWanted) settle(answer)
@@ -247,21 +269,21 @@ const connectionOf = (http1: Http1, closed: Effect.Effect<Message.Ending>): Conn
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Connection.Connection, Http2Error.Http2Error, Scope.Scope> {
-  const { ca, connectTimeout, guard, host, port, requestTimeout } = options
+  const { ca, connectTimeout, guard, host, port } = options
   const server = `https://${host}:${port}`
   // Node.js looks up no address, so the guard must.
-  yield* guard.lookup(host)
+  yield* guard.lookup(host.replace(/^\[(.*)\]$/, "$1"))
   const { Pool } = yield* load(server)
   const run = Effect.runForkWith(yield* Effect.context())
-  const millis = Duration.toMillis(requestTimeout)
   const pool = yield* Effect.acquireRelease(
     Effect.sync(() =>
       new Pool(server, {
         connections: maxSockets,
         pipelining: 1,
         allowH2: false,
-        headersTimeout: millis,
-        bodyTimeout: millis,
+        // Each request has its own deadline.
+        headersTimeout: 0,
+        bodyTimeout: 0,
         connect: {
           timeout: Duration.toMillis(connectTimeout),
           lookup: lookupOf(options, run) as never,
@@ -272,7 +294,7 @@ export const make = Effect.fnUntraced(function*(
     (pool) => Effect.promise(() => pool.destroy())
   )
   const closed = Deferred.makeUnsafe<Message.Ending>()
-  const http1 = new Http1(server, pool, options, (ending) => Deferred.doneUnsafe(closed, Exit.succeed(ending)))
+  const http1 = new Http1(server, pool, options, run, (ending) => Deferred.doneUnsafe(closed, Exit.succeed(ending)))
   yield* Effect.addFinalizer(() => Effect.sync(() => http1.retire(closedHere)))
   return connectionOf(http1, Deferred.await(closed))
 })

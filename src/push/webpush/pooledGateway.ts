@@ -13,8 +13,8 @@ import type * as Scope from "effect/Scope"
 import { Connection, type Http2Error, type Message } from "../../http2/index.ts"
 import { monotonicMillis } from "../../internal/clock.ts"
 import { type Pool, Pools } from "../pool/index.ts"
-import { providerOf } from "./answer/provider.ts"
-import type * as Reason from "./answer/Reason.ts"
+import { placeless, providerOf } from "./answer/provider.ts"
+import * as Reason from "./answer/Reason.ts"
 import * as WebPushError from "./answer/WebPushError.ts"
 import { Encryptor } from "./encryption/encryptor.ts"
 import type { Gateway, Outgoing, Receipt } from "./Gateway.ts"
@@ -101,7 +101,8 @@ const openOf = (
 const endOf = (
   { key, subscription, target: { endpoint } }: Outgoing,
   request: WebPushRequest,
-  reply: Reply
+  reply: Reply,
+  isStranger: boolean
 ): Result.Result<Receipt, WebPushError.WebPushError> => {
   if (Result.isFailure(reply)) return Result.fail(reply.failure)
   const { attempts, duration, refusal, response } = reply.success
@@ -113,7 +114,8 @@ const endOf = (
     host: endpoint.host,
     subscription: Subscription.nameOf(subscription.endpoint),
     key: key.id,
-    bytes: request.bytes
+    bytes: request.bytes,
+    isStranger
   }))
 }
 
@@ -135,19 +137,20 @@ export const make = Effect.fnUntraced(function*(
   const run = Effect.runForkWith(yield* Effect.context())
   const http1 = new Http1Origins(now)
   const encryptor = new Encryptor(options.reuseMillis, now)
+  const isStranger = (host: string) => options.allow === "anyPublic" && Reason.serviceOf(host) === "Other"
   const { drainTimeout, idleTimeout, maxConnections, maxOrigins, queueTimeout } = options
 
   const pools = yield* Pools.make<Reason.Refusal, WebPushError.WebPushError>({
     capacity: maxOrigins,
     idleTimeout,
     queueTimeout,
-    provider: providerOf({ host: "of this message" }),
+    provider: providerOf(placeless),
     poolOf: (name) => {
       const [origin, publicKey] = name.split(" ")
       const endpoint = Result.getOrThrow(Endpoints.parse(`${origin}/`))
       const key = keys.find((one) => one.publicKey === publicKey)!
       return {
-        provider: providerOf(endpoint),
+        provider: providerOf(endpoint, isStranger(endpoint.host)),
         options: {
           open: openOf(endpoint, options, guard, http1),
           authorizer: tokens.of(endpoint.origin, key),
@@ -173,7 +176,7 @@ export const make = Effect.fnUntraced(function*(
         if (isDoubtful(reply)) {
           run(Effect.logWarning(`${endpoint.host} answered 200 with a page: it may be no push service, but a portal`))
         }
-        settle(endOf(push, request, reply))
+        settle(endOf(push, request, reply, isStranger(endpoint.host)))
       })
     }
   }

@@ -120,7 +120,7 @@ export const Unknown = Unanswered.Unknown
 export const Timeout = Unanswered.Timeout
 
 /**
- * A host that is none of the big services can't be reached. It may have gone for ever, so
+ * A host of strangers can't be reached, or takes no message. It may have gone for ever, so
  * the message is retried for a day and not without end.
  *
  * @category errors
@@ -339,6 +339,8 @@ export interface About {
   readonly key: string
   /** The size of the encrypted body. */
   readonly bytes: number
+  /** Whether nobody has listed the host: then what it refuses is no fault of the configuration. */
+  readonly isStranger?: boolean | undefined
 }
 
 /** A clock that is off by more is worth a word. */
@@ -374,7 +376,10 @@ const adviceOf = ({ action, status }: Refusal, bytes: number): string | undefine
  * @category constructors
  * @since 0.1.0
  */
-export const fromRefusal = (refusal: Refusal, { bytes, host, key, subscription }: About): WebPushError => {
+export const fromRefusal = (
+  refusal: Refusal,
+  { bytes, host, isStranger = false, key, subscription }: About
+): WebPushError => {
   const { action, delay, reason, skew, status } = refusal
   const answered = { status, ...(reason === undefined ? undefined : { reason }) }
   switch (action) {
@@ -384,6 +389,10 @@ export const fromRefusal = (refusal: Refusal, { bytes, host, key, subscription }
       return make(new WrongKey({ ...answered, subscription, key }))
     case "RenewAuthorization":
     case "FixConfiguration":
+      if (isStranger) {
+        const advice = "nobody has listed this host, so it is retried for a day"
+        return make(new Rejected({ ...answered, host, action: "RetryLater", delay: Duration.minutes(1), advice }))
+      }
       return make(new ConfigFault({ ...answered, host, detail: authorizationAdvice(skew) }))
     case "RetryLater":
       if (status === 429 || status === 406) {

@@ -54,22 +54,51 @@ const judge = (
   return { policy: policyOf(refusal), refusal, ...(pause === undefined ? undefined : { pause }) }
 }
 
-/** A host of strangers may have gone for ever, one of the big services never. */
-const notSent = (service: Reason.Service, host: string, detail: string, cause?: unknown): Failure =>
-  service === "Other"
-    ? make(new WebPushError.Unreachable({ host, detail }))
-    : make(new WebPushError.NotSent({ detail, ...(cause === undefined ? undefined : { cause }) }))
+/**
+ * The hosts that exist as long as their services do. Names below those of Apple and
+ * Microsoft come from strangers like any other: they need not exist.
+ */
+const lasting: ReadonlySet<string> = new Set([
+  "fcm.googleapis.com",
+  "updates.push.services.mozilla.com",
+  "web.push.apple.com"
+])
 
-const unanswered = (service: Reason.Service, host: string, error: Http2Error.Http2Error): Failure => {
+/** The requests that have no place in the pools yet, whatever their host. */
+export const placeless = { host: "of this message" }
+
+/** A host of strangers may have gone for ever, or never take a message. A job must not wait for it without end. */
+const notTaken = (host: string, failure: WebPushError.WebPushErrorReason, detail: string): Failure =>
+  make(lasting.has(host) || host === placeless.host ? failure : new WebPushError.Unreachable({ host, detail }))
+
+const notSent = (host: string, detail: string, cause?: unknown): Failure =>
+  notTaken(host, new WebPushError.NotSent({ detail, ...(cause === undefined ? undefined : { cause }) }), detail)
+
+const timedOut = (host: string, after: Duration.Duration, detail: string | undefined): Failure =>
+  notTaken(
+    host,
+    new WebPushError.Timeout({ stage: "Queue", after, ...(detail === undefined ? undefined : { detail }) }),
+    detail ?? `it took no message within ${Duration.format(after)}`
+  )
+
+const unanswered = (host: string, error: Http2Error.Http2Error): Failure => {
   const reason = Unanswered.reasonOf(error)
   if (!("_tag" in reason)) return make(new WebPushError.InvalidMessage({ field: "headers", rule: reason.rule }))
-  return reason._tag === "NotSent" ? notSent(service, host, reason.detail, reason.cause) : make(reason)
+  switch (reason._tag) {
+    case "NotSent":
+      return notSent(host, reason.detail, reason.cause)
+    case "Refused":
+      return notTaken(host, reason, reason.detail)
+    case "Timeout":
+      return reason.stage === "Queue" ? timedOut(host, reason.after, reason.detail) : make(reason)
+    default:
+      return make(reason)
+  }
 }
 
 const fault = (host: string, detail: string) => make(new WebPushError.ConfigFault({ host, detail }))
 
 const judgeDial = (
-  service: Reason.Service,
   host: string,
   { message, reason }: Http2Error.Http2Error
 ): Failure | undefined => {
@@ -81,7 +110,7 @@ const judgeDial = (
     case "TlsRejected":
     case "NotHttp2":
       // The certificate of a stranger's host is not this configuration.
-      return service === "Other" ? undefined : fault(host, message)
+      return lasting.has(host) ? fault(host, message) : undefined
     case "OptionInvalid":
       return fault(host, message)
     case "ProxyRefused":
@@ -91,27 +120,27 @@ const judgeDial = (
   }
 }
 
-/** Makes the provider of the push service at an origin. */
-export const providerOf = ({ host }: Pick<Endpoint, "host">): WebPushProvider => {
+/**
+ * Makes the provider of the push service at an origin. `isStranger`: nobody has listed the
+ * host, so what it says about the authorization is no fault of the configuration.
+ */
+export const providerOf = ({ host }: Pick<Endpoint, "host">, isStranger = false): WebPushProvider => {
   const service = Reason.serviceOf(host)
-  const about = { host, subscription: host, key: "", bytes: 0 }
+  const about = { host, subscription: host, key: "", bytes: 0, isStranger }
   return {
     name: host,
     judge: (response, now) => judge(service, response, now()),
-    judgeEnd: ({ rejection }) => rejection && judgeDial(service, host, rejection),
-    judgeDial: (error) => judgeDial(service, host, error),
+    judgeEnd: ({ rejection }) => rejection && judgeDial(host, rejection),
+    judgeDial: (error) => judgeDial(host, error),
     failures: {
       refused: (refusal) => WebPushError.fromRefusal(refusal, about),
       paused: (refusal, delay) => WebPushError.fromRefusal({ ...refusal, delay }, about),
-      unanswered: (error) => unanswered(service, host, error),
-      unprocessed: (detail) => make(new WebPushError.Refused({ detail })),
-      notSent: (detail) => notSent(service, host, detail),
-      timedOut: (after, detail) =>
-        make(
-          new WebPushError.Timeout({ stage: "Queue", after, ...(detail === undefined ? undefined : { detail }) })
-        ),
+      unanswered: (error) => unanswered(host, error),
+      unprocessed: (detail) => notTaken(host, new WebPushError.Refused({ detail }), detail),
+      notSent: (detail) => notSent(host, detail),
+      timedOut: (after, detail) => timedOut(host, after, detail),
       // Requests have no deadline: the service keeps a message for its ttl.
-      expired: () => notSent(service, host, "it expired"),
+      expired: () => notSent(host, "it expired"),
       unauthorized: () => fault(host, WebPushError.authorizationAdvice())
     },
     scopeOf: () => host,
