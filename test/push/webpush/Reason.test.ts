@@ -95,6 +95,20 @@ describe("Reason", () => {
     assert.include(error.message, "clock is 3600 s behind")
   })
 
+  it.each([
+    "no such subscription: https://fcm.googleapis.com/fcm/send/secret",
+    "endpoint /fcm/send/secret not found",
+    "Cannot POST /secret?up=1",
+    "{\"path\":\"/secret\"}",
+    `unknown ${"secret".repeat(20)}`
+  ])("shows no endpoint that a service repeats: %s", (text) => {
+    for (const service of ["Google", "Other"] as const) {
+      const { reason } = classify(service, [404, text])
+      assert.notInclude(reason!.replace("secretse...", ""), "secret")
+    }
+    assert.notInclude(classify("Mozilla", mozilla(404, 102, text)).reason!.replace("secretse...", ""), "secret")
+  })
+
   it("shows what a service says safely, and no page", () => {
     assert.strictEqual(classify("Google", [400, `one\ntwo\u001b[31m${"x".repeat(9000)}`]).reason!.length < 300, true)
     assert.notInclude(classify("Google", [400, "a\u001b"]).reason!, "\u001b")

@@ -10,7 +10,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { Message } from "../../../http2/index.ts"
 import { httpDate, retryAfter } from "../../../internal/peerNumber.ts"
-import { clip, oneLine, safeLine } from "../../../internal/text.ts"
+import { clip, oneLine, safeLine, withoutSecrets } from "../../../internal/text.ts"
 import { callSafely } from "../../../internal/thrown.ts"
 import { Action } from "../../job/index.ts"
 
@@ -136,6 +136,12 @@ const byStatus = (service: Service, status: number, text: string): Rule => {
 /** Messages show at most this much of a body. */
 const maxReasonChars = 200
 
+/** Servers repeat the URL or the path of the request, which is a secret. */
+const location = /(?:https?:\/)?\/[^\s"'<>]{4,}/g
+
+const shown = (text: string): string =>
+  safeLine(clip(oneLine(withoutSecrets(text.replace(location, "/...")), 1000), maxReasonChars))
+
 const decoder = new TextDecoder()
 
 const header = (headers: Message.Response["headers"], name: string): string | undefined => {
@@ -211,7 +217,7 @@ export const classify = (service: Service, response: Message.Response, now: numb
   return {
     service,
     status,
-    reason: text === "" ? undefined : safeLine(clip(oneLine(text, 1000), maxReasonChars)),
+    reason: text === "" ? undefined : shown(text),
     action,
     delay: typeof rule === "string" ? undefined : wait ?? Duration.seconds(rule.seconds),
     isAsked: wait !== undefined,
