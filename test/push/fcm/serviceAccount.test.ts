@@ -109,6 +109,19 @@ describe("the configuration", () => {
       assert.match(error.message, expected)
     }))
 
+  it.effect.each([
+    ["a key", key],
+    ["a cut text", JSON.stringify(json).slice(1)],
+    ["a text in quotes", `'${JSON.stringify(json)}'`],
+    ["cut base64", Buffer.from(JSON.stringify(json)).toString("base64").slice(0, -50)]
+  ])("takes %s for content, not for a path", ([, text]) =>
+    Effect.gen(function*() {
+      const { credential } = yield* load({ BACKQ_FCM_SERVICE_ACCOUNT: text! })
+      const error = yield* Effect.flip(Effect.provide(Fcm.Fcm, Fcm.layer({ credential })))
+      assert.match(error.message, /is not a usable service account/)
+      assert.notInclude(error.message, secret)
+    }))
+
   it.effect("a layer without a project fails", () =>
     Effect.gen(function*() {
       const withoutProject = Redacted.make(JSON.stringify({ ...json, project_id: undefined }))

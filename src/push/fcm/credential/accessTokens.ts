@@ -13,6 +13,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -113,6 +114,9 @@ const fieldsOf = (body: Uint8Array): Readonly<Record<string, unknown>> => {
   return typeof value === "object" && value !== null ? value as Readonly<Record<string, unknown>> : {}
 }
 
+/** What a header may carry as a token. */
+const isToken = (value: unknown): value is string => typeof value === "string" && /^[\x21-\x7e]+$/.test(value)
+
 const lineOf = (value: unknown): string => typeof value === "string" ? safeLine(clip(value, 300)) : ""
 
 /** What the token server needs. */
@@ -183,19 +187,34 @@ export const ofServiceAccount = (account: ServiceAccount, options: ServerOptions
       ;({ fields, now, response } = yield* ask())
     }
     const { access_token: token, expires_in: seconds } = fields
-    if (response.status !== 200 || typeof token !== "string" || token === "") {
-      return yield* failureOf(response, fields, off - now)
-    }
-    const lifetime = typeof seconds === "number" && seconds > 0 ? seconds : 3600
+    if (response.status !== 200 || !isToken(token)) return yield* failureOf(response, fields, off - now)
+    const lifetime = typeof seconds === "number" && seconds > 0 && Number.isFinite(seconds) ? seconds : 3600
     return { token, expiresAt: now + lifetime * 1000 }
   })
+}
+
+/** Checks what a program's own source gives. A wrong token would fail each push as if the message were wrong. */
+const checked = (given: unknown, now: number): Result.Result<AccessToken, FcmError.FcmError> => {
+  const { expiresAt, token } = Predicate.isObject(given) ? given : {}
+  const value = Redacted.isRedacted(token) ? Redacted.value(token) : token
+  if (!isToken(value)) {
+    return Result.fail(
+      fault("accessToken must give { token, expiresAt } with a token of letters, digits and signs, without Bearer")
+    )
+  }
+  return typeof expiresAt === "number" && expiresAt > now
+    ? Result.succeed({ token: value, expiresAt })
+    : Result.fail(
+      fault("accessToken must give a token with expiresAt, its end in milliseconds since 1970, in the future")
+    )
 }
 
 /** Gets tokens from a program's own source. */
 export const ofProgram = (accessToken: Effect.Effect<AccessToken, unknown>): Source =>
   effectOf("accessToken", () => accessToken).pipe(
     Effect.timeout(requestTimeout),
-    Effect.mapError((error) => transient(safeLine(messageOfThrown(error))))
+    Effect.mapError((error) => transient(safeLine(messageOfThrown(error)))),
+    Effect.flatMap((given) => Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fromResult(checked(given, now))))
   )
 
 // -----------------------------------------------------------------------------

@@ -78,8 +78,9 @@ const objectIn = (text: string): Json | undefined => {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? value as Json : undefined
 }
 
-/** Whether a text is the content of a file, and not its path. */
-export const isContent = (text: string): boolean => objectIn(text) !== undefined || /^\s*[{[]/.test(text)
+/** Whether a text is the content of a file, perhaps damaged, and not its path. */
+export const isContent = (text: string): boolean =>
+  objectIn(text) !== undefined || /^\s*["']?[{[]|-BEGIN /.test(text) || /^[A-Za-z0-9+/=_\s-]{500,}$/.test(text)
 
 /** Reads the JSON of a service account. `source` names it in errors, which quote no value. */
 export const parse = (text: string, source: string): Result.Result<ServiceAccount, AccountInvalid> => {
