@@ -174,7 +174,7 @@ const deadSubscription = ({ error, target }: Failed, now: number): DeadSubscript
   const { reason, status } = WebPushError.answerOf(error)
   return {
     endpoint: target.endpoint,
-    ...(target.key === undefined ? undefined : { key: target.key }),
+    ...(typeof target.key === "string" ? { key: target.key } : undefined),
     kind: error.action === "DropToken" ? "Dead" : "Wrong",
     cause: error.reason._tag,
     ...(status === undefined ? undefined : { status }),

@@ -79,6 +79,39 @@ describe("WebPushJob", () => {
       )
     }).pipe(Effect.provide(world(answers({ dead: gone, other: mismatch })))))
 
+  it.effect("one subscription of any wrong form does not keep the message from the others", () =>
+    Effect.gen(function*() {
+      const forms: ReadonlyArray<object> = [
+        { keys: undefined },
+        { keys: null },
+        { keys: "p256dh" },
+        { keys: [] },
+        { keys: { p256dh: 7, auth: null } },
+        { key: 7 },
+        { key: "" },
+        { expirationTime: "soon" },
+        { expirationTime: {} }
+      ]
+      const wrong = forms.map((form, index) => ({ ...at(`wrong-${index}`), ...form }))
+      const payload = {
+        subscriptions: [at("a"), ...wrong, { ...at("b"), key: null, expirationTime: null }],
+        ...message
+      }
+      const body = Buffer.from(JSON.stringify({ backq: 1, id: "from-php", job: "webpush", payload }))
+      yield* Broker.Broker.use((broker) => broker.put("webpush", Result.getOrThrow(Broker.putRequest(body))))
+      const [outcome] = yield* TestBroker.drain(WebPushJob.handler())
+      assert.deepInclude(outcome!, {
+        _tag: "Done",
+        result: { accepted: 2, dead: forms.length, dropped: 0, again: 0, buried: 0 }
+      })
+      const reported: Array<DeadSubscriptionJob.DeadSubscription> = []
+      yield* TestBroker.drain(
+        Worker.handler(DeadSubscriptionJob.job, (dead) => Effect.sync(() => void reported.push(dead)))
+      )
+      assert.strictEqual(reported.length, forms.length)
+      for (const { cause, kind } of reported) assert.deepStrictEqual([kind, cause], ["Wrong", "InvalidSubscription"])
+    }).pipe(Effect.provide(world())))
+
   it.effect("sends unfinished messages again in a new job, and buries those that can't succeed", () =>
     Effect.gen(function*() {
       yield* WebPushJob.publish(message, [at("a"), at("down"), at("bad")])

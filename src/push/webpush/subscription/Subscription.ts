@@ -106,18 +106,18 @@ export const Subscription = Schema.Struct({
 export type Subscription = typeof Subscription.Type
 
 /**
- * A subscription with the form of {@link Subscription}, and nothing checked. One wrong
- * subscription must not fail a whole job.
+ * A subscription of which only the endpoint was checked to be a text: the rest may be
+ * anything, see {@link read}. One wrong subscription must not fail a whole job.
  *
  * @category models
  * @since 0.1.0
  */
 export const Unchecked = Schema.Struct({
   endpoint: Schema.String,
-  expirationTime: Schema.optionalKey(Schema.NullOr(Schema.Finite)),
-  keys: Schema.Struct({ p256dh: Schema.String, auth: Schema.String }),
-  key: Schema.optionalKey(Schema.String)
-})
+  expirationTime: Schema.optionalKey(Schema.Unknown),
+  keys: Schema.optionalKey(Schema.Unknown),
+  key: Schema.optionalKey(Schema.Unknown)
+}) as unknown as Schema.Codec<Subscription>
 
 // -----------------------------------------------------------------------------
 // Reading
@@ -169,7 +169,7 @@ export const read = (subscription: Subscription): Result.Result<Target, Problem>
 }
 
 const readFields = (
-  { endpoint: url, expirationTime, key, keys }: Subscription
+  { endpoint: url, expirationTime, key: id, keys }: Subscription
 ): Result.Result<Target, Problem> => {
   const endpoint = Endpoints.parse(url)
   if (Result.isFailure(endpoint)) return wrong("endpoint", endpoint.failure)
@@ -180,6 +180,8 @@ const readFields = (
   if (auth === undefined) return wrong("keys.auth", authRule)
   const end = expirationTime ?? undefined
   if (end !== undefined && !Number.isFinite(end)) return wrong("expirationTime", expirationRule)
+  // Other languages write null for none.
+  const key = id ?? undefined
   if (key !== undefined && !isKeyId(key)) return wrong("key", keyRule)
   return Result.succeed({ endpoint: endpoint.success, point, auth, key, expirationTime: end })
 }
