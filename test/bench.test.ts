@@ -68,6 +68,25 @@ describe.skipIf(isMissing || !Bench.isInstalled())("benchmarks", () => {
     assert.match(stdout, /apns2 +\d+ +[\d.]+ x/)
   })
 
+  it.skipIf(Http2Servers.isMissing("nghttpd") || Http2Servers.isMissing("nginx"))(
+    "push.ts prints a table of ratios",
+    async () => {
+      const { stdout } = await run("push.ts", "--messages", "200", "--rounds", "1")
+      assert.match(stdout, /backq Fcm.sendAll +\d+ +[\d.]+ x +[\d.]+/)
+      assert.match(stdout, /firebase-admin sendEach +\d+ +[\d.]+ x/)
+      assert.match(stdout, /backq WebPush.sendAll +\d+ +[\d.]+ x/)
+      assert.match(stdout, /web-push sendNotification +\d+ +[\d.]+ x/)
+      assert.match(stdout, /backq WebPush.sendAll, reuseKeys +\d+ +[\d.]+ x/)
+    }
+  )
+
+  it.skipIf(Http2Servers.isMissing("nghttpd"))("push.ts reports memory of each kind of push", async () => {
+    const { stdout } = await run("push.ts", "--memory", "200")
+    assert.match(stdout, /Fcm.sendAll\n[^]+200 pushes +heap +[\d.]+ MiB/)
+    assert.match(stdout, /WebPush.sendAll\n[^]+200 pushes +heap +[\d.]+ MiB/)
+    assert.match(stdout, /WebPush.sendAll, reuseKeys\n[^]+200 pushes +heap +[\d.]+ MiB/)
+  })
+
   it("memory.ts reports every tenth of the way", async () => {
     const { stdout } = await run("memory.ts", "--jobs", "2000")
     assert.match(stdout, /2000 jobs +heap +[\d.]+ MiB/)

@@ -32,7 +32,7 @@ export const isInstalled = (): boolean => {
 /** Installs the packages, unless they are there already. Returns whether they are there. */
 export const install = (): boolean => {
   if (isInstalled()) return true
-  console.log("> npm ci in scripts/bench: the libraries that the benchmarks measure backq beside (40 MB)")
+  console.log("> npm ci in scripts/bench: the libraries that the benchmarks measure backq beside (100 MB)")
   const { status } = spawnSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], {
     cwd: folder,
     stdio: ["ignore", "inherit", "inherit"]
