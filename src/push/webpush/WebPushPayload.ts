@@ -18,6 +18,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { exactNumbers } from "../../Job.ts"
+import { PushJob } from "../job/index.ts"
 import * as Message from "./Message.ts"
 import * as Subscription from "./subscription/Subscription.ts"
 
@@ -27,12 +28,7 @@ import * as Subscription from "./subscription/Subscription.ts"
  * @category models
  * @since 0.1.0
  */
-export const Origin = Schema.Struct({
-  id: Schema.String,
-  attempts: Schema.Int,
-  publishedAt: Schema.Finite,
-  buried: Schema.optionalKey(Schema.Struct({ reason: Schema.String, queue: Schema.String }))
-})
+export const Origin = PushJob.Origin
 
 /**
  * The decoded {@link Origin}.

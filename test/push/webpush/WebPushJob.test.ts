@@ -169,5 +169,7 @@ describe("WebPushJob", () => {
     assert.match(text, /body: must have at most 3993 bytes/)
     assert.match(String(decode({ subscriptions: [at("a")], body: "x" })), /ttl/)
     assert.match(String(decode({ subscriptions: [], body: "x", ttl: 1 })), /subscriptions/)
+    const backqOrigin = { id: "a", attempts: -5, publishedAt: 0 }
+    assert.match(String(decode({ subscriptions: [at("a")], ttl: 1, backqOrigin })), /attempts/)
   })
 })
