@@ -13,9 +13,9 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { Connection } from "../../http2/index.ts"
+import { onReplaced } from "../credential/index.ts"
 import { BadTokens, InFlight, Pool } from "../pool/index.ts"
 import type * as ApnsError from "./answer/ApnsError.ts"
 import type * as Reason from "./answer/Reason.ts"
@@ -71,11 +71,7 @@ const poolsOf = Effect.fnUntraced(function*(
     const dialed = (credential: Credential.Credential) => dial(credential, authority, proxy, options)
     const first = dialed(yield* SubscriptionRef.get(watched))
     const pool: ApnsPool = yield* Pool.make(provider, { ...first, ...limitsOf(options) })
-    yield* SubscriptionRef.changes(watched).pipe(
-      Stream.drop(1),
-      Stream.runForEach((fresh) => Effect.sync(() => pool.replace(dialed(fresh)))),
-      Effect.forkScoped
-    )
+    yield* onReplaced(watched, (fresh) => pool.replace(dialed(fresh)))
     return pool
   })
   const pushes = yield* open(push)

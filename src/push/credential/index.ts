@@ -2,3 +2,4 @@
 export * as Es256 from "./Es256.ts"
 export * as KeyMaterial from "./KeyMaterial.ts"
 export { readFile } from "./readFile.ts"
+export { onReplaced, watch } from "./watch.ts"

@@ -8,7 +8,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import { Connection } from "../../http2/index.ts"
+import { onReplaced } from "../credential/index.ts"
 import { BadTokens, InFlight, Pool, type Servers } from "../pool/index.ts"
 import type { Classification } from "./answer/ErrorCode.ts"
 import * as FcmError from "./answer/FcmError.ts"
@@ -122,27 +124,28 @@ export const make = Effect.fnUntraced(function*(
   const wrong = wrongOption(connection)
   if (wrong !== undefined) return yield* CredentialError.make(wrong)
   const { ca, connectTimeout, pingTimeout = "20 seconds", proxy, requestTimeout = "15 seconds" } = connection
-  const { authorizer, project } = yield* Credential.make(options, { ca, proxy, connectTimeout })
+  const watched = yield* Credential.watch(options, { ca, proxy, connectTimeout })
+  const { authorizer, project } = yield* SubscriptionRef.get(watched)
 
-  const open = (
+  const open = Effect.fnUntraced(function*(
     { host, port }: Servers.Authority,
     field: "name" | "results"
-  ): Effect.Effect<FcmPool, never, Scope.Scope> =>
-    Pool.make(makeProvider(field), {
-      ...limitsOf(connection),
-      authorizer,
-      open: Connection.make({
-        host,
-        port,
-        tls: { ...(ca === undefined ? undefined : { ca }) },
-        proxy,
-        connectTimeout,
-        requestTimeout,
-        pingTimeout,
-        idlePing: Duration.infinity,
-        maxStreams: streamsOf(connection)
-      })
+  ): Effect.fn.Return<FcmPool, never, Scope.Scope> {
+    const open = Connection.make({
+      host,
+      port,
+      tls: { ...(ca === undefined ? undefined : { ca }) },
+      proxy,
+      connectTimeout,
+      requestTimeout,
+      pingTimeout,
+      idlePing: Duration.infinity,
+      maxStreams: streamsOf(connection)
     })
+    const pool: FcmPool = yield* Pool.make(makeProvider(field), { ...limitsOf(connection), authorizer, open })
+    yield* onReplaced(watched, ({ authorizer }) => pool.replace({ authorizer, open }))
+    return pool
+  })
   const servers = serversOf(connection)
   const pushes = yield* open(servers.push, "name")
   const topics = yield* open(servers.topics, "results")

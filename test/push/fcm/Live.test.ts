@@ -3,15 +3,20 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import * as Fcm from "../../../src/push/fcm/Fcm.ts"
 import * as Target from "../../../src/push/fcm/message/Target.ts"
 import * as Account from "../../../src/testing/fcm/Account.ts"
 import * as FcmSimulator from "../../../src/testing/fcm/FcmSimulator.ts"
 import * as Script from "../../../src/testing/fcm/Script.ts"
 import { eventually } from "../../support/eventually.ts"
+import { folder } from "../../support/folder.ts"
 import { allow, withServers } from "../../support/limits.ts"
 
 allow(withServers)
@@ -281,6 +286,46 @@ describe("access tokens", () => {
       assert.strictEqual(error.action, "FixConfiguration")
       assert.strictEqual(asked, 2)
     }))
+
+  it.effect("a changed file of the account replaces it, unless it is invalid or of another project", () => {
+    const lines: Array<string> = []
+    const logger = Logger.layer([Logger.make(({ message }) => lines.push(String(message)))])
+    return Effect.gen(function*() {
+      yield* TestClock.setTime(Date.now())
+      const [first, second] = [yield* Account.makeAccount(), yield* Account.makeAccount()]
+      const foreign = yield* Account.makeAccount("other-project")
+      const server = yield* simulator({}, { accounts: [first, second, foreign] })
+      const file = join(yield* folder, "service-account.json")
+      const write = (account: Account.Account) => writeFileSync(file, Redacted.value(server.serviceAccount(account)))
+      /** Lets time pass until the log has this many lines: the file is read outside of the TestClock. */
+      const until = Effect.fnUntraced(function*(count: number) {
+        while (lines.length < count) {
+          yield* TestClock.adjust("1 minute")
+          yield* TestClock.withLive(Effect.sleep(2))
+        }
+      })
+      write(first)
+      const fcm = yield* connect(server, { credential: { serviceAccount: { file } } })
+      yield* fcm.send(hello, token(1))
+
+      writeFileSync(file, "{")
+      yield* until(1)
+      assert.match(lines[0]!, /^the FCM credential has changed, but the old one stays in use: .*must be JSON/)
+      write(foreign)
+      yield* until(2)
+      assert.match(lines[1]!, /the old one stays in use: .*project_id must stay test-project/)
+      yield* fcm.send(hello, token(2))
+      assert.strictEqual((yield* server.counts).tokensIssued, 1)
+
+      write(second)
+      yield* until(3)
+      assert.match(lines[2]!, /^the FCM credential \(.*\) has changed, and the new one is in use/)
+      yield* fcm.send(hello, token(3))
+      yield* fcm.subscribe("news", [token(3)])
+      assert.strictEqual((yield* server.counts).tokensIssued, 2)
+      assert.lengthOf(lines, 3)
+    }).pipe(Effect.provide(logger))
+  })
 
   it.live("layers that use an account share its token", () =>
     Effect.gen(function*() {

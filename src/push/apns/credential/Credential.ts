@@ -22,8 +22,8 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as SubscriptionRef from "effect/SubscriptionRef"
-import { readFile } from "../../credential/index.ts"
+import type * as SubscriptionRef from "effect/SubscriptionRef"
+import { readFile, watch as watchFiles } from "../../credential/index.ts"
 import { table } from "../notification/PushType.ts"
 import * as OptionRules from "../options.ts"
 import * as Certificate from "./certificate.ts"
@@ -372,48 +372,29 @@ const endWarning = ({ source, validTo }: Credential, now: DateTime.Utc): string 
  * @since 0.1.0
  */
 export const watch = Effect.fnUntraced(
-  function*(options: Options, { every = "1 minute" }: WatchOptions = {}): Effect.fn.Return<
+  function*(options: Options, { every }: WatchOptions = {}): Effect.fn.Return<
     SubscriptionRef.SubscriptionRef<Credential>,
     CredentialError.CredentialError,
     FileSystem.FileSystem | Scope.Scope
   > {
     yield* check(options)
-    let loaded = yield* loadAll(options)
-    const credential = yield* SubscriptionRef.make(yield* parse(options, loaded))
-
-    let complaint: string | undefined
-    const complain = (error: CredentialError.CredentialError) =>
-      Effect.suspend(() => {
-        if (error.message === complaint) return Effect.void
-        complaint = error.message
-        return Effect.logWarning(
-          `the APNs credential has changed, but the old one stays in use: ${error.reason.message}`
-        )
-      })
-
-    const reload = Effect.gen(function*() {
-      const again = yield* loadAll(options)
-      if (same(again, loaded)) return
-      const fresh = yield* parse(options, again)
-      loaded = again
-      complaint = undefined
-      yield* SubscriptionRef.set(credential, fresh)
-      yield* Effect.logInfo(`the APNs credential (${fresh.source}) has changed, and the new one is in use`)
-    }).pipe(Effect.catch(complain))
-
     let warned: DateTime.Utc | undefined
-    const warn = Effect.gen(function*() {
+    const warn = Effect.fnUntraced(function*(credential: Credential) {
       const now = yield* DateTime.now
       if (warned !== undefined && Duration.isLessThan(DateTime.distance(warned, now), warnEvery)) return
-      const warning = endWarning(yield* SubscriptionRef.get(credential), now)
+      const warning = endWarning(credential, now)
       if (warning === undefined) return
       warned = now
       yield* Effect.logWarning(warning)
     })
-
-    yield* warn
-    yield* Effect.forkScoped(Effect.forever(Effect.sleep(every).pipe(Effect.andThen(reload), Effect.andThen(warn))))
-    return credential
+    return yield* watchFiles({
+      name: "APNs credential",
+      every,
+      load: loadAll(options),
+      isSame: same,
+      parse: (loaded) => parse(options, loaded),
+      inspect: warn
+    })
   },
   Effect.provide(NodeFileSystem.layer)
 )

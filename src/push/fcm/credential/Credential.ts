@@ -9,12 +9,14 @@
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Config from "effect/Config"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { readFile } from "../../credential/index.ts"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { readFile, watch as watchFile } from "../../credential/index.ts"
 import type { Authorizer } from "../../pool/index.ts"
 import type * as FcmError from "../answer/FcmError.ts"
 import { projectRule } from "../projectRule.ts"
@@ -80,6 +82,8 @@ export type Options = ServiceAccountOptions | AccessTokenOptions
  */
 export interface Credential {
   readonly project: string
+  /** The file of the account, or another name of it for messages. */
+  readonly source: string
   readonly authorizer: Authorizer<FcmError.FcmError>
 }
 
@@ -109,21 +113,36 @@ const projectOf = Effect.fnUntraced(function*(given: string | undefined, ofAccou
   return rule === undefined ? project : yield* invalid("project", rule)
 })
 
-const accountOf = Effect.fnUntraced(function*({ serviceAccount: given }: ServiceAccountOptions) {
-  const isFile = !Redacted.isRedacted(given)
-  const content = isFile
-    ? Buffer.from(
-      yield* Effect.mapError(
-        Effect.provide(readFile(given.file, "service account"), NodeFileSystem.layer),
-        (unreadable) => CredentialError.make(new CredentialError.FileUnreadable(unreadable))
-      )
-    ).toString("utf8")
-    : Redacted.value(given)
-  return yield* Effect.mapError(
-    Effect.fromResult(ServiceAccount.parse(content, isFile ? given.file : "the given text")),
-    CredentialError.make
+/** The text of an account, read. */
+interface Loaded {
+  readonly source: string
+  readonly text: Redacted.Redacted
+}
+
+const load = Effect.fnUntraced(function*({ serviceAccount: given }: ServiceAccountOptions): Effect.fn.Return<
+  Loaded,
+  CredentialError.CredentialError
+> {
+  if (Redacted.isRedacted(given)) return { source: "the given text", text: given }
+  const bytes = yield* Effect.mapError(
+    Effect.provide(readFile(given.file, "service account"), NodeFileSystem.layer),
+    (unreadable) => CredentialError.make(new CredentialError.FileUnreadable(unreadable))
   )
+  return { source: given.file, text: Redacted.make(Buffer.from(bytes).toString("utf8"), { label: "service account" }) }
 })
+
+const accountOf = ({ source, text }: Loaded) =>
+  Effect.mapError(Effect.fromResult(ServiceAccount.parse(Redacted.value(text), source)), CredentialError.make)
+
+/** Pushes name their project, so a file can't replace it by another one. */
+const otherProject = (source: string, project: string) =>
+  CredentialError.make(
+    new CredentialError.AccountInvalid({
+      source,
+      field: "project_id",
+      rule: `must stay ${project}: restart the program for an account of another project`
+    })
+  )
 
 const hasAccount = (options: Options): options is ServiceAccountOptions =>
   "serviceAccount" in options && options.serviceAccount !== undefined
@@ -145,29 +164,63 @@ const check = (options: Options): CredentialError.CredentialError | undefined =>
 }
 
 /**
- * Reads a credential. Its first token is asked for when it is needed.
+ * The options of {@link watch}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WatchOptions {
+  /** How often to read the file again. Default: 1 minute. */
+  readonly every?: Duration.Input | undefined
+}
+
+/**
+ * Reads a credential. Its first token is asked for when it is needed. A changed file of
+ * a service account replaces the credential, until the scope closes. An invalid or
+ * unreadable change, or one to another project, is logged, and the old credential stays.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(
+export const watch = Effect.fnUntraced(function*(
   options: Options,
-  server: AccessTokens.ServerOptions
-): Effect.fn.Return<Credential, CredentialError.CredentialError, Scope.Scope> {
+  server: AccessTokens.ServerOptions,
+  { every }: WatchOptions = {}
+): Effect.fn.Return<SubscriptionRef.SubscriptionRef<Credential>, CredentialError.CredentialError, Scope.Scope> {
   const wrong = check(options)
   if (wrong !== undefined) return yield* wrong
   const scope = yield* Effect.scope
   if (!hasAccount(options)) {
     const account = yield* AccessTokens.ownAccount
-    return {
+    return yield* SubscriptionRef.make<Credential>({
       project: yield* projectOf(options.project, undefined),
+      source: "accessToken",
       authorizer: AccessTokens.authorizerOf(account, AccessTokens.ofProgram(options.accessToken), scope)
+    })
+  }
+  let used: string | undefined
+  const parse = Effect.fnUntraced(function*(loaded: Loaded): Effect.fn.Return<
+    Credential,
+    CredentialError.CredentialError
+  > {
+    const serviceAccount = yield* accountOf(loaded)
+    const project = yield* projectOf(options.project, serviceAccount.project)
+    if (project !== (used ??= project)) return yield* otherProject(loaded.source, used)
+    const account = yield* AccessTokens.sharedAccount(serviceAccount)
+    return {
+      project,
+      source: loaded.source,
+      authorizer: AccessTokens.authorizerOf(account, AccessTokens.ofServiceAccount(serviceAccount, server), scope)
     }
+  })
+  if (Redacted.isRedacted(options.serviceAccount)) {
+    return yield* SubscriptionRef.make(yield* Effect.flatMap(load(options), parse))
   }
-  const serviceAccount = yield* accountOf(options)
-  const account = yield* AccessTokens.sharedAccount(serviceAccount)
-  return {
-    project: yield* projectOf(options.project, serviceAccount.project),
-    authorizer: AccessTokens.authorizerOf(account, AccessTokens.ofServiceAccount(serviceAccount, server), scope)
-  }
+  return yield* watchFile({
+    name: "FCM credential",
+    every,
+    load: load(options),
+    isSame: (a, b) => Redacted.value(a.text) === Redacted.value(b.text),
+    parse
+  })
 })
