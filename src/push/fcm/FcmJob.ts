@@ -30,6 +30,7 @@ import * as FcmError from "./answer/FcmError.ts"
 import * as DeadTokenJob from "./DeadTokenJob.ts"
 import * as Fcm from "./Fcm.ts"
 import { encode } from "./message/Encoder.ts"
+import { expiresAt } from "./message/expiry.ts"
 import { FcmPayload } from "./message/FcmPayload.ts"
 import type { Message } from "./message/Message.ts"
 import * as Target from "./message/Target.ts"
@@ -154,19 +155,12 @@ type Service = PushJob.Service<FcmPayload, Target.Target, FcmError.FcmError, Fcm
 
 const interrupted = FcmError.make(new FcmError.Unknown({ detail: "the attempt was interrupted" }))
 
-/** When the message expires: its ttl counts from the publication. 0 means one attempt at any time. */
-const expiresAt = (message: Message, publishedAt: number | undefined): number | undefined => {
-  const encoded = encode(message)
-  const ttl = Result.isSuccess(encoded) ? encoded.success.ttlMillis : undefined
-  return ttl === undefined || ttl === 0 || publishedAt === undefined ? undefined : publishedAt + ttl
-}
-
 /** When each push was sent, for reports: Google does not say when a token died. */
 const makeSend =
   (sentAt: WeakMap<Target.Target, number>): Service["send"] => (payload, targets, _id, ended, publishedAt) =>
     Effect.flatMap(Clock.Clock, (clock) => {
       const { message, project } = payload
-      const deadline = expiresAt(message, publishedAt)
+      const deadline = Result.isSuccess(encode(message)) ? expiresAt(message, publishedAt) : undefined
       return Stream.fromIterable(targets).pipe(
         Stream.map((target) => {
           sentAt.set(target, clock.currentTimeMillisUnsafe())

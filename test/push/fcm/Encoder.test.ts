@@ -135,7 +135,6 @@ describe("a message", () => {
     })
     const condition = "'a' in topics && !('b' in topics)"
     assert.deepStrictEqual(read(Target.condition(condition)), { message: { condition, ...rest } })
-    assert.strictEqual(encoded.ttlMillis, 60_000)
     const empty = Result.getOrThrow(Encoder.encode({}))
     assert.strictEqual(Buffer.from(Encoder.bodyOf(empty, Target.token("t"))).toString(), `{"message":{"token":"t"}}`)
   })

@@ -10,6 +10,7 @@ import * as Broker from "../../../src/Broker.ts"
 import * as FcmError from "../../../src/push/fcm/answer/FcmError.ts"
 import * as DeadTokenJob from "../../../src/push/fcm/DeadTokenJob.ts"
 import * as FcmJob from "../../../src/push/fcm/FcmJob.ts"
+import type { Message } from "../../../src/push/fcm/message/Message.ts"
 import { fieldOf } from "../../../src/push/fcm/message/Target.ts"
 import * as Target from "../../../src/push/fcm/message/Target.ts"
 import * as TestFcm from "../../../src/push/fcm/TestFcm.ts"
@@ -140,6 +141,27 @@ describe("FcmJob", () => {
       const outcomes = yield* drain
       assert.deepStrictEqual(outcomes.map(({ _tag }) => _tag), ["Discarded", "Done"])
       assert.deepStrictEqual(yield* sent, ["b"])
+    }).pipe(Effect.provide(world())))
+
+  it.effect.each<readonly [what: string, message: Message, isSent: boolean]>([
+    ["apns-expiration has passed", { apns: { headers: { "apns-expiration": "60" } } }, false],
+    ["web push TTL has passed", { webpush: { headers: { TTL: "60" } } }, false],
+    ["three have passed", {
+      android: { ttl: "60s" },
+      apns: { headers: { "Apns-Expiration": "60" } },
+      webpush: { headers: { ttl: "60" } }
+    }, false],
+    ["latest has not passed", { android: { ttl: "60s" }, apns: { headers: { "apns-expiration": "70" } } }, true],
+    ["web push TTL is 0", { android: { ttl: "60s" }, webpush: { headers: { TTL: "0" } } }, true],
+    ["apns-expiration is 0", { apns: { headers: { "apns-expiration": "0" } } }, true],
+    ["apns-expiration is no number", { apns: { headers: { "apns-expiration": "soon" } } }, true]
+  ])("decides whether to send a message whose %s", ([, message, isSent]) =>
+    Effect.gen(function*() {
+      yield* FcmJob.publish({ ...hello, ...message }, ["a"])
+      yield* TestClock.adjust("61 seconds")
+      const outcomes = yield* drain
+      assert.deepStrictEqual(outcomes.map(({ _tag }) => _tag), [isSent ? "Done" : "Discarded"])
+      assert.lengthOf(yield* sent, isSent ? 1 : 0)
     }).pipe(Effect.provide(world())))
 
   it.effect("raises an alarm if nearly all tokens of a job are dead, and still reports them", () =>

@@ -16,7 +16,6 @@ import { safeName } from "../../../internal/text.ts"
 import { callSafely, describe } from "../../../internal/thrown.ts"
 import * as FcmError from "../answer/FcmError.ts"
 import { Message } from "./Message.ts"
-import * as Rules from "./rules.ts"
 import { inCamelCase } from "./spelling.ts"
 import * as Target from "./Target.ts"
 
@@ -44,8 +43,6 @@ export interface Encoded {
   readonly suffix: Uint8Array
   /** The size of keys and values of `data` and `notification`, in bytes. */
   readonly size: number
-  /** How long FCM may keep the message, in milliseconds; `undefined` for the default, 4 weeks. */
-  readonly ttlMillis: number | undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -96,11 +93,9 @@ const encoded = (given: unknown): Result.Result<Encoded, Problem> => {
   const problem = problemOf(message, () => JSON.stringify(message))
   if (problem !== undefined) return Result.fail(problem)
   const inner = JSON.stringify(message).slice(1, -1)
-  const ttl = message.android?.ttl
   return Result.succeed({
     suffix: Buffer.from(`${inner === "" ? "" : `,${inner}`}}}`),
-    size: bytesOf(message.android?.data ?? message.data) + bytesOf(message.notification),
-    ttlMillis: ttl === undefined ? undefined : Rules.secondsOf(ttl) * 1000
+    size: bytesOf(message.android?.data ?? message.data) + bytesOf(message.notification)
   })
 }
 
