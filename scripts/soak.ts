@@ -14,6 +14,7 @@ import { parseArgs } from "node:util"
 import { startVitest } from "vitest/node"
 import { possible, round } from "../test/failover/failover.ts"
 import { postgresKills } from "../test/kills/postgres.ts"
+import * as Push from "../test/kills/push/push.ts"
 import { sqliteKills } from "../test/kills/sqlite.ts"
 import * as Transactions from "../test/kills/transactions.ts"
 import { transferKills } from "../test/kills/transfer.ts"
@@ -87,6 +88,14 @@ const soaks: ReadonlyArray<Soak> = [
     transferKills
   ),
   failover,
+  {
+    name: "push-devices",
+    about:
+      "10,000 push jobs of each kind through beanstalkd and SQLite, on a bad day, by a worker that dies by kill -9",
+    rounds: Push.roundsOfAll,
+    together: 1,
+    take: (seed, index) => Effect.runPromise(Push.round(seed, index))
+  },
   whole(
     "postgres-pooled",
     "the whole suite and the model of a broker, behind pgbouncer in transaction mode",
