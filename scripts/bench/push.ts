@@ -2,7 +2,7 @@
  * CPU of a push to Google and of one to a browser: backq's `Fcm` and `WebPush`, the bare
  * steps, and the libraries that people use now, in one run, to servers on this machine.
  *
- *     npm run bench -- push [--messages 5000] [--rounds 3] [--only fcm,webpush]
+ *     npm run bench -- push [--messages 20000] [--rounds 3] [--only fcm,webpush]
  *     npm run bench -- push --memory 1000000
  *
  * The servers check nothing, so the figures are those of the clients. No access token is
@@ -27,7 +27,7 @@ import * as Server from "./server.ts"
 
 const { values } = parseArgs({
   options: {
-    messages: { type: "string", default: "5000" },
+    messages: { type: "string", default: "20000" },
     rounds: { type: "string", default: "3" },
     only: { type: "string", default: "fcm,webpush" },
     memory: { type: "string", default: "0" }
@@ -38,6 +38,7 @@ const rounds = Number(values.rounds)
 const isWanted = (part: string) => values.only.split(",").includes(part)
 
 const server = await Nghttpd.start(100)
+process.on("exit", server.stop)
 
 /** Looks at the results of a part of a stream: every push must be accepted. */
 type Watch = (results: ReadonlyArray<{ readonly result: Result.Result<unknown, unknown> }>) => void
@@ -157,12 +158,19 @@ const memory = async (title: string, send: Sender, pushes: number) => {
   })
 }
 
-/** `web-push` and firebase-admin are slow: a part of the messages is enough. */
-const options = (slow: string) => ({
+/** How many messages each candidate sends: fewer if a message takes longer. */
+const parts: Readonly<Record<string, number>> = {
+  "node:http2, bare": 1,
+  "backq Fcm.sendAll": 1,
+  "firebase-admin sendEach": 1 / 4,
+  "web-push sendNotification": 1 / 20
+}
+
+const options = {
   rounds,
-  n: (name: string) => name.startsWith(slow) ? Math.ceil(messages / 5) : messages,
+  n: (name: string) => Math.ceil(messages * (parts[name] ?? 1 / 4)),
   ratio: { title: "to bare", of: times }
-})
+}
 
 const compareGoogle = async () => {
   const given: Peers.ToGoogle = { server, message, tokens, accessToken }
@@ -172,13 +180,14 @@ const compareGoogle = async () => {
     "node:http2, bare": bare.send,
     "backq Fcm.sendAll": (n) => toGoogle(n),
     "firebase-admin sendEach": admin.send
-  }, { ...options("firebase-admin"), serverCpu: () => Server.cpuOf(server.pid) })
+  }, { ...options, serverCpu: () => Server.cpuOf(server.pid) })
   admin.close()
   bare.close()
 }
 
 const compareBrowsers = async () => {
   const http1 = await Peers.startHttp1()
+  process.on("exit", http1.stop)
   const library = Peers.webPush({
     ca: http1.ca,
     subscriptions: subscriptionsAt(http1.port),
@@ -189,13 +198,12 @@ const compareBrowsers = async () => {
     "node:crypto, bare steps": Peers.bareSteps(browsers, text),
     "backq WebPush.sendAll": (n) => fresh(n),
     "web-push sendNotification": library.send
-  }, options("web-push"))
+  }, options)
   library.close()
-  http1.stop()
   await compare("a message to a browser, with a reused key pair", {
     "node:crypto, bare steps": Peers.bareCachedSteps(browsers, text),
     "backq WebPush.sendAll, reuseKeys": (n) => reused(n)
-  }, options("web-push"))
+  }, options)
 }
 
 if (Number(values.memory) > 0) {
@@ -210,5 +218,4 @@ if (Number(values.memory) > 0) {
   if (isWanted("webpush")) await compareBrowsers()
 }
 
-server.stop()
 process.exit(0)
