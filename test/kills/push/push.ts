@@ -52,8 +52,11 @@ const deadShare = 0.02
 /** One of so many jobs has many targets. */
 const manyEvery = 20
 const most = 20
-/** A campaign that makes no progress for so long is stuck. */
-const stuckMillis = 120_000
+/**
+ * A campaign that makes no progress for so long is stuck. It is this long because a refused push waits
+ * for a delay that doubles with each attempt, those in a pause included.
+ */
+const stuckMillis = 1_800_000
 
 const planOf = ({ jobs: count, random }: Campaign): Services.Plan => {
   let targets = 0
