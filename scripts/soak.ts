@@ -67,7 +67,13 @@ const whole = (name: string, about: string, file: string): Soak => ({
   rounds: 1,
   together: 1,
   take: async () => {
-    const vitest = await startVitest("test", [file], { run: true, watch: false, include: ["test/**/*.soak.ts"] })
+    // The projects of the configuration have no soaks.
+    const vitest = await startVitest("test", [file], {
+      config: false,
+      run: true,
+      watch: false,
+      include: ["test/**/*.soak.ts"]
+    })
     const isPassed = vitest.state.getCountOfFailedTests() === 0 && vitest.state.getFiles().length > 0
     await vitest.close()
     if (!isPassed) throw new Error(`${file} failed`)
