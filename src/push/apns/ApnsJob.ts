@@ -33,8 +33,8 @@ import * as Stream from "effect/Stream"
 import type { JobId } from "../../Broker.ts"
 import type * as Handler from "../../Handler.ts"
 import * as Job from "../../Job.ts"
-import * as Publisher from "../../Publisher.ts"
-import { Plan, PushJob, splitTokens } from "../job/index.ts"
+import type * as Publisher from "../../Publisher.ts"
+import { distinctTargets, logReported, type Plan, PushJob, reportedLine, splitTokens } from "../job/index.ts"
 import * as ApnsError from "./answer/ApnsError.ts"
 import * as Apns from "./Apns.ts"
 import * as DeadTokenJob from "./DeadTokenJob.ts"
@@ -67,24 +67,10 @@ export type Summary = PushJob.Summary
 // Publishing
 // -----------------------------------------------------------------------------
 
-/** Removes duplicate tokens. Upper and lower case mean the same device, and the first spelling is kept. */
-const distinct = (tokens: Iterable<string>): Array<string> => {
-  const spellings = new Map<string, string>()
-  for (const token of tokens) {
-    const device = token.toLowerCase()
-    if (!spellings.has(device)) spellings.set(device, token)
-  }
-  return [...spellings.values()]
-}
+/** Upper and lower case mean the same device, and the first spelling is kept. */
+const distinct = (tokens: Iterable<string>): Array<string> => distinctTargets(tokens, (token) => token.toLowerCase())
 
 const split = (tokens: Iterable<string>): Array<Arr.NonEmptyReadonlyArray<string>> => splitTokens(distinct(tokens))
-
-/** Splits the tokens into jobs lazily, so that tokens that throw fail the publication. */
-const payloads = (notification: Notification, tokens: Iterable<string>): Iterable<ApnsPayload> => ({
-  *[Symbol.iterator]() {
-    for (const some of split(tokens)) yield { tokens: some, notification }
-  }
-})
 
 /**
  * Publishes a notification for any number of devices, in jobs of at most 500 tokens.
@@ -98,12 +84,8 @@ export const publish = (
   tokens: Iterable<string>,
   options: Publisher.PublishOptions & { readonly job?: Job.Job<ApnsPayload> | undefined } = {}
 ): Effect.Effect<ReadonlyArray<Result.Result<JobId, Publisher.PublishError>>, never, Publisher.Publisher> => {
-  const { id, job: chosen = job, ...rest } = options
-  return Publisher.publishAll(
-    chosen,
-    payloads(notification, tokens),
-    (_, index) => ({ ...rest, id: id === undefined || index === 0 ? id : `${id}/${index + 1}` })
-  )
+  const { job: chosen = job, ...rest } = options
+  return PushJob.publish(chosen, () => split(tokens).map((tokens) => ({ tokens, notification })), rest)
 }
 
 // -----------------------------------------------------------------------------
@@ -137,11 +119,7 @@ const send: Service["send"] = ({ notification }, tokens, id, ended) =>
   Stream.fromIterable(tokens).pipe(
     Stream.map((token) => ({ notification, token, apnsId: pushId(id, token) })),
     Apns.sendAll,
-    Stream.runForEachArray((some) =>
-      Effect.sync(() => {
-        for (const { push, result } of some) ended({ target: push.token, result })
-      })
-    )
+    PushJob.collect(ended, ({ token }) => token)
   )
 
 const deadToken = ({ error, target: token }: Failed, app: Apns.App): DeadTokenJob.DeadToken => {
@@ -157,30 +135,19 @@ const deadToken = ({ error, target: token }: Failed, app: Apns.App): DeadTokenJo
   }
 }
 
-/** Logs, for instance, `2 of 500 device tokens are dead or wrong and were reported: 1 Unregistered, 1 BadDeviceToken`. */
-const logDead = (dead: ReadonlyArray<Failed>, total: number): Effect.Effect<void> => {
-  const reasons = new Map<string, number>()
-  for (const { error } of dead) {
-    const reason = ApnsError.appleReason(error) ?? error.reason._tag
-    reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
-  }
-  const counts = Array.from(reasons, ([reason, count]) => `${count} ${reason}`).join(", ")
-  const line = `${dead.length} of ${total} device tokens are dead or wrong and were reported: ${counts}`
-  // Dead tokens are normal; a wrong token is a fault of the publisher.
-  return dead.some(({ error: { action } }) => action === "CheckToken") ? Effect.logWarning(line) : Effect.logInfo(line)
-}
+const logDead = (dead: ReadonlyArray<Failed>, total: number): Effect.Effect<void> =>
+  logReported(
+    dead,
+    reportedLine(dead, total, "device tokens", (error) => ApnsError.appleReason(error) ?? error.reason._tag)
+  )
 
-/** Reports dead tokens to the application. Succeeds with those whose report failed. */
 const report: Service["report"] = ({ notification }, dead, total) =>
-  Arr.isReadonlyArrayNonEmpty(dead)
-    ? Apns.Apns.use((apns) => apns.app(bundleIdOf(notification), notification.pushType)).pipe(
-      // The credential may have been replaced meanwhile.
-      Effect.mapError((cause) => new DeadTokenJob.NotReported({ detail: cause.message, cause })),
-      Effect.flatMap((app) => DeadTokenJob.report(Arr.map(dead, (failed) => deadToken(failed, app)))),
-      Effect.tap(() => logDead(dead, total)),
-      Effect.match({ onSuccess: () => [], onFailure: (error) => Plan.unreported(dead, error) })
-    )
-    : Effect.succeed([])
+  Apns.Apns.use((apns) => apns.app(bundleIdOf(notification), notification.pushType)).pipe(
+    // The credential may have been replaced meanwhile.
+    Effect.mapError((cause) => new DeadTokenJob.NotReported({ detail: cause.message, cause })),
+    Effect.flatMap((app) => DeadTokenJob.report(Arr.map(dead, (failed) => deadToken(failed, app)))),
+    Effect.tap(() => logDead(dead, total))
+  )
 
 /**
  * Sends the notifications of a queue. Succeeds with the {@link Summary}.

@@ -24,8 +24,8 @@ import * as Stream from "effect/Stream"
 import type { JobId } from "../../Broker.ts"
 import type * as Handler from "../../Handler.ts"
 import * as Job from "../../Job.ts"
-import * as Publisher from "../../Publisher.ts"
-import { Plan, PushJob, splitTokens } from "../job/index.ts"
+import type * as Publisher from "../../Publisher.ts"
+import { distinctTargets, logReported, type Plan, PushJob, reportedLine, splitTokens } from "../job/index.ts"
 import * as FcmError from "./answer/FcmError.ts"
 import * as DeadTokenJob from "./DeadTokenJob.ts"
 import * as Fcm from "./Fcm.ts"
@@ -61,9 +61,7 @@ export type Summary = PushJob.Summary
 
 const nameOf = (target: Target.Target): string => `${target._tag} ${Target.fieldOf(target).value}`
 
-const distinct = (targets: Iterable<Target.Target>): Array<Target.Target> => [
-  ...new Map(Array.from(targets, (target) => [nameOf(target), target])).values()
-]
+const distinct = (targets: Iterable<Target.Target>): Array<Target.Target> => distinctTargets(targets, nameOf)
 
 /** Splits targets into jobs: tokens together, installation ids together, each topic and condition alone. */
 const split = (targets: Iterable<Target.Target>): Array<Arr.NonEmptyReadonlyArray<Target.Target>> => {
@@ -95,18 +93,13 @@ export interface PublishOptions extends Publisher.PublishOptions {
   readonly job?: Job.Job<FcmPayload> | undefined
 }
 
-/** Splits the targets into jobs lazily, so that targets that throw fail the publication. */
+/** The message for these targets, as jobs. */
 const payloads = (
   message: Message,
-  targets: Iterable<Target.Target | string>,
+  targets: Iterable<Target.Target>,
   project: string | undefined
-): Iterable<FcmPayload> => ({
-  *[Symbol.iterator]() {
-    for (const some of split(Array.from(targets, Target.of))) {
-      yield { targets: some, message, ...(project === undefined ? undefined : { project }) }
-    }
-  }
-})
+): Array<FcmPayload> =>
+  split(targets).map((some) => ({ targets: some, message, ...(project === undefined ? undefined : { project }) }))
 
 /**
  * Publishes a message for any number of targets, in jobs of at most 500. A text is a
@@ -120,12 +113,8 @@ export const publish = (
   targets: Iterable<Target.Target | string>,
   options: PublishOptions = {}
 ): Effect.Effect<ReadonlyArray<Result.Result<JobId, Publisher.PublishError>>, never, Publisher.Publisher> => {
-  const { id, job: chosen = job, project, ...rest } = options
-  return Publisher.publishAll(
-    chosen,
-    payloads(message, targets, project),
-    (_, index) => ({ ...rest, id: id === undefined || index === 0 ? id : `${id}/${index + 1}` })
-  )
+  const { job: chosen = job, project, ...rest } = options
+  return PushJob.publish(chosen, () => payloads(message, Array.from(targets, Target.of), project), rest)
 }
 
 // -----------------------------------------------------------------------------
@@ -167,11 +156,7 @@ const makeSend =
           return { message, target, project, expiresAt: deadline }
         }),
         Fcm.sendAll,
-        Stream.runForEachArray((some) =>
-          Effect.sync(() => {
-            for (const { push, result } of some) ended({ target: push.target, result })
-          })
-        )
+        PushJob.collect(ended, ({ target }) => target)
       )
     })
 
@@ -202,14 +187,12 @@ const isOtherProject = ({ error: { reason } }: Failed): boolean =>
 
 /** Logs dead targets, and raises an alarm if nearly all of a job are dead or most belong to another project. */
 const logDead = (dead: ReadonlyArray<Failed>, total: number, project: string): Effect.Effect<void> => {
-  const codes = new Map<string, number>()
-  for (const { error } of dead) {
-    const code = FcmError.errorCode(error) ?? error.reason._tag
-    codes.set(code, (codes.get(code) ?? 0) + 1)
-  }
-  const counts = Array.from(codes, ([code, count]) => `${count} ${code}`).join(", ")
-  const line =
-    `${dead.length} of ${total} targets of the project ${project} are dead or wrong and were reported: ${counts}`
+  const line = reportedLine(
+    dead,
+    total,
+    `targets of the project ${project}`,
+    (error) => FcmError.errorCode(error) ?? error.reason._tag
+  )
   const foreign = dead.filter(isOtherProject).length
   if (foreign > 0 && foreign * 2 >= total) {
     return Effect.logError(`${line}. Most belong to another project: check which service account this worker uses`)
@@ -220,21 +203,17 @@ const logDead = (dead: ReadonlyArray<Failed>, total: number, project: string): E
       : ""
     return Effect.logError(`${line}. So many at once are not normal: check the project and the app${fids}`)
   }
-  return dead.some(({ error: { action } }) => action === "CheckToken") ? Effect.logWarning(line) : Effect.logInfo(line)
+  return logReported(dead, line)
 }
 
-/** Reports dead targets to the application. Succeeds with those whose report failed. */
 const makeReport = (sentAt: WeakMap<Target.Target, number>): Service["report"] => ({ project }, dead, total) =>
-  Arr.isReadonlyArrayNonEmpty(dead)
-    ? Fcm.Fcm.use((fcm) => fcm.project(project)).pipe(
-      Effect.mapError((cause) => new DeadTokenJob.NotReported({ detail: cause.message, cause })),
-      Effect.tap((id) =>
-        DeadTokenJob.report(Arr.map(dead, (failed) => deadToken(failed, id, sentAt.get(failed.target) ?? 0)))
-      ),
-      Effect.tap((id) => logDead(dead, total, id)),
-      Effect.match({ onSuccess: () => [], onFailure: (error) => Plan.unreported(dead, error) })
-    )
-    : Effect.succeed([])
+  Fcm.Fcm.use((fcm) => fcm.project(project)).pipe(
+    Effect.mapError((cause) => new DeadTokenJob.NotReported({ detail: cause.message, cause })),
+    Effect.tap((id) =>
+      DeadTokenJob.report(Arr.map(dead, (failed) => deadToken(failed, id, sentAt.get(failed.target) ?? 0)))
+    ),
+    Effect.flatMap((id) => logDead(dead, total, id))
+  )
 
 /**
  * Sends the messages of a queue. Succeeds with the {@link Summary}.
@@ -251,12 +230,7 @@ export const handler = (options: Options = {}): Handler.Handler<Fcm.Fcm | Publis
     targetsOf: ({ targets }) => distinct(targets),
     originOf: ({ origin }) => origin,
     split: ({ message, project }, targets, origin) =>
-      split(targets).map((some) => ({
-        targets: some,
-        message,
-        ...(project === undefined ? undefined : { project }),
-        origin
-      })),
+      payloads(message, targets, project).map((payload) => ({ ...payload, origin })),
     send: makeSend(sentAt),
     // A wrong key for iOS or browsers does not stop the project.
     scopeOf: ({ project }, fault) =>

@@ -16,11 +16,14 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { maxDelay } from "../../Broker.ts"
+import * as Stream from "effect/Stream"
+import { type JobId, maxDelay } from "../../Broker.ts"
 import * as Handler from "../../Handler.ts"
 import * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
+import type { NotReported } from "./DeadTargets.ts"
 import { finalize } from "./finalize.ts"
 import * as Plan from "./Plan.ts"
 import { untilAccepted } from "./untilAccepted.ts"
@@ -80,12 +83,12 @@ export interface Service<P, T, E extends Plan.Failure, R> {
   ) => Effect.Effect<void, E, R>
   /** What a fault of the configuration belongs to, such as an app; without an error, what the job belongs to. */
   readonly scopeOf: (payload: P, fault?: E) => string | undefined
-  /** Reports dead targets to the application. Succeeds with those whose report failed. */
+  /** Reports dead targets to the application. `total` counts the targets of the job. */
   readonly report: (
     payload: P,
-    dead: ReadonlyArray<Plan.Failed<T, E>>,
+    dead: Arr.NonEmptyReadonlyArray<Plan.Failed<T, E>>,
     total: number
-  ) => Effect.Effect<ReadonlyArray<Plan.Unfinished<T, E>>, never, R>
+  ) => Effect.Effect<void, NotReported, R>
 }
 
 /** An attempt of a job. */
@@ -98,8 +101,40 @@ interface Attempt<P, T, E> {
 }
 
 // -----------------------------------------------------------------------------
+// Publishing
+// -----------------------------------------------------------------------------
+
+/** The id of a part: that of the publication for the first, with a number for the others. */
+const idOf = (id: string, index: number): string => index === 0 ? id : `${id}/${index + 1}`
+
+/**
+ * Publishes the parts of a publication, each as a job. Calls `parts` lazily, so that
+ * targets that throw fail the publication.
+ */
+export const publish = <P>(
+  job: Job.Job<P>,
+  parts: () => Iterable<P>,
+  { id, ...options }: Publisher.PublishOptions
+): Effect.Effect<ReadonlyArray<Result.Result<JobId, Publisher.PublishError>>, never, Publisher.Publisher> =>
+  Publisher.publishAll(
+    job,
+    { [Symbol.iterator]: () => parts()[Symbol.iterator]() },
+    (_, index) => ({ ...options, id: id === undefined ? id : idOf(id, index) })
+  )
+
+// -----------------------------------------------------------------------------
 // Steps
 // -----------------------------------------------------------------------------
+
+/** Runs a stream of results, and calls `ended` with each. */
+export const collect = <I, T, E>(ended: (push: Plan.Ended<T, E>) => void, targetOf: (push: I) => T) =>
+<R>(
+  results: Stream.Stream<{ readonly push: I; readonly result: Result.Result<unknown, E> }, never, R>
+): Effect.Effect<void, never, R> =>
+  Stream.runForEachArray(results, (some) =>
+    Effect.sync(() => {
+      for (const { push, result } of some) ended({ target: targetOf(push), result })
+    }))
 
 /** Logs a configuration fault once per scope, until the service accepts a push of that scope again. */
 const makeAlarm = <P, T, E extends Plan.Failure, R>({ scopeOf }: Service<P, T, E, R>) => {
@@ -139,7 +174,7 @@ const publishPart = Effect.fnUntraced(function*<P, T, E extends Plan.Failure, R>
   const deadline = Option.getOrElse(DateTime.make(expiresAt ?? Number.NaN), () => Duration.infinity)
   const options = { queue, delay, priority, ttr, deadline }
   for (const [index, own] of service.split(payload, part.targets, origin).entries()) {
-    const publish = Publisher.publish(service.job, own, { ...options, id: index === 0 ? id : `${id}/${index + 1}` })
+    const publish = Publisher.publish(service.job, own, { ...options, id: idOf(id, index) })
     yield* untilAccepted(Effect.flatMap(isLost, (lost) => lost ? Effect.interrupt : publish)).pipe(
       Effect.mapError((error) =>
         Job.bury(`${part.reason}, and the broker refuses its new job: ${error.message}`, error)
@@ -184,6 +219,19 @@ const publishRest = Effect.fnUntraced(function*<P, T, E extends Plan.Failure, R,
   return { again: again?.targets.length ?? 0, buried: buried?.targets.length ?? 0 }
 })
 
+/** Reports dead targets to the application. Succeeds with those whose report failed. */
+const report = <P, T, E extends Plan.Failure, R>(
+  service: Service<P, T, E, R>,
+  { payload, targets }: Attempt<P, T, E>,
+  dead: ReadonlyArray<Plan.Failed<T, E>>
+): Effect.Effect<ReadonlyArray<Plan.Unfinished<T, E>>, never, R> =>
+  Arr.isReadonlyArrayNonEmpty(dead)
+    ? Effect.match(service.report(payload, dead, targets.length), {
+      onSuccess: () => [],
+      onFailure: (error) => Plan.unreported(dead, error)
+    })
+    : Effect.succeed([])
+
 /** Reports dead targets and publishes the unfinished pushes. `cut` is why some pushes have no result. */
 const conclude = Effect.fnUntraced(function*<P, T, E extends Plan.Failure, R, E2>(
   service: Service<P, T, E, R>,
@@ -195,7 +243,7 @@ const conclude = Effect.fnUntraced(function*<P, T, E extends Plan.Failure, R, E2
   const sorted = Plan.sort(targets, ended, service)
   const { accepted, dropped } = sorted
   yield* alarm(payload, sorted)
-  const unreported = yield* service.report(payload, sorted.dead, targets.length)
+  const unreported = yield* report(service, attempt, sorted.dead)
   const dead = sorted.dead.length - unreported.length
   const rest = [...sorted.rest, ...unreported]
   const now = yield* Clock.currentTimeMillis

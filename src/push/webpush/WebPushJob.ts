@@ -31,8 +31,8 @@ import * as Stream from "effect/Stream"
 import type { JobId } from "../../Broker.ts"
 import type * as Handler from "../../Handler.ts"
 import * as Job from "../../Job.ts"
-import * as Publisher from "../../Publisher.ts"
-import { Plan, PushJob } from "../job/index.ts"
+import type * as Publisher from "../../Publisher.ts"
+import { distinctTargets, logReported, type Plan, PushJob, reportedLine, splitTargets } from "../job/index.ts"
 import * as WebPushError from "./answer/WebPushError.ts"
 import * as DeadSubscriptionJob from "./DeadSubscriptionJob.ts"
 import type { Message } from "./Message.ts"
@@ -68,40 +68,19 @@ export type Summary = PushJob.Summary
 const maxCharacters = 44_000
 const maxSubscriptions = 200
 
-/** Removes subscriptions with the same endpoint. The first one is kept. */
-const distinct = (subscriptions: Iterable<Subscription>): Array<Subscription> => {
-  const byEndpoint = new Map<string, Subscription>()
-  for (const subscription of subscriptions) {
-    if (!byEndpoint.has(subscription.endpoint)) byEndpoint.set(subscription.endpoint, subscription)
-  }
-  return [...byEndpoint.values()]
-}
+/** Subscriptions with the same endpoint are one, and the first is kept. */
+const distinct = (subscriptions: Iterable<Subscription>): Array<Subscription> =>
+  distinctTargets(subscriptions, ({ endpoint }) => endpoint)
 
 const split = (
   message: Message,
   subscriptions: Iterable<Subscription>
-): Array<Arr.NonEmptyReadonlyArray<Subscription>> => {
-  const jobs: Array<Arr.NonEmptyArray<Subscription>> = []
-  const room = maxCharacters - JSON.stringify(message).length
-  let characters = 0
-  for (const subscription of distinct(subscriptions)) {
-    const last = jobs.at(-1)
-    const size = JSON.stringify(subscription).length
-    characters += size
-    if (last === undefined || last.length >= maxSubscriptions || characters > room) {
-      jobs.push([subscription])
-      characters = size
-    } else last.push(subscription)
-  }
-  return jobs
-}
-
-/** Splits lazily, so that subscriptions that throw fail the publication. */
-const payloads = (message: Message, subscriptions: Iterable<Subscription>): Iterable<WebPushPayload> => ({
-  *[Symbol.iterator]() {
-    for (const some of split(message, subscriptions)) yield { subscriptions: some, message }
-  }
-})
+): Array<Arr.NonEmptyReadonlyArray<Subscription>> =>
+  splitTargets(distinct(subscriptions), {
+    maxTargets: maxSubscriptions,
+    maxCharacters: maxCharacters - JSON.stringify(message).length,
+    charactersOf: (subscription) => JSON.stringify(subscription).length
+  })
 
 /**
  * Publishes a message for any number of subscriptions, in jobs of at most 200. Returns a
@@ -115,12 +94,9 @@ export const publish = (
   subscriptions: Iterable<Subscription>,
   options: Publisher.PublishOptions & { readonly job?: Job.Job<WebPushPayload> | undefined } = {}
 ): Effect.Effect<ReadonlyArray<Result.Result<JobId, Publisher.PublishError>>, never, Publisher.Publisher> => {
-  const { id, job: chosen = job, ...rest } = options
-  return Publisher.publishAll(
-    chosen,
-    payloads(message, subscriptions),
-    (_, index) => ({ ...rest, id: id === undefined || index === 0 ? id : `${id}/${index + 1}` })
-  )
+  const { job: chosen = job, ...rest } = options
+  const parts = () => split(message, subscriptions).map((subscriptions) => ({ subscriptions, message }))
+  return PushJob.publish(chosen, parts, rest)
 }
 
 // -----------------------------------------------------------------------------
@@ -158,16 +134,12 @@ const sentAt = new WeakMap<Subscription, number>()
 const send: Service["send"] = ({ message }, subscriptions, _, ended) =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
     Stream.fromIterable(subscriptions).pipe(
-      Stream.map((subscription) => ({ message, subscription })),
+      Stream.map((subscription) => {
+        sentAt.set(subscription, now)
+        return { message, subscription }
+      }),
       WebPush.sendAll,
-      Stream.runForEachArray((some) =>
-        Effect.sync(() => {
-          for (const { push: { subscription }, result } of some) {
-            sentAt.set(subscription, now)
-            ended({ target: subscription, result })
-          }
-        })
-      )
+      PushJob.collect(ended, ({ subscription }) => subscription)
     ))
 
 const deadSubscription = ({ error, target }: Failed, now: number): DeadSubscriptionJob.DeadSubscription => {
@@ -185,33 +157,22 @@ const deadSubscription = ({ error, target }: Failed, now: number): DeadSubscript
 
 const isOfOtherKey = ({ error }: Failed): boolean => error.reason._tag === "WrongKey"
 
-/** Logs, for instance, `2 of 80 subscriptions are dead or wrong and were reported: 1 DeadSubscription, 1 WrongKey`. */
 const logDead = (dead: ReadonlyArray<Failed>, total: number): Effect.Effect<void> => {
-  const causes = new Map<string, number>()
-  for (const { error } of dead) causes.set(error.reason._tag, (causes.get(error.reason._tag) ?? 0) + 1)
-  const counts = Array.from(causes, ([cause, count]) => `${count} ${cause}`).join(", ")
-  const line = `${dead.length} of ${total} subscriptions are dead or wrong and were reported: ${counts}`
+  const line = reportedLine(dead, total, "subscriptions", ({ reason }) => reason._tag)
   const others = dead.filter(isOfOtherKey).length
   if (total > 1 && others * 2 > total) {
     return Effect.logError(
       `${line}. Most belong to another VAPID key: was a wrong key deployed? Configure the key that the pages use`
     )
   }
-  // Dead subscriptions are normal; a wrong one is a fault of the application, or an attack.
-  return dead.some(({ error }) => error.action === "CheckToken") ? Effect.logWarning(line) : Effect.logInfo(line)
+  return logReported(dead, line)
 }
 
-/** Reports dead subscriptions to the application. Succeeds with those whose report failed. */
 const report: Service["report"] = (_, dead, total) =>
-  Arr.isReadonlyArrayNonEmpty(dead)
-    ? Effect.flatMap(
-      Clock.currentTimeMillis,
-      (now) => DeadSubscriptionJob.report(Arr.map(dead, (failed) => deadSubscription(failed, now)))
-    ).pipe(
-      Effect.tap(() => logDead(dead, total)),
-      Effect.match({ onSuccess: () => [], onFailure: (error) => Plan.unreported(dead, error) })
-    )
-    : Effect.succeed([])
+  Effect.flatMap(
+    Clock.currentTimeMillis,
+    (now) => DeadSubscriptionJob.report(Arr.map(dead, (failed) => deadSubscription(failed, now)))
+  ).pipe(Effect.tap(() => logDead(dead, total)))
 
 /**
  * Sends the messages of a queue. Succeeds with the {@link Summary}.
