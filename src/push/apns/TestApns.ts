@@ -13,9 +13,8 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
+import { scripted } from "../pool/index.ts"
 import * as ApnsError from "./answer/ApnsError.ts"
 import { Apns, make } from "./Apns.ts"
 import type { Environment } from "./Endpoint.ts"
@@ -169,36 +168,19 @@ const makeContext = (options: Options) =>
     const broadcasts: Array<BroadcastChannel.Request> = []
     const channels = makeChannels(broadcasts)
     const answer = options.answer ?? (() => accept)
-    const run = Effect.runForkWith(yield* Effect.context())
+    const submit = yield* scripted({
+      recorded,
+      answer: (push: Outgoing, index) =>
+        answer(push, index).pipe(Effect.map((part) => receipt(push, part)), Effect.mapError(toError(push))),
+      died: (what) => ApnsError.make(new ApnsError.Unknown(what))
+    })
     const gateway: Gateway = {
       environment: options.environment ?? "sandbox",
       credential: options.credential,
       topics: options.topics ?? "any",
       defaultTopic: options.defaultTopic ?? "com.example.app",
       inFlight: options.inFlight ?? 1000,
-      submit: (push, settle) => {
-        const index = recorded.push(push) - 1
-        const answered = Effect.suspend(() => answer(push, index)).pipe(
-          Effect.map((part) => receipt(push, part)),
-          Effect.mapError(toError(push)),
-          Effect.result
-        )
-        // `settle` must not be called before `submit` returns.
-        const fiber = run(Effect.andThen(Effect.yieldNow, answered))
-        let given = false
-        fiber.addObserver((exit) => {
-          if (given) return
-          settle(
-            Exit.isSuccess(exit)
-              ? exit.value
-              : Result.fail(ApnsError.make(new ApnsError.Unknown({ detail: "the script died", cause: exit.cause })))
-          )
-        })
-        return () => {
-          given = true
-          fiber.interruptUnsafe()
-        }
-      },
+      submit,
       exchange: (request) => Effect.sync(() => channels(request))
     }
     return Context.make(Apns, yield* make([gateway])).pipe(

@@ -14,9 +14,9 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import { scripted } from "../pool/index.ts"
 import * as ErrorCode from "./answer/ErrorCode.ts"
 import * as FcmError from "./answer/FcmError.ts"
 import { Fcm, make } from "./Fcm.ts"
@@ -131,56 +131,43 @@ const toError = ({ target }: Outgoing) => (error: FcmError.FcmError | Rejection)
   return FcmError.fromClassification(ErrorCode.classify(status, body, { retryAfter }), { token })
 }
 
-const makeGateway = (
+const makeGateway = Effect.fnUntraced(function*(
   project: string,
-  options: Options,
+  { answer = () => accept, inFlight = 1000 }: Options,
   recorded: Array<Outgoing>,
-  topics: Array<TopicChange>,
-  run: ReturnType<typeof Effect.runForkWith<never>>
-): Gateway => {
-  const answer = options.answer ?? (() => accept)
+  topics: Array<TopicChange>
+): Effect.fn.Return<Gateway> {
+  const submit = yield* scripted({
+    recorded,
+    answer: (push: Outgoing, index) => {
+      const receipt: Receipt = { name: `projects/${project}/messages/${index}`, attempts: 1, duration: 0 }
+      return answer(push, index).pipe(
+        Effect.map((part): Receipt => ({ ...receipt, ...part })),
+        Effect.mapError(toError(push))
+      )
+    },
+    died: (what) => FcmError.make(new FcmError.Unknown(what))
+  })
   return {
     project,
-    inFlight: options.inFlight ?? 1000,
-    submit: (push, settle) => {
-      const index = recorded.push(push) - 1
-      const receipt: Receipt = { name: `projects/${project}/messages/${index}`, attempts: 1, duration: 0 }
-      const answered = Effect.suspend(() => answer(push, index)).pipe(
-        Effect.map((part): Receipt => ({ ...receipt, ...part })),
-        Effect.mapError(toError(push)),
-        Effect.result
-      )
-      // `settle` must not be called before `submit` returns.
-      const fiber = run(Effect.andThen(Effect.yieldNow, answered))
-      let given = false
-      fiber.addObserver((exit) => {
-        if (given) return
-        settle(
-          Exit.isSuccess(exit)
-            ? exit.value
-            : Result.fail(FcmError.make(new FcmError.Unknown({ detail: "the script died", cause: exit.cause })))
-        )
-      })
-      return () => {
-        given = true
-        fiber.interruptUnsafe()
-      }
-    },
+    inFlight,
+    submit,
     changeTopic: (change) =>
       Effect.sync(() => {
         topics.push(change)
         return change.tokens.map((token) => ({ token, result: Result.void }))
       })
   }
-}
+})
 
 const makeContext = (options: Options) =>
   Effect.gen(function*() {
     const recorded: Array<Outgoing> = []
     const topics: Array<TopicChange> = []
-    const run = Effect.runForkWith(yield* Effect.context())
-    const projects = options.projects ?? ["test-project"]
-    const gateways = projects.map((project) => makeGateway(project, options, recorded, topics, run))
+    const gateways = yield* Effect.forEach(
+      options.projects ?? ["test-project"],
+      (project) => makeGateway(project, options, recorded, topics)
+    )
     return Context.make(Fcm, yield* make(gateways)).pipe(
       Context.add(TestFcm, {
         pushes: Effect.sync(() => recorded.slice()),

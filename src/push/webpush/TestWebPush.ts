@@ -13,10 +13,9 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
+import { scripted } from "../pool/index.ts"
 import * as Reason from "./answer/Reason.ts"
 import * as WebPushError from "./answer/WebPushError.ts"
 import type { Gateway, Outgoing, Receipt } from "./Gateway.ts"
@@ -140,36 +139,18 @@ const makeContext = (options: Options) =>
   Effect.gen(function*() {
     const recorded: Array<Outgoing> = []
     const answer = options.answer ?? (() => accept)
-    const run = Effect.runForkWith(yield* Effect.context())
+    const submit = yield* scripted({
+      recorded,
+      answer: (push: Outgoing, index) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          answer(push, index).pipe(Effect.map(receipt), Effect.mapError(toError(push, now)))),
+      died: (what) =>
+        WebPushError.make(new WebPushError.Unknown(what))
+    })
     const gateway: Gateway = {
       keys: (options.keys ?? [defaultId]).map(keyOf),
       inFlight: options.inFlight ?? 1000,
-      submit: (push, settle) => {
-        const index = recorded.push(push) - 1
-        const answered = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-          Effect.suspend(() => answer(push, index)).pipe(
-            Effect.map(receipt),
-            Effect.mapError(toError(push, now)),
-            Effect.result
-          ))
-        // `settle` must not be called before `submit` returns.
-        const fiber = run(Effect.andThen(Effect.yieldNow, answered))
-        let given = false
-        fiber.addObserver((exit) => {
-          if (given) return
-          settle(
-            Exit.isSuccess(exit)
-              ? exit.value
-              : Result.fail(
-                WebPushError.make(new WebPushError.Unknown({ detail: "the script died", cause: exit.cause }))
-              )
-          )
-        })
-        return () => {
-          given = true
-          fiber.interruptUnsafe()
-        }
-      }
+      submit
     }
     return Context.make(WebPush, yield* make(gateway, options.allow)).pipe(
       Context.add(TestWebPush, { pushes: Effect.sync(() => recorded.slice()) })
