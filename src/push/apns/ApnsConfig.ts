@@ -21,13 +21,10 @@
  * only if it looks like one.
  */
 import * as Config from "effect/Config"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { trimmed } from "../../internal/trimmedConfig.ts"
 import { KeyMaterial } from "../credential/index.ts"
-import { Servers } from "../pool/index.ts"
+import { Servers, Variables } from "../pool/index.ts"
 import type * as Credential from "./credential/Credential.ts"
 import * as CredentialError from "./credential/CredentialError.ts"
 import * as Endpoint from "./Endpoint.ts"
@@ -46,11 +43,8 @@ export interface ApnsConfig {
 
 const prefix = "BACKQ_APNS_"
 
-const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
-  Config.map(Config.option(config), Option.getOrUndefined)
-
-const text = (name: string) => optional(Config.NonEmptyString(`${prefix}${name}`))
-const secret = (name: string) => optional(Config.Redacted(`${prefix}${name}`))
+const text = (name: string) => Variables.optional(Config.NonEmptyString(`${prefix}${name}`))
+const secret = (name: string) => Variables.optional(Config.Redacted(`${prefix}${name}`))
 
 const variables = Config.all({
   key: secret("KEY"),
@@ -67,7 +61,7 @@ const variables = Config.all({
   proxy: secret("PROXY")
 })
 
-type Variables = Config.Success<typeof variables>
+type Given = Config.Success<typeof variables>
 
 const invalid = (variable: string, rule: string) =>
   Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option: `${prefix}${variable}`, rule })))
@@ -76,21 +70,17 @@ const missing = (variable: string, rule: string) =>
   Effect.fail(CredentialError.make(new CredentialError.OptionMissing({ option: `${prefix}${variable}`, rule })))
 
 const checkAll = (
-  { environment, host, keyId, port, teamId, topic }: Variables
+  { environment, host, keyId, port, teamId, topic }: Given
 ): Effect.Effect<void, CredentialError.CredentialError> => {
-  const checks: ReadonlyArray<readonly [variable: string, value: string | undefined, check: Servers.Check]> = [
+  const broken = Variables.firstBroken([
     ["TOPIC", topic, OptionRules.defaultTopic],
     ["KEY_ID", keyId, OptionRules.id],
     ["TEAM_ID", teamId, OptionRules.id],
     ["ENVIRONMENT", environment, OptionRules.environment],
     ["HOST", host, OptionRules.pushHost(environment === "sandbox" ? environment : "production")],
     ["PORT", port, Servers.port]
-  ]
-  for (const [variable, value, check] of checks) {
-    const rule = value === undefined ? undefined : check(value)
-    if (rule !== undefined) return invalid(variable, rule)
-  }
-  return Effect.void
+  ])
+  return broken === undefined ? Effect.void : invalid(broken.option, broken.rule)
 }
 
 const materialRule = "must be PEM, base64 of PEM, or a path such as AuthKey_ABC123DEFG.p8, /run/secrets/apns or ./apns"
@@ -113,7 +103,7 @@ const keyIdIn = (key: Redacted.Redacted): string | undefined =>
   /AuthKey_([A-Z0-9]{10})\.p8$/.exec(Redacted.value(key))?.[1]
 
 const credentialOf = Effect.fnUntraced(function*(
-  given: Variables
+  given: Given
 ): Effect.fn.Return<Credential.Options, CredentialError.CredentialError> {
   const { certificate, key, passphrase, teamId, topic } = given
   const common: Credential.CommonOptions = { topic, ca: yield* optionalKeyMaterial("CA", "certificate", given.ca) }
@@ -143,25 +133,13 @@ const credentialOf = Effect.fnUntraced(function*(
   return { ...common, key: found, keyId, teamId }
 })
 
-const proxyOf = ({ proxy }: Variables): Effect.Effect<Endpoint.Proxy | undefined, CredentialError.CredentialError> =>
-  proxy === undefined
-    ? Effect.undefined
-    : Effect.catch(
-      Effect.fromResult(Endpoint.parseProxy(Redacted.value(proxy))),
-      (rule) => invalid("PROXY", rule)
-    )
-
 /** The variables of options that are checked where they are used. */
 const variableOf: Readonly<Record<string, string>> = {
   topic: "TOPIC",
   keyId: "KEY_ID",
   teamId: "TEAM_ID",
   host: "HOST",
-  port: "PORT",
-  "proxy.host": "PROXY",
-  "proxy.port": "PROXY",
-  "proxy.username": "PROXY",
-  "proxy.password": "PROXY"
+  port: "PORT"
 }
 
 /**
@@ -172,14 +150,8 @@ const variableOf: Readonly<Record<string, string>> = {
  */
 export const named = (error: CredentialError.CredentialError): CredentialError.CredentialError => {
   const { reason } = error
-  if (reason._tag !== "OptionInvalid" || variableOf[reason.option] === undefined) return error
-  const { option, rule } = reason
-  return CredentialError.make(
-    new CredentialError.OptionInvalid({
-      option: `${prefix}${variableOf[option]}`,
-      rule: option.startsWith("proxy.") ? `can't be used: its ${option.slice(6)} ${rule}` : rule
-    })
-  )
+  const broken = reason._tag === "OptionInvalid" ? Variables.named(reason, prefix, variableOf) : undefined
+  return broken === undefined ? error : CredentialError.make(new CredentialError.OptionInvalid(broken))
 }
 
 /**
@@ -190,8 +162,7 @@ export const named = (error: CredentialError.CredentialError): CredentialError.C
  */
 export const load: Effect.Effect<ApnsConfig, Config.ConfigError | CredentialError.CredentialError> = Effect.gen(
   function*() {
-    const provider = trimmed(yield* ConfigProvider.ConfigProvider)
-    const given = yield* Effect.provideService(variables, ConfigProvider.ConfigProvider, provider)
+    const given = yield* Variables.read(variables)
     yield* checkAll(given)
     const { environment, host, port } = given
     return {
@@ -200,7 +171,7 @@ export const load: Effect.Effect<ApnsConfig, Config.ConfigError | CredentialErro
         environment: environment as Endpoint.Environment | undefined,
         host,
         port: port === undefined ? undefined : Number(port),
-        proxy: yield* proxyOf(given)
+        proxy: yield* Effect.catch(Variables.proxyOf(given.proxy), (rule) => invalid("PROXY", rule))
       }
     }
   }

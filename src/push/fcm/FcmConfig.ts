@@ -15,13 +15,10 @@
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Config from "effect/Config"
-import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { trimmed } from "../../internal/trimmedConfig.ts"
 import { readFile } from "../credential/index.ts"
-import { Servers } from "../pool/index.ts"
+import { Servers, Variables } from "../pool/index.ts"
 import type { ConnectionOptions } from "./connectionOptions.ts"
 import type * as Credential from "./credential/Credential.ts"
 import * as CredentialError from "./credential/CredentialError.ts"
@@ -41,38 +38,31 @@ export interface FcmConfig {
 
 const prefix = "BACKQ_FCM_"
 
-const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
-  Config.map(Config.option(config), Option.getOrUndefined)
-
 const variables = Config.all({
-  account: optional(Config.Redacted(`${prefix}SERVICE_ACCOUNT`)),
-  file: optional(Config.NonEmptyString("GOOGLE_APPLICATION_CREDENTIALS")),
-  project: optional(Config.NonEmptyString(`${prefix}PROJECT`)),
-  host: optional(Config.NonEmptyString(`${prefix}HOST`)),
-  port: optional(Config.NonEmptyString(`${prefix}PORT`)),
-  ca: optional(Config.NonEmptyString(`${prefix}CA`)),
-  proxy: optional(Config.Redacted(`${prefix}PROXY`))
+  account: Variables.optional(Config.Redacted(`${prefix}SERVICE_ACCOUNT`)),
+  file: Variables.optional(Config.NonEmptyString("GOOGLE_APPLICATION_CREDENTIALS")),
+  project: Variables.optional(Config.NonEmptyString(`${prefix}PROJECT`)),
+  host: Variables.optional(Config.NonEmptyString(`${prefix}HOST`)),
+  port: Variables.optional(Config.NonEmptyString(`${prefix}PORT`)),
+  ca: Variables.optional(Config.NonEmptyString(`${prefix}CA`)),
+  proxy: Variables.optional(Config.Redacted(`${prefix}PROXY`))
 })
 
-type Variables = Config.Success<typeof variables>
+type Given = Config.Success<typeof variables>
 
 const invalid = (variable: string, rule: string) =>
   Effect.fail(CredentialError.make(new CredentialError.OptionInvalid({ option: `${prefix}${variable}`, rule })))
 
-const checkAll = ({ host, port, project }: Variables): Effect.Effect<void, CredentialError.CredentialError> => {
-  const checks: ReadonlyArray<readonly [variable: string, value: string | undefined, check: Servers.Check]> = [
+const checkAll = ({ host, port, project }: Given): Effect.Effect<void, CredentialError.CredentialError> => {
+  const broken = Variables.firstBroken([
     ["PROJECT", project, projectRule],
     ["HOST", host, Servers.host("fcm.googleapis.com")],
     ["PORT", port, Servers.port]
-  ]
-  for (const [variable, value, check] of checks) {
-    const rule = value === undefined ? undefined : check(value)
-    if (rule !== undefined) return invalid(variable, rule)
-  }
-  return Effect.void
+  ])
+  return broken === undefined ? Effect.void : invalid(broken.option, broken.rule)
 }
 
-const accountOf = ({ account, file }: Variables) => {
+const accountOf = ({ account, file }: Given) => {
   if (account !== undefined) {
     const text = Redacted.value(account)
     return Effect.succeed(isContent(text) ? account : { file: text })
@@ -95,23 +85,11 @@ const authoritiesOf = (ca: string | undefined) =>
       onFailure: (unreadable) => CredentialError.make(new CredentialError.FileUnreadable(unreadable))
     })
 
-const proxyOf = ({ proxy }: Variables) =>
-  proxy === undefined
-    ? Effect.undefined
-    : Effect.catch(
-      Effect.fromResult(Servers.parseProxy(Redacted.value(proxy))),
-      (rule) => invalid("PROXY", rule)
-    )
-
 /** The variables of options that are checked where they are used. */
 const variableOf: Readonly<Record<string, string>> = {
   project: "PROJECT",
   host: "HOST",
-  port: "PORT",
-  "proxy.host": "PROXY",
-  "proxy.port": "PROXY",
-  "proxy.username": "PROXY",
-  "proxy.password": "PROXY"
+  port: "PORT"
 }
 
 /**
@@ -123,17 +101,12 @@ const variableOf: Readonly<Record<string, string>> = {
 export const named = (error: CredentialError.CredentialError): CredentialError.CredentialError => {
   const { reason } = error
   if (reason._tag !== "OptionInvalid" && reason._tag !== "OptionMissing") return error
-  const variable = variableOf[reason.option]
-  if (variable === undefined) return error
-  const { option, rule } = reason
-  const named = {
-    option: `${prefix}${variable}`,
-    rule: option.startsWith("proxy.") ? `can't be used: its ${option.slice(6)} ${rule}` : rule
-  }
+  const broken = Variables.named(reason, prefix, variableOf)
+  if (broken === undefined) return error
   return CredentialError.make(
     reason._tag === "OptionInvalid"
-      ? new CredentialError.OptionInvalid(named)
-      : new CredentialError.OptionMissing(named)
+      ? new CredentialError.OptionInvalid(broken)
+      : new CredentialError.OptionMissing(broken)
   )
 }
 
@@ -145,8 +118,7 @@ export const named = (error: CredentialError.CredentialError): CredentialError.C
  */
 export const load: Effect.Effect<FcmConfig, Config.ConfigError | CredentialError.CredentialError> = Effect.gen(
   function*() {
-    const provider = trimmed(yield* ConfigProvider.ConfigProvider)
-    const given = yield* Effect.provideService(variables, ConfigProvider.ConfigProvider, provider)
+    const given = yield* Variables.read(variables)
     yield* checkAll(given)
     const { host, port, project } = given
     return {
@@ -155,7 +127,7 @@ export const load: Effect.Effect<FcmConfig, Config.ConfigError | CredentialError
         host,
         port: port === undefined ? undefined : Number(port),
         ca: yield* authoritiesOf(given.ca),
-        proxy: yield* proxyOf(given)
+        proxy: yield* Effect.catch(Variables.proxyOf(given.proxy), (rule) => invalid("PROXY", rule))
       }
     }
   }

@@ -35,10 +35,14 @@ export const rules = (options: Common): ReadonlyArray<Rule> => [
   duration("drainTimeout", options.drainTimeout, 0)
 ]
 
+/** An option that breaks its rule. */
+export interface Broken {
+  readonly option: string
+  readonly rule: string
+}
+
 /** The first option that breaks its rule. */
-export const firstBroken = (
-  rules: ReadonlyArray<Rule>
-): { readonly option: string; readonly rule: string } | undefined => {
+export const firstBroken = (rules: ReadonlyArray<Rule>): Broken | undefined => {
   for (const [option, rule] of rules) if (rule !== undefined) return { option, rule }
   return undefined
 }
