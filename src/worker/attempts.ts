@@ -140,25 +140,35 @@ export class Attempts {
     for (const attempt of MutableList.takeAll(this.queue)) attempt.end(decision)
   }
 
-  /** Waits for attempts that ended. Those whose settlement was refused come again after a pause. */
-  readonly takeEnded: Effect.Effect<NonEmptyReadonlyArray<Attempt.Attempt>, BrokerError | Cause.Done> = Effect.suspend(
+  /**
+   * Waits for attempts that ended. Those whose settlement was refused come again after a pause. All of them come again
+   * until `settling`, because an interruption may end the caller before it has them.
+   */
+  readonly nextEnded: Effect.Effect<NonEmptyReadonlyArray<Attempt.Attempt>, BrokerError | Cause.Done> = Effect.suspend(
     () =>
       Effect.andThen(
         this.refused.length === 0
           ? this.hasEnded.until(() => this.ended.length > 0 || this.ending !== undefined)
           : Effect.sleep(settleAgainAfterMillis),
-        this.takeNow
+        this.endedNow
       )
   )
 
-  private readonly takeNow = Effect.suspend(() => {
-    const taken = this.refused.length === 0 ? this.ended : [...this.refused, ...this.ended]
-    this.refused = []
-    this.ended = []
-    return isReadonlyArrayNonEmpty(taken) ? Effect.succeed(taken) : this.ending!
+  private readonly endedNow = Effect.suspend(() => {
+    const all = this.refused.length === 0 ? this.ended : [...this.refused, ...this.ended]
+    return isReadonlyArrayNonEmpty(all) ? Effect.succeed(all) : this.ending!
   })
 
-  /** Ends `takeEnded` after the last attempt, or fails it because the broker is gone. */
+  /** Marks that the settlement of attempts from `nextEnded` is under way. */
+  settling(attempts: ReadonlyArray<Attempt.Attempt>): void {
+    for (const attempt of attempts) attempt.settle()
+    const count = attempts.length - this.refused.length
+    // others may have ended since
+    this.ended = count === this.ended.length ? [] : this.ended.slice(count)
+    this.refused = []
+  }
+
+  /** Ends `nextEnded` after the last attempt, or fails it because the broker is gone. */
   end(ending: Exit.Exit<never, BrokerError | Cause.Done>): void {
     this.ending = ending
     this.hasEnded.check()

@@ -159,6 +159,6 @@ export const dispatch =
       const admitAll = Pull.catchDone(Effect.forever(admit, { disableYield: true }), () => Effect.void)
       return Scope.addFinalizer(scope, Shutdown.finish(parts)).pipe(
         Effect.andThen(Effect.forkIn(Shutdown.runUntilStopped(parts, admitAll), scope)),
-        Effect.as(parts.attempts.takeEnded)
+        Effect.as(parts.attempts.nextEnded)
       )
     })

@@ -219,7 +219,7 @@ export const settleNext = <E>(
 
   return Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(restore(next), (ended) => {
-      for (const attempt of ended) attempt.settle()
+      attempts.settling(ended)
       return Effect.flatMap(decideAll(consumer, ended), (all) =>
         Effect.flatMap(settleAll(consumer, all), (answers) => remove(ended, settled(all, answers, mayWaitUntil))))
     })

@@ -73,7 +73,7 @@ export const finish = (parts: Parts): Effect.Effect<void> => {
   const { attempts } = parts
   const settleRest = Effect.whileLoop({
     while: () => attempts.all.size > 0,
-    body: () => settleNext(parts, attempts.takeEnded),
+    body: () => settleNext(parts, attempts.nextEnded),
     step: () => {}
   })
   return Effect.raceFirst(settleRest, requeueAll(parts)).pipe(

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Broker } from "../../src/Broker.ts"
@@ -22,6 +23,8 @@ const seconds = (seen: Array<string>) =>
       yield* Effect.sleep("1 second")
       seen.push(`end ${n}`)
     }))
+
+const turnOfLoop = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
 const fork = (effect: ReturnType<typeof Worker.run>) => Effect.tap(Effect.forkScoped(effect), () => rest)
 
@@ -320,4 +323,55 @@ describe("layer", () => {
       yield* rest
       assert.deepStrictEqual(names, ["memory:"])
     }).pipe(Effect.provide(TestBroker.layer)))
+})
+
+/** Lets one fiber give up its turn after this many operations, and calls `cut` before it goes on. */
+class Cutting extends Scheduler.MixedScheduler {
+  left: number
+  readonly cut: () => void
+
+  constructor(left: number, cut: () => void) {
+    super()
+    this.left = left
+    this.cut = cut
+  }
+
+  override shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+    if (--this.left !== 0) return super.shouldYield(fiber)
+    queueMicrotask(this.cut)
+    return true
+  }
+}
+
+/** Interrupts a worker after this many of its operations. Returns false if it had done all jobs by then. */
+const interruptAfter = (operations: number, body: Effect.Effect<void>) =>
+  Effect.gen(function*() {
+    const ids = yield* publish(2)
+    let handled = 0
+    const handler = Worker.handler(Count, () => Effect.andThen(body, Effect.sync(() => handled++)))
+    let worker: Fiber.Fiber<unknown, unknown> | undefined
+    const scheduler = new Cutting(operations, () => worker!.interruptUnsafe())
+    worker = yield* Effect.forkChild(Effect.provideService(Worker.run({}, handler), Scheduler.Scheduler, scheduler))
+    for (let turn = 0; turn < 20; turn++) yield* turnOfLoop
+    if (scheduler.left > 0) {
+      yield* Fiber.interrupt(worker)
+      return false
+    }
+    const hasEnded = worker.pollUnsafe() !== undefined
+    yield* pass("1 minute")
+    assert.isTrue(hasEnded, `the worker ends at once after operation ${operations}`)
+    const gone = yield* Effect.forEach(ids, isGone)
+    assert.strictEqual(gone.filter((isGone) => isGone).length, handled, `jobs after operation ${operations}`)
+    return true
+  }).pipe(Effect.provide(TestBroker.layer))
+
+describe("an interruption at any operation of the worker", () => {
+  for (const [what, body] of [["ends at once", Effect.void], ["yields", Effect.yieldNow]] as const) {
+    it.effect(`settles each job whose handler has ended, when a handler ${what}`, () =>
+      Effect.gen(function*() {
+        let operations = 1
+        while (yield* interruptAfter(operations, body)) operations++
+        assert.isAbove(operations, 50)
+      }))
+  }
 })
