@@ -82,7 +82,7 @@ const authoritiesOf = (ca: string | undefined) =>
     ? Effect.succeed(ca)
     : Effect.mapBoth(Effect.provide(readFile(ca, "authorities"), NodeFileSystem.layer), {
       onSuccess: (bytes) => Buffer.from(bytes).toString("utf8"),
-      onFailure: (unreadable) => CredentialError.make(new CredentialError.FileUnreadable(unreadable))
+      onFailure: CredentialError.make
     })
 
 /** The variables of options that are checked where they are used. */

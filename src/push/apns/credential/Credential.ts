@@ -146,10 +146,7 @@ const load = Effect.fnUntraced(function*(material: KeyMaterial, name: string): E
     return { source: `the given ${name}`, bytes: Redacted.make(bytes, { label: name }) }
   }
   const { file } = material
-  const bytes = yield* Effect.mapError(
-    readFile(file, name),
-    (unreadable) => CredentialError.make(new CredentialError.FileUnreadable(unreadable))
-  )
+  const bytes = yield* Effect.mapError(readFile(file, name), CredentialError.make)
   return { source: file, bytes: Redacted.make(bytes, { label: name }) }
 })
 

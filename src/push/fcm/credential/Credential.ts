@@ -126,7 +126,7 @@ const load = Effect.fnUntraced(function*({ serviceAccount: given }: ServiceAccou
   if (Redacted.isRedacted(given)) return { source: "the given text", text: given }
   const bytes = yield* Effect.mapError(
     Effect.provide(readFile(given.file, "service account"), NodeFileSystem.layer),
-    (unreadable) => CredentialError.make(new CredentialError.FileUnreadable(unreadable))
+    CredentialError.make
   )
   return { source: given.file, text: Redacted.make(Buffer.from(bytes).toString("utf8"), { label: "service account" }) }
 })

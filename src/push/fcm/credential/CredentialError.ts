@@ -3,21 +3,9 @@
  * option, and what to do. None contains any part of a key.
  */
 import * as Schema from "effect/Schema"
+import { FileUnreadable, OptionInvalid, OptionMissing } from "../../credential/index.ts"
 
-/**
- * The file of the service account can't be read.
- *
- * @category errors
- * @since 0.1.0
- */
-export class FileUnreadable extends Schema.TaggedError<FileUnreadable>()("FileUnreadable", {
-  file: Schema.String,
-  detail: Schema.String
-}) {
-  override get message() {
-    return `${this.file} can't be read: ${this.detail}. Check the path and the permissions`
-  }
-}
+export { FileUnreadable, OptionInvalid, OptionMissing }
 
 /**
  * The content is no usable service account.
@@ -37,37 +25,6 @@ export class AccountInvalid extends Schema.TaggedError<AccountInvalid>()("Accoun
     return `${this.source} is not a usable service account: ${
       this.field === undefined ? "" : `${this.field} `
     }${this.rule}`
-  }
-}
-
-/**
- * An option has a value that is not allowed.
- *
- * @category errors
- * @since 0.1.0
- */
-export class OptionInvalid extends Schema.TaggedError<OptionInvalid>()("OptionInvalid", {
-  option: Schema.String,
-  /** The end of a sentence that begins with the option. */
-  rule: Schema.String
-}) {
-  override get message() {
-    return `${this.option} ${this.rule}`
-  }
-}
-
-/**
- * A required option is missing.
- *
- * @category errors
- * @since 0.1.0
- */
-export class OptionMissing extends Schema.TaggedError<OptionMissing>()("OptionMissing", {
-  option: Schema.String,
-  rule: Schema.String
-}) {
-  override get message() {
-    return `${this.option} is missing: ${this.rule}`
   }
 }
 
