@@ -46,6 +46,12 @@ export interface Response {
   readonly body: Uint8Array
 }
 
+/** The value of a header, by its name in lower case. */
+export const header = (headers: Response["headers"], name: string): string | undefined => {
+  for (const field of headers) if (field[0] === name) return field[1]
+  return undefined
+}
+
 /** How a request ended: with a response or a failure. */
 export type Answer = Result.Result<Response, Http2Error>
 

@@ -11,7 +11,6 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { Connection } from "../../http2/index.ts"
@@ -82,14 +81,14 @@ const poolsOf = Effect.fnUntraced(function*(
   }
 })
 
-const exchange = (pool: ApnsPool, { body, expiration, headers, method, path }: BroadcastChannel.Request) =>
-  Effect.callback<BroadcastChannel.Response, ApnsError.ApnsError>((resume) => {
-    const cancel = pool.submit(
-      { method, path, shared: headers, headers: [], body, expiresAt: expiresAt(expiration) },
-      (reply) => resume(Effect.fromResult(Result.map(reply, ({ response }) => response)))
-    )
-    return Effect.sync(cancel)
-  })
+const exchange = (
+  pool: ApnsPool,
+  { body, expiration, headers, method, path }: BroadcastChannel.Request
+): Effect.Effect<BroadcastChannel.Response, ApnsError.ApnsError> =>
+  Effect.map(
+    pool.exchange({ method, path, shared: headers, headers: [], body, expiresAt: expiresAt(expiration) }),
+    ({ response }) => response
+  )
 
 /** Makes the gateway of one credential. Its first push opens its first connection. */
 export const make = Effect.fnUntraced(function*(

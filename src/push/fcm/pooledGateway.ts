@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { Connection } from "../../http2/index.ts"
+import { parseJson } from "../../internal/json.ts"
 import { onReplaced } from "../credential/index.ts"
 import { BadTokens, InFlight, Pool, type Servers } from "../pool/index.ts"
 import type { Classification } from "./answer/ErrorCode.ts"
@@ -36,7 +37,7 @@ const topicHeaders = [["content-type", "application/json"], ["access_token_auth"
 const text = new TextDecoder()
 
 const nameIn = (body: Uint8Array): string | undefined => {
-  const answer: unknown = Result.getOrUndefined(Result.try((): unknown => JSON.parse(text.decode(body))))
+  const answer = parseJson(text.decode(body))
   const name = typeof answer === "object" && answer !== null && "name" in answer ? answer.name : undefined
   return typeof name === "string" ? name : undefined
 }
@@ -95,26 +96,24 @@ class RefusedTokens {
   }
 }
 
-const exchange = (pool: FcmPool, { kind, tokens, topic }: TopicChange) =>
-  Effect.callback<ReadonlyArray<TopicResult>, FcmError.FcmError>((resume) => {
-    const cancel = pool.submit({
+const changeTopic = (
+  pool: FcmPool,
+  { kind, tokens, topic }: TopicChange
+): Effect.Effect<ReadonlyArray<TopicResult>, FcmError.FcmError> =>
+  Effect.flatMap(
+    pool.exchange({
       method: "POST",
       path: kind === "Subscribe" ? "/iid/v1:batchAdd" : "/iid/v1:batchRemove",
       shared: topicHeaders,
       headers: [],
       body: Buffer.from(JSON.stringify({ to: `/topics/${topic}`, registration_tokens: tokens })),
       expiresAt: undefined
-    }, (reply) => {
-      if (Result.isFailure(reply)) return resume(Effect.fail(reply.failure))
-      const { refusal, response } = reply.success
-      resume(
-        refusal === undefined
-          ? Effect.fromResult(Subscriptions.resultsOf(tokens, text.decode(response.body)))
-          : Effect.fail(FcmError.fromClassification(refusal))
-      )
-    })
-    return Effect.sync(cancel)
-  })
+    }),
+    ({ refusal, response }) =>
+      refusal === undefined
+        ? Effect.fromResult(Subscriptions.resultsOf(tokens, text.decode(response.body)))
+        : Effect.fail(FcmError.fromClassification(refusal))
+  )
 
 /** Makes the gateway of one credential. Its first push opens its first connection. */
 export const make = Effect.fnUntraced(function*(
@@ -174,6 +173,6 @@ export const make = Effect.fnUntraced(function*(
         settle(endOf(reply, token))
       })
     },
-    changeTopic: (change) => exchange(topics, change)
+    changeTopic: (change) => changeTopic(topics, change)
   }
 })

@@ -8,7 +8,7 @@
  * because that is counted here.
  */
 import * as Duration from "effect/Duration"
-import type { Http2Error, Message } from "../../http2/index.ts"
+import { type Http2Error, Message } from "../../http2/index.ts"
 import { retryAfter } from "../../internal/peerNumber.ts"
 import { Provider, Unanswered } from "../pool/index.ts"
 import type { Classification } from "./answer/ErrorCode.ts"
@@ -21,11 +21,6 @@ const text = new TextDecoder()
 
 /** So many refusals in a row mean the quota of the project. */
 const refusalsOfProject = 3
-
-const header = (headers: Message.Response["headers"], name: string): string | undefined => {
-  for (const field of headers) if (field[0] === name) return field[1]
-  return undefined
-}
 
 const isObject = (body: Uint8Array): boolean => {
   for (const byte of body) if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return byte === 0x7b
@@ -67,7 +62,7 @@ export const makeProvider = (
   const quoted = `"${field}"`
 
   const refusalOf = ({ body, headers, status }: Message.Response, now: () => number): Classification => {
-    const after = header(headers, "retry-after")
+    const after = Message.header(headers, "retry-after")
     const wait = after === undefined ? undefined : retryAfter(after, now())
     if (status === 429) inRow++
     return ErrorCode.classify(status, ErrorCode.parseBody(text.decode(body)), {

@@ -2,6 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import { parseJson } from "../../internal/json.ts"
 import * as ErrorCode from "./answer/ErrorCode.ts"
 import * as FcmError from "./answer/FcmError.ts"
 import type { TopicResult } from "./Gateway.ts"
@@ -40,7 +41,7 @@ export const resultsOf = (
   tokens: ReadonlyArray<string>,
   body: string
 ): Result.Result<ReadonlyArray<TopicResult>, FcmError.FcmError> => {
-  const answer: unknown = Result.getOrUndefined(Result.try((): unknown => JSON.parse(body)))
+  const answer = parseJson(body)
   const results: unknown = typeof answer === "object" && answer !== null && "results" in answer
     ? answer.results
     : undefined

@@ -237,6 +237,14 @@ export class Pool<R extends Refusal, E extends Failure> {
     return () => this.cancelPending(pending)
   }
 
+  /** Sends a request and waits for its answer. Interruption cancels it. */
+  exchange(request: Request): Effect.Effect<Answered<R>, E> {
+    return Effect.callback((resume) => {
+      const cancel = this.submit(request, (reply) => resume(Effect.fromResult(reply)))
+      return Effect.sync(cancel)
+    })
+  }
+
   private cancelPending(pending: Pending<R, E>): void {
     const { sent } = pending
     pending.isSettled = true

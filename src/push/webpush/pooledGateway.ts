@@ -10,7 +10,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { Connection, type Http2Error, type Message } from "../../http2/index.ts"
+import { Connection, type Http2Error, Message } from "../../http2/index.ts"
 import { monotonicMillis } from "../../internal/clock.ts"
 import { type Pool, Pools } from "../pool/index.ts"
 import { placeless, providerOf } from "./answer/provider.ts"
@@ -41,11 +41,6 @@ const maxHttp1Origins = 1000
 const inFlight = 1000
 
 type Reply = Pool.Reply<Reason.Refusal, WebPushError.WebPushError>
-
-const header = (headers: Message.Response["headers"], name: string): string | undefined => {
-  for (const field of headers) if (field[0] === name) return field[1]
-  return undefined
-}
 
 /** The origins without HTTP/2. */
 class Http1Origins {
@@ -108,7 +103,7 @@ const endOf = (
   const { attempts, duration, refusal, response } = reply.success
   if (refusal === undefined) {
     const { headers, status } = response
-    return Result.succeed({ status, location: header(headers, "location"), attempts, duration })
+    return Result.succeed({ status, location: Message.header(headers, "location"), attempts, duration })
   }
   return Result.fail(WebPushError.fromRefusal(refusal, {
     host: endpoint.host,
@@ -122,8 +117,8 @@ const endOf = (
 /** A page that a portal answers with is no acceptance of a push service. */
 const isDoubtful = (reply: Reply): boolean =>
   Result.isSuccess(reply) && reply.success.refusal === undefined && reply.success.response.status === 200 &&
-  header(reply.success.response.headers, "location") === undefined &&
-  (header(reply.success.response.headers, "content-type") ?? "").startsWith("text/html")
+  Message.header(reply.success.response.headers, "location") === undefined &&
+  (Message.header(reply.success.response.headers, "content-type") ?? "").startsWith("text/html")
 
 /** Makes the gateway. Its first message to an origin opens the first connection. */
 export const make = Effect.fnUntraced(function*(

@@ -5,7 +5,8 @@
  */
 // @effect-diagnostics nodeBuiltinImport:off
 import { randomBytes } from "node:crypto"
-import { appOf, type Incoming, parseJson, type Refusal } from "./incoming.ts"
+import { parseJson } from "../../internal/json.ts"
+import { appOf, type Incoming, type Refusal } from "./incoming.ts"
 
 /** A channel in the form of Apple's answer. */
 export interface Channel {

@@ -10,9 +10,10 @@
  * precedence; comments here note each choice of ours.
  */
 import * as Schema from "effect/Schema"
+import { parseJson } from "../../internal/json.ts"
 import { PushType, type Reason } from "../../push/apns/index.ts"
 import type { Channels } from "./channels.ts"
-import { appOf, type Incoming, isUuid, type Kind, parseJson, type Refusal, tokenOf } from "./incoming.ts"
+import { appOf, type Incoming, isUuid, type Kind, type Refusal, tokenOf } from "./incoming.ts"
 import type { Judge, Shown } from "./providerTokens.ts"
 import type { Dead } from "./Script.ts"
 

@@ -1,5 +1,4 @@
 /** Requests to the simulator, and functions that read them. Pure. */
-import * as Result from "effect/Result"
 import type { Reason } from "../../push/apns/index.ts"
 import type { Connection } from "../push/index.ts"
 
@@ -45,6 +44,3 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 /** Whether a text has the form of an `apns-id`. */
 export const isUuid = (text: string): boolean => uuid.test(text)
-
-/** The value of a JSON text; `undefined` if it is not JSON. */
-export const parseJson = (text: string): unknown => Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))

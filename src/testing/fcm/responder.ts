@@ -1,7 +1,7 @@
 /** Reacts to each request of a simulator: checks it in Google's order, asks the script, answers, and records pushes. */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
-import * as Result from "effect/Result"
+import { parseJson } from "../../internal/json.ts"
 import { Behaviour, Connection } from "../push/index.ts"
 import { page, type Refusal, refusal } from "./answers.ts"
 import { checkMessage, isRefusal } from "./messageChecks.ts"
@@ -78,7 +78,7 @@ export const goawayOf = ({ code, debug = "server_shutting_down", unprocessed }: 
 const sendPath = /^\/v1\/projects\/([^/]+)\/messages:send$/
 
 const jsonOf = (text: string): Readonly<Record<string, unknown>> | undefined => {
-  const value: unknown = Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
+  const value = parseJson(text)
   return typeof value === "object" && value !== null ? value as Readonly<Record<string, unknown>> : undefined
 }
 

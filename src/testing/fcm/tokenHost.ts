@@ -1,7 +1,7 @@
 /** The token host of a simulator: checks the assertions of service accounts and issues access tokens. */
 // @effect-diagnostics nodeBuiltinImport:off
-import * as Result from "effect/Result"
 import { createHash, verify } from "node:crypto"
+import { parseJson } from "../../internal/json.ts"
 import type { Connection } from "../push/index.ts"
 import type { Account } from "./Account.ts"
 
@@ -32,9 +32,7 @@ const error = (name: string, description: string): TokenAnswer => ({
 })
 
 const jsonOf = (part: string | undefined): Readonly<Record<string, unknown>> => {
-  const value: unknown = Result.getOrUndefined(
-    Result.try((): unknown => JSON.parse(Buffer.from(part ?? "", "base64url").toString()))
-  )
+  const value = parseJson(Buffer.from(part ?? "", "base64url").toString())
   return typeof value === "object" && value !== null ? value as Readonly<Record<string, unknown>> : {}
 }
 

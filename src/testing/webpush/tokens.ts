@@ -3,6 +3,7 @@
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
+import { parseJson } from "../../internal/json.ts"
 import type { Refusal } from "./Personality.ts"
 
 /** The key of a token that is good, or why it is refused. */
@@ -18,7 +19,7 @@ const hasSubject = (sub: unknown): boolean =>
   !/localhost|\.invalid/.test(sub)
 
 const json = (text: string): Record<string, unknown> | undefined => {
-  const value = Result.getOrUndefined(Result.try((): unknown => JSON.parse(Buffer.from(text, "base64url").toString())))
+  const value = parseJson(Buffer.from(text, "base64url").toString())
   return Predicate.isObject(value) ? value as Record<string, unknown> : undefined
 }
 

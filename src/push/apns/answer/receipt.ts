@@ -5,7 +5,7 @@
  * 200, as login portals send it, is not an accepted push.
  */
 import * as Result from "effect/Result"
-import type { Message } from "../../../http2/index.ts"
+import { Message } from "../../../http2/index.ts"
 import { retryAfter } from "../../../internal/peerNumber.ts"
 import type { Pool } from "../../pool/index.ts"
 import type { Receipt } from "../Gateway.ts"
@@ -18,11 +18,6 @@ export type Reply = Pool.Reply<Reason.Classification, ApnsError.ApnsError>
 /** How a push ended. */
 export type PushEnd = Result.Result<Receipt, ApnsError.ApnsError>
 
-const header = (headers: Message.Response["headers"], name: string): string | undefined => {
-  for (const field of headers) if (field[0] === name) return field[1]
-  return undefined
-}
-
 const notApns = (status: number): Reason.Classification => Reason.classify(status, undefined, undefined, true)
 
 /** The end of a push. `now` returns milliseconds since 1970. */
@@ -30,16 +25,16 @@ export const receiptOf = (token: string, apnsId: string, reply: Reply, now: () =
   if (Result.isFailure(reply)) return Result.fail(reply.failure)
   const { attempts, duration, refusal, response } = reply.success
   const { body, headers, status } = response
-  const answeredId = Reason.idOf(header(headers, "apns-id"), apnsId)
+  const answeredId = Reason.idOf(Message.header(headers, "apns-id"), apnsId)
   if (status === 200 && (body.length === 0 || answeredId !== undefined)) {
     return Result.succeed({
       apnsId: answeredId ?? apnsId,
-      apnsUniqueId: Reason.idOf(header(headers, "apns-unique-id")),
+      apnsUniqueId: Reason.idOf(Message.header(headers, "apns-unique-id")),
       attempts,
       duration
     })
   }
-  const after = header(headers, "retry-after")
+  const after = Message.header(headers, "retry-after")
   return Result.fail(ApnsError.fromClassification(refusal ?? notApns(status), {
     token,
     apnsId: answeredId ?? apnsId,

@@ -13,7 +13,7 @@
  * Source: Google, "FCM Error Codes" and "Scale".
  */
 import * as Duration from "effect/Duration"
-import * as Result from "effect/Result"
+import { parseJson } from "../../../internal/json.ts"
 import { clip, safeLine, withoutSecrets } from "../../../internal/text.ts"
 import { Action } from "../../job/index.ts"
 
@@ -237,7 +237,7 @@ const lineOf = (value: unknown): string | undefined =>
  * @since 0.1.0
  */
 export const parseBody = (text: string): Body => {
-  const root = objectOf(Result.getOrUndefined(Result.try((): unknown => JSON.parse(text))))
+  const root = objectOf(parseJson(text))
   const error = objectOf(root["error"])
   const all = listOf(error["details"])
   const ofType = (name: string) => all.filter(({ "@type": type }) => typeof type === "string" && type.endsWith(name))

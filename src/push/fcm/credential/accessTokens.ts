@@ -20,7 +20,8 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { Connection, type Http2Error, type Message } from "../../../http2/index.ts"
+import { Connection, type Http2Error, Message } from "../../../http2/index.ts"
+import { parseJson } from "../../../internal/json.ts"
 import { httpDate } from "../../../internal/peerNumber.ts"
 import { clip, safeLine } from "../../../internal/text.ts"
 import { effectOf, messageOfThrown } from "../../../internal/thrown.ts"
@@ -104,13 +105,8 @@ const ofConnection = ({ message, reason }: Http2Error.Http2Error) =>
     ? fault(`the token server can't be used: ${message}`)
     : transient(message)
 
-const header = (headers: Message.Response["headers"], name: string): string | undefined => {
-  for (const field of headers) if (field[0] === name) return field[1]
-  return undefined
-}
-
 const fieldsOf = (body: Uint8Array): Readonly<Record<string, unknown>> => {
-  const value: unknown = Result.getOrUndefined(Result.try((): unknown => JSON.parse(text.decode(body))))
+  const value = parseJson(text.decode(body))
   return typeof value === "object" && value !== null ? value as Readonly<Record<string, unknown>> : {}
 }
 
@@ -175,7 +171,7 @@ export const ofServiceAccount = (account: ServiceAccount, options: ServerOptions
 
   return Effect.gen(function*() {
     let { fields, now, response } = yield* ask()
-    const date = header(response.headers, "date")
+    const date = Message.header(response.headers, "date")
     const off = (date === undefined ? undefined : httpDate(date, now)) ?? now
     const isOff = Math.abs(off - now - skew) >= minSkewMillis
     if (response.status === 400 && fields["error"] === "invalid_grant" && isOff) {

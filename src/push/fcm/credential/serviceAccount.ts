@@ -8,6 +8,7 @@
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
+import { parseJson } from "../../../internal/json.ts"
 import { KeyMaterial } from "../../credential/index.ts"
 import { projectRule } from "../projectRule.ts"
 import { AccountInvalid } from "./CredentialError.ts"
@@ -68,13 +69,11 @@ const tokenUriIn = (json: Json): Result.Result<URL, string> => {
     : Result.fail("must be a URL that begins with https://, such as https://oauth2.googleapis.com/token")
 }
 
-const valueOf = (json: string): unknown => Result.getOrUndefined(Result.try((): unknown => JSON.parse(json)))
-
 /** The object of a text: JSON, or base64 of JSON. */
 const objectIn = (text: string): Json | undefined => {
   const trimmed = text.replace(/^\ufeff/, "").trim()
-  const value = valueOf(trimmed) ??
-    (/^[A-Za-z0-9+/_=\s-]+$/.test(trimmed) ? valueOf(Buffer.from(trimmed, "base64").toString("utf8")) : undefined)
+  const value = parseJson(trimmed) ??
+    (/^[A-Za-z0-9+/_=\s-]+$/.test(trimmed) ? parseJson(Buffer.from(trimmed, "base64").toString("utf8")) : undefined)
   return typeof value === "object" && value !== null && !Array.isArray(value) ? value as Json : undefined
 }
 

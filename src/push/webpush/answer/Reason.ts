@@ -7,11 +7,10 @@
  */
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
-import * as Result from "effect/Result"
-import type { Message } from "../../../http2/index.ts"
+import { Message } from "../../../http2/index.ts"
+import { parseJson } from "../../../internal/json.ts"
 import { httpDate, retryAfter } from "../../../internal/peerNumber.ts"
 import { clip, oneLine, safeLine, withoutSecrets } from "../../../internal/text.ts"
-import { callSafely } from "../../../internal/thrown.ts"
 import { Action } from "../../job/index.ts"
 
 export { Action }
@@ -144,11 +143,6 @@ const shown = (text: string): string =>
 
 const decoder = new TextDecoder()
 
-const header = (headers: Message.Response["headers"], name: string): string | undefined => {
-  for (const field of headers) if (field[0] === name) return field[1]
-  return undefined
-}
-
 /** What a service says, and what its own table says about it. */
 interface Said {
   readonly text: string
@@ -156,7 +150,7 @@ interface Said {
 }
 
 const json = (text: string): Record<string, unknown> => {
-  const value = Result.getOrElse(callSafely((): unknown => JSON.parse(text)), () => undefined)
+  const value = parseJson(text)
   return Predicate.isObject(value) ? value as Record<string, unknown> : {}
 }
 
@@ -178,7 +172,7 @@ const windowsHeaders = ["x-wns-error-description", "x-wns-notificationstatus", "
 
 const readWindows = (headers: Message.Response["headers"]): Said => {
   const parts = windowsHeaders.flatMap((name) => {
-    const value = header(headers, name)
+    const value = Message.header(headers, name)
     return value === undefined ? [] : [name === "x-wns-error-description" ? value : `${name} ${value}`]
   })
   return { text: parts.join(", "), rule: undefined }
@@ -210,9 +204,9 @@ export const classify = (service: Service, response: Message.Response, now: numb
   const { rule: own, text } = said(service, response)
   const rule = own !== undefined && fits(own, status) ? own : byStatus(service, status, text)
   const action = typeof rule === "string" ? rule : rule.action
-  const asked = typeof rule === "string" ? undefined : header(headers, "retry-after")
+  const asked = typeof rule === "string" ? undefined : Message.header(headers, "retry-after")
   const wait = asked === undefined ? undefined : retryAfter(asked, now)
-  const date = action === "RenewAuthorization" ? header(headers, "date") : undefined
+  const date = action === "RenewAuthorization" ? Message.header(headers, "date") : undefined
   const at = date === undefined ? undefined : httpDate(date, now)
   return {
     service,

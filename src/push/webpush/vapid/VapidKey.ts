@@ -15,6 +15,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
+import { parseJson } from "../../../internal/json.ts"
 import { callSafely } from "../../../internal/thrown.ts"
 import { KeyMaterial } from "../../credential/index.ts"
 import * as SetupError from "./SetupError.ts"
@@ -109,7 +110,7 @@ const isPublicOf = (text: string, bytes: Buffer): boolean => {
 
 /** A JSON Web Key, or an object with the private key in base64url. */
 const fromJson = (text: string): Result.Result<Buffer, string> => {
-  const json = Result.getOrElse(callSafely((): unknown => JSON.parse(text)), () => undefined)
+  const json = parseJson(text)
   if (!Predicate.isObject(json)) return Result.fail("it is not JSON, although it begins with a brace")
   const { crv, d, privateKey } = json as Record<string, unknown>
   if (crv !== undefined && crv !== "P-256") return Result.fail("it is a key of another curve than P-256")
