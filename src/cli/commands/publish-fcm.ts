@@ -5,14 +5,11 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
-import * as Publisher from "../../Publisher.ts"
 import { FcmJob } from "../../push/fcm/index.ts"
 import { fcmMessageFlags, fcmMessageOf } from "../flags/fcmMessage.ts"
 import * as Flags from "../flags/flags.ts"
-import { publishFlags, warnOfMemory } from "../flags/publishing.ts"
-import { print, withDone } from "../output.ts"
-import { interruptible, withBroker } from "../root.ts"
+import { publishFlags, publishJobs, publishOptionsOf } from "../flags/publishing.ts"
+import { interruptible } from "../root.ts"
 
 const project = Flag.String("project").pipe(
   Flag.withDescription("The project's id. Default: that of the worker"),
@@ -26,13 +23,7 @@ export const fcm = Command.make(
   (flags) =>
     Effect.gen(function*() {
       const { message, targets } = yield* fcmMessageOf(flags)
-      yield* warnOfMemory
-      const { deadline, delay, id, priority, project, queue, requireWorkers, ttr } = flags
-      const options = { deadline, delay, id, priority, project, queue, requireWorkers, ttr }
-      const published = yield* withBroker(Effect.provide(FcmJob.publish(message, targets, options), Publisher.layer))
-      const ids = published.flatMap((one) => Result.isSuccess(one) ? [one.success] : [])
-      if (ids.length > 0) yield* withDone(`accepted: ${ids.join(", ")}`, print(...ids))
-      yield* Effect.fromResult(Result.all(published))
+      yield* publishJobs(FcmJob.publish(message, targets, { ...publishOptionsOf(flags), project: flags.project }))
     }).pipe(interruptible)
 ).pipe(
   Command.withDescription(

@@ -4,13 +4,10 @@
  */
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
-import * as Publisher from "../../Publisher.ts"
 import { WebPushJob } from "../../push/webpush/index.ts"
-import { publishFlags, warnOfMemory } from "../flags/publishing.ts"
+import { publishFlags, publishJobs, publishOptionsOf } from "../flags/publishing.ts"
 import { webMessageFlags, webMessageOf } from "../flags/webMessage.ts"
-import { print, withDone } from "../output.ts"
-import { interruptible, withBroker } from "../root.ts"
+import { interruptible } from "../root.ts"
 
 /** `backq publish webpush`. */
 export const webpush = Command.make(
@@ -19,15 +16,7 @@ export const webpush = Command.make(
   (flags) =>
     Effect.gen(function*() {
       const { message, subscriptions } = yield* webMessageOf(flags)
-      yield* warnOfMemory
-      const { deadline, delay, id, priority, queue, requireWorkers, ttr } = flags
-      const options = { deadline, delay, id, priority, queue, requireWorkers, ttr }
-      const published = yield* withBroker(
-        Effect.provide(WebPushJob.publish(message, subscriptions, options), Publisher.layer)
-      )
-      const ids = published.flatMap((one) => Result.isSuccess(one) ? [one.success] : [])
-      if (ids.length > 0) yield* withDone(`accepted: ${ids.join(", ")}`, print(...ids))
-      yield* Effect.fromResult(Result.all(published))
+      yield* publishJobs(WebPushJob.publish(message, subscriptions, publishOptionsOf(flags)))
     }).pipe(interruptible)
 ).pipe(
   Command.withDescription(

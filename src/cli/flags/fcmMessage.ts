@@ -5,11 +5,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as ExactNumbers from "../../internal/exactNumbers.ts"
 import { FcmPayload, Target } from "../../push/fcm/index.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "./flags.ts"
-import { readInput } from "./publishing.ts"
+import { readInput, readPayload } from "./publishing.ts"
 
 const optionalText = (name: string, description: string) =>
   Flag.String(name).pipe(Flag.withDescription(description), Flags.optional)
@@ -103,12 +102,7 @@ const messageOf = Effect.fnUntraced(function*(flags: Input) {
   if (!isEmpty(message)) {
     return yield* usage("--payload must not be given together with flags of the message: leave one side out")
   }
-  const text = utf8(yield* readInput("payload", payload))
-  return yield* Effect.fromResult(Result.try({
-    try: (): unknown => ExactNumbers.parse(text),
-    catch: (thrown) =>
-      usage(`--payload ${payload} is ${thrown instanceof RangeError ? "nested too deeply" : "not JSON"}`)
-  }))
+  return yield* readPayload(payload)
 })
 
 /** The message and the targets of the flags. */

@@ -9,12 +9,11 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Stdio from "effect/Stdio"
-import * as ExactNumbers from "../../internal/exactNumbers.ts"
 import { oneLine, safeName } from "../../internal/text.ts"
 import { ApnsPayload, DeviceToken, PushType } from "../../push/apns/index.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "./flags.ts"
-import { durationOrTime, readInput } from "./publishing.ts"
+import { durationOrTime, readInput, readPayload } from "./publishing.ts"
 
 /** The flags for a notification and its device tokens. */
 export const notificationFlags = {
@@ -125,14 +124,7 @@ const payloadOf = Effect.fnUntraced(function*({ badge, body, payload, sound, tit
       detail: "--payload must not be given together with --title, --body, --badge or --sound: leave one side out"
     })
   }
-  const text = utf8(yield* readInput("payload", payload))
-  return yield* Effect.fromResult(Result.try({
-    try: (): unknown => ExactNumbers.parse(text),
-    catch: (thrown) =>
-      new UsageError({
-        detail: `--payload ${payload} is ${thrown instanceof RangeError ? "nested too deeply" : "not JSON"}`
-      })
-  }))
+  return yield* readPayload(payload)
 })
 
 const expirationOf = ({ expiration }: Input): Effect.Effect<number | undefined> =>

@@ -1,7 +1,8 @@
 /**
- * The flags that all publishing commands share, and how they read files.
+ * The flags that all publishing commands share, how they read files, and how they publish.
  */
 import * as CliError from "effect/cli/CliError"
+import type * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
@@ -11,10 +12,13 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import type { JobId } from "../../Broker.ts"
 import * as BrokerUrl from "../../brokers/url.ts"
+import * as ExactNumbers from "../../internal/exactNumbers.ts"
+import * as Publisher from "../../Publisher.ts"
 import { UsageError } from "../exitCode.ts"
-import { note } from "../output.ts"
-import { root } from "../root.ts"
+import { note, print, withDone } from "../output.ts"
+import { root, withBroker } from "../root.ts"
 import * as Flags from "./flags.ts"
 
 /** A time from now, or an instant. */
@@ -68,6 +72,13 @@ export const publishFlags = (queue: string) => ({
   )
 })
 
+/** The options of a publication, from the flags of a command that has others, too. */
+export const publishOptionsOf = (
+  { deadline, delay, id, priority, queue, requireWorkers, ttr }: Command.Command.Config.Infer<
+    ReturnType<typeof publishFlags>
+  >
+) => ({ deadline, delay, id, priority, queue, requireWorkers, ttr })
+
 /** Reads a file that a flag names, or this program's standard input (-). */
 export const readInput = Effect.fnUntraced(function*(flag: string, file: string): Effect.fn.Return<
   Uint8Array,
@@ -88,6 +99,18 @@ export const readInput = Effect.fnUntraced(function*(flag: string, file: string)
   )
 })
 
+/** Reads `--payload FILE` as JSON. It keeps the digits of each number. */
+export const readPayload = Effect.fnUntraced(function*(file: string) {
+  const text = new TextDecoder().decode(yield* readInput("payload", file))
+  return yield* Effect.fromResult(Result.try({
+    try: (): unknown => ExactNumbers.parse(text),
+    catch: (thrown) =>
+      new UsageError({
+        detail: `--payload ${file} is ${thrown instanceof RangeError ? "nested too deeply" : "not JSON"}`
+      })
+  }))
+})
+
 /** Warns that a job in memory is lost when the program ends. */
 export const warnOfMemory = Effect.flatMap(
   root,
@@ -96,3 +119,14 @@ export const warnOfMemory = Effect.flatMap(
       ? note("memory: exists only in this process, so the job is lost when it ends; name another broker")
       : Effect.void
 )
+
+/** Publishes jobs and prints their ids. If some were not accepted, it prints the others and fails. */
+export const publishJobs = Effect.fnUntraced(function*<E, R>(
+  publish: Effect.Effect<ReadonlyArray<Result.Result<JobId, Publisher.PublishError>>, E, R>
+) {
+  yield* warnOfMemory
+  const published = yield* withBroker(Effect.provide(publish, Publisher.layer))
+  const ids = published.flatMap((one) => Result.isSuccess(one) ? [one.success] : [])
+  if (ids.length > 0) yield* withDone(`accepted: ${ids.join(", ")}`, print(...ids))
+  yield* Effect.fromResult(Result.all(published))
+})
