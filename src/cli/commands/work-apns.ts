@@ -3,12 +3,11 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
 import { ApnsJob, ApnsPayload } from "../../push/apns/index.ts"
 import { apnsFlags, apnsLayer } from "../flags/apns.ts"
 import * as Flags from "../flags/flags.ts"
-import { retryFlags, retryOf, runWorker, workFlags } from "../flags/working.ts"
+import { atMostOnce, retryFlags, runWorker, withRetries, workFlags } from "../flags/working.ts"
 
 /** High, because a push mostly waits for Apple. */
 const concurrency = 256
@@ -19,11 +18,7 @@ const config = {
     Flag.withDescription("The bundle id for notifications without a topic. Default: BACKQ_APNS_TOPIC"),
     Flags.optional
   ),
-  atMostOnce: Flag.Boolean("at-most-once").pipe(
-    Flag.withDescription("Do not repeat a push that was sent and never answered"),
-    Flag.withoutNegation,
-    Flag.withDefault(false)
-  ),
+  atMostOnce: atMostOnce("push"),
   ...workFlags({ queue: "apns", what: "jobs", concurrency }),
   ...retryFlags()
 }
@@ -31,10 +26,9 @@ const config = {
 /** `backq work apns`. */
 export const apns = Command.make("apns", config, (flags) =>
   Effect.suspend(() => {
-    const retry = retryOf(flags)
     const handler = ApnsJob.handler({
       onUnknown: flags.atMostOnce ? "Drop" : "Repeat",
-      job: retry === undefined ? undefined : Job.make(ApnsJob.job.name, { payload: ApnsPayload.ApnsPayload, retry })
+      job: withRetries(ApnsJob.job, ApnsPayload.ApnsPayload, flags)
     })
     return runWorker(
       { ...flags, concurrency: flags.concurrency ?? concurrency },

@@ -1,24 +1,18 @@
 /** `backq work fcm`: a worker that pushes the messages of a queue to Google's devices. */
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
 import { FcmJob, FcmPayload } from "../../push/fcm/index.ts"
 import { fcmFlags, fcmLayer } from "../flags/fcm.ts"
-import { retryFlags, retryOf, runWorker, workFlags } from "../flags/working.ts"
+import { atMostOnce, retryFlags, runWorker, withRetries, workFlags } from "../flags/working.ts"
 
 /** High, because a push mostly waits for Google. */
 const concurrency = 256
 
 const config = {
   ...fcmFlags,
-  atMostOnce: Flag.Boolean("at-most-once").pipe(
-    Flag.withDescription("Do not repeat a push that was sent and never answered"),
-    Flag.withoutNegation,
-    Flag.withDefault(false)
-  ),
+  atMostOnce: atMostOnce("push"),
   ...workFlags({ queue: "fcm", what: "jobs", concurrency }),
   ...retryFlags()
 }
@@ -26,10 +20,9 @@ const config = {
 /** `backq work fcm`. */
 export const fcm = Command.make("fcm", config, (flags) =>
   Effect.suspend(() => {
-    const retry = retryOf(flags)
     const handler = FcmJob.handler({
       onUnknown: flags.atMostOnce ? "Drop" : "Repeat",
-      job: retry === undefined ? undefined : Job.make(FcmJob.job.name, { payload: FcmPayload.FcmPayload, retry })
+      job: withRetries(FcmJob.job, FcmPayload.FcmPayload, flags)
     })
     return runWorker(
       { ...flags, concurrency: flags.concurrency ?? concurrency },

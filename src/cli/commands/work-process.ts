@@ -9,11 +9,10 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { safeName } from "../../internal/text.ts"
-import * as Job from "../../Job.ts"
 import { ExitPolicy, Process, ProcessJob, ProcessPayload, ProcessPolicy } from "../../process/index.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "../flags/flags.ts"
-import { nonEmpty, retryFlags, retryOf, runWorker, workFlags } from "../flags/working.ts"
+import { nonEmpty, retryFlags, runWorker, withRetries, workFlags } from "../flags/working.ts"
 
 const config = {
   ...workFlags({ queue: "process", what: "processes", concurrency: 16 }),
@@ -92,14 +91,6 @@ const config = {
 
 type Input = Command.Command.Config.Infer<typeof config>
 
-/** The process job, with the retry schedule of the flags. */
-const jobOf = (flags: Input): Job.Job<ProcessPayload.ProcessPayload> => {
-  const retry = retryOf(flags)
-  return retry === undefined
-    ? ProcessJob.job
-    : Job.make(ProcessJob.job.name, { payload: ProcessPayload.ProcessPayload, retry })
-}
-
 /** Says which exit code has two meanings. Otherwise one of them would be dropped silently. */
 const ambiguous = ({ doneCodes = [0], permanentCodes = [], retryCodes = [] }: Input): string | undefined => {
   const meanings = new Map<number, string>()
@@ -166,7 +157,8 @@ export const process = Command.make("process", config, (flags) =>
     const policy = yield* policyOf(flags)
     const exitPolicy = yield* exitPolicyOf(flags)
     yield* Effect.forEach(flags.allowDir, checkDirectory, { discard: true })
-    const handler = ProcessJob.handler({ exitPolicy, job: jobOf(flags) })
+    const job = withRetries(ProcessJob.job, ProcessPayload.ProcessPayload, flags)
+    const handler = ProcessJob.handler({ exitPolicy, job })
     const layer = Layer.merge(
       Process.ProcessRunner.layerOptions({ grace: flags.killGrace }),
       ProcessPolicy.layer(policy)

@@ -1,24 +1,18 @@
 /** `backq work webpush`: a worker that sends the messages of a queue to browsers. */
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Job from "../../Job.ts"
 import * as Publisher from "../../Publisher.ts"
 import { WebPushJob, WebPushPayload } from "../../push/webpush/index.ts"
 import { webPushFlags, webPushLayer } from "../flags/webpush.ts"
-import { retryFlags, retryOf, runWorker, workFlags } from "../flags/working.ts"
+import { atMostOnce, retryFlags, runWorker, withRetries, workFlags } from "../flags/working.ts"
 
 /** A job has up to 200 messages, whose encryption takes CPU. */
 const concurrency = 64
 
 const config = {
   ...webPushFlags,
-  atMostOnce: Flag.Boolean("at-most-once").pipe(
-    Flag.withDescription("Do not repeat a message that was sent and never answered"),
-    Flag.withoutNegation,
-    Flag.withDefault(false)
-  ),
+  atMostOnce: atMostOnce("message"),
   ...workFlags({ queue: "webpush", what: "jobs", concurrency }),
   ...retryFlags()
 }
@@ -26,12 +20,9 @@ const config = {
 /** `backq work webpush`. */
 export const webpush = Command.make("webpush", config, (flags) =>
   Effect.suspend(() => {
-    const retry = retryOf(flags)
     const handler = WebPushJob.handler({
       onUnknown: flags.atMostOnce ? "Drop" : "Repeat",
-      job: retry === undefined
-        ? undefined
-        : Job.make(WebPushJob.job.name, { payload: WebPushPayload.WebPushPayload, retry })
+      job: withRetries(WebPushJob.job, WebPushPayload.WebPushPayload, flags)
     })
     return runWorker(
       { ...flags, concurrency: flags.concurrency ?? concurrency },

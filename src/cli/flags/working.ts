@@ -5,11 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
-import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Broker } from "../../Broker.ts"
 import * as Handler from "../../Handler.ts"
 import * as RetrySchedule from "../../internal/retrySchedule.ts"
+import * as Job from "../../Job.ts"
 import { logAnnotations, type Outcome } from "../../Outcome.ts"
 import { Tail } from "../../tail/index.ts"
 import * as Worker from "../../Worker.ts"
@@ -93,14 +93,26 @@ export const retryFlags = (exception?: string) => ({
 export const nonEmpty = <A>(values: ReadonlyArray<A>): readonly [A, ...Array<A>] | undefined =>
   values.length === 0 ? undefined : values as unknown as readonly [A, ...Array<A>]
 
-/** The retry schedule of the flags, if they are given. */
-export const retryOf = ({ retryDelay, retryTimes }: {
-  readonly retryDelay: Duration.Duration | undefined
-  readonly retryTimes: number | undefined
-}): Schedule.Schedule<unknown> | undefined =>
+/** `--at-most-once`, for pushes or messages. */
+export const atMostOnce = (what: "push" | "message"): Flag.Flag<boolean> =>
+  Flag.Boolean("at-most-once").pipe(
+    Flag.withDescription(`Do not repeat a ${what} that was sent and never answered`),
+    Flag.withoutNegation,
+    Flag.withDefault(false)
+  )
+
+/** A job with the retries of the flags, if they are given. */
+export const withRetries = <A>(
+  job: Job.Job<A>,
+  payload: Job.Options<A>["payload"],
+  { retryDelay, retryTimes }: {
+    readonly retryDelay: Duration.Duration | undefined
+    readonly retryTimes: number | undefined
+  }
+): Job.Job<A> =>
   retryDelay === undefined && retryTimes === undefined
-    ? undefined
-    : RetrySchedule.doubling(retryDelay, retryTimes)
+    ? job
+    : Job.make(job.name, { payload, retry: RetrySchedule.doubling(retryDelay, retryTimes) })
 
 // -----------------------------------------------------------------------------
 // Running
