@@ -12,19 +12,7 @@ import * as Layer from "effect/Layer"
 import { Apns, type CredentialError } from "../../push/apns/index.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "./flags.ts"
-
-const file = (name: string, variable: string, description: string) =>
-  Flag.String(name).pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription(`${description}. Default: ${variable}`),
-    Flags.optional
-  )
-
-const text = (name: string, variable: string, description: string) =>
-  Flag.String(name).pipe(Flag.withDescription(`${description}. Default: ${variable}`), Flags.optional)
-
-const time = (name: string, description: string) =>
-  Flags.positiveDuration(name).pipe(Flag.withDescription(description), Flags.optional)
+import { checkProxy, environment, file, proxy, text, time } from "./service.ts"
 
 /** The flags for credentials and connections to Apple. */
 export const apnsFlags = {
@@ -51,13 +39,7 @@ export const apnsFlags = {
     Flags.optional
   ),
   ca: file("ca", "BACKQ_APNS_CA, or those of Node.js", "The CA certificates that backq trusts for the server, PEM"),
-  proxy: Flag.String("proxy").pipe(
-    Flag.withMetavar("URL"),
-    Flag.withDescription(
-      "An HTTP proxy, http://HOST:PORT; a URL with a password must be in the variable. Default: BACKQ_APNS_PROXY"
-    ),
-    Flags.optional
-  ),
+  proxy: proxy("BACKQ_APNS_PROXY"),
   maxConnections: Flags.integer("max-connections", 1).pipe(
     Flag.withDescription("At most this many connections to Apple. Default: 4"),
     Flags.optional
@@ -77,22 +59,20 @@ export interface Input extends Command.Command.Config.Infer<typeof apnsFlags> {
   readonly topic: string | undefined
 }
 
-const variables = (flags: Input): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries({
-      KEY: flags.key,
-      KEY_ID: flags.keyId,
-      TEAM_ID: flags.teamId,
-      CERTIFICATE: flags.certificate,
-      CERTIFICATE_KEY: flags.certificateKey,
-      TOPIC: flags.topic,
-      ENVIRONMENT: flags.environment,
-      HOST: flags.host,
-      PORT: flags.port,
-      CA: flags.ca,
-      PROXY: flags.proxy
-    }).flatMap(([name, value]) => value === undefined ? [] : [[`BACKQ_APNS_${name}`, String(value)]])
-  )
+const variables = (flags: Input): ConfigProvider.ConfigProvider =>
+  environment("BACKQ_APNS_", {
+    KEY: flags.key,
+    KEY_ID: flags.keyId,
+    TEAM_ID: flags.teamId,
+    CERTIFICATE: flags.certificate,
+    CERTIFICATE_KEY: flags.certificateKey,
+    TOPIC: flags.topic,
+    ENVIRONMENT: flags.environment,
+    HOST: flags.host,
+    PORT: flags.port,
+    CA: flags.ca,
+    PROXY: flags.proxy
+  })
 
 /** A key on the command line hides a certificate in the environment, and the other way round. */
 const shadowed = ({ certificate, key }: Input): ReadonlyArray<string> =>
@@ -103,24 +83,12 @@ const shadowed = ({ certificate, key }: Input): ReadonlyArray<string> =>
     : []
 
 const provider = (flags: Input, outer: ConfigProvider.ConfigProvider): ConfigProvider.ConfigProvider => {
-  const own = ConfigProvider.fromEnv({ env: variables(flags) })
   const hidden = shadowed(flags)
   return ConfigProvider.orElse(
-    own,
+    variables(flags),
     ConfigProvider.make((path) => hidden.includes(String(path[0])) ? Effect.undefined : outer.load(path))
   )
 }
-
-/** The error does not show the value: it may be a secret. */
-const checkProxy = ({ proxy }: Input): Effect.Effect<void, UsageError> =>
-  proxy?.includes("@") === true
-    ? Effect.fail(
-      new UsageError({
-        detail:
-          "--proxy must have no user and password, since other users of this machine can see them: give the URL in BACKQ_APNS_PROXY"
-      })
-    )
-    : Effect.void
 
 /** Only the options of connections: a worker has other timeouts, too. */
 const connections = (flags: Input): Apns.ConnectionOptions => {
@@ -150,7 +118,7 @@ const adviceOf = (error: CredentialError.CredentialError | Config.ConfigError | 
 export const apnsLayer = (flags: Input): Layer.Layer<Apns.Apns, UsageError> =>
   Layer.unwrap(
     Effect.map(
-      Effect.andThen(checkProxy(flags), ConfigProvider.ConfigProvider),
+      Effect.andThen(checkProxy(flags.proxy, "BACKQ_APNS_PROXY"), ConfigProvider.ConfigProvider),
       (outer) => Layer.provide(Apns.layerConfig(connections(flags)), ConfigProvider.layer(provider(flags, outer)))
     )
   ).pipe(

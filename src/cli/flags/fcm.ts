@@ -11,15 +11,7 @@ import * as Layer from "effect/Layer"
 import { Fcm } from "../../push/fcm/index.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "./flags.ts"
-
-const text = (name: string, variable: string, description: string) =>
-  Flag.String(name).pipe(Flag.withDescription(`${description}. Default: ${variable}`), Flags.optional)
-
-const file = (name: string, variable: string, description: string) =>
-  text(name, variable, description).pipe(Flag.withMetavar("FILE"))
-
-const time = (name: string, description: string) =>
-  Flags.positiveDuration(name).pipe(Flag.withDescription(description), Flags.optional)
+import { checkProxy, environment, file, proxy, text, time } from "./service.ts"
 
 /** The flags for the account and the connections to Google. */
 export const fcmFlags = {
@@ -35,13 +27,7 @@ export const fcmFlags = {
     Flags.optional
   ),
   ca: file("ca", "BACKQ_FCM_CA, or those of Node.js", "The CA certificates that backq trusts for the server, PEM"),
-  proxy: Flag.String("proxy").pipe(
-    Flag.withMetavar("URL"),
-    Flag.withDescription(
-      "An HTTP proxy, http://HOST:PORT; a URL with a password must be in the variable. Default: BACKQ_FCM_PROXY"
-    ),
-    Flags.optional
-  ),
+  proxy: proxy("BACKQ_FCM_PROXY"),
   maxConnections: Flags.integer("max-connections", 1).pipe(
     Flag.withDescription("At most this many connections to Google. Default: 10"),
     Flags.optional
@@ -57,17 +43,15 @@ export const fcmFlags = {
 
 type Input = Command.Command.Config.Infer<typeof fcmFlags>
 
-const variables = ({ account, ca, host, port, project, proxy }: Input): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries({
-      SERVICE_ACCOUNT: account,
-      PROJECT: project,
-      HOST: host,
-      PORT: port,
-      CA: ca,
-      PROXY: proxy
-    }).flatMap(([name, value]) => value === undefined ? [] : [[`BACKQ_FCM_${name}`, String(value)]])
-  )
+const variables = ({ account, ca, host, port, project, proxy }: Input): ConfigProvider.ConfigProvider =>
+  environment("BACKQ_FCM_", {
+    SERVICE_ACCOUNT: account,
+    PROJECT: project,
+    HOST: host,
+    PORT: port,
+    CA: ca,
+    PROXY: proxy
+  })
 
 /** Only the options of connections: a worker has other timeouts, too. */
 const connections = (flags: Input): Fcm.ConnectionOptions => {
@@ -76,14 +60,18 @@ const connections = (flags: Input): Fcm.ConnectionOptions => {
 }
 
 /** The error does not show the value: it may be a secret. */
-const checkSecrets = ({ account, proxy }: Input): Effect.Effect<void, UsageError> => {
-  const detail = proxy?.includes("@") === true
-    ? "--proxy must have no user and password, since other users of this machine can see them: give the URL in BACKQ_FCM_PROXY"
-    : account?.trimStart().startsWith("{") === true
-    ? "--account must be a file, since other users of this machine can see the arguments: give the text in BACKQ_FCM_SERVICE_ACCOUNT"
-    : undefined
-  return detail === undefined ? Effect.void : Effect.fail(new UsageError({ detail }))
-}
+const checkAccount = ({ account }: Input): Effect.Effect<void, UsageError> =>
+  account?.trimStart().startsWith("{") === true
+    ? Effect.fail(
+      new UsageError({
+        detail:
+          "--account must be a file, since other users of this machine can see the arguments: give the text in BACKQ_FCM_SERVICE_ACCOUNT"
+      })
+    )
+    : Effect.void
+
+const checkSecrets = (flags: Input): Effect.Effect<void, UsageError> =>
+  Effect.andThen(checkProxy(flags.proxy, "BACKQ_FCM_PROXY"), checkAccount(flags))
 
 /** Adds the name of the flag to each variable in a message. */
 const withFlags = (message: string): string =>
@@ -95,13 +83,14 @@ const withFlags = (message: string): string =>
 /** The `Fcm` service, configured by the flags and the environment. */
 export const fcmLayer = (flags: Input): Layer.Layer<Fcm.Fcm, UsageError> =>
   Layer.unwrap(
-    Effect.map(Effect.andThen(checkSecrets(flags), ConfigProvider.ConfigProvider), (outer) => {
-      const own = ConfigProvider.fromEnv({ env: variables(flags) })
-      return Layer.provide(
-        Fcm.layerConfig(connections(flags)),
-        ConfigProvider.layer(ConfigProvider.orElse(own, outer))
-      )
-    })
+    Effect.map(
+      Effect.andThen(checkSecrets(flags), ConfigProvider.ConfigProvider),
+      (outer) =>
+        Layer.provide(
+          Fcm.layerConfig(connections(flags)),
+          ConfigProvider.layer(ConfigProvider.orElse(variables(flags), outer))
+        )
+    )
   ).pipe(
     Layer.catch((error) =>
       Layer.effectContext(

@@ -11,15 +11,7 @@ import * as Layer from "effect/Layer"
 import { AddressGuard, WebPush } from "../../push/webpush/index.ts"
 import { UsageError } from "../exitCode.ts"
 import * as Flags from "./flags.ts"
-
-const text = (name: string, variable: string, description: string) =>
-  Flag.String(name).pipe(Flag.withDescription(`${description}. Default: ${variable}`), Flags.optional)
-
-const file = (name: string, variable: string, description: string) =>
-  text(name, variable, description).pipe(Flag.withMetavar("FILE"))
-
-const time = (name: string, description: string) =>
-  Flags.positiveDuration(name).pipe(Flag.withDescription(description), Flags.optional)
+import { environment, file, text, time } from "./service.ts"
 
 /** The flags for VAPID keys and connections. */
 export const webPushFlags = {
@@ -64,16 +56,14 @@ export const webPushFlags = {
 
 type Input = Command.Command.Config.Infer<typeof webPushFlags>
 
-const variables = ({ allow, ca, key, keyId, subject }: Input): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries({
-      PRIVATE_KEY: key,
-      KEY_ID: keyId,
-      SUBJECT: subject,
-      ALLOW: allow.length === 0 ? undefined : allow.join(","),
-      CA: ca
-    }).flatMap(([name, value]) => value === undefined ? [] : [[`BACKQ_WEBPUSH_${name}`, value]])
-  )
+const variables = ({ allow, ca, key, keyId, subject }: Input): ConfigProvider.ConfigProvider =>
+  environment("BACKQ_WEBPUSH_", {
+    PRIVATE_KEY: key,
+    KEY_ID: keyId,
+    SUBJECT: subject,
+    ALLOW: allow.length === 0 ? undefined : allow.join(","),
+    CA: ca
+  })
 
 /** Only the options of connections: a worker has other timeouts, too. */
 const connections = (flags: Input): WebPush.ConnectionOptions => {
@@ -94,12 +84,12 @@ const guard = ({ allowAddress }: Input): Layer.Layer<never> =>
 
 /** The `WebPush` service, configured by the flags and the environment. */
 export const webPushLayer = (flags: Input): Layer.Layer<WebPush.WebPush, UsageError> =>
-  Layer.unwrap(Effect.map(ConfigProvider.ConfigProvider, (outer) => {
-    const own = ConfigProvider.fromEnv({ env: variables(flags) })
-    return Layer.provide(
-      WebPush.layerConfig(connections(flags)),
-      [ConfigProvider.layer(ConfigProvider.orElse(own, outer)), guard(flags)]
-    )
-  })).pipe(
+  Layer.unwrap(
+    Effect.map(ConfigProvider.ConfigProvider, (outer) =>
+      Layer.provide(
+        WebPush.layerConfig(connections(flags)),
+        [ConfigProvider.layer(ConfigProvider.orElse(variables(flags), outer)), guard(flags)]
+      ))
+  ).pipe(
     Layer.catch((error) => Layer.effectContext(Effect.fail(new UsageError({ detail: withFlags(error.message) }))))
   )
