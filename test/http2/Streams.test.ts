@@ -71,4 +71,20 @@ describe("the queue", () => {
     play.session.tick()
     assert.deepStrictEqual(ends, ["a Timeout waiting", "b NotSent", "c NotSent"])
   })
+
+  it("is checked once in a tick, also when each timeout submits the next request", () => {
+    const play = Play.ready({}, [Setting.maxConcurrentStreams, 0])
+    let timeouts = 0
+    const submit = (timeout: number) =>
+      play.session.submit({ method: "GET", path: "/" }, () => {
+        timeouts++
+        submit(0)
+      }, timeout)
+    submit(500)
+    play.now += 500
+    play.session.tick()
+    assert.strictEqual(timeouts, 1)
+    play.session.tick()
+    assert.strictEqual(timeouts, 2)
+  })
 })

@@ -53,10 +53,11 @@ export class Waiting {
     this.next = 0
   }
 
-  /** Calls `look` for each exchange in the queue now. It may settle them. */
+  /** Calls `look` for each exchange in the queue now. It may settle them, and add others. */
   forEach(look: (exchange: Exchange) => void): void {
     const { next, exchanges } = this
-    for (let i = next; i < exchanges.length; i++) {
+    const end = exchanges.length
+    for (let i = next; i < end; i++) {
       const exchange = exchanges[i]
       if (exchange !== undefined) look(exchange)
     }
