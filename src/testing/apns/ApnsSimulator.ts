@@ -14,9 +14,8 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type { Endpoint } from "../../push/apns/index.ts"
 import { type Certificate, Recorder, Server } from "../push/index.ts"
 import { Connection, goawayOf } from "./connection.ts"
@@ -130,14 +129,10 @@ export const make = Effect.fnUntraced(
   function*(
     options: Options = {}
   ): Effect.fn.Return<ApnsSimulator["Service"], ListenError, Scope.Scope> {
-    const { environment = "sandbox", host = "127.0.0.1", record = 10_000 } = options
+    const { environment = "sandbox", host = "127.0.0.1" } = options
     const clock = yield* Clock.Clock
     const now = () => clock.currentTimeMillisUnsafe()
-    const live = yield* PubSub.sliding<Push>(1024)
-    const recorder = new Recorder.Recorder<Push>(
-      record === false ? 0 : record,
-      (push) => PubSub.publishUnsafe(live, push)
-    )
+    const recorder = yield* Recorder.make<Push>(options.record)
     const judge = ProviderTokens.make(options.keys, environment)
     const script = options.script ?? {}
     const responder = new Responder({ environment, judge, now, script, record: recorder.record })
@@ -179,10 +174,10 @@ export const make = Effect.fnUntraced(
       script: { get: Effect.sync(() => responder.script), set: setScript },
       goaway: (goaway = {}) => Effect.sync(() => server.goaway(goawayOf(goaway, now()))),
       cut: Effect.sync(server.cut),
-      pushes: Effect.sync(() => recorder.pushes()),
-      changes: Stream.fromPubSub(live),
+      pushes: recorder.pushes,
+      changes: recorder.changes,
       counts: Effect.sync(() => recorder.tally.counts(server.connections.size)),
-      clear: Effect.sync(() => recorder.clear())
+      clear: recorder.clear
     })
   }
 )

@@ -155,13 +155,7 @@ export class Responder {
     if (behaviour?._tag !== "Refuse") {
       return Base.reactionOf(behaviour, { headers, status: 200, body: "", delay: this.prepared.delay })
     }
-    const { retryAfter } = behaviour
-    return this.refuse(
-      retryAfter === undefined
-        ? headers
-        : { ...headers, "retry-after": String(Math.ceil(Duration.toSeconds(retryAfter))) },
-      behaviour
-    )
+    return this.refuse({ ...headers, ...Base.retryAfterHeader(behaviour.retryAfter) }, behaviour)
   }
 
   /** Reacts to a request about channels that passed the checks. */

@@ -21,10 +21,9 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as PubSub from "effect/PubSub"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { type Certificate, Recorder, Server } from "../push/index.ts"
 import * as Account from "./Account.ts"
 import { FcmConnection, goawayOf, type Push, Responder } from "./responder.ts"
@@ -133,15 +132,11 @@ const idleInterval = Duration.millis(50)
  */
 export const make = Effect.fnUntraced(
   function*(options: Options = {}): Effect.fn.Return<FcmSimulator["Service"], ListenError, Scope.Scope> {
-    const { host = "127.0.0.1", maxStreams = 100, record = 10_000 } = options
+    const { host = "127.0.0.1", maxStreams = 100 } = options
     const accounts = options.accounts ?? [yield* Account.makeAccount()]
     const clock = yield* Clock.Clock
     const now = () => clock.currentTimeMillisUnsafe()
-    const live = yield* PubSub.sliding<Push>(1024)
-    const recorder = new Recorder.Recorder<Push>(
-      record === false ? 0 : record,
-      (push) => PubSub.publishUnsafe(live, push)
-    )
+    const recorder = yield* Recorder.make<Push>(options.record)
     let port = 0
     const tokenUri = () => `https://${host.includes(":") ? `[${host}]` : host}:${port}/token`
     const tokens = new TokenHost(accounts, tokenUri)
@@ -202,8 +197,8 @@ export const make = Effect.fnUntraced(
       },
       goaway: (goaway = {}) => Effect.sync(() => server.goaway(goawayOf(goaway))),
       cut: Effect.sync(server.cut),
-      pushes: Effect.sync(() => recorder.pushes()),
-      changes: Stream.fromPubSub(live),
+      pushes: recorder.pushes,
+      changes: recorder.changes,
       counts: Effect.sync(() => ({
         ...recorder.tally.counts(server.connections.size),
         tokensAsked: tokens.asked,
@@ -212,7 +207,7 @@ export const make = Effect.fnUntraced(
         pings: responder.pings,
         idlePings: responder.idlePings
       })),
-      clear: Effect.sync(() => recorder.clear())
+      clear: recorder.clear
     })
   }
 )

@@ -1,5 +1,6 @@
 /** Answers in Google's form. Pure. */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
+import { Behaviour } from "../push/index.ts"
 
 /** A refusal. */
 export interface Refusal {
@@ -49,7 +50,7 @@ export const refusal = (status: number, said: Said = {}): Refusal => {
     status,
     headers: {
       "content-type": "application/json; charset=UTF-8",
-      ...(retryAfter === undefined ? undefined : { "retry-after": String(Math.ceil(Duration.toSeconds(retryAfter))) })
+      ...Behaviour.retryAfterHeader(retryAfter)
     },
     body: JSON.stringify({ error: { code: status, message, status: name, details } }),
     reason: errorCode ?? name

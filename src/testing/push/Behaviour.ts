@@ -116,6 +116,10 @@ export const compile = <B>({ decide, rules: given = [], seed = 0 }: Rules<B>): D
   }
 }
 
+/** The header of a refusal that says when to try again; none without a time. */
+export const retryAfterHeader = (after: Duration.Duration | undefined): Readonly<Record<string, string>> =>
+  after === undefined ? {} : { "retry-after": String(Math.ceil(Duration.toSeconds(after))) }
+
 /** The reaction to a push with this behaviour. `accepted` is the answer of an accepted push. */
 export const reactionOf = (
   behaviour: Misbehaviour | undefined,

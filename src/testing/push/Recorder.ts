@@ -1,4 +1,7 @@
-/** Records the pushes of a simulator: the newest ones, and counts of all. */
+/** Records the pushes of a simulator: the newest ones, counts of all, and those from now on as a stream. */
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
 
 /** What a recorder reads of a push. */
 export interface Recorded {
@@ -113,13 +116,22 @@ export class Tally {
 /** Records pushes, and counts them. */
 export class Recorder<P extends Recorded> {
   readonly tally = new Tally()
+  /** The pushes from now on. A reader that is more than 1024 behind misses the oldest. */
+  readonly changes: Stream.Stream<P>
+  /** The kept pushes, the oldest first. */
+  readonly pushes: Effect.Effect<ReadonlyArray<P>> = Effect.sync(() => this.#newest.toArray())
+  readonly clear: Effect.Effect<void> = Effect.sync(() => {
+    this.tally.clear()
+    this.#newest.clear()
+  })
   readonly #newest: Newest<P>
-  readonly #onPush: (push: P) => void
+  readonly #live: PubSub.PubSub<P>
 
-  /** Keeps at most `capacity` pushes. Calls `onPush` with each. */
-  constructor(capacity: number, onPush: (push: P) => void) {
+  /** Keeps at most `capacity` pushes, and publishes each. */
+  constructor(capacity: number, live: PubSub.PubSub<P>) {
     this.#newest = new Newest(capacity)
-    this.#onPush = onPush
+    this.#live = live
+    this.changes = Stream.fromPubSub(live)
   }
 
   /** Records a push. Call the returned function if it was not processed after all. */
@@ -127,20 +139,14 @@ export class Recorder<P extends Recorded> {
     const { reason, status } = push
     this.tally.add(status, reason)
     this.#newest.add(push)
-    this.#onPush(push)
+    PubSub.publishUnsafe(this.#live, push)
     return () => {
       this.tally.disown(status, reason)
       this.#newest.replace(push, { ...push, status: undefined, reason: undefined })
     }
   }
-
-  /** The kept pushes, the oldest first. */
-  pushes(): Array<P> {
-    return this.#newest.toArray()
-  }
-
-  clear(): void {
-    this.tally.clear()
-    this.#newest.clear()
-  }
 }
+
+/** Makes a recorder. It keeps the newest pushes, at most `capacity`; `false` for none. */
+export const make = <P extends Recorded>(capacity: number | false = 10_000): Effect.Effect<Recorder<P>> =>
+  Effect.map(PubSub.sliding<P>(1024), (live) => new Recorder(capacity === false ? 0 : capacity, live))

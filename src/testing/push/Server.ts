@@ -13,7 +13,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Http2 from "node:http2"
-import type { AddressInfo } from "node:net"
+import type { AddressInfo, Server as NetServer } from "node:net"
 import type { TLSSocket } from "node:tls"
 import * as Certificate from "./Certificate.ts"
 import type { Connection, Goaway, Reactions } from "./Connection.ts"
@@ -99,8 +99,9 @@ const unlimited = {
   streamResetRate: 1_000_000
 }
 
-const listen = (
-  server: Http2.Http2SecureServer,
+/** Listens on an address. Succeeds with the port. */
+export const listen = (
+  server: NetServer,
   { host, port, service }: { readonly host: string; readonly port: number; readonly service: string }
 ): Effect.Effect<number, ListenError> =>
   Effect.callback((resume) => {

@@ -16,9 +16,8 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import * as Uuid from "../../internal/uuid.ts"
 import { AddressGuard, type Subscription } from "../../push/webpush/index.ts"
 import { Connection as Base, Recorder, Server } from "../push/index.ts"
@@ -187,15 +186,11 @@ const listen = Effect.fnUntraced(function*(
 export const make = Effect.fnUntraced(function*(
   options: Options = {}
 ): Effect.fn.Return<WebPushSimulator["Service"], ListenError, Scope.Scope> {
-  const { personality = "mozilla", record = 10_000 } = options
+  const { personality = "mozilla" } = options
   const name = options.name ?? hosts[personality]
   const clock = yield* Clock.Clock
   const now = () => clock.currentTimeMillisUnsafe()
-  const live = yield* PubSub.sliding<Push>(1024)
-  const recorder = new Recorder.Recorder<Push>(
-    record === false ? 0 : record,
-    (push) => PubSub.publishUnsafe(live, push)
-  )
+  const recorder = yield* Recorder.make<Push>(options.record)
   const subscriptions = new Map<string, Subscribed>()
   let authority = name
   const origin = () => `https://${authority}`
@@ -246,10 +241,10 @@ export const make = Effect.fnUntraced(function*(
     },
     goaway: Effect.sync(server.goaway),
     cut: Effect.sync(server.cut),
-    pushes: Effect.sync(() => recorder.pushes()),
-    changes: Stream.fromPubSub(live),
+    pushes: recorder.pushes,
+    changes: recorder.changes,
     counts: Effect.sync(() => recorder.tally.counts(server.open())),
-    clear: Effect.sync(() => recorder.clear())
+    clear: recorder.clear
   })
 })
 

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { ServerResponse } from "node:http"
 import * as Https from "node:https"
-import type { AddressInfo, Socket } from "node:net"
+import type { Socket } from "node:net"
 import { Connection, Server } from "../push/index.ts"
 import type { Peer } from "./responder.ts"
 
@@ -87,12 +87,6 @@ export const make = Effect.fnUntraced(function*(
       server.close(() => resume(Effect.void))
     })
   )
-  const bound = yield* Effect.callback<number, Server.ListenError>((resume) => {
-    server.once(
-      "error",
-      ({ message }) => resume(Effect.fail(new Server.ListenError({ service: "Web Push", host, port, detail: message })))
-    )
-    server.listen(port, host, () => resume(Effect.succeed((server.address() as AddressInfo).port)))
-  })
+  const bound = yield* Server.listen(server, { service: "Web Push", host, port })
   return { port: bound, open: () => sockets.size, cut }
 })

@@ -113,8 +113,8 @@ export class Responder {
   private refuse(refusal: Refusal, behaviour: Behaviour | undefined): Answers.Reaction {
     const { body, headers, status } = refusalOf(this.options.personality, refusal)
     const retryAfter = behaviour?._tag === "Refuse" ? behaviour.retryAfter : undefined
-    const later = retryAfter === undefined ? {} : { "retry-after": String(Math.ceil(Duration.toSeconds(retryAfter))) }
-    return Answers.answer({ ...this.date, ...headers, ...later }, status, body, this.prepared)
+    const all = { ...this.date, ...headers, ...Base.retryAfterHeader(retryAfter) }
+    return Answers.answer(all, status, body, this.prepared)
   }
 
   private accept(behaviour: Behaviour | undefined): Answers.Reaction {
